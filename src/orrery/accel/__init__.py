@@ -1,0 +1,1 @@
+"""Which accelerators do we know? One folder each: function, cost, cycles, circuit."""

@@ -1,0 +1,26 @@
+"""What is to be computed? One immutable graph from ONNX, PyTorch or the model library."""
+
+from ._constant import ArrayConstant, Constant, FileConstant, SeededConstant, dtype_name
+from ._graph import Graph, Node, Region
+from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_operator
+from ._statistics import Statistics
+from ._types import TensorType, numpy_dtype
+
+__all__ = [
+    "CANONICAL_OPSET",
+    "ArrayConstant",
+    "Constant",
+    "FileConstant",
+    "Graph",
+    "Node",
+    "Operations",
+    "Operator",
+    "Region",
+    "SeededConstant",
+    "Statistics",
+    "TensorType",
+    "TypeContext",
+    "dtype_name",
+    "find_operator",
+    "numpy_dtype",
+]

@@ -1,0 +1,160 @@
+"""Types, sizes and operation counts of a whole graph.
+
+Shape rules see the *values* of small integer tensors that are known before running: constants,
+and whatever folds from them (Shape → Gather → Concat → Reshape chains).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError, did_you_mean
+
+from ._graph import Graph, Node
+from ._operator import Operations, TypeContext, find_operator
+from ._types import TensorType
+
+__all__ = ["bind", "count", "infer", "require_known_operators"]
+
+#: Tensors with more elements than this are not folded: they are data, not shapes.
+_FOLD_LIMIT = 4096
+
+
+def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """Return the graph with symbolic dimensions replaced by numbers, types inferred again.
+
+    Raises
+    ------
+    SpecError : a name that no input has (the nearest one is offered), or a size below one
+    """
+    symbols = graph.symbols
+    for name, size in sizes.items():
+        if name not in symbols:
+            raise SpecError(
+                f"--shape {name}={size}",
+                found=f"no dimension {name!r}",
+                wanted=f"one of: {', '.join(symbols) or '(all dimensions are bound)'}",
+                fix=f"correct the name{did_you_mean(name, symbols)}",
+            )
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise SpecError(
+                f"--shape {name}={size}",
+                found=size,
+                wanted="a whole number, 1 or more",
+                fix="correct the size",
+            )
+    types = {
+        name: replace(type_, shape=tuple(sizes.get(str(d), d) for d in type_.shape))
+        for name, type_ in graph.types.items()
+        if name in graph.inputs or name in graph.constants
+    }
+    return infer(replace(graph, types=types))
+
+
+def infer(graph: Graph) -> Graph:
+    """Return the graph with the type of every tensor, computed from inputs and constants.
+
+    Raises
+    ------
+    UnsupportedOperatorsError : operators without a shape rule, all of them
+    ModelError : a node whose inputs do not fit its operator
+    """
+    require_known_operators(graph)
+    types: dict[str, TensorType] = {i: graph.type(i) for i in graph.inputs}
+    types |= {name: constant.type for name, constant in graph.constants.items()}
+    values: dict[str, NDArray[Any]] = {}
+    for name, constant in graph.constants.items():
+        if constant.type.elements <= _FOLD_LIMIT and constant.type.dtype != "string":
+            values[name] = constant.array()
+    for node in graph.nodes:
+        operator = find_operator(node)
+        if operator is None:
+            continue
+        context = _context(graph.name, node, types, values)
+        for tensor, type_ in zip(node.outputs, operator.infer(context), strict=False):
+            if tensor and type_ is not None:
+                types[tensor] = type_
+        _fold(node, types, values)
+    return replace(graph, types=types)
+
+
+def count(graph: Graph, node: Node) -> Operations:
+    """Return MACs and other operations of one node; its tensors' dimensions must be bound.
+
+    Raises
+    ------
+    ModelError : an unbound dimension, or an unknown operator
+    """
+    operator = find_operator(node)
+    if operator is None:
+        raise ModelError(
+            f"{graph.name}: node {node.name!r}",
+            found=f"unknown operator {node.operator}",
+            wanted="a known operator",
+            fix="see `orrery show --operators`",
+        )
+    values = {
+        name: graph.constants[name].array()
+        for name in node.inputs
+        if name in graph.constants and graph.constants[name].type.elements <= _FOLD_LIMIT
+    }
+    context = _context(graph.name, node, graph.types, values)
+    outputs = tuple(graph.types.get(t) if t else None for t in node.outputs)
+    return operator.count(replace(context, outputs=outputs))
+
+
+def require_known_operators(graph: Graph) -> None:
+    """Refuse a graph with operators this program does not know; lists all of them at once."""
+    unknown: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if find_operator(node) is None:
+            unknown.setdefault(node.operator, []).append(node.name)
+    if unknown:
+        raise UnsupportedOperatorsError(
+            graph.name, dict(unknown), fix="`orrery show --operators` lists what is known"
+        )
+
+
+def _context(
+    graph_name: str,
+    node: Node,
+    types: Mapping[str, TensorType],
+    values: Mapping[str, NDArray[Any]],
+) -> TypeContext:
+    return TypeContext(
+        node=node,
+        graph_name=graph_name,
+        inputs=tuple(types.get(name) if name else None for name in node.inputs),
+        values=tuple(values.get(name) if name else None for name in node.inputs),
+    )
+
+
+def _fold(node: Node, types: dict[str, TensorType], values: dict[str, NDArray[Any]]) -> None:
+    """Evaluate a node whose inputs are all known, or a Shape/Size of a bound tensor."""
+    outputs = [types.get(t) for t in node.outputs if t]
+    if any(
+        t is None or not t.is_bound or t.elements > _FOLD_LIMIT or t.dtype == "string"
+        for t in outputs
+    ) or any(isinstance(a, Graph) for a in node.attributes.values()):
+        return
+    if node.op in ("Shape", "Size") and not node.domain:
+        type_ = types.get(node.inputs[0])
+        if type_ is None or not type_.is_bound:
+            return
+        inputs: list[NDArray[Any] | None] = [np.broadcast_to(np.zeros((), np.int8), type_.sizes)]
+    elif node.op.startswith("Random") or node.op in ("Bernoulli", "Multinomial", "Dropout"):
+        return
+    elif all(not name or name in values for name in node.inputs):
+        inputs = [values[name] if name else None for name in node.inputs]
+    else:
+        return
+    operator = find_operator(node)
+    if operator is not None:
+        for tensor, value in zip(node.outputs, operator.run(node, inputs), strict=False):
+            if tensor and value is not None:
+                values[tensor] = value

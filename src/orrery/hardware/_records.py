@@ -1,0 +1,282 @@
+"""What machines are made of; every number with its source.
+
+Each record has `sources`: field name -> `Source`; a numeric field that is set and has no source is
+refused when the record is made. A field that nobody knows is None, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+
+from orrery.errors import SpecError, UnknownNameError
+from orrery.provenance import Source
+from orrery.store import content_hash, encode
+
+__all__ = ["Compute", "Device", "Flash", "Link", "Memory", "System"]
+
+
+def _check(record: object, sources: Mapping[str, Source], where: str) -> None:
+    for f in fields(record):  # type: ignore[arg-type]  # called with dataclasses only
+        value = getattr(record, f.name)
+        values = value.values() if isinstance(value, Mapping) and f.name != "sources" else [value]
+        for number in values:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            zero_is_fine = f.name.endswith(("latency_s", "_j_per_byte", "_j", "idle_power_w"))
+            if not math.isfinite(number) or number < 0 or (number == 0 and not zero_is_fine):
+                raise SpecError(
+                    f"{where}: {f.name}",
+                    found=number,
+                    wanted="a finite number above zero",
+                    fix="correct the number",
+                )
+            if f.name not in sources:
+                raise SpecError(
+                    f"{where}: {f.name}",
+                    found="no source",
+                    wanted="a source for every number",
+                    fix=f"add sources[{f.name!r}]",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """The arithmetic of a device.
+
+    Attributes
+    ----------
+    macs_per_s : peak multiply-accumulates per second by element type
+    others_per_s : peak of all other scalar operations per second, one rate for all types
+    clock_hz : of the arithmetic
+    mac_energy_j : joules of one multiply-accumulate by element type, data movement not included
+    other_energy_j : joules of one other scalar operation
+    """
+
+    macs_per_s: Mapping[str, float]
+    others_per_s: float | None = None
+    clock_hz: float | None = None
+    mac_energy_j: Mapping[str, float] = field(default_factory=dict)
+    other_energy_j: float | None = None
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        _check(self, self.sources, "compute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A memory of a device; exactly one per device is off-chip (the last level)."""
+
+    name: str
+    size_bytes: int
+    bandwidth_bytes_per_s: float | None = None
+    latency_s: float | None = None
+    energy_j_per_byte: float | None = None
+    offchip: bool = False
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        _check(self, self.sources, f"memory {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flash:
+    """A solid-state disk of a device."""
+
+    name: str
+    size_bytes: int
+    read_bytes_per_s: float
+    write_bytes_per_s: float
+    latency_s: float | None = None
+    endurance_bytes: float | None = None
+    energy_j_per_byte: float | None = None
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        _check(self, self.sources, f"flash {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A connection among two or more ends (devices or switches, by name).
+
+    `duplex` links carry `bandwidth_bytes_per_s` each way at once; others share it both ways. All
+    transfers that are on a link at one time share its bandwidth.
+    """
+
+    name: str
+    ends: tuple[str, ...]
+    bandwidth_bytes_per_s: float
+    latency_s: float = 0.0
+    energy_j_per_byte: float | None = None
+    duplex: bool = True
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        _check(self, self.sources, f"link {self.name!r}")
+        if len(set(self.ends)) < 2 or len(set(self.ends)) != len(self.ends):
+            raise SpecError(
+                f"link {self.name!r}: ends",
+                found=", ".join(self.ends),
+                wanted="two or more different ends",
+                fix="correct them",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Something that computes.
+
+    Attributes
+    ----------
+    kind : cpu, gpu, fpga or asic
+    designs : accelerator calls it can be configured with, e.g. ``systolic(rows=32, cols=32)``;
+        empty for a device that is what it is
+    operators : operators it can run without a design; None means all
+    idle_power_w, max_power_w : at the board
+    area_mm2, process_nm : of the die; price_usd : of the board
+    group : devices of one group are neighbours (e.g. one PCIe switch)
+    """
+
+    name: str
+    kind: str
+    compute: Compute
+    memories: tuple[Memory, ...]
+    flash: tuple[Flash, ...] = ()
+    designs: tuple[str, ...] = ()
+    operators: tuple[str, ...] | None = None
+    group: str = ""
+    idle_power_w: float | None = None
+    max_power_w: float | None = None
+    area_mm2: float | None = None
+    process_nm: float | None = None
+    price_usd: float | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self, self.sources, f"device {self.name!r}")
+        if sum(memory.offchip for memory in self.memories) != 1:
+            raise SpecError(
+                f"device {self.name!r}: memories",
+                found=", ".join(
+                    f"{m.name}{' (offchip)' if m.offchip else ''}" for m in self.memories
+                )
+                or "none",
+                wanted="exactly one off-chip memory",
+                fix="mark it `offchip: true`",
+            )
+
+    @property
+    def offchip(self) -> Memory:
+        """The off-chip memory: DRAM, HBM."""
+        return next(memory for memory in self.memories if memory.offchip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """Devices and the links among them.
+
+    `host` names the end where network inputs start and outputs are wanted; it may be a device or
+    only an end of links (a host that computes nothing for us).
+    """
+
+    name: str
+    devices: tuple[Device, ...]
+    links: tuple[Link, ...] = ()
+    host: str = ""
+    description: str = ""
+    _routes: dict[tuple[str, str], tuple[Link, ...] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        names = [device.name for device in self.devices]
+        if not names:
+            raise SpecError(
+                f"system {self.name!r}",
+                found="no devices",
+                wanted="one or more",
+                fix="add a device",
+            )
+        for group in (names, [link.name for link in self.links]):
+            for name in group:
+                if group.count(name) > 1:
+                    raise SpecError(
+                        f"system {self.name!r}",
+                        found=f"{name!r} twice",
+                        wanted="unique names",
+                        fix="rename one",
+                    )
+        ends = {end for link in self.links for end in link.ends} | set(names)
+        if self.host and self.host not in ends:
+            raise SpecError(
+                f"system {self.name!r}: host",
+                found=self.host,
+                wanted=f"one of {', '.join(sorted(ends))}",
+                fix="correct it",
+            )
+        # A device that no route reaches could never receive its input.
+        start = self.host or names[0]
+        for name in names:
+            if self.route(start, name) is None:
+                raise SpecError(
+                    f"system {self.name!r}: device {name!r}",
+                    found=f"no route from {start!r}",
+                    wanted="every device reachable",
+                    fix="add a link",
+                )
+
+    @property
+    def digest(self) -> str:
+        """Content hash of all records."""
+        parts = [repr(encode(part)) for part in (*self.devices, *self.links)]
+        return content_hash(self.name, self.host, *parts)
+
+    def device(self, name: str) -> Device:
+        """Return the device of this name."""
+        for device in self.devices:
+            if device.name == name:
+                return device
+        raise UnknownNameError(f"device of {self.name}", name, [d.name for d in self.devices])
+
+    def link(self, name: str) -> Link:
+        """Return the link of this name."""
+        for link in self.links:
+            if link.name == name:
+                return link
+        raise UnknownNameError(f"link of {self.name}", name, [x.name for x in self.links])
+
+    def route(self, source: str, target: str) -> tuple[Link, ...] | None:
+        """Return the links from one end to another: fewest hops, then most bandwidth; None if
+        there is no way, empty when both are the same end.
+        """
+        if (source, target) not in self._routes:
+            self._routes[source, target] = self._find_route(source, target)
+        return self._routes[source, target]
+
+    def _find_route(self, source: str, target: str) -> tuple[Link, ...] | None:
+        # Breadth first keeps the fewest hops; among those, the widest bottleneck wins.
+        reached: dict[str, tuple[float, tuple[Link, ...]]] = {source: (math.inf, ())}
+        frontier = [source]
+        while frontier and target not in reached:
+            found: dict[str, tuple[float, tuple[Link, ...]]] = {}
+            for end in frontier:
+                width, path = reached[end]
+                for link, other in self._neighbours(end):
+                    candidate = (min(width, link.bandwidth_bytes_per_s), (*path, link))
+                    if other not in reached and (
+                        other not in found or candidate[0] > found[other][0]
+                    ):
+                        found[other] = candidate
+            reached |= found
+            frontier = list(found)
+        return reached[target][1] if target in reached else None
+
+    def _neighbours(self, end: str) -> Iterator[tuple[Link, str]]:
+        for link in self.links:
+            if end in link.ends:
+                for other in link.ends:
+                    if other != end:
+                        yield link, other

@@ -1,0 +1,1 @@
+"""Was it good? Scorecards, comparisons, text and HTML pages from neutral sections."""

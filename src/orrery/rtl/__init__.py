@@ -1,0 +1,1 @@
+"""What would the circuit be? Hardware parts, Verilog, co-simulation, synthesis."""

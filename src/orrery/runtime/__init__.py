@@ -1,0 +1,1 @@
+"""What does happen on this machine? The only room that executes networks."""

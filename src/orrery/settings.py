@@ -1,0 +1,59 @@
+"""The settings of a search: one frozen dataclass, from which everything else derives.
+
+A field's meaning stands in its ``metadata["help"]`` (use `setting`); its YAML reader, command-line
+flag, help text and the record in the result file all come from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from .errors import SpecError
+from .store import encode, strict_convert
+
+__all__ = ["describe", "read_settings", "setting", "to_record"]
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help: str) -> Any:
+    """Return a dataclass field with a default and one sentence of help."""
+    return field(default=default, metadata={"help": help})
+
+
+def describe(type_: type[Any]) -> dict[str, tuple[Any, str]]:
+    """Return per field of a settings class its default and its help."""
+    if not is_dataclass(type_):
+        raise TypeError(f"{type_!r} is not a dataclass")
+    return {f.name: (f.default, str(f.metadata.get("help", ""))) for f in fields(type_)}
+
+
+def read_settings(path: Path, type_: type[T]) -> T:
+    """Read settings from a YAML file; unknown keys and wrong types are refused.
+
+    Raises
+    ------
+    SpecError : with the key, what was found and the nearest known key
+    """
+    try:
+        body = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError(
+            str(path), found=str(error), wanted="a YAML file", fix="correct the file"
+        ) from None
+    if body is None:
+        body = {}
+    return strict_convert(body, type_, where=str(path))
+
+
+def to_record(settings: Any) -> Mapping[str, str | int | float | bool]:
+    """Return settings as plain data for the result file."""
+    record = encode(settings)
+    if not isinstance(record, dict):
+        raise TypeError(f"{settings!r} is not a settings record")
+    return record

@@ -1,0 +1,1 @@
+"""What would happen, event by event?"""

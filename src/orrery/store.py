@@ -1,0 +1,201 @@
+"""Files that are whole or absent, carry a header, and can be opened again; hashes; a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+from .errors import SpecError, did_you_mean
+
+__all__ = [
+    "Cache",
+    "atomic_write",
+    "cache_folder",
+    "content_hash",
+    "encode",
+    "read_record",
+    "strict_convert",
+    "write_record",
+    "write_text",
+]
+
+PROGRAM_VERSION = "0.1.0"
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Write a file beside `path` and move it there when the block ends well; else leave nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        # mkstemp makes private files; give this one the mode a plain open() would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with atomic_write(path) as handle:
+        handle.write(text.encode())
+
+
+def content_hash(*parts: bytes | str) -> str:
+    """Return the BLAKE2b-160 hash of the parts as 40 hex digits; part borders count."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def encode(value: Any) -> Any:
+    """Return a record as plain dictionaries, lists, text and numbers."""
+    return msgspec.to_builtins(value, order="deterministic")
+
+
+def write_record(path: Path, kind: str, version: int, body: Any) -> None:
+    """Write a record as JSON under a header that names its kind and schema version."""
+    document = {
+        "orrery": {"kind": kind, "schema": version, "program": PROGRAM_VERSION},
+        kind: encode(body),
+    }
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_record(
+    path: Path,
+    kind: str,
+    type_: type[T],
+    version: int,
+    *,
+    upgrade: dict[int, Callable[[Any], Any]] | None = None,
+) -> T:
+    """Read what `write_record` wrote.
+
+    `upgrade[v]` turns the plain body of schema v into that of v + 1, so that files of the previous
+    schema still open. Readers are strict: an unknown key is an error.
+
+    Raises
+    ------
+    SpecError : not JSON, another kind of file, a newer schema, unknown or missing keys
+    """
+    where = str(path)
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise SpecError(
+            where, found="no such file", wanted=f"a {kind} file", fix="check the path"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise SpecError(
+            where, found=str(error), wanted=f"a {kind} file (JSON)", fix="make the file again"
+        ) from None
+    header = document.get("orrery") if isinstance(document, dict) else None
+    if not isinstance(header, dict) or header.get("kind") != kind or kind not in document:
+        found = header.get("kind", "no header") if isinstance(header, dict) else "no header"
+        raise SpecError(where, found=found, wanted=f"a {kind} file", fix="give the right file")
+    schema, body = header.get("schema"), document[kind]
+    while isinstance(schema, int) and schema < version and upgrade and schema in upgrade:
+        body, schema = upgrade[schema](body), schema + 1
+    if schema != version:
+        raise SpecError(
+            f"{where}: orrery.schema",
+            found=schema,
+            wanted=f"schema {version} of {kind}",
+            fix="open it with the program version that wrote it, or make it again",
+        )
+    return strict_convert(body, type_, where=where)
+
+
+def strict_convert(body: Any, type_: type[T], *, where: str) -> T:
+    """Turn plain data into a record; unknown keys, wrong types and missing keys are refused."""
+    _refuse_unknown_keys(body, type_, where)
+    try:
+        return msgspec.convert(body, type_)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        raise SpecError(
+            f"{where}: {place.strip('`$.') or 'top level'}", found=message,
+            wanted=f"a valid {getattr(type_, '__name__', type_)}", fix="correct this entry",
+        ) from None  # fmt: skip
+
+
+def _refuse_unknown_keys(body: Any, type_: Any, where: str) -> None:
+    info = msgspec.inspect.type_info(type_)
+    _walk(body, info, where)
+
+
+def _walk(body: Any, info: Any, where: str) -> None:
+    inspect = msgspec.inspect
+    if isinstance(info, inspect.UnionType):
+        for option in info.types:
+            if isinstance(option, inspect.DataclassType | inspect.StructType) == isinstance(
+                body, dict
+            ):
+                _walk(body, option, where)
+    elif isinstance(info, inspect.DataclassType | inspect.StructType) and isinstance(body, dict):
+        fields = {field.encode_name: field for field in info.fields}
+        for key, value in body.items():
+            if key not in fields:
+                raise SpecError(
+                    where,
+                    found=f"unknown key {key!r}",
+                    wanted=f"one of {', '.join(fields)}",
+                    fix=f"remove or correct it{did_you_mean(str(key), fields)}",
+                )
+            _walk(value, fields[key].type, f"{where}: {key}")
+    elif isinstance(info, inspect.DictType) and isinstance(body, dict):
+        for key, value in body.items():
+            _walk(value, info.value_type, f"{where}: {key}")
+    elif isinstance(info, inspect.VarTupleType | inspect.ListType) and isinstance(body, list):
+        for index, value in enumerate(body):
+            _walk(value, info.item_type, f"{where}[{index}]")
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for this program (``ORRERY_CACHE`` overrides it)."""
+    given = os.environ.get("ORRERY_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "orrery"
+
+
+class Cache:
+    """Results on disk by content: same inputs, same key, same answer; safe to delete any time."""
+
+    def __init__(self, name: str, *, folder: Path | None = None) -> None:
+        self.folder = (folder or cache_folder()) / name
+
+    def get(self, key: str) -> bytes | None:
+        """Return what was stored under the key, or None; a damaged entry counts as absent."""
+        try:
+            data = (self.folder / key[:2] / key).read_bytes()
+        except OSError:
+            return None
+        stored, payload = data[:40].decode("ascii", "replace"), data[40:]
+        return payload if content_hash(payload) == stored else None
+
+    def put(self, key: str, payload: bytes) -> None:
+        """Store bytes under a key; a full or read-only disk is no error, the cache stays empty."""
+        with contextlib.suppress(OSError), atomic_write(self.folder / key[:2] / key) as handle:
+            handle.write(content_hash(payload).encode() + payload)

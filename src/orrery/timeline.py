@@ -1,0 +1,143 @@
+"""What happened when, on which resource, in integer picoseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PS_PER_S", "IoRequest", "IoTrace", "MemorySample", "Span", "Timeline"]
+
+PS_PER_S = 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One piece of work on one resource; `kind` is e.g. compute, transfer, read, write."""
+
+    resource: str
+    name: str
+    kind: str
+    start_ps: int
+    end_ps: int
+    details: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySample:
+    """Bytes in use in one memory from `time_ps` on."""
+
+    memory: str
+    time_ps: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Spans sorted by start; ties keep the order in which they were inserted."""
+
+    name: str
+    spans: tuple[Span, ...]
+    memory: tuple[MemorySample, ...] = ()
+
+    @property
+    def makespan_ps(self) -> int:
+        """The end of the last span, 0 when there is none."""
+        return max((span.end_ps for span in self.spans), default=0)
+
+    @property
+    def makespan_s(self) -> float:
+        """The end of the last span in seconds."""
+        return self.makespan_ps / PS_PER_S
+
+    def resources(self) -> tuple[str, ...]:
+        """Return the resources, each once, in order of first use."""
+        return tuple(dict.fromkeys(span.resource for span in self.spans))
+
+    def busy_s(self) -> dict[str, float]:
+        """Return per resource the seconds covered by at least one span."""
+        by_resource: dict[str, list[tuple[int, int]]] = {}
+        for span in self.spans:
+            by_resource.setdefault(span.resource, []).append((span.start_ps, span.end_ps))
+        return {name: _covered(pieces) / PS_PER_S for name, pieces in by_resource.items()}
+
+    def to_trace_events(self) -> dict[str, Any]:
+        """Return the Chrome trace-event document that Perfetto opens.
+
+        Each resource becomes a thread with its name; overlapping spans of one resource (transfers
+        that share a link) are spread over several rows of it, because the format nests spans of
+        one thread. Memory becomes counter tracks. Times are microseconds, as the format wants.
+        """
+        events: list[dict[str, Any]] = [
+            {"ph": "M", "pid": 1, "name": "process_name", "args": {"name": self.name}}
+        ]
+        rows: dict[tuple[str, int], int] = {}
+        for resource in self.resources():
+            mine = [span for span in self.spans if span.resource == resource]
+            for span, lane in _lanes(mine):
+                tid = rows.setdefault((resource, lane), len(rows) + 1)
+                events.append(
+                    {
+                        "ph": "X",
+                        "pid": 1,
+                        "tid": tid,
+                        "name": span.name,
+                        "cat": span.kind,
+                        "ts": span.start_ps / 1e6,
+                        "dur": (span.end_ps - span.start_ps) / 1e6,
+                        "args": dict(span.details),
+                    }
+                )
+        for (resource, lane), tid in rows.items():
+            label = resource if lane == 0 else f"{resource} ({lane + 1})"
+            events.append(
+                {"ph": "M", "pid": 1, "tid": tid, "name": "thread_name", "args": {"name": label}}
+            )
+        events += [
+            {
+                "ph": "C", "pid": 1, "name": f"memory {sample.memory}", "ts": sample.time_ps / 1e6,
+                "args": {"bytes": sample.used_bytes},
+            }
+            for sample in self.memory
+        ]  # fmt: skip
+        return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoRequest:
+    """One block request; `lifetime` says how long the data is needed (e.g. step, run)."""
+
+    time_ps: int
+    write: bool
+    offset_bytes: int
+    size_bytes: int
+    lifetime: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoTrace:
+    """Block requests against one device, in the order they were issued."""
+
+    device: str
+    requests: tuple[IoRequest, ...]
+
+
+def _covered(pieces: Iterable[tuple[int, int]]) -> int:
+    total, reach = 0, -1
+    for start, end in sorted(pieces):
+        total += max(0, end - max(start, reach))
+        reach = max(reach, end)
+    return total
+
+
+def _lanes(spans: Iterable[Span]) -> list[tuple[Span, int]]:
+    """Give each span the first row that is free at its start."""
+    free: list[int] = []
+    placed = []
+    for span in sorted(spans, key=lambda s: s.start_ps):
+        lane = next((i for i, end in enumerate(free) if end <= span.start_ps), len(free))
+        if lane == len(free):
+            free.append(0)
+        free[lane] = span.end_ps
+        placed.append((span, lane))
+    return placed

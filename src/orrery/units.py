@@ -1,0 +1,117 @@
+"""Numbers with a unit at the border; plain SI-based numbers inside.
+
+Inside the program the unit stands in the name (``latency_s``, ``size_bytes``). In YAML and on the
+command line a quantity is text with a unit, and a bare number is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from .errors import SpecError, did_you_mean
+
+__all__ = ["DIMENSIONS", "format_quantity", "format_si", "read_quantity"]
+
+_BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_DECIMAL = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
+_SIZE = {"B": 1.0, **_DECIMAL, **_BINARY}
+
+
+def _prefixed(unit: str, prefixes: str) -> dict[str, float]:
+    factors = {
+        "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3,
+        "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    }  # fmt: skip
+    return {unit: 1.0, **{prefix + unit: factors[prefix] for prefix in prefixes}}
+
+
+#: dimension -> (unit -> factor to the internal unit); the internal unit is the one with factor 1.
+DIMENSIONS: Mapping[str, Mapping[str, float]] = {
+    "size": _SIZE,
+    "bandwidth": {f"{u}/s": f for u, f in _SIZE.items()}
+    | {f"{u}/s": f / 8 for u, f in _prefixed("bit", "kMGT").items()},
+    "time": {**_prefixed("s", "pnuµm"), "min": 60.0, "h": 3600.0},
+    "frequency": _prefixed("Hz", "kMGT"),
+    "energy": {**_prefixed("J", "pnuµmk"), "kWh": 3.6e6},
+    "power": _prefixed("W", "nuµmkM"),
+    "area": {"mm2": 1.0, "mm²": 1.0, "um2": 1e-6, "µm²": 1e-6, "cm2": 100.0},
+    "rate": _prefixed("op/s", "kMGTP"),
+    "macs": _prefixed("MAC/s", "kMGTP"),
+    "energy per byte": {f"{u}/B": f for u, f in _prefixed("J", "pnuµ").items()}
+    | {f"{u}/bit": f * 8 for u, f in _prefixed("J", "pnuµ").items()},
+    "energy per operation": {f"{u}/{o}": f for u, f in _prefixed("J", "pnuµ").items()
+                             for o in ("op", "MAC")},
+    "price": {"USD": 1.0, "kUSD": 1e3},
+    "length": {"nm": 1.0, "um": 1e3, "µm": 1e3},
+}  # fmt: skip
+
+_QUANTITY = re.compile(
+    r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf))\s*(\S*)\s*"
+)
+
+
+def read_quantity(text: object, dimension: str, *, where: str, zero_allowed: bool = False) -> float:
+    """Read text such as ``"24 MiB"`` or ``"1.2 Gbit/s"`` into the internal unit.
+
+    Parameters
+    ----------
+    text : what the user wrote
+    dimension : a key of `DIMENSIONS`
+    where : file and key, for the message
+    zero_allowed : whether zero has a meaning here (a latency, an energy)
+
+    Raises
+    ------
+    SpecError : a bare number, an unknown unit, NaN, infinity, a negative value, or zero where zero
+        has no meaning
+    """
+    units = DIMENSIONS[dimension]
+    example = next((u for u, f in units.items() if f not in (1.0,)), next(iter(units)))
+    wanted = f"a {dimension} with a unit"
+    if not isinstance(text, str):
+        raise SpecError(where, found=text, wanted=wanted, fix=f"write e.g. '24 {example}'")
+    match = _QUANTITY.fullmatch(text)
+    if match is None or not match[2]:
+        raise SpecError(where, found=text, wanted=wanted, fix=f"write e.g. '24 {example}'")
+    if match[2] not in units:
+        raise SpecError(
+            where,
+            found=text,
+            wanted=f"{wanted}, one of {', '.join(units)}",
+            fix=f"change the unit {match[2]!r}{did_you_mean(match[2], units)}",
+        )
+    value = float(match[1]) * units[match[2]]
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
+        kind = "a finite number, zero or more" if zero_allowed else "a finite number above zero"
+        raise SpecError(where, found=text, wanted=kind, fix="correct the number")
+    return value
+
+
+def format_si(value: float, unit: str, *, digits: int = 3) -> str:
+    """Return e.g. ``"1.25 ms"`` for 0.00125 and ``"s"``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}".strip()
+    prefixes = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "",
+                3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}  # fmt: skip
+    # Round first, so that 999.96 becomes 1.00 k and not 1000.
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = min(15, max(-15, 3 * math.floor(math.log10(abs(rounded)) / 3)))
+    scaled = rounded / 10.0**exponent
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(scaled)))) if scaled else 0
+    return f"{scaled:.{decimals}f} {prefixes[exponent]}{unit}".strip()
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Return a value in the internal unit as a person reads it; bytes in binary multiples."""
+    if unit != "bytes":
+        return format_si(value, unit)
+    for name, factor in reversed(_BINARY.items()):
+        if abs(value) >= factor:
+            return (
+                f"{value / factor:.3g} {name}"
+                if abs(value) < 1000 * factor
+                else (f"{value / factor:.0f} {name}")
+            )
+    return f"{value:.0f} B"

@@ -1,0 +1,58 @@
+"""What a test needs is named by marks; under ``ORRERY_REQUIRE=all`` what is missing fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def _missing(name: str) -> bool:
+    return importlib.util.find_spec(name) is None and shutil.which(name) is None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    required = os.environ.get("ORRERY_REQUIRE") == "all"
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            missing = [name for name in mark.args if _missing(name)]
+            if missing and not required:
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
+        if item.get_closest_marker("torch") and _missing("torch") and not required:
+            item.add_marker(pytest.mark.skip(reason="needs torch"))
+        if item.get_closest_marker("pages") and _missing("chromium") and not required:
+            item.add_marker(pytest.mark.skip(reason="needs chromium"))
+        if item.get_closest_marker("gpu") and shutil.which("nvidia-smi") is None:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+        if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs the data folder beside the checkout"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail, with the name, when something is missing that ``ORRERY_REQUIRE=all`` demands."""
+    if os.environ.get("ORRERY_REQUIRE") != "all":
+        return
+    names = [name for mark in item.iter_markers("needs") for name in mark.args]
+    names += ["torch"] if item.get_closest_marker("torch") else []
+    names += ["chromium"] if item.get_closest_marker("pages") else []
+    missing = [name for name in names if _missing(name)]
+    if missing:
+        pytest.fail(f"ORRERY_REQUIRE=all, but {', '.join(missing)} is not installed", pytrace=False)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; tests that use it carry ``shared_data``."""
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / "orrery-cache"
+    monkeypatch.setenv("ORRERY_CACHE", str(folder))
