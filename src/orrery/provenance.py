@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Basis", "Source", "weakest"]
+__all__ = ["PROGRAM_VERSION", "Basis", "Source", "weakest"]
+
+PROGRAM_VERSION = "0.1.0"  #: goes into every file we write
 
 
 class Basis(Enum):

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from .errors import SpecError, did_you_mean
+from .provenance import PROGRAM_VERSION
 
 __all__ = [
     "Cache",
@@ -27,7 +28,6 @@ __all__ = [
     "write_text",
 ]
 
-PROGRAM_VERSION = "0.1.0"
 T = TypeVar("T")
 
 

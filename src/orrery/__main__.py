@@ -1,0 +1,7 @@
+"""``python -m orrery``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,178 @@
+"""From what a user types to records: networks, systems, cost models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from orrery.errors import SpecError, UnknownNameError
+from orrery.settings import setting
+
+if TYPE_CHECKING:
+    from orrery.cost import CostModel
+    from orrery.graph import Graph
+    from orrery.hardware import System
+
+__all__ = ["ModelOptions", "cost_models", "load_model", "load_models", "load_system"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How a network is taken: sizes, phase, training."""
+
+    batch: int | None = setting(None, "Inferences at once (library networks; default 1).")
+    phase: Literal["prefill", "decode"] | None = setting(
+        None, "Decoder networks: read a prompt, or make the next token."
+    )
+    context: int | None = setting(None, "Decoder networks: tokens in the prompt or the cache.")
+    dtype: Literal["float32", "float16", "bfloat16"] | None = setting(
+        None, "Element type of weights and activations (library networks)."
+    )
+    training: bool = setting(False, "Take the training step: forward, backward and update.")
+    optimizer: Literal["sgd", "momentum", "adam"] = setting("sgd", "Optimiser of the step.")
+    shape: tuple[str, ...] = setting((), "Bind a symbolic dimension, e.g. batch=8; repeatable.")
+
+
+def load_model(
+    model: object,
+    options: ModelOptions | None = None,
+    *,
+    example_inputs: Sequence[Any] | None = None,
+) -> Graph:
+    """Return a graph from an ONNX file, a library name, a PyTorch module, or a graph.
+
+    Parameters
+    ----------
+    model : path, name, ``torch.nn.Module`` or `Graph`
+    options : sizes, phase, training
+    example_inputs : a PyTorch module's positional inputs, to trace it with
+
+    Raises
+    ------
+    SpecError, UnknownNameError : neither a file nor a library name; an option that does not apply
+    ModelError, UnsupportedOperatorsError : the network cannot be read
+    """
+    from orrery.graph import MODELS, Graph, read_onnx
+
+    options = options or ModelOptions()
+    if isinstance(model, Graph):
+        graph = _without_library_options(model, model.name, options)
+    elif isinstance(model, str | Path):
+        text, path = str(model), Path(model)
+        if text in MODELS:
+            graph = _from_library(text, options)
+        elif path.suffix == ".onnx" or path.is_file():
+            graph = _without_library_options(read_onnx(path), text, options)
+        elif path.suffix or "/" in text:
+            raise SpecError(
+                text,
+                found="no such file",
+                wanted="an ONNX file or a library name",
+                fix="check the path; `orrery models` lists the names",
+            )
+        else:
+            raise UnknownNameError("network", text, MODELS)
+    else:
+        from orrery.graph import from_torch
+
+        if example_inputs is None:
+            raise SpecError(
+                "load_model",
+                found="a module without example inputs",
+                wanted="inputs to trace it with",
+                fix="give example_inputs=(…,)",
+            )
+        graph = _without_library_options(from_torch(model, example_inputs), "module", options)
+    graph = _bind(graph, options.shape)
+    return graph.training(options.optimizer) if options.training else graph
+
+
+def _from_library(name: str, options: ModelOptions) -> Graph:
+    from orrery.graph import build_model
+
+    given = {key: getattr(options, key) for key in ("batch", "phase", "context", "dtype")}
+    return build_model(name, **{k: v for k, v in given.items() if v is not None})
+
+
+def _without_library_options(graph: Graph, name: str, options: ModelOptions) -> Graph:
+    for key in ("batch", "phase", "context", "dtype"):
+        if getattr(options, key) is not None:
+            raise SpecError(
+                f"--{key}",
+                found=f"{name}, which is not a library network",
+                wanted=f"a library network, whose builder knows --{key}",
+                fix="bind the file's own dimensions: --shape NAME=SIZE"
+                + (f" ({', '.join(graph.symbols)})" if graph.symbols else ""),
+            )
+    return graph
+
+
+def _bind(graph: Graph, shape: Sequence[str]) -> Graph:
+    sizes: dict[str, int] = {}
+    for text in shape:
+        name, sign, size = text.partition("=")
+        if not sign or not size.isdigit() or not name:
+            raise SpecError("--shape", found=text, wanted="NAME=SIZE", fix="write e.g. batch=8")
+        sizes[name] = int(size)
+    if sizes:
+        graph = graph.bind(**sizes)
+    if graph.symbols:
+        first = graph.symbols[0]
+        raise SpecError(
+            f"{graph.name}: inputs",
+            found=f"unbound dimensions {', '.join(graph.symbols)}",
+            wanted="a size for each",
+            fix=f"add --shape {first}=8",
+        )
+    return graph
+
+
+def load_models(names: Sequence[object], options: ModelOptions | None = None) -> list[Graph]:
+    """Return one graph per name; several with one name are refused."""
+    graphs = [load_model(name, options) for name in names]
+    seen = [graph.name for graph in graphs]
+    for name in seen:
+        if seen.count(name) > 1:
+            raise SpecError(
+                "models",
+                found=f"{name!r} twice",
+                wanted="networks of unlike names",
+                fix="save one under another name, or raise --batch",
+            )
+    return graphs
+
+
+def load_system(system: object) -> System:
+    """Return a system from a YAML file, a catalogue name, ``this-machine``, or a system."""
+    from orrery.hardware import System
+    from orrery.hardware import load_system as load
+
+    if isinstance(system, System):
+        return system
+    if system == "this-machine":
+        from orrery.runtime import probe_machine
+
+        return probe_machine()
+    if not isinstance(system, str | Path):
+        raise SpecError(
+            "system",
+            found=type(system).__name__,
+            wanted="a path or a name",
+            fix="see `orrery systems`",
+        )
+    return load(system)
+
+
+def cost_models(system: System) -> Mapping[str, CostModel]:
+    """Return the cost models a system's devices need, by the names that stand in plans."""
+    from orrery.accel import resolve
+    from orrery.cost import roofline
+
+    models: dict[str, CostModel] = {"": roofline}
+    for device in system.devices:
+        for design in device.designs:
+            if design not in models:
+                models[design] = resolve(design).cost
+    return models

@@ -1,0 +1,98 @@
+"""The command line's frame: commands by name, errors as one clear line, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orrery.errors import CancelledError, OrreryError
+from orrery.provenance import PROGRAM_VERSION
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+__all__ = ["main"]
+
+#: group -> command -> (place, one sentence)
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Catalogues": {
+        "models": ("_catalogues:models", "List the networks of the library."),
+        "systems": ("_catalogues:systems", "List the systems of the catalogue."),
+        "accelerators": ("_catalogues:accelerators", "List the accelerator designs."),
+    },
+    "One network": {
+        "show": ("_show:show", "Show a network's layers, operations, bytes and statistics."),
+        "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
+        "simulate": ("_simulate:simulate", "Replay a plan event by event."),
+        "run": ("_run:run", "Execute a network or a plan on this machine."),
+        "score": ("_score:score", "Score a network on a system, or evidence files."),
+    },
+}
+
+
+def build() -> App:
+    """Return the application; a command's module is imported when the command is used."""
+    from cyclopts import App
+
+    app = App(
+        name="orrery",
+        help="Predict, map, simulate, run and score a neural network on given machines.",
+        help_epilogue=(
+            "MODEL is an ONNX file or a name of `orrery models`; SYSTEM is a YAML file or a name "
+            "of `orrery systems`. Exit codes: 0 done, 1 a need is not met, 2 bad input or no "
+            "plan, 3 a defect of orrery, 130 interrupted."
+        ),
+        version=PROGRAM_VERSION,
+        result_action="return_value",
+    )
+    for group, commands in COMMANDS.items():
+        for name, (place, text) in commands.items():
+            app.command(f"orrery.cli.{place}", name=name, help=text, group=group)
+    app.register_install_completion_command(
+        name="completion", help="Install shell completion (bash, zsh, fish).", group="Shell"
+    )
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    from cyclopts import CycloptsError
+
+    try:
+        result = build()(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=True,
+        )
+    except CycloptsError:
+        return 2  # cyclopts has said what is wrong with the command line
+    except CancelledError as stop:
+        print(f"orrery: {stop}", file=sys.stderr)
+        return 130
+    except OrreryError as error:
+        print(f"orrery: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("orrery: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last resort of a program that shows no traceback to users
+        if os.environ.get("ORRERY_DEBUG"):
+            raise
+        print(
+            f"orrery: a defect of orrery: {type(error).__name__}: {error}\n"
+            "Please report it with the command and its input; "
+            "ORRERY_DEBUG=1 shows where it happened.",
+            file=sys.stderr,
+        )
+        return 3
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
