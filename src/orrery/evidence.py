@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .errors import SpecError
 from .provenance import Source
 
 __all__ = ["Evidence"]
@@ -24,6 +26,10 @@ class Evidence:
     interval : lower and upper bound in `unit`, at the confidence given in `context`
     validation_error : relative error of the nearest validation set, None outside every set
     context : batch, phase, precision, process node, off-chip counted or not, …
+
+    Raises
+    ------
+    SpecError : a value or bound that is NaN or infinite, an interval that is upside down
     """
 
     subject: str
@@ -34,3 +40,17 @@ class Evidence:
     interval: tuple[float, float] | None = None
     validation_error: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"evidence: {self.metric} of {self.subject}"
+        for number in (self.value, self.validation_error, *(self.interval or ())):
+            if number is not None and not math.isfinite(number):
+                raise SpecError(
+                    where, found=number, wanted="a finite number, or None when not known",
+                    fix="give None and say why in source.note",
+                )  # fmt: skip
+        if self.interval is not None and self.interval[0] > self.interval[1]:
+            raise SpecError(
+                f"{where}: interval", found=self.interval,
+                wanted="the lower bound first", fix="swap the two bounds",
+            )  # fmt: skip

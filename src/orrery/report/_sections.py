@@ -1,0 +1,292 @@
+"""What a page is made of: neutral records that know nothing of networks or machines.
+
+Numbers stay numbers, in internal units (seconds, joules, bytes); renderers turn them into text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orrery.errors import SpecError, did_you_mean
+from orrery.timeline import MemorySample, Timeline
+
+from ._needs import Verdict
+from ._scorecard import Scorecard
+
+__all__ = [
+    "Arrow",
+    "Axis",
+    "Box",
+    "Cell",
+    "Column",
+    "Diagram",
+    "Line",
+    "MemoryChart",
+    "Page",
+    "Point",
+    "Section",
+    "Series",
+    "Step",
+    "Table",
+    "Text",
+    "TimelineChart",
+    "Waterfall",
+]
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Paragraphs; `tone` says whether they inform or warn."""
+
+    title: str
+    paragraphs: tuple[str, ...]
+    tone: Literal["plain", "note", "warning"] = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    unit : of the numbers, internal (``s``, ``bytes``, ``J``, ``MAC``); empty for counts and text
+    kind : ``number`` cells sort by value, ``text`` cells as people count (conv2 before conv10)
+    help : one sentence that explains the heading
+    bar : draw each number also as a bar, relative to the largest of its column
+    """
+
+    name: str
+    unit: str = ""
+    kind: Literal["text", "number"] = "text"
+    help: str = ""
+    bar: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under typed columns; None is a cell that is not known.
+
+    Attributes
+    ----------
+    sort_by : column that orders the rows; empty keeps their order
+    descending : the largest first
+    filterable : offer a text filter over the rows
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+    sort_by: str = ""
+    descending: bool = False
+    filterable: bool = True
+
+    def __post_init__(self) -> None:
+        where = f"table {self.title!r}"
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise SpecError(f"{where}: columns", found=", ".join(names),
+                            wanted="different names", fix="rename one")  # fmt: skip
+        if self.sort_by and self.sort_by not in names:
+            raise SpecError(f"{where}: sort_by", found=self.sort_by, wanted="a column",
+                            fix=f"name one{did_you_mean(self.sort_by, names)}")  # fmt: skip
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise SpecError(f"{where}: row {number}", found=f"{len(row)} cells",
+                                wanted=f"{len(self.columns)} cells",
+                                fix="fill with None")  # fmt: skip
+            for column, cell in zip(self.columns, row):
+                if cell is None:
+                    continue
+                if isinstance(cell, str) != (column.kind == "text"):
+                    raise SpecError(f"{where}: row {number}, column {column.name!r}", found=cell,
+                                    wanted=f"a {column.kind}, or None",
+                                    fix="change the cell or the column's kind")  # fmt: skip
+                if not isinstance(cell, str):
+                    _finite([cell], f"{where}: row {number}, column {column.name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A scale with its name and internal unit; a logarithmic one holds numbers above zero."""
+
+    name: str
+    unit: str = ""
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value, with a label when it stands for a thing of its own."""
+
+    x: float
+    y: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Points that belong together: joined, in steps, or scattered; a bound is drawn as a limit."""
+
+    name: str
+    points: tuple[Point, ...]
+    style: Literal["line", "step", "scatter", "bound"] = "line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Lines and points over two axes; a roofline is one with two bounds and scattered layers."""
+
+    title: str
+    x: Axis
+    y: Axis
+    lines: tuple[Line, ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            where = f"series {self.title!r}: {line.name!r}"
+            _finite((value for point in line.points for value in (point.x, point.y)), where)
+            for axis, name in ((self.x, "x"), (self.y, "y")):
+                lowest = min((getattr(point, name) for point in line.points), default=1.0)
+                if axis.log and lowest <= 0:
+                    raise SpecError(f"{where}: {name}", found=lowest, wanted="numbers above zero "
+                                    "on a logarithmic axis", fix="leave the point out")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineChart:
+    """Spans per resource over time; `resources` orders the rows (default: first use)."""
+
+    title: str
+    timeline: Timeline
+    resources: tuple[str, ...] = ()
+    caption: str = ""
+
+    def rows(self) -> tuple[str, ...]:
+        """Return every resource once, those named by `resources` first."""
+        return tuple(dict.fromkeys((*self.resources, *self.timeline.resources())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryChart:
+    """Bytes in use per memory over time, against its size where that is known."""
+
+    title: str
+    samples: tuple[MemorySample, ...]
+    end_ps: int
+    capacity_bytes: Mapping[str, int] = field(default_factory=dict)
+    caption: str = ""
+
+    def tracks(self) -> dict[str, list[MemorySample]]:
+        """Return the samples of each memory in order of time."""
+        tracks: dict[str, list[MemorySample]] = {}
+        for sample in sorted(self.samples, key=lambda sample: sample.time_ps):
+            tracks.setdefault(sample.memory, []).append(sample)
+        return tracks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One bar of a waterfall: a change that adds to the last level, or a level of its own."""
+
+    name: str
+    value: float
+    kind: Literal["change", "level"] = "change"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waterfall:
+    """How a total comes about, step by step: an energy bill, or bounds that tighten."""
+
+    title: str
+    steps: tuple[Step, ...]
+    unit: str
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _finite((step.value for step in self.steps), f"waterfall {self.title!r}")
+
+    def bars(self) -> tuple[tuple[float, float], ...]:
+        """Return where each bar begins and ends, in `unit`."""
+        bars, level = [], 0.0
+        for step in self.steps:
+            begin = 0.0 if step.kind == "level" else level
+            level = step.value if step.kind == "level" else level + step.value
+            bars.append((begin, level))
+        return tuple(bars)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A thing in a diagram, e.g. a device, host or switch; a group stands together."""
+
+    name: str
+    lines: tuple[str, ...] = ()
+    kind: str = "device"
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrow:
+    """A connection of two boxes; `both` ways unless said otherwise."""
+
+    source: str
+    target: str
+    label: str = ""
+    both: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagram:
+    """Boxes and arrows, such as the devices and links of a system."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        names = [box.name for box in self.boxes]
+        if len(set(names)) != len(names):
+            raise SpecError(f"diagram {self.title!r}: boxes", found=", ".join(names),
+                            wanted="different names", fix="rename one")  # fmt: skip
+        for arrow in self.arrows:
+            for end in (arrow.source, arrow.target):
+                if end not in names:
+                    raise SpecError(f"diagram {self.title!r}: arrows", found=end, wanted="a box",
+                                    fix=f"add the box{did_you_mean(end, names)}")  # fmt: skip
+
+
+Section = Text | Table | Series | TimelineChart | MemoryChart | Waterfall | Diagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One report.
+
+    Attributes
+    ----------
+    verdicts : answers to the needs that the user stated, shown beside the scorecard
+    provenance : what made the page: program, model and system with their hashes, seed, settings
+    """
+
+    title: str
+    subtitle: str = ""
+    scorecard: Scorecard | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    sections: tuple[Section, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def _finite(values: Iterable[float], where: str) -> None:
+    for value in values:
+        if not math.isfinite(value):
+            raise SpecError(where, found=value, wanted="finite numbers",
+                            fix="leave it out, or give None in a table")  # fmt: skip

@@ -1,0 +1,260 @@
+"""A page as plain text of a stated width, for terminals, logs and mail."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from orrery.evidence import Evidence
+from orrery.timeline import PS_PER_S
+
+from ._format import NOT_KNOWN, context_label, format_value
+from ._needs import Verdict, limit_text, verdict_text
+from ._plot import plot, sparkline, strip
+from ._scorecard import METRICS, Scorecard, is_unconfirmed, value_text
+from ._sections import (
+    Cell,
+    Column,
+    Diagram,
+    MemoryChart,
+    Page,
+    Section,
+    Series,
+    Table,
+    Text,
+    TimelineChart,
+    Waterfall,
+)
+from ._sort import sort_rows
+
+__all__ = ["render_card", "render_text"]
+
+
+def render_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
+    """Return the page as plain text that ends with a line feed.
+
+    Parameters
+    ----------
+    width : columns, at least 60
+    rows : most rows shown of a table; the rest is counted, never dropped in silence
+    """
+    width = max(60, width)
+    parts = [f"{page.title}\n{'═' * min(width, len(page.title))}"]
+    if page.subtitle:
+        parts.append(_wrap(page.subtitle, width))
+    if page.scorecard is not None:
+        parts.append(render_card(page.scorecard, page.verdicts, width=width))
+    elif page.verdicts:
+        parts.append(_needs(page.verdicts, width))
+    for section in page.sections:
+        parts.append(f"{section.title}\n{'─' * min(width, len(section.title))}")
+        parts.append(_section(section, width, rows))
+        caption = getattr(section, "caption", "")
+        if caption:
+            parts.append(_wrap(caption, width))
+    if page.provenance:
+        label = max(len(name) for name in page.provenance)
+        parts.append("Provenance\n──────────")
+        parts.append("\n".join(
+            _wrap(text, width, first=f"{name:<{label}}  ")
+            for name, text in page.provenance.items()))  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int = 96) -> str:
+    """Return the scorecard alone, with the needs below it when there are any."""
+    label = max(len(name) for name in METRICS)
+    lines = [_rule(f"Scorecard: {card.subject}", width)]
+    for metric in card.metrics:
+        heading = metric.name.capitalize()
+        if not metric.figures or metric.headline is None:
+            lines.append(_wrap(f"{NOT_KNOWN}: {metric.why_unknown}", width,
+                               first=f"{heading:<{label}}  "))  # fmt: skip
+            continue
+        for figure in metric.figures:
+            lines.append(
+                _figure(figure, heading, label, width, repeats=figure.metric != metric.name)
+            )
+            heading = ""
+    if verdicts:
+        lines += ["", _needs(verdicts, width)]
+    return "\n".join(lines)
+
+
+def _figure(figure: Evidence, heading: str, label: int, width: int, *, repeats: bool) -> str:
+    if figure.value is None:
+        return _wrap(f"{figure.metric} {NOT_KNOWN}: {figure.source.note}", width,
+                     first=f"{heading:<{label}}  ")  # fmt: skip
+    value = value_text(figure)
+    marks = [figure.source.basis.value]
+    if is_unconfirmed(figure):
+        marks.append("unconfirmed")
+    if figure.interval is not None:
+        low, high = (format_value(bound, figure.unit) for bound in figure.interval)
+        marks.append(f"{low} to {high}")
+    if figure.validation_error is not None:
+        marks.append(f"±{100 * abs(figure.validation_error):.3g} % on its validation set")
+    context = ", ".join(f"{context_label(key)} {text}" for key, text in figure.context.items())
+    name = f"{figure.metric}, " if repeats else ""
+    return _wrap(
+        f"{name}{'; '.join(marks)}" + (f"; {context}" if context else ""), width,
+        first=f"{heading:<{label}}  {value:<16} ",
+    )  # fmt: skip
+
+
+def _needs(verdicts: Sequence[Verdict], width: int) -> str:
+    lines = [_rule("Needs", width)]
+    label = max(len(f"{v.need.figure} {limit_text(v.need)}") for v in verdicts)
+    for verdict in verdicts:
+        asked = f"{verdict.need.figure} {limit_text(verdict.need)}"
+        answer = verdict_text(verdict) if verdict.figure is not None else verdict.note
+        if verdict.note and verdict.figure is not None:
+            answer += f" ({verdict.note})"
+        lines.append(_wrap(answer, width, first=f"{verdict.status.upper():<9}  {asked:<{label}}  "))
+    return "\n".join(lines)
+
+
+def _section(section: Section, width: int, rows: int) -> str:
+    if isinstance(section, Text):
+        return "\n\n".join(_wrap(paragraph, width) for paragraph in section.paragraphs)
+    if isinstance(section, Table):
+        return _table(section, width, rows)
+    if isinstance(section, Series):
+        return plot(section, width)
+    if isinstance(section, TimelineChart):
+        return _timeline(section, width)
+    if isinstance(section, MemoryChart):
+        return _memory(section, width)
+    if isinstance(section, Waterfall):
+        return _waterfall(section, width)
+    return _diagram(section, width)
+
+
+def _table(table: Table, width: int, limit: int) -> str:
+    ordered = sort_rows(table)
+    shown = ordered[:limit]
+    grid = [[column.name for column in table.columns]] + [
+        [_cell(cell, column) for cell, column in zip(row, table.columns)] for row in shown
+    ]
+    text = grid_text(grid, [column.kind == "number" for column in table.columns], width)
+    hidden = len(ordered) - len(shown)
+    return text + (f"\n… {hidden} more rows" if hidden else "")
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    if cell is None:
+        return "–"
+    return cell if isinstance(cell, str) else format_value(cell, column.unit)
+
+
+def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) -> str:
+    """Align a grid whose first row is the heading; too wide text columns are elided."""
+    sizes = [max(len(row[place]) for row in grid) for place in range(len(right))]
+    while sum(sizes) + 2 * (len(sizes) - 1) > width:
+        widest = max((n for n, number in enumerate(right) if not number),
+                     key=lambda n: sizes[n], default=-1)  # fmt: skip
+        if widest < 0 or sizes[widest] <= 8:
+            break
+        sizes[widest] -= 1
+    lines = []
+    for number, row in enumerate(grid):
+        cells = [
+            f"{elide(text, size):>{size}}" if is_number else f"{elide(text, size):<{size}}"
+            for text, size, is_number in zip(row, sizes, right)
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if number == 0:
+            lines.append("  ".join("─" * size for size in sizes))
+    return "\n".join(lines)
+
+
+def _timeline(chart: TimelineChart, width: int) -> str:
+    timeline = chart.timeline
+    if not timeline.spans:
+        return "No spans."
+    names = chart.rows()
+    label = min(24, max(len(name) for name in names))
+    cells = width - label - 9
+    busy = timeline.busy_s()
+    total = timeline.makespan_s or 1.0
+    lines = [
+        f"{elide(name, label):<{label}} "
+        f"{strip([s for s in timeline.spans if s.resource == name], timeline.makespan_ps, cells)} "
+        f"{100 * busy.get(name, 0.0) / total:5.1f} %"
+        for name in names
+    ]
+    end = format_value(timeline.makespan_s, "s")
+    lines.append(f"{'':<{label}} 0{end:>{cells - 1}}    busy")
+    return "\n".join(lines)
+
+
+def _memory(chart: MemoryChart, width: int) -> str:
+    tracks = chart.tracks()
+    if not tracks:
+        return "No samples."
+    label = min(24, max(len(name) for name in tracks))
+    lines = []
+    for name, samples in tracks.items():
+        peak = max(sample.used_bytes for sample in samples)
+        capacity = chart.capacity_bytes.get(name)
+        of = f" of {format_value(capacity, 'bytes')}" if capacity else ""
+        said = f"peak {format_value(peak, 'bytes')}{of}"
+        cells = max(10, width - label - 34)
+        curve = sparkline([(s.time_ps, s.used_bytes) for s in samples], chart.end_ps, cells,
+                          top=peak)  # fmt: skip
+        lines.append(f"{elide(name, label):<{label}} {curve}  {said}")
+    lines.append(f"{'':<{label}} 0 to {format_value(chart.end_ps / PS_PER_S, 's')}; each row "
+                 "scaled to its own peak")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _waterfall(chart: Waterfall, width: int) -> str:
+    if not chart.steps:
+        return "No steps."
+    label = min(32, max(len(step.name) for step in chart.steps))
+    values = [format_value(step.value, chart.unit) for step in chart.steps]
+    figure = max(len(value) for value in values)
+    cells = max(10, width - label - figure - 4)
+    low = min(0.0, *(min(bar) for bar in chart.bars()))
+    high = max(0.0, *(max(bar) for bar in chart.bars()))
+    scale = cells / ((high - low) or 1.0)
+    lines = []
+    for step, value, (begin, end) in zip(chart.steps, values, chart.bars()):
+        left = round((min(begin, end) - low) * scale)
+        length = max(1, round(abs(end - begin) * scale)) if begin != end else 0
+        bar = " " * min(left, cells - length) + ("█" if step.kind == "level" else "▒") * length
+        lines.append(f"{elide(step.name, label):<{label}}  {value:>{figure}}  {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def _diagram(diagram: Diagram, width: int) -> str:
+    grid = [["from", "to", "link"]] + [
+        [arrow.source, f"{'↔' if arrow.both else '→'} {arrow.target}", arrow.label]
+        for arrow in diagram.arrows
+    ]
+    boxes = [["box", "kind", "group", "facts"]] + [
+        [box.name, box.kind, box.group, ", ".join(box.lines)] for box in diagram.boxes
+    ]
+    parts = [grid_text(boxes, [False] * 4, width)]
+    if diagram.arrows:
+        parts.append(grid_text(grid, [False] * 3, width))
+    return "\n\n".join(parts)
+
+
+def elide(text: str, size: int) -> str:
+    """Shorten text in its middle: names differ at both ends."""
+    text = " ".join(text.split())
+    if len(text) <= size:
+        return text
+    head = size // 2
+    tail = size - 1 - head
+    return f"{text[:head]}…{text[len(text) - tail :]}" if tail else f"{text[:head]}…"
+
+
+def _rule(title: str, width: int) -> str:
+    return f"── {title} {'─' * max(3, width - len(title) - 4)}"
+
+
+def _wrap(text: str, width: int, *, first: str = "") -> str:
+    return textwrap.fill(" ".join(text.split()), width, initial_indent=first,
+                         subsequent_indent=" " * len(first), break_on_hyphens=False)  # fmt: skip
