@@ -147,11 +147,9 @@ def _refuse_unknown_keys(body: Any, type_: Any, where: str) -> None:
 def _walk(body: Any, info: Any, where: str) -> None:
     inspect = msgspec.inspect
     if isinstance(info, inspect.UnionType):
+        # msgspec allows one record or dictionary type in a union, so the kind decides.
         for option in info.types:
-            if isinstance(option, inspect.DataclassType | inspect.StructType) == isinstance(
-                body, dict
-            ):
-                _walk(body, option, where)
+            _walk(body, option, where)
     elif isinstance(info, inspect.DataclassType | inspect.StructType) and isinstance(body, dict):
         fields = {field.encode_name: field for field in info.fields}
         for key, value in body.items():

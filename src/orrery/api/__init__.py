@@ -21,7 +21,7 @@ _PLACES = {
     "systems": "_catalogues",
 }
 
-__all__ = [  # noqa: PLE0604, F822  # loaded on first use by __getattr__
+__all__ = [  # loaded on first use by __getattr__
     *_PLACES,
 ]
 
