@@ -5,13 +5,16 @@ from ._graph import Graph, Node, Region
 from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_operator
 from ._statistics import Statistics
 from ._types import TensorType, numpy_dtype
+from .models import MODELS, Model, build_model, count_macs, count_parameters
 
 __all__ = [
     "CANONICAL_OPSET",
+    "MODELS",
     "ArrayConstant",
     "Constant",
     "FileConstant",
     "Graph",
+    "Model",
     "Node",
     "Operations",
     "Operator",
@@ -20,6 +23,9 @@ __all__ = [
     "Statistics",
     "TensorType",
     "TypeContext",
+    "build_model",
+    "count_macs",
+    "count_parameters",
     "dtype_name",
     "find_operator",
     "numpy_dtype",
