@@ -1,5 +1,24 @@
-"""What have we got? Devices, memories, links, flash, systems, and a catalogue of sourced numbers."""
+"""What have we got? Devices, memories, links, flash, systems; a catalogue of sourced numbers."""
 
+from ._catalogue import THIS_MACHINE, CatalogueEntry, catalogue, load_system, system_names
 from ._records import Compute, Device, Flash, Link, Memory, System
+from ._write import write_system
+from ._yaml import ELEMENT_TYPES, read_system, read_system_text
 
-__all__ = ["Compute", "Device", "Flash", "Link", "Memory", "System"]
+__all__ = [
+    "ELEMENT_TYPES",
+    "THIS_MACHINE",
+    "CatalogueEntry",
+    "Compute",
+    "Device",
+    "Flash",
+    "Link",
+    "Memory",
+    "System",
+    "catalogue",
+    "load_system",
+    "read_system",
+    "read_system_text",
+    "system_names",
+    "write_system",
+]

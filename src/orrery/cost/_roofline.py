@@ -1,0 +1,140 @@
+"""The roofline: a region takes as long as its slowest resource would alone, on any device.
+
+Models:  peak arithmetic by element type, peak of all other operations, off-chip bandwidth; all
+         three overlap perfectly, so the latency is the largest of the three times. Off-chip bytes
+         are the region's inputs, weights and outputs, once each. Dynamic energy is operations and
+         off-chip bytes at the device's prices.
+Ignores: utilisation, launch overheads, dependencies inside a region, on-chip data movement, spills
+         when the working set exceeds the on-chip memory, reuse between regions, idle power (whole
+         plans charge it). Hence a lower bound of time and of energy.
+Judge:   closed forms; `_guards` on every result.
+Source:  Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orrery.graph import Region, Statistics
+from orrery.hardware import Device
+from orrery.plan import KernelSchedule
+from orrery.provenance import Source
+
+from ._cost import Charge, Cost, Refusal
+from ._guards import check_cost
+from ._work import Work, count_problem, unpriceable, work_of
+
+__all__ = ["Bounds", "Roofline", "bounds", "roofline"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The three times of a region on a device in seconds; the largest is its latency."""
+
+    macs_s: float
+    others_s: float
+    traffic_s: float
+
+    @property
+    def latency_s(self) -> float:
+        return max(self.macs_s, self.others_s, self.traffic_s)
+
+    @property
+    def limit(self) -> str:
+        """What limits: ``MACs``, ``other operations`` or ``off-chip bandwidth``."""
+        names = ("MACs", "other operations", "off-chip bandwidth")
+        times = (self.macs_s, self.others_s, self.traffic_s)
+        return names[times.index(max(times))]
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """The model that prices any region on any device as it is."""
+
+    name: str = "roofline"
+
+    def refuses(self, region: Region, device: Device) -> Refusal | None:
+        """Return why not: unknown or lacking operators, open shapes, missing rates."""
+        if device.operators is not None:
+            lacking = sorted({n.operator for n in region.members} - set(device.operators))
+            if lacking:
+                return Refusal(reason=f"{device.name} does not run {', '.join(lacking)}")
+        problem = unpriceable(region) or count_problem(region)
+        if problem is not None:
+            return Refusal(reason=problem)
+        work = work_of(region)
+        rates = device.compute.macs_per_s
+        missing = sorted(dtype for dtype in work.macs if dtype not in rates)
+        if missing:
+            return Refusal(
+                reason=f"{device.name} has no MAC rate for {', '.join(missing)}; "
+                f"known: {', '.join(rates) or '(none)'}"
+            )
+        if work.others and device.compute.others_per_s is None:
+            return Refusal(reason=f"{device.name} has no rate for operations that are not MACs")
+        if work.traffic_bytes and device.offchip.bandwidth_bytes_per_s is None:
+            return Refusal(reason=f"{device.name}: the bandwidth of {device.offchip.name} "
+                           "is not known")  # fmt: skip
+        return None
+
+    def cost(
+        self,
+        region: Region,
+        device: Device,
+        schedule: KernelSchedule | None = None,
+        statistics: Statistics | None = None,
+    ) -> Cost:
+        """Price the region; schedule and statistics change nothing here."""
+        del schedule, statistics
+        work = work_of(region)
+        charges = energy_charges(work, device)
+        cost = Cost(
+            latency_s=bounds(work, device).latency_s,
+            energy_j=None if charges is None else sum(charge.energy_j for charge in charges),
+            offchip_bytes=work.traffic_bytes,
+            peak_bytes={device.offchip.name: work.traffic_bytes},
+            charges=charges or (),
+            macs_nominal=work.total_macs,
+            macs_performed=work.total_macs,
+        )
+        check_cost(cost, work, row=region.name, device=device)
+        return cost
+
+
+def bounds(work: Work, device: Device) -> Bounds:
+    """Return the three times of a piece of work; every rate it needs must be known."""
+    compute = device.compute
+    macs_s = sum(count / compute.macs_per_s[dtype] for dtype, count in work.macs.items())
+    others_s = work.others / compute.others_per_s if compute.others_per_s else 0.0
+    bandwidth = device.offchip.bandwidth_bytes_per_s
+    traffic_s = work.traffic_bytes / bandwidth if bandwidth else 0.0
+    return Bounds(macs_s=macs_s, others_s=others_s, traffic_s=traffic_s)
+
+
+def energy_charges(work: Work, device: Device) -> tuple[Charge, ...] | None:
+    """Return the dynamic energy, item by item, or None when a price is missing.
+
+    Off-chip traffic is always an item of it: without its price there is no energy at all.
+    """
+    compute, dram = device.compute, device.offchip
+    rows: list[tuple[str, str, int, float | None, Source | None]] = [
+        (device.name, f"MAC {dtype}", count, compute.mac_energy_j.get(dtype),
+         compute.sources.get("mac_energy_j"))
+        for dtype, count in work.macs.items()
+    ]  # fmt: skip
+    if work.others:
+        rows.append((device.name, "other operation", work.others, compute.other_energy_j,
+                     compute.sources.get("other_energy_j")))  # fmt: skip
+    rows.append((f"{device.name}.{dram.name}", "byte off-chip", work.traffic_bytes,
+                 dram.energy_j_per_byte, dram.sources.get("energy_j_per_byte")))  # fmt: skip
+    charges = []
+    for resource, action, count, price, source in rows:
+        if price is None or source is None:
+            return None
+        charges.append(Charge(resource=resource, action=action, count=count, energy_j_each=price,
+                              source=source))  # fmt: skip
+    return tuple(charges)
+
+
+#: The one instance everybody uses; it has no state.
+roofline = Roofline()

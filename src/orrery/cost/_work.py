@@ -1,0 +1,161 @@
+"""What a region asks for: MACs by element type, other operations, bytes; counted once per shape.
+
+Models:  compulsory traffic: every input, weight and output of a region crosses the border once;
+         of a table that is only picked from, what was picked.
+Ignores: reuse and spills; sub-graphs of control flow (their nodes are opaque).
+Judge:   closed forms of convolutions and matrix products in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orrery.errors import OrreryError
+from orrery.graph import Graph, Node, Region, find_operator
+
+__all__ = ["MOVES_NOTHING", "Work", "signature", "unpriceable", "work_of"]
+
+#: Operators that only look at the same bytes another way: no data moves.
+MOVES_NOTHING = frozenset(
+    {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
+)
+
+#: Operators that read no more of their first operand than they put out.
+_PICKS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a region asks of any machine.
+
+    Attributes
+    ----------
+    macs : element type of the first operand -> multiply-accumulates
+    others : all other scalar operations
+    input_bytes, weight_bytes, output_bytes : what crosses the region's border once
+    """
+
+    macs: Mapping[str, int]
+    others: int
+    input_bytes: int
+    weight_bytes: int
+    output_bytes: int
+
+    @property
+    def total_macs(self) -> int:
+        return sum(self.macs.values())
+
+    @property
+    def traffic_bytes(self) -> int:
+        """Bytes that must cross the border at least once."""
+        return self.input_bytes + self.weight_bytes + self.output_bytes
+
+
+def unpriceable(region: Region) -> str | None:
+    """Return why no model could price the region: unknown operators or unbound dimensions."""
+    graph = region.graph
+    unknown = [f"{n.operator} ({n.name})" for n in region.members if find_operator(n) is None]
+    if unknown:
+        return f"unknown operators: {', '.join(unknown)}"
+    for node in region.members:
+        for tensor in (*node.inputs, *node.outputs):
+            if not tensor:
+                continue
+            if tensor not in graph.types:
+                return f"the type of tensor {tensor!r} is not known; infer the graph's types"
+            if not graph.types[tensor].is_bound:
+                unbound = next(d for d in graph.types[tensor].shape if isinstance(d, str))
+                return (
+                    f"tensor {tensor!r} has the unbound dimension {unbound!r}; "
+                    f"bind it: --shape {unbound}=8"
+                )
+    return None
+
+
+def work_of(region: Region) -> Work:
+    """Count what a region asks for; `unpriceable` must have returned None.
+
+    Raises
+    ------
+    ModelError : an operator whose count fails on these shapes
+    """
+    graph = region.graph
+    macs: dict[str, int] = {}
+    others = 0
+    for node in region.members:
+        operations = graph.operations(node)
+        others += operations.others
+        if operations.macs:
+            dtype = _operand_type(graph, node)
+            macs[dtype] = macs.get(dtype, 0) + operations.macs
+    if all(node.op in MOVES_NOTHING and not node.domain for node in region.members):
+        return Work(macs=macs, others=others, input_bytes=0, weight_bytes=0, output_bytes=0)
+    return Work(
+        macs=macs, others=others,
+        input_bytes=sum(_read_bytes(region, tensor) for tensor in region.inputs),
+        weight_bytes=sum(_read_bytes(region, tensor) for tensor in region.weights),
+        output_bytes=region.size_bytes(region.outputs),
+    )  # fmt: skip
+
+
+def _read_bytes(region: Region, tensor: str) -> int:
+    """Return the bytes of an outside tensor that the members read, whole unless all only pick."""
+    graph, total = region.graph, 0
+    whole = graph.type(tensor).size_bytes
+    for node in region.members:
+        if tensor not in node.inputs:
+            continue
+        if node.op not in _PICKS or node.domain or tensor in node.inputs[1:]:
+            return whole
+        # An embedding table is not read from end to end for one token.
+        total += graph.type(node.outputs[0]).size_bytes
+    return min(whole, total)
+
+
+def _operand_type(graph: Graph, node: Node) -> str:
+    first = next(tensor for tensor in node.inputs if tensor)
+    return graph.type(first).dtype
+
+
+def count_problem(region: Region) -> str | None:
+    """Return why the operations of a region cannot be counted, or None."""
+    try:
+        for node in region.members:
+            region.graph.operations(node)
+    except OrreryError as error:
+        return str(error)
+    return None
+
+
+def signature(region: Region) -> str:
+    """Return a text that two regions share when they ask for the same work.
+
+    Operators, attributes, types and which operands are constants count; names do not.
+    """
+    graph = region.graph
+    outside = set(region.outputs)
+    index: dict[str, int] = {}
+    parts = []
+    for node in region.members:
+        attributes = sorted(
+            (key, value.digest if isinstance(value, Graph) else
+             (str(value.dtype), value.shape, value.tobytes()) if hasattr(value, "tobytes")
+             else value)
+            for key, value in node.attributes.items()
+        )  # fmt: skip
+        row: list[object] = [node.operator, attributes]
+        for tensor in (*node.inputs, None, *node.outputs):
+            if not tensor:
+                row.append(tensor)
+                continue
+            constant = graph.constants.get(tensor)
+            # Small whole-number constants are shapes and axes: their values change the count.
+            value = (
+                constant.digest() if constant is not None and constant.type.elements <= 64
+                and constant.type.dtype.startswith("int") else constant is not None
+            )  # fmt: skip
+            row.append((index.setdefault(tensor, len(index)), str(graph.types.get(tensor)), value,
+                        tensor in outside))  # fmt: skip
+        parts.append(row)
+    return repr(parts)

@@ -1,0 +1,402 @@
+"""Systems as YAML: a strict reader and a writer that agree.
+
+Before (file)::
+
+    name: two-boards
+    host: host
+    source: sheet
+    sources:
+      sheet: {basis: published, where: "maker's data sheet"}
+      guess: {basis: assumed, where: "cable not measured"}
+    devices:
+      - name: "board{i}"
+        count: 2
+        kind: fpga
+        compute: {macs: {float32: "100 GMAC/s"}, others: "10 Gop/s"}
+        memories:
+          - {name: dram, size: "4 GiB", bandwidth: "10 GB/s", offchip: true}
+    links:
+      - {switch: pcie, ports: [host, board0, board1], bandwidth: "8 GB/s",
+         latency: {value: "1 us", source: guess}}
+
+After: a `System` whose every number carries the source nearest to it: its own
+(``{value, source}``), that of its block, of a block around it, of the document. Without any it is
+refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orrery.errors import SpecError, did_you_mean
+from orrery.provenance import Basis, Source
+from orrery.units import read_quantity
+
+from ._document import Item, parse
+from ._records import Compute, Device, Flash, Link, Memory, System
+
+__all__ = ["ELEMENT_TYPES", "read_system", "read_system_text"]
+
+R = TypeVar("R")
+
+#: Names of element types, as the graph uses them.
+ELEMENT_TYPES = (
+    "bool", "int2", "uint2", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32",
+    "uint32", "int64", "uint64", "float4e2m1", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2",
+    "float8e5m2fnuz", "float8e8m0", "float16", "bfloat16", "float32", "float64", "complex64",
+    "complex128",
+)  # fmt: skip
+
+#: key in the file -> (field of the record, dimension, zero has a meaning)
+COMPUTE_KEYS = {
+    "macs": ("macs_per_s", "macs", False), "others": ("others_per_s", "rate", False),
+    "clock": ("clock_hz", "frequency", False),
+    "mac_energy": ("mac_energy_j", "energy per operation", True),
+    "other_energy": ("other_energy_j", "energy per operation", True),
+}  # fmt: skip
+MEMORY_KEYS = {
+    "size": ("size_bytes", "size", False),
+    "bandwidth": ("bandwidth_bytes_per_s", "bandwidth", False),
+    "latency": ("latency_s", "time", True),
+    "energy": ("energy_j_per_byte", "energy per byte", True),
+}  # fmt: skip
+FLASH_KEYS = {
+    "size": ("size_bytes", "size", False), "read": ("read_bytes_per_s", "bandwidth", False),
+    "write": ("write_bytes_per_s", "bandwidth", False), "latency": ("latency_s", "time", True),
+    "endurance": ("endurance_bytes", "size", False),
+    "energy": ("energy_j_per_byte", "energy per byte", True),
+}  # fmt: skip
+LINK_KEYS = {
+    "bandwidth": ("bandwidth_bytes_per_s", "bandwidth", False),
+    "latency": ("latency_s", "time", True),
+    "energy": ("energy_j_per_byte", "energy per byte", True),
+}  # fmt: skip
+DEVICE_KEYS = {
+    "idle_power": ("idle_power_w", "power", True), "max_power": ("max_power_w", "power", False),
+    "area": ("area_mm2", "area", False), "process": ("process_nm", "length", False),
+    "price": ("price_usd", "price", False),
+}  # fmt: skip
+
+KINDS = ("cpu", "gpu", "fpga", "asic")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}")
+_MOST_DEVICES, _MOST_LINKS = 256, 2048
+_Keys = Mapping[str, tuple[str, str, bool]]
+
+
+def read_system(path: Path, options: Mapping[str, str] | None = None) -> System:
+    """Read a system from a YAML file.
+
+    Parameters
+    ----------
+    options : values for what the file lists under ``options:``, as text with a unit
+
+    Raises
+    ------
+    SpecError : with file, line and key, what was found, what was wanted and what to change
+    """
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read((1 << 20) + 1)
+    except OSError as error:
+        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                        fix="check the path") from None  # fmt: skip
+    return read_system_text(raw, str(path), options)
+
+
+def read_system_text(
+    text: bytes | str, file: str = "system", options: Mapping[str, str] | None = None
+) -> System:
+    """Read a system from the text of a YAML file; `file` stands in messages."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return _Reader(parse(raw, file), dict(options or {})).system()
+
+
+class _Reader:
+    """One pass over one document."""
+
+    def __init__(self, root: Item, options: dict[str, str]) -> None:
+        self.root = root
+        self.top = root.keys(
+            ("name", "description", "host", "source", "sources", "options", "devices", "links"),
+            required=("name", "devices"),
+        )
+        self.sources = self._sources(self.top.get("sources"))
+        self.options = self._options(self.top.get("options"), options)
+        self.given = options
+
+    def system(self) -> System:
+        default = self._source(self.top.get("source"))
+        devices: list[Device] = []
+        for item in self.top["devices"].items():
+            devices += self._devices(item, default)
+        if len(devices) > _MOST_DEVICES:
+            raise self.top["devices"].error(found=f"{len(devices)} devices",
+                wanted=f"at most {_MOST_DEVICES}", fix="describe fewer")  # fmt: skip
+        links: list[Link] = []
+        for item in self.top["links"].items() if "links" in self.top else ():
+            links += self._links(item, default, devices)
+            if len(links) > _MOST_LINKS:
+                raise item.error(found=f"{len(links)} links", wanted=f"at most {_MOST_LINKS}",
+                                 fix="join devices by a switch instead")  # fmt: skip
+        name = self.top["name"].text("a name")
+        if not name.strip() or not name.isprintable() or len(name) > 200:
+            raise self.top["name"].error(wanted="a printable name", fix="rename it")
+        if self.given:
+            name += f"({', '.join(f'{k}={self.given[k]}' for k in self.given)})"
+        description = self.top["description"].text() if "description" in self.top else ""
+        host = self._name(self.top["host"]) if "host" in self.top else ""
+        return self._make(self.root, System, {
+            "name": name, "devices": tuple(devices), "links": tuple(links), "host": host,
+            "description": description,
+        })  # fmt: skip
+
+    # -- sources and options --------------------------------------------------------------------
+
+    def _sources(self, item: Item | None) -> dict[str, Source]:
+        found = {}
+        for name, entry in (item.table() if item else {}).items():
+            table = entry.keys(("basis", "where", "note"), required=("basis", "where"))
+            bases = {basis.value: basis for basis in Basis}
+            basis = table["basis"].text()
+            if basis not in bases:
+                raise table["basis"].error(wanted=f"one of {', '.join(bases)}",
+                    fix=f"correct the basis{did_you_mean(basis, bases)}")  # fmt: skip
+            note = table["note"].text() if "note" in table else ""
+            where = table["where"].text().strip()
+            if not where:
+                raise table["where"].error(wanted="a document, a machine or a formula",
+                                           fix="say where the number comes from")  # fmt: skip
+            if bases[basis] is Basis.ASSUMED and not note.strip():
+                raise entry.error(found="an assumed source without a note",
+                                  wanted="why it is plausible", fix="add `note:`")  # fmt: skip
+            found[name] = Source(basis=bases[basis], where=where, note=note)
+        return found
+
+    def _source(self, item: Item | None) -> Source | None:
+        if item is None:
+            return None
+        name = item.text("the name of a source")
+        if name not in self.sources:
+            near = did_you_mean(name, self.sources)
+            raise item.error(wanted=f"one of {', '.join(self.sources) or '(no sources)'}",
+                             fix=f"add it under `sources:`{near}")  # fmt: skip
+        return self.sources[name]
+
+    def _options(
+        self, item: Item | None, given: dict[str, str]
+    ) -> dict[str, tuple[str, Item | None]]:
+        known: dict[str, tuple[str, Item | None]] = {}
+        for name, entry in (item.table() if item else {}).items():
+            table = entry.keys(("default", "source", "help"), required=("default", "help"))
+            known[name] = (table["default"].text(), table.get("source"))
+        for name, value in given.items():
+            if name not in known:
+                raise SpecError(
+                    f"{self.root.file}: option {name!r}", found=f"unknown option {name!r}",
+                    wanted=f"one of {', '.join(known) or '(this system has no options)'}",
+                    fix=f"correct it{did_you_mean(name, known)}")  # fmt: skip
+            known[name] = (value, None)
+        return known
+
+    # -- numbers --------------------------------------------------------------------------------
+
+    def _quantity(
+        self, item: Item, dimension: str, zero: bool, default: Source | None
+    ) -> tuple[float, Source]:
+        """Read ``"24 GB/s"``, ``"$option"`` or ``{value: …, source: …}``."""
+        source = default
+        if isinstance(item.data, dict):
+            table = item.keys(("value", "source"), required=("value",))
+            source = self._source(table.get("source")) or default
+            item = table["value"]
+        text = item.text(f"a {dimension} with a unit, as text")
+        if text.startswith("$"):
+            option = text[1:]
+            if option not in self.options:
+                raise item.error(wanted=f"one of {', '.join(self.options) or '(no options)'}",
+                                 fix="add it under `options:`")  # fmt: skip
+            text, named = self.options[option]
+            source = self._source(named) or source
+            if option in self.given:
+                source = Source(basis=Basis.ASSUMED, where=f"option {option}={text}",
+                                note="given by the user")  # fmt: skip
+        value = read_quantity(text, dimension, where=item.where, zero_allowed=zero)
+        if source is None:
+            raise item.error(found="a number without a source", wanted="a source for every number",
+                             fix="add `source:` here, on the block or on the document")  # fmt: skip
+        return value, source
+
+    def _numbers(
+        self, table: Mapping[str, Item], keys: _Keys, default: Source | None
+    ) -> dict[str, Any]:
+        """Return the fields of a record that the table gives, with their `sources`."""
+        values: dict[str, Any] = {}
+        sources: dict[str, Source] = {}
+        for key, (name, dimension, zero) in keys.items():
+            if key not in table:
+                continue
+            if name in ("macs_per_s", "mac_energy_j"):
+                values[name], sources[name] = self._by_type(table[key], dimension, zero, default)
+                continue
+            value, sources[name] = self._quantity(table[key], dimension, zero, default)
+            if name == "size_bytes":
+                if abs(value - round(value)) > 1e-6 * value or round(value) < 1:
+                    raise table[key].error(wanted="a whole number of bytes", fix="correct the size")
+                values[name] = round(value)
+            else:
+                values[name] = value
+        return {**values, "sources": sources}
+
+    def _by_type(
+        self, item: Item, dimension: str, zero: bool, default: Source | None
+    ) -> tuple[dict[str, float], Source]:
+        table = item.keys(("source", *ELEMENT_TYPES))
+        source = self._source(table.get("source")) or default
+        values = {}
+        for key, entry in table.items():
+            if key != "source":
+                entry.text(f"a {dimension} with a unit, as text")
+                values[key], found = self._quantity(entry, dimension, zero, source)
+                source = found if source is None else source
+        if not values or source is None:
+            raise item.error(wanted="a value for at least one element type",
+                             fix="write e.g. {float32: '100 GMAC/s'}")  # fmt: skip
+        return values, source
+
+    # -- records --------------------------------------------------------------------------------
+
+    def _make(self, item: Item, record: Callable[..., R], values: Mapping[str, Any]) -> R:
+        """Build a record; what it refuses by itself gets this file and line."""
+        try:
+            return record(**values)
+        except SpecError as error:
+            if error.where.startswith(item.file):
+                raise
+            raise SpecError(f"{item.where}: {error.where}", found=error.found, wanted=error.wanted,
+                            fix=error.fix) from None  # fmt: skip
+
+    def _name(self, item: Item) -> str:
+        text = item.text("a name")
+        if not _NAME.fullmatch(text):
+            raise item.error(wanted="a name of letters, digits and _ . : + -", fix="rename it")
+        return text
+
+    def _devices(self, item: Item, default: Source | None) -> list[Device]:
+        table = item.keys(
+            ("name", "count", "first", "kind", "group", "group_size", "designs", "operators",
+             "compute", "memories", "flash", "source", *DEVICE_KEYS),
+            required=("name", "kind", "compute", "memories"),
+        )  # fmt: skip
+        source = self._source(table.get("source")) or default
+        kind = table["kind"].text()
+        if kind not in KINDS:
+            raise table["kind"].error(wanted=f"one of {', '.join(KINDS)}",
+                                      fix=f"correct it{did_you_mean(kind, KINDS)}")  # fmt: skip
+        compute = self._compute(table["compute"], source)
+        memories = tuple(self._memory(m, source) for m in table["memories"].items())
+        disks = table["flash"].items() if "flash" in table else []
+        flash = tuple(self._flash(disk, source) for disk in disks)
+        count = table["count"].whole(1, _MOST_DEVICES) if "count" in table else 1
+        first = table["first"].whole(0, 10**6) if "first" in table else 0
+        size = table["group_size"].whole(1, count) if "group_size" in table else count
+        template = table["name"].text("a name")
+        if count > 1 and "{i}" not in template:
+            raise table["name"].error(wanted="a name with {i} for the number",
+                                      fix=f"write e.g. '{template}{{i}}'")  # fmt: skip
+        operators = self._texts(table["operators"]) if "operators" in table else None
+        designs = self._texts(table["designs"]) if "designs" in table else ()
+        group = table["group"].text() if "group" in table else ""
+        devices = []
+        for i in range(count):
+            values = self._numbers(table, DEVICE_KEYS, source)
+            named = Item(file=item.file, path=table["name"].path, line=table["name"].line,
+                         data=template.replace("{i}", str(first + i)))  # fmt: skip
+            devices.append(self._make(item, Device, dict(
+                values, name=self._name(named), kind=kind, compute=compute, memories=memories,
+                flash=flash, designs=designs, operators=operators,
+                group=group.replace("{g}", str(i // size)))))  # fmt: skip
+        return devices
+
+    def _compute(self, item: Item, default: Source | None) -> Compute:
+        table = item.keys((*COMPUTE_KEYS, "source"))
+        source = self._source(table.get("source")) or default
+        values = {"macs_per_s": {}, **self._numbers(table, COMPUTE_KEYS, source)}
+        return self._make(item, Compute, values)
+
+    def _memory(self, item: Item, default: Source | None) -> Memory:
+        table = item.keys(("name", *MEMORY_KEYS, "offchip", "source"), required=("name", "size"))
+        values = self._numbers(table, MEMORY_KEYS, self._source(table.get("source")) or default)
+        offchip = table["offchip"].boolean() if "offchip" in table else False
+        named = {"name": self._name(table["name"]), "offchip": offchip}
+        return self._make(item, Memory, values | named)
+
+    def _flash(self, item: Item, default: Source | None) -> Flash:
+        table = item.keys(
+            ("name", *FLASH_KEYS, "source"), required=("name", "size", "read", "write")
+        )
+        values = self._numbers(table, FLASH_KEYS, self._source(table.get("source")) or default)
+        return self._make(item, Flash, dict(values, name=self._name(table["name"])))
+
+    def _texts(self, item: Item) -> tuple[str, ...]:
+        return tuple(entry.text() for entry in item.items())
+
+    # -- links ----------------------------------------------------------------------------------
+
+    def _links(self, item: Item, default: Source | None, devices: list[Device]) -> list[Link]:
+        """One entry: a link or bus (`ends`), a `ring`, `all-to-all`, or a `switch` with `ports`."""
+        shapes = ("ends", "ring", "all-to-all", "switch")
+        table = item.keys(("name", *shapes, "ports", *LINK_KEYS, "duplex", "source"),
+                          required=("bandwidth", "latency"))  # fmt: skip
+        given = [shape for shape in shapes if shape in table]
+        if len(given) != 1 or ("ports" in table) != ("switch" in table):
+            raise item.error(found=", ".join((*given, *(["ports"] if "ports" in table else [])))
+                or "no ends", wanted="one of ends, ring, all-to-all, or switch with ports",
+                fix="say which ends are joined, in one way")  # fmt: skip
+        shape = given[0]
+        if shape == "switch":
+            centre = self._name(table["switch"])
+            pairs = [(end, centre) for end in self._ends(table["ports"], devices)]
+        else:
+            ends = self._ends(table[shape], devices)
+            if shape == "ends":
+                pairs = [ends]  # type: ignore[list-item]  # a bus has more than two
+            elif shape == "ring":
+                if len(ends) < 3:
+                    raise table["ring"].error(found=f"{len(ends)} ends", wanted="three or more",
+                                              fix="use `ends:` for two")  # fmt: skip
+                pairs = [(a, b) for a, b in zip(ends, (*ends[1:], ends[0]))]
+            else:
+                pairs = list(combinations(ends, 2))
+        if not pairs:
+            raise item.error(found="no two ends", wanted="two or more ends", fix="name them")
+        values = self._numbers(table, LINK_KEYS, self._source(table.get("source")) or default)
+        duplex = table["duplex"].boolean() if "duplex" in table else True
+        prefix = self._name(table["name"]) if "name" in table else ""
+        return [
+            self._make(item, Link, dict(
+                values, ends=tuple(pair), duplex=duplex,
+                name=prefix if prefix and len(pairs) == 1 else
+                (prefix + ":" if prefix else "") + "--".join(pair)))
+            for pair in pairs
+        ]  # fmt: skip
+
+    def _ends(self, item: Item, devices: list[Device]) -> tuple[str, ...]:
+        """Names of ends; ``@group`` stands for all devices of a group."""
+        ends: list[str] = []
+        for entry in item.items("a list of ends"):
+            text = entry.text("the name of an end")
+            if text.startswith("@"):
+                members = [device.name for device in devices if device.group == text[1:]]
+                if not members:
+                    groups = sorted({device.group for device in devices if device.group})
+                    near = did_you_mean(text[1:], groups)
+                    raise entry.error(wanted=f"a group: {', '.join(groups) or '(no groups)'}",
+                                      fix=f"correct it{near}")  # fmt: skip
+                ends += members
+            else:
+                ends.append(self._name(entry))
+        return tuple(ends)
