@@ -1,1 +1,16 @@
 """Which accelerators do we know? One folder each: function, cost, cycles, circuit."""
+
+from ._record import Accelerator, Evaluator, Generator, Simulator, Tensors, Tolerance, describe
+from ._registry import ACCELERATORS, resolve
+
+__all__ = [
+    "ACCELERATORS",
+    "Accelerator",
+    "Evaluator",
+    "Generator",
+    "Simulator",
+    "Tensors",
+    "Tolerance",
+    "describe",
+    "resolve",
+]
