@@ -1,0 +1,217 @@
+"""Gathering from, and scattering to, places that data tells.
+
+Models:  ONNX's gather and scatter family, one-hot vectors and selections.
+Ignores: the order in which a machine applies updates of one place: here it is the given one.
+Judge:   ONNX's node tests; NumPy on random indices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from orrery.errors import ModelError
+
+from .._operator import Array, Operations, TypeContext, operator
+from .._types import Dimension, TensorType
+from ._rules import agree, axis_of, known_integers, nothing, per_input, same_type
+
+__all__: list[str] = []
+
+
+def _positions(indices: Array, size: int, where: str) -> Array:
+    """Return indices counted from the front.
+
+    Raises
+    ------
+    ModelError : an index outside of the axis
+    """
+    places = np.asarray(indices).astype(np.int64)
+    if places.size and (places.min() < -size or places.max() >= size):
+        worst = places.min() if places.min() < -size else places.max()
+        raise ModelError(where, found=f"index {worst}", wanted=f"one from {-size} to {size - 1}",
+                         fix="correct the indices")  # fmt: skip
+    return np.where(places < 0, places + size, places)
+
+
+# -- gather -----------------------------------------------------------------------------------
+
+
+def _infer_gather(context: TypeContext) -> list[TensorType | None]:
+    data, indices = context.input(0), context.input(1)
+    axis = axis_of(context, context.attribute("axis", 0), data.rank)
+    shape = (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
+    return [TensorType(dtype=data.dtype, shape=shape)]
+
+
+@operator("Gather", infer=_infer_gather, count=nothing)
+def gather(x: Array, indices: Array, *, axis: int = 0) -> Array:
+    return np.take(x, _positions(indices, x.shape[axis], "Gather"), axis)
+
+
+def _infer_gather_elements(context: TypeContext) -> list[TensorType | None]:
+    data, indices = context.input(0), context.input(1)
+    if data.rank != indices.rank:
+        raise context.error(f"{data} and indices {indices}", "equal ranks")
+    return [TensorType(dtype=data.dtype, shape=indices.shape)]
+
+
+def _element_index(indices: Array, axis: int, size: int, where: str) -> tuple[Array, ...]:
+    """Return the NumPy index of ``x[i][j][indices[i][j][k]]``-like element access."""
+    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    grid[axis] = _positions(indices, size, where)
+    return tuple(grid)
+
+
+@operator("GatherElements", infer=_infer_gather_elements, count=nothing)
+def gather_elements(x: Array, indices: Array, *, axis: int = 0) -> Array:
+    return x[_element_index(indices, axis, x.shape[axis], "GatherElements")]
+
+
+def _infer_gather_nd(context: TypeContext) -> list[TensorType | None]:
+    data, indices = context.input(0), context.input(1)
+    batch = context.attribute("batch_dims", 0)
+    depth = indices.shape[-1] if indices.shape else None
+    if not isinstance(depth, int):
+        return [None]
+    if depth < 1 or batch + depth > data.rank:
+        raise context.error(f"indices {indices}", f"1 to {data.rank - batch} numbers an index")
+    shape = (*indices.shape[:-1], *data.shape[batch + depth :])
+    return [TensorType(dtype=data.dtype, shape=shape)]
+
+
+@operator("GatherND", infer=_infer_gather_nd, count=nothing)
+def gather_nd(x: Array, indices: Array, *, batch_dims: int = 0) -> Array:
+    grid = np.ogrid[tuple(slice(n) for n in indices.shape[:batch_dims])] if batch_dims else ()
+    extra = indices.ndim - 1 - batch_dims
+    index: list[Any] = [g.reshape(g.shape + (1,) * extra) for g in grid]
+    for i in range(indices.shape[-1]):
+        index.append(_positions(indices[..., i], x.shape[batch_dims + i], "GatherND"))
+    return np.asarray(x[tuple(index)])
+
+
+# -- scatter ----------------------------------------------------------------------------------
+
+
+def _count_updates(context: TypeContext) -> Operations:
+    """One operation for each update that is reduced with what is there; plain writes are free."""
+    if context.attribute("reduction", "none") == "none":
+        return Operations()
+    return Operations(others=context.input(2).elements)
+
+
+def _update(target: Array, index: tuple[Array, ...], updates: Array, reduction: str) -> None:
+    if reduction == "none":
+        target[index] = updates
+        return
+    functions = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
+    if reduction not in functions:
+        raise ModelError("scatter", found=f"reduction {reduction!r}",
+                         wanted=f"none, {', '.join(functions)}", fix="correct it")  # fmt: skip
+    functions[reduction].at(target, index, updates)
+
+
+@operator("ScatterElements", infer=same_type, count=_count_updates)
+def scatter_elements(
+    x: Array, indices: Array, updates: Array, *, axis: int = 0, reduction: str = "none"
+) -> Array:
+    result = x.copy()
+    index = _element_index(indices, axis, x.shape[axis], "ScatterElements")
+    _update(result, tuple(np.broadcast_arrays(*index)), updates, reduction)
+    return result
+
+
+@operator("ScatterND", infer=same_type, count=_count_updates)
+def scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "none") -> Array:
+    result = x.copy()
+    index = tuple(
+        _positions(indices[..., i], x.shape[i], "ScatterND") for i in range(indices.shape[-1])
+    )
+    _update(result, index, updates, reduction)
+    return result
+
+
+def _infer_tensor_scatter(context: TypeContext) -> list[TensorType | None]:
+    cache, update = context.input(0), context.input(1)
+    axis = axis_of(context, context.attribute("axis", -2), cache.rank)
+    if cache.rank != update.rank or axis == 0:
+        raise context.error(f"{cache} and {update}", "equal ranks and an axis behind the batch")
+    for i, (have, new) in enumerate(zip(cache.shape, update.shape)):
+        if i != axis:
+            agree(context, have, new, f"axis {i}")
+    return [cache]
+
+
+@operator("TensorScatter", infer=_infer_tensor_scatter, count=nothing)
+def tensor_scatter(
+    cache: Array, update: Array, write_indices: Array | None = None, *,
+    axis: int = -2, mode: str = "linear",
+) -> Array:  # fmt: skip
+    """Write new steps into a cache, each sample of the batch at its own place."""
+    result = cache.copy()
+    axis %= cache.ndim
+    size, steps = cache.shape[axis], update.shape[axis]
+    for sample in range(cache.shape[0]):
+        start = 0 if write_indices is None else int(write_indices[sample])
+        places = start + np.arange(steps)
+        if mode == "circular":
+            places %= size
+        places = _positions(places, size, "TensorScatter")
+        np.moveaxis(result[sample], axis - 1, 0)[places] = np.moveaxis(update[sample], axis - 1, 0)
+    return result
+
+
+# -- selecting --------------------------------------------------------------------------------
+
+
+def _infer_one_hot(context: TypeContext) -> list[TensorType | None]:
+    indices = context.input(0)
+    axis = axis_of(context, context.attribute("axis", -1), indices.rank + 1)
+    depth = known_integers(context, 1)
+    size: Dimension = depth[0] if depth is not None else context.fresh("depth")
+    shape = (*indices.shape[:axis], size, *indices.shape[axis:])
+    return [TensorType(dtype=context.input(2).dtype, shape=shape)]
+
+
+@operator("OneHot", infer=_infer_one_hot, count=nothing)
+def one_hot(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> Array:
+    size = int(np.asarray(depth).reshape(()))
+    places = np.asarray(indices).astype(np.int64)
+    places = np.where((places < 0) & (places >= -size), places + size, places)
+    axis %= places.ndim + 1
+    line = np.arange(size).reshape((size,) + (1,) * (places.ndim - axis))
+    hot = np.expand_dims(places, axis) == line
+    return np.asarray(np.where(hot, values[1], values[0]), values.dtype)
+
+
+def _infer_compress(context: TypeContext) -> list[TensorType | None]:
+    data, axis = context.input(0), context.attribute("axis")
+    condition = context.value(1)
+    kept: Dimension = context.fresh("kept") if condition is None else int(condition.sum())
+    if axis is None:
+        return [TensorType(dtype=data.dtype, shape=(kept,))]
+    along = axis_of(context, axis, data.rank)
+    shape = (*data.shape[:along], kept, *data.shape[along + 1 :])
+    return [TensorType(dtype=data.dtype, shape=shape)]
+
+
+@operator("Compress", infer=_infer_compress, count=nothing)
+def compress(x: Array, condition: Array, *, axis: int | None = None) -> Array:
+    size = x.size if axis is None else x.shape[axis]
+    return np.compress(condition[:size], x, axis)
+
+
+def _infer_non_zero(context: TypeContext) -> list[TensorType | None]:
+    rank = max(context.input(0).rank, 1)
+    return [TensorType(dtype="int64", shape=(rank, context.fresh("nonzero")))]
+
+
+@operator("NonZero", infer=_infer_non_zero, count=per_input(1))
+def non_zero(x: Array) -> Array:
+    places = np.flatnonzero(np.asarray(x) != np.zeros((), x.dtype))
+    shape = x.shape or (1,)
+    if math.prod(shape) == 0:
+        return np.zeros((len(shape), 0), np.int64)
+    return np.array(np.unravel_index(places, shape), np.int64).reshape(len(shape), -1)
