@@ -1,0 +1,23 @@
+"""All operators, registered when this package is imported.
+
+A folder holds at most fifteen files: a new operator joins the group it is nearest to.
+"""
+
+from . import (
+    _activation,  # activations, Softmax, losses, *Normalization
+    _attention,  # Attention, LinearAttention, FlexAttention, RotaryEmbedding
+    _cast,  # Cast*, QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear
+    _conv,  # Conv*, QLinearConv, Col2Im, convolution gradients
+    _elementwise,  # arithmetic, trigonometry, comparison, logic, bits
+    _generate,  # Constant*, Range, EyeLike, Random*, windows
+    _indexing,  # Gather*, Scatter*, OneHot, Compress, NonZero, Where the position is data
+    _matrix,  # MatMul*, Gemm, Einsum, Det
+    _pool,  # *Pool, MaxUnpool, pooling gradients
+    _reduce,  # Reduce*, Arg*, Cum*, TopK, Unique
+    _shape,  # Reshape, Transpose, Concat, Slice, Pad, … : moving without computing
+)
+
+__all__ = [
+    "_activation", "_attention", "_cast", "_conv", "_elementwise", "_generate", "_indexing", "_matrix",
+    "_pool", "_reduce", "_shape",
+]  # fmt: skip
