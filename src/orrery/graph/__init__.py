@@ -2,8 +2,17 @@
 
 from ._constant import ArrayConstant, Constant, FileConstant, SeededConstant, dtype_name
 from ._graph import Graph, Node, Region
+from ._onnx_io import (
+    OperatorRow,
+    graph_from_bytes,
+    onnx_bytes,
+    operator_table,
+    read_onnx,
+    write_onnx,
+)
 from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_operator
 from ._statistics import Statistics
+from ._subgraph import subgraph
 from ._types import TensorType, numpy_dtype
 from .models import MODELS, Model, build_model, count_macs, count_parameters
 
@@ -18,6 +27,7 @@ __all__ = [
     "Node",
     "Operations",
     "Operator",
+    "OperatorRow",
     "Region",
     "SeededConstant",
     "Statistics",
@@ -28,5 +38,11 @@ __all__ = [
     "count_parameters",
     "dtype_name",
     "find_operator",
+    "graph_from_bytes",
     "numpy_dtype",
+    "onnx_bytes",
+    "operator_table",
+    "read_onnx",
+    "subgraph",
+    "write_onnx",
 ]

@@ -94,14 +94,20 @@ class FileConstant:
             lanes = [(raw >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
             codes = np.stack(lanes, -1).ravel()[: self.type.elements]
             return unpack_codes(codes, self.type.dtype).reshape(self.type.sizes)
+        if self.type.dtype == "bool":  # a byte other than 0 and 1 would make NumPy inconsistent
+            return (raw != 0).reshape(self.type.sizes)
         dtype = numpy_dtype(self.type.dtype)
         return np.frombuffer(raw, dtype).reshape(self.type.sizes)
 
     def digest(self) -> str:
-        hasher = hashlib.blake2b(str(self.type).encode(), digest_size=20)
+        if BITS[self.type.dtype] < 8 or self.type.dtype == "bool":
+            return ArrayConstant(self.array()).digest()
+        # The same hash as `ArrayConstant.digest`, a block at a time.
+        label, left = str(self.type).encode(), self.type.size_bytes
+        hasher = hashlib.blake2b(len(label).to_bytes(8, "little") + label, digest_size=20)
+        hasher.update(left.to_bytes(8, "little"))
         with self.path.open("rb") as handle:
             handle.seek(self.offset)
-            left = self.type.size_bytes
             while left > 0 and (block := handle.read(min(left, 1 << 22))):
                 hasher.update(block)
                 left -= len(block)

@@ -1,0 +1,1 @@
+"""The ONNX file format: bytes, tensors, versions, functions; used by `graph._onnx_io` alone."""
