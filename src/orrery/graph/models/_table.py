@@ -1,6 +1,7 @@
 """The rows of the model catalogue: family, builder, task, source, and the members' facts.
 
 A member is (name, parameters, MACs at batch 1 with the default options, builder's arguments).
+Decoders' MACs are those of a prefill of 128 tokens.
 """
 
 from __future__ import annotations
@@ -59,5 +60,58 @@ ROWS: tuple[tuple[str, str, str, str, tuple[Member, ...]], ...] = (
     ("c3d", "_alexnet_vgg:c3d", "action recognition (UCF101)",
      "Tran et al. 2014, arXiv 1412.0767, figure 3", (
         ("c3d", 78_409_573, 38_547_378_176, {}),
+    )),
+    ("bert", "_transformer:bert", "sentence encoding",
+     "Devlin et al. 2018, arXiv 1810.04805, section 3; sizes of bert-*-uncased", (
+        ("bert-base", 109_482_240, 11_174_215_680, {}),
+        ("bert-large", 335_141_888, 39_461_060_608,
+         {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096}),
+    )),
+    ("bert", "_transformer:bert", "sentence encoding",
+     "Wang et al. 2020, arXiv 2002.10957; sizes of MiniLM-L6-H384", (
+        ("minilm-l6", 22_713_216, 1_434_599_424, {"layers": 6, "hidden": 384, "inner": 1536}),
+    )),
+    ("bert", "_transformer:mt_dnn", "language understanding, four tasks",
+     "Liu et al. 2019, arXiv 1901.11504, figure 1; linear heads", (
+        ("mt-dnn", 109_487_623, 11_174_221_056, {}),
+    )),
+    ("vit", "_transformer:vit", _IMAGES, "Dosovitskiy et al. 2020, arXiv 2010.11929, table 1", (
+        ("vit-b16", 86_567_656, 17_563_828_224, {}),
+    )),
+    ("gpt2", "_decoder:gpt2", "text generation",
+     "Radford et al. 2019, table 2; sizes of the published checkpoints", (
+        ("gpt2-124m", 124_439_808, 11_212_223_232, {"layers": 12, "hidden": 768, "heads": 12}),
+        ("gpt2-345m", 354_823_168, 39_511_475_200, {"layers": 24, "hidden": 1024, "heads": 16}),
+        ("gpt2-774m", 774_030_080, 92_171_244_800, {"layers": 36, "hidden": 1280, "heads": 20}),
+        ("gpt2-1.5b", 1_557_611_200, 191_340_673_600, {"layers": 48, "hidden": 1600, "heads": 25}),
+    )),
+    ("gpt2", "_decoder:gpt2", "text generation",
+     "IANUS (ASPLOS 2024), table 3: the 1.5B network as DFX sizes it", (
+        ("gpt2-1.5b-h1536", 1_438_683_648, 176_439_289_344, {"layers": 48, "hidden": 1536, "heads": 24}),
+    )),
+    ("llama", "_decoder:llama", "text generation",
+     "Touvron et al. 2023, arXiv 2302.13971, table 2", (
+        ("llama-7b", 6_738_415_616, 833_354_727_424, {}),
+    )),
+    ("siamese", "_recurrent:siamese_lstm", "sentence similarity",
+     "Mueller & Thyagarajan 2016 (AAAI), figure 1", (
+        ("siamese-lstm", 9_070_400, 4_480_000, {}),
+    )),
+    ("wide_deep", "_recurrent:wide_deep", "recommendation from tables, text and image",
+     "Cheng et al. 2016, arXiv 1606.07792, figure 1; text and image branches are additions", (
+        ("wide-deep", 31_692_300, 1_921_518_728, {}),
+    )),
+    ("memory", "_recurrent:memn2n", "question answering over a story",
+     "Sukhbaatar et al. 2015, arXiv 1503.08895, figure 1", (
+        ("memn2n", 58_880, 30_720, {}),
+    )),
+    ("multimodal", "_multimodal:multimodal", "several kinds of input (mapping workload)",
+     "Zhang et al. 2022, arXiv 2204.13852; layer lists of its follow-ups' files", (
+        ("vlocnet", 191_982_144, 130_234_791_936, {}),
+        ("casia-surf", 13_239_360, 7_752_794_112, {}),
+        ("vfs", 365_666_360, 31_574_228_432, {}),
+        ("facebagnet", 24_738_294, 1_529_855_958, {}),
+        ("cnn-lstm", 17_815_136, 1_614_239_744, {}),
+        ("mocap", 31_008_224, 45_762_740_608, {}),
     )),
 )  # fmt: skip
