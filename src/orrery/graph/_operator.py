@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError
+from orrery.errors import ModelError, OrreryError
 
 from ._graph import Node
 from ._types import TensorType
@@ -156,7 +156,17 @@ class Operator:
             )
         if self.wants_output_count:
             keywords["output_count"] = len(node.outputs)
-        result = self.evaluate(*inputs, **keywords)
+        try:
+            result = self.evaluate(*inputs, **keywords)
+        except (IndexError, ValueError) as problem:  # NumPy refuses what the data asks for
+            if isinstance(problem, OrreryError):
+                raise
+            arrays = [x for x in inputs if isinstance(x, np.ndarray)]
+            shapes = ", ".join(f"{x.dtype}{list(x.shape)}" for x in arrays)
+            raise ModelError(
+                f"node {node.name!r} ({node.operator})", found=f"{problem} (inputs {shapes})",
+                wanted="inputs that fit the operator", fix="correct the model or its inputs",
+            ) from problem  # fmt: skip
         results = result if isinstance(result, tuple) else (result,)
         return tuple(None if r is None else np.asarray(r) for r in results[: len(node.outputs)])
 

@@ -137,7 +137,7 @@ def _infer_reshape(context: TypeContext) -> list[TensorType | None]:
 @operator("Reshape", infer=_infer_reshape, count=nothing)
 def reshape(x: Array, shape: Array, *, allowzero: int = 0) -> Array:
     target = _resolve(x.shape, integers(shape), allowzero)
-    if target is None:
+    if target is None or math.prod(int(d) for d in target) != x.size:
         raise ModelError(
             "Reshape", found=f"shape {integers(shape)} for {x.shape}",
             wanted="sizes that divide the elements", fix="correct the shape",
@@ -340,10 +340,22 @@ def split(
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
+def _window(size: int, start: int, end: int, step: int) -> slice:
+    """Return the Python slice of ONNX's bounds.
+
+    They differ walking backwards: a start before the tensor means its first element.
+    """
+    if step > 0:
+        return slice(start, end, step)
+    first = min(max(start + size if start < 0 else start, 0), size - 1)
+    last = min(max(end + size if end < 0 else end, -1), size - 1)
+    return slice(first, None if last < 0 else last, step)
+
+
 def _sliced(size: Dimension, start: int, end: int, step: int) -> Dimension:
     """Return the size of a slice; of a named size it is a name, except in the plain cases."""
     if isinstance(size, int):
-        return len(range(*slice(start, end, step).indices(size)))
+        return len(range(*_window(size, start, end, step).indices(size)))
     if step == 1 and end >= _END:
         if start == 0:
             return size
@@ -398,7 +410,7 @@ def slice_(
 ) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
     for axis, start, end, step in _slices(x.ndim, starts, ends, axes, steps):
-        index[axis] = slice(start, end, step)
+        index[axis] = _window(x.shape[axis], start, end, step)
     return np.asarray(x[tuple(index)])
 
 
