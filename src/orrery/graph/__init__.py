@@ -1,6 +1,7 @@
 """What is to be computed? One immutable graph from ONNX, PyTorch or the model library."""
 
 from ._constant import ArrayConstant, Constant, FileConstant, SeededConstant, dtype_name
+from ._evaluate import check_inputs, evaluate_node
 from ._graph import Graph, Node, Region
 from ._onnx_io import (
     OperatorRow,
@@ -14,7 +15,14 @@ from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_
 from ._statistics import Statistics
 from ._subgraph import subgraph
 from ._types import TensorType, numpy_dtype
-from .models import MODELS, Model, build_model, count_macs, count_parameters
+from .models import (
+    MODELS,
+    Model,
+    build_model,
+    count_macs,
+    count_parameters,
+    example_inputs,
+)
 
 __all__ = [
     "CANONICAL_OPSET",
@@ -34,9 +42,12 @@ __all__ = [
     "TensorType",
     "TypeContext",
     "build_model",
+    "check_inputs",
     "count_macs",
     "count_parameters",
     "dtype_name",
+    "evaluate_node",
+    "example_inputs",
     "find_operator",
     "graph_from_bytes",
     "numpy_dtype",

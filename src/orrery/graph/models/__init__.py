@@ -9,6 +9,7 @@ from ._catalogue import (
     count_macs,
     count_parameters,
 )
+from ._example import example_inputs
 
 __all__ = [
     "MODELS",
@@ -18,4 +19,5 @@ __all__ = [
     "build_model",
     "count_macs",
     "count_parameters",
+    "example_inputs",
 ]

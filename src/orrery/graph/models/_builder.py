@@ -22,9 +22,12 @@ from .._graph import Graph, Node
 from .._operator import TypeContext, find_operator
 from .._types import Dimension, TensorType, numpy_dtype
 
-__all__ = ["Builder", "Size", "scaled"]
+__all__ = ["BELOW", "Builder", "Size", "scaled"]
 
 Size = int | tuple[int, ...]
+
+#: Metadata key before an input's name: its whole numbers are below this.
+BELOW = "below."
 
 #: Constants up to this many elements are shown to shape rules as values.
 _VALUE_LIMIT = 4096
@@ -56,7 +59,7 @@ class Builder:
         self._types: dict[str, TensorType] = {}
         self._constants: dict[str, Constant] = {}
         self._values: dict[str, NDArray[Any]] = {}
-        self._states: dict[str, str] = {}
+        self._metadata: dict[str, str] = {}
         self._scope: tuple[str, ...] = ()
         self._taken: dict[str, int] = {}
 
@@ -85,11 +88,16 @@ class Builder:
     # -- tensors ---------------------------------------------------------------------------
 
     def input(self, name: str, *shape: Dimension, dtype: str = "") -> str:
-        """Declare an input of the network."""
+        """Declare an input of the network, numbers of the model's type unless `dtype` is given."""
         self._taken[name] = 1
         self._inputs.append(name)
         self._types[name] = TensorType(dtype=dtype or self.dtype, shape=shape)
         return name
+
+    def indices(self, name: str, *shape: Dimension, below: int) -> str:
+        """Declare an input of whole numbers from zero to `below` - 1, noted in the metadata."""
+        self._metadata[f"{BELOW}{name}"] = str(below)
+        return self.input(name, *shape, dtype="int64")
 
     def state(self, name: str, *shape: Dimension) -> str:
         """Declare a resident input; `finish` says which output holds its next value."""
@@ -334,9 +342,8 @@ class Builder:
 
     def finish(
         self, outputs: Mapping[str, str], *, states: Mapping[str, str] | None = None,
-        metadata: Mapping[str, str] | None = None,
     ) -> Graph:  # fmt: skip
-        """Return the graph.
+        """Return the graph, all types inferred.
 
         Parameters
         ----------
@@ -359,8 +366,8 @@ class Builder:
             types={renamed.get(tensor, tensor): type_ for tensor, type_ in self._types.items()},
             constants=self._constants,
             states=dict(states or {}),
-            metadata=dict(metadata or {}),
-        )
+            metadata=self._metadata,
+        ).infer()
 
 
 def _spread(size: Size, rank: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from orrery.errors import SpecError, UnknownNameError, did_you_mean
 
 from .._graph import Graph
 from .._types import BITS
-from ._table import ROWS
+from ._table import ROWS, SMALL
 
 __all__ = ["MODELS", "Model", "ModelCatalogue", "build_model", "count_macs", "count_parameters"]
 
@@ -43,6 +43,7 @@ class Model:
     source : where the architecture is described
     builder : ``module:function`` inside this package
     arguments : what the builder is given for this name
+    small : options of a version of the same form that runs in well under a second
     """
 
     name: str
@@ -53,6 +54,7 @@ class Model:
     source: str
     builder: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -182,6 +184,7 @@ def _models() -> Iterator[Model]:
             yield Model(
                 name=name, family=family, task=task, parameters=parameters, macs=macs,
                 source=source, builder=builder, arguments=MappingProxyType(dict(arguments)),
+                small=MappingProxyType(dict(SMALL[family])),
             )  # fmt: skip
 
 

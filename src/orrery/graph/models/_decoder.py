@@ -51,7 +51,7 @@ class _Frame:
 
 
 def gpt2(
-    name: str, *, layers: int, hidden: int, heads: int, phase: str = "prefill",
+    name: str, *, layers: int = 12, hidden: int = 768, heads: int = 12, phase: str = "prefill",
     context: Dimension = 128, batch: Dimension = 1, dtype: str = "float32",
     all_logits: bool = False, vocabulary: int = 50257, positions: int = 1024,
 ) -> Graph:  # fmt: skip
@@ -66,10 +66,12 @@ def gpt2(
     """
     b = Builder(name, dtype=dtype, batch=batch)
     sizes = Heads(query=heads, key_value=heads, size=head_size(name, hidden, heads))
-    frame = _frame(b, phase, context, layers, sizes, positions)
+    frame = _frame(b, phase, context, layers, sizes, positions, vocabulary)
     with b.scope("transformer"):
-        x = b.embedding(frame.ids, vocabulary, hidden, name="wte")
-        x = b.add(x, b.embedding(frame.positions, positions, hidden, scale=0.3, name="wpe"))
+        x = b.embedding(frame.ids, vocabulary, hidden, scale=hidden**-0.5, name="wte")
+        x = b.add(x, b.embedding(
+            frame.positions, positions, hidden, scale=hidden**-0.5, name="wpe"
+        ))  # fmt: skip
         caches = []
         for layer in range(layers):
             with b.scope("h", layer):
@@ -113,7 +115,7 @@ def llama(
         raise SpecError(f"model {name}: group", found=group, wanted=f"a divisor of {heads} heads",
                         fix="change heads or group")  # fmt: skip
     sizes = Heads(query=heads, key_value=heads // group, size=size)
-    frame = _frame(b, phase, context, layers, sizes, positions)
+    frame = _frame(b, phase, context, layers, sizes, positions, vocabulary)
     rotate = _rotation(b, frame, context, positions, size)
     with b.scope("model"):
         x = b.embedding(frame.ids, vocabulary, hidden, name="embed_tokens")
@@ -149,7 +151,13 @@ def llama(
 
 
 def _frame(
-    b: Builder, phase: str, context: Dimension, layers: int, heads: Heads, positions: int
+    b: Builder,
+    phase: str,
+    context: Dimension,
+    layers: int,
+    heads: Heads,
+    positions: int,
+    vocabulary: int,
 ) -> _Frame:
     """Declare the inputs of a phase and what all layers share."""
     if phase not in PHASES:
@@ -161,7 +169,7 @@ def _frame(
             f"model {b.name}: context", found=context,
             wanted=f"at most {positions - decode} tokens", fix="shorten it or raise positions",
         )  # fmt: skip
-    ids = b.input("input_ids", b.batch, 1 if decode else context, dtype="int64")
+    ids = b.indices("input_ids", b.batch, 1 if decode else context, below=vocabulary)
     shape = (b.batch, heads.key_value, context, heads.size)
     past = tuple(
         (b.state(f"past.{layer}.key", *shape), b.state(f"past.{layer}.value", *shape))

@@ -8,7 +8,8 @@ Ignores: what the lists leave out: biases, normalisation, skip connections insid
          a node of its own: a strided convolution or an average pooling where the size falls by a
          whole factor, ``Resize`` where it does not, ``Tile`` (whole factor) or ``Pad`` where
          features are missing and ``Slice`` where there are too many, and ``Concat`` where several
-         inputs add up to the wanted features, else ``Add``. A ReLU follows every inner layer.
+         inputs add up to the wanted features, else ``Add``. A ReLU follows every inner layer
+         of more than one feature (one alone would often be zero everywhere).
 Judge:   layer counts, weights and MACs that the fact sheet computed from the lists; ONNX Runtime
          on reduced networks.
 """
@@ -231,15 +232,28 @@ def _input(b: Builder, chain: int, layer: _Layer) -> str:
 def _apply(b: Builder, layer: _Layer, tensors: list[str], last: bool) -> str:
     if layer.kind == "lstm":
         return lstm(b, _sequence(b, tensors, layer), layer.gives, bias=False)
+    linear = last or layer.gives == 1
     if layer.kind == "fc":
-        x = _join(b, [_vector(b, t, layer.takes) for t in tensors], layer.takes)
-        x = b.linear(x, layer.gives, bias=False, gain=1.0 if last else 2.0, name="fc")
+        tensors = [_vector(b, t, layer.takes) for t in tensors]
+        gain = _gain(b, tensors, layer.takes, linear)
+        x = b.linear(_join(b, tensors, layer.takes), layer.gives, bias=False, gain=gain, name="fc")
     else:
         around = tuple(b.size(tensors[0], axis) for axis in (2, 3))
-        x = _join(b, [_resample(b, t, around) for t in tensors], layer.takes)
-        x, stride = _reach(b, x, (layer.rows, layer.columns))
-        x = b.conv(x, layer.gives, kernel=layer.kernel, stride=stride)
-    return x if last else b.relu(x)
+        tensors = [_resample(b, t, around) for t in tensors]
+        gain = _gain(b, tensors, layer.takes, linear)
+        x, stride = _reach(b, _join(b, tensors, layer.takes), (layer.rows, layer.columns))
+        for axis in (2, 3):  # taps that fall on padding contribute nothing
+            outside = (layer.kernel**2 - 1) / 4 / b.size(x, axis)
+            gain *= layer.kernel / (layer.kernel - outside)
+        x = b.conv(x, layer.gives, kernel=layer.kernel, stride=stride, gain=gain)
+    return x if linear else b.relu(x)
+
+
+def _gain(b: Builder, tensors: list[str], wanted: int, linear: bool) -> float:
+    """Return the weights' gain that makes up for features which are padding."""
+    have = sum(b.size(t, 1) for t in tensors)
+    padded = have < wanted and wanted % have
+    return (1.0 if linear else 2.0) * (wanted / have if padded else 1.0)
 
 
 def _sequence(b: Builder, tensors: list[str], layer: _Layer) -> str:

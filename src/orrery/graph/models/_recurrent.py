@@ -56,7 +56,7 @@ def siamese_lstm(
     weights.
     """
     b = Builder(name, dtype=dtype, batch=batch)
-    ids = [b.input(side, batch, sequence, dtype="int64") for side in ("left", "right")]
+    ids = [b.indices(side, batch, sequence, below=vocabulary) for side in ("left", "right")]
     left, right = (_last_state(b, side, vocabulary, embedding, hidden) for side in ids)
     distance = b.op("ReduceL1", b.op("Sub", left, right), b.constant(np.array([1]), "axes"),
                     keepdims=1, name="distance")  # fmt: skip
@@ -82,9 +82,9 @@ def wide_deep(
     """
     b = Builder(name, dtype=dtype, batch=batch)
     wide = b.input("wide", batch, crossed)
-    categories = b.input("categories", batch, fields, dtype="int64")
+    categories = b.indices("categories", batch, fields, below=vocabulary)
     dense = b.input("numbers", batch, numbers)
-    text = b.input("text", batch, sequence, dtype="int64")
+    text = b.indices("text", batch, sequence, below=words)
     picture = b.input("image", batch, 3, image, image)
     parts = []
     with b.scope("wide_part"):
@@ -117,8 +117,8 @@ def memn2n(
     with, the next compares keys with; the first is the question's, the last the answer's.
     """
     b = Builder(name, dtype=dtype, batch=batch)
-    story = b.input("story", batch, memories, sequence, dtype="int64")
-    question = b.input("question", batch, sequence, dtype="int64")
+    story = b.indices("story", batch, memories, sequence, below=vocabulary)
+    question = b.indices("question", batch, sequence, below=vocabulary)
     scale = sequence**-0.5
     words = [b.weight(f"words{hop}", vocabulary, hidden, scale=scale) for hop in range(hops + 1)]
     times = [b.weight(f"time{hop}", memories, hidden, scale=0.3) for hop in range(hops + 1)]

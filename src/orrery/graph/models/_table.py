@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "SMALL"]
 
 Member = tuple[str, int, int, dict[str, Any]]
 
@@ -80,14 +80,15 @@ ROWS: tuple[tuple[str, str, str, str, tuple[Member, ...]], ...] = (
     )),
     ("gpt2", "_decoder:gpt2", "text generation",
      "Radford et al. 2019, table 2; sizes of the published checkpoints", (
-        ("gpt2-124m", 124_439_808, 11_212_223_232, {"layers": 12, "hidden": 768, "heads": 12}),
+        ("gpt2-124m", 124_439_808, 11_212_223_232, {}),
         ("gpt2-345m", 354_823_168, 39_511_475_200, {"layers": 24, "hidden": 1024, "heads": 16}),
         ("gpt2-774m", 774_030_080, 92_171_244_800, {"layers": 36, "hidden": 1280, "heads": 20}),
         ("gpt2-1.5b", 1_557_611_200, 191_340_673_600, {"layers": 48, "hidden": 1600, "heads": 25}),
     )),
     ("gpt2", "_decoder:gpt2", "text generation",
      "IANUS (ASPLOS 2024), table 3: the 1.5B network as DFX sizes it", (
-        ("gpt2-1.5b-h1536", 1_438_683_648, 176_439_289_344, {"layers": 48, "hidden": 1536, "heads": 24}),
+        ("gpt2-1.5b-h1536", 1_438_683_648, 176_439_289_344,
+         {"layers": 48, "hidden": 1536, "heads": 24}),
     )),
     ("llama", "_decoder:llama", "text generation",
      "Touvron et al. 2023, arXiv 2302.13971, table 2", (
@@ -115,3 +116,29 @@ ROWS: tuple[tuple[str, str, str, str, tuple[Member, ...]], ...] = (
         ("mocap", 31_008_224, 45_762_740_608, {}),
     )),
 )  # fmt: skip
+
+_TEXT = {"layers": 2, "hidden": 32, "heads": 4, "vocabulary": 50}
+
+#: family -> options of a version of the same form that runs in well under a second
+SMALL: dict[str, dict[str, Any]] = {
+    "resnet": {"width": 0.125, "depth": 0.5, "image": 64, "classes": 10},
+    "wide_resnet": {"width": 0.125, "depth": 0.5, "image": 64, "classes": 10},
+    "alexnet": {"width": 0.125, "image": 96, "classes": 10},
+    "vgg": {"width": 0.125, "depth": 0.5, "image": 32, "classes": 10},
+    "densenet": {"width": 0.2, "depth": 0.2, "image": 64, "classes": 10},
+    "squeezenet": {"width": 0.25, "image": 64, "classes": 10},
+    "inception": {"width": 0.125, "image": 96, "classes": 10},
+    "mobilenet": {"width": 0.25, "depth": 0.5, "image": 64, "classes": 10},
+    "c3d": {"width": 0.125, "image": 32, "classes": 10},
+    "bert": {**_TEXT, "inner": 64, "sequence": 7},
+    "vit": {"layers": 2, "hidden": 32, "heads": 4, "inner": 64, "image": 32, "patch": 8,
+            "classes": 10},
+    "gpt2": {**_TEXT, "context": 6},
+    "llama": {**_TEXT, "group": 2, "inner": 48, "context": 6},
+    "siamese": {"vocabulary": 50, "embedding": 12, "hidden": 8, "sequence": 5},
+    "wide_deep": {"crossed": 20, "fields": 3, "vocabulary": 9, "embedding": 4, "numbers": 3,
+                  "inner": 16, "sequence": 5, "words": 30, "hidden": 8, "image": 32,
+                  "width": 0.125, "depth": 0.5},
+    "memory": {"memories": 6, "sequence": 4, "vocabulary": 20, "hidden": 8},
+    "multimodal": {"width": 0.125, "size": 0.0625},
+}  # fmt: skip

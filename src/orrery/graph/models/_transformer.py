@@ -62,8 +62,8 @@ def _bert_encoder(
             fix="shorten it or raise positions",
         )  # fmt: skip
     size = head_size(b.name, hidden, heads)
-    tokens = b.input("input_ids", b.batch, sequence, dtype="int64")
-    segments = b.input("token_type_ids", b.batch, sequence, dtype="int64")
+    tokens = b.indices("input_ids", b.batch, sequence, below=vocabulary)
+    segments = b.indices("token_type_ids", b.batch, sequence, below=2)
     with b.scope("embeddings"):
         x = b.add(b.embedding(tokens, vocabulary, hidden, name="word_embeddings"),
                   b.embedding(segments, 2, hidden, name="token_type_embeddings"))  # fmt: skip
