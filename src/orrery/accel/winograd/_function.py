@@ -4,7 +4,8 @@ Models:  weights transformed beforehand in float64 and rounded once. float32: tr
          in index order; the Pn products of a cycle are added by a tree and the sum joins the
          tile's accumulator; pieces in order; inverse transform; bias last. fixed16: 16-bit image,
          its exact transform rounded to 18 bits (the narrower port of a multiplier; F(2×2) fits
-         exactly), 16-bit transformed weights (a step per filter), exact products, sums and inverse transform; then the float32 output stage.
+         exactly), 16-bit transformed weights (a step per filter), exact products, sums and
+         inverse transform; then the float32 output stage.
 Ignores: nothing that changes a bit.
 Judge:   float64 convolution within the derived bound; the identity of the transform.
 """

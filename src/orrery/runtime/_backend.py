@@ -1,0 +1,162 @@
+"""What runs a whole graph on this machine, and how long it takes: the back-end protocol.
+
+A back end says what it refuses, prepares a graph once and runs it many times. `measure` times any
+prepared graph: warm-up, repeats, median, and an interval that assumes no distribution.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from orrery.errors import SpecError
+from orrery.evidence import Evidence
+from orrery.graph import Graph
+from orrery.progress import SILENT, Progress
+from orrery.provenance import Basis, Source
+from orrery.registry import Registry
+
+__all__ = ["BACKENDS", "Backend", "Executable", "Measurement", "Tensors", "measure"]
+
+Tensors = Mapping[str, NDArray[Any]]  #: tensor name -> value
+
+BACKENDS = Registry(
+    "back end",
+    {
+        "reference": "orrery.runtime._reference:ReferenceBackend",
+        "onnxruntime": "orrery.runtime._onnxruntime:OnnxRuntimeBackend",
+    },
+)
+
+
+class Executable(Protocol):
+    """A graph made ready to run."""
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Return the graph's outputs by name; inputs that do not fit raise `SpecError`."""
+        ...
+
+
+class Backend(Protocol):
+    """Something on this machine that runs graphs.
+
+    When `refuses` returns None, `prepare` succeeds unless memory or a library fails; what a
+    library raises arrives as an `OrreryError` that names the node where the library names it.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def refuses(self, graph: Graph) -> str | None:
+        """Return why the graph cannot run here, or None; must be cheap."""
+        ...
+
+    def prepare(self, graph: Graph) -> Executable:
+        """Make a graph ready to run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Wall-clock seconds of repeated runs.
+
+    Attributes
+    ----------
+    times_s : of each timed run, in order
+    median_s : their median
+    interval_s : holds the median with probability `confidence`, from order statistics
+    confidence : the probability that the interval's construction guarantees
+    warmup : runs before the timed ones
+    """
+
+    times_s: tuple[float, ...]
+    median_s: float
+    interval_s: tuple[float, float]
+    confidence: float
+    warmup: int
+    machine: str
+
+    def evidence(self, subject: str, context: Mapping[str, str]) -> Evidence:
+        """Return the measured latency as evidence about a subject."""
+        return Evidence(
+            subject=subject, metric="latency", value=self.median_s, unit="s",
+            source=Source(
+                basis=Basis.MEASURED, where=self.machine,
+                note=f"median of {len(self.times_s)} runs after {self.warmup} to warm up",
+            ),
+            interval=self.interval_s,
+            context={"interval": f"{self.confidence:.1%} for the median", **context},
+        )  # fmt: skip
+
+
+def measure(
+    executable: Executable,
+    inputs: Tensors,
+    *,
+    warmup: int = 2,
+    repeats: int = 20,
+    confidence: float = 0.95,
+    progress: Progress = SILENT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Measurement:
+    """Time repeated runs.
+
+    Parameters
+    ----------
+    warmup : untimed runs first (caches, lazy compilation)
+    repeats : timed runs; fewer than 6 cannot give a 95 % interval and report what they give
+    confidence : wanted for the interval of the median, above 0 and below 1
+    clock : returns seconds; tests give their own
+
+    Raises
+    ------
+    SpecError : no timed run, a negative warm-up, or a confidence outside (0, 1)
+    """
+    for label, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0)):
+        if value < least:
+            raise SpecError(f"measure: {label}", found=value, wanted=f"{least} or more",
+                            fix="correct the number")  # fmt: skip
+    if not 0 < confidence < 1:
+        raise SpecError("measure: confidence", found=confidence, wanted="between 0 and 1",
+                        fix="write e.g. 0.95")  # fmt: skip
+    total = warmup + repeats
+    for done in range(warmup):
+        progress.step("measure", done, total)
+        executable.run(inputs)
+    times = []
+    for done in range(repeats):
+        progress.step("measure", warmup + done, total)
+        start = clock()
+        executable.run(inputs)
+        times.append(clock() - start)
+    interval, reached = median_interval(times, confidence)
+    return Measurement(
+        times_s=tuple(times), median_s=statistics.median(times), interval_s=interval,
+        confidence=reached, warmup=warmup,
+        machine=f"{platform.node() or 'this machine'} ({platform.machine()})",
+    )  # fmt: skip
+
+
+def median_interval(values: list[float], confidence: float) -> tuple[tuple[float, float], float]:
+    """Return an interval for the median and the confidence it really has.
+
+    The k-th smallest and k-th largest of n values enclose the median of any continuous
+    distribution with probability 1 − 2·P(Binomial(n, ½) < k); the largest k that keeps the wanted
+    confidence is taken, and k = 1 (all values) when none does.
+    """
+    ordered, n = sorted(values), len(values)
+    below = 0  # C(n,0) + … + C(n,k-1): ways in which fewer than k values lie below the median
+    k, missed = 1, 1
+    for candidate in range(1, n // 2 + 1):
+        below += math.comb(n, candidate - 1)
+        if 2 * below > (1 - confidence) * 2**n:
+            break
+        k, missed = candidate, below
+    return (ordered[k - 1], ordered[n - k]), max(0.0, 1 - 2 * missed / 2**n)

@@ -1,0 +1,307 @@
+"""Obeys a plan on this machine: a thread per device, copies between them, outputs gathered.
+
+Models:  nothing; it runs. Devices are evaluators given by name, so a CPU can stand in for any of
+         them; a transfer is a copy in memory, made by one thread per source.
+Ignores: the plan's link names and predicted times; designs and schedules, which the evaluator of
+         the device must know.
+Judge:   equals the whole graph run by the NumPy reference, bit for bit.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import OrreryError, SpecError
+from orrery.graph import Graph, Region, numpy_dtype
+from orrery.hardware import System
+from orrery.plan import Plan
+from orrery.progress import SILENT, Progress
+from orrery.provenance import Basis, Source
+from orrery.timeline import MemorySample, Span, Timeline
+
+from ._backend import Tensors
+from ._program import Action, Place, Program, make_program
+
+__all__ = ["DeviceFailedError", "Evaluator", "Execution", "execute"]
+
+#: (region, its inputs by tensor name) -> its outputs by tensor name
+Evaluator = Callable[[Region, Tensors], Tensors]
+
+#: How often the caller's progress is told and asked whether to stop.
+_POLL_S = 0.1
+
+
+class DeviceFailedError(OrreryError):
+    """A device could not finish a region; everything else was stopped."""
+
+    def __init__(self, device: str, region: str, error: BaseException) -> None:
+        self.device, self.region = device, region
+        super().__init__(
+            f"device {device!r}: region {region!r}: found {type(error).__name__}: {error}, wanted "
+            "its outputs; correct the model or give the device another evaluator"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What came out, and what happened when.
+
+    Attributes
+    ----------
+    outputs : by tensor name, with the model's prefix when the plan holds several networks
+    timeline : measured spans per device and per copying thread, memory held per device
+    source : measured, on this machine
+    """
+
+    outputs: Mapping[str, NDArray[Any]]
+    timeline: Timeline
+    source: Source
+
+
+def execute(
+    plan: Plan,
+    graphs: Sequence[Graph],
+    inputs: Tensors,
+    evaluators: Mapping[str, Evaluator],
+    *,
+    system: System | None = None,
+    warmup: int = 0,
+    progress: Progress = SILENT,
+) -> Execution:
+    """Run a plan.
+
+    Parameters
+    ----------
+    graphs : the planned networks, in the plan's order
+    inputs : network inputs by name, with the model's prefix when there are several networks
+    evaluators : device name -> what evaluates a region there
+    system : when given, must be the one planned for
+    warmup : whole runs before the one whose timeline is kept (an evaluator may prepare a region
+        the first time it meets it)
+    progress : told how many actions are done, asked whether to stop
+
+    Raises
+    ------
+    PlanMismatchError : another model or system than planned for
+    SpecError : a plan that cannot be obeyed, or inputs that do not fit
+    DeviceFailedError : an evaluator failed; the first failure is named, the others stopped
+    CancelledError : the caller asked to stop; regions under way were finished first
+    """
+    program = make_program(plan, graphs, inputs, evaluators, system)
+    for _ in range(warmup):
+        _run_once(program, inputs, evaluators, progress)
+    state = _run_once(program, inputs, evaluators, progress)
+    outputs = {name: state.values[place] for name, place in program.results.items()}
+    for model, graph in zip(plan.models, graphs):
+        for name in graph.outputs:
+            full = model.prefix + name
+            if name in graph.constants:
+                outputs[full] = graph.constants[name].array()
+            elif full not in outputs:
+                outputs[full] = np.asarray(inputs[full])
+    ordered = [m.prefix + name for m, g in zip(plan.models, graphs) for name in g.outputs]
+    return Execution(
+        outputs={name: outputs[name] for name in ordered}, timeline=state.timeline(plan),
+        source=Source(
+            basis=Basis.MEASURED, where=f"{platform.node() or 'this machine'}",
+            note="one thread per device, transfers copied in memory",
+        ),
+    )  # fmt: skip
+
+
+def _run_once(
+    program: Program, inputs: Tensors, evaluators: Mapping[str, Evaluator], progress: Progress
+) -> _State:
+    """Run all actions, each worker on a thread of its own; no thread outlives the call."""
+    state = _State(program, inputs)
+    total = sum(len(mine) for mine in program.actions.values())
+    progress.step("run", 0, total)
+    threads = max(1, len(program.actions))
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="orrery") as pool:
+        try:
+            futures = [
+                pool.submit(_work, worker, state, evaluators.get(worker))
+                for worker in program.actions
+            ]
+            _watch(futures, state, progress, total)
+        finally:
+            state.stop()  # frees whoever still waits; leaving the block joins the threads
+    return state
+
+
+def _watch(futures: Sequence[Future[None]], state: _State, progress: Progress, total: int) -> None:
+    pending = set(futures)
+    while pending:
+        _, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
+        if state.failed is not None:
+            break
+        progress.step("run", state.done, total)
+    state.stop()
+    for future in futures:
+        error = future.exception()
+        if error is not None and state.failed is not None:
+            device, region = state.failed
+            raise DeviceFailedError(device, region, error) from error
+
+
+class _State:
+    """What the threads share, all of it under one lock."""
+
+    def __init__(self, program: Program, inputs: Tensors) -> None:
+        self.program = program
+        self.changed = threading.Condition()
+        self.values: dict[Place, Any] = {}
+        self.readers = dict(program.readers)
+        self.waiting = {id(a): a.waiting for mine in program.actions.values() for a in mine}
+        self.stopped = False
+        self.failed: tuple[str, str] | None = None
+        self.done = 0
+        self.spans: list[Span] = []
+        self.memory: list[MemorySample] = []
+        self.used: dict[str, int] = {}
+        self.zero_ns = time.perf_counter_ns()
+        for place, name in program.start.items():
+            self._hold(place, np.asarray(inputs[name]), 0)
+
+    def take(self, mine: list[Action], ordered: bool) -> Action | None:
+        """Wait for the next action that can run; None when all is done or stopped."""
+        with self.changed:
+            while mine and not self.stopped:
+                window = mine[:1] if ordered else mine
+                ready = next((a for a in window if self.waiting[id(a)] == 0), None)
+                if ready is not None:
+                    mine.remove(ready)
+                    return ready
+                self.changed.wait()
+        return None
+
+    def read(self, action: Action) -> list[Any]:
+        """Return the values an action needs, in order; read-only, they may have other readers."""
+        with self.changed:
+            return [_read_only(self.values[place]) for place in action.needs]
+
+    def finish(
+        self, action: Action, values: Sequence[Any], kind: str, start_ns: int, end_ns: int
+    ) -> None:
+        """Publish what an action gave, let go of what nobody reads any more, wake the others."""
+        start_ps, end_ps = (1000 * (ns - self.zero_ns) for ns in (start_ns, end_ns))
+        details: dict[str, str | int | float] = {}
+        if action.transfer is not None:
+            details = {"bytes": action.transfer.size_bytes,
+                       "targets": ", ".join(action.transfer.targets)}  # fmt: skip
+        with self.changed:
+            self.spans.append(Span(resource=action.worker, name=action.name, kind=kind,
+                                   start_ps=start_ps, end_ps=end_ps, details=details))  # fmt: skip
+            for place, value in zip(action.gives, values):
+                if self.readers.get(place, 0):
+                    self._hold(place, value, end_ps)
+            for place in action.needs:
+                self.readers[place] -= 1
+                if self.readers[place] == 0:
+                    self._release(place, end_ps)
+            for item in action.signals:
+                for waiter in self.program.waiters.get(item, ()):
+                    self.waiting[id(waiter)] -= 1
+            self.done += 1
+            self.changed.notify_all()
+
+    def fail(self, worker: str, action: Action) -> None:
+        """Remember the first failure and stop everybody."""
+        with self.changed:
+            if self.failed is None:
+                self.failed = (worker, action.name)
+        self.stop()
+
+    def stop(self) -> None:
+        """Let every thread end after what it is doing."""
+        with self.changed:
+            self.stopped = True
+            self.changed.notify_all()
+
+    def timeline(self, plan: Plan) -> Timeline:
+        """Return what happened, sorted by start."""
+        names = " + ".join(model.name for model in plan.models)
+        return Timeline(
+            name=f"{names} on {plan.system.name}, measured",
+            spans=tuple(sorted(self.spans, key=lambda span: span.start_ps)),
+            memory=tuple(sorted(self.memory, key=lambda sample: sample.time_ps)),
+        )
+
+    def _hold(self, place: Place, value: Any, time_ps: int) -> None:
+        self.values[place] = value
+        self._sample(place[0], int(value.nbytes), time_ps)
+
+    def _release(self, place: Place, time_ps: int) -> None:
+        value = self.values.pop(place)
+        self._sample(place[0], -int(value.nbytes), time_ps)
+
+    def _sample(self, device: str, change: int, time_ps: int) -> None:
+        self.used[device] = self.used.get(device, 0) + change
+        self.memory.append(
+            MemorySample(memory=device, time_ps=time_ps, used_bytes=self.used[device])
+        )
+
+
+def _work(worker: str, state: _State, evaluator: Evaluator | None) -> None:
+    """What one thread does: actions of one worker until none is left or everybody stops."""
+    mine = list(state.program.actions[worker])
+    ordered = worker in state.program.ordered
+    while (action := state.take(mine, ordered)) is not None:
+        well = False
+        try:
+            given = state.read(action)
+            start = time.perf_counter_ns()
+            if action.region is None or evaluator is None:
+                values, kind = [np.array(given[0]) for _ in action.gives], "transfer"
+            else:
+                values, kind = _evaluate(action, action.region, given, evaluator), "compute"
+            state.finish(action, values, kind, start, time.perf_counter_ns())
+            well = True
+        finally:
+            if not well:
+                state.fail(worker, action)
+
+
+def _evaluate(
+    action: Action, region: Region, given: Sequence[Any], evaluator: Evaluator
+) -> list[Any]:
+    names = [tensor.removeprefix(action.prefix) for _, tensor in action.needs]
+    outputs = evaluator(region, dict(zip(names, given)))
+    values = []
+    for name in region.outputs:
+        where = f"evaluator of {action.worker!r}: tensor {name!r}"
+        if name not in outputs:
+            raise SpecError(where, found="nothing", wanted="every output of the region",
+                            fix="return it by this name")  # fmt: skip
+        value = outputs[name]
+        _check_type(where, region, name, value)
+        values.append(value)
+    return values
+
+
+def _check_type(where: str, region: Region, name: str, value: Any) -> None:
+    want = region.graph.types.get(name)
+    if want is None or not isinstance(value, np.ndarray):
+        return
+    fits = value.ndim == want.rank and all(
+        isinstance(w, str) or w == h for w, h in zip(want.shape, value.shape)
+    )
+    if not fits or (want.dtype != "string" and value.dtype != numpy_dtype(want.dtype)):
+        raise SpecError(where, found=f"{value.dtype}{value.shape}", wanted=str(want),
+                        fix="correct the evaluator")  # fmt: skip
+
+
+def _read_only(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+    return value

@@ -1,0 +1,183 @@
+"""ONNX Runtime as a back end, for whole graphs and for the regions of a plan."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import MissingExtraError, ModelError, SpecError, did_you_mean
+from orrery.graph import Graph, Region, check_inputs, onnx_bytes, subgraph, write_onnx
+
+from ._backend import Backend, Executable, Tensors
+
+__all__ = ["OnnxRuntimeBackend", "region_evaluator"]
+
+#: A protocol buffer ends at 2 GiB; models with more constants than this go through a file.
+_LARGEST_IN_MEMORY = 1_500_000_000
+
+#: Element types that NumPy arrays can carry into and out of a session.
+_CARRIED = {
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
+    "float32", "float64", "string",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxRuntimeBackend:
+    """Runs graphs with ONNX Runtime.
+
+    Attributes
+    ----------
+    threads : per operator; 0 leaves the choice to the library
+    providers : execution providers in order of preference
+    optimize : let the library fuse and fold; False runs the graph as it stands
+    """
+
+    threads: int = 0
+    providers: Sequence[str] = ("CPUExecutionProvider",)
+    optimize: bool = True
+    largest_in_memory_bytes: int = _LARGEST_IN_MEMORY
+
+    @property
+    def name(self) -> str:
+        return "onnxruntime"
+
+    def refuses(self, graph: Graph) -> str | None:
+        """Refuse operators outside ONNX and element types that cannot cross the border."""
+        foreign = sorted({n.operator for n in graph.nodes if n.domain.startswith("orrery")})
+        if foreign:
+            return f"operators of training graphs, which ONNX lacks: {', '.join(foreign)}"
+        for name in (*graph.inputs, *graph.outputs):
+            if name in graph.types and graph.types[name].dtype not in _CARRIED:
+                return f"tensor {name!r} is {graph.types[name].dtype}, which NumPy cannot hand over"
+        return None
+
+    def prepare(self, graph: Graph) -> Executable:
+        """Make a session.
+
+        Raises
+        ------
+        MissingExtraError : the package is not installed
+        ModelError : the library refuses the graph; names the node
+        SpecError : no such execution provider
+        """
+        library = load_library()
+        reason = self.refuses(graph)
+        if reason is not None:
+            raise ModelError(graph.name, found=reason, wanted="a graph ONNX Runtime can run",
+                             fix="use the reference back end")  # fmt: skip
+        available = library.get_available_providers()
+        for provider in self.providers:
+            if provider not in available:
+                raise SpecError(
+                    "execution provider", found=provider, wanted=f"one of {', '.join(available)}",
+                    fix=f"install a build that has it{did_you_mean(provider, available)}",
+                )  # fmt: skip
+        options = library.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 4  # what matters arrives as an exception
+        levels = library.GraphOptimizationLevel
+        options.graph_optimization_level = (
+            levels.ORT_ENABLE_ALL if self.optimize else levels.ORT_DISABLE_ALL
+        )
+
+        def session(model: bytes | str) -> Any:
+            return library.InferenceSession(model, options, providers=list(self.providers))
+
+        weights = sum(constant.type.size_bytes for constant in graph.constants.values())
+        made = guarded(graph, "preparing", lambda: self._open(graph, weights, session))
+        return _Session(graph=graph, session=made)
+
+    def _open(self, graph: Graph, weights: int, session: Callable[[bytes | str], Any]) -> Any:
+        if weights <= self.largest_in_memory_bytes:
+            return session(onnx_bytes(graph))
+        # The session has read the file when it is made, so the folder may go.
+        with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
+            path = Path(folder) / "model.onnx"
+            write_onnx(graph, path, external_data=True)
+            return session(str(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    graph: Graph
+    session: Any
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        check_inputs(self.graph, inputs)
+        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        wanted = list(dict.fromkeys(self.graph.outputs))
+        results = guarded(self.graph, "running", lambda: self.session.run(wanted, feeds))
+        return dict(zip(wanted, results))
+
+
+def load_library() -> ModuleType:
+    """Import ONNX Runtime, or say which extra to install."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("onnxruntime", "run", purpose="running a graph") from None
+    module: ModuleType = onnxruntime
+    return module
+
+
+def guarded(graph: Graph, doing: str, action: Callable[[], Any]) -> Any:
+    """Run something of the library; what it raises becomes a `ModelError` naming the node."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = tuple(
+        kind for kind in vars(state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    )  # fmt: skip
+    try:
+        return action()
+    except kinds as error:
+        text = " ".join(str(error).split())
+        node = _named_node(graph, text)
+        where = f"{graph.name}: node {node!r}" if node else graph.name
+        raise ModelError(
+            where, found=f"ONNX Runtime, {doing}: {text}", wanted="a graph and inputs it can run",
+            fix="try the reference back end (--backend reference), which says more",
+        ) from error  # fmt: skip
+
+
+def _named_node(graph: Graph, message: str) -> str | None:
+    """Return the graph's node that a message of the library speaks of, None when it names none."""
+    names = {node.name for node in graph.nodes}
+    for pattern in (r"[Nn]ame:\s*'([^']*)'", r"[Nn]ode\s*(?:name)?:?\s*\(([^()\s]*)\)",
+                    r"[Nn]ode:\s*(\S+?)[\s,;:]", r"'([^']+)'", r"\(([^()\s]+)\)"):  # fmt: skip
+        for found in re.findall(pattern, message):
+            if found in names:
+                return str(found)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RegionRunner:
+    """Prepares each region on first use; safe to share among device threads."""
+
+    backend: Backend
+    ready: dict[tuple[str, tuple[str, ...]], Executable] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, region: Region, inputs: Tensors) -> Tensors:
+        key = (region.graph.digest, region.nodes)
+        with self.lock:
+            if key not in self.ready:
+                self.ready[key] = self.backend.prepare(subgraph(region))
+            executable = self.ready[key]
+        return executable.run({name: inputs[name] for name in region.inputs})
+
+
+def region_evaluator(backend: Backend) -> Callable[[Region, Tensors], Tensors]:
+    """Return an evaluator that runs each region as a small graph of its own on a back end."""
+    return _RegionRunner(backend=backend)

@@ -1,0 +1,58 @@
+"""The NumPy reference as a back end: slow, plain, the definition of what is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from orrery.errors import ModelError
+from orrery.graph import Graph, Region, evaluate_node, find_operator
+
+from ._backend import Executable, Tensors
+
+__all__ = ["ReferenceBackend", "reference_evaluator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceBackend:
+    """Runs a graph node by node with NumPy."""
+
+    @property
+    def name(self) -> str:
+        return "reference"
+
+    def refuses(self, graph: Graph) -> str | None:
+        """Refuse operators without a reference, all of them named."""
+        unknown = sorted({n.operator for n in graph.nodes if find_operator(n) is None})
+        return f"no reference for: {', '.join(unknown)}" if unknown else None
+
+    def prepare(self, graph: Graph) -> Executable:
+        """Return the graph ready to run.
+
+        Raises
+        ------
+        ModelError : the graph is one that `refuses` refuses
+        """
+        reason = self.refuses(graph)
+        if reason is not None:
+            raise ModelError(graph.name, found=reason, wanted="known operators",
+                             fix="see `orrery show --operators`")  # fmt: skip
+        return _Reference(graph=graph)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reference:
+    graph: Graph
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        return self.graph.evaluate(inputs)
+
+
+def reference_evaluator(region: Region, inputs: Tensors) -> dict[str, NDArray[Any]]:
+    """Evaluate one region with NumPy: the evaluator that fits any device."""
+    values: dict[str, Any] = dict(inputs)
+    for node in region.members:
+        values.update(evaluate_node(region.graph, node, values))
+    return {name: values[name] for name in region.outputs}
