@@ -36,14 +36,14 @@ class ImplausibleCostError(OrreryError):
         )
 
 
-def check_cost(cost: Cost, work: Work, *, row: str, device: Device, peak_macs: bool = True) -> None:
+def check_cost(cost: Cost, work: Work, *, row: str, device: Device, as_is: bool = True) -> None:
     """Refuse an impossible cost, naming the row.
 
     Parameters
     ----------
     row : region (and device), for the message
-    peak_macs : whether `device` states the peak of what computes; a configured design has its own
-        peak, which only its own model knows
+    as_is : whether the device's own units compute; a configured design has its own peak and its
+        own number format, which only its own model knows
 
     Raises
     ------
@@ -57,7 +57,7 @@ def check_cost(cost: Cost, work: Work, *, row: str, device: Device, peak_macs: b
         raise ImplausibleCostError(where, found=f"{energy} J", wanted="a finite energy")
     reach = cost.latency_s * (1 + _SLACK)
     rates = device.compute.macs_per_s
-    if peak_macs and rates and all(dtype in rates for dtype in work.macs):
+    if as_is and rates and all(dtype in rates for dtype in work.macs):
         # What was performed counts, not what was asked for: skipping zeros is no magic.
         share = cost.macs_performed / work.total_macs if work.total_macs else 0.0
         least = share * sum(count / rates[dtype] for dtype, count in work.macs.items())
@@ -67,6 +67,11 @@ def check_cost(cost: Cost, work: Work, *, row: str, device: Device, peak_macs: b
                 wanted=f"at least {least:.3g} s at the peak rate",
             )  # fmt: skip
     if cost.offchip_bytes is not None:
+        if as_is and cost.offchip_bytes < work.traffic_bytes:
+            raise ImplausibleCostError(
+                where, found=f"{cost.offchip_bytes} bytes off-chip",
+                wanted=f"at least the compulsory {work.traffic_bytes}",
+            )  # fmt: skip
         bandwidth = device.offchip.bandwidth_bytes_per_s
         if bandwidth is not None and reach < cost.offchip_bytes / bandwidth:
             raise ImplausibleCostError(

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from orrery.graph import Region, Statistics
 from orrery.hardware import Device
 from orrery.plan import KernelSchedule
-from orrery.provenance import Source
 
-from ._cost import Charge, Cost, Refusal
+from ._cost import Cost, Refusal
+from ._energy import energy_charges
 from ._guards import check_cost
 from ._work import Work, count_problem, unpriceable, work_of
 
@@ -109,31 +109,6 @@ def bounds(work: Work, device: Device) -> Bounds:
     bandwidth = device.offchip.bandwidth_bytes_per_s
     traffic_s = work.traffic_bytes / bandwidth if bandwidth else 0.0
     return Bounds(macs_s=macs_s, others_s=others_s, traffic_s=traffic_s)
-
-
-def energy_charges(work: Work, device: Device) -> tuple[Charge, ...] | None:
-    """Return the dynamic energy, item by item, or None when a price is missing.
-
-    Off-chip traffic is always an item of it: without its price there is no energy at all.
-    """
-    compute, dram = device.compute, device.offchip
-    rows: list[tuple[str, str, int, float | None, Source | None]] = [
-        (device.name, f"MAC {dtype}", count, compute.mac_energy_j.get(dtype),
-         compute.sources.get("mac_energy_j"))
-        for dtype, count in work.macs.items()
-    ]  # fmt: skip
-    if work.others:
-        rows.append((device.name, "other operation", work.others, compute.other_energy_j,
-                     compute.sources.get("other_energy_j")))  # fmt: skip
-    rows.append((f"{device.name}.{dram.name}", "byte off-chip", work.traffic_bytes,
-                 dram.energy_j_per_byte, dram.sources.get("energy_j_per_byte")))  # fmt: skip
-    charges = []
-    for resource, action, count, price, source in rows:
-        if price is None or source is None:
-            return None
-        charges.append(Charge(resource=resource, action=action, count=count, energy_j_each=price,
-                              source=source))  # fmt: skip
-    return tuple(charges)
 
 
 #: The one instance everybody uses; it has no state.

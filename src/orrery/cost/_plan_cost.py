@@ -1,0 +1,260 @@
+"""What a whole plan takes, and whether it can be done at all.
+
+Models:  every region by the cost model of its device's design (or the device as it is); each device
+         runs its regions in plan order; a region waits for its inputs; transfers start when their
+         tensor is there and take their route alone. Weights and states stay resident; an
+         activation lives from its making (or sending) to its last use there.
+Ignores: contention on links and memories (replay judges that), so the makespan is a lower bound of
+         a replay; fragmentation and work space inside a kernel.
+Judge:   closed forms on chains and branches; replay is never faster (tests).
+
+Static energy is idle power times the makespan on every device the plan uses, where the idle power
+is known; notes name the devices where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orrery.errors import SpecError
+from orrery.graph import Graph, Region
+from orrery.hardware import Device, System
+from orrery.plan import Assignment, Infeasible, Plan, Transfer
+from orrery.store import content_hash, encode
+
+from ._cost import Charge, Cost, CostModel
+from ._coverage import Coverage, Unpriced
+from ._energy import bill, offchip_charge, static_charge
+from ._guards import check_cost
+from ._plan_memory import peak_memory
+from ._plan_order import PlanTimes, plan_times
+from ._plan_regions import PlannedRegion, plan_regions
+from ._transfer import Movement, moves_cost
+from ._work import Work, count_problem, signature, unpriceable, work_of
+
+__all__ = ["PlanCost", "price"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCost:
+    """The price of a plan.
+
+    Attributes
+    ----------
+    total : latency is the makespan without contention; energy and off-chip bytes are None when any
+        part of them is not known; where `coverage` is not complete, all is a lower bound
+    per_region : region -> its cost; regions without a price are absent (see `coverage`)
+    priced_by : region -> name of the cost model that answered
+    transfers : each transfer with what it takes alone
+    starts_s, busy_s : start of each region; seconds of work per device
+    peak_bytes : device -> most bytes in its off-chip memory at once, residents included
+    infeasible : why the plan cannot be done; empty when it can
+    notes : what a reader should know of these figures
+    """
+
+    total: Cost
+    per_region: Mapping[str, Cost]
+    priced_by: Mapping[str, str]
+    transfers: tuple[tuple[Transfer, Movement], ...]
+    starts_s: Mapping[str, float]
+    busy_s: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+    infeasible: tuple[Infeasible, ...]
+    coverage: Coverage
+    notes: tuple[str, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        return not self.infeasible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Priced:
+    """A region's answer: a cost and who gave it, or a reason."""
+
+    cost: Cost | None
+    model: str
+    reason: str
+    work: Work | None
+
+
+def price(
+    plan: Plan, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel]
+) -> PlanCost:
+    """Price a plan.
+
+    Parameters
+    ----------
+    graphs : in the order of ``plan.models``, types inferred and dimensions bound
+    models : cost model by design text; ``""`` for a device as it is
+
+    Raises
+    ------
+    SpecError : the plan does not fit graphs, system or models, or its order contradicts itself
+    UnknownNameError : a device, link or node that does not exist
+    ImplausibleCostError : a cost model answered what no machine can do
+    """
+    regions = plan_regions(plan, graphs)
+    answers = _answers(plan, regions, system, models)
+    costs = {name: a.cost for name, a in answers.items() if a.cost is not None}
+    moved = tuple((t, _move(t, system)) for t in plan.transfers)
+    durations = {name: cost.latency_s for name, cost in costs.items()}
+    times = plan_times(plan, durations, system)
+    peaks, short = peak_memory(plan, regions, system, times)
+    notes: list[str] = []
+    total = _total(plan, system, costs, moved, times, peaks, notes)
+    coverage = _coverage(plan, graphs, regions, answers)
+    if not coverage.complete:
+        # A sum with an unknown part is unknown; the latency stays, marked as a lower bound.
+        total = replace(total, energy_j=None, offchip_bytes=None, charges=())
+        notes.append(f"lower bounds only: {len(coverage.unpriced)} regions have no price")
+    return PlanCost(
+        total=total, per_region=costs, transfers=moved, coverage=coverage,
+        priced_by={name: a.model for name, a in answers.items() if a.cost is not None},
+        starts_s=times.starts_s, busy_s=times.busy_s, peak_bytes=peaks, infeasible=short,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _answers(
+    plan: Plan,
+    regions: Mapping[str, PlannedRegion],
+    system: System,
+    models: Mapping[str, CostModel],
+) -> dict[str, _Priced]:
+    """Ask the models once per (design, schedule, kind of device, work)."""
+    kinds = {device.name: _kind(device) for device in system.devices}
+    known: dict[tuple[str, str, str, str], _Priced] = {}
+    answers = {}
+    for assignment in plan.assignments:
+        region = regions[assignment.region].region
+        device = system.device(assignment.device)
+        key = (assignment.design or "", repr(assignment.schedule), kinds[device.name],
+               signature(region))  # fmt: skip
+        if key not in known:
+            known[key] = _ask(assignment, region, device, models)
+        answers[assignment.region] = known[key]
+    return answers
+
+
+def _kind(device: Device) -> str:
+    fields = encode(device)
+    return content_hash(repr({k: v for k, v in fields.items() if k not in ("name", "group")}))
+
+
+def _ask(
+    assignment: Assignment, region: Region, device: Device, models: Mapping[str, CostModel]
+) -> _Priced:
+    problem = unpriceable(region) or count_problem(region)
+    if problem is not None:
+        return _Priced(cost=None, model="", reason=problem, work=None)
+    work = work_of(region)
+    reasons = []
+    # What a configured design refuses runs on the device's own units.
+    for design in dict.fromkeys((assignment.design or "", "")):
+        if design not in models:
+            raise SpecError(f"plan: region {assignment.region!r}: design", found=design,
+                            wanted=f"one of {', '.join(sorted(filter(None, models)))}",
+                            fix="hand in a cost model for this design")  # fmt: skip
+        model = models[design]
+        refusal = model.refuses(region, device)
+        if refusal is not None:
+            reasons.append(f"{model.name}: {refusal.reason}")
+            continue
+        cost = model.cost(region, device, assignment.schedule)
+        check_cost(cost, work, row=region.name, device=device, as_is=not design)
+        return _Priced(cost=cost, model=model.name, reason="", work=work)
+    return _Priced(cost=None, model="", reason="; ".join(reasons), work=work)
+
+
+def _move(transfer: Transfer, system: System) -> Movement:
+    """Price a transfer: its targets share the channels they meet on."""
+    moves = [(transfer.source, target, transfer.size_bytes) for target in transfer.targets]
+    return moves_cost(system, moves, transfer.links)
+
+
+def _total(
+    plan: Plan, system: System, costs: Mapping[str, Cost],
+    moved: Sequence[tuple[Transfer, Movement]], times: PlanTimes, peaks: Mapping[str, int],
+    notes: list[str],
+) -> Cost:  # fmt: skip
+    """Add everything up; what is not known makes its sum None and is named in a note."""
+    charges: list[Charge] = []
+    unknown: list[str] = []
+    energy_j = 0.0
+    offchip: int | None = 0
+    for name, cost in costs.items():
+        if cost.energy_j is None:
+            unknown.append(name)
+        energy_j += cost.energy_j or 0.0
+        charges += cost.charges
+        offchip = None if offchip is None or cost.offchip_bytes is None else (
+            offchip + cost.offchip_bytes)  # fmt: skip
+    devices = {device.name: device for device in system.devices}
+    for transfer, movement in moved:
+        bills: list[Charge | None] = list(movement.charges)
+        if movement.energy_j is None:
+            unknown.append(f"links of {transfer.tensor}")
+        # Both ends keep tensors in their off-chip memory: one read, one write per target.
+        for end in (transfer.source, *transfer.targets):
+            if end in devices:
+                bills.append(offchip_charge(devices[end], transfer.size_bytes))
+                offchip = None if offchip is None else offchip + transfer.size_bytes
+        if None in bills:
+            unknown.append(f"memories of {transfer.tensor}")
+        charges += [charge for charge in bills if charge is not None]
+        energy_j += sum(charge.energy_j for charge in bills if charge is not None)
+    idle_unknown = []
+    for name in dict.fromkeys(a.device for a in plan.assignments):
+        static = static_charge(devices[name], times.makespan_s)
+        if static is None:
+            idle_unknown.append(name)
+        else:
+            charges.append(static)
+            energy_j += static.energy_j
+    if unknown:
+        listed = ", ".join(dict.fromkeys(unknown[:6])) + (", …" if len(unknown) > 6 else "")
+        notes.append(f"energy is not known: no price for {listed}")
+    elif idle_unknown:
+        notes.append(f"energy is dynamic only on {', '.join(idle_unknown)}: idle power not known")
+    return Cost(
+        latency_s=times.makespan_s, energy_j=None if unknown else energy_j, offchip_bytes=offchip,
+        peak_bytes={f"{name}.{devices[name].offchip.name}": peak for name, peak in peaks.items()},
+        charges=() if unknown else bill(charges),
+        macs_nominal=sum(cost.macs_nominal for cost in costs.values()),
+        macs_performed=sum(cost.macs_performed for cost in costs.values()),
+    )  # fmt: skip
+
+
+def _coverage(
+    plan: Plan, graphs: Sequence[Graph], regions: Mapping[str, PlannedRegion],
+    answers: Mapping[str, _Priced],
+) -> Coverage:  # fmt: skip
+    operators = macs = size_bytes = 0
+    unpriced = []
+    seen: set[tuple[int, str]] = set()
+    for name, planned in regions.items():
+        region = planned.region
+        seen |= {(planned.network, node) for node in region.nodes}
+        answer = answers[name]
+        if answer.cost is not None and answer.work is not None:
+            operators += len(region.nodes)
+            macs += answer.work.total_macs
+            size_bytes += answer.work.traffic_bytes
+        else:
+            work = answer.work
+            unpriced.append(Unpriced(
+                region=name, operators=tuple(n.operator for n in region.members),
+                reason=answer.reason, macs=None if work is None else work.total_macs,
+                size_bytes=None if work is None else work.traffic_bytes,
+            ))  # fmt: skip
+    for number, (model, graph) in enumerate(zip(plan.models, graphs)):
+        for node in graph.nodes:
+            if (number, node.name) not in seen:
+                unpriced.append(Unpriced(region=model.prefix + node.name, reason="not in the plan",
+                                         operators=(node.operator,)))  # fmt: skip
+    return Coverage(
+        operators=operators, total_operators=sum(len(graph.nodes) for graph in graphs), macs=macs,
+        size_bytes=size_bytes, unpriced=tuple(unpriced),
+    )  # fmt: skip

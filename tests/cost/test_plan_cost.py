@@ -1,0 +1,215 @@
+"""Judges: plans whose times, bytes and joules can be worked out by hand; a naive memory count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orrery.cost import Coverage, Refusal, UnpricedError, price, roofline
+from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import Graph, Node, TensorType
+from orrery.hardware import System
+from orrery.plan import Assignment, ModelReference, Plan, SystemReference, Transfer
+
+from .small import chain, device, link
+
+SIZE = 64 * 64 * 4  # bytes of each tensor and weight of the chain
+MATMUL_S, RELU_S = 3 * SIZE / 1e11, 2 * SIZE / 1e11  # both limited by bandwidth
+LINK_S = SIZE / 1e9
+
+
+def pair(**settings: object) -> System:
+    return System(
+        name="pair", devices=(device("d0", **settings), device("d1", **settings)),
+        links=(link("d0", "d1"), link("host", "d0"), link("host", "d1")), host="host",
+    )  # fmt: skip
+
+
+def plan_of(graph: Graph, system: System, devices: list[str], *, prefix: str = "",
+            model: str = "", design: str | None = None) -> Plan:  # fmt: skip
+    """A chain spread over devices in order; inputs come from the host, the result goes there."""
+    where = dict(zip([node.name for node in graph.nodes], devices))
+    made = {tensor: node for node in graph.nodes for tensor in node.outputs}
+    assignments, transfers = [], []
+
+    def send(tensor: str, source: str, target: str, producer: str | None, users: tuple[str, ...]):
+        route = tuple(x.name for x in system.route(source, target))
+        transfers.append(Transfer(tensor=prefix + tensor, size_bytes=SIZE, source=source,
+                                  targets=(target,), producer=producer, consumers=users,
+                                  links=(route,)))  # fmt: skip
+
+    for node in graph.nodes:
+        before = [made[t] for t in node.inputs if t in made]
+        assignments.append(Assignment(
+            region=prefix + node.name, nodes=(prefix + node.name,), device=where[node.name],
+            design=design, after=tuple(prefix + b.name for b in before)))  # fmt: skip
+        for tensor in node.inputs:
+            if tensor in graph.inputs:
+                send(tensor, "host", where[node.name], None, (prefix + node.name,))
+            elif tensor in made and where[made[tensor].name] != where[node.name]:
+                send(tensor, where[made[tensor].name], where[node.name],
+                     prefix + made[tensor].name, (prefix + node.name,))  # fmt: skip
+    for tensor in graph.outputs:
+        send(tensor, where[made[tensor].name], "host", prefix + made[tensor].name, ())
+    return Plan(
+        models=(ModelReference(name=model or graph.name, digest="", prefix=prefix),),
+        system=SystemReference(name=system.name, digest=system.digest),
+        assignments=tuple(assignments), transfers=tuple(transfers), objective="latency",
+        searcher="hand",
+    )  # fmt: skip
+
+
+def test_a_chain_on_one_device() -> None:
+    graph, system = chain(), pair()
+    result = price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline})
+    assert result.feasible and result.coverage.complete
+    assert result.total.latency_s == pytest.approx(2 * LINK_S + 3 * (MATMUL_S + RELU_S))
+    # Regions move 15 tensors; the input is written to d0 and the result read from it.
+    assert result.total.offchip_bytes == 15 * SIZE + 2 * SIZE
+    joules = 3 * 64**3 * 1e-12 + 3 * 64**2 * 2e-12 + 17 * SIZE * 1e-11 + 2 * SIZE * 1e-10
+    assert result.total.energy_j == pytest.approx(joules)
+    assert result.total.energy_j == pytest.approx(sum(c.energy_j for c in result.total.charges))
+    # Three weights stay; beside them a region's input and output.
+    assert result.peak_bytes == {"d0": 5 * SIZE}
+    assert result.total.peak_bytes == {"d0.dram": 5 * SIZE}
+    assert result.busy_s["d0"] == pytest.approx(3 * (MATMUL_S + RELU_S))
+    assert result.total.macs_nominal == 3 * 64**3
+    assert set(result.priced_by.values()) == {"roofline"}
+    assert any("idle power not known" in note for note in result.notes)
+
+
+def test_a_cut_costs_a_transfer() -> None:
+    graph, system = chain(), pair()
+    plan = plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3)
+    result = price(plan, [graph], system, {"": roofline})
+    assert result.total.latency_s == pytest.approx(3 * LINK_S + 3 * (MATMUL_S + RELU_S))
+    assert result.total.offchip_bytes == 15 * SIZE + 2 * SIZE + 2 * SIZE
+    assert result.peak_bytes == {"d0": 4 * SIZE, "d1": 3 * SIZE}
+    assert [movement.link_bytes for _, movement in result.transfers] == [
+        {"host--d0": SIZE}, {"d0--d1": SIZE}, {"host--d1": SIZE}]  # fmt: skip
+
+
+def test_idle_power_counts_for_the_whole_time_where_it_is_known() -> None:
+    graph, system = chain(), pair(idle_power_w=5.0)
+    plan = plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3)
+    bare = price(plan, [graph], pair(), {"": roofline}).total
+    total = price(plan, [graph], system, {"": roofline}).total
+    assert total.energy_j - bare.energy_j == pytest.approx(2 * 5.0 * total.latency_s, rel=1e-6)
+
+
+def test_two_networks_run_side_by_side() -> None:
+    graph, system = chain(), pair()
+    a = plan_of(graph, system, ["d0"] * 6, prefix="a/", model="a")
+    b = plan_of(graph, system, ["d1"] * 6, prefix="b/", model="b")
+    both = replace(a, models=a.models + b.models, assignments=a.assignments + b.assignments,
+                   transfers=a.transfers + b.transfers)  # fmt: skip
+    alone = price(a, [graph], system, {"": roofline})
+    result = price(both, [graph, graph], system, {"": roofline})
+    assert result.total.latency_s == pytest.approx(alone.total.latency_s)
+    assert result.total.energy_j == pytest.approx(2 * alone.total.energy_j)
+    assert result.coverage.operators == result.coverage.total_operators == 12
+    assert result.peak_bytes == {"d0": 5 * SIZE, "d1": 5 * SIZE}
+    # Two copies on one device keep their weights apart and wait for each other.
+    b = plan_of(graph, system, ["d0"] * 6, prefix="b/", model="b")
+    same = replace(both, assignments=a.assignments + b.assignments,
+                   transfers=a.transfers + b.transfers)  # fmt: skip
+    crowded = price(same, [graph, graph], system, {"": roofline})
+    assert crowded.peak_bytes["d0"] >= 6 * SIZE + 2 * SIZE
+    assert crowded.busy_s["d0"] == pytest.approx(6 * (MATMUL_S + RELU_S))
+
+
+def test_branches_overlap_on_two_devices() -> None:
+    types = {"x": TensorType(dtype="float32", shape=(64, 64))}
+    nodes = (Node(name="left", op="Relu", inputs=("x",), outputs=("l",)),
+             Node(name="right", op="Relu", inputs=("x",), outputs=("r",)),
+             Node(name="join", op="Add", inputs=("l", "r"), outputs=("y",)))  # fmt: skip
+    graph = Graph(name="b", nodes=nodes, inputs=("x",), outputs=("y",), types=types).infer()
+    system = pair()
+    result = price(plan_of(graph, system, ["d0", "d1", "d0"]), [graph], system, {"": roofline})
+    expected = LINK_S + RELU_S + LINK_S + 3 * SIZE / 1e11 + LINK_S
+    assert result.total.latency_s == pytest.approx(expected)
+
+
+def test_what_does_not_fit_is_said_with_need_and_have() -> None:
+    graph = chain()
+    system = pair(size_bytes=4 * SIZE)
+    result = price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline})
+    (short,) = result.infeasible
+    assert (short.need, short.have, short.unit) == (5 * SIZE, 4 * SIZE, "bytes")
+    assert "d0.dram" in short.what and short.remedies
+    assert price(plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3), [graph], system,
+                 {"": roofline}).feasible  # fmt: skip
+
+
+def test_nothing_unpriced_counts_as_zero_in_silence() -> None:
+    graph, system = chain(), pair(operators=("MatMul",))
+    result = price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline})
+    assert not result.coverage.complete
+    assert [row.region for row in result.coverage.unpriced] == ["relu0", "relu1", "relu2"]
+    assert all("does not run Relu" in row.reason for row in result.coverage.unpriced)
+    assert result.total.energy_j is None and result.total.offchip_bytes is None
+    assert any(note.startswith("lower bounds only: 3") for note in result.notes)
+    assert "not priced" in str(result.coverage)
+    with pytest.raises(UnpricedError, match="relu0: roofline: d0 does not run Relu"):
+        result.coverage.require_complete("chain on pair")
+
+
+def test_nodes_outside_the_plan_are_not_priced_either() -> None:
+    graph, system = chain(), pair()
+    whole = plan_of(graph, system, ["d0"] * 6)
+    part = replace(whole, assignments=whole.assignments[:2], transfers=whole.transfers[:1])
+    result = price(part, [graph], system, {"": roofline})
+    assert [row.reason for row in result.coverage.unpriced] == ["not in the plan"] * 4
+
+
+class OnlyMatMul:
+    """A design that takes matrix products alone, ten times as fast in arithmetic."""
+
+    name = "matmul-only"
+    asked = 0
+
+    def refuses(self, region, device):
+        OnlyMatMul.asked += 1
+        if {n.op for n in region.members} == {"MatMul"}:
+            return None
+        return Refusal(reason="only MatMul")
+
+    def cost(self, region, device, schedule=None, statistics=None):
+        return replace(roofline.cost(region, device), energy_j=None, charges=())
+
+
+def test_what_a_design_refuses_runs_on_the_devices_own_units() -> None:
+    graph, system = chain(), pair()
+    plan = plan_of(graph, system, ["d0"] * 6, design="only")
+    OnlyMatMul.asked = 0
+    result = price(plan, [graph], system, {"": roofline, "only": OnlyMatMul()})
+    assert result.priced_by["matmul1"] == "matmul-only"
+    assert result.priced_by["relu1"] == "roofline"
+    assert OnlyMatMul.asked == 2  # equal regions are asked about once
+    assert result.total.energy_j is None
+    assert any("no price for matmul0" in note for note in result.notes)
+
+
+def test_mistakes_are_named() -> None:
+    graph, system = chain(), pair()
+    plan = plan_of(graph, system, ["d0"] * 6)
+    with pytest.raises(SpecError, match="0 as given"):
+        price(plan, [], system, {"": roofline})
+    with pytest.raises(SpecError, match="cost model for this design"):
+        price(plan_of(graph, system, ["d0"] * 6, design="x"), [graph], system, {"": roofline})
+    backwards = replace(plan, assignments=plan.assignments[::-1])
+    with pytest.raises(SpecError, match="wait for each other"):
+        price(backwards, [graph], system, {"": roofline})
+    with pytest.raises(UnknownNameError, match="did you mean 'd0'"):
+        price(replace(plan, assignments=tuple(replace(a, device="d00") for a in plan.assignments)),
+              [graph], system, {"": roofline})  # fmt: skip
+    cut = plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3)
+    lost = replace(cut, transfers=(cut.transfers[0], cut.transfers[2]))
+    with pytest.raises(SpecError, match="no transfer from there"):
+        price(lost, [graph], system, {"": roofline})
+
+
+def test_coverage_reads_well() -> None:
+    text = str(Coverage(operators=3, total_operators=3, macs=2 * 10**9, size_bytes=2**20))
+    assert text == "priced 3 of 3 operators, 2.00 GMAC, 1 MiB"
