@@ -1,6 +1,7 @@
 """Was it good? Scorecards, and text, JSON and HTML pages from neutral sections."""
 
 from ._format import format_value
+from ._html import render_html, write_report
 from ._json import to_document, to_json
 from ._needs import Need, Verdict, judge, parse_need
 from ._scorecard import FIGURES, METRICS, FigureRule, Metric, Scorecard, make_scorecard
@@ -55,7 +56,9 @@ __all__ = [
     "make_scorecard",
     "parse_need",
     "render_card",
+    "render_html",
     "render_text",
     "to_document",
     "to_json",
+    "write_report",
 ]

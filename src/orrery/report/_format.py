@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from orrery.units import format_quantity, format_si
+from orrery.units import format_si
 
 __all__ = ["NOT_KNOWN", "context_label", "format_value"]
 
@@ -31,8 +31,7 @@ def format_value(value: float | int | None, unit: str) -> str:
         return NOT_KNOWN
     unit = _SPELLED.get(unit, unit)
     if unit == "bytes":
-        # The floor rounds 999.7 KiB to "1e+03 KiB"; four digits keep it a plain number.
-        return format_quantity(float(f"{value:.2e}") if abs(value) >= 1000 else value, unit)
+        return _bytes(value)
     if unit in SI_UNITS:
         return format_si(value, unit)
     number = _plain(value)
@@ -42,10 +41,18 @@ def format_value(value: float | int | None, unit: str) -> str:
 def _plain(value: float) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
+    if not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.2e}"
     rounded = float(f"{value:.2e}")
-    if 1000 <= abs(rounded) < 1e15:
-        return f"{rounded:,.0f}"
-    return f"{rounded:g}"
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+
+
+def _bytes(value: float) -> str:
+    for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        scaled = value / 2**power
+        if abs(scaled) >= 1:
+            return f"{scaled:.0f} {name}" if abs(scaled) >= 999.5 else f"{scaled:.3g} {name}"
+    return f"{value:.0f} B"
 
 
 def context_label(key: str) -> str:

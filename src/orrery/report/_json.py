@@ -1,8 +1,9 @@
 """A page as one plain document: the schema that the JSON file and the HTML page share.
 
 Schema 1: ``{"orrery": header, "report": body}``, and the body holds title, subtitle, scorecard,
-needs, sections and provenance. Each section carries its ``kind``; numbers are in internal units. Spans and samples stand as rows
-under ``span_fields`` and ``sample_fields``, because a page may hold thousands of them.
+needs, sections and provenance. Each section carries its ``kind``; numbers are in internal units.
+Spans and samples stand as rows under ``span_fields`` and ``sample_fields``, because a page may hold
+thousands of them.
 """
 
 from __future__ import annotations

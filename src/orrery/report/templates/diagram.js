@@ -1,0 +1,126 @@
+// ---- boxes and arrows: rows below a host or switches, or a circle when all are alike ----
+
+function drawDiagram(host, section) {
+  const boxes = section.boxes;
+  if (!boxes.length) { host.append(element("p", { class: "hint" }, "No boxes.")); return; }
+  const hubs = boxes.filter((box) => box.kind === "host" || box.kind === "switch");
+  chart(host, `${section.title}: ${boxes.length} boxes, ${section.arrows.length} links. Arrow keys move among them.`, (width) => {
+    const places = hubs.length || boxes.length < 3 ? layered(section, width) : circle(boxes, width);
+    const height = Math.max(...[...places.values()].map((place) => place.y + place.h / 2)) + 22;
+    const svg = shape("svg", { viewBox: `0 0 ${width} ${height}` });
+    panels(svg, boxes, places);
+    const items = [];
+    const crowded = section.arrows.length > 20 || width < 520;
+    section.arrows.forEach((arrow) => {
+      const [a, b] = [places.get(arrow.source), places.get(arrow.target)];
+      const wire = shape("path", { class: "wire", d: wirePath(a, b) });
+      svg.append(wire);
+      const [x, y] = middle(a, b);
+      if (arrow.label && !crowded) svg.append(label(x, y + 4, arrow.label, { class: "halo muted", "text-anchor": "middle" }));
+      items.push({ x, y, node: wire, text: `${arrow.source} ${arrow.both ? "↔" : "→"} ${arrow.target}${arrow.label ? `\n${arrow.label}` : ""}` });
+    });
+    for (const box of boxes) {
+      const place = places.get(box.name);
+      const outline = shape("rect", { class: `box ${box.kind === "host" || box.kind === "switch" ? box.kind : ""}`, x: place.x - place.w / 2, y: place.y - place.h / 2, width: place.w, height: place.h, rx: 4 });
+      svg.append(outline);
+      const lines = [box.name, ...box.lines];
+      lines.forEach((line, i) => svg.append(label(place.x, place.y - (lines.length - 1) * 7.5 + i * 15 + 4, fitted(line, place.w - 8), { "text-anchor": "middle", class: i ? "muted" : "strong" })));
+      items.push({ x: place.x, y: place.y, node: outline, reach: (px, py) => (Math.abs(px - place.x) < place.w / 2 && Math.abs(py - place.y) < place.h / 2 ? 0 : Infinity),
+        text: [`${box.name}, ${box.kind}${box.group ? ` of ${box.group}` : ""}`, ...box.lines].join("\n") });
+    }
+    return { svg, items };
+  });
+}
+
+/** Rows by distance from the host (or the best joined box), each wrapped to the width. */
+function layered(section, width) {
+  const near = new Map(section.boxes.map((box) => [box.name, []]));
+  for (const { source, target } of section.arrows) { near.get(source).push(target); near.get(target).push(source); }
+  const hosts = section.boxes.filter((box) => box.kind === "host").map((box) => box.name);
+  const first = [...section.boxes].sort((a, b) => near.get(b.name).length - near.get(a.name).length)[0].name;
+  const depth = new Map((hosts.length ? hosts : [first]).map((name) => [name, 0]));
+  const queue = [...depth.keys()];
+  for (const name of queue) {
+    for (const next of near.get(name)) if (!depth.has(next)) { depth.set(next, depth.get(name) + 1); queue.push(next); }
+  }
+  const deepest = Math.max(...depth.values());
+  const rows = [];
+  for (let level = 0; level <= deepest + 1; level += 1) {
+    const names = section.boxes.filter((box) => (depth.get(box.name) ?? deepest + 1) === level);
+    // Neighbours of one parent, then of one group, stand together; sort keeps the given order else.
+    const parent = (box) => queue.findIndex((name) => near.get(box.name).includes(name) && depth.get(name) < level);
+    names.sort((a, b) => parent(a) - parent(b) || a.group.localeCompare(b.group));
+    const size = rowSize(names, Math.max(1, Math.floor((width - 24) / 98)));
+    for (let i = 0; i < names.length; i += size) rows.push({ level, boxes: names.slice(i, i + size) });
+  }
+  const places = new Map();
+  let y = 22;
+  rows.forEach((row, index) => {
+    const h = 14 + 15 * Math.max(...row.boxes.map((box) => 1 + box.lines.length));
+    const step = (width - 24) / row.boxes.length;
+    const w = Math.min(150, step - 20);
+    y += h / 2;
+    row.boxes.forEach((box, i) => places.set(box.name, { x: 12 + step * (i + 0.5), y, w, h }));
+    y += h / 2 + (rows[index + 1]?.level === row.level ? 14 : 54);
+  });
+  return places;
+}
+
+/** How many boxes a row holds, at most `most`: whole groups where they fit, else even shares. */
+function rowSize(boxes, most) {
+  if (boxes.length <= most) return boxes.length || 1;
+  const group = boxes.filter((box) => box.group === boxes[0].group).length;
+  const even = boxes.length % group === 0;
+  if (even && group <= most) return group * Math.floor(most / group);
+  const whole = even ? group : boxes.length;
+  return Math.ceil(whole / Math.ceil(whole / most));
+}
+
+function circle(boxes, width) {
+  const w = Math.max(64, Math.min(130, (width - 40) / Math.max(3, boxes.length / 2.2)));
+  const h = 14 + 15 * Math.max(...boxes.map((box) => 1 + box.lines.length));
+  const [rx, ry] = [Math.min(width / 2 - w / 2 - 12, 70 * boxes.length), Math.max(90, Math.min(200, 26 * boxes.length))];
+  return new Map(boxes.map((box, i) => {
+    const angle = 2 * Math.PI * i / boxes.length - Math.PI / 2 - (boxes.length === 4 ? Math.PI / 4 : 0);
+    return [box.name, { x: width / 2 + rx * Math.cos(angle), y: 20 + h / 2 + ry * (1 + Math.sin(angle)), w, h }];
+  }));
+}
+
+/** A dashed frame around each group whose boxes no other box stands between. */
+function panels(svg, boxes, places) {
+  for (const group of new Set(boxes.map((box) => box.group).filter(Boolean))) {
+    const mine = boxes.filter((box) => box.group === group).map((box) => places.get(box.name));
+    const left = Math.min(...mine.map((p) => p.x - p.w / 2)) - 7;
+    const right = Math.max(...mine.map((p) => p.x + p.w / 2)) + 7;
+    const top = Math.min(...mine.map((p) => p.y - p.h / 2)) - 8;
+    const bottom = Math.max(...mine.map((p) => p.y + p.h / 2)) + 18;
+    const clear = boxes.every((box) => {
+      const p = places.get(box.name);
+      return box.group === group || p.x < left || p.x > right || p.y < top || p.y > bottom;
+    });
+    if (!clear || mine.length < 2) continue;
+    svg.append(shape("rect", { class: "panel", x: left, y: top, width: right - left, height: bottom - top, rx: 6 }));
+    svg.append(label(left + 8, bottom - 5, group, { class: "muted" }));
+  }
+}
+
+/** Where a wire leaves and reaches its boxes: facing edges when one is below the other. */
+function ends(a, b) {
+  const apart = Math.abs(a.y - b.y) > (a.h + b.h) / 2;
+  if (!apart) return [a.x, a.y, b.x, b.y];
+  return a.y < b.y ? [a.x, a.y + a.h / 2, b.x, b.y - b.h / 2] : [b.x, b.y + b.h / 2, a.x, a.y - a.h / 2];
+}
+
+function wirePath(a, b) {
+  const [x1, y1, x2, y2] = ends(a, b);
+  const half = (y1 + y2) / 2;
+  return Math.abs(a.y - b.y) > (a.h + b.h) / 2 ? `M${x1} ${y1}C${x1} ${half} ${x2} ${half} ${x2} ${y2}` : `M${x1} ${y1}L${x2} ${y2}`;
+}
+
+/** A point on the wire where its label stands: past the middle, where wires from one box part. */
+function middle(a, b) {
+  const [x1, y1, x2, y2] = ends(a, b);
+  const [t, half] = [Math.abs(a.y - b.y) > (a.h + b.h) / 2 ? 0.66 : 0.5, (y1 + y2) / 2];
+  const bend = (p0, p1, p2, p3) => (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t ** 2 * p2 + t ** 3 * p3;
+  return t === 0.5 ? [(x1 + x2) / 2, half] : [bend(x1, x1, x2, x2), bend(y1, half, half, y2)];
+}
