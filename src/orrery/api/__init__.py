@@ -3,26 +3,69 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orrery.report import Page
+
+    from ._catalogues import accelerators, models, operators, system_yaml, systems
+    from ._map import map, read_search
+    from ._options import ModelOptions
+    from ._render import needs_met, page_document, page_text
+    from ._resolve import load_model, load_system
+    from ._result import InfeasibleError, MapResult
+    from ._run import RunResult, run
+    from ._score import score
+    from ._show import show
+    from ._simulate import simulate
 
 #: public name -> file of this package
 _PLACES = {
-    "MapResult": "_map",
-    "ModelOptions": "_resolve",
+    "InfeasibleError": "_result",
+    "MapResult": "_result",
+    "ModelOptions": "_options",
+    "Page": "_render",
+    "RunResult": "_run",
     "accelerators": "_catalogues",
     "load_model": "_resolve",
     "load_system": "_resolve",
     "map": "_map",
     "models": "_catalogues",
+    "needs_met": "_render",
     "operators": "_catalogues",
+    "page_document": "_render",
+    "page_text": "_render",
+    "read_search": "_map",
     "run": "_run",
     "score": "_score",
     "show": "_show",
     "simulate": "_simulate",
+    "system_yaml": "_catalogues",
     "systems": "_catalogues",
 }
 
-__all__ = [  # loaded on first use by __getattr__
-    *_PLACES,
+__all__ = [
+    "InfeasibleError",
+    "MapResult",
+    "ModelOptions",
+    "Page",
+    "RunResult",
+    "accelerators",
+    "load_model",
+    "load_system",
+    "map",
+    "models",
+    "needs_met",
+    "operators",
+    "page_document",
+    "page_text",
+    "read_search",
+    "run",
+    "score",
+    "show",
+    "simulate",
+    "system_yaml",
+    "systems",
 ]
 
 

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from orrery.errors import SpecError, UnknownNameError
-from orrery.settings import setting
+
+from ._options import ModelOptions
 
 if TYPE_CHECKING:
     from orrery.cost import CostModel
     from orrery.graph import Graph
     from orrery.hardware import System
 
-__all__ = ["ModelOptions", "cost_models", "load_model", "load_models", "load_system"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """How a network is taken: sizes, phase, training."""
-
-    batch: int | None = setting(None, "Inferences at once (library networks; default 1).")
-    phase: Literal["prefill", "decode"] | None = setting(
-        None, "Decoder networks: read a prompt, or make the next token."
-    )
-    context: int | None = setting(None, "Decoder networks: tokens in the prompt or the cache.")
-    dtype: Literal["float32", "float16", "bfloat16"] | None = setting(
-        None, "Element type of weights and activations (library networks)."
-    )
-    training: bool = setting(False, "Take the training step: forward, backward and update.")
-    optimizer: Literal["sgd", "momentum", "adam"] = setting("sgd", "Optimiser of the step.")
-    shape: tuple[str, ...] = setting((), "Bind a symbolic dimension, e.g. batch=8; repeatable.")
+__all__ = ["cost_models", "load_model", "load_models", "load_system"]
 
 
 def load_model(

@@ -1,0 +1,99 @@
+"""What the catalogues hold, as pages that any front end can print."""
+
+from __future__ import annotations
+
+from orrery.report import Column, Page, Table
+
+from ._resolve import load_system
+
+__all__ = ["accelerators", "models", "operators", "system_yaml", "systems"]
+
+
+def models() -> Page:
+    """Return the networks of the library with their parameters and MACs."""
+    from orrery.graph import MODELS
+
+    columns = (
+        Column(name="name"),
+        Column(name="family"),
+        Column(name="task"),
+        Column(name="parameters", kind="number"),
+        Column(name="MACs", unit="MAC", kind="number", help="one pass at batch 1"),
+    )
+    rows = tuple((m.name, m.family, m.task, m.parameters, m.macs) for m in MODELS.values())
+    caption = "`orrery show NAME` builds one; weights are seeded and made only when read."
+    return _page("Networks", columns, rows, caption)
+
+
+def systems() -> Page:
+    """Return the systems of the catalogue."""
+    from orrery.hardware import catalogue
+
+    columns = (
+        Column(name="name"),
+        Column(name="devices", kind="number"),
+        Column(name="options"),
+        Column(name="description"),
+    )
+    rows = [
+        (e.name, e.devices, "; ".join(f"{k}: {v}" for k, v in e.options.items()), e.description)
+        for e in catalogue()
+    ]
+    rows.append(("this-machine", None, "", "the machine you sit at, probed when asked for"))
+    caption = "`orrery systems NAME` prints one as YAML, a starting point for your own."
+    return _page("Systems", columns, tuple(rows), caption)
+
+
+def system_yaml(name: str) -> str:
+    """Return a catalogue system, a system file, or the probed ``this-machine`` as YAML text."""
+    from orrery.hardware import write_system
+
+    return write_system(load_system(name))
+
+
+def accelerators() -> Page:
+    """Return the accelerator designs that a device can be configured with."""
+    from orrery.accel import ACCELERATORS
+
+    columns = (
+        Column(name="name"),
+        Column(name="with its defaults"),
+        Column(name="witnesses", help="what judges it: function, cost, cycles, circuit"),
+        Column(name="source"),
+    )
+    rows = []
+    for name in ACCELERATORS.names():
+        made = ACCELERATORS[name]()
+        witnesses = ["function", "cost"]
+        witnesses += ["cycles"] if made.simulate else []
+        witnesses += ["circuit"] if made.generate else []
+        rows.append((name, made.name, ", ".join(witnesses), str(made.paper)))
+    return _page("Accelerators", columns, tuple(rows), "Used as `designs:` of a device.")
+
+
+def operators() -> Page:
+    """Return the operators that are supported, and those of ONNX that are not, with why."""
+    from orrery.graph import operator_table
+
+    known, missing = operator_table()
+    supported = Table(
+        title=f"Supported operators: {len(known)}",
+        columns=(
+            Column(name="operator"),
+            Column(name="since opset", kind="number"),
+            Column(name="derivative"),
+        ),
+        rows=tuple((r.operator, r.since, "yes" if r.derivative else "") for r in known),
+        caption="Each has a shape rule, an operation count and a NumPy reference.",
+    )
+    unclaimed = Table(
+        title=f"Operators of ONNX that are not supported: {len(missing)}",
+        columns=(Column(name="operator"), Column(name="why")),
+        rows=tuple((r.operator, r.why) for r in missing),
+    )
+    return Page(title="Operators", sections=(supported, unclaimed))
+
+
+def _page(title: str, columns: tuple[Column, ...], rows: tuple, caption: str) -> Page:  # type: ignore[type-arg]
+    table = Table(title=title, columns=columns, rows=rows, caption=caption)
+    return Page(title=title, sections=(table,))

@@ -1,0 +1,112 @@
+"""Spread networks over a system: plan, price, replay, figures, page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.plan import Infeasible, Plan
+from orrery.progress import SILENT, Progress
+
+from ._options import ModelOptions
+from ._resolve import cost_models, load_models, load_system
+from ._result import InfeasibleError, MapResult
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.hardware import System
+    from orrery.mapping import GreedySearch
+
+__all__ = ["judge_plan", "map", "read_search"]
+
+
+def map(
+    models: object,
+    *,
+    on: object,
+    options: ModelOptions | None = None,
+    search: GreedySearch | None = None,
+    needs: Sequence[str] = (),
+    strict: bool = False,
+    progress: Progress = SILENT,
+) -> MapResult:
+    """Spread one network, or several at once, over a system.
+
+    Parameters
+    ----------
+    models : an ONNX file, a library name, a `Graph`, or a list of these
+    on : a YAML file, a catalogue name, ``this-machine``, or a `System`
+    options : batch, phase, context, symbolic sizes, training
+    search : settings of the searcher
+    needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`
+    strict : refuse when anything of the network could not be priced
+
+    Raises
+    ------
+    InfeasibleError : no plan exists; says what is short
+    OrreryError : a network, system, option or need that cannot be read
+    """
+    from orrery.mapping import GreedySearch, greedy
+    from orrery.report import parse_need
+
+    parsed = [parse_need(text) for text in needs]
+    graphs = load_models(models if isinstance(models, list | tuple) else [models], options)
+    system = load_system(on)
+    costs = cost_models(system)
+    plan = greedy(graphs, system, costs, search or GreedySearch(), progress=progress)
+    if isinstance(plan, Infeasible):
+        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", plan)
+    return judge_plan(graphs, system, plan, needs=parsed, strict=strict)
+
+
+def judge_plan(
+    graphs: Sequence[Graph],
+    system: System,
+    plan: Plan,
+    *,
+    needs: Sequence[object] = (),
+    strict: bool = False,
+) -> MapResult:
+    """Price and replay a plan, whoever made it, and put the figures on a card."""
+    from orrery.cost import price as price_plan
+    from orrery.report import judge, make_scorecard
+    from orrery.sim import replay
+
+    from ._figures import WHY_UNKNOWN, plan_figures
+    from ._page import map_page
+    from ._tables import regions_of
+
+    price = price_plan(plan, graphs, system, cost_models(system))
+    if price.infeasible:
+        raise InfeasibleError(f"{plan.system.name}: this plan", price.infeasible[0])
+    if strict:
+        price.coverage.require_complete(f"{plan.system.name}")
+    regions = regions_of(graphs, plan)
+    timeline = replay(
+        plan,
+        system,
+        lambda a: price.per_region[a.region].latency_s,
+        output_bytes=lambda a: regions[a.region].size_bytes(regions[a.region].outputs),
+    )
+    evidence = plan_figures(graphs, system, plan, price, timeline)
+    card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
+    verdicts = judge(card, needs)
+    page = map_page(graphs, system, plan, price, timeline, card, verdicts)
+    return MapResult(
+        plan=plan,
+        price=price,
+        timeline=timeline,
+        evidence=tuple(evidence),
+        scorecard=card,
+        verdicts=verdicts,
+        page=page,
+    )
+
+
+def read_search(path: Path | None) -> GreedySearch:
+    """Return the searcher's settings from a YAML file, or the defaults."""
+    from orrery.mapping import GreedySearch
+    from orrery.settings import read_settings
+
+    return read_settings(path, GreedySearch) if path is not None else GreedySearch()

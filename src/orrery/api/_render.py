@@ -1,0 +1,33 @@
+"""Pages as text or as one JSON document, for front ends that may not see `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orrery.report import Page
+
+__all__ = ["Page", "needs_met", "page_document", "page_text"]
+
+
+def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
+    """Return a page as plain text; `rows` is the most shown of each table."""
+    from orrery.report import render_text
+
+    return render_text(page, width=width, rows=rows)
+
+
+def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Return a page, and the files that were written, as plain data."""
+    from orrery.report import to_document
+
+    document = to_document(page)
+    if files:
+        document["files"] = {name: str(path) for name, path in files.items()}
+    return document
+
+
+def needs_met(page: Page) -> bool:
+    """Return whether every need of the page is met; *not known* is not met."""
+    return all(verdict.status == "pass" for verdict in page.verdicts)

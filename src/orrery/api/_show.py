@@ -1,0 +1,131 @@
+"""Show a network: layers, operations, bytes, statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orrery.report import Column, Page, Table, Text
+from orrery.units import format_quantity, format_si
+
+from ._options import ModelOptions
+from ._resolve import load_model
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+
+__all__ = ["show"]
+
+
+def show(model: object, *, options: ModelOptions | None = None, statistics: bool = False) -> Page:
+    """Return a page with a network's totals and one row per layer.
+
+    Parameters
+    ----------
+    model : an ONNX file, a library name, or a `Graph`
+    statistics : read every constant and say how dense it is (slow for large networks)
+    """
+    graph = load_model(model, options)
+    sections = [_totals(graph), _operators(graph), _layers(graph)]
+    if statistics:
+        sections.append(_statistics(graph))
+    return Page(
+        title=graph.name,
+        subtitle=f"{len(graph.nodes)} nodes, {len(graph.constants)} constants",
+        sections=tuple(sections),
+        provenance={"structure": graph.structure_digest},
+    )
+
+
+def _totals(graph: Graph) -> Text:
+    macs = sum(graph.operations(node).macs for node in graph.nodes)
+    others = sum(graph.operations(node).others for node in graph.nodes)
+    weights = sum(constant.type.size_bytes for constant in graph.constants.values())
+    elements = sum(constant.type.elements for constant in graph.constants.values())
+    made = sum(graph.type(t).size_bytes for n in graph.nodes for t in n.outputs if t in graph.types)
+    lines = [
+        f"{format_si(macs, 'MAC')} and {format_si(others, 'other operations')}; "
+        f"{format_quantity(weights, 'bytes')} in {format_si(elements, 'constant elements')}; "
+        f"{format_quantity(made, 'bytes')} of activations made.",
+        "Inputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.inputs),
+        "Outputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.outputs),
+    ]
+    if graph.states:
+        size = sum(graph.type(name).size_bytes for name in graph.states)
+        lines.append(
+            f"Resident between calls: {len(graph.states)} tensors, "
+            f"{format_quantity(size, 'bytes')}."
+        )
+    return Text(title="Totals", paragraphs=tuple(lines))
+
+
+def _operators(graph: Graph) -> Table:
+    counts: dict[str, list[int]] = {}
+    for node in graph.nodes:
+        work, row = graph.operations(node), counts.setdefault(node.operator, [0, 0, 0])
+        row[0], row[1], row[2] = row[0] + 1, row[1] + work.macs, row[2] + work.others
+    columns = (
+        Column(name="operator"),
+        Column(name="nodes", kind="number"),
+        Column(name="MACs", unit="MAC", kind="number"),
+        Column(name="other operations", kind="number"),
+    )
+    return Table(
+        title="Operators",
+        columns=columns,
+        sort_by="MACs",
+        descending=True,
+        rows=tuple((name, *row) for name, row in counts.items()),
+    )
+
+
+def _layers(graph: Graph) -> Table:
+    columns = (
+        Column(name="layer"),
+        Column(name="operator"),
+        Column(name="output"),
+        Column(name="MACs", unit="MAC", kind="number", bar=True),
+        Column(name="other operations", kind="number"),
+        Column(name="weights", unit="bytes", kind="number"),
+        Column(name="output size", unit="bytes", kind="number"),
+    )
+    rows = []
+    for node in graph.nodes:
+        work = graph.operations(node)
+        held = dict.fromkeys(t for t in node.inputs if t in graph.constants)
+        made = [graph.types[t] for t in node.outputs if t in graph.types]
+        rows.append(
+            (
+                node.name,
+                node.operator,
+                ", ".join(str(t) for t in made),
+                work.macs,
+                work.others,
+                sum(graph.constants[t].type.size_bytes for t in held),
+                sum(t.size_bytes for t in made) if all(t.is_bound for t in made) else None,
+            )
+        )
+    return Table(title="Layers", columns=columns, rows=tuple(rows))
+
+
+def _statistics(graph: Graph) -> Table:
+    from orrery.graph import measure_statistics
+
+    found = measure_statistics(graph)
+    columns = (
+        Column(name="constant"),
+        Column(name="type"),
+        Column(name="not zero", unit="%", kind="number"),
+        Column(name="one-bits", unit="%", kind="number"),
+    )
+    rows = tuple(
+        (
+            name,
+            str(graph.constants[name].type),
+            100 * density,
+            100 * sum(bits) / len(bits) if (bits := found.bit_density.get(name)) else None,
+        )
+        for name, density in found.density.items()
+    )
+    return Table(
+        title="Statistics of the constants", columns=columns, rows=rows, caption=str(found.source)
+    )

@@ -1,0 +1,106 @@
+"""The tables of a mapped network: layers and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from orrery.report import Column, Section, Table
+
+if TYPE_CHECKING:
+    from orrery.cost import Cost, PlanCost
+    from orrery.graph import Graph, Region
+    from orrery.hardware import System
+    from orrery.plan import Plan
+    from orrery.timeline import Timeline
+
+__all__ = ["by_device", "device_table", "layer_table", "regions_of"]
+
+
+def regions_of(graphs: Sequence[Graph], plan: Plan) -> dict[str, Region]:
+    """Return the region behind each region name of a plan."""
+    found = {}
+    for graph, model in zip(graphs, plan.models, strict=True):
+        for region in graph.regions():
+            found[model.prefix + region.name] = region
+    return found
+
+
+def by_device(plan: Plan) -> Mapping[str, list[str]]:
+    """Return the regions of each device that runs any, in plan order."""
+    found: dict[str, list[str]] = {}
+    for assignment in plan.assignments:
+        found.setdefault(assignment.device, []).append(assignment.region)
+    return found
+
+
+def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Section:
+    columns = (
+        Column(name="layer"),
+        Column(name="operator"),
+        Column(name="device"),
+        Column(name="design", help="what the device is configured with; empty: as it is"),
+        Column(name="MACs", unit="MAC", kind="number"),
+        Column(name="weights", unit="bytes", kind="number"),
+        Column(name="off-chip", unit="bytes", kind="number", help="bytes to and from DRAM"),
+        Column(name="time", unit="s", kind="number", bar=True),
+        Column(name="energy", unit="J", kind="number"),
+        Column(
+            name="peak use",
+            unit="%",
+            kind="number",
+            help="MACs that the network asks for, as a share of those the machine issues",
+        ),
+    )
+    rows = []
+    for assignment in plan.assignments:
+        region, cost = regions[assignment.region], price.per_region.get(assignment.region)
+        rows.append(
+            (
+                assignment.region,
+                ", ".join(dict.fromkeys(n.operator for n in region.members)),
+                assignment.device,
+                assignment.design or "",
+                region.operations.macs,
+                region.size_bytes(region.weights),
+                *_priced(cost),
+            )
+        )
+    return Table(
+        title="Layers",
+        columns=columns,
+        rows=tuple(rows),
+        caption="In plan order. An empty cell is not known.",
+    )
+
+
+def _priced(cost: Cost | None) -> tuple[float | int | None, ...]:
+    if cost is None:
+        return None, None, None, None
+    share = 100 * cost.macs_nominal / cost.macs_performed if cost.macs_performed else None
+    return cost.offchip_bytes, cost.latency_s, cost.energy_j, share
+
+
+def device_table(system: System, plan: Plan, timeline: Timeline) -> Section:
+    busy, total = timeline.busy_s(), timeline.makespan_s
+    columns = (
+        Column(name="device"),
+        Column(name="regions", kind="number"),
+        Column(name="busy", unit="s", kind="number"),
+        Column(name="share of time", unit="%", kind="number", bar=True),
+        Column(name="weights and resident tensors", unit="bytes", kind="number"),
+        Column(name="memory", unit="bytes", kind="number"),
+    )
+    mine = by_device(plan)
+    rows = tuple(
+        (
+            d.name,
+            len(mine.get(d.name, [])),
+            busy.get(d.name, 0.0),
+            100 * busy.get(d.name, 0.0) / total if total else 0.0,
+            plan.resident_bytes.get(d.name, 0),
+            d.offchip.size_bytes,
+        )
+        for d in system.devices
+    )
+    return Table(title="Devices", columns=columns, rows=rows, filterable=len(rows) > 12)

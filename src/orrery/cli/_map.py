@@ -1,0 +1,65 @@
+"""``orrery map``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from orrery import api
+
+from ._options import JsonFlag, Needs, Options, Out, progress_bar, show_page
+
+
+def map_command(
+    models: Annotated[list[str], Parameter(name="MODEL", negative=())],
+    /,
+    *,
+    on: str,
+    need: Needs = (),
+    out: Out = None,
+    settings: Path | None = None,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Spread a network over a system and say what that takes.
+
+    Writes plan.json, timeline.json (opens in Perfetto), evidence.json and report.html when --out
+    is given.
+
+    Parameters
+    ----------
+    models
+        ONNX files or names of `orrery models`; several are mapped together.
+    on
+        System: a YAML file, a name of `orrery systems`, or this-machine.
+    settings
+        YAML file with settings of the searcher.
+    strict
+        Refuse when anything of the network could not be priced.
+    """
+    result = api.map(
+        models,
+        on=on,
+        options=options,
+        search=api.read_search(settings),
+        needs=need,
+        strict=strict,
+        progress=progress_bar(),
+    )
+    return finish(result, out, as_json=json)
+
+
+def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:
+    """Write the files, print the scorecard and where the report is; 1 when a need is not met."""
+    files = result.write(out) if out is not None else {}
+    if as_json:
+        show_page(result.page, as_json=True, files=files)
+    else:
+        print(result.text, end="")
+        if files:
+            print(f"\nreport: {files['report']}")
+            print("also:   " + ", ".join(str(p) for k, p in files.items() if k != "report"))
+    return 0 if result.needs_met else 1

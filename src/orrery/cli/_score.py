@@ -1,0 +1,44 @@
+"""``orrery score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orrery import api
+from orrery.errors import SpecError
+
+from ._options import JsonFlag, Needs, Options, show_page
+
+
+def score(
+    subjects: list[str],
+    /,
+    *,
+    on: str | None = None,
+    need: Needs = (),
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Put figures on the seven-metric card and judge needs.
+
+    Parameters
+    ----------
+    subjects
+        A network with --on SYSTEM, or evidence.json files of earlier commands.
+    on
+        System: a YAML file, a name of `orrery systems`, or this-machine.
+    """
+    evidence = [s for s in subjects if s.endswith(".json")]
+    models = [s for s in subjects if not s.endswith(".json")]
+    if models and on is None:
+        raise SpecError(
+            "score",
+            found=f"{models[0]} without a system",
+            wanted="--on SYSTEM",
+            fix="add --on, or give evidence.json files",
+        )
+    page = api.score(
+        models, on=on, evidence=[Path(e) for e in evidence], options=options, needs=need
+    )
+    show_page(page, as_json=json)
+    return 0 if api.needs_met(page) else 1

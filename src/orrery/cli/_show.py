@@ -1,0 +1,49 @@
+"""``orrery show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from orrery import api
+from orrery.errors import SpecError
+
+from ._options import JsonFlag, Options, show_page
+
+
+def show(
+    model: str | None = None,
+    /,
+    *,
+    operators: Annotated[bool, Parameter(negative=())] = False,
+    bits: Annotated[bool, Parameter(negative=())] = False,
+    rows: int = 60,
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Show a network: totals, operators, layers with operations and bytes.
+
+    Parameters
+    ----------
+    model
+        ONNX file, or a name of `orrery models`.
+    operators
+        List the operators that are supported, and those of ONNX that are not.
+    bits
+        Read the constants too and say how many elements and bits are not zero.
+    rows
+        Most rows shown of a table (JSON has all).
+    """
+    if operators:
+        show_page(api.operators(), as_json=json, rows=10_000)
+        return 0
+    if model is None:
+        raise SpecError(
+            "show",
+            found="no model",
+            wanted="a network",
+            fix="give an ONNX file or a name of `orrery models`, or --operators",
+        )
+    show_page(api.show(model, options=options, statistics=bits), as_json=json, rows=rows)
+    return 0
