@@ -63,7 +63,7 @@ def test_named_dimensions_broadcast(first, second, result):
 
 
 def test_element_types_that_differ_are_refused():
-    with pytest.raises(ModelError, match="float32 and float64.*one element type"):
+    with pytest.raises(ModelError, match=r"float32 and float64.*one element type"):
         infer("Add", TensorType(dtype="float32", shape=()), TensorType(dtype="float64", shape=()))
 
 
