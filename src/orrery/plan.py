@@ -6,8 +6,12 @@ them, executors obey them; none of the three knows the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .errors import PlanMismatchError, SpecError, did_you_mean
 
 __all__ = [
     "Assignment",
@@ -17,7 +21,12 @@ __all__ = [
     "Plan",
     "SystemReference",
     "Transfer",
+    "check_plan",
+    "read_plan",
+    "write_plan",
 ]
+
+PLAN_SCHEMA = 1
 
 Scalar = str | int | float | bool
 
@@ -136,3 +145,63 @@ class Infeasible:
 
         need, have = format_quantity(self.need, self.unit), format_quantity(self.have, self.unit)
         return f"{self.what}: need {need}, have {have}; remedies: {'; '.join(self.remedies)}"
+
+
+class _Named(Protocol):
+    """Anything with a name and a content hash: a graph, a system."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+def check_plan(plan: Plan, graphs: Sequence[_Named], system: _Named) -> None:
+    """Refuse a plan that was made for other networks or another system.
+
+    Networks are compared in the order in which the plan lists them.
+
+    Raises
+    ------
+    SpecError : another number of networks, or one of another name
+    PlanMismatchError : the same name and other content
+    """
+    if len(graphs) != len(plan.models):
+        raise SpecError(
+            "plan: models", found=f"{len(graphs)} networks",
+            wanted=f"{len(plan.models)}: {', '.join(model.name for model in plan.models)}",
+            fix="give the networks that the plan was made for, in this order",
+        )  # fmt: skip
+    kinds = ["model"] * len(graphs) + ["system"]
+    everything: list[tuple[_Named, _Named]] = [*zip(plan.models, graphs), (plan.system, system)]
+    for kind, (planned, found) in zip(kinds, everything, strict=True):
+        if planned.name != found.name:
+            near = did_you_mean(found.name, [planned.name])
+            raise SpecError(
+                f"plan: {kind}", found=found.name, wanted=f"{planned.name!r}{near}",
+                fix=f"give the {kind} that the plan was made for, or make the plan again",
+            )  # fmt: skip
+        if planned.digest != found.digest:
+            raise PlanMismatchError(
+                kind, name=planned.name, planned=planned.digest, found=found.digest
+            )
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan as a JSON file: whole or not at all."""
+    from .store import write_record
+
+    write_record(path, "plan", PLAN_SCHEMA, plan)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read what `write_plan` wrote.
+
+    Raises
+    ------
+    SpecError : no such file, not a plan, another schema, unknown or missing keys
+    """
+    from .store import read_record
+
+    return read_record(path, "plan", Plan, PLAN_SCHEMA)

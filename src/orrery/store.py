@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -72,11 +72,17 @@ def encode(value: Any) -> Any:
     return msgspec.to_builtins(value, order="deterministic")
 
 
-def write_record(path: Path, kind: str, version: int, body: Any) -> None:
-    """Write a record as JSON under a header that names its kind and schema version."""
+def write_record(
+    path: Path, kind: str, version: int, body: Any, *, beside: Mapping[str, Any] | None = None
+) -> None:
+    """Write a record as JSON under a header that names its kind and schema version.
+
+    `beside` holds further top-level keys, for other programs that read the same file.
+    """
     document = {
         "orrery": {"kind": kind, "schema": version, "program": PROGRAM_VERSION},
         kind: encode(body),
+        **(beside or {}),
     }
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
