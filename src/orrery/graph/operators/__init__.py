@@ -10,14 +10,16 @@ from . import (
     _conv,  # Conv*, QLinearConv, Col2Im, convolution gradients
     _elementwise,  # arithmetic, trigonometry, comparison, logic, bits
     _generate,  # Constant*, Range, EyeLike, Random*, windows
+    _image,  # Resize, GridSample, AffineGrid, DeformConv, CenterCropPad, Roi*
     _indexing,  # Gather*, Scatter*, OneHot, Compress, NonZero, Where the position is data
     _matrix,  # MatMul*, Gemm, Einsum, Det
     _pool,  # *Pool, MaxUnpool, pooling gradients
+    _recurrent,  # LSTM, GRU, RNN, If, Loop, Scan
     _reduce,  # Reduce*, Arg*, Cum*, TopK, Unique
     _shape,  # Reshape, Transpose, Concat, Slice, Pad, … : moving without computing
 )
 
 __all__ = [
-    "_activation", "_attention", "_cast", "_conv", "_elementwise", "_generate", "_indexing", "_matrix",
-    "_pool", "_reduce", "_shape",
+    "_activation", "_attention", "_cast", "_conv", "_elementwise", "_generate", "_image",
+    "_indexing", "_matrix", "_pool", "_recurrent", "_reduce", "_shape",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from .._types import Dimension, TensorType
 from ._pool import Ints, Window, axis_value, check_window, fold, pooled_shape, unfold
 from ._rules import agree, in_float32, integers, known_integers, plus, times
 
-__all__ = ["convolve"]
+__all__ = ["convolution_shape", "convolve", "convolve_columns"]
 
 #: Columns are made for at most this many elements at a time (128 MiB of float32).
 _COLUMN_ELEMENTS = 1 << 25
@@ -53,6 +53,16 @@ def convolve(x: Array, w: Array, window: Window, group: int = 1) -> Array:
     return y.reshape(batch, w.shape[0], *window.outputs)
 
 
+def convolve_columns(
+    columns: Array, w: Array, b: Array | None, window: Window, group: int
+) -> Array:
+    """Multiply columns (N, C × kernel, outputs) by filters -> (N, M, *outputs)."""
+    filters = np.ascontiguousarray(w).reshape(group, w.shape[0] // group, -1)
+    matrix = columns.reshape(columns.shape[0], group, filters.shape[2], -1)
+    y: Array = np.matmul(filters, matrix)
+    return _with_bias(y.reshape(columns.shape[0], w.shape[0], *window.outputs), b)
+
+
 def _transposed(y: Array, w: Array, window: Window, group: int) -> Array:
     """Multiply by the filters' transpose and fold: the adjoint of `convolve` in x."""
     batch, filters = y.shape[:2]
@@ -65,7 +75,8 @@ def _transposed(y: Array, w: Array, window: Window, group: int) -> Array:
 # -- shape rules and counts -----------------------------------------------------------------------
 
 
-def _conv_shape(context: TypeContext) -> tuple[Dimension, ...]:
+def convolution_shape(context: TypeContext) -> tuple[Dimension, ...]:
+    """Return (N, M, *outputs) of a convolution node."""
     x, w = context.input(0), _weights(context)
     if x.rank < 3 or w.rank != x.rank:
         raise context.error(f"input {x} and weights {w}", "equal ranks, 3 or more")
@@ -86,7 +97,7 @@ def _kernel(context: TypeContext, w: TensorType) -> tuple[int, ...]:
 
 
 def _conv_type(context: TypeContext) -> list[TensorType | None]:
-    return [TensorType(dtype=context.input(0).dtype, shape=_conv_shape(context))]
+    return [TensorType(dtype=context.input(0).dtype, shape=convolution_shape(context))]
 
 
 def _conv_count(context: TypeContext) -> Operations:
@@ -218,7 +229,7 @@ def _along(values: Array, axis: int, rank: int) -> Array:
 
 
 def _integer_type(context: TypeContext) -> list[TensorType | None]:
-    return [TensorType(dtype="int32", shape=_conv_shape(context))]
+    return [TensorType(dtype="int32", shape=convolution_shape(context))]
 
 
 def _integer_count(context: TypeContext) -> Operations:
@@ -241,7 +252,7 @@ def conv_integer(x: Array, w: Array, x_zero: Array | None = None, w_zero: Array 
 
 
 def _quantised_type(context: TypeContext) -> list[TensorType | None]:
-    return [TensorType(dtype=context.input(7).dtype, shape=_conv_shape(context))]
+    return [TensorType(dtype=context.input(7).dtype, shape=convolution_shape(context))]
 
 
 def _quantised_count(context: TypeContext) -> Operations:
