@@ -9,9 +9,9 @@ from . import (
     _cast,  # Cast*, QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear
     _conv,  # Conv*, QLinearConv, Col2Im, convolution gradients
     _elementwise,  # arithmetic, trigonometry, comparison, logic, bits
-    _generate,  # Constant*, Range, EyeLike, Random*, windows
+    _generate,  # Constant*, Range, EyeLike, Random*, windows, DFT, STFT
     _image,  # Resize, GridSample, AffineGrid, DeformConv, CenterCropPad, Roi*
-    _indexing,  # Gather*, Scatter*, OneHot, Compress, NonZero, Where the position is data
+    _indexing,  # Gather*, Scatter*, OneHot, Compress, NonZero, NonMaxSuppression
     _matrix,  # MatMul*, Gemm, Einsum, Det
     _pool,  # *Pool, MaxUnpool, pooling gradients
     _recurrent,  # LSTM, GRU, RNN, If, Loop, Scan

@@ -1,4 +1,4 @@
-"""Tensors from nothing: constants, ranges, random numbers, windows.
+"""Tensors from nothing: constants, ranges, random numbers, windows; and spectra of signals.
 
 Models:  ONNX's generators. Random operators are exact in shape and element type and follow
          their distribution; the same seed gives the same values.
@@ -23,7 +23,11 @@ from .._operator import Array, Operations, TypeContext, operator
 from .._types import Dimension, TensorType
 from ._cast import convert
 from ._rules import (
+    axis_of,
+    element_dtype,
     element_type,
+    formula,
+    in_float32,
     known_integers,
     nothing,
     outer_type,
@@ -269,3 +273,164 @@ def _register_window(name: str, function: Callable[[Array], Array], operations: 
 _register_window("HannWindow", lambda a: 0.5 - 0.5 * np.cos(a), 3)
 _register_window("HammingWindow", lambda a: 25 / 46 - 21 / 46 * np.cos(a), 3)
 _register_window("BlackmanWindow", lambda a: 0.42 - 0.5 * np.cos(a) + 0.08 * np.cos(2 * a), 6)
+
+
+# -- spectra ----------------------------------------------------------------------------------
+
+
+def _fft_operations(length: int) -> int:
+    """Return the usual count of a complex transform, 5 n log2 n additions and products."""
+    return round(5 * length * math.log2(length)) if length > 1 else 0
+
+
+def _dft_axis(context: TypeContext) -> int:
+    rank, axis = context.input(0).rank, -2
+    if context.has(2):
+        known = known_integers(context, 2)
+        if known is None:
+            raise context.error("an axis that only running tells", "a constant axis")
+        axis = known[0]
+    found = axis_of(context, axis, rank)
+    if found == rank - 1:
+        raise context.error(f"axis {axis}", "an axis of the signal, not that of real and imaginary")
+    return found
+
+
+def _infer_dft(context: TypeContext) -> list[TensorType | None]:
+    x = context.input(0)
+    inverse, onesided = context.attribute("inverse", 0), context.attribute("onesided", 0)
+    shape: list[Dimension] = list(x.shape)
+    if context.has(2) and context.value(2) is None:
+        shape = [context.fresh(f"axis{i}") for i in range(x.rank)]
+    else:
+        axis = _dft_axis(context)
+        length: Dimension = x.shape[axis]
+        if context.has(1):
+            known = known_integers(context, 1)
+            length = context.fresh("length") if known is None else known[0]
+        elif onesided and inverse:
+            length = formula("2*({}-1)", lambda n: 2 * (n - 1), length)
+        if onesided and not inverse:
+            length = formula("{}//2+1", lambda n: n // 2 + 1, length)
+        shape[axis] = length
+    shape[-1] = 1 if onesided and inverse else 2
+    return [TensorType(dtype=x.dtype, shape=tuple(shape))]
+
+
+def _count_dft(context: TypeContext) -> Operations:
+    """A fast transform (5 n log2 n) per row, half of that with a one-sided spectrum."""
+    axis, y = _dft_axis(context), context.output().sizes
+    onesided = context.attribute("onesided", 0)
+    known = known_integers(context, 1) if context.has(1) else None
+    length = known[0] if known else max(context.input(0).sizes[axis], y[axis])
+    rows = math.prod(y[:-1]) // max(y[axis], 1)
+    return Operations(others=rows * _fft_operations(length) // (2 if onesided else 1))
+
+
+def _complex(x: Array) -> Any:
+    return x[..., 0] + 1j * x[..., 1] if x.shape[-1] == 2 else x[..., 0]
+
+
+def _real_pairs(z: Array, dtype: Any) -> Any:
+    return np.stack([z.real, z.imag], axis=-1).astype(dtype)
+
+
+@operator("DFT", infer=_infer_dft, count=_count_dft)
+@in_float32
+def dft(x: Array, dft_length: Array | None = None, axis: Array | None = None, *,
+        inverse: int = 0, onesided: int = 0) -> Any:  # fmt: skip
+    """Return the discrete Fourier transform; the last axis holds real and imaginary parts."""
+    along = (-2 if axis is None else int(np.asarray(axis).ravel()[0])) % x.ndim
+    length = None if dft_length is None else int(np.asarray(dft_length).ravel()[0])
+    signal = _complex(x)
+    if onesided and inverse:
+        return np.fft.irfft(signal, length, axis=along)[..., None].astype(x.dtype)
+    if onesided:
+        return _real_pairs(np.fft.rfft(signal.real, length, axis=along), x.dtype)
+    transform = np.fft.ifft if inverse else np.fft.fft
+    return _real_pairs(transform(signal, length, axis=along), x.dtype)
+
+
+def _frame_length(context: TypeContext) -> Dimension:
+    if context.has(3):
+        known = known_integers(context, 3)
+        return context.fresh("frame_length") if known is None else known[0]
+    return context.input(2).shape[0] if context.has(2) else context.input(0).shape[1]
+
+
+def _infer_stft(context: TypeContext) -> list[TensorType | None]:
+    x, step, length = context.input(0), known_integers(context, 1), _frame_length(context)
+    frames: Dimension = context.fresh("frames")
+    if step is not None:
+        stride = step[0]
+        frames = formula(
+            f"({{}}-{{}})//{stride}+1", lambda n, k: (n - k) // stride + 1, x.shape[1], length
+        )
+    bins = length
+    if context.attribute("onesided", 1):
+        bins = formula("{}//2+1", lambda n: n // 2 + 1, length)
+    return [TensorType(dtype=x.dtype, shape=(x.shape[0], frames, bins, 2))]
+
+
+def _count_stft(context: TypeContext) -> Operations:
+    """A window's product and a fast transform (half when one-sided) per frame."""
+    batch, frames, bins, _ = context.output().sizes
+    onesided = context.attribute("onesided", 1)
+    found = _frame_length(context)
+    length = found if isinstance(found, int) else (2 * (bins - 1) if onesided else bins)
+    transform = _fft_operations(length) // (2 if onesided else 1)
+    return Operations(others=batch * frames * (transform + (length if context.has(2) else 0)))
+
+
+@operator("STFT", infer=_infer_stft, count=_count_stft)
+@in_float32
+def stft(signal: Array, frame_step: Array, window: Array | None = None,
+         frame_length: Array | None = None, *, onesided: int = 1) -> Any:  # fmt: skip
+    """Return the transforms of windowed frames (batch, frames, bins, 2)."""
+    x, step = _complex(signal), int(np.asarray(frame_step).ravel()[0])
+    if frame_length is not None:
+        length = int(np.asarray(frame_length).ravel()[0])
+    else:
+        length = x.shape[1] if window is None else len(window)
+    frames = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[:, ::step]
+    if window is not None:
+        frames = frames * window.astype(signal.dtype)
+    spectrum = np.fft.rfft(frames.real) if onesided else np.fft.fft(frames)
+    return _real_pairs(spectrum, signal.dtype)
+
+
+def _infer_mel(context: TypeContext) -> list[TensorType | None]:
+    bands, length = known_integers(context, 0), known_integers(context, 1)
+    rows: Dimension = context.fresh("bins") if length is None else length[0] // 2 + 1
+    columns: Dimension = context.fresh("bands") if bands is None else bands[0]
+    dtype = outer_type(context, "output_datatype", "float32")
+    return [TensorType(dtype=dtype, shape=(rows, columns))]
+
+
+@operator("MelWeightMatrix", infer=_infer_mel, count=per_output(2))  # subtract, divide
+def mel_weight_matrix(num_mel_bins: Array, dft_length: Array, sample_rate: Array,
+                      lower_edge_hertz: Array, upper_edge_hertz: Array, *,
+                      output_datatype: int = 1) -> Any:  # fmt: skip
+    """Return triangles of height 1 over spectrum bins, equally wide on the mel scale.
+
+    Their edges lie on whole spectrum bins, rounded down, as ONNX defines them.
+    """
+    bands, length, rate = (
+        int(np.asarray(v).ravel()[0]) for v in (num_mel_bins, dft_length, sample_rate)
+    )
+    low, high = (
+        2595 * math.log10(1 + float(np.asarray(f).ravel()[0]) / 700)
+        for f in (lower_edge_hertz, upper_edge_hertz)
+    )
+    mel = low + np.arange(bands + 2) * (high - low) / (bands + 2)
+    edges = np.floor((length + 1) * 700 * (10 ** (mel / 2595) - 1) / rate).astype(np.int64)
+    bins = np.arange(length // 2 + 1)[:, None]
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rising = np.where(left == centre, bins == centre, (bins - left) / (centre - left))
+        falling = (right - bins) / (right - centre)
+    weights = np.where(
+        (bins >= left) & (bins <= centre), rising,
+        np.where((bins >= centre) & (bins < right), falling, 0),
+    )  # fmt: skip
+    return weights.astype(element_dtype(output_datatype))

@@ -215,3 +215,67 @@ def non_zero(x: Array) -> Array:
     if math.prod(shape) == 0:
         return np.zeros((len(shape), 0), np.int64)
     return np.array(np.unravel_index(places, shape), np.int64).reshape(len(shape), -1)
+
+
+# -- selecting boxes --------------------------------------------------------------------------
+
+
+def _infer_suppression(context: TypeContext) -> list[TensorType | None]:
+    boxes, scores = context.input(0), context.input(1)
+    if boxes.rank != 3 or scores.rank != 3:
+        raise context.error(f"{boxes} and {scores}", "(N, boxes, 4) and (N, classes, boxes)")
+    agree(context, boxes.shape[1], scores.shape[2], "number of boxes")
+    return [TensorType(dtype="int64", shape=(context.fresh("selected"), 3))]
+
+
+def _count_suppression(context: TypeContext) -> Operations:
+    """The most it can take: 3 for each area and 13 for the overlap of each pair, per class."""
+    batch, classes, boxes = context.input(1).sizes
+    pairs = boxes * (boxes - 1) // 2
+    return Operations(others=batch * (3 * boxes + classes * 13 * pairs))
+
+
+def _corners(boxes: Array, center_point_box: int) -> tuple[Array, Array]:
+    """Return the low and the high corner of boxes in either format."""
+    first, second = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    if center_point_box:
+        return first - second / 2, first + second / 2
+    return np.minimum(first, second), np.maximum(first, second)
+
+
+def _overlap(low: Array, high: Array, chosen: int, others: Array) -> Any:
+    """Return intersection over union of one box with others; 0 where nothing is covered."""
+    sides = np.minimum(high[chosen], high[others]) - np.maximum(low[chosen], low[others])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    area = (high - low).prod(axis=1)
+    union = area[chosen] + area[others] - shared
+    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0)
+
+
+@operator("NonMaxSuppression", infer=_infer_suppression, count=_count_suppression)
+def non_max_suppression(boxes: Array, scores: Array,
+                        max_output_boxes_per_class: Array | None = None,
+                        iou_threshold: Array | None = None,
+                        score_threshold: Array | None = None, *,
+                        center_point_box: int = 0) -> Any:  # fmt: skip
+    """Return (image, class, box) of the boxes kept, best first, per image and class."""
+
+    def number(value: Array | None, default: float) -> float:
+        return default if value is None else float(np.asarray(value).ravel()[0])
+
+    most = int(number(max_output_boxes_per_class, 0))
+    limit, least = number(iou_threshold, 0.0), number(score_threshold, -math.inf)
+    selected: list[tuple[int, int, int]] = []
+    for image in range(scores.shape[0]):
+        low, high = _corners(boxes[image], center_point_box)
+        for label in range(scores.shape[1]):
+            score = scores[image, label]
+            left = np.argsort(-score.astype(np.float64), kind="stable")
+            left = left[score[left] > least]
+            for _ in range(most):
+                if not left.size:
+                    break
+                best, left = int(left[0]), left[1:]
+                selected.append((image, label, best))
+                left = left[_overlap(low, high, best, left) <= limit]
+    return np.array(selected, np.int64).reshape(-1, 3)
