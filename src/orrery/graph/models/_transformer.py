@@ -114,17 +114,17 @@ def vit(
         x = b.add(x, b.weight("position_embeddings", 1, count + 1, hidden, scale=0.3))
     sizes = Heads(query=heads, key_value=heads, size=size)
     for layer in range(layers):
-        with b.scope("encoder.layer", layer):
+        with b.scope("layers", layer):
             y = b.layer_norm(x, epsilon=1e-12, name="layernorm_before")
-            with b.scope("attention.attention"):
+            with b.scope("attention"):
                 q, k, v = (
                     split_heads(b, b.linear(y, hidden, name=part), heads, size, part)
-                    for part in ("query", "key", "value")
+                    for part in ("q_proj", "k_proj", "v_proj")
                 )
                 y = attend(b, q, k, v, sizes)
-            x = b.add(x, b.linear(y, hidden, gain=0.5, name="attention.output.dense"))
+            x = b.add(x, b.linear(y, hidden, gain=0.5, name="attention.o_proj"))
             y = b.layer_norm(x, epsilon=1e-12, name="layernorm_after")
-            x = b.add(x, gelu_mlp(b, y, inner, "intermediate.dense", "output.dense", gain=0.5))
+            x = b.add(x, gelu_mlp(b, y, inner, "mlp.fc1", "mlp.fc2", gain=0.5))
     x = b.select(b.layer_norm(x, epsilon=1e-12, name="layernorm"), 1, 0)
     return b.finish({"logits": b.linear(x, classes, name="classifier")})
 
