@@ -15,6 +15,9 @@ pytestmark = pytest.mark.needs("onnxruntime")
 OPSET = 21
 SEEDS = range(4)
 FLOAT8 = (17, 18, 19, 20)
+#: Where ONNX Runtime 1.31 leaves ONNX's table of casts without saturation: above the largest value
+#: it gives 448 for float8e4m3fn, not NaN, and NaN for float8e5m2, not infinity.
+RUNTIME_ERRS = {17: (480, 496), 19: (61440, 65536)}
 Case = tuple[list[Any], dict[str, Any], int]
 
 
@@ -259,9 +262,8 @@ for _to in FLOAT8:
 
         def _narrow(rng: np.random.Generator, to: int = _to, saturate: int = _saturate) -> Case:
             x = f32(rng, 60) * np.float32(10.0) ** rng.integers(-6, 7)
-            if to == 19:
-                # ONNX's table says infinity from 61440 on; ONNX Runtime 1.31 says NaN up to 65536
-                x[(np.abs(x) >= 61440) & (np.abs(x) < 65536)] = 0
+            low, high = RUNTIME_ERRS.get(to, (0, 0))
+            x[(np.abs(x) >= low) & (np.abs(x) < high)] = 0
             return [x], {"to": to, "saturate": saturate}, 1
 
         case("Cast", f"{_to}, saturate {_saturate}")(_narrow)
