@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError, did_you_mean
+from orrery.registry import Registry
 
 from .._graph import Graph
 from .._types import BITS
@@ -68,8 +68,8 @@ class Model:
 
     def load(self) -> Callable[..., Graph]:
         """Import and return the builder."""
-        module, _, function = self.builder.partition(":")
-        found: Callable[..., Graph] = getattr(import_module(f"{__package__}.{module}"), function)
+        place = {self.name: f"{__package__}.{self.builder}"}
+        found: Callable[..., Graph] = Registry("model builder", place)[self.name]
         return found
 
 
