@@ -11,20 +11,11 @@ from __future__ import annotations
 
 from .provenance import PROGRAM_VERSION as __version__
 
-#: public function -> the api file it lives in
-_VERBS = {
-    "accelerators": "_catalogues",
-    "load_model": "_resolve",
-    "load_system": "_resolve",
-    "map": "_map",
-    "models": "_catalogues",
-    "operators": "_catalogues",
-    "run": "_run",
-    "score": "_score",
-    "show": "_show",
-    "simulate": "_simulate",
-    "systems": "_catalogues",
-}
+#: public functions and records; `orrery.api` knows where each lives
+_VERBS = (
+    "ModelOptions", "accelerators", "load_model", "load_system", "map", "models", "operators",
+    "run", "score", "show", "simulate", "systems",
+)  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]
 

@@ -48,20 +48,24 @@ class ModelReference:
     """A network by name and content hash.
 
     `prefix` stands before the name of each of its regions, nodes and tensors in a plan that holds
-    several networks; it is empty in a plan for one.
+    several networks; it is empty in a plan for one. `origin` is where the network came from (a
+    file or a library name) and `options` how it was taken, so that a reader can get it again.
     """
 
     name: str
     digest: str
     prefix: str = ""
+    origin: str = ""
+    options: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemReference:
-    """A system by name and content hash."""
+    """A system by name and content hash; `origin` is the file or catalogue entry it came from."""
 
     name: str
     digest: str
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from orrery.report import Page
 
     from ._catalogues import accelerators, models, operators, system_yaml, systems
+    from ._machines import load_system
     from ._map import map, read_search
     from ._options import ModelOptions
     from ._render import needs_met, page_document, page_text
-    from ._resolve import load_model, load_system
+    from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
-    from ._run import RunResult, run
+    from ._run import run
+    from ._run_result import RunResult
     from ._score import score
     from ._show import show
     from ._simulate import simulate
@@ -25,10 +27,10 @@ _PLACES = {
     "MapResult": "_result",
     "ModelOptions": "_options",
     "Page": "_render",
-    "RunResult": "_run",
+    "RunResult": "_run_result",
     "accelerators": "_catalogues",
     "load_model": "_resolve",
-    "load_system": "_resolve",
+    "load_system": "_machines",
     "map": "_map",
     "models": "_catalogues",
     "needs_met": "_render",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orrery.report import Column, Page, Table
 
-from ._resolve import load_system
+from ._machines import load_system
 
 __all__ = ["accelerators", "models", "operators", "system_yaml", "systems"]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from orrery.evidence import Evidence
 from orrery.provenance import PROGRAM_VERSION, Basis, Source
 
+from ._doubts import doubts
+
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.graph import Graph
@@ -119,27 +121,6 @@ def _precisions(graph: Graph) -> list[str]:
         kinds[constant.type.dtype] += constant.type.elements
     kinds |= {} if kinds else {graph.type(name).dtype: 1 for name in graph.inputs}
     return [max(kinds, key=kinds.__getitem__)] if kinds else []
-
-
-def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
-    """Name the assumed constants that a figure rests on: nothing assumed may pass as known."""
-    assumed: dict[str, None] = {}
-    links = {name for transfer in plan.transfers for route in transfer.links for name in route}
-    records: list[tuple[str, object]] = []
-    for device in used:
-        records += [(device.kind, device), (f"{device.kind} arithmetic", device.compute)]
-        records += [(memory.name, memory) for memory in device.memories]
-    records += [("links", link) for link in system.links if link.name in links]
-    for label, record in records:
-        for field, origin in record.sources.items():  # type: ignore[attr-defined]
-            if origin.basis is Basis.ASSUMED or "unconfirmed" in str(origin):
-                mark = "unconfirmed" if "unconfirmed" in str(origin) else "assumed"
-                assumed[f"{label} {field} ({mark})"] = None
-    if not assumed:
-        return ""
-    listed = list(assumed)
-    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-    return f"rests on {', '.join(listed[:6])}{more}"
 
 
 def _why_no_energy(used: Sequence[Device], price: PlanCost) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
+from orrery.settings import read_settings, to_record
 
+from ._machines import cost_models, load_system
 from ._options import ModelOptions
-from ._resolve import cost_models, load_models, load_system
+from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
 
 if TYPE_CHECKING:
@@ -51,13 +54,32 @@ def map(
     from orrery.report import parse_need
 
     parsed = [parse_need(text) for text in needs]
-    graphs = load_models(models if isinstance(models, list | tuple) else [models], options)
+    wanted = list(models) if isinstance(models, list | tuple) else [models]
+    graphs = load_models(wanted, options)
     system = load_system(on)
     costs = cost_models(system)
     plan = greedy(graphs, system, costs, search or GreedySearch(), progress=progress)
     if isinstance(plan, Infeasible):
         raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", plan)
+    plan = remember(plan, wanted, on, options)
     return judge_plan(graphs, system, plan, needs=parsed, strict=strict)
+
+
+def remember(
+    plan: Plan, models: Sequence[object], on: object, options: ModelOptions | None
+) -> Plan:
+    """Write into a plan where its networks and its system came from, where that is text."""
+    record = to_record(options or ModelOptions())
+    default = to_record(ModelOptions())
+    given = {key: value for key, value in record.items() if value != default[key]}
+    return replace(
+        plan,
+        models=tuple(
+            replace(m, origin=str(origin), options=given) if isinstance(origin, str | Path) else m
+            for m, origin in zip(plan.models, models, strict=True)
+        ),
+        system=replace(plan.system, origin=str(on) if isinstance(on, str | Path) else ""),
+    )
 
 
 def judge_plan(
@@ -107,6 +129,5 @@ def judge_plan(
 def read_search(path: Path | None) -> GreedySearch:
     """Return the searcher's settings from a YAML file, or the defaults."""
     from orrery.mapping import GreedySearch
-    from orrery.settings import read_settings
 
     return read_settings(path, GreedySearch) if path is not None else GreedySearch()

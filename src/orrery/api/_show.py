@@ -43,8 +43,8 @@ def _totals(graph: Graph) -> Text:
     elements = sum(constant.type.elements for constant in graph.constants.values())
     made = sum(graph.type(t).size_bytes for n in graph.nodes for t in n.outputs if t in graph.types)
     lines = [
-        f"{format_si(macs, 'MAC')} and {format_si(others, 'other operations')}; "
-        f"{format_quantity(weights, 'bytes')} in {format_si(elements, 'constant elements')}; "
+        f"{format_si(macs, 'MAC')} and {format_si(others, '')} other operations; "
+        f"{format_quantity(weights, 'bytes')} in {format_si(elements, '')} constant elements; "
         f"{format_quantity(made, 'bytes')} of activations made.",
         "Inputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.inputs),
         "Outputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.outputs),
@@ -97,7 +97,7 @@ def _layers(graph: Graph) -> Table:
             (
                 node.name,
                 node.operator,
-                ", ".join(str(t) for t in made),
+                ", ".join("×".join(map(str, t.shape)) or "scalar" for t in made),
                 work.macs,
                 work.others,
                 sum(graph.constants[t].type.size_bytes for t in held),

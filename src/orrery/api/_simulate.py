@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from orrery.errors import SpecError
-from orrery.plan import check_plan, read_plan
-
 from ._map import judge_plan
-from ._options import ModelOptions
-from ._resolve import load_models, load_system
+from ._planned import load_planned
 from ._result import MapResult
 
 __all__ = ["simulate"]
@@ -21,17 +17,16 @@ def simulate(
     *,
     models: Sequence[object] = (),
     on: object = None,
-    options: ModelOptions | None = None,
     needs: Sequence[str] = (),
+    strict: bool = False,
 ) -> MapResult:
     """Price and replay a plan file.
 
     Parameters
     ----------
     plan : a plan.json
-    models, on : the networks and the system, when their names in the plan are not those of the
-        library and the catalogue; content that differs from the planned one is refused
-    options : as given when the plan was made (batch, phase, …)
+    models, on : where its networks and its system are now, when they have moved
+    needs, strict : as in `map`
 
     Raises
     ------
@@ -40,16 +35,5 @@ def simulate(
     from orrery.report import parse_need
 
     parsed = [parse_need(text) for text in needs]
-    read = read_plan(Path(plan))
-    names = list(models) or [model.name for model in read.models]
-    if len(names) != len(read.models):
-        raise SpecError(
-            "--model",
-            found=f"{len(names)} networks",
-            wanted=f"{len(read.models)}: {', '.join(m.name for m in read.models)}",
-            fix="give one per network of the plan, in its order",
-        )
-    graphs = load_models(names, options)
-    system = load_system(on or read.system.name)
-    check_plan(read, graphs, system)
-    return judge_plan(graphs, system, read, needs=parsed)
+    read, graphs, system = load_planned(Path(plan), models, on)
+    return judge_plan(graphs, system, read, needs=parsed, strict=strict)

@@ -47,7 +47,7 @@ def show_page(
         json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
         return
-    width = max(72, min(120, shutil.get_terminal_size((96, 24)).columns))
+    width = max(72, min(140, shutil.get_terminal_size((110, 24)).columns))
     sys.stdout.write(api.page_text(page, width=width, rows=rows))
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from orrery import api
 
 from ._map import finish
-from ._options import JsonFlag, Needs, Options, Out
+from ._options import JsonFlag, Needs, Out
 
 
 def simulate(
@@ -21,7 +21,6 @@ def simulate(
     on: str | None = None,
     need: Needs = (),
     out: Out = None,
-    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
     """Replay a plan event by event, with links shared by concurrent transfers.
@@ -29,11 +28,11 @@ def simulate(
     Parameters
     ----------
     plan
-        A plan.json; give the network options it was made with.
+        A plan.json of `orrery map`; it remembers its networks, their options and its system.
     model
-        The plan's network, when it is a file and not a library name; repeatable.
+        Where the plan's network is now, when it has moved; repeatable.
     on
-        The plan's system, when it is a file and not a catalogue name.
+        Where the plan's system is now, when it has moved.
     """
-    result = api.simulate(plan, models=model, on=on, options=options, needs=need)
+    result = api.simulate(plan, models=model, on=on, needs=need)
     return finish(result, out, as_json=json)

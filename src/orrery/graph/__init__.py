@@ -3,6 +3,7 @@
 from ._constant import ArrayConstant, Constant, FileConstant, SeededConstant, dtype_name
 from ._evaluate import check_inputs, evaluate_node
 from ._graph import Graph, Node, Region
+from ._measure import measure_statistics
 from ._onnx_io import (
     OperatorRow,
     graph_from_bytes,
@@ -50,6 +51,7 @@ __all__ = [
     "example_inputs",
     "find_operator",
     "graph_from_bytes",
+    "measure_statistics",
     "numpy_dtype",
     "onnx_bytes",
     "operator_table",

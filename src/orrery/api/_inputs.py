@@ -1,0 +1,81 @@
+"""Inputs for a run: from a file, from arrays, or drawn from a seed; and how outputs compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import SpecError, did_you_mean
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+
+__all__ = ["agreement", "make_inputs"]
+
+
+def make_inputs(
+    graph: Graph,
+    given: str | Path | Mapping[str, NDArray[Any]] | None,
+    seed: int,
+    prefix: str = "",
+) -> dict[str, NDArray[Any]]:
+    """Return a value for every input of a graph.
+
+    What is not given is drawn: floating-point inputs from a normal distribution, integers below
+    the smallest table that they may index (2), so that they are valid indices of any table.
+
+    Raises
+    ------
+    SpecError : no such file, not an .npz file, or a name that no input has
+    """
+    arrays = _read(given) if isinstance(given, str | Path) else dict(given or {})
+    arrays = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    for name in arrays:
+        if name not in graph.inputs:
+            raise SpecError(
+                f"{graph.name}: inputs",
+                found=f"no input {name!r}",
+                wanted=f"one of {', '.join(graph.inputs)}",
+                fix=f"rename it{did_you_mean(name, graph.inputs)}",
+            )
+    draw = np.random.default_rng(seed)
+    return {name: arrays.get(name, _draw(graph, name, draw)) for name in graph.inputs}
+
+
+def _draw(graph: Graph, name: str, draw: np.random.Generator) -> NDArray[Any]:
+    from orrery.graph import numpy_dtype
+
+    type_ = graph.type(name)
+    dtype = numpy_dtype(type_.dtype)
+    if dtype.kind in "iub":
+        return draw.integers(0, 2, type_.sizes).astype(dtype)
+    return draw.standard_normal(type_.sizes).astype(dtype)
+
+
+def _read(path: str | Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError, EOFError) as error:
+        raise SpecError(
+            str(path),
+            found=str(error),
+            wanted="an .npz file with one array per input",
+            fix="write it with numpy.savez(path, input=array)",
+        ) from None
+
+
+def agreement(ours: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]) -> float:
+    """Return the largest |a - b| / (1 + |b|) over all outputs; infinite when NaNs differ."""
+    worst = 0.0
+    for name in reference:
+        a, b = (np.asarray(x[name], np.float64) for x in (ours, reference))
+        if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
+            return float("inf")
+        gap = np.abs(np.nan_to_num(a) - np.nan_to_num(b)) / (1 + np.abs(np.nan_to_num(b)))
+        worst = max(worst, float(gap.max(initial=0.0)))
+    return worst

@@ -1,0 +1,63 @@
+"""``orrery run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from orrery import api
+
+from ._options import JsonFlag, Options, Out, progress_bar, show_page
+
+
+def run(
+    model: str,
+    /,
+    *,
+    backend: Literal["onnxruntime", "reference"] = "onnxruntime",
+    inputs: Path | None = None,
+    seed: int = 0,
+    repeats: int = 20,
+    check: Annotated[bool, Parameter(negative=())] = False,
+    plan_model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    out: Out = None,
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Execute a network or a plan on this machine and time it.
+
+    Parameters
+    ----------
+    model
+        ONNX file, a name of `orrery models`, or a plan.json.
+    backend
+        What executes: ONNX Runtime, or the NumPy reference (slow, the definition of right).
+    inputs
+        An .npz file with one array per input; without it inputs are drawn from the seed.
+    seed
+        Of the drawn inputs.
+    repeats
+        Timed runs.
+    check
+        Also run the NumPy reference and compare; exit code 1 when they differ by over 1e-3.
+    plan_model
+        Where a plan's network is now, when it has moved; repeatable.
+    """
+    result = api.run(
+        model,
+        backend=backend,
+        inputs=inputs,
+        seed=seed,
+        repeats=repeats,
+        check=check,
+        options=options,
+        plan_models=plan_model,
+        progress=progress_bar(),
+    )
+    files = result.write(out) if out is not None else {}
+    show_page(result.page, as_json=json, files=files)
+    if files and not json:
+        print("\nwritten: " + ", ".join(str(path) for path in files.values()))
+    return 1 if result.worst_error is not None and result.worst_error > 1e-3 else 0
