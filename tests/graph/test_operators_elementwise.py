@@ -62,6 +62,16 @@ def test_named_dimensions_broadcast(first, second, result):
     assert infer("Add", *types)[0].shape == result
 
 
+def test_names_of_unsure_sizes_stay_short():
+    shape = ("n0",)
+    for i in range(1, 200):
+        types = [TensorType(dtype="float32", shape=s) for s in (shape, (f"n{i}",))]
+        shape = infer("Add", *types)[0].shape
+        assert len(shape[0]) <= 100
+    again = TensorType(dtype="float32", shape=("a|b",))
+    assert infer("Add", again, TensorType(dtype="float32", shape=("b",)))[0].shape == ("a|b",)
+
+
 def test_element_types_that_differ_are_refused():
     with pytest.raises(ModelError, match=r"float32 and float64.*one element type"):
         infer("Add", TensorType(dtype="float32", shape=()), TensorType(dtype="float64", shape=()))
@@ -72,6 +82,9 @@ def test_erf_is_the_standard_librarys():
     want = np.array([math.erf(v) for v in x])
     np.testing.assert_allclose(erf(x), want, rtol=2e-15, atol=0)
     assert np.isnan(erf(np.array(np.nan)))
+    narrow = x[np.abs(x) > 1e-37].astype(np.float32)
+    want = np.array([math.erf(v) for v in narrow.astype(np.float64)])
+    np.testing.assert_allclose(erf(narrow), want, rtol=1e-8, atol=0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -70,34 +70,44 @@ def _count_clip(context: TypeContext) -> Operations:
 # -- functions of one tensor ------------------------------------------------------------------
 
 
+_CELLS = 32  #: expansion points of `erf` in a unit
+_LIMIT = 6  #: erf(6) is 1 in float64
+
+
 def erf(x: Array) -> Array:
-    """Return the error function, exact to about 1e-15, in float64.
+    """Return the error function in float64.
 
     Taylor series around the nearest multiple of 1/32, where ``erf`` comes from the standard
-    library; its derivatives are Hermite polynomials times a Gaussian.
+    library. The result is exact to about 1e-15, for narrower input types to about 1e-9.
     """
-    x = np.asarray(x, np.float64)
-    step, order = 1 / 32, 9
-    clipped = np.clip(x, -6.0, 6.0)  # erf(6) is 1 in float64
-    cell = np.where(np.isnan(x), 0, np.rint(clipped / step)).astype(np.int64)
-    centre = cell * step
-    offset = clipped - centre
-    term = 2 / math.sqrt(math.pi) * np.exp(-centre * centre) * offset
-    total = _erf_table(step, 6.0)[cell + round(6.0 / step)] + term
-    previous, hermite = np.zeros_like(centre), np.ones_like(centre)
-    for n in range(order):
-        previous, hermite = hermite, 2 * centre * hermite - 2 * n * previous
-        term = term * (-offset / (n + 2))
-        total = total + hermite * term
-    return np.asarray(total)
+    x = np.asarray(x)
+    order = 9 if x.dtype == np.float64 else 4
+    inside = np.fmin(np.fmax(x, -_LIMIT), _LIMIT).astype(np.float64)
+    cell = np.rint(inside * _CELLS)
+    offset = inside - cell / _CELLS
+    place = cell.astype(np.intp) + _CELLS * _LIMIT
+    terms = _erf_terms(order)
+    total = terms[order][place]
+    for n in range(order - 1, -1, -1):
+        total = total * offset + terms[n][place]
+    return np.asarray(np.where(np.isnan(x), np.nan, total))
 
 
 @functools.cache
-def _erf_table(step: float, limit: float) -> Array:
-    count = round(limit / step)
-    table = np.array([math.erf(i * step) for i in range(-count, count + 1)])
-    table.flags.writeable = False
-    return table
+def _erf_terms(order: int) -> tuple[Array, ...]:
+    """Taylor coefficients at all expansion points, by degree.
+
+    Derivatives of ``erf`` are Hermite polynomials times a Gaussian.
+    """
+    centre = np.arange(-_CELLS * _LIMIT, _CELLS * _LIMIT + 1) / _CELLS
+    terms = [np.array([math.erf(c) for c in centre])]
+    factor = 2 / math.sqrt(math.pi) * np.exp(-centre * centre)
+    previous, hermite = np.zeros_like(centre), np.ones_like(centre)
+    for n in range(order):
+        terms.append(factor * hermite)
+        previous, hermite = hermite, 2 * centre * hermite - 2 * n * previous
+        factor = factor / -(n + 2)
+    return tuple(terms)
 
 
 def _sqrt(x: Array) -> Array:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from orrery.errors import ModelError
+from orrery.store import content_hash
 
 from .._operator import Array, Operations, TypeContext
 from .._types import Dimension, TensorType, numpy_dtype
@@ -51,6 +52,7 @@ __all__ = [
 
 Shape = tuple[Dimension, ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
+_LONGEST_NAME = 80  #: characters
 
 #: ONNX's numbers for element types (`TensorProto.DataType`), as in attributes ``to`` and ``dtype``
 ELEMENT_TYPES: dict[int, str] = {
@@ -216,8 +218,17 @@ def broadcast_shapes(context: TypeContext, shapes: Sequence[Shape]) -> Shape:
         elif not names:
             result.append(1)
         else:
-            result.append(next(iter(names)) if len(names) == 1 else "|".join(sorted(names)))
+            result.append(next(iter(names)) if len(names) == 1 else _either(names))
     return tuple(result)
+
+
+def _either(names: Iterable[str]) -> str:
+    """Name a size that is one of several: ``a|b``, each once, and never long."""
+    parts = sorted({part for name in names for part in name.split("|")})
+    joined = "|".join(parts)
+    if len(joined) <= _LONGEST_NAME:
+        return joined
+    return f"{parts[0]}|…{content_hash(joined)[:8]}"
 
 
 def broadcast(context: TypeContext) -> list[TensorType | None]:
