@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError, did_you_mean
+from orrery.errors import (
+    ModelError,
+    OrreryError,
+    SpecError,
+    UnsupportedOperatorsError,
+    did_you_mean,
+)
 
 from ._graph import Graph, Node
 from ._operator import Operations, TypeContext, find_operator
@@ -23,6 +29,9 @@ __all__ = ["bind", "count", "infer", "require_known_operators"]
 
 #: Tensors with more elements than this are not folded: they are data, not shapes.
 _FOLD_LIMIT = 4096
+
+#: NumPy refuses even a view with more elements.
+_LARGEST_VIEW = 1 << 60
 
 
 def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
@@ -76,10 +85,19 @@ def infer(graph: Graph) -> Graph:
         if operator is None:
             continue
         context = _context(graph.name, node, types, values)
-        for tensor, type_ in zip(node.outputs, operator.infer(context), strict=False):
-            if tensor and type_ is not None:
-                types[tensor] = type_
-        _fold(node, types, values)
+        try:
+            for tensor, type_ in zip(node.outputs, operator.infer(context), strict=False):
+                if tensor and type_ is not None:
+                    types[tensor] = type_
+            _fold(node, types, values)
+        except OrreryError:
+            raise
+        except (ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+            # What no shape rule foresaw, e.g. an axis out of range: the node is wrong, not we.
+            raise context.error(
+                f"{type(error).__name__}: {error}",
+                f"inputs and attributes as {node.op} allows them",
+            ) from error
     return replace(graph, types=types)
 
 
@@ -144,7 +162,7 @@ def _fold(node: Node, types: dict[str, TensorType], values: dict[str, NDArray[An
         return
     if node.op in ("Shape", "Size") and not node.domain:
         type_ = types.get(node.inputs[0])
-        if type_ is None or not type_.is_bound:
+        if type_ is None or not type_.is_bound or type_.elements > _LARGEST_VIEW:
             return
         inputs: list[NDArray[Any] | None] = [np.broadcast_to(np.zeros((), np.int8), type_.sizes)]
     elif node.op.startswith("Random") or node.op in ("Bernoulli", "Multinomial", "Dropout"):

@@ -17,7 +17,6 @@ from orrery.store import atomic_write
 
 from ._constant import FileConstant
 from ._graph import Graph
-from ._infer import require_known_operators
 from ._operator import OPERATORS
 from .interchange._reading import Reader
 from .interchange._tensors import TensorSource
@@ -219,26 +218,12 @@ def _read(message: bytes, source: TensorSource, name: str, *, infer: bool) -> Gr
     graph = first.model(proto, name)
     if not infer:
         return graph
-    graph = _infer(graph, source.where)
+    graph = graph.infer()
     if first.unknown_ranks:  # an upgrade can say less clumsily what it means if ranks are known
         ranks = {tensor: type_.rank for tensor, type_ in graph.types.items()}
         if first.unknown_ranks & ranks.keys():
-            graph = _infer(reader(ranks).model(proto, name), source.where)
+            graph = reader(ranks).model(proto, name).infer()
     return graph
-
-
-def _infer(graph: Graph, where: str) -> Graph:
-    require_known_operators(graph)
-    try:
-        return graph.infer()
-    except (ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
-        if isinstance(error, ModelError):
-            raise
-        # A shape rule met what its operator forbids and no schema says, e.g. an axis out of range.
-        raise ModelError(
-            where, found=f"{type(error).__name__}: {error}", wanted="operators used as ONNX allows",
-            fix="check the model with onnx.checker",
-        ) from error  # fmt: skip
 
 
 def _message(graph: Graph, external: ExternalFile | None) -> bytes:

@@ -47,6 +47,9 @@ TRAINING_DOMAIN = "orrery.training"
 
 Array = NDArray[Any]
 
+#: As many as NumPy's tensors have.
+_MOST_DIMENSIONS = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
@@ -115,6 +118,12 @@ class TypeContext:
     def fresh(self, label: str) -> str:
         """Return a name for a dimension that only running can tell (e.g. how many are non-zero)."""
         return f"{self.node.name}.{label}"
+
+    def fresh_shape(self, rank: int, label: str = "d") -> tuple[str, ...]:
+        """Return that many names for such dimensions; a damaged model may ask for billions."""
+        if rank > _MOST_DIMENSIONS:
+            raise self.error(f"a tensor of {rank} dimensions", f"at most {_MOST_DIMENSIONS}")
+        return tuple(self.fresh(f"{label}{axis}") for axis in range(rank))
 
     def error(self, found: str, wanted: str, fix: str = "correct the model") -> ModelError:
         return ModelError(

@@ -70,20 +70,24 @@ class Reader:
             raise ModelError(self.where, found="training information",
                              wanted="an inference graph",
                              fix="export it for inference: training is derived here")  # fmt: skip
+        _text(self.where, *(entry.domain for entry in proto.opset_import))
         opsets = self._opsets(proto.opset_import)
+        names = Names(set(_all_names(proto.graph, self.where)))
         for function in proto.functions:
+            for _ in _function_names(function, self.where):
+                pass  # only checked: these names live in the function
             key = (_domain(function.domain), function.name, function.overload)
             if key in self._functions:
                 raise ModelError(f"{self.where}: function {function.name!r}",
                                  found="a second one of this name", wanted="unique names",
                                  fix="rename one")  # fmt: skip
             self._functions[key] = function
-        names = Names(set(_all_names(proto.graph)))
         frame = Frame(opsets=opsets, names=names)
         graph, _ = self._graph(proto.graph, frame, {}, proto.graph.name or name, top=True)
         metadata: dict[str, str] = {}
         for pair in proto.metadata_props:
-            metadata[pair.key] = pair.value
+            label, value = _text(f"{self.where}: metadata", pair.key, pair.value)
+            metadata[label] = value
         states = self._states(metadata.pop(STATES_KEY, "{}"))
         return replace(graph, metadata=metadata, states=states)
 
@@ -393,23 +397,50 @@ def _capturing(graph: Graph, formal: tuple[str, ...], captured: tuple[str, ...])
 
 
 def _plain(attribute: Any) -> bool:
-    return 1 <= attribute.type <= 10 and attribute.type != GRAPH and attribute.type != 10
+    return bool(1 <= attribute.type <= 9 and attribute.type != GRAPH)
 
 
 def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _all_names(proto: Any) -> Iterator[str]:
-    """Yield the names of all tensors and nodes of a graph and of the bodies in it."""
-    for info in (*proto.input, *proto.output, *proto.value_info):
-        yield info.name
-    for tensor in proto.initializer:
-        yield tensor.name
-    for node in proto.node:
-        yield node.name
-        yield from node.input
-        yield from node.output
+def _all_names(graph: Any, where: str) -> Iterator[str]:
+    """Yield the names of all tensors and nodes of a graph and of the bodies in it.
+
+    Raises
+    ------
+    ModelError : a name that is no UTF-8; protobuf hands these out as bytes
+    """
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        dims = info.type.tensor_type.shape.dim
+        yield from _text(where, info.name, *(dim.dim_param for dim in dims))[:1]
+    yield from _text(where, *(tensor.name for tensor in graph.initializer))
+    yield from _text(where, *(sparse.values.name for sparse in graph.sparse_initializer))
+    _text(where, graph.name)
+    yield from _node_names(graph.node, where)
+
+
+def _node_names(nodes: Iterable[Any], where: str) -> Iterator[str]:
+    for node in nodes:
+        _text(where, node.op_type, node.domain, node.overload)
+        yield from _text(where, node.name, *node.input, *node.output)
         for attribute in node.attribute:
+            _text(where, attribute.name, attribute.ref_attr_name)
             if attribute.type == GRAPH:
-                yield from _all_names(attribute.g)
+                yield from _all_names(attribute.g, where)
+
+
+def _function_names(function: Any, where: str) -> Iterator[str]:
+    yield from _text(where, function.name, function.domain, function.overload)
+    yield from _text(where, *function.input, *function.output, *function.attribute)
+    yield from _text(where, *(attribute.name for attribute in function.attribute_proto))
+    yield from _text(where, *(entry.domain for entry in function.opset_import))
+    yield from _node_names(function.node, where)
+
+
+def _text(where: str, *names: Any) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(where, found=f"the name {name!r}, no UTF-8", wanted="names in UTF-8",
+                             fix="check that the file was copied whole")  # fmt: skip
+    return names

@@ -93,6 +93,9 @@ class TensorSource:
 
     def _external(self, tensor: Any, type_: TensorType, where: str) -> Constant:
         entries = {entry.key: entry.value for entry in tensor.external_data}
+        if any(isinstance(text, bytes) for entry in entries.items() for text in entry):
+            raise ModelError(f"{where}: external data", found="bytes that are no UTF-8",
+                             wanted="text in UTF-8", fix="save the model again")  # fmt: skip
         location = entries.get("location", "")
         offset = _whole_number(entries, "offset", 0, where)
         length = _whole_number(entries, "length", type_.size_bytes, where)

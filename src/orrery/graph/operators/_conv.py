@@ -89,11 +89,13 @@ def _weights(context: TypeContext) -> TensorType:
     return context.input(3 if context.node.op == "QLinearConv" else 1)
 
 
-def _kernel(context: TypeContext, w: TensorType) -> tuple[int, ...]:
+def _kernel(context: TypeContext, w: TensorType) -> tuple[Dimension, ...]:
     given = context.attribute("kernel_shape")
-    if given and w.is_bound and tuple(given) != w.sizes[2:]:
-        raise context.error(f"kernel_shape {tuple(given)} and weights {w}", "equal kernel sizes")
-    return tuple(given) if given else w.sizes[2:]
+    if not given:
+        return w.shape[2:]
+    if len(given) != w.rank - 2:
+        raise context.error(f"kernel_shape {tuple(given)} and weights {w}", "equal ranks")
+    return tuple(agree(context, g, k, "kernel_shape") for g, k in zip(given, w.shape[2:]))
 
 
 def _conv_type(context: TypeContext) -> list[TensorType | None]:
@@ -167,6 +169,10 @@ def _transpose_type(context: TypeContext) -> list[TensorType | None]:
     kernel, attribute = _kernel(context, w), context.attribute
     spatial: list[Dimension] = []
     for i, size in enumerate(x.shape[2:]):
+        length = kernel[i]
+        if isinstance(length, str) and not attribute("output_shape"):
+            spatial.append(context.fresh(f"axis{i}"))
+            continue
 
         def pick(name: str, i: int = i) -> tuple[int, ...] | None:
             values = attribute(name)
@@ -175,7 +181,8 @@ def _transpose_type(context: TypeContext) -> list[TensorType | None]:
         pads, shape = attribute("pads"), attribute("output_shape")
         both = (int(pads[i]), int(pads[x.rank - 2 + i])) if pads else None
         window = _transpose_windows(
-            (size if isinstance(size, int) else 1,), (kernel[i],), strides=pick("strides"),
+            (size if isinstance(size, int) else 1,), (length if isinstance(length, int) else 1,),
+            strides=pick("strides"),
             dilations=pick("dilations"), pads=both, auto_pad=attribute("auto_pad", "NOTSET"),
             output_padding=pick("output_padding"),
             output_shape=(int(shape[len(shape) - x.rank + 2 + i]),) if shape else None,
@@ -290,7 +297,7 @@ def _col2im_type(context: TypeContext) -> list[TensorType | None]:
         rank = context.input(1).shape[0]
         if not isinstance(rank, int):
             raise context.error("an image_shape of unknown length", "a known length")
-        spatial = tuple(context.fresh(f"axis{i}") for i in range(rank))
+        spatial = context.fresh_shape(rank, "axis")
     else:
         spatial = image
     channels: Dimension = context.fresh("channels")

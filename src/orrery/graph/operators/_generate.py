@@ -87,7 +87,7 @@ def _infer_constant_of_shape(context: TypeContext) -> list[TensorType | None]:
     rank = context.input(0).shape[0]
     if isinstance(rank, str):
         return [None]
-    return [TensorType(dtype=dtype, shape=tuple(context.fresh(f"d{i}") for i in range(rank)))]
+    return [TensorType(dtype=dtype, shape=context.fresh_shape(rank))]
 
 
 @operator("ConstantOfShape", infer=_infer_constant_of_shape, count=nothing)

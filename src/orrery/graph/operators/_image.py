@@ -324,7 +324,7 @@ def _affine_type(context: TypeContext) -> list[TensorType | None]:
     axes = theta.shape[1]
     if not isinstance(axes, int) or theta.rank != 3:
         raise context.error(f"theta {theta}", "(N, 2, 3) or (N, 3, 4)")
-    spatial: Shape = tuple(context.fresh(f"axis{i}") for i in range(axes))
+    spatial: Shape = context.fresh_shape(axes, "axis")
     batch = theta.shape[0] if size is None else size[0]
     if size is not None:
         spatial = size[2:]

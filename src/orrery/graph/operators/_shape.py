@@ -42,8 +42,7 @@ def _unknown(context: TypeContext, rank: Dimension, dtype: str) -> list[TensorTy
     """A tensor of known rank whose sizes only running tells; None when the rank is not known."""
     if isinstance(rank, str):
         return [None]
-    shape = tuple(context.fresh(f"d{i}") for i in range(rank))
-    return [TensorType(dtype=dtype, shape=shape)]
+    return [TensorType(dtype=dtype, shape=context.fresh_shape(rank))]
 
 
 def _length(context: TypeContext, index: int) -> Dimension:
