@@ -46,8 +46,8 @@ def _totals(graph: Graph) -> Text:
         f"{format_si(macs, 'MAC')} and {format_si(others, '')} other operations; "
         f"{format_quantity(weights, 'bytes')} in {format_si(elements, '')} constant elements; "
         f"{format_quantity(made, 'bytes')} of activations made.",
-        "Inputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.inputs),
-        "Outputs: " + ", ".join(f"{name} {graph.type(name)}" for name in graph.outputs),
+        _named("Inputs", graph, [n for n in graph.inputs if n not in graph.states]),
+        _named("Outputs", graph, [n for n in graph.outputs if n not in set(graph.states.values())]),
     ]
     if graph.states:
         size = sum(graph.type(name).size_bytes for name in graph.states)
@@ -56,6 +56,12 @@ def _totals(graph: Graph) -> Text:
             f"{format_quantity(size, 'bytes')}."
         )
     return Text(title="Totals", paragraphs=tuple(lines))
+
+
+def _named(label: str, graph: Graph, tensors: list[str]) -> str:
+    shown = [f"{name} {graph.types.get(name, '(type not known)')}" for name in tensors[:8]]
+    more = f", and {len(tensors) - 8} more" if len(tensors) > 8 else ""
+    return f"{label}: {', '.join(shown)}{more}"
 
 
 def _operators(graph: Graph) -> Table:

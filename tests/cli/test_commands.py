@@ -1,0 +1,174 @@
+"""Commands as a user types them: exit codes, one JSON document, no traceback, no half files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orrery.cli import main
+from orrery.graph import build_model, onnx_bytes, write_onnx
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.onnx"
+    write_onnx(build_model("resnet18", image=32, batch="batch"), path)
+    return path
+
+
+def _json(capsys: pytest.CaptureFixture[str]) -> dict:  # type: ignore[type-arg]
+    return json.loads(capsys.readouterr().out)  # fails when there is anything beside the document
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in ("models", "systems", "accelerators", "show", "map", "simulate", "run", "score"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["models", "systems", "accelerators", "show", "map", "simulate", "run", "score", "completion"],
+)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "Usage: orrery" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["models", "systems", "accelerators"])
+def test_catalogues_are_one_json_document(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--json"]) == 0
+    table = _json(capsys)["report"]["sections"][0]
+    assert len(table["rows"]) >= 3
+
+
+def test_a_catalogue_system_prints_as_yaml_that_reads_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["systems", "aws-f1"]) == 0
+    path = tmp_path / "mine.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert main(["map", "alexnet", "--on", str(path)]) == 0
+
+
+def test_show_binds_dimensions(onnx_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(onnx_file), "--shape", "batch=2", "--json"]) == 0
+    sections = {s["title"]: s for s in _json(capsys)["report"]["sections"]}
+    conv1 = next(r for r in sections["Layers"]["rows"] if r[0] == "conv1")
+    assert conv1[2] == "2×64×16×16"
+    assert conv1[3] == 2 * 64 * 16 * 16 * 3 * 49  # every kernel position of every output
+
+
+def test_map_writes_whole_files_and_replays_to_the_same(
+    onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["map", str(onnx_file), "--shape", "batch=1", "--on", "aws-f1"]
+    assert main([*arguments, "--out", str(out), "--json"]) == 0
+    first = _json(capsys)
+    assert set(first["files"]) >= {"plan", "timeline", "evidence", "report"}
+    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+    json.loads((out / "timeline.json").read_text())
+    assert main(["simulate", str(out / "plan.json"), "--json"]) == 0
+    again = _json(capsys)
+    assert again["report"]["scorecard"] == first["report"]["scorecard"]
+    assert main(["score", str(out / "evidence.json"), "--json"]) == 0
+    card = _json(capsys)["report"]["scorecard"]
+    known = {m["name"] for m in card["metrics"] if m["known"]}
+    assert {"latency", "throughput"} <= known
+
+
+@pytest.mark.needs("onnxruntime")
+def test_run_equals_the_reference_alone_and_by_plan(
+    onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = ["--shape", "batch=1"]
+    assert main(["run", str(onnx_file), *shape, "--check", "--repeats", "2"]) == 0
+    main(["map", str(onnx_file), *shape, "--on", "aws-f1", "--out", str(tmp_path)])
+    assert main(["run", str(tmp_path / "plan.json"), "--check"]) == 0
+    assert "largest difference" in capsys.readouterr().out
+
+
+def test_needs_decide_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["map", "alexnet", "--on", "aws-f1"]
+    assert main([*common, "--need", "latency<10s"]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert main([*common, "--need", "latency<1ns"]) == 1
+    assert "FAIL" in capsys.readouterr().out
+    assert main([*common, "--need", "accuracy>50%"]) == 1
+    assert "not known" in capsys.readouterr().out
+
+
+def test_several_networks_share_a_system(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["map", "alexnet", "squeezenet1_1", "--on", "aws-f1", "--json"]) == 0
+    sections = {s["title"]: s for s in _json(capsys)["report"]["sections"]}
+    prefixes = {row[0].split("/")[0] for row in sections["Layers"]["rows"]}
+    assert prefixes == {"alexnet", "squeezenet1_1"}
+
+
+def test_same_seed_same_plan(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        main(["map", "googlenet", "--on", "aws-f1", "--out", str(tmp_path / name)])
+    assert (tmp_path / "a/plan.json").read_bytes() == (tmp_path / "b/plan.json").read_bytes()
+
+
+BAD = {
+    "nothing": (["map"], "requires an argument"),
+    "no such network": (["map", "resnet19", "--on", "aws-f1"], "did you mean 'resnet1"),
+    "no such file": (["map", "none.onnx", "--on", "aws-f1"], "no such file"),
+    "no such system": (["map", "resnet18", "--on", "aws-f2"], "did you mean 'aws-f1'"),
+    "no system": (["map", "resnet18"], "--on"),
+    "need without unit": (["map", "resnet18", "--on", "aws-f1", "--need", "latency<3"], "unit"),
+    "need of nothing": (["map", "resnet18", "--on", "aws-f1", "--need", "latncy<3s"], "latency"),
+    "unknown option": (["map", "resnet18", "--on", "aws-f1", "--sede", "3"], "--sede"),
+    "unknown command": (["mop", "resnet18"], "mop"),
+    "shape without size": (["show", "resnet18", "--shape", "batch"], "NAME=SIZE"),
+    "shape of nothing": (["show", "resnet18", "--shape", "batch=2"], "no dimension 'batch'"),
+    "phase of a CNN": (["show", "resnet18", "--phase", "decode"], "phase"),
+    "negative batch": (["show", "resnet18", "--batch", "-1"], "batch"),
+    "too large": (["map", "llama-7b", "--on", "aws-f1"], "need"),
+    "no plan file": (["simulate", "none.json"], "no such file"),
+    "no model": (["show"], "no model"),
+    "score without system": (["score", "resnet18"], "--on"),
+    "no evidence": (["score", "none.json"], "no such file"),
+    "inputs are no archive": (["run", "squeezenet1_1", "--inputs", "none.npz"], "none.npz"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[case]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    said = " ".join((captured.err + captured.out).split()).lower()
+    assert message.lower() in said
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "system"])
+def test_files_of_the_wrong_kind(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = onnx_bytes(build_model("squeezenet1_1", image=64, width=0.125))
+    text = {"empty": b"", "text": b"hello", "cut": whole[: len(whole) // 2], "system": b"a: [1"}
+    path = tmp_path / ("bad.yaml" if damage == "system" else "bad.onnx")
+    path.write_bytes(text[damage])
+    arguments = ["show", str(path)] if damage != "system" else ["map", "alexnet", "--on", str(path)]
+    assert main(arguments) == 2
+    assert path.name in capsys.readouterr().err
+
+
+def test_a_changed_network_is_refused_by_its_plan(
+    onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["map", str(onnx_file), "--shape", "batch=1", "--on", "aws-f1", "--out", str(tmp_path)])
+    write_onnx(build_model("resnet18", image=32, batch="batch", classes=10), onnx_file)
+    assert main(["simulate", str(tmp_path / "plan.json")]) == 2
+    assert "make the plan again" in capsys.readouterr().err
