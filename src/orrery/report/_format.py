@@ -22,7 +22,8 @@ _SPELLED = {"bytes/s": "B/s", "mm2": "mm²", "x": "×", "1": ""}
 def format_value(value: float | int | None, unit: str) -> str:
     """Return a value in the internal unit as a person reads it, three significant digits.
 
-    Whole numbers without an SI unit are exact, with thousands marked: ``"1,814,073,344"``.
+    Without an SI unit nothing before the point is rounded away, and thousands are marked:
+    ``"1,814,073,344"``.
 
     >>> format_value(0.00125, "s"), format_value(3 * 2**20, "bytes"), format_value(1234, "layers")
     ('1.25 ms', '3 MiB', '1,234 layers')
@@ -44,7 +45,7 @@ def _plain(value: float) -> str:
     if not 1e-4 <= abs(value) < 1e15:
         return f"{value:.2e}"
     rounded = float(f"{value:.2e}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+    return f"{value:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
 def _bytes(value: float) -> str:

@@ -18,7 +18,6 @@ from orrery.store import write_text
 
 from ._format import context_label, format_value
 from ._json import to_document, to_json
-from ._scorecard import FIGURES
 from ._sections import Page, Table
 from ._sort import sort_rows
 from ._text import render_text
@@ -40,7 +39,6 @@ def render_html(page: Page) -> str:
     environment.filters["value"] = format_value
     environment.filters["label"] = context_label
     environment.filters["number"] = json.dumps
-    environment.filters["figure_text"] = _figure_text
     document = to_document(page)
     sections = document["report"]["sections"]
     script = "\n".join(_template(name) for name in _SCRIPTS)
@@ -108,11 +106,3 @@ def _largest(section: object) -> list[float]:
         for cells in zip(*section.rows)
     ]
     return [float(max(numbers, default=0)) for numbers in columns]
-
-
-def _figure_text(value: float, figure: dict[str, Any]) -> str:
-    """Return a number in a figure's unit as a person reads it."""
-    rule = FIGURES[figure["metric"]]
-    if rule.dimension == "share":
-        return format_value(value * rule.units[figure["unit"]], "%")
-    return format_value(value, {"B": "bytes"}.get(figure["unit"], figure["unit"]))

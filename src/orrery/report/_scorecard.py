@@ -267,10 +267,25 @@ def is_unconfirmed(figure: Evidence) -> bool:
 
 def value_text(figure: Evidence) -> str:
     """Return the value with its unit as a person reads it, or ``not known``."""
-    if figure.value is None:
-        return NOT_KNOWN
+    return NOT_KNOWN if figure.value is None else number_text(figure.value, figure)
+
+
+def number_text(value: float, figure: Evidence) -> str:
+    """Return a number in a figure's unit (its value, a bound) as a person reads it."""
     rule = FIGURES[figure.metric]
     if rule.dimension == "share":
-        return format_value(figure.value * rule.units[figure.unit], "%")
+        return format_value(value * rule.units[figure.unit], "%")
     unit = {"B": "bytes", "J/inference": "J", "count": ""}.get(figure.unit, figure.unit)
-    return format_value(figure.value, unit)
+    return format_value(value, unit)
+
+
+def doubt_texts(figure: Evidence) -> list[str]:
+    """Return what is known of a figure's uncertainty, one phrase each."""
+    texts = []
+    if figure.interval is not None:
+        low, high = (number_text(bound, figure) for bound in figure.interval)
+        texts.append(f"{low} to {high}")
+    if figure.validation_error is not None:
+        error = format_value(100 * abs(figure.validation_error), "%")
+        texts.append(f"±{error} on its validation set")
+    return texts

@@ -11,7 +11,7 @@ from orrery.timeline import PS_PER_S
 from ._format import NOT_KNOWN, context_label, format_value
 from ._needs import Verdict, limit_text, verdict_text
 from ._plot import plot, sparkline, strip
-from ._scorecard import METRICS, Scorecard, is_unconfirmed, value_text
+from ._scorecard import METRICS, Scorecard, doubt_texts, is_unconfirmed, value_text
 from ._sections import (
     Cell,
     Column,
@@ -73,7 +73,7 @@ def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int
             continue
         for figure in metric.figures:
             lines.append(
-                _figure(figure, heading, label, width, repeats=figure.metric != metric.name)
+                _figure(figure, heading, label, width, metric=metric.name, subject=card.subject)
             )
             heading = ""
     if verdicts:
@@ -81,25 +81,22 @@ def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int
     return "\n".join(lines)
 
 
-def _figure(figure: Evidence, heading: str, label: int, width: int, *, repeats: bool) -> str:
+def _figure(
+    figure: Evidence, heading: str, label: int, width: int, *, metric: str, subject: str
+) -> str:
+    whose = "" if figure.subject == subject else f" of {figure.subject}"
     if figure.value is None:
-        return _wrap(f"{figure.metric} {NOT_KNOWN}: {figure.source.note}", width,
+        return _wrap(f"{figure.metric}{whose} {NOT_KNOWN}: {figure.source.note}", width,
                      first=f"{heading:<{label}}  ")  # fmt: skip
-    value = value_text(figure)
-    marks = [figure.source.basis.value]
+    parts = [f"{figure.source.basis.value} ({figure.source.where})"]
+    if figure.metric != metric or whose:
+        parts.insert(0, f"{figure.metric}{whose}")
     if is_unconfirmed(figure):
-        marks.append("unconfirmed")
-    if figure.interval is not None:
-        low, high = (format_value(bound, figure.unit) for bound in figure.interval)
-        marks.append(f"{low} to {high}")
-    if figure.validation_error is not None:
-        marks.append(f"±{100 * abs(figure.validation_error):.3g} % on its validation set")
-    context = ", ".join(f"{context_label(key)} {text}" for key, text in figure.context.items())
-    name = f"{figure.metric}, " if repeats else ""
-    return _wrap(
-        f"{name}{'; '.join(marks)}" + (f"; {context}" if context else ""), width,
-        first=f"{heading:<{label}}  {value:<16} ",
-    )  # fmt: skip
+        parts.append("unconfirmed")
+    parts += doubt_texts(figure)
+    parts += [f"{context_label(key)} {text}" for key, text in sorted(figure.context.items())]
+    return _wrap("; ".join(parts), width,
+                 first=f"{heading:<{label}}  {value_text(figure):<16} ")  # fmt: skip
 
 
 def _needs(verdicts: Sequence[Verdict], width: int) -> str:
@@ -109,7 +106,7 @@ def _needs(verdicts: Sequence[Verdict], width: int) -> str:
         asked = f"{verdict.need.figure} {limit_text(verdict.need)}"
         answer = verdict_text(verdict) if verdict.figure is not None else verdict.note
         if verdict.note and verdict.figure is not None:
-            answer += f" ({verdict.note})"
+            answer += f"; {verdict.note}"
         lines.append(_wrap(answer, width, first=f"{verdict.status.upper():<9}  {asked:<{label}}  "))
     return "\n".join(lines)
 

@@ -17,20 +17,21 @@ function axes(svg, x, y, section, { left, right, top, bottom }) {
   for (const tick of y.ticks) {
     const height = y.at(tick);
     svg.append(shape("line", { class: "grid", x1: left, x2: right, y1: height, y2: height }));
-    svg.append(label(left - 7, height + 4, tickText(tick, section.y.unit), { class: "muted", "text-anchor": "end" }));
+    svg.append(label(left - 7, height + 4, tickText(tick, section.y.unit, y.ticks, section.y.log), { class: "muted", "text-anchor": "end" }));
   }
+  // A unit that takes no prefix stands once, beside the axis name.
+  const named = section.x.unit !== "bytes" && !SI_UNITS.has(section.x.unit) && !(section.x.unit in SPELLED) && section.x.unit !== "";
   let free = -Infinity;
   for (const tick of x.ticks) {
     const place = x.at(tick);
     svg.append(shape("line", { class: "grid", x1: place, x2: place, y1: top, y2: bottom }));
-    const text = tickText(tick, section.x.unit === "MAC/byte" ? "" : section.x.unit);
-    const half = text.length * 3.4;
+    const text = tickText(tick, named ? "" : section.x.unit, x.ticks, section.x.log);
+    const half = text.length * LETTER / 2;
     if (place - half < free) continue;
     svg.append(label(Math.min(place, right - half + 10), bottom + 16, text, { class: "muted", "text-anchor": "middle" }));
     free = place + half + 8;
   }
-  const plain = ["", "1"].includes(section.x.unit) || section.x.unit !== "MAC/byte" ? "" : `, ${section.x.unit}`;
-  svg.append(label(right, bottom + 33, `${section.x.name}${plain}`, { "text-anchor": "end" }));
+  svg.append(label(right, bottom + 33, `${section.x.name}${named ? `, ${section.x.unit}` : ""}`, { "text-anchor": "end" }));
   svg.append(label(12, 20, section.y.name));
 }
 
@@ -107,7 +108,7 @@ function drawMemory(host, section) {
       const x = (time) => left + time / (section.end_ps || 1) * (right - left);
       const y = (bytes) => base - bytes / most * (base - high);
       const said = `peak ${format(track.peak_bytes, "bytes")}${track.capacity_bytes === null ? "" : ` of ${format(track.capacity_bytes, "bytes")}`}`;
-      svg.append(label(left, top + 21, fitted(track.memory, right - left - said.length * 6.4 - 8), { class: "strong" }));
+      svg.append(label(left, top + 21, fitted(track.memory, right - left - said.length * LETTER - 8), { class: "strong" }));
       svg.append(label(right, top + 21, said, { class: "muted", "text-anchor": "end" }));
       svg.append(shape("line", { class: "axis", x1: left, x2: right, y1: base, y2: base }));
       let path = "";

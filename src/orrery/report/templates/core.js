@@ -21,7 +21,14 @@ function exponential(value, digits) {
 }
 
 const rounded3 = (value) => Number(exponential(value, 3));
-const grouped = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+const grouped = (value) => whole(value).toLocaleString("en-US");
+
+/** The nearest whole number, ties to even. */
+function whole(value) {
+  const below = Math.floor(value);
+  const over = value - below;
+  return over > 0.5 || (over === 0.5 && below % 2 !== 0) ? below + 1 : below;
+}
 const PREFIXES = { "-15": "f", "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P" };
 const SI_UNITS = new Set(["s", "J", "W", "Hz", "B/s", "bit/s", "MAC", "MAC/s", "op", "op/s", "FLOP", "FLOP/s", "J/op", "J/MAC", "J/B"]);
 const SPELLED = { "bytes/s": "B/s", mm2: "mm²", x: "×", 1: "" };
@@ -38,17 +45,17 @@ function formatPlain(value) {
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return grouped(value);
   if (size < 1e-4 || size >= 1e15) return exponential(value, 3).replace(/e([+-])(\d)$/, "e$10$2");
-  return Math.abs(rounded3(value)) >= 1000 ? grouped(rounded3(value)) : String(rounded3(value));
+  return Math.abs(rounded3(value)) >= 1000 ? grouped(value) : String(rounded3(value));
 }
 
 function formatBytes(value) {
   for (const [power, name] of [[40, "TiB"], [30, "GiB"], [20, "MiB"], [10, "KiB"]]) {
     const scaled = value / 2 ** power;
     if (Math.abs(scaled) >= 1) {
-      return `${Math.abs(scaled) >= 999.5 ? Math.round(scaled) : rounded3(scaled)} ${name}`;
+      return `${Math.abs(scaled) >= 999.5 ? whole(scaled) : rounded3(scaled)} ${name}`;
     }
   }
-  return `${Math.round(value)} B`;
+  return `${whole(value)} B`;
 }
 
 function format(value, unit) {
@@ -81,9 +88,17 @@ function label(x, y, text, attributes = {}) {
   return shape("text", { x, y, ...attributes }, text);
 }
 
-/** Shorten a name in its middle so that it fits; 6.4 is a wide average letter at 12 px. */
-function fitted(text, width, letter = 6.4) {
-  const room = Math.floor(width / letter);
+/** The average width of a letter at 12 px in the font at hand, a little on the wide side. */
+const LETTER = (() => {
+  const pen = document.createElement("canvas").getContext("2d");
+  const letters = "abcdefghijklmnopqrstuvwxyz0123456789.#";
+  pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  return 1.08 * pen.measureText(letters).width / letters.length;
+})();
+
+/** Shorten a name in its middle so that it fits. */
+function fitted(text, width) {
+  const room = Math.floor(width / LETTER);
   if (text.length <= room) return text;
   if (room < 3) return "";
   const head = Math.floor(room / 2);
@@ -239,4 +254,13 @@ function scale(values, [from, to], { log = false, unit = "", count = 6, tight = 
 }
 
 /** A tick's text without needless zeros: "2 ms", not "2.00 ms". */
-const tickText = (value, unit) => format(value, unit).replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+const trimmed = (text) => text.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+
+/** The text of a tick; on a linear axis all ticks share the prefix of the largest. */
+function tickText(value, unit, ticks, log = false) {
+  const largest = Math.max(...ticks.map(Math.abs));
+  if (log || !SI_UNITS.has(unit) || !largest) return trimmed(format(value, unit));
+  const magnitude = Number(exponential(largest, 3).split("e")[1]);
+  const exponent = Math.min(15, Math.max(-15, 3 * Math.floor(magnitude / 3)));
+  return value === 0 ? "0" : `${Number((value / 10 ** exponent).toPrecision(6))} ${PREFIXES[exponent]}${unit}`;
+}

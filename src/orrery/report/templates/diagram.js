@@ -50,8 +50,8 @@ function layered(section, width) {
     // Neighbours of one parent, then of one group, stand together; sort keeps the given order else.
     const parent = (box) => queue.findIndex((name) => near.get(box.name).includes(name) && depth.get(name) < level);
     names.sort((a, b) => parent(a) - parent(b) || a.group.localeCompare(b.group));
-    const size = rowSize(names, Math.max(1, Math.floor((width - 24) / 98)));
-    for (let i = 0; i < names.length; i += size) rows.push({ level, boxes: names.slice(i, i + size) });
+    const most = Math.max(1, Math.floor((width - 24) / 98));
+    for (const row of wrapped(names, most)) rows.push({ level, boxes: row });
   }
   const places = new Map();
   let y = 22;
@@ -66,14 +66,19 @@ function layered(section, width) {
   return places;
 }
 
-/** How many boxes a row holds, at most `most`: whole groups where they fit, else even shares. */
-function rowSize(boxes, most) {
-  if (boxes.length <= most) return boxes.length || 1;
-  const group = boxes.filter((box) => box.group === boxes[0].group).length;
-  const even = boxes.length % group === 0;
-  if (even && group <= most) return group * Math.floor(most / group);
-  const whole = even ? group : boxes.length;
-  return Math.ceil(whole / Math.ceil(whole / most));
+/** Rows of at most `most` boxes: whole groups beside each other, or each group as a column. */
+function wrapped(boxes, most) {
+  if (!boxes.length) return [];
+  const groups = [...new Set(boxes.map((box) => box.group))].map((name) => boxes.filter((box) => box.group === name));
+  const size = groups[0].length;
+  const alike = groups.every((group) => group.length === size);
+  if (boxes.length > most && alike && size > most && groups.length > 1 && groups.length <= most) {
+    return groups[0].map((_, place) => groups.map((group) => group[place]));
+  }
+  const whole = alike && size <= most ? size * Math.floor(most / size) : most;
+  const rows = Math.ceil(boxes.length / whole);
+  const each = alike && size <= most ? whole : Math.ceil(boxes.length / rows);
+  return Array.from({ length: rows }, (_, row) => boxes.slice(row * each, (row + 1) * each)).filter((row) => row.length);
 }
 
 function circle(boxes, width) {

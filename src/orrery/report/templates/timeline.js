@@ -58,7 +58,7 @@ function drawTimeline(host, section) {
 
   function draw(width) {
     const narrow = width < 560;
-    const left = narrow ? 8 : Math.min(170, 18 + 6.6 * Math.max(...rows.map((row) => row.resource.length)));
+    const left = narrow ? 8 : Math.min(170, 18 + LETTER * Math.max(...rows.map((row) => row.resource.length)));
     const right = width - 10;
     const svg = shape("svg", {});
     const x = scale([view.from / 1e12, view.to / 1e12], [left, right], { unit: "s", count: width / 130, tight: true });
@@ -81,8 +81,8 @@ function drawTimeline(host, section) {
         const bar = shape("rect", { x: a.toFixed(2), y: top + span.lane * laneHeight, width: drawn.toFixed(2), height: laneHeight - 1, fill: colour(kinds.indexOf(span.kind)), rx: drawn > 6 ? 1.5 : 0,
           stroke: drawn > 3 ? "var(--surface)" : "none", "stroke-width": drawn > 3 ? 0.75 : 0 });
         marks.append(bar);
-        const name = laneHeight >= 14 ? fitted(span.name, drawn - 8) : "";
-        if (name.length > 3) marks.append(label((a + 4).toFixed(2), top + span.lane * laneHeight + 14, name, { style: "fill:var(--on-kind)" }));
+        const name = laneHeight >= 13 ? fitted(span.name, drawn - 8) : "";
+        if (name.length > 3) marks.append(label((a + 4).toFixed(2), top + (span.lane + 0.5) * laneHeight + 3.5, name, { style: "fill:var(--on-kind)" }));
         const y = top + span.lane * laneHeight;
         items.push({ x: (a + Math.min(b, right)) / 2, y: y + laneHeight, node: bar, span, text: spanText(span),
           reach: (px, py) => (py >= y && py < y + laneHeight ? Math.max(0, a - px, px - b) * 9 : Infinity) });
@@ -93,7 +93,7 @@ function drawTimeline(host, section) {
     for (const tick of x.ticks) {
       const place = x.at(tick);
       svg.append(shape("line", { class: "grid", x1: place, x2: place, y1: 22, y2: bottom }));
-      svg.append(label(Math.min(place, right - 20), 15, tickText(tick, "s"), { class: "muted", "text-anchor": place < left + 14 ? "start" : "middle" }));
+      svg.append(label(Math.min(place, right - 20), 15, tickText(tick, "s", x.ticks), { class: "muted", "text-anchor": place < left + 14 ? "start" : "middle" }));
     }
     svg.append(marks);
     svg.setAttribute("viewBox", `0 0 ${width} ${bottom + 4}`);
