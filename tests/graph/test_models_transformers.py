@@ -21,8 +21,10 @@ def _theirs(kind: str, **sizes: Any) -> Any:
         "gpt2": ("GPT2Config", "GPT2LMHeadModel"),
         "llama": ("LlamaConfig", "LlamaForCausalLM"),
         "vit": ("ViTConfig", "ViTForImageClassification"),
+        "resnet": ("ResNetConfig", "ResNetForImageClassification"),
     }[kind]
-    settings = getattr(transformers, config)(**sizes, attn_implementation="eager")
+    eager = {} if kind == "resnet" else {"attn_implementation": "eager"}
+    settings = getattr(transformers, config)(**sizes, **eager)
     return getattr(transformers, module)(settings).eval()
 
 
@@ -138,3 +140,46 @@ def test_vit_equals_transformers() -> None:
     inputs = example_inputs(graph)
     wanted = _run(module, pixel_values=inputs["image"]).logits.numpy()
     np.testing.assert_allclose(graph.evaluate(inputs)["logits"], wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
+def test_resnet_equals_transformers(name: str) -> None:
+    """Names differ here: ours follow torchvision, theirs stages, layers and shortcuts."""
+    import torch
+
+    graph = build_model(name, batch=2, **MODELS[name].small)
+    bottleneck = name == "resnet50"
+    widths = [8 << stage for stage in range(4)]
+    depths = [sum(node.name.startswith(f"layer{stage}.") and node.op == "Add"
+                  for node in graph.nodes) for stage in range(1, 5)]  # fmt: skip
+    module = _theirs(
+        "resnet", embedding_size=8, depths=depths, num_labels=10,
+        hidden_sizes=[4 * width for width in widths] if bottleneck else widths,
+        layer_type="bottleneck" if bottleneck else "basic",
+    )  # fmt: skip
+    with torch.no_grad():
+        for key, value in {
+            **dict(module.named_parameters()),
+            **dict(module.named_buffers()),
+        }.items():
+            if key.endswith("num_batches_tracked"):
+                continue
+            value.copy_(torch.from_numpy(graph.constants[_torchvision(key)].array().copy()))
+    inputs = example_inputs(graph)
+    wanted = _run(module, pixel_values=inputs["image"]).logits.numpy()
+    np.testing.assert_allclose(graph.evaluate(inputs)["logits"], wanted, atol=2e-5)
+
+
+def _torchvision(key: str) -> str:
+    """Translate a residual network's tensor name from transformers to torchvision."""
+    *path, part, last = key.split(".")
+    if path[0] == "classifier":
+        return f"fc.{last}"
+    kind = "bn" if part == "normalization" else "conv"
+    if path[:2] == ["resnet", "embedder"]:
+        return f"{kind}1.{last}"
+    stage, block, inner = int(path[3]), path[5], path[6:]
+    where = f"layer{stage + 1}.{block}"
+    if inner[0] == "shortcut":
+        return f"{where}.downsample.{int(kind == 'bn')}.{last}"
+    return f"{where}.{kind}{int(inner[1]) + 1}.{last}"
