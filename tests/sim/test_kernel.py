@@ -33,7 +33,7 @@ def test_run_stops_at_an_instant_and_goes_on() -> None:
 def test_the_past_is_refused() -> None:
     kernel = Kernel()
     kernel.at(3, lambda: kernel.at(2, lambda: None))
-    with pytest.raises(SpecError, match="found '?2 ps'?, wanted 3 ps or later"):
+    with pytest.raises(SpecError, match=r"found '?2 ps'?, wanted 3 ps or later"):
         kernel.run()
 
 
