@@ -97,6 +97,9 @@ def read_call(text: str) -> tuple[str, Mapping[str, Any]]:
         if keyword.arg is None or not isinstance(value, ast.Constant):
             raise SpecError(where, found=ast.unparse(keyword), wanted="name=literal",
                             fix="write a plain number, word in quotes, True or False")  # fmt: skip
+        if keyword.arg in arguments:
+            raise SpecError(where, found=f"{keyword.arg!r} twice", wanted="each parameter once",
+                            fix="remove one")  # fmt: skip
         arguments[keyword.arg] = value.value
     return tree.func.id, arguments
 

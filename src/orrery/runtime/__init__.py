@@ -2,7 +2,9 @@
 
 from ._backend import BACKENDS, Backend, Executable, Measurement, Tensors, measure
 from ._executor import DeviceFailedError, Evaluator, Execution, execute
+from ._machine import Gpu, Machine, describe_machine
 from ._onnxruntime import OnnxRuntimeBackend, region_evaluator
+from ._probe import probe_machine, this_machine
 from ._reference import ReferenceBackend, reference_evaluator
 
 __all__ = [
@@ -12,12 +14,17 @@ __all__ = [
     "Evaluator",
     "Executable",
     "Execution",
+    "Gpu",
+    "Machine",
     "Measurement",
     "OnnxRuntimeBackend",
     "ReferenceBackend",
     "Tensors",
+    "describe_machine",
     "execute",
     "measure",
+    "probe_machine",
     "reference_evaluator",
     "region_evaluator",
+    "this_machine",
 ]

@@ -158,7 +158,8 @@ def _named_node(graph: Graph, message: str) -> str | None:
         for found in re.findall(pattern, message):
             if found in names:
                 return str(found)
-    return None
+    operators = set(re.findall(r"\b(\w+)\s?\(-?\d+\)", message))  # e.g. com.example:Magic(-1)
+    return next((node.name for node in graph.nodes if node.op in operators), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

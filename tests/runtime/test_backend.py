@@ -1,0 +1,76 @@
+"""Measuring: medians and intervals against their definition."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orrery.errors import SpecError
+from orrery.provenance import Basis
+from orrery.runtime import Tensors, measure
+from orrery.runtime._backend import median_interval
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        self.runs += 1
+        return {}
+
+
+class Ticking:
+    """A clock whose k-th run takes k seconds."""
+
+    def __init__(self) -> None:
+        self.now, self.calls = 0.0, 0
+
+    def __call__(self) -> float:
+        self.calls += 1
+        if self.calls % 2 == 0:
+            self.now += self.calls // 2
+        return self.now
+
+
+def test_runs_are_counted_and_timed() -> None:
+    executable = Counting()
+    result = measure(executable, {}, warmup=3, repeats=9, clock=Ticking())
+    assert executable.runs == 12
+    assert result.times_s == tuple(float(k) for k in range(1, 10))
+    assert result.median_s == 5
+    # n = 9: P(fewer than 2 below the median) = 10/512, so [2nd, 8th] holds with 1 − 20/512.
+    assert result.interval_s == (2, 8)
+    assert result.confidence == pytest.approx(1 - 20 / 512)
+
+
+def test_evidence_says_measured_and_how() -> None:
+    evidence = measure(Counting(), {}, repeats=7).evidence("net on cpu", {"batch": "1"})
+    assert evidence.source.basis is Basis.MEASURED
+    assert "median of 7 runs after 2" in evidence.source.note
+    assert evidence.context["batch"] == "1" and evidence.interval is not None
+    assert evidence.interval[0] <= (evidence.value or 0) <= evidence.interval[1]
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=40), st.floats(0.5, 0.99))
+def test_the_interval_holds_the_median_and_keeps_its_promise(
+    values: list[float], wanted: float
+) -> None:
+    (low, high), reached = median_interval(values, wanted)
+    assert low <= statistics.median(values) <= high
+    n = len(values)
+    best = max(0.0, 1 - 2 / 2**n)
+    assert reached >= wanted or math.isclose(reached, best, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"repeats": 0}, {"warmup": -1}, {"confidence": 1.0}, {"confidence": 0.0}]
+)
+def test_measuring_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=next(iter(wrong))):
+        measure(Counting(), {}, **wrong)  # type: ignore[arg-type]
