@@ -8,8 +8,8 @@ import pytest
 
 from orrery.graph import MODELS, Graph, build_model, count_macs, count_parameters
 
-#: torchvision 0.2x model pages, field "num_params" and "GFLOPS" (MACs there, two decimals).
-#: inception_v3: that page counts the auxiliary classifier too (27,161,264 - 3,326,696).
+#: torchvision's weight metadata: "num_params", and "_ops" in 1e9 MACs, rounded to two decimals.
+#: inception_v3: theirs counts the auxiliary classifier too (27,161,264 - 3,326,696).
 TORCHVISION = {
     "alexnet": (61_100_840, 0.71), "vgg16": (138_357_544, 15.47),
     "resnet18": (11_689_512, 1.81), "resnet34": (21_797_672, 3.66),
@@ -21,7 +21,7 @@ TORCHVISION = {
     "mobilenet_v2": (3_504_872, 0.30), "vit-b16": (86_567_656, 17.56),
 }  # fmt: skip
 
-#: Published checkpoints on the Hugging Face hub: elements of their weight files.
+#: Parameters of the published checkpoints (the transformers package builds the same counts).
 CHECKPOINTS = {
     "bert-base": 109_482_240, "bert-large": 335_141_888, "minilm-l6": 22_713_216,
     "gpt2-124m": 124_439_808, "gpt2-345m": 354_823_168, "gpt2-774m": 774_030_080,
