@@ -206,25 +206,30 @@ def _named_outputs(
 
 
 def pooled_shape(
-    context: TypeContext, sizes: Sequence[Dimension], kernel: Ints
+    context: TypeContext, sizes: Sequence[Dimension], kernel: Sequence[Dimension]
 ) -> tuple[Dimension, ...]:
     """Return the number of windows per spatial axis, from the node's attributes.
 
-    A name stays itself where a window of stride 1 keeps the size, else it becomes a formula.
+    A name stays itself where a window of stride 1 keeps the size, else it becomes a formula; a
+    kernel of unknown size gives a fresh name.
     """
     attribute = context.attribute
     strides, dilations = attribute("strides"), attribute("dilations")
     pads, auto = attribute("pads"), attribute("auto_pad", "NOTSET")
     ceil = bool(attribute("ceil_mode", 0))
-    check_window(len(sizes), kernel, strides, dilations, pads)
+    known = [k if isinstance(k, int) else 1 for k in kernel]
+    check_window(len(sizes), known, strides, dilations, pads)
     result: list[Dimension] = []
     for i, size in enumerate(sizes):
-        stride, extent = axis_value(strides, i), axis_value(dilations, i) * (int(kernel[i]) - 1) + 1
+        stride, dilation = axis_value(strides, i), axis_value(dilations, i)
         both = (int(pads[i]), int(pads[len(sizes) + i])) if pads else (0, 0)
-        if isinstance(size, int):
+        extent = dilation * (known[i] - 1) + 1
+        if isinstance(kernel[i], str):
+            result.append(context.fresh(f"axis{i}"))
+        elif isinstance(size, int):
             window = Window.of(
-                (size,), (int(kernel[i]),), strides=(stride,), pads=both, auto_pad=auto, ceil=ceil,
-                dilations=(axis_value(dilations, i),),
+                (size,), (known[i],), strides=(stride,), pads=both, auto_pad=auto, ceil=ceil,
+                dilations=(dilation,),
             )  # fmt: skip
             if window.outputs[0] < 1:
                 raise context.error(
