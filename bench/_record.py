@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 BIN = Path(sys.executable).parent
@@ -115,15 +116,16 @@ def machine() -> dict[str, str | int | float]:
 
 def write(figures: Sequence[Figure], before: dict[str, str | int | float], label: str) -> Path:
     """Write figures with machine and date; returns the file."""
+    rows = [{**asdict(figure), "met": figure.met} for figure in figures]
+    return write_document(label, before, {"figures": rows})
+
+
+def write_document(label: str, before: dict[str, str | int | float], body: dict[str, Any]) -> Path:
+    """Write any results under the machine and the date; returns the file."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     path = RESULTS / f"{today}-{label}.json"
-    body = {
-        "date": today,
-        "machine": before,
-        "figures": [{**asdict(figure), "met": figure.met} for figure in figures],
-    }
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(body, indent=1) + "\n")
+    path.write_text(json.dumps({"date": today, "machine": before, **body}, indent=1) + "\n")
     return path
 
 

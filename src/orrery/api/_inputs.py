@@ -25,8 +25,7 @@ def make_inputs(
 ) -> dict[str, NDArray[Any]]:
     """Return a value for every input of a graph.
 
-    What is not given is drawn: floating-point inputs from a normal distribution, integers below
-    the smallest table that they may index (2), so that they are valid indices of any table.
+    What is not given is drawn from the seed, within the bounds that the network states.
 
     Raises
     ------
@@ -42,18 +41,9 @@ def make_inputs(
                 wanted=f"one of {', '.join(graph.inputs)}",
                 fix=f"rename it{did_you_mean(name, graph.inputs)}",
             )
-    draw = np.random.default_rng(seed)
-    return {name: arrays.get(name, _draw(graph, name, draw)) for name in graph.inputs}
+    from orrery.graph import example_inputs
 
-
-def _draw(graph: Graph, name: str, draw: np.random.Generator) -> NDArray[Any]:
-    from orrery.graph import numpy_dtype
-
-    type_ = graph.type(name)
-    dtype = numpy_dtype(type_.dtype)
-    if dtype.kind in "iub":
-        return draw.integers(0, 2, type_.sizes).astype(dtype)
-    return draw.standard_normal(type_.sizes).astype(dtype)
+    return {**example_inputs(graph, seed=seed), **arrays}
 
 
 def _read(path: str | Path) -> dict[str, NDArray[Any]]:

@@ -95,9 +95,7 @@ def judge_plan(
     from orrery.report import judge, make_scorecard
     from orrery.sim import replay
 
-    from ._figures import WHY_UNKNOWN, plan_figures
-    from ._page import map_page
-    from ._tables import regions_of
+    from .pages import WHY_UNKNOWN, map_page, plan_figures, regions_of
 
     price = price_plan(plan, graphs, system, cost_models(system))
     if price.infeasible:

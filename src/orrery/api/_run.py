@@ -141,6 +141,6 @@ def _run_plan(
 
 
 def _context(graph: Graph, backend: str) -> dict[str, str]:
-    from ._figures import batch_of
+    from .pages import batch_of
 
     return {"batch": str(batch_of(graph)), "backend": backend}

@@ -33,7 +33,7 @@ def score(
     """
     from orrery.report import judge, make_scorecard, parse_need
 
-    from ._figures import WHY_UNKNOWN
+    from .pages import WHY_UNKNOWN
 
     parsed = [parse_need(text) for text in needs]
     figures: list[Evidence] = []

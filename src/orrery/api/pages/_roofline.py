@@ -86,8 +86,11 @@ def _same(one: Device, other: Device) -> bool:
 def _peak(device: Device, design: str, types: Iterable[str]) -> float | None:
     from orrery.accel import resolve
 
-    compute = resolve(design).device.compute if design else device.compute
-    rates = [rate for dtype, rate in compute.macs_per_s.items() if dtype in types]
+    if design:
+        # A design computes in its own format, whatever the network's tensors say.
+        rates = list(resolve(design).device.compute.macs_per_s.values())
+    else:
+        rates = [rate for t, rate in device.compute.macs_per_s.items() if t in types]
     return 2 * max(rates) if rates else None
 
 

@@ -11,6 +11,7 @@ from orrery.timeline import Timeline
 
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
+from ._doubts import doubtful
 from ._roofline import roofline_chart
 from ._tables import device_table, layer_table, regions_of
 
@@ -40,7 +41,7 @@ def map_page(
         energy_bill(price.total),
     ]
     sections = [
-        _notes(plan, price),
+        _notes(system, plan, price),
         *(chart for chart in charts if chart is not None),
         layer_table(plan, price, regions),
         device_table(system, plan, timeline),
@@ -62,10 +63,14 @@ def map_page(
     )
 
 
-def _notes(plan: Plan, price: PlanCost) -> Section:
-    coverage = price.coverage
+def _notes(system: System, plan: Plan, price: PlanCost) -> Section:
+    coverage, rests = price.coverage, doubtful(plan, system)
+    paragraphs = [f"Coverage: {coverage}.", *dict.fromkeys((*plan.notes, *price.notes))]
+    if rests:
+        paragraphs.append("Rests on constants that nobody has confirmed:")
+        paragraphs += rests
     return Text(
         title="What the figures cover",
-        paragraphs=(str(coverage), *plan.notes),
+        paragraphs=tuple(paragraphs),
         tone="note" if coverage.complete else "warning",
     )

@@ -1,0 +1,49 @@
+"""The assumed constants that a figure rests on: nothing assumed may pass as known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from orrery.provenance import Basis, Source
+
+if TYPE_CHECKING:
+    from orrery.hardware import Device, System
+    from orrery.plan import Plan
+
+__all__ = ["doubtful", "doubts"]
+
+
+def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
+    """Return a short sentence that says on what kinds of constants a plan's figures rest."""
+    found = dict.fromkeys(
+        (label, "unconfirmed" if "unconfirmed" in str(source) else "assumed")
+        for label, _, source in _doubtful(used, system, plan)
+    )
+    by_mark = {
+        mark: [name for name, m in found if m == mark] for mark in ("assumed", "unconfirmed")
+    }
+    parts = [f"{mark} constants of {', '.join(names)}" for mark, names in by_mark.items() if names]
+    return f"rests on {' and '.join(parts)}" if parts else ""
+
+
+def doubtful(plan: Plan, system: System) -> list[str]:
+    """Return each assumed or unconfirmed constant that a plan's figures rest on, with why."""
+    used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
+    found = {(label, field): source for label, field, source in _doubtful(used, system, plan)}
+    return [f"{label} {field}: {source}" for (label, field), source in found.items()]
+
+
+def _doubtful(
+    used: Sequence[Device], system: System, plan: Plan
+) -> Iterator[tuple[str, str, Source]]:
+    links = {name for transfer in plan.transfers for route in transfer.links for name in route}
+    records: list[tuple[str, object]] = []
+    for device in used:
+        records += [(device.kind, device), (f"{device.kind} arithmetic", device.compute)]
+        records += [(memory.name, memory) for memory in device.memories]
+    records += [("links", link) for link in system.links if link.name in links]
+    for label, record in records:
+        for field, source in record.sources.items():  # type: ignore[attr-defined]
+            if source.basis is Basis.ASSUMED or "unconfirmed" in str(source):
+                yield label, field, source
