@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from orrery.errors import ModelError
 from orrery.graph import TensorType
-from orrery.graph.operators._rules import divide_out, plus, times
 
 from .operator_kit import apply, infer
 
@@ -97,10 +96,3 @@ def test_an_identity_matrix_with_a_diagonal():
     got = apply("EyeLike", np.zeros((2, 4), np.int32), k=1, dtype=16)
     assert got.dtype == ml_dtypes.bfloat16
     assert got.astype(int).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
-
-
-def test_dimension_names():
-    assert plus("s", "past", 0) == "past+s" and plus(2, 3) == 5 and plus("n", 1, 1) == "n+2"
-    assert times("n", 2, 3) == "6*n" and times("n", 0) == 0 and times("n+1", 2) == "2*(n+1)"
-    assert divide_out(("n", 6, "m"), ("n", 3)) == "2*m"
-    assert divide_out(("n", 6), ("m",)) is None and divide_out((6,), (4,)) is None

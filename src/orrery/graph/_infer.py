@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from orrery.errors import (
 
 from ._graph import Graph, Node
 from ._operator import Operations, TypeContext, find_operator
+from ._sizes import Sizes, propagate
 from ._types import TensorType
 
 __all__ = ["bind", "count", "infer", "require_known_operators"]
@@ -77,6 +79,7 @@ def infer(graph: Graph) -> Graph:
     types: dict[str, TensorType] = {i: graph.type(i) for i in graph.inputs}
     types |= {name: constant.type for name, constant in graph.constants.items()}
     values: dict[str, NDArray[Any]] = {}
+    sizes: dict[str, Sizes] = {}
     for name, constant in graph.constants.items():
         if constant.type.elements <= _FOLD_LIMIT and constant.type.dtype != "string":
             values[name] = constant.array()
@@ -84,12 +87,13 @@ def infer(graph: Graph) -> Graph:
         operator = find_operator(node)
         if operator is None:
             continue
-        context = _context(graph.name, node, types, values)
+        context = _context(graph.name, node, types, values, sizes)
         try:
             for tensor, type_ in zip(node.outputs, operator.infer(context), strict=False):
                 if tensor and type_ is not None:
                     types[tensor] = type_
             _fold(node, types, values)
+            propagate(node, types, values, sizes)
         except OrreryError:
             raise
         except (ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
@@ -143,12 +147,14 @@ def _context(
     node: Node,
     types: Mapping[str, TensorType],
     values: Mapping[str, NDArray[Any]],
+    sizes: Mapping[str, Sizes] = MappingProxyType({}),
 ) -> TypeContext:
     return TypeContext(
         node=node,
         graph_name=graph_name,
         inputs=tuple(types.get(name) if name else None for name in node.inputs),
         values=tuple(values.get(name) if name else None for name in node.inputs),
+        sizes=tuple(sizes.get(name) if name else None for name in node.inputs),
     )
 
 

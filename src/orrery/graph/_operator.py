@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError, OrreryError
 
 from ._graph import Node
-from ._types import TensorType
+from ._types import Dimension, TensorType
 
 if TYPE_CHECKING:
     from ._derive import DerivativeContext
@@ -83,12 +83,14 @@ class TypeContext:
     inputs : type per input, None where an optional input is absent
     values : value per input where it is known before running (constants, folded shapes), else None
     outputs : type per output; empty while types are being inferred
+    sizes : per input, elements of a small integer tensor that are known at least by name
     """
 
     node: Node
     inputs: tuple[TensorType | None, ...]
     values: tuple[Array | None, ...]
     outputs: tuple[TensorType | None, ...] = ()
+    sizes: tuple[tuple[Dimension, ...] | None, ...] = ()
     graph_name: str = ""
 
     def attribute(self, name: str, default: Any = None) -> Any:

@@ -29,6 +29,7 @@ from ._rules import (
     formula,
     in_float32,
     known_integers,
+    known_sizes,
     nothing,
     outer_type,
     per_output,
@@ -81,7 +82,7 @@ def constant(
 def _infer_constant_of_shape(context: TypeContext) -> list[TensorType | None]:
     value = context.attribute("value")
     dtype = "float32" if value is None else dtype_name(np.asarray(value).dtype)
-    sizes = known_integers(context, 0)
+    sizes = known_sizes(context, 0)
     if sizes is not None:
         return [TensorType(dtype=dtype, shape=sizes)]
     rank = context.input(0).shape[0]
@@ -114,6 +115,10 @@ def _infer_range(context: TypeContext) -> list[TensorType | None]:
         if not np.asarray(delta).reshape(()):
             raise context.error("delta 0", "a step forwards or backwards")
         size = _range_length(start, limit, delta)
+    elif start is not None and delta is not None:
+        last, from_zero = known_sizes(context, 1), not np.asarray(start).any()
+        if last and from_zero and (np.asarray(delta) == 1).all():
+            size = last[0]  # counting from 0 by 1 up to a named size
     return [TensorType(dtype=dtype, shape=(size,))]
 
 

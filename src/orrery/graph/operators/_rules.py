@@ -8,7 +8,7 @@ on its name without anybody solving equations.
 from __future__ import annotations
 
 import functools
-import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
@@ -37,7 +37,7 @@ __all__ = [
     "in_float32",
     "integers",
     "is_narrow",
-    "known_integers",
+    "known_integers", "known_sizes",
     "nothing",
     "outer_type",
     "per_input",
@@ -91,23 +91,50 @@ def element_dtype(code: int) -> np.dtype[Any]:
 # -- dimensions -------------------------------------------------------------------------------
 
 
+_SUM = re.compile(r"([\w.]+(?:\+[\w.]+)*?)([+-]\d+)?")
+_PRODUCT = re.compile(r"[\w.]+(?:\*[\w.]+)+")
+
+
 def plus(*dimensions: Dimension) -> Dimension:
-    """Add dimensions; ``plus("n", 2, 3) == "n+5"``."""
-    number = sum(d for d in dimensions if isinstance(d, int))
-    names = sorted(d for d in dimensions if isinstance(d, str))
+    """Add dimensions; ``plus("n", 2, 3) == "n+5"``, ``plus("n-1", 1) == "n"``."""
+    number = 0
+    names: list[str] = []
+    for dimension in dimensions:
+        if isinstance(dimension, int):
+            number += dimension
+        elif simple := _SUM.fullmatch(dimension):
+            names += simple[1].split("+")
+            number += int(simple[2] or 0)
+        else:
+            names.append(dimension)
     if not names:
         return number
-    return "+".join([*names, str(number)]) if number else "+".join(names)
+    return "+".join(sorted(names)) + (f"{number:+}" if number else "")
 
 
 def times(*dimensions: Dimension) -> Dimension:
     """Multiply dimensions; ``times("n", 2, 3) == "6*n"``."""
-    number = math.prod(d for d in dimensions if isinstance(d, int))
-    names = sorted(d for d in dimensions if isinstance(d, str))
+    number, names = _factors(dimensions)
     if not names or number == 0:
         return number
-    factors = [f"({n})" if "+" in n or "-" in n else n for n in names]
+    factors = [f"({n})" if "+" in n or "-" in n else n for n in sorted(names)]
     return "*".join(factors if number == 1 else [str(number), *factors])
+
+
+def _factors(dimensions: Iterable[Dimension]) -> tuple[int, list[str]]:
+    """Return the number and the names in a product; names of products are taken apart."""
+    number = 1
+    names: list[str] = []
+    for dimension in dimensions:
+        if isinstance(dimension, int):
+            number *= dimension
+            continue
+        for part in dimension.split("*") if _PRODUCT.fullmatch(dimension) else [dimension]:
+            if part.isdigit():
+                number *= int(part)
+            else:
+                names.append(part)
+    return number, names
 
 
 def formula(text: str, function: Callable[..., int], *dimensions: Dimension) -> Dimension:
@@ -122,15 +149,10 @@ def formula(text: str, function: Callable[..., int], *dimensions: Dimension) -> 
 
 def divide_out(total: Sequence[Dimension], known: Sequence[Dimension]) -> Dimension | None:
     """Return product(total) / product(known), names cancelled; None when it does not divide."""
-    names = Counter(d for d in total if isinstance(d, str))
-    below = Counter(d for d in known if isinstance(d, str))
-    number = math.prod(d for d in total if isinstance(d, int))
-    divisor = math.prod(d for d in known if isinstance(d, int))
-    rest = names - below
-    extra = below - names
-    if extra:
-        return None
-    if divisor == 0 or number % divisor:
+    number, names = _factors(total)
+    divisor, below = _factors(known)
+    rest, extra = Counter(names) - Counter(below), Counter(below) - Counter(names)
+    if extra or divisor == 0 or number % divisor:
         return None
     return times(number // divisor, *rest.elements())
 
@@ -179,6 +201,14 @@ def known_integers(context: TypeContext, index: int) -> tuple[int, ...] | None:
     """Return the numbers in an input that is known before running, else None."""
     value = context.value(index)
     return None if value is None else integers(value)
+
+
+def known_sizes(context: TypeContext, index: int) -> Shape | None:
+    """Return the sizes in an input as far as they are known, at least by name, else None."""
+    numbers = known_integers(context, index)
+    if numbers is not None:
+        return numbers
+    return context.sizes[index] if index < len(context.sizes) else None
 
 
 # -- shape rules ------------------------------------------------------------------------------

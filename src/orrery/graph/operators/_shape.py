@@ -27,6 +27,7 @@ from ._rules import (
     formula,
     integers,
     known_integers,
+    known_sizes,
     nothing,
     plus,
     same_type,
@@ -77,7 +78,7 @@ def size(x: Array) -> Array:
 # -- new shapes for the same elements ---------------------------------------------------------
 
 
-def _resolve(shape: Shape, target: Sequence[int], allowzero: int) -> list[Dimension] | None:
+def _resolve(shape: Shape, target: Sequence[Dimension], allowzero: int) -> list[Dimension] | None:
     """Return the new shape: 0 keeps a size (unless `allowzero`), -1 takes what is left.
 
     ``_resolve(("n", 6, 4), (0, 3, -1), 0) == ["n", 3, 8]``. None: what is left is not whole.
@@ -118,11 +119,12 @@ def _resolve(shape: Shape, target: Sequence[int], allowzero: int) -> list[Dimens
 
 def _infer_reshape(context: TypeContext) -> list[TensorType | None]:
     data = context.input(0)
-    target = known_integers(context, 1)
+    target = known_sizes(context, 1)
     if target is None:
         return _unknown(context, _length(context, 1), data.dtype)
+    numbers = data.is_bound and all(isinstance(d, int) for d in target)
     result = _resolve(data.shape, target, context.attribute("allowzero", 0))
-    if result is None and not data.is_bound:
+    if result is None and not numbers:
         result = [context.fresh("rest") if d == -1 else data.shape[i] if d == 0 else d
                   for i, d in enumerate(target)]  # fmt: skip
     elif result is None:
@@ -477,7 +479,7 @@ def tile(x: Array, repeats: Array) -> Array:
 
 def _infer_expand(context: TypeContext) -> list[TensorType | None]:
     data = context.input(0)
-    target = known_integers(context, 1)
+    target = known_sizes(context, 1)
     if target is not None:
         wide: Shape = broadcast_shapes(context, [data.shape, target])
         return [TensorType(dtype=data.dtype, shape=wide)]
