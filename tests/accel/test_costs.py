@@ -127,6 +127,26 @@ def test_the_published_formula_by_hand() -> None:
     assert cost.latency_s == pytest.approx((6 * 56277 + 676 + 1521) / 100e6, rel=1e-12)
 
 
+#: AlexNet's convolutions: channels, filters, kernel, stride, groups, image, padding.
+ALEXNET = (
+    (3, 96, 11, 4, 1, 227, 0), (96, 256, 5, 1, 2, 27, 2), (256, 384, 3, 1, 1, 13, 1),
+    (384, 384, 3, 1, 2, 13, 1), (384, 256, 3, 1, 2, 13, 1),
+)  # fmt: skip
+
+
+def test_the_published_throughput_on_alexnet() -> None:
+    """Zhang et al., FPGA 2015, measured 61.62 GOP/s; ours ignores fill and the memory's latency."""
+    design, seconds, macs = resolve("tiled"), 0.0, 0
+    for channels, filters, kernel, stride, groups, size, pad in ALEXNET:
+        region = conv_region(
+            channels=channels, filters=filters, kernel=(kernel, kernel), stride=(stride, stride),
+            groups=groups, height=size, width=size, pads=(pad, pad, pad, pad),
+        )  # fmt: skip
+        cost = design.cost.cost(region, design.device)
+        seconds, macs = seconds + cost.latency_s, macs + cost.macs_nominal
+    assert 2 * macs / seconds / 1e9 == pytest.approx(61.62, rel=0.05)
+
+
 def test_winograd_needs_fewer_multiplications_only_on_its_own_ground() -> None:
     design = resolve("winograd(tile=4, pn=8)")
     native = conv_region(channels=64, filters=64, height=56, width=56)

@@ -1,5 +1,6 @@
 """Which accelerators do we know? One folder each: function, cost, cycles, circuit."""
 
+from ._evaluators import plan_evaluators
 from ._record import Accelerator, Evaluator, Generator, Simulator, Tensors, Tolerance, describe
 from ._registry import ACCELERATORS, resolve
 
@@ -12,5 +13,6 @@ __all__ = [
     "Tensors",
     "Tolerance",
     "describe",
+    "plan_evaluators",
     "resolve",
 ]

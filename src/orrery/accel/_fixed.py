@@ -2,7 +2,7 @@
 
 Models:  see `orrery.accel._formats`. Integers are kept in float64, where sums of up to 2¹⁷
          products of 16-bit numbers are exact, so the order of addition changes no bit.
-Judge:   integer arithmetic in Python and float64 (tests/accel/test_formats.py).
+Judge:   integer arithmetic in Python and float64 (tests/accel/test_functions.py).
 """
 
 from __future__ import annotations

@@ -164,8 +164,8 @@ def _run(assignment: Assignment, by_prefix: Mapping[str, Graph]) -> Action:
                         wanted="nodes of one network", fix="make the plan again")  # fmt: skip
     prefix = max(prefixes, key=len)
     nodes = tuple(name[len(prefix) :] for name in assignment.nodes)
-    label = assignment.region.removeprefix(prefix)
-    region = Region(graph=by_prefix[prefix], nodes=nodes, label=label)
+    # The plan's own name, prefix included: evaluators tell regions apart by it.
+    region = Region(graph=by_prefix[prefix], nodes=nodes, label=assignment.region)
     device = assignment.device
     return Action(
         worker=device, name=assignment.region, region=region, prefix=prefix,

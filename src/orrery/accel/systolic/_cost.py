@@ -8,7 +8,7 @@ Models:  the array keeps rows × cols outputs (pixels of all images of the batch
          them again; the image is read once if it fits, else once per block of columns.
 Ignores: draining of results (hidden behind the next pass), edges (idle rows, columns and lanes
          are charged), the line buffer's own fill.
-Judge:   a cycle-by-cycle array in tests/accel/test_systolic.py.
+Judge:   a cycle-by-cycle array in tests/accel/test_costs.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ Models:  for every tile of rows, columns and output channels: for every Tn input
          widens the image tile.
 Ignores: edges of *channel* tiles (idle lanes are charged); with ``clip=False`` those of rows and
          columns too, as the published formula does; bias loads; pipeline fill of a few cycles.
-Judge:   a loop nest that counts beats and cycles (tests/accel/test_tiled.py).
+Judge:   a loop nest that counts beats and cycles; the published 61.62 GOP/s of the default point
+         on AlexNet's convolutions: 63.3 with ``clip=True``, 46.2 with ``clip=False``
+         (tests/accel/test_costs.py).
 """
 
 from __future__ import annotations

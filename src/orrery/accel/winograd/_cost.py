@@ -8,7 +8,7 @@ Models:  every cycle n² products for each of Pm filters × Pn channels, for one
          of filters; a block's weights are read once if they fit the other half, else once per row
          of tiles.
 Ignores: adders of the transforms as a resource, edges (idle lanes and outputs are charged).
-Judge:   a loop nest that counts (tests/accel/test_winograd.py).
+Judge:   a loop nest that counts (tests/accel/test_costs.py).
 """
 
 from __future__ import annotations
