@@ -14,22 +14,23 @@ Judge:   closed forms (shared link, pipeline, ring); a naive replay in the tests
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from orrery.errors import SpecError, UnknownNameError
+from orrery.errors import SpecError
 from orrery.hardware import System
-from orrery.plan import Assignment, Plan, Transfer
-from orrery.timeline import PS_PER_S, MemorySample, Span, Timeline
+from orrery.plan import Assignment, Plan
+from orrery.timeline import PS_PER_S, MemorySample, Span, Timeline, make_spans
 
 from ._engine import compiled, simulate
 from ._kernel import to_ps
 from ._links import Channels
+from ._tabulate import PlanTables, tabulate
 
 __all__ = ["Replayer", "replay"]
 
@@ -38,19 +39,16 @@ __all__ = ["Replayer", "replay"]
 COMPILE_FROM = 40_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tables:
-    devices: list[str]
-    device: list[int]
-    pending: list[int]
-    queues: list[list[int]]
-    sent: list[list[int]]
-    flows: list[tuple[int, int]]  # transfer and the place of the target in it
-    consumers: list[list[int]]
-    forwards: list[list[int]]
-    initial: list[int]
-    routes: list[tuple[int, ...]]
-    latency_ps: list[int]
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the cycle collector from walking, again and again, a million records without cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Replayer:
@@ -71,7 +69,9 @@ class Replayer:
         self.plan = plan
         self.system = system
         self._channels = Channels(system)
-        self._tables = _tabulate(plan, system, self._channels)
+        with _without_collection():
+            self._tables = tabulate(plan, system, self._channels)
+            self._rows = _rows_of_spans(plan, self._tables.flows)
         self.events = 0
 
     def run(
@@ -83,21 +83,15 @@ class Replayer:
     ) -> Timeline:
         """Play the plan; see `replay`. `events` then holds the number of events."""
         tables, plan = self._tables, self.plan
-        duration = [_duration_ps(durations(a), a) for a in plan.assignments]
-        large = len(plan.assignments) + len(plan.transfers) >= compile_from
-        begin, end, sent, arrived, self.events = _play(
-            tables, duration, plan, self._channels, large
-        )
-        if -1 in end or -1 in arrived:
-            raise _stuck(plan, tables, end, arrived)
-        # Half a million small immutable records: the cycle collector has nothing to find in them.
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            spans = _spans(plan, tables.flows, begin, end, sent, arrived)
-        finally:
-            if enabled:
-                gc.enable()
+        large = len(plan.assignments) + len(tables.flows) >= compile_from
+        with _without_collection():
+            duration = [_duration_ps(durations(a), a) for a in plan.assignments]
+            begin, end, sent, arrived, self.events = _play(
+                tables, duration, plan, self._channels, large
+            )
+            if -1 in end or -1 in arrived:
+                raise _stuck(plan, tables, end, arrived)
+            spans = _spans(self._rows, begin, end, sent, arrived)
         memory: tuple[MemorySample, ...] = ()
         if output_bytes is not None:
             memory = _memory(plan, tables.flows, output_bytes, begin, end, sent, arrived)
@@ -142,146 +136,7 @@ def _duration_ps(seconds: float, assignment: Assignment) -> int:
     return to_ps(seconds, where=f"plan: duration of region {assignment.region!r}")
 
 
-def _tabulate(plan: Plan, system: System, channels: Channels) -> _Tables:
-    devices = [device.name for device in system.devices]
-    number = {name: i for i, name in enumerate(devices)}
-    regions: dict[str, int] = {}
-    device: list[int] = []
-    queues: list[list[int]] = [[] for _ in devices]
-    rank: list[int] = []
-    for index, assignment in enumerate(plan.assignments):
-        if assignment.region in regions:
-            raise SpecError(f"plan: region {assignment.region!r}", found="two assignments of it",
-                            wanted="one", fix="remove one")  # fmt: skip
-        regions[assignment.region] = index
-        mine = number.get(assignment.device)
-        if mine is None:
-            raise UnknownNameError(f"device of {system.name}", assignment.device, devices)
-        device.append(mine)
-        rank.append(len(queues[mine]))
-        queues[mine].append(index)
-    flows = _Flows(plan, channels, regions, device)
-    carried = flows.carried
-    for index, assignment in enumerate(plan.assignments):
-        for name in assignment.after:
-            source = regions.get(name)
-            if source is None:
-                raise UnknownNameError("region of the plan", name, regions)
-            if device[source] == device[index]:
-                if rank[source] >= rank[index]:
-                    raise _contradiction(assignment.region, name, devices[device[index]])
-            elif (source, index) not in carried:
-                raise SpecError(
-                    f"plan: region {assignment.region!r} on {assignment.device!r}",
-                    found=f"no transfer of what {name!r} on {devices[device[source]]!r} makes",
-                    wanted="one for every input made elsewhere", fix="add the transfer",
-                )  # fmt: skip
-    return _Tables(
-        devices=devices, device=device, pending=flows.pending, queues=queues, sent=flows.sent,
-        flows=flows.flows, consumers=flows.consumers, forwards=flows.forwards,
-        initial=flows.initial, routes=flows.routes, latency_ps=flows.latency_ps,
-    )  # fmt: skip
-
-
-class _Flows:
-    """The transfers of a plan as flows, one for each target, and who waits for which."""
-
-    def __init__(
-        self, plan: Plan, channels: Channels, regions: Mapping[str, int], device: Sequence[int]
-    ) -> None:
-        self.plan = plan
-        self.regions = regions
-        self.pending = [0] * len(device)
-        self.sent: list[list[int]] = [[] for _ in device]
-        self.flows: list[tuple[int, int]] = []
-        self.consumers: list[list[int]] = []
-        self.forwards: list[list[int]] = []
-        self.initial: list[int] = []
-        self.routes: list[tuple[int, ...]] = []
-        self.latency_ps: list[int] = []
-        self.carried: set[tuple[int, int]] = set()
-        known: dict[tuple[str, str, tuple[str, ...]], tuple[tuple[int, ...], int]] = {}
-        arrivals: dict[tuple[str, str], int] = {}
-        passed_on: list[int] = []
-        for index, transfer in enumerate(plan.transfers):
-            if not transfer.targets or len(transfer.targets) != len(transfer.links):
-                raise SpecError(
-                    _where(transfer), found=f"{len(transfer.targets)} targets, "
-                    f"{len(transfer.links)} routes", wanted="one route for each of one or more "
-                    "targets", fix="correct the transfer",
-                )  # fmt: skip
-            if transfer.size_bytes < 0:
-                raise SpecError(_where(transfer), found=f"{transfer.size_bytes} bytes",
-                                wanted="zero or more", fix="correct the size")  # fmt: skip
-            begun = len(self.flows)
-            for place, target in enumerate(transfer.targets):
-                key = (transfer.source, target, transfer.links[place])
-                if key not in known:
-                    route, latency_s = channels.route(*key, where=_where(transfer))
-                    known[key] = route, to_ps(latency_s, where=_where(transfer))
-                route, latency_ps = known[key]
-                arrivals.setdefault((transfer.tensor, target), len(self.flows))
-                self.flows.append((index, place))
-                self.routes.append(route)
-                self.latency_ps.append(latency_ps)
-                self.consumers.append([])
-                self.forwards.append([])
-            producer = self._region(transfer.producer) if transfer.producer is not None else None
-            issued = range(begun, len(self.flows))
-            if producer is None:
-                self.initial += issued
-            elif plan.assignments[producer].device == transfer.source:
-                self.sent[producer] += issued
-            else:
-                passed_on += issued
-            self._await(transfer, begun, producer)
-        for flow in passed_on:
-            transfer = plan.transfers[self.flows[flow][0]]
-            carrier = arrivals.get((transfer.tensor, transfer.source))
-            if carrier is None:
-                made_on = plan.assignments[self._region(transfer.producer or "")].device
-                raise SpecError(
-                    _where(transfer), found=f"source {transfer.source!r}, where it neither is made "
-                    "nor arrives", wanted=f"{made_on!r}, where {transfer.producer!r} runs, or an "
-                    "end that it was sent to", fix="correct the source",
-                )  # fmt: skip
-            self.forwards[carrier].append(flow)
-
-    def _region(self, name: str) -> int:
-        found = self.regions.get(name)
-        if found is None:
-            raise UnknownNameError("region of the plan", name, self.regions)
-        return found
-
-    def _await(self, transfer: Transfer, begun: int, producer: int | None) -> None:
-        """Let the consumers of a transfer wait for its flow to their device."""
-        for name in dict.fromkeys(transfer.consumers):
-            consumer = self._region(name)
-            where = self.plan.assignments[consumer].device
-            if where not in transfer.targets:
-                raise SpecError(
-                    _where(transfer), found=f"consumer {name!r} on {where!r}",
-                    wanted=f"consumers on {', '.join(transfer.targets)}",
-                    fix="add the target or correct the consumer",
-                )  # fmt: skip
-            self.pending[consumer] += 1
-            self.consumers[begun + transfer.targets.index(where)].append(consumer)
-            if producer is not None:
-                self.carried.add((producer, consumer))
-
-
-def _where(transfer: Transfer) -> str:
-    return f"plan: transfer of {transfer.tensor!r}"
-
-
-def _contradiction(region: str, needed: str, device: str) -> SpecError:
-    return SpecError(
-        f"plan: order of device {device!r}", found=f"{region!r} before {needed!r}, whose output "
-        "it needs", wanted="producers before consumers", fix="reorder the assignments",
-    )  # fmt: skip
-
-
-def _stuck(plan: Plan, tables: _Tables, end: Sequence[int], arrived: Sequence[int]) -> SpecError:
+def _stuck(plan: Plan, tables: PlanTables, end: Sequence[int], arrived: Sequence[int]) -> SpecError:
     waits = []
     for name, queue in zip(tables.devices, tables.queues, strict=True):
         head = next((a for a in queue if end[a] < 0), None)
@@ -294,6 +149,9 @@ def _stuck(plan: Plan, tables: _Tables, end: Sequence[int], arrived: Sequence[in
             if arrived[x] < 0 and head in tables.consumers[x]
         ]
         waits.append(f"{name!r} waits at {region!r} for {', '.join(map(repr, missing[:3]))}")
+    if not waits:
+        lost = [plan.transfers[x].tensor for f, (x, _) in enumerate(tables.flows) if arrived[f] < 0]
+        waits.append(f"{', '.join(map(repr, lost[:3]))} only passed on among ends without it")
     return SpecError(
         "plan: order of assignments", found=f"a deadlock: {'; '.join(waits[:6])}",
         wanted="an order in which every device can go on", fix="reorder the assignments",
@@ -306,7 +164,7 @@ def _rows(rows: Iterable[Sequence[int]]) -> tuple[list[int], list[int]]:
 
 
 def _play(
-    tables: _Tables, duration: list[int], plan: Plan, channels: Channels, large: bool
+    tables: PlanTables, duration: list[int], plan: Plan, channels: Channels, large: bool
 ) -> tuple[list[int], list[int], list[int], list[int], int]:
     assignments, transfers = len(tables.device), len(tables.routes)
     count = len(channels.capacity_bytes_per_s)
@@ -342,42 +200,61 @@ def _play(
     return begin, end, sent_at, arrived_at, int(events)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """What every span of a plan says but its times: compute first, then flow by flow and link."""
+
+    resources: list[str]
+    names: list[str]
+    kinds: list[str]
+    details: list[Mapping[str, str | int | float]]
+    hops: list[int]  # links of each flow
+
+
+def _rows_of_spans(plan: Plan, flows: Sequence[tuple[int, int]]) -> _Rows:
+    designs: dict[str | None, Mapping[str, str | int | float]] = {None: {}}
+    resources = [assignment.device for assignment in plan.assignments]
+    names = [assignment.region for assignment in plan.assignments]
+    details = []
+    for assignment in plan.assignments:
+        design = assignment.design
+        if design not in designs:
+            designs[design] = {"design": str(design)}
+        details.append(designs[design])
+    hops = []
+    for index, place in flows:
+        transfer = plan.transfers[index]
+        links = transfer.links[place]
+        hops.append(len(links))
+        what: Mapping[str, str | int | float] = {
+            "bytes": transfer.size_bytes,
+            "from": transfer.source,
+            "to": transfer.targets[place],
+        }
+        for link in links:
+            resources.append(link)
+            names.append(transfer.tensor)
+            details.append(what)
+    count = len(plan.assignments)
+    kinds = ["compute"] * count + ["transfer"] * (len(names) - count)
+    return _Rows(resources=resources, names=names, kinds=kinds, details=details, hops=hops)
+
+
 def _spans(
-    plan: Plan,
-    flows: Sequence[tuple[int, int]],
+    rows: _Rows,
     begin: Sequence[int],
     end: Sequence[int],
     sent: Sequence[int],
     arrived: Sequence[int],
 ) -> tuple[Span, ...]:
-    designs: dict[str | None, dict[str, str | int | float]] = {None: {}}
-    spans = []
-    for index, assignment in enumerate(plan.assignments):
-        details = designs.get(assignment.design)
-        if details is None:
-            details = designs[assignment.design] = {"design": str(assignment.design)}
-        spans.append(
-            Span(
-                resource=assignment.device, name=assignment.region, kind="compute",
-                start_ps=begin[index], end_ps=end[index], details=details,
-            )
-        )  # fmt: skip
-    for flow, (index, place) in enumerate(flows):
-        transfer = plan.transfers[index]
-        what: dict[str, str | int | float] = {
-            "bytes": transfer.size_bytes,
-            "from": transfer.source,
-            "to": transfer.targets[place],
-        }
-        for link in transfer.links[place]:
-            spans.append(
-                Span(
-                    resource=link, name=transfer.tensor, kind="transfer", start_ps=sent[flow],
-                    end_ps=arrived[flow], details=what,
-                )
-            )  # fmt: skip
-    spans.sort(key=attrgetter("start_ps"))
-    return tuple(spans)
+    hops = np.array(rows.hops, dtype=np.int64)
+    starts = np.concatenate([begin, np.repeat(np.array(sent, dtype=np.int64), hops)])
+    finishes = np.concatenate([end, np.repeat(np.array(arrived, dtype=np.int64), hops)])
+    spans = make_spans(
+        rows.resources, rows.names, rows.kinds, starts.astype(np.int64).tolist(),
+        finishes.astype(np.int64).tolist(), rows.details,
+    )  # fmt: skip
+    return tuple([spans[i] for i in np.argsort(starts, kind="stable").tolist()])
 
 
 def _memory(
