@@ -48,10 +48,15 @@ def _heads(context: TypeContext, index: int, attribute: str) -> Shape:
     if type_.rank != 3 or not heads:
         raise context.error(f"input {index}: {type_} and {attribute}={heads}",
                             f"four dimensions, or three and {attribute}")  # fmt: skip
-    size = divide_out((type_.shape[2],), (heads,))
-    if size is None:
-        raise context.error(f"{heads} heads in {type_.shape[2]} columns", "heads of equal size")
-    return (type_.shape[0], heads, type_.shape[1], size)
+    return (type_.shape[0], heads, type_.shape[1], _head_size(context, type_.shape[2], heads))
+
+
+def _head_size(context: TypeContext, columns: Dimension, heads: int) -> Dimension:
+    """Return columns per head, a formula where the columns are a name."""
+    size = divide_out((columns,), (heads,))
+    if size is None and isinstance(columns, int):
+        raise context.error(f"{heads} heads in {columns} columns", "heads of equal size")
+    return f"({columns})//{heads}" if size is None else size
 
 
 def _shapes(context: TypeContext) -> tuple[Shape, Shape, Shape, Dimension]:
@@ -262,9 +267,7 @@ def _linear_type(context: TypeContext) -> list[TensorType | None]:
     heads, kv = context.attribute("q_num_heads"), context.attribute("kv_num_heads")
     if not heads or not kv or heads % kv:
         raise context.error(f"{heads} query and {kv} key heads", "numbers of heads, one a multiple")
-    key, value = divide_out((q.shape[2],), (heads,)), divide_out((v.shape[2],), (kv,))
-    if key is None or value is None:
-        raise context.error(f"{q} in {heads} and {v} in {kv} heads", "heads of equal size")
+    key, value = _head_size(context, q.shape[2], heads), _head_size(context, v.shape[2], kv)
     state = TensorType(dtype=q.dtype, shape=(q.shape[0], kv, key, value))
     if context.has(3):
         state = TensorType(dtype=context.input(3).dtype, shape=state.shape)

@@ -237,9 +237,12 @@ def lstm(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Ar
     """Return all hidden states, the last one and the last cell; gates lie in the order i o f c."""
     names = activations or ("Sigmoid", "Tanh", "Tanh") * 2
     functions = _functions(names, activation_alpha, activation_beta, clip)
+    # The clip is for the gates; like ONNX Runtime we leave the cell as it is on its way to h.
+    unclipped = _functions(names, activation_alpha, activation_beta, None)
 
     def step_of(d: int, w: Array, r: Array, b: Array) -> tuple[Step, Array]:
-        f, g, h = functions[3 * d : 3 * d + 3]
+        f, g = functions[3 * d : 3 * d + 2]
+        h = unclipped[3 * d + 2]
         size, half = r.shape[1], b.size // 2
         peephole = np.zeros(3 * size, x.dtype) if p is None else p[d]
         of_input, of_output, of_forget = np.split(peephole, 3)
