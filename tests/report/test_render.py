@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.errors import SpecError
@@ -25,6 +26,7 @@ from orrery.report import (
     Series,
     Step,
     Table,
+    Text,
     TimelineChart,
     Waterfall,
     format_value,
@@ -141,10 +143,11 @@ def test_a_sparkline_shows_the_highest_value_of_each_slice() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 96, 120])
 def test_text_keeps_its_width(width: int) -> None:
-    text = render_text(sample.page(), width=width)
-    tables = {"Layers"}  # a table that cannot be narrower than its numbers may be wider
-    wide = [line for line in text.splitlines() if len(line) > width]
-    assert not wide or (width < 80 and tables)
+    page = sample.page()
+    if width < 80:  # the numbers of eight columns need more
+        page = replace(page, sections=tuple(s for s in page.sections if not isinstance(s, Table)))
+    text = render_text(page, width=width)
+    assert [line for line in text.splitlines() if len(line) > width] == []
     assert text.endswith("\n")
 
 
@@ -188,7 +191,9 @@ def test_html_is_one_offline_file_and_names_stay_text() -> None:
     assert "<script>window" not in html and "<img" not in html
     assert html.count("<script") == 2
     for outside in ("http:", "https:", "@import", "url("):
-        assert outside not in html.replace("http://www.w3.org/2000/svg", "")
+        # A name space and the arrow heads of this very file are no addresses.
+        own = html.replace("http://www.w3.org/2000/svg", "").replace('url("#', "")
+        assert outside not in own
     data = html.split('id="report-data">')[1].split("</script>")[0]
     assert json.loads(data) == json.loads(to_json(sample.page(hostile=True)))
     assert len(render_html(sample.page())) < 300_000
@@ -216,3 +221,20 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["report.html", "report.json", "report.txt"]
     assert all(path.stat().st_size > 1000 for path in paths)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in paths)
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_any_text_survives_the_page_and_none_becomes_markup(texts: list[str]) -> None:
+    columns = (Column(name="name"), Column(name="n", kind="number"))
+    page = Page(title=texts[0], subtitle=texts[-1], sections=(
+        Table(title=texts[0], columns=columns, rows=tuple((text, 1) for text in texts)),
+        Text(title="t", paragraphs=tuple(texts)),
+    ))  # fmt: skip
+    html = render_html(page)
+    data = html.split('id="report-data">')[1].split("</script>")[0]
+    assert json.loads(data) == json.loads(to_json(page))
+    assert not set("<>&") & set(data)
+    plain = render_html(Page(title="", sections=page.sections[:0]))
+    assert html.count("<script") == plain.count("<script") == 2
+    assert render_text(page)

@@ -10,9 +10,10 @@ import base64
 import hashlib
 import json
 import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orrery.store import write_text
 
@@ -22,6 +23,9 @@ from ._sections import Page, Table
 from ._sort import sort_rows
 from ._text import render_text
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 __all__ = ["render_html", "write_report"]
 
 _SCRIPTS = ("core.js", "charts.js", "timeline.js", "diagram.js", "tables.js")
@@ -29,8 +33,36 @@ _SCRIPTS = ("core.js", "charts.js", "timeline.js", "diagram.js", "tables.js")
 
 def render_html(page: Page) -> str:
     """Return the page as one self-contained HTML document."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    document = to_document(page)
+    sections = document["report"]["sections"]
+    script = "\n".join(_template(name) for name in _SCRIPTS)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            report=document["report"],
+            program=document["orrery"]["program"],
+            anchors=[_anchor(number, section["title"]) for number, section in enumerate(sections)],
+            tables={
+                number: sort_rows(section)
+                for number, section in enumerate(page.sections)
+                if isinstance(section, Table)
+            },
+            largest={number: _largest(section) for number, section in enumerate(page.sections)},
+            data=Markup(_embedded(document)),
+            style=Markup(_template("style.css")),
+            script=Markup(script),
+            script_hash=_hash(script),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return the template engine, which compiles the template once in a process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("orrery.report", "templates"), autoescape=True,
@@ -39,24 +71,7 @@ def render_html(page: Page) -> str:
     environment.filters["value"] = format_value
     environment.filters["label"] = context_label
     environment.filters["number"] = json.dumps
-    document = to_document(page)
-    sections = document["report"]["sections"]
-    script = "\n".join(_template(name) for name in _SCRIPTS)
-    return environment.get_template("page.html").render(
-        report=document["report"],
-        program=document["orrery"]["program"],
-        anchors=[_anchor(number, section["title"]) for number, section in enumerate(sections)],
-        tables={
-            number: sort_rows(section)
-            for number, section in enumerate(page.sections)
-            if isinstance(section, Table)
-        },
-        largest={number: _largest(section) for number, section in enumerate(page.sections)},
-        data=Markup(_embedded(document)),
-        style=Markup(_template("style.css")),
-        script=Markup(script),
-        script_hash=_hash(script),
-    )
+    return environment
 
 
 def write_report(page: Page, folder: Path) -> tuple[Path, Path, Path]:

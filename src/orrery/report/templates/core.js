@@ -12,6 +12,7 @@ const report = JSON.parse(document.getElementById("report-data").textContent).re
 /** Exponential notation with ties to even, as Python rounds; toExponential alone rounds them up. */
 function exponential(value, digits) {
   const text = value.toExponential(digits - 1);
+  if (!/50*e/.test(value.toExponential(20))) return text; // a tie ends in 5
   const exact = Math.abs(value).toExponential(60);
   const kept = exact.slice(0, exact.indexOf("e")).replace(".", "");
   if (!/^50*$/.test(kept.slice(digits)) || Number(kept[digits - 1]) % 2) return text;
@@ -202,8 +203,7 @@ function chart(host, name, draw, { keys = () => false, order = null } = {}) {
       state.choose(state.chosen < 0 ? (step > 0 ? 0 : count - 1) : (state.chosen + step + count) % count);
     }
   });
-  canvas.addEventListener("pointermove", (event) => {
-    if (event.buttons) return;
+  const point = (event) => {
     const box = canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     let [best, distance] = [-1, 28];
@@ -212,7 +212,9 @@ function chart(host, name, draw, { keys = () => false, order = null } = {}) {
       if (away < distance) [best, distance] = [index, away];
     });
     if (best !== state.chosen) state.choose(best, { speak: false });
-  });
+  };
+  canvas.addEventListener("pointermove", (event) => { if (!event.buttons) point(event); });
+  canvas.addEventListener("click", point); // a finger has no hover
   canvas.addEventListener("pointerleave", () => state.choose(-1));
   canvas.addEventListener("blur", () => state.choose(-1));
 

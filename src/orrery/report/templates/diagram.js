@@ -3,20 +3,25 @@
 function drawDiagram(host, section) {
   const boxes = section.boxes;
   if (!boxes.length) { host.append(element("p", { class: "hint" }, "No boxes.")); return; }
+  const tip = `${host.parentElement.id}-tip`;
   const hubs = boxes.filter((box) => box.kind === "host" || box.kind === "switch");
   chart(host, `${section.title}: ${boxes.length} boxes, ${section.arrows.length} links. Arrow keys move among them.`, (width) => {
-    const places = hubs.length || boxes.length < 3 ? layered(section, width) : circle(boxes, width);
+    const rows = hubs.length > 0 || boxes.length < 3;
+    const places = rows ? layered(section, width) : circle(boxes, width);
     const height = Math.max(...[...places.values()].map((place) => place.y + place.h / 2)) + 22;
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}` });
+    svg.append(shape("defs", {}, shape("marker", { id: tip, viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 9, markerHeight: 9, orient: "auto-start-reverse", markerUnits: "userSpaceOnUse" },
+      shape("path", { d: "M0 0L8 4L0 8Z", style: "fill:var(--muted)" }))));
     panels(svg, boxes, places);
     const items = [];
     const crowded = section.arrows.length > 20 || width < 520;
     section.arrows.forEach((arrow) => {
-      const [a, b] = [places.get(arrow.source), places.get(arrow.target)];
-      const wire = shape("path", { class: "wire", d: wirePath(a, b) });
+      const line = wired(places.get(arrow.source), places.get(arrow.target), rows);
+      const wire = shape("path", { class: "wire", d: line.path });
+      if (!arrow.both) wire.setAttribute("marker-end", `url("#${tip}")`);
       svg.append(wire);
-      const [x, y] = middle(a, b);
-      if (arrow.label && !crowded) svg.append(label(x, y + 4, arrow.label, { class: "halo muted", "text-anchor": "middle" }));
+      const { x, y } = line;
+      if (arrow.label && !crowded) svg.append(label(x, y + 4, arrow.label, { class: "halo wide muted", "text-anchor": "middle" }));
       items.push({ x, y, node: wire, text: `${arrow.source} ${arrow.both ? "↔" : "→"} ${arrow.target}${arrow.label ? `\n${arrow.label}` : ""}` });
     });
     for (const box of boxes) {
@@ -109,23 +114,25 @@ function panels(svg, boxes, places) {
   }
 }
 
-/** Where a wire leaves and reaches its boxes: facing edges when one is below the other. */
-function ends(a, b) {
+/** Where the straight line from a box's middle towards another leaves the box. */
+function edge(box, other) {
+  const [dx, dy] = [other.x - box.x, other.y - box.y];
+  const part = Math.min(box.w / 2 / (Math.abs(dx) || 1e-9), box.h / 2 / (Math.abs(dy) || 1e-9));
+  return [box.x + dx * part, box.y + dy * part];
+}
+
+/** The path of a wire and where its label stands: a bend between rows, else straight. */
+function wired(a, b, rows) {
   const apart = Math.abs(a.y - b.y) > (a.h + b.h) / 2;
-  if (!apart) return [a.x, a.y, b.x, b.y];
-  return a.y < b.y ? [a.x, a.y + a.h / 2, b.x, b.y - b.h / 2] : [b.x, b.y + b.h / 2, a.x, a.y - a.h / 2];
-}
-
-function wirePath(a, b) {
-  const [x1, y1, x2, y2] = ends(a, b);
+  if (!rows || !apart) {
+    const [[x1, y1], [x2, y2]] = [edge(a, b), edge(b, a)];
+    return { path: `M${x1} ${y1}L${x2} ${y2}`, x: (x1 + x2) / 2, y: (y1 + y2) / 2 };
+  }
+  const down = a.y < b.y ? 1 : -1;
+  const [x1, y1, x2, y2] = [a.x, a.y + down * a.h / 2, b.x, b.y - down * b.h / 2];
   const half = (y1 + y2) / 2;
-  return Math.abs(a.y - b.y) > (a.h + b.h) / 2 ? `M${x1} ${y1}C${x1} ${half} ${x2} ${half} ${x2} ${y2}` : `M${x1} ${y1}L${x2} ${y2}`;
-}
-
-/** A point on the wire where its label stands: past the middle, where wires from one box part. */
-function middle(a, b) {
-  const [x1, y1, x2, y2] = ends(a, b);
-  const [t, half] = [Math.abs(a.y - b.y) > (a.h + b.h) / 2 ? 0.66 : 0.5, (y1 + y2) / 2];
+  // Nearer the lower end, where the wires of one box have parted.
+  const t = down > 0 ? 0.66 : 0.34;
   const bend = (p0, p1, p2, p3) => (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t ** 2 * p2 + t ** 3 * p3;
-  return t === 0.5 ? [(x1 + x2) / 2, half] : [bend(x1, x1, x2, x2), bend(y1, half, half, y2)];
+  return { path: `M${x1} ${y1}C${x1} ${half} ${x2} ${half} ${x2} ${y2}`, x: bend(x1, x1, x2, x2), y: bend(y1, half, half, y2) };
 }

@@ -84,7 +84,7 @@ function drawTimeline(host, section) {
         const name = laneHeight >= 13 ? fitted(span.name, drawn - 8) : "";
         if (name.length > 3) marks.append(label((a + 4).toFixed(2), top + (span.lane + 0.5) * laneHeight + 3.5, name, { style: "fill:var(--on-kind)" }));
         const y = top + span.lane * laneHeight;
-        items.push({ x: (a + Math.min(b, right)) / 2, y: y + laneHeight, node: bar, span, text: spanText(span),
+        items.push({ x: (a + Math.min(b, right)) / 2, y: y + laneHeight, node: bar, span, get text() { return spanText(span); },
           reach: (px, py) => (py >= y && py < y + laneHeight ? Math.max(0, a - px, px - b) * 9 : Infinity) });
       }
       top += height + 5;
