@@ -95,7 +95,7 @@ class FileConstant:
             codes = np.stack(lanes, -1).ravel()[: self.type.elements]
             return unpack_codes(codes, self.type.dtype).reshape(self.type.sizes)
         if self.type.dtype == "bool":  # a byte other than 0 and 1 would make NumPy inconsistent
-            return (raw != 0).reshape(self.type.sizes)
+            return raw.astype(np.bool_).reshape(self.type.sizes)
         dtype = numpy_dtype(self.type.dtype)
         return np.frombuffer(raw, dtype).reshape(self.type.sizes)
 

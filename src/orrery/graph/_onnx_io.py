@@ -214,15 +214,21 @@ def _read(message: bytes, source: TensorSource, name: str, *, infer: bool) -> Gr
     def reader(ranks: dict[str, int]) -> Reader:
         return Reader(where=source.where, source=source, schema=_schema, since=_since, ranks=ranks)
 
-    first = reader({})
-    graph = first.model(proto, name)
-    if not infer:
-        return graph
-    graph = graph.infer()
-    if first.unknown_ranks:  # an upgrade can say less clumsily what it means if ranks are known
-        ranks = {tensor: type_.rank for tensor, type_ in graph.types.items()}
-        if first.unknown_ranks & ranks.keys():
-            graph = reader(ranks).model(proto, name).infer()
+    try:
+        first = reader({})
+        graph = first.model(proto, name)
+        if not infer:
+            return graph
+        graph = graph.infer()
+        if first.unknown_ranks:  # an upgrade says less clumsily what it means if ranks are known
+            ranks = {tensor: type_.rank for tensor, type_ in graph.types.items()}
+            if first.unknown_ranks & ranks.keys():
+                graph = reader(ranks).model(proto, name).infer()
+    except RecursionError:
+        raise ModelError(
+            source.where, found="bodies and functions nested too deeply",
+            wanted="a graph that a person could draw", fix="check where the model comes from",
+        ) from None  # fmt: skip
     return graph
 
 

@@ -34,6 +34,9 @@ STATES_KEY = "orrery.states"
 #: axes, which shape rules must see); larger ones are captured like any other tensor.
 EMBEDDED_ELEMENTS = 4096
 
+#: domain, name and overload of a model-local function
+Key = tuple[str, str, str]
+
 _MOST_INLINED_NODES = 500_000
 _DEEPEST_CALL = 64
 
@@ -57,7 +60,8 @@ class Reader:
     since: Callable[[str], int | None]
     ranks: Mapping[str, int] = field(default_factory=dict)
     unknown_ranks: set[str] = field(default_factory=set)
-    _functions: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    _functions: dict[Key, Any] = field(default_factory=dict)
+    _sizes: dict[Key, int] = field(default_factory=dict)
     _inlined: int = 0
 
     def model(self, proto: Any, name: str) -> Graph:
@@ -236,26 +240,48 @@ class Reader:
             key = (_domain(node.domain), node.op_type, node.overload)
             function = self._functions.get(key)
             if function is None:
-                if frame.calls:
-                    self._inlined += 1
-                    if self._inlined > _MOST_INLINED_NODES:
-                        raise ModelError(
-                            f"{where}: functions", found="more nodes than a network has",
-                            wanted=f"at most {_MOST_INLINED_NODES} once inlined",
-                            fix="check where the model comes from",
-                        )  # fmt: skip
                 yield node, frame
                 continue
+            if not frame.calls:
+                self._inlined += self._size(key, (), where)
+                if self._inlined > _MOST_INLINED_NODES:
+                    raise ModelError(
+                        f"{where}: functions",
+                        found="more nodes than a network has",
+                        wanted=f"at most {_MOST_INLINED_NODES} once inlined",
+                        fix="check where the model comes from",
+                    )
             yield from self._expanded(function.node, self._call(node, key, frame, where), where)
 
-    def _call(self, node: Any, key: tuple[str, str, str], frame: Frame, where: str) -> Frame:
+    def _size(self, key: Key, calls: tuple[Key, ...], where: str) -> int:
+        """Return how many nodes a function has once everything in it is inlined.
+
+        Raises
+        ------
+        ModelError : it calls itself, or calls are nested too deeply
+        """
+        if key in self._sizes:
+            return self._sizes[key]
+        if key in calls or len(calls) >= _DEEPEST_CALL:
+            chain = " -> ".join(call[1] for call in (*calls[-3:], key))
+            raise ModelError(
+                f"{where}: function {key[1]!r}",
+                found=f"a recursive call: {chain}" if key in calls else f"calls {len(calls)} deep",
+                wanted="functions that end",
+                fix="inline the functions",
+            )
+        size = 0
+        for node in _nodes_within(self._functions[key].node):
+            called = (_domain(node.domain), node.op_type, node.overload)
+            known = called in self._functions
+            size += self._size(called, (*calls, key), where) if known else 1
+        self._sizes[key] = size
+        return size
+
+    def _call(self, node: Any, key: Key, frame: Frame, where: str) -> Frame:
         """Return the frame of one call of a model-local function."""
         function = self._functions[key]
         where = f"{where}: function {function.name!r}"
-        if key in frame.calls or len(frame.calls) >= _DEEPEST_CALL:
-            chain = " -> ".join(call[1] for call in (*frame.calls[-3:], key))
-            raise ModelError(where, found=f"a recursive call: {chain}",
-                             wanted="functions that end", fix="inline the functions")  # fmt: skip
         if len(node.input) > len(function.input) or len(node.output) > len(function.output):
             raise ModelError(where, found="a call with too many inputs or outputs",
                              wanted=f"{len(function.input)} and {len(function.output)}",
@@ -263,7 +289,6 @@ class Reader:
         attributes = {a.name: self._value(a, frame, where) for a in node.attribute}
         for default in function.attribute_proto:
             attributes.setdefault(default.name, self._value(default, frame, where))
-        self._inlined += 1
         label = frame.names.fresh(f"{frame.prefix}{node.name or node.op_type}")
         inner = Frame(
             opsets=self._opsets(function.opset_import), names=frame.names, prefix=f"{label}/",
@@ -428,6 +453,15 @@ def _node_names(nodes: Iterable[Any], where: str) -> Iterator[str]:
             _text(where, attribute.name, attribute.ref_attr_name)
             if attribute.type == GRAPH:
                 yield from _all_names(attribute.g, where)
+
+
+def _nodes_within(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yield nodes and those of the bodies in them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == GRAPH:
+                yield from _nodes_within(attribute.g.node)
 
 
 def _function_names(function: Any, where: str) -> Iterator[str]:

@@ -161,7 +161,7 @@ def from_bytes(raw: bytes, type_: TensorType, where: str) -> NDArray[Any]:
         codes = np.stack(lanes, -1).ravel()[: type_.elements]
         return unpack_codes(codes, type_.dtype).reshape(type_.sizes)
     if type_.dtype == "bool":  # a byte other than 0 and 1 would make NumPy inconsistent
-        return (np.frombuffer(raw, np.uint8) != 0).reshape(type_.sizes)
+        return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(type_.sizes)
     return np.frombuffer(raw, numpy_dtype(type_.dtype)).reshape(type_.sizes)
 
 
@@ -211,7 +211,7 @@ def _strings(tensor: Any, type_: TensorType, where: str) -> NDArray[Any]:
 def _typed(tensor: Any, type_: TensorType, where: str) -> NDArray[Any]:
     dtype = type_.dtype
     source, stored = _TYPED_FIELDS.get(dtype, ("int32_data", np.int32))
-    values = np.array(getattr(tensor, source), stored)
+    values: NDArray[Any] = np.array(getattr(tensor, source), stored)
     bits = BITS[dtype]
     lanes = 8 // bits if bits < 8 else 1
     wanted = type_.elements * 2 if dtype.startswith("complex") else -(-type_.elements // lanes)
@@ -221,7 +221,7 @@ def _typed(tensor: Any, type_: TensorType, where: str) -> NDArray[Any]:
     if bits < 8:
         return from_bytes(values.astype(np.uint8).tobytes(), type_, where)
     if dtype == "bool":
-        return (values != 0).reshape(type_.sizes)
+        return values.astype(np.bool_).reshape(type_.sizes)
     if dtype.startswith("complex"):
         return values.view(numpy_dtype(dtype)).reshape(type_.sizes)
     if source == "int32_data" and (dtype.startswith(("float", "bfloat"))):
