@@ -321,8 +321,11 @@ def grid_sample(x: Array, grid: Array, *, align_corners: int = 0, mode: str = "l
 
 def _affine_type(context: TypeContext) -> list[TensorType | None]:
     theta, size = context.input(0), known_integers(context, 1)
-    axes = theta.shape[1]
-    if not isinstance(axes, int) or theta.rank != 3:
+    count = context.input(1).shape[0]
+    axes: Dimension | None = theta.shape[1] if theta.rank == 3 else None
+    if isinstance(axes, str) and isinstance(count, int):
+        axes = count - 2
+    if not isinstance(axes, int):
         raise context.error(f"theta {theta}", "(N, 2, 3) or (N, 3, 4)")
     spatial: Shape = context.fresh_shape(axes, "axis")
     batch = theta.shape[0] if size is None else size[0]
