@@ -61,7 +61,11 @@ def plot(series: Series, width: int) -> str:
     lines.append(f"{'':>{margin}} └{'─' * cells}")
     low, high = (format_value(_back(level, series.x), series.x.unit) for level in (x_low, x_high))
     name = f"{series.x.name}{' (log)' if series.x.log else ''}"
-    lines.append(f"{'':>{margin}}  {low}{name:^{max(0, cells - len(low) - len(high))}}{high}")
+    room = cells - len(low) - len(high)
+    between = name if len(name) + 2 <= room else ""
+    lines.append(f"{'':>{margin}}  {low}{between:^{max(1, room)}}{high}")
+    if not between:
+        lines.append(f"{'':>{margin}}  {name:^{cells}}".rstrip())
     return "\n".join([*lines, "   ".join(legend)])
 
 
