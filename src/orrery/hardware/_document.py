@@ -7,6 +7,7 @@ YAML's own idea of numbers (octal, sexagesimal, ``1_000``) never reaches a quant
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ __all__ = ["Item", "parse"]
 _MOST_BYTES = 1 << 20
 _MOST_EVENTS = 50_000
 _DEEPEST = 24
+#: Control characters and halves of surrogate pairs: they have no place in names and break output.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +157,7 @@ def _item(node: yaml.Node, file: str, path: str) -> Item:
     if isinstance(node, yaml.ScalarNode):
         value = str(node.value)
         item = Item(file=file, path=path, line=line, data=value)
-        if not value.replace("\n", " ").isprintable():
+        if _UNSAFE.search(value):
             raise item.error(found=ascii(value), wanted="printable text",
                              fix="remove the control characters")  # fmt: skip
         if node.tag == "tag:yaml.org,2002:null":
@@ -171,7 +174,7 @@ def _item(node: yaml.Node, file: str, path: str) -> Item:
             raise SpecError(at, found="a list or table as a key", wanted="a name as key",
                             fix="write `key: value`")  # fmt: skip
         key = str(key_node.value)
-        if not key.isprintable():
+        if _UNSAFE.search(key):
             raise SpecError(at, found=ascii(key), wanted="a printable key", fix="correct the key")
         if key in table:
             raise SpecError(at, found=f"key {key!r} twice", wanted="each key once",

@@ -143,8 +143,8 @@ class _Reader:
                 raise item.error(found=f"{len(links)} links", wanted=f"at most {_MOST_LINKS}",
                                  fix="join devices by a switch instead")  # fmt: skip
         name = self.top["name"].text("a name")
-        if not name.strip() or not name.isprintable() or len(name) > 200:
-            raise self.top["name"].error(wanted="a printable name", fix="rename it")
+        if not name.strip() or "\n" in name or len(name) > 200:
+            raise self.top["name"].error(wanted="a name in one line", fix="rename it")
         if self.given:
             name += f"({', '.join(f'{k}={self.given[k]}' for k in self.given)})"
         description = self.top["description"].text() if "description" in self.top else ""
@@ -166,8 +166,8 @@ class _Reader:
                 raise table["basis"].error(wanted=f"one of {', '.join(bases)}",
                     fix=f"correct the basis{did_you_mean(basis, bases)}")  # fmt: skip
             note = table["note"].text() if "note" in table else ""
-            where = table["where"].text().strip()
-            if not where:
+            where = table["where"].text()
+            if not where.strip():
                 raise table["where"].error(wanted="a document, a machine or a formula",
                                            fix="say where the number comes from")  # fmt: skip
             if bases[basis] is Basis.ASSUMED and not note.strip():
