@@ -14,7 +14,8 @@ from . import kit
 from .toy import toy
 
 VARIANTS = (
-    "tiled(overlap=False, clip=False)", "tiled(tm=16, tn=3, tr=5, tc=4, clip=True, precision='fixed16')",
+    "tiled(overlap=False, clip=False)",
+    "tiled(tm=16, tn=3, tr=5, tc=4, precision='fixed16')",
     "systolic(rows=8, cols=16, vector=8, precision='float32')", "winograd(tile=4, pn=8)",
     "winograd(tile=4, pm=4, pn=8, precision='float32')",
     "winograd(precision='float32', pm=8, pn=8)",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orrery.graph import Graph, Region
 from orrery.plan import Assignment, ModelReference, Plan, SystemReference, Transfer
 
 
 def spread(
-    graphs: Sequence[Graph], place: Callable[[int], str], *, host: str | None = "host"
+    graphs: Sequence[Graph],
+    place: Callable[[int], str],
+    *,
+    host: str | None = "host",
+    sizes: Mapping[str, int] | None = None,
 ) -> Plan:
     """Put region i on ``place(i)``; inputs start on the host, outputs stay where they are made."""
     models, assignments, transfers = [], [], []
@@ -41,7 +45,8 @@ def spread(
             made = maker.get(tensor)
             transfers.append(
                 Transfer(
-                    tensor=prefix + tensor, size_bytes=graph.type(tensor).size_bytes, source=source,
+                    tensor=prefix + tensor, source=source,
+                    size_bytes=(sizes or {}).get(tensor) or graph.type(tensor).size_bytes,
                     targets=tuple(targets), links=tuple(("wire",) for _ in targets),
                     producer=None if made is None else prefix + made.name,
                     consumers=tuple(prefix + r for mine in targets.values() for r in mine),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.errors import CancelledError, PlanMismatchError, SpecError, UnknownNameError
-from orrery.graph import Graph, Region
+from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
 from orrery.hardware import Compute, Device, Memory, System
 from orrery.plan import Plan
 from orrery.progress import Progress
@@ -112,6 +112,60 @@ def test_the_timeline_is_measured_and_ordered() -> None:
     # What nobody reads any more is let go: only the two outputs remain, 72 bytes each.
     last = {sample.memory: sample.used_bytes for sample in result.timeline.memory}
     assert sum(last.values()) == 2 * graph.type("e").size_bytes
+
+
+def test_a_network_without_nodes_gives_its_inputs_and_constants() -> None:
+    graph = Graph(
+        name="through", nodes=(), inputs=("x",), outputs=("x", "c"),
+        types={"x": TensorType(dtype="float32", shape=(2,))},
+        constants={"c": ArrayConstant(np.arange(3))},
+    ).infer()  # fmt: skip
+    outputs = execute(spread([graph], _three), [graph], image(graph), EVALUATORS).outputs
+    assert np.array_equal(outputs["x"], image(graph)["x"])
+    assert np.array_equal(outputs["c"], np.arange(3))
+
+
+def test_sequences_cross_devices() -> None:
+    nodes = (
+        Node(name="pair", op="SequenceConstruct", inputs=("x", "x"), outputs=("s",)),
+        Node(name="first", op="SequenceAt", inputs=("s", "i"), outputs=("y",)),
+    )
+    graph = Graph(
+        name="sequence", nodes=nodes, inputs=("x",), outputs=("y",),
+        types={"x": TensorType(dtype="float32", shape=(2,))},
+        constants={"i": ArrayConstant(np.array(1))},
+    )  # fmt: skip
+
+    def pair(region: Region, inputs: Tensors) -> dict[str, object]:
+        return {"s": [inputs["x"], 2 * inputs["x"]]}
+
+    def second(region: Region, inputs: Tensors) -> dict[str, object]:
+        return {"y": inputs["s"][1]}
+
+    plan = spread([graph], lambda index: DEVICES[index], sizes={"s": 16})
+    outputs = execute(plan, [graph], image(graph), {"cpu": pair, "gpu": second}).outputs
+    assert np.array_equal(outputs["y"], 2 * image(graph)["x"])
+
+
+def test_of_two_failures_the_first_is_named() -> None:
+    graph = ladder([(0, 0), (0, 0)])
+    late = threading.Event()
+
+    def first(region: Region, inputs: Tensors) -> Tensors:
+        try:
+            raise KeyError("the first")
+        finally:
+            threading.Timer(0.2, late.set).start()
+
+    def second(region: Region, inputs: Tensors) -> Tensors:
+        late.wait(5)
+        raise IndexError("the second")
+
+    plan = spread([graph], lambda index: DEVICES[index])
+    for order in ({"cpu": first, "gpu": second}, {"cpu": second, "gpu": first}):
+        late.clear()
+        with pytest.raises(DeviceFailedError, match="KeyError: 'the first'"):
+            execute(plan, [graph], image(graph), order)
 
 
 def test_each_device_keeps_its_order() -> None:

@@ -128,29 +128,33 @@ def _run_once(
     threads = max(1, len(program.actions))
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="orrery") as pool:
         try:
-            futures = [
-                pool.submit(_work, worker, state, evaluators.get(worker))
+            futures = {
+                worker: pool.submit(_work, worker, state, evaluators.get(worker))
                 for worker in program.actions
-            ]
+            }
             _watch(futures, state, progress, total)
         finally:
             state.stop()  # frees whoever still waits; leaving the block joins the threads
     return state
 
 
-def _watch(futures: Sequence[Future[None]], state: _State, progress: Progress, total: int) -> None:
-    pending = set(futures)
+def _watch(
+    futures: Mapping[str, Future[None]], state: _State, progress: Progress, total: int
+) -> None:
+    """Wait for all threads; the first failure is raised once the others have ended."""
+    pending = set(futures.values())
     while pending:
         _, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
         if state.failed is not None:
             break
         progress.step("run", state.done, total)
     state.stop()
-    for future in futures:
-        error = future.exception()
-        if error is not None and state.failed is not None:
-            device, region = state.failed
-            raise DeviceFailedError(device, region, error) from error
+    wait(futures.values())
+    if state.failed is not None:
+        worker, name = state.failed
+        error = futures[worker].exception()
+        if error is not None:
+            raise DeviceFailedError(worker, name, error) from error
 
 
 class _State:
@@ -238,11 +242,11 @@ class _State:
 
     def _hold(self, place: Place, value: Any, time_ps: int) -> None:
         self.values[place] = value
-        self._sample(place[0], int(value.nbytes), time_ps)
+        self._sample(place[0], _size_bytes(value), time_ps)
 
     def _release(self, place: Place, time_ps: int) -> None:
         value = self.values.pop(place)
-        self._sample(place[0], -int(value.nbytes), time_ps)
+        self._sample(place[0], -_size_bytes(value), time_ps)
 
     def _sample(self, device: str, change: int, time_ps: int) -> None:
         self.used[device] = self.used.get(device, 0) + change
@@ -261,7 +265,7 @@ def _work(worker: str, state: _State, evaluator: Evaluator | None) -> None:
             given = state.read(action)
             start = time.perf_counter_ns()
             if action.region is None or evaluator is None:
-                values, kind = [np.array(given[0]) for _ in action.gives], "transfer"
+                values, kind = [_copied(given[0]) for _ in action.gives], "transfer"
             else:
                 values, kind = _evaluate(action, action.region, given, evaluator), "compute"
             state.finish(action, values, kind, start, time.perf_counter_ns())
@@ -282,7 +286,9 @@ def _evaluate(
         if name not in outputs:
             raise SpecError(where, found="nothing", wanted="every output of the region",
                             fix="return it by this name")  # fmt: skip
-        value = outputs[name]
+        value: Any = outputs[name]
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
         _check_type(where, region, name, value)
         values.append(value)
     return values
@@ -298,6 +304,16 @@ def _check_type(where: str, region: Region, name: str, value: Any) -> None:
     if not fits or (want.dtype != "string" and value.dtype != numpy_dtype(want.dtype)):
         raise SpecError(where, found=f"{value.dtype}{value.shape}", wanted=str(want),
                         fix="correct the evaluator")  # fmt: skip
+
+
+def _size_bytes(value: Any) -> int:
+    if isinstance(value, list):  # an ONNX sequence
+        return sum(_size_bytes(item) for item in value)
+    return int(value.nbytes)
+
+
+def _copied(value: Any) -> Any:
+    return [_copied(item) for item in value] if isinstance(value, list) else np.array(value)
 
 
 def _read_only(value: Any) -> Any:
