@@ -13,7 +13,7 @@ from orrery.errors import UnknownNameError
 from orrery.graph import TensorType
 
 from .layer_kit import agree, normal
-from .operator_kit import apply, count, infer
+from .operator_kit import apply, count, infer, make_node, operator_of, type_of
 
 quick = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 10_000)
@@ -106,7 +106,11 @@ def test_grid_sample_agrees_with_pytorch(mode: str, padding: str, align: int) ->
 def test_the_identity_grid_samples_the_image_itself(seed: int, align: int) -> None:
     x = normal(np.random.default_rng(seed), 2, 3, 4, 5)
     theta = np.tile(np.eye(3, dtype=np.float32)[None, :2], (2, 1, 1))
-    grid = apply("AffineGrid", theta, np.array(x.shape), align_corners=align)
+    node = make_node("AffineGrid", 2, align_corners=align)
+    (grid,) = operator_of(node).run(node, [theta, np.array(x.shape)])
+    (type_,) = infer("AffineGrid", type_of(theta), TensorType(dtype="int64", shape=(4,)),
+                     values=(None, np.array(x.shape)))  # fmt: skip
+    assert type_ == type_of(grid)
     found = apply("GridSample", x, grid, align_corners=align, padding_mode="border")
     np.testing.assert_allclose(found, x, rtol=1e-4, atol=1e-5)
 
