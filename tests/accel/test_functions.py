@@ -128,6 +128,52 @@ def test_the_transform_is_a_correlation_in_exact_arithmetic(m: int) -> None:
         assert total == (k == i + j)
 
 
+def _line(row: np.ndarray, values: list[np.float32]) -> np.float32:
+    """Multiply and add in float32, in index order, zeros left out."""
+    terms = [v * F(f) for f, v in zip(row, values) if f]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _both_sides(matrix: np.ndarray, tile: np.ndarray) -> np.ndarray:
+    rows, size = matrix.shape
+    half = [[_line(matrix[i], [tile[k, j] for k in range(size)]) for j in range(size)]
+            for i in range(rows)]  # fmt: skip
+    return np.array([[_line(matrix[j], half[i]) for j in range(rows)] for i in range(rows)], F)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_winograd_float32_bits_follow_the_order_of_the_array(m: int) -> None:
+    lanes, channels, size = 3, 7, 6
+    region = conv_region(channels=channels, filters=2, height=size, width=size)
+    image = np.random.default_rng(6).standard_normal((1, channels, size, size)).astype(F)
+    design = resolve(f"winograd(tile={m}, pm=1, pn={lanes}, precision='float32')")
+    got = design.evaluate(region, {"x": image})["y"]
+    weights, bias = (region.graph.constants[n].array() for n in "wb")
+    t = TRANSFORMS[m]
+    tiles = -(-size // m)
+    reach = tiles * m + 2
+    data = np.zeros((channels, reach, reach), F)
+    data[:, 1 : size + 1, 1 : size + 1] = image[0]
+    u = np.array([[(t.g @ w.astype(float) @ t.g.T).astype(F) for w in f] for f in weights])
+    for f, top, left in np.ndindex(2, tiles, tiles):
+        corner = data[:, top * m : top * m + t.n, left * m : left * m + t.n]
+        v = [_both_sides(t.bt, tile) for tile in corner]
+        total = np.zeros((t.n, t.n), F)
+        for e in np.ndindex(t.n, t.n):
+            for first in range(0, channels, lanes):
+                total[e] += _adder_tree(
+                    [u[f, n][e] * v[n][e] if n < channels else F(0)
+                     for n in range(first, first + lanes)]
+                )  # fmt: skip
+        tile = _both_sides(t.at, total)
+        for y, x in np.ndindex(m, m):
+            if top * m + y < size and left * m + x < size:
+                assert got[0, f, top * m + y, left * m + x] == tile[y, x] + bias[f]
+
+
 @given(kernel=st.integers(1, 12), stride=st.integers(1, 5))
 def test_pieces_hold_every_tap_once(kernel: int, stride: int) -> None:
     cut = pieces(kernel, stride)
