@@ -134,3 +134,21 @@ def test_dimension_names():
         divide_out(("n", 6, "m"), ("n", 3)) == "2*m" and divide_out(("6*m*n",), ("m", 2)) == "3*n"
     )
     assert divide_out(("n", 6), ("m",)) is None and divide_out((6,), (4,)) is None
+
+
+def test_what_only_running_tells_stays_unknown():
+    graph = chain(
+        ("Compress", ["x", "mask"], "some", {"axis": 0}),
+        ("Squeeze", ["some"], "thin", {}),
+        ("Relu", ["thin"], "y", {}),
+        ("Relu", ["some"], "z", {}),
+        inputs={"x": (4, 3), "mask": (4,)},
+        outputs=("y", "z"),
+    )
+    graph = graph.with_types({**graph.types, "mask": TensorType(dtype="bool", shape=(4,))}).infer()
+    assert graph.type("z").shape == ("Compress_some.kept", 3)
+    with pytest.raises(ModelError, match="no known type"):
+        graph.type("y")  # one row left or several: nobody knows the rank
+    x = np.ones((4, 3), np.float32)
+    got = graph.evaluate({"x": x, "mask": np.array([False, True, False, False])})
+    assert got["y"].shape == (3,)

@@ -70,6 +70,8 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 def infer(graph: Graph) -> Graph:
     """Return the graph with the type of every tensor, computed from inputs and constants.
 
+    Where only running tells even the rank (a body that data chooses), the type stays unknown.
+
     Raises
     ------
     UnsupportedOperatorsError : operators without a shape rule, all of them
@@ -85,8 +87,8 @@ def infer(graph: Graph) -> Graph:
             values[name] = constant.array()
     for node in graph.nodes:
         operator = find_operator(node)
-        if operator is None:
-            continue
+        if operator is None or any(name and name not in types for name in node.inputs):
+            continue  # what nobody knows stays unknown behind it
         context = _context(graph.name, node, types, values, sizes)
         try:
             for tensor, type_ in zip(node.outputs, operator.infer(context), strict=False):

@@ -165,6 +165,8 @@ def flatten(x: Array, *, axis: int = 1) -> Array:
 def _infer_squeeze(context: TypeContext) -> list[TensorType | None]:
     data = context.input(0)
     if not context.has(1):
+        if any(isinstance(d, str) and "." in d for d in data.shape):
+            return [None]  # a size that only running tells may be 1, and then goes
         return [TensorType(dtype=data.dtype, shape=tuple(d for d in data.shape if d != 1))]
     axes = known_integers(context, 1)
     if axes is None:
