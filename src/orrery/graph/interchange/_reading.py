@@ -399,7 +399,9 @@ class Reader:
                              wanted="one in opset_import",
                              fix="export the model again")  # fmt: skip
         schema = self.schema(node.op, opsets[""])
-        if schema is not None and not schema.deprecated:
+        newest = self.schema(node.op, CANONICAL_OPSET)
+        # A version may be withdrawn in favour of a later one that `_upgrade` knows how to reach.
+        if schema is not None and not (newest or schema).deprecated:
             check_node(node, kinds, schema, where)
             return
         since = self.since(node.op)
