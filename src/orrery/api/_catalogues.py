@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orrery.report import Column, Page, Table
+from orrery.report import Cell, Column, Page, Table
 
 from ._machines import load_system
 
@@ -35,7 +35,7 @@ def systems() -> Page:
         Column(name="options"),
         Column(name="description"),
     )
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (e.name, e.devices, "; ".join(f"{k}: {v}" for k, v in e.options.items()), e.description)
         for e in catalogue()
     ]
@@ -75,25 +75,32 @@ def operators() -> Page:
     """Return the operators that are supported, and those of ONNX that are not, with why."""
     from orrery.graph import operator_table
 
-    known, missing = operator_table()
+    table = operator_table()
+    known = [row for row in table if row.claimed]
+    missing = [row for row in table if not row.claimed]
     supported = Table(
         title=f"Supported operators: {len(known)}",
         columns=(
             Column(name="operator"),
-            Column(name="since opset", kind="number"),
+            Column(name="domain", help="empty: ONNX's own"),
+            Column(name="opset", kind="number", help="of its newest version"),
             Column(name="derivative"),
         ),
-        rows=tuple((r.operator, r.since, "yes" if r.derivative else "") for r in known),
+        rows=tuple(
+            (r.name, r.domain, r.since or None, "yes" if r.derivative else "") for r in known
+        ),
         caption="Each has a shape rule, an operation count and a NumPy reference.",
     )
     unclaimed = Table(
         title=f"Operators of ONNX that are not supported: {len(missing)}",
         columns=(Column(name="operator"), Column(name="why")),
-        rows=tuple((r.operator, r.why) for r in missing),
+        rows=tuple((r.name, r.excluded or "not written yet") for r in missing),
     )
     return Page(title="Operators", sections=(supported, unclaimed))
 
 
-def _page(title: str, columns: tuple[Column, ...], rows: tuple, caption: str) -> Page:  # type: ignore[type-arg]
+def _page(
+    title: str, columns: tuple[Column, ...], rows: tuple[tuple[Cell, ...], ...], caption: str
+) -> Page:
     table = Table(title=title, columns=columns, rows=rows, caption=caption)
     return Page(title=title, sections=(table,))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
     from orrery.mapping import GreedySearch
+    from orrery.report import Need
 
 __all__ = ["judge_plan", "map", "read_search"]
 
@@ -87,7 +88,7 @@ def judge_plan(
     system: System,
     plan: Plan,
     *,
-    needs: Sequence[object] = (),
+    needs: Sequence[Need] = (),
     strict: bool = False,
 ) -> MapResult:
     """Price and replay a plan, whoever made it, and put the figures on a card."""

@@ -43,7 +43,7 @@ class RunResult:
         folder = Path(folder)
         files = {"outputs": folder / "outputs.npz", "evidence": folder / "evidence.json"}
         with atomic_write(files["outputs"]) as handle:
-            np.savez(handle, **dict(self.outputs))
+            np.savez(handle, allow_pickle=False, **dict(self.outputs))
         write_record(files["evidence"], "evidence", 1, self.evidence)
         if self.timeline is not None:
             files["timeline"] = folder / "timeline.json"

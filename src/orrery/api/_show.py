@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orrery.report import Column, Page, Table, Text
+from orrery.report import Column, Page, Section, Table, Text
 from orrery.units import format_quantity, format_si
 
 from ._options import ModelOptions
@@ -25,7 +25,7 @@ def show(model: object, *, options: ModelOptions | None = None, statistics: bool
     statistics : read every constant and say how dense it is (slow for large networks)
     """
     graph = load_model(model, options)
-    sections = [_totals(graph), _operators(graph), _layers(graph)]
+    sections: list[Section] = [_totals(graph), _operators(graph), _layers(graph)]
     if statistics:
         sections.append(_statistics(graph))
     return Page(

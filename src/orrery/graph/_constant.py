@@ -114,6 +114,18 @@ class FileConstant:
         return hasher.hexdigest()
 
 
+def same_value(one: Constant, other: Constant) -> bool:
+    """Return whether two constants hold the same bits, wherever they lie."""
+    if one.type != other.type:
+        return False
+    if one is other or (type(one) is type(other) and one.digest() == other.digest()):
+        return True
+    a, b = one.array(), other.array()
+    if one.type.dtype == "string":
+        return bool(np.array_equal(a, b))
+    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+
+
 def unpack_codes(codes: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
     """Turn sub-byte codes, one to a byte, into elements of a sub-byte type."""
     bits = BITS[dtype]

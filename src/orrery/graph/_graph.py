@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError, UnknownNameError
 from orrery.store import content_hash
 
-from ._constant import Constant
+from ._constant import Constant, same_value
 from ._types import TensorType
 
 if TYPE_CHECKING:
@@ -152,10 +152,15 @@ class Graph:
     # -- looking around ---------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
-        """Equal names, nodes, types and constants' values; metadata counts too."""
+        """Equal structure, metadata and constants' values, bit by bit, wherever these lie."""
         if not isinstance(other, Graph):
             return NotImplemented
-        return (self.digest, dict(self.metadata)) == (other.digest, dict(other.metadata))
+        return (
+            self.structure_digest == other.structure_digest
+            and dict(self.metadata) == dict(other.metadata)
+            and self.constants.keys() == other.constants.keys()
+            and all(same_value(c, other.constants[name]) for name, c in self.constants.items())
+        )
 
     def __hash__(self) -> int:
         return hash((self.name, self.nodes, self.inputs, self.outputs))

@@ -1,0 +1,52 @@
+"""What the documents show is run: the tour line by line, the README's commands one by one."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from orrery.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tour(tmp_path: Path) -> None:
+    results = doctest.testfile(
+        str(ROOT / "docs" / "tour.md"), module_relative=False, globs={"folder": tmp_path}
+    )
+    assert results.attempted > 40
+    assert results.failed == 0
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("orrery ")]
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(_commands()) >= 7
+
+
+@pytest.mark.needs("onnxruntime")
+def test_the_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, in one folder, with a network and a machine of one's own at hand."""
+    from orrery.api import system_yaml
+    from orrery.graph import build_model, write_onnx
+
+    monkeypatch.chdir(tmp_path)
+    write_onnx(build_model("squeezenet1_1", image=64), tmp_path / "my_network.onnx")
+    (tmp_path / "my_machine.yaml").write_text(system_yaml("aws-f1"))
+    for command in _commands():
+        assert main(shlex.split(command)[1:]) == 0, command
+
+
+def test_the_readme_python_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(block, "README.md", "exec"), {})
