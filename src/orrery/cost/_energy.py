@@ -33,7 +33,8 @@ def energy_charges(work: Work, device: Device) -> tuple[Charge, ...] | None:
     if work.others:
         rows.append(("other operation", work.others, compute.other_energy_j,
                      compute.sources.get("other_energy_j")))  # fmt: skip
-    charges = [offchip_charge(device, work.traffic_bytes)]
+    # What moves nothing needs no price.
+    charges = [offchip_charge(device, work.traffic_bytes)] if work.traffic_bytes else []
     for action, count, price, source in rows:
         known = price is not None and source is not None
         charges.append(Charge(resource=device.name, action=action, count=count,
