@@ -1,22 +1,20 @@
-"""Events per second of plan replay on a synthetic plan; prints one JSON line.
+"""Events per second of plan replay on a synthetic plan.
 
 A ring of devices, each with a queue of equal length; every assignment but the first needs what its
-neighbour made in the round before, so every round moves one tensor over every link.
-
-Run: python bench/replay_events.py [--devices 16] [--assignments 100000]
+neighbour made in the round before, so every round moves one tensor over every link. An event is
+the start or the end of a region or a transfer.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import time
 
 from orrery.hardware import Compute, Device, Link, Memory, System
 from orrery.plan import Assignment, ModelReference, Plan, SystemReference, Transfer
 from orrery.provenance import Basis, Source
 from orrery.sim import Replayer
+
+from ._record import Figure, repeated
 
 ASSUMED = Source(basis=Basis.ASSUMED, where="synthetic ring of the bench")
 
@@ -69,39 +67,28 @@ def rounds(system: System, assignments: int) -> Plan:
     )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--devices", type=int, default=16)
-    parser.add_argument("--assignments", type=int, default=100_000)
-    options = parser.parse_args()
-    system = ring(options.devices)
-    plan = rounds(system, options.assignments)
-    replayer = Replayer(plan, system)
+def figures(devices: int = 16, assignments: int = 100_000) -> list[Figure]:
+    """Play a synthetic plan with all its spans; the compiled loop is loaded before."""
+    system = ring(devices)
+    plan = rounds(system, assignments)
     seconds = {a.region: 1e-6 * (1 + i % 7) for i, a in enumerate(plan.assignments)}
+    replayer = Replayer(plan, system)
     started = time.perf_counter()
-    replayer.run(lambda a: seconds[a.region], compile_from=0)  # loads, on a first use compiles
+    replayer.run(lambda a: seconds[a.region], compile_from=0)
     first_s = time.perf_counter() - started
-    started = time.perf_counter()
-    timeline = Replayer(plan, system).run(lambda a: seconds[a.region])
-    whole_s = time.perf_counter() - started
-    started = time.perf_counter()
-    replayer.run(lambda a: seconds[a.region])
-    run_s = time.perf_counter() - started
-    print(
-        json.dumps(
-            {
-                "bench": "replay_events", "machine": platform.machine(),
-                "python": platform.python_version(), "devices": options.devices,
-                "assignments": len(plan.assignments), "transfers": len(plan.transfers),
-                "events": replayer.events, "makespan_s": timeline.makespan_s,
-                "first_run_s": round(first_s, 3), "check_and_run_s": round(whole_s, 3),
-                "run_s": round(run_s, 3),
-                "events_per_s_checked": round(replayer.events / whole_s),
-                "events_per_s": round(replayer.events / run_s),
-            }
-        )
-    )  # fmt: skip
 
+    def rate(whole: bool) -> float:
+        start = time.perf_counter()
+        mine = Replayer(plan, system) if whole else replayer
+        mine.run(lambda a: seconds[a.region])
+        return mine.events / (time.perf_counter() - start)
 
-if __name__ == "__main__":
-    main()
+    size = f"{len(plan.assignments)} assignments, {len(plan.transfers)} transfers"
+    return [
+        repeated("replay, events to timeline", "events/s", lambda: rate(False), target=500_000,
+                 better="higher", note=f"{size}, {replayer.events} events"),
+        repeated("replay, plan checked each time", "events/s", lambda: rate(True),
+                 better="higher"),
+        Figure(name="replay, first run with the compiled loop loaded", value=first_s, unit="s",
+               runs=(first_s,)),
+    ]  # fmt: skip

@@ -146,7 +146,8 @@ def _stuck(plan: Plan, tables: PlanTables, end: Sequence[int], arrived: Sequence
         missing = [
             plan.transfers[index].producer or plan.transfers[index].tensor
             for x, (index, _) in enumerate(tables.flows)
-            if arrived[x] < 0 and head in tables.consumers[x]
+            if arrived[x] < 0
+            and head in tables.consumer[tables.consumer_starts[x] : tables.consumer_starts[x + 1]]
         ]
         waits.append(f"{name!r} waits at {region!r} for {', '.join(map(repr, missing[:3]))}")
     if not waits:
@@ -163,15 +164,22 @@ def _rows(rows: Iterable[Sequence[int]]) -> tuple[list[int], list[int]]:
     return [0, *accumulate(map(len, rows))], list(chain.from_iterable(rows))
 
 
+def _grouped(groups: list[int], count: int) -> tuple[list[int], list[int]]:
+    """Return who is in group 0, 1, …, in order, as compressed rows; group -1 is left out."""
+    by_group = np.array(groups, dtype=np.int64)
+    order = np.argsort(by_group, kind="stable")
+    starts = np.searchsorted(by_group[order], np.arange(count + 1))
+    return (starts - starts[0]).tolist(), order[starts[0] :].tolist()
+
+
 def _play(
     tables: PlanTables, duration: list[int], plan: Plan, channels: Channels, large: bool
 ) -> tuple[list[int], list[int], list[int], list[int], int]:
     assignments, transfers = len(tables.device), len(tables.routes)
     count = len(channels.capacity_bytes_per_s)
     queue_starts, queue = _rows(tables.queues)
-    sent_starts, sent = _rows(tables.sent)
-    consumer_starts, consumer = _rows(tables.consumers)
-    forward_starts, forward = _rows(tables.forwards)
+    sent_starts, sent = _grouped(tables.issuer, assignments)
+    forward_starts, forward = _grouped(tables.carrier, transfers)
     starts, route = _rows(tables.routes)
     slot_flow = [x for x, taken in enumerate(tables.routes) for _ in taken]
     nothing, unlinked, slots = [-1], [-1] * len(route), [-1] * count
@@ -179,7 +187,7 @@ def _play(
     sent_at, arrived_at = nothing * transfers, nothing * transfers
     arguments: list[list[Any]] = [
         tables.device, duration, list(tables.pending), queue_starts, queue, sent_starts, sent,
-        consumer_starts, consumer, forward_starts, forward, tables.initial,
+        tables.consumer_starts, tables.consumer, forward_starts, forward, tables.initial,
         [plan.transfers[index].size_bytes for index, _ in tables.flows],
         tables.latency_ps, starts, route, slot_flow,
         [rate / PS_PER_S for rate in channels.capacity_bytes_per_s],

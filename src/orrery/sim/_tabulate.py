@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from orrery.errors import SpecError, UnknownNameError
 from orrery.hardware import System
@@ -29,22 +30,27 @@ class PlanTables:
     devices : names
     device, pending : per assignment: its device, and how many flows it waits for
     queues : per device, its assignments in order
-    sent : per assignment, the flows that leave when it ends
     flows : per flow, its transfer and the place of its target in that
-    consumers, forwards : per flow, the assignments that wait for it, the flows that pass it on
+    issuer : per flow, the assignment at whose end it leaves, -1 for none
+    carrier : per flow, the flow that brings what it passes on, -1 for none
     initial : flows that leave at time zero
+    consumer_starts, consumer : the assignments that wait for flow f are
+        ``consumer[consumer_starts[f]:consumer_starts[f + 1]]``
     routes, latency_ps : per flow
+
+    Long plain lists of numbers, not lists of lists: the cycle collector walks every list.
     """
 
     devices: list[str]
     device: list[int]
     pending: list[int]
     queues: list[list[int]]
-    sent: list[list[int]]
     flows: list[tuple[int, int]]
-    consumers: list[list[int]]
-    forwards: list[list[int]]
+    issuer: list[int]
+    carrier: list[int]
     initial: list[int]
+    consumer_starts: list[int]
+    consumer: list[int]
     routes: list[tuple[int, ...]]
     latency_ps: list[int]
 
@@ -77,7 +83,7 @@ def tabulate(plan: Plan, system: System, channels: Channels) -> PlanTables:
                         fix="remove one")  # fmt: skip
     tables = PlanTables(
         devices=devices, device=device, pending=[0] * len(device), queues=queues,
-        sent=[[] for _ in device], flows=[], consumers=[], forwards=[], initial=[], routes=[],
+        flows=[], issuer=[], carrier=[], initial=[], consumer_starts=[0], consumer=[], routes=[],
         latency_ps=[],
     )  # fmt: skip
     carried = _add_flows(tables, plan, regions, channels)
@@ -94,7 +100,7 @@ def _add_flows(
     passed_on: list[int] = []
     count, device, devices = len(tables.device), tables.device, tables.devices
     flows, routes, latencies = tables.flows, tables.routes, tables.latency_ps
-    consumers, pending = tables.consumers, tables.pending
+    starts, consumers, pending = tables.consumer_starts, tables.consumer, tables.pending
     for index, transfer in enumerate(plan.transfers):
         targets, source = transfer.targets, transfer.source
         if not targets or len(targets) != len(transfer.links):
@@ -115,15 +121,17 @@ def _add_flows(
             flows.append((index, place))
             routes.append(way[0])
             latencies.append(way[1])
-            consumers.append([])
         producer = -1
         if transfer.producer is None:
             tables.initial.extend(range(begun, len(flows)))
         else:
             producer = _number(transfer.producer, regions)
-            made_here = devices[device[producer]] == source
-            (tables.sent[producer] if made_here else passed_on).extend(range(begun, len(flows)))
+        made_here = producer >= 0 and devices[device[producer]] == source
+        tables.issuer.extend([producer if made_here else -1] * len(targets))
+        if producer >= 0 and not made_here:
+            passed_on.extend(range(begun, len(flows)))
         names = transfer.consumers
+        waiting: list[tuple[int, int]] = []
         for name in names if len(names) < 2 else dict.fromkeys(names):
             consumer = _number(name, regions)
             where = devices[device[consumer]]
@@ -134,9 +142,18 @@ def _add_flows(
                     fix="add the target or correct the consumer",
                 )  # fmt: skip
             pending[consumer] += 1
-            consumers[begun + targets.index(where)].append(consumer)
+            waiting.append((targets.index(where), consumer))
             carried.add(producer * count + consumer)
-    tables.forwards.extend([] for _ in flows)
+        # Sorting by place keeps the order in which the plan names the consumers of one target.
+        if len(waiting) > 1:
+            waiting.sort(key=itemgetter(0))
+        done = 0
+        for place in range(len(targets)):
+            while done < len(waiting) and waiting[done][0] == place:
+                consumers.append(waiting[done][1])
+                done += 1
+            starts.append(len(consumers))
+    tables.carrier.extend([-1] * len(flows))
     _pass_on(tables, plan, regions, passed_on)
     return carried
 
@@ -160,7 +177,7 @@ def _pass_on(
                 f"nor arrives", wanted=f"{made_on!r}, where {transfer.producer!r} runs, or an end "
                 "that it was sent to", fix="correct the source",
             )  # fmt: skip
-        tables.forwards[carrier].append(flow)
+        tables.carrier[flow] = carrier
 
 
 def _check_needs(
