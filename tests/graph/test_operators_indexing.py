@@ -129,6 +129,23 @@ def test_selections():
     assert named.shape == (2, "node.nonzero")
 
 
+def test_runs_of_items_are_counted_and_weighted():
+    x = np.array([[1, 2, 3, 1, 2]], np.int64)
+    pool = {
+        "ngram_counts": (0, 2),
+        "ngram_indexes": (0, 1, 2, 3),
+        "pool_int64s": (1, 9, 1, 2, 1, 3),
+    }
+    lengths = {"min_gram_length": 1, "max_gram_length": 2, "max_skip_count": 1}
+    # 1 twice, 9 never, (1, 2) twice side by side, (1, 3) once with an item between
+    assert apply("TfIdfVectorizer", x, mode="TF", **lengths, **pool).tolist() == [[2, 0, 2, 1]]
+    weights = (0.5, 1.0, 2.0, 4.0)
+    got = apply("TfIdfVectorizer", x, mode="TFIDF", weights=weights, **lengths, **pool)
+    assert got.tolist() == [[1, 0, 4, 4]]
+    # 5 items, 4 pairs side by side and 3 pairs with one item between
+    assert count("TfIdfVectorizer", x, mode="TF", **lengths, **pool) == Operations(others=12)
+
+
 def test_only_reducing_updates_count():
     x, where, new = numbered((3, 2)), np.array([[0], [2]]), numbered((2, 2))
     assert count("ScatterND", x, where, new) == Operations()

@@ -8,6 +8,7 @@ Judge:   ONNX's node tests; NumPy on random indices.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -279,3 +280,73 @@ def non_max_suppression(boxes: Array, scores: Array,
                 selected.append((image, label, best))
                 left = left[_overlap(low, high, best, left) <= limit]
     return np.array(selected, np.int64).reshape(-1, 3)
+
+
+# -- counting runs of items -------------------------------------------------------------------
+
+
+def _n_grams(context: TypeContext, length: int) -> int:
+    """Return how many runs of items are looked up in a row of this length."""
+    shortest, longest = (int(context.attribute(f"{m}_gram_length", 1)) for m in ("min", "max"))
+    skips = int(context.attribute("max_skip_count", 0))
+    return sum(
+        max(0, length - (n - 1) * (skip + 1))
+        for n in range(shortest, longest + 1)
+        for skip in range(skips + 1 if n > 1 else 1)
+    )
+
+
+def _infer_tf_idf(context: TypeContext) -> list[TensorType | None]:
+    data = context.input(0)
+    if data.rank not in (1, 2):
+        raise context.error(f"{data}", "items [C] or rows of items [N, C]")
+    columns = context.attribute("ngram_indexes")
+    if not columns:
+        raise context.error("no ngram_indexes", "an output column for each run of items")
+    return [TensorType(dtype="float32", shape=(*data.shape[:-1], max(columns) + 1))]
+
+
+def _count_tf_idf(context: TypeContext) -> Operations:
+    """One look-up for each run, and one weighting for each output."""
+    sizes = context.input(0).sizes
+    rows = sizes[0] if len(sizes) == 2 else 1
+    weighted = context.attribute("mode", "TF") != "TF"
+    return Operations(
+        others=rows * _n_grams(context, sizes[-1]) + weighted * context.output().elements
+    )
+
+
+@operator("TfIdfVectorizer", infer=_infer_tf_idf, count=_count_tf_idf)
+def tf_idf_vectorizer(
+    x: Array, *, mode: str = "TF", min_gram_length: int = 1, max_gram_length: int = 1,
+    max_skip_count: int = 0, ngram_counts: Sequence[int] = (), ngram_indexes: Sequence[int] = (),
+    pool_int64s: Sequence[int] | None = None, pool_strings: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Array:  # fmt: skip
+    """Count runs of n items, with items skipped between them, that stand in a pool.
+
+    The pool holds all single items, then all pairs, …; `ngram_counts` says where each starts.
+    """
+    pool: Sequence[Any] = (pool_strings if pool_strings is not None else pool_int64s) or ()
+    ends = [*ngram_counts[1:], len(pool)]
+    listed = [
+        (n, *pool[place : place + n])
+        for n, (start, end) in enumerate(zip(ngram_counts, ends, strict=True), 1)
+        for place in range(start, end, n)
+    ]
+    runs = {run: index for index, run in enumerate(listed)}
+    rows = np.atleast_2d(x)
+    counts = np.zeros((len(rows), max(ngram_indexes) + 1), np.float32)
+    for row, items in zip(counts, rows.tolist(), strict=True):
+        for n in range(min_gram_length, max_gram_length + 1):
+            for step in range(1, (max_skip_count + 1 if n > 1 else 1) + 1):
+                for start in range(len(items) - (n - 1) * step):
+                    run = runs.get((n, *items[start : start + (n - 1) * step + 1 : step]))
+                    if run is not None:
+                        row[ngram_indexes[run]] += 1
+    if mode != "TF":
+        column_weights = np.ones(counts.shape[1], np.float32)
+        if weights is not None:
+            column_weights[list(ngram_indexes)] = weights
+        counts = (counts > 0 if mode == "IDF" else counts) * column_weights
+    return np.asarray(counts, np.float32).reshape(*x.shape[:-1], counts.shape[1])
