@@ -38,7 +38,8 @@ def test_an_empty_card_says_seven_times_that_it_does_not_know_and_why() -> None:
 def test_every_figure_is_taken_when_it_states_everything(metric: str) -> None:
     for unit in FIGURES[metric].units:
         card = make_scorecard("s", [figure(metric, 3.0, unit, context=FULL, subject="s")])
-        assert card.metric(FIGURES[metric].metric).headline is not None
+        stands = card.metric(FIGURES[metric].metric).headline is not None
+        assert stands != FIGURES[metric].supporting
         assert len(card.figures(metric)) == 1
 
 
@@ -117,3 +118,13 @@ def test_the_sample_card_reads_well() -> None:
     assert "Latency           15.6 ms          simulated (plan replay); ±8 %" in text
     assert "Accuracy          not known: no labelled data set was run" in text
     assert "area not known: the vendor does not publish the die area" in text
+
+
+def test_traffic_does_not_stand_for_energy() -> None:
+    unknown = figure("energy", None, "J", note="no energy per byte is known", subject="s")
+    traffic = figure("off-chip traffic", 2**20, "bytes", context=FULL, subject="s", note="a sum")
+    card = make_scorecard("s", [traffic, unknown])
+    assert card.metric("energy and power").headline is None
+    text = render_card(card)
+    assert "Energy and power  not known: no energy per byte is known" in text
+    assert "1 MiB            off-chip traffic" in text

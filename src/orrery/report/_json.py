@@ -68,6 +68,10 @@ def card_document(card: Scorecard) -> dict[str, Any]:
                 "question": metric.question,
                 "known": metric.headline is not None,
                 "why_unknown": metric.why_unknown,
+                "headline": None
+                if metric.headline is None
+                else metric.figures.index(metric.headline),
+                "others": [metric.figures.index(figure) for figure in metric.others],
                 "figures": [_figure(figure) for figure in metric.figures],
             }
             for metric in card.metrics

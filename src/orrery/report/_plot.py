@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from orrery.timeline import Span
@@ -66,7 +67,8 @@ def plot(series: Series, width: int) -> str:
     lines.append(f"{'':>{margin}}  {low}{between:^{max(1, room)}}{high}")
     if not between:
         lines.append(f"{'':>{margin}}  {name:^{cells}}".rstrip())
-    return "\n".join([*lines, "   ".join(legend)])
+    lines.append(textwrap.fill("   ".join(name.replace(" ", "\xa0") for name in legend), width))
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def sparkline(samples: Sequence[tuple[int, int]], end: int, cells: int, *, top: int) -> str:

@@ -52,6 +52,7 @@ class FigureRule:
         ``factor``, ``count``
     requires : context key -> why a reader cannot judge the figure without it
     lower_is_better : which way is good
+    supporting : explains its metric and cannot stand for it (traffic is not energy)
     """
 
     metric: str
@@ -59,6 +60,7 @@ class FigureRule:
     dimension: str
     requires: Mapping[str, str] = field(default_factory=dict)
     lower_is_better: bool = True
+    supporting: bool = False
 
 
 _BATCH = {"batch": "batching raises throughput and latency at once"}
@@ -90,6 +92,7 @@ FIGURES: Mapping[str, FigureRule] = {
                              requires=_BATCH, lower_is_better=False),
     "utilisation": FigureRule(
         metric="throughput", units=_SHARE, dimension="share", lower_is_better=False,
+        supporting=True,
         requires={**_BATCH, "of": "a share of what peak must be said"}),
     "latency": FigureRule(metric="latency", units={"s": 1.0}, dimension="time", requires=_BATCH),
     "energy": FigureRule(metric="energy and power", units={"J": 1.0, "J/inference": 1.0},
@@ -97,7 +100,7 @@ FIGURES: Mapping[str, FigureRule] = {
     "power": FigureRule(metric="energy and power", units={"W": 1.0}, dimension="power",
                         requires=_OFFCHIP),
     "off-chip traffic": FigureRule(metric="energy and power", units={"bytes": 1.0, "B": 1.0},
-                                   dimension="size", requires=_BATCH),
+                                   dimension="size", requires=_BATCH, supporting=True),
     "area": FigureRule(metric="hardware cost", units={"mm2": 1.0, "mm²": 1.0}, dimension="area",
                        requires={"process": "an area means nothing without its process node"}),
     "peak memory": FigureRule(metric="hardware cost", units={"bytes": 1.0, "B": 1.0},
@@ -151,8 +154,18 @@ class Metric:
 
     @property
     def headline(self) -> Evidence | None:
-        """The first figure with a value, or None when the metric is not known."""
-        return next((figure for figure in self.figures if figure.value is not None), None)
+        """The first figure that can stand for the metric; None when the metric is not known."""
+        return next((figure for figure in self.figures if _stands(figure)), None)
+
+    @property
+    def others(self) -> tuple[Evidence, ...]:
+        """The figures beside the headline, less those whose reason is the metric's own."""
+        return tuple(
+            figure
+            for figure in self.figures
+            if figure is not self.headline
+            and (figure.value is not None or figure.source.note != self.why_unknown)
+        )
 
     @property
     def question(self) -> str:
@@ -210,17 +223,16 @@ def make_scorecard(
     metrics = []
     for name, figures in under.items():
         figures.sort(key=lambda f: (f.value is None, rank[f.metric], _STRENGTH[f.source.basis]))
-        known = any(figure.value is not None for figure in figures)
-        why = (
-            ""
-            if known
-            else (reasons or {}).get(name)
-            or next(
-                (figure.source.note for figure in figures if figure.source.note), _UNKNOWN[name]
-            )
-        )
+        why = ""
+        if not any(_stands(figure) for figure in figures):
+            said = (figure.source.note for figure in figures if figure.value is None)
+            why = (reasons or {}).get(name) or next(said, _UNKNOWN[name])
         metrics.append(Metric(name=name, figures=tuple(figures), why_unknown=why))
     return Scorecard(subject=subject, metrics=tuple(metrics))
+
+
+def _stands(figure: Evidence) -> bool:
+    return figure.value is not None and not FIGURES[figure.metric].supporting
 
 
 def check_figure(figure: Evidence) -> None:

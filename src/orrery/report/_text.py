@@ -67,11 +67,14 @@ def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int
     lines = [_rule(f"Scorecard: {card.subject}", width)]
     for metric in card.metrics:
         heading = metric.name.capitalize()
-        if not metric.figures or metric.headline is None:
+        shown = metric.others
+        if metric.headline is None:
             lines.append(_wrap(f"{NOT_KNOWN}: {metric.why_unknown}", width,
                                first=f"{heading:<{label}}  "))  # fmt: skip
-            continue
-        for figure in metric.figures:
+            heading = ""
+        else:
+            shown = (metric.headline, *shown)
+        for figure in shown:
             lines.append(
                 _figure(figure, heading, label, width, metric=metric.name, subject=card.subject)
             )
@@ -133,9 +136,13 @@ def _table(table: Table, width: int, limit: int) -> str:
     grid = [[column.name for column in table.columns]] + [
         [_cell(cell, column) for cell, column in zip(row, table.columns)] for row in shown
     ]
-    text = grid_text(grid, [column.kind == "number" for column in table.columns], width)
-    hidden = len(ordered) - len(shown)
-    return text + (f"\n… {hidden} more rows" if hidden else "")
+    text, left_out = grid_text(grid, [column.kind == "number" for column in table.columns], width)
+    notes = []
+    if len(ordered) > len(shown):
+        notes.append(f"{len(ordered) - len(shown)} more rows")
+    if left_out:
+        notes.append(f"no room for {', '.join(left_out)}")
+    return "\n".join([text, *(_wrap(f"… {note}", width) for note in notes)])
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -144,14 +151,27 @@ def _cell(cell: Cell, column: Column) -> str:
     return cell if isinstance(cell, str) else format_value(cell, column.unit)
 
 
-def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) -> str:
-    """Align a grid whose first row is the heading; too wide text columns are elided."""
+def grid_text(
+    grid: Sequence[Sequence[str]], right: Sequence[bool], width: int
+) -> tuple[str, list[str]]:
+    """Align a grid whose first row is the heading; return it and the headings left out.
+
+    What is too wide is made narrower in this order: text after the first column is elided, then
+    the first, which names the row; then columns are left out from the right.
+    """
     sizes = [max(len(row[place]) for row in grid) for place in range(len(right))]
-    while sum(sizes) + 2 * (len(sizes) - 1) > width:
-        widest = max((n for n, number in enumerate(right) if not number),
-                     key=lambda n: sizes[n], default=-1)  # fmt: skip
-        if widest < 0 or sizes[widest] <= 8:
-            break
+    least = [
+        size if number else min(size, 18 if place == 0 else 8)
+        for place, (size, number) in enumerate(zip(sizes, right))
+    ]
+    kept = len(sizes)
+    while kept > 1 and sum(least[:kept]) + 2 * (kept - 1) > width:
+        kept -= 1
+    left_out = list(grid[0][kept:])
+    sizes, right = sizes[:kept], right[:kept]
+    while sum(sizes) + 2 * (kept - 1) > width:
+        places = [n for n in range(1, kept) if sizes[n] > least[n]] or [0]
+        widest = max(places, key=lambda n: sizes[n])
         sizes[widest] -= 1
     lines = []
     for number, row in enumerate(grid):
@@ -162,7 +182,7 @@ def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) 
         lines.append("  ".join(cells).rstrip())
         if number == 0:
             lines.append("  ".join("─" * size for size in sizes))
-    return "\n".join(lines)
+    return "\n".join(lines), left_out
 
 
 def _timeline(chart: TimelineChart, width: int) -> str:
@@ -232,9 +252,9 @@ def _diagram(diagram: Diagram, width: int) -> str:
     boxes = [["box", "kind", "group", "facts"]] + [
         [box.name, box.kind, box.group, ", ".join(box.lines)] for box in diagram.boxes
     ]
-    parts = [grid_text(boxes, [False] * 4, width)]
+    parts = [grid_text(boxes, [False] * 4, width)[0]]
     if diagram.arrows:
-        parts.append(grid_text(grid, [False] * 3, width))
+        parts.append(grid_text(grid, [False] * 3, width)[0])
     return "\n\n".join(parts)
 
 

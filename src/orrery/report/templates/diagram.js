@@ -8,20 +8,21 @@ function drawDiagram(host, section) {
   chart(host, `${section.title}: ${boxes.length} boxes, ${section.arrows.length} links. Arrow keys move among them.`, (width) => {
     const rows = hubs.length > 0 || boxes.length < 3;
     const places = rows ? layered(section, width) : circle(boxes, width);
-    const height = Math.max(...[...places.values()].map((place) => place.y + place.h / 2)) + 22;
+    const wires = section.arrows.map((arrow) => wired(places.get(arrow.source), places.get(arrow.target), rows));
+    const height = Math.max(...[...places.values()].map((place) => place.y + place.h / 2), ...wires.map((wire) => wire.y)) + 22;
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}` });
     svg.append(shape("defs", {}, shape("marker", { id: tip, viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 9, markerHeight: 9, orient: "auto-start-reverse", markerUnits: "userSpaceOnUse" },
       shape("path", { d: "M0 0L8 4L0 8Z", style: "fill:var(--muted)" }))));
     panels(svg, boxes, places);
     const items = [];
     const crowded = section.arrows.length > 20 || width < 520;
-    section.arrows.forEach((arrow) => {
-      const line = wired(places.get(arrow.source), places.get(arrow.target), rows);
+    section.arrows.forEach((arrow, number) => {
+      const line = wires[number];
       const wire = shape("path", { class: "wire", d: line.path });
       if (!arrow.both) wire.setAttribute("marker-end", `url("#${tip}")`);
       svg.append(wire);
       const { x, y } = line;
-      if (arrow.label && !crowded) svg.append(label(x, y + 4, arrow.label, { class: "halo wide muted", "text-anchor": "middle" }));
+      if (arrow.label && !crowded && arrow.label.length * LETTER < line.room) svg.append(label(x, y + 4, arrow.label, { class: "halo wide muted", "text-anchor": "middle" }));
       items.push({ x, y, node: wire, text: `${arrow.source} ${arrow.both ? "↔" : "→"} ${arrow.target}${arrow.label ? `\n${arrow.label}` : ""}` });
     });
     for (const box of boxes) {
@@ -124,9 +125,13 @@ function edge(box, other) {
 /** The path of a wire and where its label stands: a bend between rows, else straight. */
 function wired(a, b, rows) {
   const apart = Math.abs(a.y - b.y) > (a.h + b.h) / 2;
+  if (rows && !apart && Math.abs(a.x - b.x) > a.w + b.w) { // not neighbours: under those between
+    const [y, sag] = [a.y + a.h / 2, 8 + Math.abs(a.x - b.x) / 18];
+    return { path: `M${a.x} ${y}C${a.x} ${y + sag} ${b.x} ${y + sag} ${b.x} ${y}`, x: (a.x + b.x) / 2, y: y + sag * 0.75, room: 0 };
+  }
   if (!rows || !apart) {
     const [[x1, y1], [x2, y2]] = [edge(a, b), edge(b, a)];
-    return { path: `M${x1} ${y1}L${x2} ${y2}`, x: (x1 + x2) / 2, y: (y1 + y2) / 2 };
+    return { path: `M${x1} ${y1}L${x2} ${y2}`, x: (x1 + x2) / 2, y: (y1 + y2) / 2, room: apart ? Infinity : Math.hypot(x2 - x1, y2 - y1) - 12 };
   }
   const down = a.y < b.y ? 1 : -1;
   const [x1, y1, x2, y2] = [a.x, a.y + down * a.h / 2, b.x, b.y - down * b.h / 2];
@@ -134,5 +139,5 @@ function wired(a, b, rows) {
   // Nearer the lower end, where the wires of one box have parted.
   const t = down > 0 ? 0.66 : 0.34;
   const bend = (p0, p1, p2, p3) => (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t ** 2 * p2 + t ** 3 * p3;
-  return { path: `M${x1} ${y1}C${x1} ${half} ${x2} ${half} ${x2} ${y2}`, x: bend(x1, x1, x2, x2), y: bend(y1, half, half, y2) };
+  return { path: `M${x1} ${y1}C${x1} ${half} ${x2} ${half} ${x2} ${y2}`, x: bend(x1, x1, x2, x2), y: bend(y1, half, half, y2), room: Infinity };
 }

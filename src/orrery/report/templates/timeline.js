@@ -22,7 +22,9 @@ function spanText(span) {
 function drawTimeline(host, section) {
   const end = section.makespan_ps;
   if (!section.spans.length || !end) { host.append(element("p", { class: "hint" }, "No spans.")); return; }
-  const kinds = [...new Set(section.spans.map((span) => span[2]))];
+  // The common kinds keep their colours from page to page.
+  const met = new Set(section.spans.map((span) => span[2]));
+  const kinds = [...["compute", "transfer", "read", "write"].filter((kind) => met.delete(kind)), ...met];
   const rows = section.resources.map((resource, row) => {
     const spans = section.spans.filter((span) => span[0] === row).map(([, name, kind, start, stop, details]) => (
       { resource, name, kind, start, end: stop, details, row })).sort((a, b) => a.start - b.start);
