@@ -306,6 +306,19 @@ def test_if_takes_a_branch_and_counts_the_costlier() -> None:
     assert known.operations(node) == Operations(others=3)
 
 
+def test_a_branch_that_cannot_fit_is_left_out() -> None:
+    """Exporters write: if the size is 1, squeeze, else keep."""
+    squeeze = body("squeeze", ("a",), ("y",), ("Squeeze", ("a", "axes"), "y"),
+                   constants={"axes": np.array([0])})  # fmt: skip
+    keep = body("keep", ("a",), ("y",), ("Neg", ("a",), "y"))
+    node = Node(name="if", op="If", inputs=("c", "a"), outputs=("y",),
+                attributes={"then_branch": squeeze, "else_branch": keep,
+                            "captured": 1})  # fmt: skip
+    graph = whole(node, {"c": TensorType(dtype="bool", shape=()), "a": VECTOR}, {})
+    assert graph.type("y") == VECTOR
+    assert graph.operations(node) == Operations(others=3)
+
+
 @quick
 @given(seed=seeds, backwards=st.booleans(), axis=st.integers(0, 1))
 def test_scan_is_a_running_sum(seed: int, backwards: bool, axis: int) -> None:

@@ -337,11 +337,29 @@ def _branches(context: TypeContext) -> Iterator[Graph]:
             yield body
 
 
-def _if_type(context: TypeContext) -> list[TensorType | None]:
-    results: list[list[TensorType | None]] = []
+def _typed_branches(context: TypeContext) -> list[tuple[Graph, Graph | None]]:
+    """Return the branches that may run, as given and inferred.
+
+    A branch that does not fit the types at hand cannot run: exporters guard a Squeeze by an If
+    on the very size that it needs. It is left out as long as another one fits.
+    """
+    fitting: list[tuple[Graph, Graph | None]] = []
+    refused: ModelError | None = None
     for body in _branches(context):
-        typed = _typed(context, body, (), 1)
-        results.append([None] * len(body.outputs) if typed is None else _outputs(typed))
+        try:
+            fitting.append((body, _typed(context, body, (), 1)))
+        except ModelError as error:
+            refused = error
+    if refused is not None and not fitting:
+        raise refused
+    return fitting
+
+
+def _if_type(context: TypeContext) -> list[TensorType | None]:
+    results: list[list[TensorType | None]] = [
+        [None] * len(body.outputs) if typed is None else _outputs(typed)
+        for body, typed in _typed_branches(context)
+    ]
     if len(results) == 1:
         return results[0]
     return [_either(context, a, b, i) for i, (a, b) in enumerate(zip(*results, strict=True))]
@@ -349,7 +367,7 @@ def _if_type(context: TypeContext) -> list[TensorType | None]:
 
 def _if_count(context: TypeContext) -> Operations:
     """The branch that is taken, else the costlier one."""
-    counts = [_body_count(_typed(context, b, (), 1), context) for b in _branches(context)]
+    counts = [_body_count(typed, context) for _, typed in _typed_branches(context)]
     return max(counts, key=lambda c: c.total)
 
 
