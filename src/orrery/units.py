@@ -108,10 +108,8 @@ def format_quantity(value: float, unit: str) -> str:
     if unit != "bytes":
         return format_si(value, unit)
     for name, factor in reversed(_BINARY.items()):
-        if abs(value) >= factor:
-            return (
-                f"{value / factor:.3g} {name}"
-                if abs(value) < 1000 * factor
-                else (f"{value / factor:.0f} {name}")
-            )
+        scaled = value / factor
+        if abs(scaled) >= 1:
+            # Up to 1023.x of a unit: three digits, but never 1e+03.
+            return f"{scaled:.0f} {name}" if abs(scaled) >= 999.5 else f"{scaled:.3g} {name}"
     return f"{value:.0f} B"

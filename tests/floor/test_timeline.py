@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.errors import SpecError
-from orrery.timeline import MemorySample, Span, Timeline, read_timeline, write_timeline
+from orrery.timeline import (
+    MemorySample,
+    Span,
+    Timeline,
+    make_spans,
+    read_timeline,
+    write_timeline,
+)
 
 PIECES = st.lists(
     st.tuples(st.sampled_from(["gpu", "link"]), st.integers(0, 30), st.integers(0, 9)), max_size=12
@@ -36,6 +43,15 @@ def test_busy_time_counts_covered_instants(pieces: list[tuple[str, int, int]]) -
         mine = [(start, length) for name, start, length in pieces if name == where]
         covered = sum(any(s <= t < s + n for s, n in mine) for t in range(50))
         assert found[where] == pytest.approx(covered * 1e-12)
+
+
+def test_spans_by_column_are_spans() -> None:
+    details = {"bytes": 3}
+    made = make_spans(["a", "b"], ["x", "y"], ["c", "d"], [1, 2], [3, 4], [{}, details])
+    assert made == [
+        Span(resource="a", name="x", kind="c", start_ps=1, end_ps=3),
+        Span(resource="b", name="y", kind="d", start_ps=2, end_ps=4, details=details),
+    ]
 
 
 def test_makespan_and_resources() -> None:

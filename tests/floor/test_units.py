@@ -97,6 +97,8 @@ def test_si_text_reads_back_to_three_digits(value: float) -> None:
         (0, "J", "0 J"),
         (25165824, "bytes", "24 MiB"),
         (512, "bytes", "512 B"),
+        (999.7 * 2**20, "bytes", "1000 MiB"),
+        (1023 * 2**20, "bytes", "1023 MiB"),
         (math.inf, "s", "inf s"),
     ],
 )
