@@ -142,6 +142,18 @@ def test_the_next_value_of_a_state_returns_to_its_home() -> None:
     assert (back.source, back.targets, back.consumers) == ("b", ("a",), ())
 
 
+def test_a_state_that_two_devices_read_is_resident_on_both() -> None:
+    step = graph(
+        [("read", ["past"], 1, 4), ("next", ["read", "past"], 1, 8)],
+        inputs={"past": 8}, outputs=["next"], states={"past": "next"}, ops={"next": "Add"},
+    )  # fmt: skip
+    system = full_system([device("a", operators=("Relu",)), device("b", operators=("Add",))])
+    plan = plan_for(step, on=system)
+    assert plan.resident_bytes == {"a": 8, "b": 8}
+    tensors = {t.tensor: (t.source, t.targets) for t in plan.transfers}
+    assert tensors == {"past": ("a", ("b",)), "read": ("a", ("b",)), "next": ("b", ("a",))}
+
+
 def test_without_a_host_inputs_start_where_they_are_needed() -> None:
     system = full_system([device("a"), device("b")], host=False)
     plan = plan_for(chain([3.0, 3.0], [9, 9, 9]), on=system)
@@ -270,6 +282,25 @@ def test_a_judge_decides_among_the_candidates() -> None:
     assert plan.device_of()["n0"] == "a"
     free = plan_for(g)
     assert free.device_of()["n0"] == "b"
+
+
+@settings(max_examples=30, deadline=None)
+@given(dags(), systems())
+def test_judged_by_replay_no_single_device_is_faster(g: Graph, system: System) -> None:
+    """Contention included: the judge sees what the scheduler's bookings only approximate."""
+    judged: dict[tuple[str, ...], float] = {}
+
+    def judge(plan: Plan) -> float:
+        seconds = check_valid(plan, [g], system).makespan_s
+        judged[tuple(a.device for a in plan.assignments)] = seconds
+        return seconds
+
+    plan = greedy([g], system, MODELS, judge=judge)
+    assert isinstance(plan, Plan)
+    mine = check_valid(plan, [g], system).makespan_s
+    alone = [seconds for devices, seconds in judged.items() if len(set(devices)) == 1]
+    assert alone
+    assert mine <= min(alone)
 
 
 def test_the_plan_says_how_it_was_made() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orrery.errors import SpecError, UnknownNameError
 from orrery.hardware import System
-from orrery.plan import Plan, Transfer
+from orrery.plan import Assignment, Plan, Transfer
 from orrery.sim import Channels, Replayer, replay
 from orrery.timeline import PS_PER_S, Timeline
 
@@ -294,6 +294,19 @@ def _direction(machines: System, name: str, details: object) -> int:
     taken, _ = channels.route(source, target, [x.name for x in route], where="")
     first = min(c for c, link_name in enumerate(channels.link_of) if link_name == name)
     return taken[[x.name for x in route].index(name)] - first
+
+
+@pytest.mark.needs("numba")
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_compiled_and_plain_agree(case: tuple[Plan, System, dict[str, int]]) -> None:
+    work, machines, micros = case
+    replayer = Replayer(work, machines)
+
+    def seconds(assignment: Assignment) -> float:
+        return micros[assignment.region] * 1e-6
+
+    assert replayer.run(seconds, compile_from=0) == replayer.run(seconds, compile_from=10**9)
 
 
 @pytest.mark.needs("numba")

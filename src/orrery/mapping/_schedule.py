@@ -165,7 +165,7 @@ class _Run:
             start_s=tuple(self.start), end_s=tuple(self.end), sent=tuple(self.sent),
             resident_bytes=tuple(
                 memory.resident_bytes
-                + sum(self.w.size_bytes[s] for s in self.w.states if self.home[s] == d)
+                + sum(self.w.size_bytes[s] for s in self.w.states if d in self.have[s])
                 for d, memory in enumerate(self.memory)
             ),
             makespan_s=self.makespan,
@@ -248,7 +248,7 @@ class _Run:
                     here, begin = 0.0, 0.0
                 else:
                     begin, here = self._find_way(tensor, home, device)
-                allocations.append((begin, w.size_bytes[tensor]))
+                allocations.append((0.0 if tensor in w.states else begin, w.size_bytes[tensor]))
             if here > arrive:
                 arrive = here
         duration = self.seconds[device][region]
@@ -299,7 +299,9 @@ class _Run:
     def _hold(self, tensor: int, end: int, ready: float, *, since: float) -> None:
         self.have[tensor][end] = ready
         if end < len(self.memory):
-            self.memory[end].allocate(since, self.w.size_bytes[tensor])
+            # A state is resident wherever it is used, from one call to the next.
+            begin = 0.0 if tensor in self.w.states else since
+            self.memory[end].allocate(begin, self.w.size_bytes[tensor])
 
     # -- committing ---------------------------------------------------------------------------
 
