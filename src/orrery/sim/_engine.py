@@ -259,5 +259,9 @@ def compiled() -> Callable[..., int]:
 
     # `simulate` calls `fill` by its module name, so `fill` itself must become compilable.
     register_jitable(fill)
-    function: Callable[..., int] = njit(cache=True)(simulate)
+    function: Callable[..., int]
+    try:
+        function = njit(cache=True)(simulate)
+    except RuntimeError:  # neither beside this file nor in the user's cache may it write
+        function = njit(simulate)
     return function
