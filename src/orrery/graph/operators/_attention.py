@@ -1,7 +1,8 @@
 """Attention in its forms: dot-product, customised by bodies, linear; and rotary positions.
 
 Models:  masks, causality, windows, caches and grouped heads exactly as ONNX defines them.
-Ignores: tiling and online softmax: they change the order of a sum, not what is computed.
+Ignores: tiling and online softmax: they change the order of a sum, not what is computed. Narrow
+         types are computed in float32 and rounded once, not after every step.
 Judge:   ONNX node tests; ONNX Runtime and a plain loop on random shapes.
 
 Counts are nominal: masked and causal scores are counted as if they were computed.

@@ -2,7 +2,8 @@
 
 Models:  window geometry (padding, strides, dilations, overhang), unfold and its transpose fold, all
          pooling operators, and the gradients of the two common ones.
-Ignores: nothing of the definition.
+Ignores: the negative padding that SAME would need for a window narrower than its stride: it is
+         zero, as in TensorFlow; ONNX Runtime shifts such windows.
 Judge:   ONNX node tests; ONNX Runtime on random attributes; PyTorch's gradients.
 
 Counts are nominal: every position of the window, padding included, is one operation per output.
