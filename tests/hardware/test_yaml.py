@@ -257,6 +257,18 @@ def test_what_was_written_reads_back_equal(system: System) -> None:
     assert again.digest == system.digest
 
 
+@pytest.mark.parametrize(
+    "text", ["0 ", " 0", "a\u00a0b", "\u00a0x", "a: b # c", "'\"\\", "{i}", "☃"]
+)
+def test_texts_that_fuzzing_found_survive(text: str) -> None:
+    source = Source(basis=Basis.ASSUMED, where=text, note=text)
+    memory = Memory(name="m", size_bytes=1, offchip=True, sources={"size_bytes": source})
+    device = Device(name="d", kind="cpu", compute=Compute(macs_per_s={}, sources={}), group=text,
+                    memories=(memory,), designs=(text,))  # fmt: skip
+    system = System(name=text, description=text, devices=(device,))
+    assert read_system_text(write_system(system)) == system
+
+
 # -- anything else is a clear error ------------------------------------------------------------
 
 

@@ -66,11 +66,13 @@ def test_the_probe_is_remembered_for_this_machine(quick: list[str], tmp_path: Pa
     assert quick == ["float32", "float64"]
     assert this_machine(folder=tmp_path, cache=cache) == first
     assert len(quick) == 2
+    this_machine(folder=tmp_path, cache=cache, refresh=True)
+    assert len(quick) == 4
     for entry in (tmp_path / "cache").rglob("*"):
         if entry.is_file():
             entry.write_bytes(b"damaged")
     assert this_machine(folder=tmp_path, cache=cache).devices[0].name == "cpu"
-    assert len(quick) == 4
+    assert len(quick) == 6
 
 
 def test_a_thread_cap_is_another_measurement(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from orrery.errors import SpecError, UnknownNameError
 from orrery.hardware import Link, System
 
-from ._cost import Charge, Cost
+from ._cost import Charge
 from ._energy import link_charges
 
 __all__ = ["Movement", "host_hop", "moves_cost", "transfer_cost"]
@@ -53,11 +53,6 @@ class Movement:
             energy_j=(self.energy_j or 0) + (after.energy_j or 0) if known else None,
             charges=self.charges + after.charges,
         )
-
-    def as_cost(self) -> Cost:
-        """Return this as a `Cost`; off-chip bytes at the ends are not known here."""
-        return Cost(latency_s=self.latency_s, energy_j=None, offchip_bytes=None,
-                    charges=self.charges)  # fmt: skip
 
 
 NOTHING = Movement(latency_s=0.0, link_bytes={}, energy_j=0.0)

@@ -120,7 +120,7 @@ def _cgroup_folders(root: Path) -> list[Path]:
 
 
 def _cpu_quota(root: Path) -> float:
-    """Return processors' worth of time this process may use; infinite without a quota."""
+    """Return how many processors' time this process may use; 2**20 without a quota."""
     quota = float(2**20)
     for folder in _cgroup_folders(root):
         fields = _read(folder / "cpu.max").split()

@@ -48,20 +48,23 @@ _KNOWN_GPUS = {"H200": "h200", "A100": "a100", "V100": "v100"}
 _PCIE_LANE = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}
 
 
-def this_machine(*, folder: Path | None = None, cache: Cache | None = None) -> System:
+def this_machine(
+    *, folder: Path | None = None, cache: Cache | None = None, refresh: bool = False
+) -> System:
     """Return this machine as a system, measured once and remembered until the machine changes.
 
     Parameters
     ----------
     folder : the folder whose disk counts; the working folder by default
     cache : where to remember; the user's cache folder by default
+    refresh : measure again, e.g. because the machine was busy the first time
     """
     folder, cache = folder or Path.cwd(), cache or Cache("machine")
     machine = describe_machine()
     # A cap on the threads of BLAS is part of what was measured.
     caps = [f"{name}={os.environ.get(name, '')}" for name in _THREAD_CAPS]
     key = content_hash(_SCHEMA, repr(machine), str(folder.stat().st_dev), *caps)
-    stored = cache.get(key)
+    stored = None if refresh else cache.get(key)
     if stored is not None:
         try:
             return read_system_text(stored, "the remembered probe of this machine")
