@@ -165,6 +165,38 @@ def test_another_kind_of_device_is_refused() -> None:
     assert refusal is not None and refusal.reason.endswith("configures an fpga; gpu0 is gpu")
 
 
+def test_a_slow_port_waits_for_the_output() -> None:
+    """Tm=4, one channel: a tile of 2·2 pixels computes 4 cycles and stores 16 beats."""
+    loops = TiledLoops(tm=4, tn=1, tr=2, tc=2, port_bits=32, overlap=True, clip=True,
+                       buffer_bytes=2**20)  # fmt: skip
+    shape = {"channels": 1, "filters": 4, "height": 4, "width": 2, "kernel": (1, 1),
+             "pads": (0, 0, 0, 0), "bias": False}  # fmt: skip
+    read = read_convolution(conv_region(**shape))
+    assert isinstance(read, Convolution)
+    # Two tiles wait 16 beats each; nothing hides the first step (4) and the last store (16).
+    assert loops.work(read).cycles == 2 * 16 + 4 + 16
+
+
+@pytest.mark.parametrize(("overlap", "copies"), [(True, 2), (False, 1)])
+def test_double_buffers_take_twice_the_memory(overlap: bool, copies: int) -> None:
+    """3×3 taps on 2·2 pixels: 4·4 image words, 2·9 weights, 2·4 outputs: 42 words."""
+    read = read_convolution(conv_region())
+    assert isinstance(read, Convolution)
+    loops = TiledLoops(tm=2, tn=1, tr=2, tc=2, port_bits=32, overlap=overlap, clip=True,
+                       buffer_bytes=168 * copies)  # fmt: skip
+    assert loops.limits(read) is None
+    smaller = dataclasses.replace(loops, buffer_bytes=168 * copies - 1)
+    assert f"tile buffers of {168 * copies} bytes" in str(smaller.limits(read))
+
+
+def test_rows_that_a_stride_skips_are_streamed_all_the_same() -> None:
+    """Tiles of one pixel touch 256 of 4096 image words; whole rows cross the port."""
+    thin = conv_region(channels=1, height=64, width=64, kernel=(1, 1), stride=(4, 4),
+                       pads=(0, 0, 0, 0), filters=1, bias=False)  # fmt: skip
+    small = resolve("tiled(tm=1, tn=1, tr=1, tc=1)")
+    assert small.cost.cost(thin, small.device).offchip_bytes == 4 * (64 * 64 + 1 + 16 * 16)
+
+
 def test_buffers_larger_than_the_chip_are_refused() -> None:
     design = resolve("tiled(tr=200, tc=200)")
     refusal = design.cost.refuses(conv_region(), design.device)
