@@ -19,8 +19,8 @@ class ModelOptions:
         None, "Decoder networks: read a prompt, or make the next token."
     )
     context: int | None = setting(None, "Decoder networks: tokens in the prompt or the cache.")
-    dtype: Literal["float32", "float16", "bfloat16"] | None = setting(
-        None, "Element type of weights and activations (library networks)."
+    precision: str | None = setting(
+        None, "Element type to take the network in, e.g. float16, bfloat16, int8, int16."
     )
     training: bool = setting(False, "Take the training step: forward, backward and update.")
     optimizer: Literal["sgd", "momentum", "adam"] = setting("sgd", "Optimiser of the step.")

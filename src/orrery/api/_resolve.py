@@ -35,7 +35,7 @@ def load_model(
     SpecError, UnknownNameError : neither a file nor a library name; an option that does not apply
     ModelError, UnsupportedOperatorsError : the network cannot be read
     """
-    from orrery.graph import MODELS, Graph, read_onnx
+    from orrery.graph import MODELS, Graph, in_precision, read_onnx
 
     options = options or ModelOptions()
     if isinstance(model, Graph):
@@ -67,18 +67,20 @@ def load_model(
             )
         graph = _without_library_options(from_torch(model, example_inputs), "module", options)
     graph = _bind(graph, options.shape)
+    if options.precision is not None:
+        graph = in_precision(graph, options.precision)
     return graph.training(options.optimizer) if options.training else graph
 
 
 def _from_library(name: str, options: ModelOptions) -> Graph:
     from orrery.graph import build_model
 
-    given = {key: getattr(options, key) for key in ("batch", "phase", "context", "dtype")}
+    given = {key: getattr(options, key) for key in ("batch", "phase", "context")}
     return build_model(name, **{k: v for k, v in given.items() if v is not None})
 
 
 def _without_library_options(graph: Graph, name: str, options: ModelOptions) -> Graph:
-    for key in ("batch", "phase", "context", "dtype"):
+    for key in ("batch", "phase", "context"):
         if getattr(options, key) is not None:
             raise SpecError(
                 f"--{key}",

@@ -13,6 +13,7 @@ from ._onnx_io import (
     write_onnx,
 )
 from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_operator
+from ._precision import PRECISION_KEY, in_precision
 from ._statistics import Statistics
 from ._subgraph import subgraph
 from ._types import TensorType, numpy_dtype
@@ -28,6 +29,7 @@ from .models import (
 __all__ = [
     "CANONICAL_OPSET",
     "MODELS",
+    "PRECISION_KEY",
     "ArrayConstant",
     "Constant",
     "FileConstant",
@@ -51,6 +53,7 @@ __all__ = [
     "example_inputs",
     "find_operator",
     "graph_from_bytes",
+    "in_precision",
     "measure_statistics",
     "numpy_dtype",
     "onnx_bytes",

@@ -49,7 +49,7 @@ def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Sect
             name="useful MACs",
             unit="%",
             kind="number",
-            help="MACs the network asks for, as a share of those the machine issues: below 100 % where "
+            help="MACs asked for as a share of those the machine issues: below 100 % where "
             "tiles are padded, above where an algorithm needs fewer multiplications",
         ),
     )
