@@ -210,6 +210,38 @@ def test_mistakes_are_named() -> None:
         price(lost, [graph], system, {"": roofline})
 
 
+def test_a_tensor_may_be_passed_on_by_who_was_sent_it() -> None:
+    graph, system = chain(layers=1), pair()
+    plan = plan_of(graph, system, ["d0", "d1"])
+    up, over = plan.transfers[:2]
+    # The product goes to d1 by way of the host: two transfers of one tensor.
+    first = replace(over, targets=("host",), links=(("host--d0",),), consumers=())
+    second = replace(over, source="host", links=(("host--d1",),))
+    relayed = replace(plan, transfers=(up, first, second, plan.transfers[2]))
+    result = price(relayed, [graph], system, {"": roofline})
+    assert result.total.latency_s == pytest.approx(4 * LINK_S + MATMUL_S + RELU_S)
+    with pytest.raises(SpecError, match="the device that makes it, 'd0'"):
+        price(replace(plan, transfers=(up, second, plan.transfers[2])), [graph], system,
+              {"": roofline})  # fmt: skip
+    with pytest.raises(SpecError, match="0 routes"):
+        price(replace(plan, transfers=(replace(up, links=()),)), [graph], system, {"": roofline})
+
+
+def test_states_stay_resident() -> None:
+    graph, system = chain(layers=1), pair()
+    types = {"c": TensorType(dtype="float32", shape=(64, 64))}
+    node = Node(name="grow", op="Add", inputs=("c", "r0"), outputs=("c2",))
+    graph = Graph(name="s", nodes=(*graph.nodes, node), inputs=("x", "c"), outputs=("c2",),
+                  types={**graph.types, **types}, constants=graph.constants,
+                  states={"c": "c2"}).infer()  # fmt: skip
+    plan = plan_of(graph, system, ["d0"] * 3)
+    # A state starts where it is used, not on the host.
+    plan = replace(plan, transfers=tuple(t for t in plan.transfers if t.tensor != "c"))
+    result = price(plan, [graph], system, {"": roofline})
+    # Weight and state stay; the most beside them is a region's input and output.
+    assert result.peak_bytes == {"d0": 2 * SIZE + 2 * SIZE}
+
+
 def test_coverage_reads_well() -> None:
     text = str(Coverage(operators=3, total_operators=3, macs=2 * 10**9, size_bytes=2**20))
     assert text == "priced 3 of 3 operators, 2.00 GMAC, 1 MiB"

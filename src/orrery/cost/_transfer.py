@@ -94,6 +94,9 @@ def moves_cost(
     ----------
     routes : names of the links that each move takes; the system's own routes when None
     """
+    if routes is not None and len(routes) != len(moves):
+        raise SpecError("transfer", found=f"{len(routes)} routes", wanted=f"one for each of "
+                        f"{len(moves)} targets", fix="make the plan again")  # fmt: skip
     latency_s = duration_s = 0.0
     link_bytes: dict[str, int] = {}
     load: dict[tuple[str, bool], int] = {}
