@@ -357,6 +357,17 @@ def test_external_data_outside_or_short_is_refused(
         read_onnx(external(folder, location, **entries))
 
 
+def test_a_file_that_changed_after_reading_is_named(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    graph = read_onnx(external(tmp_path, "w.bin"))
+    (tmp_path / "w.bin").write_bytes(bytes(4))
+    with pytest.raises(ModelError, match=r"w\.bin.*as it was when the model was read"):
+        graph.constants["w"].array()
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ModelError, match=r"w\.bin.*as it was when the model was read"):
+        graph.constants["w"].array()
+
+
 def test_a_model_in_memory_has_no_folder(tmp_path: Path) -> None:
     path = external(tmp_path, "w.bin")
     (tmp_path / "w.bin").write_bytes(bytes(8))

@@ -88,7 +88,15 @@ class FileConstant:
         size = self.type.size_bytes
         if size == 0:
             return np.zeros(self.type.sizes, numpy_dtype(self.type.dtype))
-        raw = np.memmap(self.path, np.uint8, "r", self.offset, (size,))
+        try:
+            raw = np.memmap(self.path, np.uint8, "r", self.offset, (size,))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"constant in {self.path.name}",
+                found=str(error),
+                wanted="the file as it was when the model was read",
+                fix="restore the file or read the model again",
+            ) from None
         bits = BITS[self.type.dtype]
         if bits < 8:
             lanes = [(raw >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
