@@ -191,6 +191,16 @@ def test_a_rank_of_billions(body: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("parts", [-1, 0, 1, 3, 100_000, 2**40])
+def test_a_split_into_billions(parts: int) -> None:
+    message = small(
+        "g (float[4] x) => (float[2] y, float[2] z) { y, z = Split <num_outputs = 2> (x) }"
+    )
+    message.graph.node[0].attribute[0].i = parts
+    with pytest.raises(ModelError, match=rf"num_outputs {parts}', wanted 2"):
+        graph_from_bytes(message.SerializeToString(), "m")
+
+
 def test_a_shape_of_a_tensor_that_no_memory_holds() -> None:
     body = "g (float[4611686018427387904,16] x) => (int64[2] y) { y = Shape(x) }"
     graph = graph_from_bytes(small(body).SerializeToString(), "m")

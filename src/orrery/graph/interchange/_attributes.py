@@ -165,3 +165,11 @@ def check_node(node: Node, kinds: Mapping[str, int], schema: Any, where: str) ->
             raise ModelError(where, found=f"no attribute {name!r}",
                              wanted=_NAMES[int(formal.type.value)],
                              fix="export the model again")  # fmt: skip
+    parts = node.attributes.get("num_outputs", len(node.outputs)) if node.op == "Split" else None
+    if parts is not None and parts != len(node.outputs):  # a damaged one may ask for billions
+        raise ModelError(
+            where,
+            found=f"num_outputs {parts}",
+            wanted=f"{len(node.outputs)}, as many as it names",
+            fix="export the model again",
+        )
