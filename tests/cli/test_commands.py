@@ -172,3 +172,41 @@ def test_a_changed_network_is_refused_by_its_plan(
     write_onnx(build_model("resnet18", image=32, batch="batch", classes=10), onnx_file)
     assert main(["simulate", str(tmp_path / "plan.json")]) == 2
     assert "make the plan again" in capsys.readouterr().err
+
+
+def test_what_nobody_can_price_is_named_and_refused_when_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many elements are not zero, only running can tell."""
+    from orrery.graph import Graph, Node, TensorType
+
+    matrix = TensorType(dtype="float32", shape=(8, 8))
+    graph = Graph(
+        name="dynamic",
+        nodes=(
+            Node(name="where", op="NonZero", inputs=("x",), outputs=("indices",)),
+            Node(name="product", op="MatMul", inputs=("x", "x"), outputs=("y",)),
+            Node(name="count", op="Shape", inputs=("indices",), outputs=("n",)),
+        ),
+        inputs=("x",),
+        outputs=("y", "n"),
+        types={"x": matrix},
+    ).infer()
+    path = tmp_path / "dynamic.onnx"
+    write_onnx(graph, path)
+    assert main(["map", str(path), "--on", "a100"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Coverage: priced 1 of 3 operators" in text or "priced 2 of 3 operators" in text
+    assert "where" in text
+    assert main(["map", str(path), "--on", "a100", "--strict"]) == 2
+    assert "where" in capsys.readouterr().err
+    assert main(["show", str(path)]) == 0
+
+
+def test_precision_opens_integer_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["map", "alexnet", "--on", "tpu-v1"]
+    assert main(common) == 2
+    assert main([*common, "--precision", "int8", "--json"]) == 0
+    capsys.readouterr()
+    assert main([*common, "--precision", "int7"]) == 2
+    assert "did you mean 'int" in capsys.readouterr().err

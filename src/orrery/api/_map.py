@@ -104,11 +104,17 @@ def judge_plan(
     if strict:
         price.coverage.require_complete(f"{plan.system.name}")
     regions = regions_of(graphs, plan)
+    # What nobody can price takes no time in the replay; coverage names it and `strict` refuses it.
+    seconds = {name: cost.latency_s for name, cost in price.per_region.items()}
+    made = {
+        name: sum(region.graph.known_bytes(t) or 0 for t in region.outputs)
+        for name, region in regions.items()
+    }
     timeline = replay(
         plan,
         system,
-        lambda a: price.per_region[a.region].latency_s,
-        output_bytes=lambda a: regions[a.region].size_bytes(regions[a.region].outputs),
+        lambda a: seconds.get(a.region, 0.0),
+        output_bytes=lambda a: made[a.region],
     )
     evidence = plan_figures(graphs, system, plan, price, timeline)
     card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)

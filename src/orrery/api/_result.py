@@ -53,10 +53,11 @@ class MapResult:
 
     @property
     def text(self) -> str:
-        """The scorecard as text."""
+        """The scorecard and what it covers, as text."""
         from orrery.report import render_card
 
-        return render_card(self.scorecard, self.verdicts)
+        card = render_card(self.scorecard, self.verdicts)
+        return f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n"
 
     @property
     def needs_met(self) -> bool:

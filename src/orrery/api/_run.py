@@ -37,6 +37,7 @@ def run(
     check: bool = False,
     options: ModelOptions | None = None,
     plan_models: Sequence[object] = (),
+    designs: bool = False,
     progress: Progress = SILENT,
 ) -> RunResult:
     """Run a network, or a plan.json with one thread per device, and time it.
@@ -48,14 +49,22 @@ def run(
     inputs : an .npz file or arrays by input name; None draws them from `seed`
     repeats : timed runs of a network; a plan is run twice and the second is timed
     check : also run the NumPy reference and compare every output
-    plan_models : networks of the plan, when their names are not those of the library
+    plan_models : where a plan's networks are now, when they have moved
+    designs : of a plan: compute every region bit for bit as the design it is planned on would
     """
     from orrery.runtime import BACKENDS
 
     chosen = BACKENDS[backend]()
     if isinstance(model, str | Path) and str(model).endswith(".json"):
         return _run_plan(
-            Path(model), chosen, inputs, seed, check=check, models=plan_models, progress=progress
+            Path(model),
+            chosen,
+            inputs,
+            seed,
+            check=check,
+            models=plan_models,
+            designs=designs,
+            progress=progress,
         )
     graph = load_model(model, options)
     if (why := chosen.refuses(graph)) is not None:
@@ -91,8 +100,10 @@ def _run_plan(
     *,
     check: bool,
     models: Sequence[object],
+    designs: bool,
     progress: Progress,
 ) -> RunResult:
+    from orrery.accel import plan_evaluators
     from orrery.runtime import execute, region_evaluator
 
     plan, graphs, _ = load_planned(path, models)
@@ -102,7 +113,10 @@ def _run_plan(
         for name, value in make_inputs(graph, inputs, seed, m.prefix).items()
     }
     evaluate = region_evaluator(backend)
-    devices = {assignment.device: evaluate for assignment in plan.assignments}
+    if designs:
+        devices = plan_evaluators(plan, evaluate)
+    else:
+        devices = {assignment.device: evaluate for assignment in plan.assignments}
     done = execute(plan, graphs, given, devices, warmup=1, progress=progress)
     figure = Evidence(
         subject=f"{', '.join(g.name for g in graphs)} by plan here",

@@ -37,11 +37,13 @@ def show(model: object, *, options: ModelOptions | None = None, statistics: bool
 
 
 def _totals(graph: Graph) -> Text:
-    macs = sum(graph.operations(node).macs for node in graph.nodes)
-    others = sum(graph.operations(node).others for node in graph.nodes)
+    counts = {node.name: graph.known_operations(node) for node in graph.nodes}
+    uncounted = [name for name, count in counts.items() if count is None]
+    macs = sum(count.macs for count in counts.values() if count is not None)
+    others = sum(count.others for count in counts.values() if count is not None)
     weights = sum(constant.type.size_bytes for constant in graph.constants.values())
     elements = sum(constant.type.elements for constant in graph.constants.values())
-    made = sum(graph.type(t).size_bytes for n in graph.nodes for t in n.outputs if t in graph.types)
+    made = sum(graph.known_bytes(t) or 0 for n in graph.nodes for t in n.outputs)
     lines = [
         f"{format_si(macs, 'MAC')} and {format_si(others, '')} other operations; "
         f"{format_quantity(weights, 'bytes')} in {format_si(elements, '')} constant elements; "
@@ -55,7 +57,9 @@ def _totals(graph: Graph) -> Text:
             f"Resident between calls: {len(graph.states)} tensors, "
             f"{format_quantity(size, 'bytes')}."
         )
-    return Text(title="Totals", paragraphs=tuple(lines))
+    if uncounted:
+        lines.append(f"Not counted, because only running can tell: {', '.join(uncounted)}.")
+    return Text(title="Totals", paragraphs=tuple(lines), tone="warning" if uncounted else "plain")
 
 
 def _named(label: str, graph: Graph, tensors: list[str]) -> str:
@@ -67,8 +71,10 @@ def _named(label: str, graph: Graph, tensors: list[str]) -> str:
 def _operators(graph: Graph) -> Table:
     counts: dict[str, list[int]] = {}
     for node in graph.nodes:
-        work, row = graph.operations(node), counts.setdefault(node.operator, [0, 0, 0])
-        row[0], row[1], row[2] = row[0] + 1, row[1] + work.macs, row[2] + work.others
+        work, row = graph.known_operations(node), counts.setdefault(node.operator, [0, 0, 0])
+        row[0] += 1
+        if work is not None:
+            row[1], row[2] = row[1] + work.macs, row[2] + work.others
     columns = (
         Column(name="operator"),
         Column(name="nodes", kind="number"),
@@ -96,18 +102,19 @@ def _layers(graph: Graph) -> Table:
     )
     rows = []
     for node in graph.nodes:
-        work = graph.operations(node)
+        work = graph.known_operations(node)
         held = dict.fromkeys(t for t in node.inputs if t in graph.constants)
         made = [graph.types[t] for t in node.outputs if t in graph.types]
+        sizes = [graph.known_bytes(t) for t in node.outputs if t]
         rows.append(
             (
                 node.name,
                 node.operator,
                 ", ".join("×".join(map(str, t.shape)) or "scalar" for t in made),
-                work.macs,
-                work.others,
+                None if work is None else work.macs,
+                None if work is None else work.others,
                 sum(graph.constants[t].type.size_bytes for t in held),
-                sum(t.size_bytes for t in made) if all(t.is_bound for t in made) else None,
+                None if None in sizes else sum(size for size in sizes if size is not None),
             )
         )
     return Table(title="Layers", columns=columns, rows=tuple(rows))

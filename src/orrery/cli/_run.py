@@ -20,6 +20,7 @@ def run(
     inputs: Path | None = None,
     seed: int = 0,
     repeats: int = 20,
+    designs: Annotated[bool, Parameter(negative=())] = False,
     check: Annotated[bool, Parameter(negative=())] = False,
     plan_model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     out: Out = None,
@@ -40,6 +41,8 @@ def run(
         Of the drawn inputs.
     repeats
         Timed runs.
+    designs
+        Of a plan: compute every region bit for bit as the design it is planned on would.
     check
         Also run the NumPy reference and compare; exit code 1 when they differ by over 1e-3.
     plan_model
@@ -54,6 +57,7 @@ def run(
         check=check,
         options=options,
         plan_models=plan_model,
+        designs=designs,
         progress=progress_bar(),
     )
     files = result.write(out) if out is not None else {}

@@ -96,9 +96,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a cost model cannot price a region on a device."""
+    """Why a cost model cannot price a region on a device.
+
+    `uncountable` says that no model on any device could: what the region asks for is not known
+    before it runs (a loop that data ends, a size that data decides).
+    """
 
     reason: str
+    uncountable: bool = False
 
 
 class CostModel(Protocol):

@@ -108,7 +108,10 @@ def price(
     if not coverage.complete:
         # A sum with an unknown part is unknown; the latency stays, marked as a lower bound.
         total = replace(total, energy_j=None, offchip_bytes=None, charges=())
-        notes.append(f"lower bounds only: {len(coverage.unpriced)} regions have no price")
+        notes.append(
+            f"lower bounds of time, energy and memory: {len(coverage.unpriced)} regions have "
+            "no price"
+        )
     return PlanCost(
         total=total, per_region=costs, transfers=moved, coverage=coverage,
         priced_by={name: a.model for name, a in answers.items() if a.cost is not None},

@@ -66,7 +66,7 @@ def _resident(plan: Plan, regions: Mapping[str, PlannedRegion]) -> dict[str, dic
         region, graph = planned.region, planned.region.graph
         mine = found.setdefault(assignment.device, {})
         for tensor in (*region.weights, *(t for t in region.inputs if t in graph.states)):
-            mine[planned.network, tensor] = graph.type(tensor).size_bytes
+            mine[planned.network, tensor] = graph.known_bytes(tensor) or 0
     return found
 
 
@@ -83,7 +83,7 @@ def _lives(
         key = (device, (planned.network, root))
         if root in graph.constants or key[1] in resident.get(device, {}):
             return
-        begin, finish, size_bytes = lives.get(key, (start, end, graph.type(root).size_bytes))
+        begin, finish, size_bytes = lives.get(key, (start, end, graph.known_bytes(root) or 0))
         lives[key] = (min(begin, start), max(finish, end), size_bytes)
 
     senders = {transfer.producer for transfer in plan.transfers}

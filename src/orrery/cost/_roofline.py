@@ -61,7 +61,7 @@ class Roofline:
                 return Refusal(reason=f"{device.name} does not run {', '.join(lacking)}")
         problem = unpriceable(region) or count_problem(region)
         if problem is not None:
-            return Refusal(reason=problem)
+            return Refusal(reason=problem, uncountable=True)
         work = work_of(region)
         rates = device.compute.macs_per_s
         missing = sorted(dtype for dtype in work.macs if dtype not in rates)

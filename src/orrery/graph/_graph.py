@@ -214,6 +214,11 @@ class Graph:
                 fix="bind the symbolic dimensions and infer shapes",
             ) from None  # fmt: skip
 
+    def known_bytes(self, tensor: str) -> int | None:
+        """Return the bytes of a tensor, None when only running can tell its size."""
+        type_ = self.types.get(tensor)
+        return type_.size_bytes if type_ is not None and type_.is_bound else None
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the dimensions of inputs that are not bound yet."""
@@ -275,6 +280,13 @@ class Graph:
         from ._infer import count
 
         return count(self, node)
+
+    def known_operations(self, node: Node) -> Operations | None:
+        """Return `operations`, or None when only running can tell (a loop that data ends)."""
+        try:
+            return self.operations(node)
+        except ModelError:
+            return None
 
     def training(self, optimizer: str = "sgd", **settings: float) -> Graph:
         """Derive the training step: forward, backward and update nodes."""

@@ -94,6 +94,13 @@ def _notes(tables: Tables) -> tuple[str, ...]:
             "A state (such as a key/value cache) starts on the device that first needs it, and its "
             "next value is brought back there."
         )
+    if tables.unpriced:
+        names = [tables.workload.names[region] for region in tables.unpriced]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        notes.append(
+            f"Not priced, and counted as no time at all: {', '.join(names[:8])}{more}. The plan's "
+            "latency is a lower bound."
+        )
     return tuple(notes)
 
 

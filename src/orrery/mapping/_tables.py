@@ -80,6 +80,7 @@ class Tables:
     route_s, width_bytes_per_s : ends × ends; latency, and bandwidth of the narrowest link
     channels : how many there are
     refusals : per region without any configuration, every model's reason
+    unpriced : regions that nobody can price anywhere, at zero seconds; plans say so
     """
 
     workload: Workload
@@ -98,6 +99,7 @@ class Tables:
     width_bytes_per_s: NDArray[np.float64]
     channels: int
     refusals: Mapping[int, tuple[str, ...]]
+    unpriced: tuple[int, ...] = ()
 
 
 def number_workload(graphs: Sequence[Graph]) -> Workload:
@@ -171,7 +173,7 @@ class _Numbering:
 
     def _tensor(self, graph: Graph, prefix: str, name: str, producer: int) -> int:
         number = self.tensors[prefix + name] = len(self.tensors)
-        self.size_bytes.append(graph.type(name).size_bytes)
+        self.size_bytes.append(graph.known_bytes(name) or 0)
         self.producer.append(producer)
         return number
 
@@ -246,6 +248,11 @@ def fill_tables(
         seconds[row] = np.array([latency for latency, _ in priced])[sample_of]
         own[row] = np.array([by_itself for _, by_itself in priced], dtype=np.bool_)[sample_of]
     nowhere = np.flatnonzero(~np.isfinite(seconds).any(axis=0))
+    own_model = models.get("")
+    unpriced = [int(r) for r in nowhere if own_model is not None
+                and _uncountable(own_model, workload.regions[r], system.devices)]  # fmt: skip
+    seconds[:, unpriced] = 0.0
+    nowhere = np.setdiff1d(nowhere, unpriced)
     ends = [device.name for device in system.devices]
     if system.host and system.host not in ends:
         ends.append(system.host)
@@ -257,7 +264,13 @@ def fill_tables(
         ends=tuple(ends), host=ends.index(system.host) if system.host else -1,
         route_links=links, route_channels=channels, route_s=latency, width_bytes_per_s=width,
         channels=count, refusals={int(r): tuple(refused[sample_of[r]]) for r in nowhere},
+        unpriced=tuple(unpriced),
     )  # fmt: skip
+
+
+def _uncountable(model: CostModel, region: Region, devices: Sequence[Device]) -> bool:
+    refusals = [model.refuses(region, device) for device in devices]
+    return any(refusal is not None and refusal.uncountable for refusal in refusals)
 
 
 def _kinds(devices: Sequence[Device]) -> tuple[list[Device], list[int]]:

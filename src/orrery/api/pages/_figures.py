@@ -33,6 +33,8 @@ def plan_figures(
     subject = f"{', '.join(graph.name for graph in graphs)} on {system.name}"
     used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
     doubt = doubts(used, system, plan)
+    if not price.coverage.complete:
+        doubt = "; ".join(x for x in ("a lower bound: not everything was priced", doubt) if x)
     context = {
         "batch": ", ".join(dict.fromkeys(str(batch_of(graph)) for graph in graphs)),
         "precision": ", ".join(dict.fromkeys(t for graph in graphs for t in _precisions(graph))),
@@ -95,7 +97,7 @@ def _hardware(used, price, figure, estimated) -> Iterator[Evidence]:  # type: ig
         name, most = max(price.peak_bytes.items(), key=lambda item: item[1])
         yield figure("peak memory", most, "bytes", estimated, memory=name)
     counted = Source(basis=Basis.ESTIMATED, where="devices that the plan uses")
-    yield figure("devices", len(used), "devices", counted)
+    yield figure("devices", len(used), "", counted)
     for metric, field, unit in (("price", "price_usd", "USD"), ("area", "area_mm2", "mm2")):
         values = [getattr(device, field) for device in used]
         lacking = [d.name for d, value in zip(used, values) if value is None]

@@ -62,7 +62,7 @@ def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Sect
                 ", ".join(dict.fromkeys(n.operator for n in region.members)),
                 assignment.device,
                 assignment.design or "",
-                region.operations.macs,
+                _macs(region),
                 region.size_bytes(region.weights),
                 *_priced(cost),
             )
@@ -73,6 +73,11 @@ def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Sect
         rows=tuple(rows),
         caption="In plan order. An empty cell is not known.",
     )
+
+
+def _macs(region: Region) -> int | None:
+    counts = [region.graph.known_operations(node) for node in region.members]
+    return None if None in counts else sum(c.macs for c in counts if c is not None)
 
 
 def _priced(cost: Cost | None) -> tuple[float | int | None, ...]:
