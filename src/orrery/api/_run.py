@@ -18,10 +18,9 @@ from ._inputs import agreement, make_inputs
 from ._options import ModelOptions
 from ._planned import load_planned
 from ._resolve import load_model
-from ._run_result import RunResult, facts
+from ._run_result import RunResult, facts, run_context
 
 if TYPE_CHECKING:
-    from orrery.graph import Graph
     from orrery.runtime import Backend
 
 __all__ = ["run"]
@@ -82,7 +81,7 @@ def run(
     timing = measure(executable, given, repeats=repeats, progress=progress)
     figure = timing.evidence(
         f"{graph.name} here",
-        _context(graph, chosen.name) | {"confidence": f"{timing.confidence:.1%}"},
+        run_context(graph, chosen.name) | {"confidence": f"{timing.confidence:.1%}"},
     )
     error = agreement(outputs, graph.evaluate(given)) if check else None
     page = Page(
@@ -123,7 +122,7 @@ def _run_plan(
         metric="latency",
         value=done.timeline.makespan_s,
         unit="s",
-        context=_context(graphs[0], backend.name),
+        context=run_context(graphs[0], backend.name),
         source=Source(
             basis=Basis.MEASURED,
             where=done.source.where,
@@ -152,9 +151,3 @@ def _run_plan(
         page=page,
         timeline=done.timeline,
     )
-
-
-def _context(graph: Graph, backend: str) -> dict[str, str]:
-    from .pages import batch_of
-
-    return {"batch": str(batch_of(graph)), "backend": backend}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,12 @@ from orrery.store import atomic_write, write_record
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_si
 
-__all__ = ["RunResult", "facts"]
+from .pages import batch_of
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+
+__all__ = ["RunResult", "facts", "run_context"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +74,8 @@ def facts(
             f"largest difference from the NumPy reference, |a - b| / (1 + |b|): {error:.2e}"
         )
     return Text(title="Result", paragraphs=tuple(lines))
+
+
+def run_context(graph: Graph, backend: str) -> dict[str, str]:
+    """Return what a measured figure must state besides its value."""
+    return {"batch": str(batch_of(graph)), "backend": backend}
