@@ -51,15 +51,21 @@ class ModelError(OrreryError, ValueError):
 
 
 class UnsupportedOperatorsError(OrreryError):
-    """A network uses operators this program does not know: all of them, with their nodes."""
+    """A network uses operators this program does not know: all of them, with their nodes.
 
-    def __init__(self, where: str, operators: dict[str, Sequence[str]], *, fix: str) -> None:
+    `what` names the lack, when it is another one than being unknown.
+    """
+
+    def __init__(
+        self, where: str, operators: dict[str, Sequence[str]], *, fix: str,
+        what: str = "unknown operators",
+    ) -> None:  # fmt: skip
         self.where, self.operators, self.fix = where, operators, fix
         listed = "; ".join(
             f"{operator} ({len(nodes)}×: {', '.join(nodes[:4])}{', …' if len(nodes) > 4 else ''})"
             for operator, nodes in sorted(operators.items())
         )
-        super().__init__(f"{where}: found {len(operators)} unknown operators: {listed}; {fix}")
+        super().__init__(f"{where}: found {len(operators)} {what}: {listed}; {fix}")
 
 
 class UnknownNameError(OrreryError, KeyError):

@@ -1,6 +1,7 @@
 """What is to be computed? One immutable graph from ONNX, PyTorch or the model library."""
 
 from ._constant import ArrayConstant, Constant, FileConstant, SeededConstant, dtype_name
+from ._derive import gradient_graph
 from ._evaluate import check_inputs, evaluate_node
 from ._graph import Graph, Node, Region
 from ._measure import measure_statistics
@@ -52,6 +53,7 @@ __all__ = [
     "evaluate_node",
     "example_inputs",
     "find_operator",
+    "gradient_graph",
     "graph_from_bytes",
     "in_precision",
     "measure_statistics",

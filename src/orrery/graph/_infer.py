@@ -27,7 +27,7 @@ from ._operator import Operations, TypeContext, find_operator
 from ._sizes import Sizes, propagate
 from ._types import TensorType
 
-__all__ = ["bind", "count", "infer", "require_known_operators"]
+__all__ = ["bind", "count", "infer", "known_values", "require_known_operators"]
 
 #: Tensors with more elements than this are not folded: they are data, not shapes.
 _FOLD_LIMIT = 4096
@@ -105,6 +105,23 @@ def infer(graph: Graph) -> Graph:
                 f"inputs and attributes as {node.op} allows them",
             ) from error
     return replace(graph, types=types)
+
+
+def known_values(graph: Graph) -> dict[str, NDArray[Any]]:
+    """Return the small tensors whose values are known before running, by name.
+
+    Large floating-point constants are left out: they are data.
+    """
+    values = {
+        name: constant.array()
+        for name, constant in graph.constants.items()
+        if constant.type.dtype != "string"
+        and constant.type.elements <= (64 if "float" in constant.type.dtype else _FOLD_LIMIT)
+    }
+    types = dict(graph.types)
+    for node in graph.nodes:
+        _fold(node, types, values)
+    return values
 
 
 def count(graph: Graph, node: Node) -> Operations:

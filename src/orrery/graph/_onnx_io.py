@@ -150,7 +150,7 @@ def operator_table() -> list[OperatorRow]:
     """Return one row per operator: all of ONNX's own domain, and ours; by domain and name."""
     import onnx.defs
 
-    from . import operators  # noqa: F401  # registers all of them
+    from . import derivatives  # noqa: F401  # registers all of them, operators first
 
     newest: dict[str, Any] = {}
     for schema in onnx.defs.get_all_schemas_with_history():

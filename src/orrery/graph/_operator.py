@@ -213,6 +213,6 @@ def operator(
 
 def find_operator(node: Node) -> Operator | None:
     """Return the operator of a node, or None when it is unknown."""
-    from . import operators  # noqa: F401  # registers all of them
+    from . import derivatives  # noqa: F401  # registers all of them, operators first
 
     return OPERATORS.get((node.domain, node.op))

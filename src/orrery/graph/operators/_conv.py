@@ -23,7 +23,7 @@ from .._types import Dimension, TensorType
 from ._pool import Ints, Window, axis_value, check_window, fold, pooled_shape, unfold
 from ._rules import agree, in_float32, integers, known_integers, plus, times
 
-__all__ = ["convolution_shape", "convolve", "convolve_columns"]
+__all__ = ["convolution_shape", "convolve", "convolve_columns", "transpose_window"]
 
 #: Columns are made for at most this many elements at a time (128 MiB of float32).
 _COLUMN_ELEMENTS = 1 << 25
@@ -129,7 +129,7 @@ def conv(x: Array, w: Array, b: Array | None = None, *, auto_pad: str = "NOTSET"
     return _with_bias(convolve(x, w, window, group), b)
 
 
-def _transpose_windows(
+def transpose_window(
     sizes: Ints, kernel: Ints, *, strides: Ints | None, dilations: Ints | None, pads: Ints | None,
     auto_pad: str, output_padding: Ints | None, output_shape: Ints | None,
 ) -> Window:  # fmt: skip
@@ -180,7 +180,7 @@ def _transpose_type(context: TypeContext) -> list[TensorType | None]:
 
         pads, shape = attribute("pads"), attribute("output_shape")
         both = (int(pads[i]), int(pads[x.rank - 2 + i])) if pads else None
-        window = _transpose_windows(
+        window = transpose_window(
             (size if isinstance(size, int) else 1,), (length if isinstance(length, int) else 1,),
             strides=pick("strides"),
             dilations=pick("dilations"), pads=both, auto_pad=attribute("auto_pad", "NOTSET"),
@@ -209,7 +209,7 @@ def conv_transpose(x: Array, w: Array, b: Array | None = None, *, auto_pad: str 
                    kernel_shape: Ints | None = None, output_padding: Ints | None = None,
                    output_shape: Ints | None = None, pads: Ints | None = None,
                    strides: Ints | None = None) -> Array:  # fmt: skip
-    window = _transpose_windows(
+    window = transpose_window(
         x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads,
         auto_pad=auto_pad, output_padding=output_padding, output_shape=output_shape,
     )  # fmt: skip

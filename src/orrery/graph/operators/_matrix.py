@@ -21,7 +21,7 @@ from .._types import Dimension, TensorType
 from ._cast import quantize
 from ._rules import Shape, agree, broadcast_shapes, in_float32, quiet
 
-__all__ = ["product_shape"]
+__all__ = ["equation_terms", "product_shape"]
 
 
 # -- MatMul -----------------------------------------------------------------------------------
@@ -121,10 +121,10 @@ def gemm(
 # -- Einsum -----------------------------------------------------------------------------------
 
 
-def _terms(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
+def equation_terms(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
     """Return the labels of each operand and of the output; broadcast axes are ``...0`` etc.
 
-    ``_terms("...ij,jk", [3, 2])`` gives ``[["...0", "i", "j"], ["j", "k"]], ["...0", "i", "k"]``.
+    ``equation_terms("...ij,jk", [3, 2])`` gives ``[["...0", "i", "j"], ["j", "k"]], ["...0", "i", "k"]``.
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
@@ -155,7 +155,7 @@ def _labels(text: str, broadcast: list[str]) -> list[str]:
 
 def _einsum_sizes(context: TypeContext) -> tuple[dict[str, Dimension], list[str]]:
     types = [context.input(i) for i in range(len(context.inputs))]
-    operands, result = _terms(context.attribute("equation", ""), [t.rank for t in types])
+    operands, result = equation_terms(context.attribute("equation", ""), [t.rank for t in types])
     sizes: dict[str, Dimension] = {}
     for term, type_ in zip(operands, types):
         for label, size in zip(term, type_.shape):

@@ -34,7 +34,7 @@ from ._rules import (
     times,
 )
 
-__all__: list[str] = []
+__all__ = ["pad_pairs", "slices", "window_of"]
 
 _END = 2**31 - 1  #: slice ends from here on mean "to the end"
 
@@ -343,7 +343,7 @@ def split(
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
-def _window(size: int, start: int, end: int, step: int) -> slice:
+def window_of(size: int, start: int, end: int, step: int) -> slice:
     """Return the Python slice of ONNX's bounds.
 
     They differ walking backwards: a start before the tensor means its first element.
@@ -358,7 +358,7 @@ def _window(size: int, start: int, end: int, step: int) -> slice:
 def _sliced(size: Dimension, start: int, end: int, step: int) -> Dimension:
     """Return the size of a slice; of a named size it is a name, except in the plain cases."""
     if isinstance(size, int):
-        return len(range(*_window(size, start, end, step).indices(size)))
+        return len(range(*window_of(size, start, end, step).indices(size)))
     if step == 1 and end >= _END:
         if start == 0:
             return size
@@ -370,7 +370,7 @@ def _sliced(size: Dimension, start: int, end: int, step: int) -> Dimension:
     return f"({size})[{start}:{end}:{step}]"
 
 
-def _slices(
+def slices(
     rank: int, starts: Array, ends: Array, axes: Array | None, steps: Array | None
 ) -> list[tuple[int, int, int, int]]:
     """Return (axis, start, end, step) per sliced axis."""
@@ -400,7 +400,7 @@ def _infer_slice(context: TypeContext) -> list[TensorType | None]:
     if axes is not None:
         axes_of(context, integers(axes), data.rank)
     result = list(data.shape)
-    for axis, start, end, step in _slices(data.rank, starts, ends, axes, steps):
+    for axis, start, end, step in slices(data.rank, starts, ends, axes, steps):
         if step == 0:
             raise context.error("step 0", "a step forwards or backwards")
         result[axis] = _sliced(result[axis], start, end, step)
@@ -412,15 +412,15 @@ def slice_(
     x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
 ) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
-    for axis, start, end, step in _slices(x.ndim, starts, ends, axes, steps):
-        index[axis] = _window(x.shape[axis], start, end, step)
+    for axis, start, end, step in slices(x.ndim, starts, ends, axes, steps):
+        index[axis] = window_of(x.shape[axis], start, end, step)
     return np.asarray(x[tuple(index)])
 
 
 # -- growing ----------------------------------------------------------------------------------
 
 
-def _pad_pairs(rank: int, pads: Array, axes: Array | None) -> list[tuple[int, int]]:
+def pad_pairs(rank: int, pads: Array, axes: Array | None) -> list[tuple[int, int]]:
     """Return (before, after) for every axis."""
     numbers = integers(pads)
     chosen = tuple(range(rank)) if axes is None else tuple(a % rank for a in integers(axes))
@@ -438,7 +438,7 @@ def _infer_pad(context: TypeContext) -> list[TensorType | None]:
     pads, axes = context.value(1), context.value(3)
     if pads is None or (context.has(3) and axes is None):
         return _unknown(context, data.rank, data.dtype)
-    pairs = _pad_pairs(data.rank, pads, axes)
+    pairs = pad_pairs(data.rank, pads, axes)
     result = tuple(plus(d, before + after) for d, (before, after) in zip(data.shape, pairs))
     return [TensorType(dtype=data.dtype, shape=result)]
 
@@ -449,7 +449,7 @@ def pad(
     *, mode: str = "constant",
 ) -> Array:  # fmt: skip
     """Pad each axis before and after; negative pads cut, before anything is added."""
-    pairs = _pad_pairs(x.ndim, pads, axes)
+    pairs = pad_pairs(x.ndim, pads, axes)
     x = x[tuple(slice(max(0, -b), max(0, n + min(0, a))) for n, (b, a) in zip(x.shape, pairs))]
     grown = [(max(0, b), max(0, a)) for b, a in pairs]
     if mode != "constant":

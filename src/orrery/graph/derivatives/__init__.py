@@ -1,0 +1,20 @@
+"""Derivatives of all operators that have one, attached when this package is imported."""
+
+from .. import operators  # noqa: F401  # they must be registered first
+from . import (
+    _arithmetic,
+    _conv,
+    _elementwise,
+    _image,
+    _indexing,
+    _matrix,
+    _normalize,
+    _reduce,
+    _shape,
+    _softmax,
+)
+
+__all__ = [
+    "_arithmetic", "_conv", "_elementwise", "_image", "_indexing", "_matrix", "_normalize",
+    "_reduce", "_shape", "_softmax",
+]  # fmt: skip
