@@ -49,16 +49,21 @@ def _published(where: str, note: str = "") -> Source:
     return Source(basis=Basis.PUBLISHED, where=where, note=note)
 
 
+def _recalled(where: str, note: str = "") -> Source:
+    """Return the source of a figure that was not looked up again when it was written here."""
+    return _published(where, "; ".join(x for x in (note, "from memory, unconfirmed") if x))
+
+
 PARTS: Mapping[str, Part] = {
     "vc707": Part(
         name="vc707", dsps=2800, onchip_bytes=1030 * 36 * 1024 // 8, offchip_bytes=2**30,
         bandwidth_bytes_per_s=12.8e9, process_nm=28,
         sources={
-            "dsps": _published("AMD 7 series overview DS180, XC7VX485T"),
-            "onchip_bytes": _published("AMD DS180, XC7VX485T", "1030 block RAMs of 36 Kibit"),
-            "offchip_bytes": _published("AMD VC707 board guide UG885", "1 GB DDR3 module"),
-            "bandwidth_bytes_per_s": _published("AMD UG885", "64 bit at 1600 MT/s"),
-            "process_nm": _published("AMD DS180"),
+            "dsps": _recalled("AMD 7 series overview DS180, XC7VX485T"),
+            "onchip_bytes": _recalled("AMD DS180, XC7VX485T", "1030 block RAMs of 36 Kibit"),
+            "offchip_bytes": _recalled("AMD VC707 board guide UG885", "1 GB DDR3 module"),
+            "bandwidth_bytes_per_s": _recalled("AMD UG885", "64 bit at 1600 MT/s"),
+            "process_nm": _recalled("AMD DS180"),
         },
     ),
     "vu9p": Part(
@@ -67,7 +72,7 @@ PARTS: Mapping[str, Part] = {
         sources={
             "dsps": _published("CoSMIC (MICRO 2017), table 2: UltraScale+ VU9P"),
             "onchip_bytes": _published("CoSMIC (MICRO 2017), table 2", "44,280 KB, read as KiB"),
-            "offchip_bytes": _published("AWS EC2 F1 instance page", "64 GiB DDR4 per FPGA"),
+            "offchip_bytes": _recalled("AWS EC2 F1 instance page", "64 GiB DDR4 per FPGA"),
             "bandwidth_bytes_per_s": _published(
                 "a user's public F1 measurement with the low-level kit",
                 "unit stride, 8.1 GB/s on three banks and 7.7 GB/s on the fourth, added up",

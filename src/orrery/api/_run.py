@@ -51,7 +51,7 @@ def run(
     plan_models : where a plan's networks are now, when they have moved
     designs : of a plan: compute every region bit for bit as the design it is planned on would
     """
-    from orrery.runtime import BACKENDS
+    from orrery.runtime import BACKENDS, measure
 
     chosen = BACKENDS[backend]()
     if isinstance(model, str | Path) and str(model).endswith(".json"):
@@ -73,8 +73,6 @@ def run(
             wanted="a network it can run",
             fix="try --backend reference",
         )
-    from orrery.runtime import measure
-
     given = make_inputs(graph, inputs, seed)
     executable = chosen.prepare(graph)
     outputs = executable.run(given)
@@ -84,10 +82,8 @@ def run(
         run_context(graph, chosen.name) | {"confidence": f"{timing.confidence:.1%}"},
     )
     error = agreement(outputs, graph.evaluate(given)) if check else None
-    page = Page(
-        title=f"{graph.name} on this machine, {chosen.name}",
-        sections=(facts(outputs, [figure], error),),
-    )
+    title = f"{graph.name} on this machine, {chosen.name}"
+    page = Page(title=title, sections=(facts(outputs, [figure], error),))
     return RunResult(outputs=outputs, evidence=(figure,), worst_error=error, page=page)
 
 
