@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from orrery.provenance import Basis, Source
+from orrery.report import Column, Section, Table
 
 if TYPE_CHECKING:
     from orrery.hardware import Device, System
@@ -27,21 +28,34 @@ def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
     return f"rests on {' and '.join(parts)}" if parts else ""
 
 
-def doubtful(plan: Plan, system: System) -> list[str]:
-    """Return each assumed or unconfirmed constant that a plan's figures rest on, with why."""
+def doubtful(system: System, plan: Plan) -> Section | None:
+    """Return a table of the assumed or unconfirmed constants that a plan's figures rest on."""
     used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
     found = {(label, field): source for label, field, source in _doubtful(used, system, plan)}
-    return [f"{label} {field}: {source}" for (label, field), source in found.items()]
+    if not found:
+        return None
+    columns = (Column(name="of"), Column(name="constant"), Column(name="source"))
+    return Table(
+        title="Constants that nobody has confirmed",
+        columns=columns,
+        rows=tuple((label, field, str(source)) for (label, field), source in found.items()),
+        caption="Figures marked assumed or unconfirmed rest on these. Put your own in a YAML file: "
+        f"`orrery systems {system.name}` prints this system as one.",
+    )
 
 
 def _doubtful(
     used: Sequence[Device], system: System, plan: Plan
 ) -> Iterator[tuple[str, str, Source]]:
+    from orrery.accel import resolve
+
     links = {name for transfer in plan.transfers for route in transfer.links for name in route}
     records: list[tuple[str, object]] = []
     for device in used:
         records += [(device.kind, device), (f"{device.kind} arithmetic", device.compute)]
         records += [(memory.name, memory) for memory in device.memories]
+    for design in dict.fromkeys(a.design for a in plan.assignments if a.design):
+        records.append((design, resolve(design).device.compute))
     records += [("links", link) for link in system.links if link.name in links]
     for label, record in records:
         for field, source in record.sources.items():  # type: ignore[attr-defined]

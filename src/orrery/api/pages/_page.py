@@ -41,11 +41,12 @@ def map_page(
         energy_bill(price.total),
     ]
     sections = [
-        _notes(system, plan, price),
+        _notes(plan, price),
         *(chart for chart in charts if chart is not None),
         layer_table(plan, price, regions),
         device_table(system, plan, timeline),
         system_diagram(system, plan),
+        *(table for table in (doubtful(system, plan),) if table is not None),
     ]
     return Page(
         title=f"{', '.join(graph.name for graph in graphs)} on {system.name}",
@@ -63,14 +64,9 @@ def map_page(
     )
 
 
-def _notes(system: System, plan: Plan, price: PlanCost) -> Section:
-    coverage, rests = price.coverage, doubtful(plan, system)
-    paragraphs = [f"Coverage: {coverage}.", *dict.fromkeys((*plan.notes, *price.notes))]
-    if rests:
-        paragraphs.append("Rests on constants that nobody has confirmed:")
-        paragraphs += rests
+def _notes(plan: Plan, price: PlanCost) -> Section:
     return Text(
         title="What the figures cover",
-        paragraphs=tuple(paragraphs),
-        tone="note" if coverage.complete else "warning",
+        paragraphs=(f"Coverage: {price.coverage}.", *dict.fromkeys((*plan.notes, *price.notes))),
+        tone="note" if price.coverage.complete else "warning",
     )
