@@ -458,7 +458,86 @@ def _images() -> list[Case]:
     ]  # fmt: skip
 
 
+def _recurrent() -> list[Case]:
+    """Inputs (steps 4, batch 2, features 3), hidden 2; ONNX's order of gates is not PyTorch's."""
+    n = normal
+    order = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # PyTorch's gates in ONNX's
+
+    def layer(kind: str, direction: str = "forward", bias: bool = True, initial: bool = True,
+              layout: int = 0, lengths: Any = None, **attributes: Any) -> Case:  # fmt: skip
+        gates, ways = len(order[kind]), 2 if direction == "bidirectional" else 1
+        x = n(2, 4, 3) if layout else n(4, 2, 3)
+        state = [n(2, ways, 2) if layout else n(ways, 2, 2) for _ in range(1 + (kind == "LSTM"))]
+        arrays = [x, n(ways, gates * 2, 3), n(ways, gates * 2, 2),
+                  n(ways, gates * 4) if bias else None, lengths,
+                  *(state if initial else [])]  # fmt: skip
+
+        def torch(x: Any, w: Any, r: Any, b: Any = None, s: Any = None, *states: Any) -> Any:
+            def turned(t: Any) -> Any:
+                parts = t.split(2)
+                return T.cat([parts[i] for i in order[kind]])
+
+            flat = []
+            for d in range(ways):
+                flat += [turned(w[d]), turned(r[d])]
+                if b is not None:
+                    flat += [turned(half) for half in b[d].split(gates * 2)]
+            if layout:
+                x, states = x.transpose(0, 1), tuple(i.transpose(0, 1) for i in states)
+            if not states:
+                states = tuple(x.new_zeros(ways, 2, 2) for _ in state)
+            begin = states if kind == "LSTM" else states[0]
+            name = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}[kind]
+            words = (flat, b is not None, 1, 0.0, False, ways == 2)
+            if lengths is None:
+                y, *last = getattr(T, name)(x, begin, *words, False)
+                y = y.reshape(4, 2, ways, 2).transpose(1, 2)
+            else:
+                packed = T.nn.utils.rnn.pack_padded_sequence(x, s)
+                data, *last = getattr(T, name)(packed.data, packed.batch_sizes, begin, *words)
+                again = T.nn.utils.rnn.PackedSequence(data, packed.batch_sizes)
+                y = T.nn.utils.rnn.pad_packed_sequence(again, total_length=4)[0]
+                y = y.reshape(4, 2, ways, 2).transpose(1, 2)
+            if layout:
+                y, last = y.permute(2, 0, 1, 3), [i.transpose(0, 1) for i in last]
+            return [y, *last]
+
+        words = {"hidden_size": 2, "direction": direction, **attributes}
+        words |= {"layout": 1} if layout else {}
+        words |= {"linear_before_reset": 1} if kind == "GRU" else {}
+        return Case(op=kind, arrays=tuple(arrays), outputs=2 + (kind == "LSTM"), torch=torch,
+                    attributes=words)  # fmt: skip
+
+    return [
+        *(layer(kind) for kind in order),
+        *(layer(kind, "bidirectional", bias=False, initial=False) for kind in order),
+        *(layer(kind, "bidirectional", lengths=np.array([4, 2], np.int32)) for kind in order),
+        layer("LSTM", "bidirectional", layout=1),
+        layer("GRU", layout=1, initial=False),
+    ]  # fmt: skip
+
+
+def _recurrent_beyond_pytorch() -> list[Case]:
+    """What PyTorch's layers lack: judged by central differences."""
+    n = normal
+    x, lengths = n(3, 2, 3), np.array([3, 1], np.int32)
+    plain = (n(1, 8, 3), n(1, 8, 2), n(1, 16), lengths, n(1, 2, 2), n(1, 2, 2), n(1, 6))
+    return [
+        Case(op="LSTM", arrays=(x, *plain), attributes={"hidden_size": 2}, outputs=3),
+        Case(op="LSTM", arrays=(x, *plain), outputs=3,
+             attributes={"hidden_size": 2, "direction": "reverse", "input_forget": 1,
+                         "activations": ("Sigmoid", "Tanh", "Sigmoid")}),
+        Case(op="GRU", arrays=(x, n(1, 6, 3), n(1, 6, 2), n(1, 12), lengths, n(1, 2, 2)),
+             attributes={"hidden_size": 2, "direction": "reverse"}, outputs=2),
+        Case(op="RNN", arrays=(x, n(1, 2, 3), n(1, 2, 2), n(1, 4)), outputs=2,
+             attributes={"hidden_size": 2, "activations": ("Relu",)}),
+    ]  # fmt: skip
+
+
+BEYOND_PYTORCH = _recurrent_beyond_pytorch()
+
 CASES: list[Case] = [
     *_elementwise(), *_arithmetic(), *_reduce(), *_shapes(), *_indexing(), *_matrix(),
     *_convolution(), *_normalisation(), *_losses(), *_images(),
+    *_recurrent(),
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from ._operator import CANONICAL_OPSET, Operations, Operator, TypeContext, find_
 from ._precision import PRECISION_KEY, in_precision
 from ._statistics import Statistics
 from ._subgraph import subgraph
+from ._training import initial_states, learned_tensors, phase_nodes, saved_tensors
 from ._types import TensorType, numpy_dtype
 from .models import (
     MODELS,
@@ -56,11 +57,15 @@ __all__ = [
     "gradient_graph",
     "graph_from_bytes",
     "in_precision",
+    "initial_states",
+    "learned_tensors",
     "measure_statistics",
     "numpy_dtype",
     "onnx_bytes",
     "operator_table",
+    "phase_nodes",
     "read_onnx",
+    "saved_tensors",
     "subgraph",
     "write_onnx",
 ]

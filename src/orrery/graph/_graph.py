@@ -8,7 +8,7 @@ Judge:   write to ONNX, read again, equal; ONNX Runtime on every network family.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -288,11 +288,19 @@ class Graph:
         except ModelError:
             return None
 
-    def training(self, optimizer: str = "sgd", **settings: float) -> Graph:
-        """Derive the training step: forward, backward and update nodes."""
+    def training(
+        self, optimizer: str = "sgd", *, loss: str = "auto", outputs: Sequence[str] = (),
+        frozen: Sequence[str] = (), seed: int = 0, **settings: float,
+    ) -> Graph:  # fmt: skip
+        """Derive the training step: forward, loss, backward and update nodes.
+
+        Learned tensors become states. See `orrery.graph._training.training` for the parameters.
+        """
         from ._training import training
 
-        return training(self, optimizer, **settings)
+        return training(
+            self, optimizer, loss=loss, outputs=outputs, frozen=frozen, seed=seed, **settings
+        )
 
     def regions(self) -> tuple[Region, ...]:
         """Return one region per node, the default unit of plans."""

@@ -9,6 +9,7 @@ from . import (
     _indexing,
     _matrix,
     _normalize,
+    _recurrent,
     _reduce,
     _shape,
     _softmax,
@@ -16,5 +17,5 @@ from . import (
 
 __all__ = [
     "_arithmetic", "_conv", "_elementwise", "_image", "_indexing", "_matrix", "_normalize",
-    "_reduce", "_shape", "_softmax",
+    "_recurrent", "_reduce", "_shape", "_softmax",
 ]  # fmt: skip

@@ -124,7 +124,8 @@ def gemm(
 def equation_terms(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
     """Return the labels of each operand and of the output; broadcast axes are ``...0`` etc.
 
-    ``equation_terms("...ij,jk", [3, 2])`` gives ``[["...0", "i", "j"], ["j", "k"]], ["...0", "i", "k"]``.
+    ``equation_terms("...ij,jk", [3, 2])`` gives
+    ``[["...0", "i", "j"], ["j", "k"]], ["...0", "i", "k"]``.
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")

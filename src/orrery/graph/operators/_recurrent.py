@@ -26,7 +26,7 @@ from .._types import Dimension, TensorType, numpy_dtype
 from ._activation import sigmoid, softplus
 from ._rules import Shape, agree, in_float32, quiet
 
-__all__ = ["run_body"]
+__all__ = ["recurrent_count", "run_body"]
 
 # -- recurrent layers -----------------------------------------------------------------------------
 
@@ -87,20 +87,22 @@ def _recurrent_type(context: TypeContext) -> list[TensorType | None]:
     return [TensorType(dtype=x.dtype, shape=y), final, final]
 
 
-def _recurrent_count(context: TypeContext) -> Operations:
+def recurrent_count(context: TypeContext, kind: str = "") -> Operations:
     """Per step, direction, sample and hidden unit, with g gates (LSTM 4, GRU 3, RNN 1).
 
     MACs: g (inputs + hidden), and 3 with peepholes. Others: g to add both products, 2 g with
     biases, the default activations (Sigmoid 4, Tanh 1), and the state's update: LSTM 4, GRU 5.
+    `kind` names the layer where the node is another operator with a layer's inputs.
     """
     x, r = context.input(0), context.input(2)
-    gates = _GATES[context.node.op]
+    kind = kind or context.node.op
+    gates, peepholes = _GATES[kind], kind == "LSTM" and context.has(7)
     directions, _, hidden = r.sizes
     units = x.sizes[0] * x.sizes[1] * directions * hidden
     others = gates * (3 if context.has(3) else 1)
-    others += {"LSTM": 3 * 4 + 2 * 1 + 4, "GRU": 2 * 4 + 1 + 5, "RNN": 1}[context.node.op]
+    others += {"LSTM": 3 * 4 + 2 * 1 + 4, "GRU": 2 * 4 + 1 + 5, "RNN": 1}[kind]
     return Operations(
-        macs=units * (gates * (x.sizes[2] + hidden) + (3 if context.has(7) else 0)),
+        macs=units * (gates * (x.sizes[2] + hidden) + (3 if peepholes else 0)),
         others=units * others,
     )
 
@@ -168,7 +170,7 @@ def _recur(
     return tuple(outputs)
 
 
-@operator("RNN", infer=_recurrent_type, count=_recurrent_count)
+@operator("RNN", infer=_recurrent_type, count=recurrent_count)
 @quiet
 @in_float32
 def rnn(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Array | None = None,
@@ -191,7 +193,7 @@ def rnn(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Arr
     return _recur(x, w, r, b, sequence_lens, (initial_h,), direction, layout, step_of)
 
 
-@operator("GRU", infer=_recurrent_type, count=_recurrent_count)
+@operator("GRU", infer=_recurrent_type, count=recurrent_count)
 @quiet
 @in_float32
 def gru(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Array | None = None,
@@ -225,7 +227,7 @@ def gru(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Arr
     return _recur(x, w, r, b, sequence_lens, (initial_h,), direction, layout, step_of)
 
 
-@operator("LSTM", infer=_recurrent_type, count=_recurrent_count)
+@operator("LSTM", infer=_recurrent_type, count=recurrent_count)
 @quiet
 @in_float32
 def lstm(x: Array, w: Array, r: Array, b: Array | None = None, sequence_lens: Array | None = None,
