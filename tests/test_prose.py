@@ -50,3 +50,9 @@ def test_the_readme_python_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_system_of_the_docs_maps(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "files.md").read_text()
+    (tmp_path / "mine.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    assert main(["map", "squeezenet1_1", "--on", str(tmp_path / "mine.yaml")]) == 0
