@@ -534,10 +534,51 @@ def _recurrent_beyond_pytorch() -> list[Case]:
     ]  # fmt: skip
 
 
+def _attention() -> list[Case]:
+    n = normal
+    look = np.array([[True, True, False], [True, False, False]])
+
+    def plain(q: Any, k: Any, v: Any, mask: Any = None, **words: Any) -> Any:
+        return T.f.scaled_dot_product_attention(q, k, v, mask, **words)
+
+    def packed(q: Any, k: Any, v: Any) -> Any:
+        def heads(x: Any, count: int) -> Any:
+            return x.reshape(1, -1, count, 2).transpose(1, 2)
+
+        y = T.f.scaled_dot_product_attention(heads(q, 4), heads(k, 2), heads(v, 2), enable_gqa=True)
+        return y.transpose(1, 2).reshape(1, 3, 8)
+
+    def cached(q: Any, k: Any, v: Any, _: Any, past_k: Any, past_v: Any) -> Any:
+        keys, values = T.cat([past_k, k], 2), T.cat([past_v, v], 2)
+        ones = T.ones(2, 5, dtype=bool).tril(3)
+        return plain(q, keys, values, ones), keys, values
+
+    def capped(q: Any, k: Any, v: Any) -> Any:
+        scores = 3 * T.tanh(0.7 * q @ k.transpose(2, 3) / 3)
+        near = T.ones(3, 3, dtype=bool).triu(-1)
+        return T.softmax(scores.masked_fill(~near, float("-inf")), -1) @ v
+
+    heads = ((2, 3, 2, 4), (2, 3, 3, 4), (2, 3, 3, 5))
+    return [
+        Case(op="Attention", arrays=tuple(n(*s) for s in heads), torch=plain),
+        Case(op="Attention", arrays=(*(n(*s) for s in heads), look), torch=plain),
+        Case(op="Attention", arrays=(*(n(*s) for s in heads), n(3, 2, 3)), torch=plain),
+        Case(op="Attention", arrays=(n(1, 2, 3, 4), n(1, 2, 3, 4), n(1, 2, 3, 4)),
+             attributes={"is_causal": 1}, torch=lambda *t: plain(*t, is_causal=True)),
+        Case(op="Attention", arrays=(n(1, 3, 8), n(1, 5, 4), n(1, 5, 4)),
+             attributes={"q_num_heads": 4, "kv_num_heads": 2}, torch=packed),
+        Case(op="Attention", outputs=3, attributes={"is_causal": 1}, torch=cached,
+             arrays=(n(1, 2, 2, 4), n(1, 2, 2, 4), n(1, 2, 2, 4), None, n(1, 2, 3, 4),
+                     n(1, 2, 3, 4))),
+        Case(op="Attention", arrays=(n(1, 2, 3, 4), n(1, 2, 3, 4), n(1, 2, 3, 4)), torch=capped,
+             attributes={"scale": 0.7, "softcap": 3.0, "left_window_size": 1}),
+    ]  # fmt: skip
+
+
 BEYOND_PYTORCH = _recurrent_beyond_pytorch()
 
 CASES: list[Case] = [
     *_elementwise(), *_arithmetic(), *_reduce(), *_shapes(), *_indexing(), *_matrix(),
     *_convolution(), *_normalisation(), *_losses(), *_images(),
-    *_recurrent(),
+    *_recurrent(), *_attention(),
 ]  # fmt: skip

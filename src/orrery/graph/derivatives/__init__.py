@@ -3,6 +3,7 @@
 from .. import operators  # noqa: F401  # they must be registered first
 from . import (
     _arithmetic,
+    _attention,
     _conv,
     _elementwise,
     _image,
@@ -16,6 +17,6 @@ from . import (
 )
 
 __all__ = [
-    "_arithmetic", "_conv", "_elementwise", "_image", "_indexing", "_matrix", "_normalize",
-    "_recurrent", "_reduce", "_shape", "_softmax",
+    "_arithmetic", "_attention", "_conv", "_elementwise", "_image", "_indexing", "_matrix",
+    "_normalize", "_recurrent", "_reduce", "_shape", "_softmax",
 ]  # fmt: skip

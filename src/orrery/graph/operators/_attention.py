@@ -34,7 +34,7 @@ from ._rules import (
     times,
 )
 
-__all__ = ["scores_to_output"]
+__all__ = ["allowed_keys", "scores_to_output"]
 
 
 # -- shapes ---------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _grouped(q: Array, other: Array) -> Array:
     return product.reshape(batch, heads, *product.shape[3:])
 
 
-def _allowed(
+def allowed_keys(
     queries: int, keys: int, offset: Array, causal: bool, left: int, right: int
 ) -> Array | None:
     """Return which keys each query may see: (batch or 1, 1, queries, keys), None for all."""
@@ -193,7 +193,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None,
     stages.append(scores)
     total = keys.shape[2]
     scores = _masked(scores, mask)
-    scores = _masked(scores, _allowed(queries.shape[2], total, offset, bool(is_causal),
+    scores = _masked(scores, allowed_keys(queries.shape[2], total, offset, bool(is_causal),
                                       left_window_size, right_window_size))  # fmt: skip
     if nonpad is not None:
         scores = _masked(scores, np.arange(total) < nonpad.reshape(-1, 1, 1, 1))
