@@ -80,6 +80,36 @@ def test_broadcast_gradients_have_the_shape_of_their_input(
     np.testing.assert_allclose(total, (g * y).sum(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("op", ["LayerNormalization", "RMSNormalization", "GroupNormalization"])
+def test_narrow_normalisations_are_differentiated_in_float32(op: str, dtype: str) -> None:
+    """Squares of 300 and an epsilon of 1e-12 leave the range of float16."""
+    import ml_dtypes
+
+    narrow = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else np.float16)
+    rng = np.random.default_rng(3)
+    shapes = [(2, 4, 3), *[(4,) if op[0] == "G" else (3,)] * (1 if op[0] == "R" else 2)]
+    arrays = [(rng.standard_normal(s) * 300).astype(narrow) for s in shapes]
+    words = {"epsilon": 1e-12, **({"num_groups": 2} if op[0] == "G" else {})}
+    found = []
+    for kind in (narrow, np.dtype(np.float64)):
+        names = tuple(f"x{i}" for i in range(len(arrays)))
+        graph = Graph(
+            name="narrow", inputs=names, outputs=("y",),
+            types={n: TensorType(dtype=kind.name, shape=s)
+                   for n, s in zip(names, shapes, strict=True)},
+            nodes=(Node(name="n", op=op, inputs=names, outputs=("y",), attributes=words),),
+        ).infer()  # fmt: skip
+        whole = gradient_graph(graph, names)
+        values = {n: a.astype(kind) for n, a in zip(names, arrays, strict=True)}
+        seed = np.random.default_rng(4).standard_normal((2, 4, 3)).astype(narrow).astype(kind)
+        result = whole.evaluate({**values, "y.seed": seed})
+        assert result["x0.gradient"].dtype == kind
+        found.append([result[f"{n}.gradient"].astype(np.float64) for n in names])
+    for ours, want in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, want, rtol=0.02, atol=0.01 * np.abs(want).max())
+
+
 def test_gradients_of_several_readers_add_up() -> None:
     """y = x·x + x + sin(x) read three ways, and a branch that nobody differentiates."""
     kind = TensorType(dtype="float64", shape=(3,))

@@ -295,6 +295,20 @@ def test_wrong_words_offer_the_nearest() -> None:
         graph.training(frozen=("w9",))
 
 
+def test_an_epsilon_that_vanishes_is_refused() -> None:
+    with pytest.raises(SpecError, match="not zero in float16"):
+        mlp("float16").training("adam")
+    assert mlp("float16").training("adam", epsilon=1e-4).states
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_networks_have_steps_of_their_type(dtype: str) -> None:
+    for name in ("resnet18", "bert-base", "llama-7b", "siamese-lstm"):
+        graph = build_model(name, **MODELS[name].small, dtype=dtype)
+        step = graph.training("momentum")
+        assert all(step.type(old) == step.type(new) for old, new in step.states.items())
+
+
 def test_graphs_that_cannot_be_trained() -> None:
     graph = mlp()
     bare = Graph(name="bare", inputs=("x",), outputs=("y",), types=graph.types,

@@ -407,6 +407,10 @@ class _Step:
             correction = self._cast(shared[beta], type_, shared)
             moments.append(self._emit(weight, "Div", self.states[moment], correction))
         spread = self._emit(weight, "Sqrt", moments[1])
+        if settings["epsilon"] and not np.asarray(settings["epsilon"], numpy_dtype(type_.dtype)):
+            raise SpecError("adam: setting 'epsilon'", found=settings["epsilon"],
+                            wanted=f"a number that is not zero in {type_.dtype}",
+                            fix="raise it, e.g. epsilon=1e-4")  # fmt: skip
         spread = self._emit(weight, "Add", spread, settings["epsilon"])
         change = self._emit(weight, "Div", moments[0], spread)
         return self._sgd(weight, change, settings, shared)

@@ -118,9 +118,11 @@ def batch_of(graph: Graph) -> int:
 
 
 def _precisions(graph: Graph) -> list[str]:
-    kinds = {c.type.dtype: 0 for c in graph.constants.values()}
-    for constant in graph.constants.values():
-        kinds[constant.type.dtype] += constant.type.elements
+    # Weights of a training step are states.
+    types = [c.type for c in graph.constants.values()] + [graph.type(n) for n in graph.states]
+    kinds = {type_.dtype: 0 for type_ in types}
+    for type_ in types:
+        kinds[type_.dtype] += type_.elements
     kinds |= {} if kinds else {graph.type(name).dtype: 1 for name in graph.inputs}
     return [max(kinds, key=kinds.__getitem__)] if kinds else []
 

@@ -8,13 +8,46 @@ Judge: PyTorch's gradients; for statistics that are not centred, the same rule w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .._derive import DerivativeContext, derivative
+from .._types import numpy_dtype
+from ..operators._rules import is_narrow
 
 __all__: list[str] = []
+
+_FLOAT32 = 1  #: ONNX's number
+Rule = Callable[[DerivativeContext], list[str | None]]
+
+
+def _in_float32(rule: Rule) -> Rule:
+    """Compute a rule in float32 where tensors are narrower, as the operators themselves do.
+
+    Sums of squares leave the range of float16, and a small epsilon is zero there.
+    """
+
+    def wide(c: DerivativeContext, tensor: str) -> str:
+        narrow = tensor and is_narrow(numpy_dtype(c.type(tensor).dtype))
+        return c.emit("Cast", tensor, to=_FLOAT32) if narrow else tensor
+
+    def wrapped(c: DerivativeContext) -> list[str | None]:
+        if not any(t and is_narrow(numpy_dtype(c.type(t).dtype)) for t in c.inputs):
+            return rule(c)
+        node = replace(
+            c.node, inputs=tuple(wide(c, t) for t in c.inputs),
+            outputs=tuple(wide(c, t) for t in c.outputs),
+        )  # fmt: skip
+        gradients = tuple(None if g is None else wide(c, g) for g in c.gradients)
+        found = rule(replace(c, node=node, gradients=gradients))
+        return [
+            part if part is None or c.type(part) == c.type(name) else c.emit("CastLike", part, name)
+            for name, part in zip(c.inputs, found, strict=False)
+        ]  # fmt: skip
+
+    return wrapped
 
 
 def _standard(c: DerivativeContext, x: str, axes: Sequence[int], epsilon: float) -> tuple[str, str]:
@@ -61,6 +94,7 @@ def _affine(
 
 
 @derivative("BatchNormalization")
+@_in_float32
 def batch_normalization(c: DerivativeContext) -> list[str | None]:
     """In training the statistics are the batch's; else they are inputs like others.
 
@@ -93,6 +127,7 @@ def batch_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("InstanceNormalization")
+@_in_float32
 def instance_normalization(c: DerivativeContext) -> list[str | None]:
     x, scale = c.inputs[0], c.inputs[1]
     rank = len(c.shape(x))
@@ -104,6 +139,7 @@ def instance_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("GroupNormalization")
+@_in_float32
 def group_normalization(c: DerivativeContext) -> list[str | None]:
     x, scale = c.inputs[0], c.inputs[1]
     shape = c.shape(x)
@@ -124,6 +160,7 @@ def _last_axes(c: DerivativeContext) -> list[int]:
 
 
 @derivative("LayerNormalization")
+@_in_float32
 def layer_normalization(c: DerivativeContext) -> list[str | None]:
     if any(g is not None for g in c.gradients[1:]):
         raise c.error("a gradient of the statistics", "none", "compute them by ReduceMean")
@@ -137,6 +174,7 @@ def layer_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("RMSNormalization")
+@_in_float32
 def rms_normalization(c: DerivativeContext) -> list[str | None]:
     x, scale, axes = c.inputs[0], c.inputs[1], _last_axes(c)
     normal, r = _scaled(c, x, axes, float(c.attribute("epsilon")))
@@ -148,6 +186,7 @@ def rms_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("MeanVarianceNormalization")
+@_in_float32
 def mean_variance_normalization(c: DerivativeContext) -> list[str | None]:
     """Divides by (deviation + 1e-9), so xhat times deviation stands for the centred input."""
     axes = [int(a) for a in c.attribute("axes")]
@@ -163,6 +202,7 @@ def mean_variance_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("LpNormalization")
+@_in_float32
 def lp_normalization(c: DerivativeContext) -> list[str | None]:
     """y = x / n: (g - y' sum(g y)) / n, with y' = dn/dx."""
     x, y, g = c.inputs[0], c.outputs[0], c.gradient
@@ -176,6 +216,7 @@ def lp_normalization(c: DerivativeContext) -> list[str | None]:
 
 
 @derivative("LRN")
+@_in_float32
 def local_response(c: DerivativeContext) -> list[str | None]:
     """y = x D^-beta, D = bias + alpha/size × (squares summed over neighbouring channels).
 
