@@ -231,23 +231,24 @@ def _open(graph: Graph, weights: Sequence[str], seed: int) -> Graph:
 def _batch_statistics(
     graph: Graph, node: Node, states: dict[str, str], moved: list[str], taken: set[str]
 ) -> Node:
-    """Normalise by the batch and carry the moving statistics, where they are constants."""
-    following = []
+    """Normalise by the batch and carry the moving statistics, where they are constants.
+
+    Nodes that share statistics move them one after the other, as a shared PyTorch module does.
+    """
+    before, after = [], []
     for name in node.inputs[3:5]:
+        before.append(states.get(name, name) if name in moved else name)
         if name not in graph.constants:
-            following.append("")  # computed by the network: nothing to carry
+            after.append("")  # computed by the network: nothing to carry
             continue
-        if name in states:
-            raise ModelError(
-                f"{graph.name}: node {node.name!r} (BatchNormalization)",
-                found=f"moving statistics {name!r} that another node carries",
-                wanted="statistics of its own", fix="give it its own tensors",
-            )  # fmt: skip
+        if name not in moved:
+            moved.append(name)
         states[name] = _fresh(f"{name}.next", taken)
-        moved.append(name)
-        following.append(states[name])
-    return replace(node, outputs=(node.outputs[0], *following),
-                   attributes={**node.attributes, "training_mode": 1})  # fmt: skip
+        after.append(states[name])
+    return replace(
+        node, inputs=(*node.inputs[:3], *before), outputs=(node.outputs[0], *after),
+        attributes={**node.attributes, "training_mode": 1},
+    )  # fmt: skip
 
 
 def _fresh(name: str, taken: set[str]) -> str:
