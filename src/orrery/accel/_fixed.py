@@ -7,15 +7,34 @@ Judge:   integer arithmetic in Python and float64 (tests/accel/test_functions.py
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from orrery.errors import SpecError
 from orrery.graph import Region
 
-from ._convolution import Array, Convolution, Operands, absolute_convolution, shifted
+from ._convolution import (
+    Array,
+    Convolution,
+    Operands,
+    absolute_convolution,
+    operands,
+    read_convolution,
+    shifted,
+    to_output,
+)
 from ._formats import quantise, quantum, rounding_bound
+from ._record import Tensors
 
-__all__ = ["fixed16_bound", "fixed16_convolution", "float32_bound", "output_stage", "require"]
+__all__ = [
+    "ConvolutionTolerance",
+    "fixed16_bound",
+    "fixed16_convolution",
+    "float32_bound",
+    "output_stage",
+    "require",
+]
 
 
 def require(sizes: Convolution | str, region: Region) -> Convolution:
@@ -79,3 +98,16 @@ def float32_bound(given: Operands, sizes: Convolution) -> Array:
     if given.bias is not None:
         magnitude += np.abs(given.bias.astype(np.float64))[:, None, :, None, None]
     return 2 * rounding_bound(magnitude, sizes.channels * sizes.taps + 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionTolerance:
+    """The largest error per output element of an array that multiplies and adds as asked."""
+
+    precision: str
+
+    def __call__(self, region: Region, inputs: Tensors) -> Tensors:
+        sizes = require(read_convolution(region), region)
+        given = operands(region, inputs, sizes)
+        bound = fixed16_bound if self.precision == "fixed16" else float32_bound
+        return {region.members[0].outputs[0]: to_output(bound(given, sizes), sizes)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from orrery.provenance import Basis, Source
 
 from .. import _parts
+from .._fixed import ConvolutionTolerance
 from .._formats import number_format
 from .._model import ConvolutionCost
 from .._record import Accelerator, Tolerance, describe
 from ._cost import SystolicArray
-from ._function import SystolicFunction, SystolicTolerance
+from ._function import SystolicFunction
 
 __all__ = ["systolic"]
 
@@ -70,7 +71,7 @@ def systolic(
         evaluate=SystolicFunction(vector=vector, precision=precision),
         cost=ConvolutionCost(name=name, clock_hz=clock_hz, dataflow=array),
         tolerance=Tolerance(
-            bound=SystolicTolerance(precision=precision),
+            bound=ConvolutionTolerance(precision=precision),
             reason="image and weights rounded to 16-bit fixed point; sums are exact"
             if precision == "fixed16" else "float32 additions in the order of the array",
         ),

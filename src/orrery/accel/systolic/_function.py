@@ -24,11 +24,11 @@ from .._convolution import (
     shifted,
     to_output,
 )
-from .._fixed import fixed16_bound, fixed16_convolution, float32_bound, require
+from .._fixed import fixed16_convolution, require
 from .._formats import tree_sum
 from .._record import Tensors
 
-__all__ = ["SystolicFunction", "SystolicTolerance"]
+__all__ = ["SystolicFunction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +68,3 @@ class SystolicFunction:
         for lane, channel in enumerate(range(first, min(first + self.vector, len(pixels)))):
             np.multiply(weights[:, channel, None, None], pixels[channel], out=products[lane])
         return tree_sum(products)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystolicTolerance:
-    """The largest error per output element."""
-
-    precision: str
-
-    def __call__(self, region: Region, inputs: Tensors) -> Tensors:
-        sizes = require(read_convolution(region), region)
-        given = operands(region, inputs, sizes)
-        bound = fixed16_bound if self.precision == "fixed16" else float32_bound
-        return {region.members[0].outputs[0]: to_output(bound(given, sizes), sizes)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from orrery.provenance import Basis, Source
 
 from .. import _parts
+from .._fixed import ConvolutionTolerance
 from .._formats import number_format
 from .._model import ConvolutionCost, Power
 from .._record import Accelerator, Tolerance, describe
 from ._cost import TiledLoops
-from ._function import TiledFunction, TiledTolerance
+from ._function import TiledFunction
 
 __all__ = ["tiled"]
 
@@ -89,7 +90,7 @@ def tiled(
             name=name, clock_hz=clock_hz, dataflow=loops, power=power if published else None
         ),
         tolerance=Tolerance(
-            bound=TiledTolerance(precision=precision),
+            bound=ConvolutionTolerance(precision=precision),
             reason="float32 additions in the order of the tiles" if precision == "float32"
             else "image and weights rounded to 16-bit fixed point; sums are exact",
         ),

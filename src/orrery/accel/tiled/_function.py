@@ -24,11 +24,11 @@ from .._convolution import (
     shifted,
     to_output,
 )
-from .._fixed import fixed16_bound, fixed16_convolution, float32_bound, require
+from .._fixed import fixed16_convolution, require
 from .._formats import tree_sum
 from .._record import Tensors
 
-__all__ = ["TiledFunction", "TiledTolerance"]
+__all__ = ["TiledFunction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +76,3 @@ class TiledFunction:
                             out=products[lane],
                         )  # fmt: skip
                     out += tree_sum(products)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TiledTolerance:
-    """The largest error per output element."""
-
-    precision: str
-
-    def __call__(self, region: Region, inputs: Tensors) -> Tensors:
-        sizes = require(read_convolution(region), region)
-        given = operands(region, inputs, sizes)
-        bound = fixed16_bound if self.precision == "fixed16" else float32_bound
-        return {region.members[0].outputs[0]: to_output(bound(given, sizes), sizes)}
