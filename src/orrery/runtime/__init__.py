@@ -4,8 +4,10 @@ from ._backend import BACKENDS, Backend, Executable, Measurement, Tensors, measu
 from ._executor import DeviceFailedError, Evaluator, Execution, execute
 from ._machine import Gpu, Machine, describe_machine
 from ._onnxruntime import OnnxRuntimeBackend, region_evaluator
+from ._parties import PartyFailedError, PartyPool, Traffic
 from ._probe import probe_machine, this_machine
 from ._reference import ReferenceBackend, reference_evaluator
+from ._sharded import ShardedLayer, ShardedRun, run_sharded
 
 __all__ = [
     "BACKENDS",
@@ -18,13 +20,19 @@ __all__ = [
     "Machine",
     "Measurement",
     "OnnxRuntimeBackend",
+    "PartyFailedError",
+    "PartyPool",
     "ReferenceBackend",
+    "ShardedLayer",
+    "ShardedRun",
     "Tensors",
+    "Traffic",
     "describe_machine",
     "execute",
     "measure",
     "probe_machine",
     "reference_evaluator",
     "region_evaluator",
+    "run_sharded",
     "this_machine",
 ]

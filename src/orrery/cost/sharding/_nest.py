@@ -1,0 +1,164 @@
+"""A layer as a nest of loops, and how each axis of its tensors follows them.
+
+Models:  loops that can be split, which of them sum, and affine access of tensors: an axis follows
+         one loop in blocks, slides a window over two, or stays whole.
+Ignores: the order of loops inside a party (that is the cost model's affair).
+Judge:   shards executed apart and put together equal the whole layer (tests/runtime).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orrery.graph import Node
+
+from ._box import Box, Span
+
+__all__ = ["Axis", "Loop", "Nest", "Operand", "Spans", "Window", "follow", "plain"]
+
+Spans = Mapping[str, Span]  #: loop name -> the part of it that is run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A loop of a layer.
+
+    Attributes
+    ----------
+    name : ``N``, ``Cout``, ``Cin``, ``H``, ``W``, ``Kh``, ``Kw``, ``G`` of convolutions and
+        pooling; ``M``, ``N``, ``K`` and ``batch0``, … of matrix products; ``batch``, ``heads``,
+        ``sequence`` of attention; ``axis0``, … of the rest
+    sums : whether its iterations are added up: splitting it leaves partial results
+    """
+
+    name: str
+    extent: int
+    sums: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How an image axis follows an output loop and kernel positions.
+
+    Index = output · stride + position · dilation − begin.
+    """
+
+    stride: int
+    dilation: int
+    begin: int
+    kernel_loop: str | None
+    kernel: int
+
+    def ends(self, output: Span, spans: Spans) -> Span:
+        """Return the span that is touched, padding (below zero, beyond the end) included."""
+        first, last = spans[self.kernel_loop] if self.kernel_loop else (0, self.kernel)
+        start = output[0] * self.stride + first * self.dilation - self.begin
+        stop = (output[1] - 1) * self.stride + (last - 1) * self.dilation - self.begin + 1
+        return start, stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """How one axis of a tensor follows loops.
+
+    Attributes
+    ----------
+    size : of the whole axis
+    loop : the loop it follows; None for an axis that everybody needs whole
+    block : elements per iteration of the loop
+    window : set for image axes
+    """
+
+    size: int
+    loop: str | None = None
+    block: int = 1
+    window: Window | None = None
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """Loops whose split changes what is touched."""
+        own = () if self.loop is None else (self.loop,)
+        kernel = self.window.kernel_loop if self.window else None
+        return (*own, kernel) if kernel else own
+
+    def span(self, spans: Spans) -> Span:
+        """Return the indices that parts of the loops touch."""
+        if self.loop is None:
+            return (0, self.size)
+        start, stop = spans[self.loop]
+        if self.window is None:
+            return (start * self.block, stop * self.block)
+        low, high = self.window.ends((start, stop), spans)
+        low = min(max(low, 0), self.size)
+        return (low, max(low, min(high, self.size)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """A tensor that a layer reads or makes.
+
+    Attributes
+    ----------
+    tensor : its name in the graph
+    index : its position among the node's inputs or outputs
+    once : an addend that only the first part of every summed loop may add (a bias)
+    """
+
+    tensor: str
+    index: int
+    axes: tuple[Axis, ...]
+    once: bool = False
+
+    @property
+    def loops(self) -> frozenset[str]:
+        return frozenset(loop for axis in self.axes for loop in axis.loops)
+
+    def box(self, spans: Spans) -> Box:
+        """Return the part that parts of the loops touch."""
+        return Box(spans=tuple(axis.span(spans) for axis in self.axes))
+
+
+def _unchanged(spans: Spans) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nest:
+    """A layer's loops, operands and results.
+
+    Attributes
+    ----------
+    fixed : loop name -> why it cannot be split here
+    attributes : parts of the loops -> attributes of the node that computes them, where they differ
+    """
+
+    node: Node
+    loops: tuple[Loop, ...]
+    operands: tuple[Operand, ...]
+    results: tuple[Operand, ...]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    attributes: Callable[[Spans], dict[str, Any]] = _unchanged
+
+    def loop(self, name: str) -> Loop | None:
+        return next((loop for loop in self.loops if loop.name == name), None)
+
+    @property
+    def whole(self) -> dict[str, Span]:
+        """Every loop from end to end."""
+        return {loop.name: (0, loop.extent) for loop in self.loops}
+
+
+def follow(size: int, loop: str, block: int = 1) -> Axis:
+    """Return an axis that follows a loop, or a broadcast one of size 1 that stays whole.
+
+    An axis of size 1 under a loop of extent 1 may stay whole as well: there is nothing to split.
+    """
+    return Axis(size=size) if size == 1 else Axis(size=size, loop=loop, block=block)
+
+
+def plain(tensor: str, index: int, sizes: tuple[int, ...], once: bool = False) -> Operand:
+    """Return an operand that everybody needs whole."""
+    return Operand(tensor=tensor, index=index, once=once,
+                   axes=tuple(Axis(size=size) for size in sizes))  # fmt: skip
