@@ -135,6 +135,35 @@ def test_every_library_network_has_a_training_step(name: str) -> None:
     assert sum(sizes) == len(step.nodes) and min(sizes) > 0
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_optimisers_follow_their_definition(optimizer: str) -> None:
+    """A linear fit in float64, five steps, the gradient in closed form."""
+    rng = np.random.default_rng(2)
+    x, target = rng.standard_normal((6, 3)), rng.standard_normal((6, 1))
+    w = rng.standard_normal((3, 1))
+    graph = Graph(
+        name="fit", inputs=("x",), outputs=("y",),
+        types={"x": TensorType(dtype="float64", shape=(6, 3))},
+        constants={"w": ArrayConstant(w)},
+        nodes=(Node(name="y", op="MatMul", inputs=("x", "w"), outputs=("y",)),),
+    )  # fmt: skip
+    step = graph.training(optimizer, learning_rate=0.1, weight_decay=0.02)
+    values = {"x": x, "target": target, **initial_states(step, graph)}
+    v = m = s = np.zeros_like(w)
+    for t in range(1, 6):
+        loss = advance(step, values)
+        assert loss == pytest.approx(((x @ w - target) ** 2).mean(), rel=1e-6)
+        g = 2 * x.T @ (x @ w - target) / 6 + 0.02 * w
+        if optimizer == "adam":
+            m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g * g
+            g = m / (1 - 0.9**t) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8)
+        elif optimizer == "momentum":
+            v = 0.9 * v + g
+            g = v
+        w = w - 0.1 * g
+        np.testing.assert_allclose(values["w"], w, rtol=1e-12)
+
+
 # -- what a step looks like -------------------------------------------------------------------
 
 

@@ -47,6 +47,8 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
              "weight_decay": 0.0},
 }  # fmt: skip
 
+_FLOAT64 = 11  #: ONNX's number of the element type
+
 LOSSES = ("auto", "cross_entropy", "mean_square", "output")
 
 
@@ -417,14 +419,14 @@ class _Step:
         return self._sgd(weight, change, settings, shared)
 
     def _corrections(self, settings: Mapping[str, float], shared: dict[str, str]) -> None:
-        """Count the step and compute 1 - beta^step, in float32."""
-        step = self._state("optimizer.step", TensorType(dtype="float32", shape=()))
-        count = self.tape.emit("optimizer", "Add", step, 1.0)[0]
-        self._carry(step, count)
+        """Count the step and compute 1 - beta^step, in float64: it is a small difference."""
+        step = self._state("optimizer.step", TensorType(dtype="int64", shape=()))
+        self._carry(step, self.tape.emit("optimizer", "Add", step, 1)[0])
+        count = self.tape.emit("optimizer", "Cast", self.states[step], to=_FLOAT64)[0]
+        one = self.tape.constant(np.asarray(1.0))
         for beta in ("beta1", "beta2"):
-            base = self.tape.constant(np.asarray(settings[beta], np.float32))
-            power = self.tape.emit("optimizer", "Pow", base, self.states[step])[0]
-            one = self.tape.constant(np.asarray(1, np.float32))
+            base = self.tape.constant(np.asarray(settings[beta], np.float64))
+            power = self.tape.emit("optimizer", "Pow", base, count)[0]
             shared[beta] = self.tape.emit("optimizer", "Sub", one, power)[0]
 
     def _cast(self, scalar: str, type_: TensorType, shared: dict[str, str]) -> str:
