@@ -234,7 +234,7 @@ class _Party:
 
 
 def _party_main(control: Connection, peers: Mapping[int, Connection]) -> None:
-    """Obey programs until the parent closes its end."""
+    """Obey programs until the parent closes its end, which it does after the first failure."""
     party = _Party(peers)
     while True:
         try:
@@ -244,9 +244,11 @@ def _party_main(control: Connection, peers: Mapping[int, Connection]) -> None:
         try:
             answer: Any = (party.run(program), party.sent)
         except _FAILURES as problem:
-            control.send(f"{type(problem).__name__}: {problem}")
+            answer = f"{type(problem).__name__}: {problem}"
+        try:
+            control.send(answer)
+        except OSError:  # the parent has given up on us
             return
-        control.send(answer)
 
 
 def _context() -> Any:

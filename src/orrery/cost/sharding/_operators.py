@@ -135,10 +135,11 @@ def _local_window(
     begins, ends, kernel = [], [], []
     for size, name, window in zip(sizes, _SPATIAL[len(sizes)], windows):
         low, high = window.ends(spans[name], spans)
-        # A window that lies outside altogether sees an empty image between two paddings.
-        inner = min(max(low, 0), size)
-        begins.append(max(inner - low, 0))
-        ends.append(high - max(inner, min(high, size)))
+        start, stop = Axis(size=size, loop=name, window=window).span(spans)
+        # A window that lies outside altogether sees an empty image; all it sees is padding.
+        begin = min(max(start - low, 0), high - low)
+        begins.append(begin)
+        ends.append(high - low - begin - (stop - start))
         first, last = spans[window.kernel_loop] if window.kernel_loop else (0, window.kernel)
         kernel.append(last - first)
     changes: dict[str, Any] = {"pads": (*begins, *ends), "auto_pad": "NOTSET"}
