@@ -8,6 +8,8 @@ Judge:   closed forms on built tensors; a bit-by-bit count in Python (tests).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,27 @@ from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
 
 from ._graph import Graph
-from ._statistics import Statistics
 from ._types import BITS
 
-__all__ = ["bit_density", "measure_statistics"]
+__all__ = ["Statistics", "bit_density", "measure_statistics"]
 
 _BLOCK = 1 << 20  # elements unpacked at once: 32 MiB of bits for 4-byte words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What is known of the values in one or more tensors.
+
+    Attributes
+    ----------
+    density : tensor name -> share of elements that are not zero, 0 to 1
+    bit_density : tensor name -> share of one-bits per bit position, most significant first
+    source : measured on which data, or assumed
+    """
+
+    source: Source
+    density: Mapping[str, float] = field(default_factory=dict)
+    bit_density: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def measure_statistics(graph: Graph, *, progress: Progress = SILENT) -> Statistics:
