@@ -15,8 +15,9 @@ from orrery.cost.sharding import cut
 from orrery.cost.sharding._box import subtract, tiles
 from orrery.errors import SpecError
 from orrery.graph import TensorType
+from orrery.hardware import System
 
-from .small import full, ring
+from .small import device, full, link, ring
 
 # -- cuts -----------------------------------------------------------------------------------------
 
@@ -239,6 +240,27 @@ def test_the_table_of_seconds_is_zero_where_nothing_changes() -> None:
     assert table[1:, 0] == pytest.approx([_V * 3 / 4 / _B] * 4)
 
 
+def test_a_host_that_stores_and_forwards_takes_twice() -> None:
+    """Two groups of two, each on a bus of its own; between groups everything goes over the host."""
+    names = [f"d{i}" for i in range(4)]
+    links = [link("d0", "d1", bandwidth=_B), link("d2", "d3", bandwidth=_B)]
+    links += [link(name, "host", bandwidth=_B / 4) for name in names]
+    system = System(name="groups", devices=tuple(device(n) for n in names), links=tuple(links),
+                    host="host")  # fmt: skip
+    first = Layout.split(_BIG, {0: 2}, [1.0] * 2).placed((0, 1), 4)
+    second = Layout.split(_BIG, {0: 2}, [1.0] * 2).placed((2, 3), 4)
+    change = reshard(first, second, "t")
+    # Each sends its half, at the same time, up and then down.
+    assert change.moved_bytes == _V
+    staged = phases_cost(system, names, change.phases, staged=True)
+    assert staged.latency_s == pytest.approx(2 * (_V / 2) / (_B / 4))
+    assert phases_cost(system, names, change.phases).latency_s == pytest.approx(_V / 2 / (_B / 4))
+    # Inside a group nothing passes the host.
+    swap = reshard(first, Layout.split(_BIG, {1: 2}, [1.0] * 2).placed((0, 1), 4), "t")
+    seconds = [phases_cost(system, names, swap.phases, staged=s).latency_s for s in (True, False)]
+    assert seconds == pytest.approx([_V / 4 / _B] * 2)
+
+
 # -- refusals and texts ---------------------------------------------------------------------------
 
 
@@ -253,6 +275,11 @@ def test_impossible_changes_are_refused() -> None:
         reshard(half, there, "t")
     with pytest.raises(SpecError, match="not partial"):
         reshard(here, Layout(type=_TYPE, boxes=there.boxes, partial=True), "t")
+    for places in ((0, 1, 2), (0, 1, 2, 2), (0, 1, 2, 5)):
+        with pytest.raises(SpecError, match="4 different ones below 5"):
+            there.placed(places, 5)
+    with pytest.raises(SpecError, match="a scalar held by some"):
+        Layout.replicated(TensorType(dtype="int64", shape=()), 1).placed((1,), 2)
     with pytest.raises(SpecError, match="a product of 4"):
         Layout.split(_TYPE, {0: 2}, [1.0] * 4)
     with pytest.raises(SpecError, match="a scalar held by one"):

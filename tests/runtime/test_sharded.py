@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from orrery.cost import Layout, Refusal, Sharding, Shared, Strategy, shard, strategies
+from orrery.cost import (
+    Layout,
+    Refusal,
+    Sharding,
+    Shared,
+    Strategy,
+    reshard,
+    shard,
+    strategies,
+)
 from orrery.errors import SpecError
 from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
 from orrery.runtime import PartyFailedError, PartyPool, ShardedLayer, ShardedRun, run_sharded
@@ -187,6 +197,38 @@ def test_a_block_under_random_strategies_equals_the_whole(parties: int, pool: Pa
         assert list(run.outputs) == ["y"]
 
 
+@pytest.mark.parametrize("combine", ["all_reduce", "none"])
+def test_sets_of_processes_hand_over_to_each_other(combine: str, pool: PartyPool) -> None:
+    """Layers on changing sets, some apart, some overlapping; bytes are those of the layouts."""
+    graph = _network()
+    inputs = random_inputs(Region(graph=graph, nodes=("c1",)))
+    rng = np.random.default_rng(7)
+    sets = {"c1": (5, 1, 4, 0), "r1": (5, 1, 4, 0), "c2": (2, 3), "add": (7,), "sum": (6, 7, 0, 2),
+            "fc": (3, 1)}  # fmt: skip
+    for _ in range(10):
+        layers = []
+        homes: dict[str, Layout] = {}
+        bytes_wanted = 0
+        for region in graph.regions():
+            places = sets[region.name]
+            options = strategies(region, len(places), combines=(combine,))
+            assert not isinstance(options, Refusal)
+            strategy = options[rng.integers(len(options))]
+            sharding = _split(region, strategy, len(places))
+            layers.append(ShardedLayer(sharding=sharding, places=places))
+            for operand, need in zip(sharding.nest.operands, sharding.needs):
+                if operand.tensor in homes:
+                    change = reshard(homes[operand.tensor], need.placed(places, 8), operand.tensor)
+                    bytes_wanted += change.moved_bytes
+            bytes_wanted += sum(size for _, size in formula(sharding).values())
+            for result, layout in zip(sharding.nest.results, sharding.outputs):
+                homes[result.tensor] = layout.placed(places, 8)
+        run = run_sharded(pool, layers, inputs)
+        assert run.outputs["y"].tobytes() == graph.evaluate(inputs)["y"].tobytes()
+        assert run.sent_bytes == bytes_wanted
+        assert {t.source for t in run.traffic} <= set(range(8))
+
+
 def test_the_same_split_from_layer_to_layer_moves_nothing(pool: PartyPool) -> None:
     graph = _network()
     inputs = random_inputs(Region(graph=graph, nodes=("c1",)))
@@ -226,12 +268,18 @@ def test_a_party_that_fails_ends_the_run_and_closes_the_pool(evaluator, why: str
 def test_what_does_not_fit_is_refused_before_anything_runs(pool: PartyPool) -> None:
     region = LAYERS["matmul"]
     two = ShardedLayer(sharding=_split(region, Strategy(exclusive=(("M", 2),)), 2))
-    four = ShardedLayer(sharding=_split(region, Strategy(exclusive=(("M", 4),)), 4))
     inputs = random_inputs(region)
     with pytest.raises(SpecError, match="found 'no value'"):
         two.run(pool, {})
-    with pytest.raises(SpecError, match=r"found '\[2, 4\] parties'"):
-        run_sharded(pool, [two, four], inputs)
+    with pytest.raises(SpecError, match="found 'none', wanted one or more"):
+        run_sharded(pool, [], inputs)
+    for places in ((1,), (1, 1), (-1, 0)):
+        with pytest.raises(SpecError, match="2 different processes"):
+            replace(two, places=places).run(pool, inputs)
+    with pytest.raises(SpecError, match="place it"):
+        replace(two, places=(1, 3)).run(
+            pool, inputs, {"x0": Layout.replicated(region.graph.type("x0"), 2)}
+        )
     with pytest.raises(SpecError, match="without a value"):
         two.run(pool, inputs, {"nobody": Layout.replicated(region.graph.type("x0"), 2)})
     wide = _split(region, Strategy(exclusive=(("M", 12),)), 12)

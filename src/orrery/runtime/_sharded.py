@@ -61,11 +61,18 @@ class ShardedLayer:
     ----------
     evaluator : computes a shard in its process; must be importable there
     algorithm : of changes of layout, see `orrery.cost.sharding.reshard`
+    places : which processes are its parties; the first ones when empty
     """
 
     sharding: Sharding
     evaluator: Evaluator = reference_evaluator
     algorithm: str = "ring"
+    places: tuple[int, ...] = ()
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The process of each party."""
+        return self.places or tuple(range(self.sharding.parties))
 
     def run(
         self, pool: PartyPool, inputs: Tensors, arrivals: Mapping[str, Layout] | None = None
@@ -84,15 +91,15 @@ def run_sharded(
 
     Parameters
     ----------
-    layers : of one graph, in topological order, all for the same number of parties
+    layers : of one graph, in topological order; each on a set of processes of its own
     inputs : whole tensors that the layers read and none of them makes; constants are taken from
         the graph
-    arrivals : input -> layout in which the parties have it at first; others lie where they are
-        needed
+    arrivals : input -> layout, among all processes that take part, in which they have it at first;
+        others lie where they are needed
 
     Raises
     ------
-    SpecError : no layer, differing numbers of parties, too small a pool, or a missing input
+    SpecError : no layer, places that do not fit, too small a pool, or a missing input
     PartyFailedError : a process failed; the pool is closed then
     """
     arrivals = dict(arrivals or {})
@@ -128,16 +135,23 @@ def _check(
     pool: PartyPool, layers: Sequence[ShardedLayer], inputs: Tensors,
     arrivals: Mapping[str, Layout],
 ) -> int:  # fmt: skip
-    counts = {layer.sharding.parties for layer in layers}
-    counts |= {layout.parties for layout in arrivals.values()}
-    if not layers or len(counts) != 1:
-        raise SpecError("sharded layers", found=f"{sorted(counts)} parties",
-                        wanted="at least one layer, all for the same number",
-                        fix="shard them alike")  # fmt: skip
-    parties = counts.pop()
+    if not layers:
+        raise SpecError("sharded layers", found="none", wanted="one or more", fix="give some")
+    parties = max(max(layer.processes) for layer in layers) + 1
+    parties = max([parties, *(layout.parties for layout in arrivals.values())])
     if parties > pool.parties:
         raise SpecError("sharded layers", found=f"a pool of {pool.parties}",
                         wanted=f"{parties} parties or more", fix="open a larger one")  # fmt: skip
+    for tensor, layout in arrivals.items():
+        if layout.parties != parties:
+            raise SpecError(f"sharded layers: arrival of {tensor!r}",
+                            found=f"a layout among {layout.parties}", wanted=f"one among {parties}",
+                            fix="place it: layout.placed(…)")  # fmt: skip
+    for layer in layers:
+        places, count = layer.processes, layer.sharding.parties
+        if len(set(places)) != len(places) or len(places) != count or min(places) < 0:
+            raise SpecError(f"sharded {layer.sharding.region.name}: places", found=places,
+                            wanted=f"{count} different processes", fix="correct them")  # fmt: skip
     made: set[str] = set()
     for layer in layers:
         nest, graph = layer.sharding.nest, layer.sharding.region.graph
@@ -165,26 +179,31 @@ def _plan_layer(
     inputs: Tensors,
 ) -> None:  # fmt: skip
     """Append a layer's steps to every party's program; `homes` learns where results lie."""
-    sharding = layer.sharding
+    sharding, places = layer.sharding, layer.processes
+    mine = [programs[place] for place in places]
     graph = sharding.region.graph
     keys = [(number, f"operand{i}") for i in range(len(sharding.nest.operands))]
     for operand, need, key in zip(sharding.nest.operands, sharding.needs, keys):
         home = homes.get(operand.tensor)
         if home is not None:
-            change = reshard(home, need, operand.tensor, layer.algorithm)
+            target = need.placed(places, len(programs))
+            change = reshard(home, target, operand.tensor, layer.algorithm)
             _plan_change(programs, change, (-1, operand.tensor), key)
             continue
         whole = (np.asarray(inputs[operand.tensor]) if operand.tensor in inputs
                  else graph.constants[operand.tensor].array())  # fmt: skip
-        for program, box in zip(programs, need.boxes):
+        for program, box in zip(mine, need.boxes):
             program.buffers[key] = _part(whole, box)
     made = [(number, f"result{i}") for i in range(len(sharding.nest.results))]
     for turn in range(sharding.rounds):
-        for party, program in enumerate(programs):
+        for party, program in enumerate(mine):
             program.steps.append(_round(layer, turn, party, keys, made))
     for result, key, change in zip(sharding.nest.results, made, combining(sharding)):
-        _plan_change(programs, change, key, (-1, result.tensor))
-        homes[result.tensor] = change.after
+        _plan_change(mine, change, key, (-1, result.tensor), places)
+        homes[result.tensor] = change.after.placed(places, len(programs))
+        for process, program in enumerate(programs):
+            if process not in places:  # who takes no part holds an empty piece
+                program.buffers[-1, result.tensor] = _nothing(change.after)
     for program in programs:
         program.steps.append(Drop(keys=(*keys, *made)))
 
@@ -210,16 +229,23 @@ def _round(
         node=part.node, types=dict(part.types), operands=tuple(operands), results=results,
         adds=again, evaluator=layer.evaluator,
         rotating=None if phase is None or sharding.rotating is None else keys[sharding.rotating],
-        turn=None if phase is None else _turn(phase, party),
+        turn=None if phase is None else _turn(phase.placed(layer.processes),
+                                              layer.processes[party]),
     )  # fmt: skip
 
 
-def _plan_change(programs: Sequence[Program], change: Resharding, source: Key, target: Key) -> None:
+def _plan_change(
+    programs: Sequence[Program], change: Resharding, source: Key, target: Key,
+    places: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Append a change of layout; `places` are the processes of the programs, if not the first."""
+    places = range(len(programs)) if places is None else places
+    phases = [phase.placed(places) for phase in change.phases]
     for party, program in enumerate(programs):
         program.steps.append(Change(
             source=source, target=target, before=change.before.boxes[party],
             settled=change.settled.boxes[party], after=change.after.boxes[party],
-            turns=tuple(_turn(phase, party) for phase in change.phases),
+            turns=tuple(_turn(phase, places[party]) for phase in phases),
         ))  # fmt: skip
 
 
@@ -229,6 +255,10 @@ def _turn(phase: Phase, party: int) -> Turn:
         sends=tuple((m.target, m.box) for m in phase.messages if m.source == party),
         receives=tuple((m.source, m.box) for m in phase.messages if m.target == party),
     )  # fmt: skip
+
+
+def _nothing(layout: Layout) -> Array:
+    return np.empty((0,) * layout.type.rank, numpy_dtype(layout.type.dtype))
 
 
 def _part(whole: Array, box: Box) -> Array:

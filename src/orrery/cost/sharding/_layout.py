@@ -55,6 +55,12 @@ class Phase:
     def size_bytes(self) -> int:
         return sum(message.size_bytes for message in self.messages)
 
+    def placed(self, places: Sequence[int]) -> Phase:
+        """Return the phase among a larger number of parties: party i becomes ``places[i]``."""
+        return replace(self, messages=tuple(
+            replace(m, source=places[m.source], target=places[m.target]) for m in self.messages
+        ))  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
@@ -127,6 +133,29 @@ class Layout:
     def bytes_of(self, box: Box) -> int:
         """Return the bytes of a part of this tensor, on its own."""
         return replace(self.type, shape=box.sizes).size_bytes
+
+    def placed(self, places: Sequence[int], parties: int) -> Layout:
+        """Return the layout among a larger number of parties: party i becomes ``places[i]``.
+
+        The others hold nothing, so that layouts of different sets of parties can be compared:
+        ``reshard(a.placed((0, 1), 6), b.placed((2, 3, 4, 5), 6), …)`` hands over between sets.
+
+        Raises
+        ------
+        SpecError : a scalar, which everybody has to hold, or places that do not fit
+        """
+        fit = len(set(places)) == len(places) == self.parties
+        if not fit or not all(0 <= place < parties for place in places):
+            raise SpecError("layout", found=f"places {tuple(places)} among {parties}",
+                            wanted=f"{self.parties} different ones below {parties}",
+                            fix="correct them")  # fmt: skip
+        if self.type.rank == 0 and len(places) < parties:
+            raise SpecError("layout", found="a scalar held by some", wanted="a tensor with axes",
+                            fix="replicate scalars")  # fmt: skip
+        boxes = [Box(spans=((0, 0),) * self.type.rank)] * parties
+        for place, box in zip(places, self.boxes):
+            boxes[place] = box
+        return replace(self, boxes=tuple(boxes))
 
     def groups(self) -> list[list[int]]:
         """Return the parties that hold equal boxes, in order; who holds nothing is left out."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,35 +52,56 @@ class ShardedCost:
     infeasible: tuple[Infeasible, ...]
 
 
-def phases_cost(system: System, devices: Sequence[str], phases: Iterable[Phase]) -> Movement:
+def phases_cost(
+    system: System, devices: Sequence[str], phases: Iterable[Phase], *, staged: bool = False
+) -> Movement:
     """Return what phases take, one after the other.
 
     Parameters
     ----------
     devices : name per party
+    staged : whether the host stores what passes through it before it sends it on (source → host
+        memory → target, as between groups of accelerators); else messages cut through
     """
     total = NOTHING
     for phase in phases:
-        total = total.then(moves_cost(system, [
-            (devices[m.source], devices[m.target], m.size_bytes) for m in phase.messages
-        ]))  # fmt: skip
+        here, onward = [], []
+        for message in phase.messages:
+            source, target = devices[message.source], devices[message.target]
+            if staged and system.host is not None and _passes(system, source, target):
+                here.append((source, system.host, message.size_bytes))
+                onward.append((system.host, target, message.size_bytes))
+            else:
+                here.append((source, target, message.size_bytes))
+        total = total.then(moves_cost(system, here))
+        if onward:
+            total = total.then(moves_cost(system, onward))
     return total
+
+
+def _passes(system: System, source: str, target: str) -> bool:
+    """Whether the route between two others leads through the host."""
+    route = system.route(source, target) or ()
+    return system.host not in (source, target) and any(
+        system.host in a.ends and system.host in b.ends for a, b in pairwise(route)
+    )
 
 
 def resharding_seconds(
     befores: Sequence[Layout], afters: Sequence[Layout], tensor: str, system: System,
-    devices: Sequence[str], algorithm: str = "ring",
+    devices: Sequence[str], algorithm: str = "ring", *, staged: bool = False,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Return seconds from each layout to each other, shape (befores, afters); 0 for equal ones."""
     return np.array([
-        [phases_cost(system, devices, reshard(a, b, tensor, algorithm).phases).latency_s
-         for b in afters] for a in befores
+        [phases_cost(system, devices, reshard(a, b, tensor, algorithm).phases,
+                     staged=staged).latency_s for b in afters] for a in befores
     ], dtype=np.float64).reshape(len(befores), len(afters))  # fmt: skip
 
 
 def sharded_cost(
     sharding: Sharding, system: System, devices: Sequence[str], model: CostModel,
     arrivals: Mapping[str, Layout] | None = None, *, algorithm: str = "ring",
+    staged: bool = False,
 ) -> ShardedCost | Refusal:  # fmt: skip
     """Price a sharded layer.
 
@@ -88,6 +110,7 @@ def sharded_cost(
     devices : name per party
     model : prices every shard
     arrivals : tensor -> layout in which it is there (see `transitions`)
+    algorithm, staged : see `reshard` and `phases_cost`
 
     Returns
     -------
@@ -103,16 +126,17 @@ def sharded_cost(
         return found
     arrival, combine = NOTHING, NOTHING
     for change in transitions(sharding, arrivals, algorithm):
-        arrival = arrival.then(phases_cost(system, devices, change.phases))
+        arrival = arrival.then(phases_cost(system, devices, change.phases, staged=staged))
     for change in combining(sharding):
-        combine = combine.then(phases_cost(system, devices, change.phases))
+        combine = combine.then(phases_cost(system, devices, change.phases, staged=staged))
     total = _moved(arrival)
     compute_s, rotate_s = [], []
     for turn, costs in enumerate(found):
         both = costs[0]
         for cost in costs[1:]:
             both = both.in_parallel(cost)
-        rotating = phases_cost(system, devices, sharding.rotation[turn : turn + 1])
+        moved = sharding.rotation[turn : turn + 1]
+        rotating = phases_cost(system, devices, moved, staged=staged)
         compute_s.append(both.latency_s)
         rotate_s.append(rotating.latency_s)
         total = total.in_series(both.in_parallel(_moved(rotating)))
