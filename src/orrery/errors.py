@@ -19,6 +19,7 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedOperatorsError",
     "nearest",
+    "printable",
 ]
 
 
@@ -118,6 +119,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` or an empty string."""
     near = nearest(name, known)
     return f", did you mean {near!r}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """Return text in which no control character can reach a terminal; line feeds stay."""
+    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def _short(found: object) -> str:

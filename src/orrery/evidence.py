@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .errors import SpecError
-from .provenance import Source
+from .provenance import Basis, Source
 
 __all__ = ["Evidence"]
 
@@ -25,6 +26,8 @@ class Evidence:
     source : how the value came to be; its note says why when the value is None
     interval : lower and upper bound in `unit`, at the confidence given in `context`
     validation_error : relative error of the nearest validation set, None outside every set
+    bound : ``lower`` or ``upper`` when the true value is at least, or at most, this one
+    rests_on : the weakest basis among the constants that went in, None when that is not tracked
     context : batch, phase, precision, process node, off-chip counted or not, …
 
     Raises
@@ -40,6 +43,8 @@ class Evidence:
     interval: tuple[float, float] | None = None
     validation_error: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+    bound: Literal["", "lower", "upper"] = ""
+    rests_on: Basis | None = None
 
     def __post_init__(self) -> None:
         where = f"evidence: {self.metric} of {self.subject}"

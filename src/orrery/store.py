@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,13 +25,21 @@ __all__ = [
     "cache_folder",
     "content_hash",
     "encode",
+    "open_plain",
     "read_record",
     "strict_convert",
+    "whole_folder",
     "write_record",
     "write_text",
 ]
 
 T = TypeVar("T")
+
+#: What a path may lead to that is no regular file: its test and its name.
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -48,6 +59,60 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
+        raise
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes; a pipe, a device or a folder is refused, not awaited.
+
+    Raises
+    ------
+    OSError : with `strerror` saying why, also for a name that no file can have
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from None
+    if stat.S_ISREG(mode):
+        handle = path.open("rb")
+        mode = os.fstat(handle.fileno()).st_mode  # of what was opened, whatever was there before
+        if stat.S_ISREG(mode):
+            return handle
+        handle.close()
+    kind = next((name for test, name in _KINDS if test(mode)), "something else")
+    raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a fresh folder whose files move into `folder` when the block ends well; else none do.
+
+    Raises
+    ------
+    SpecError : a folder stands where one of the files should be
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+    try:
+        yield fresh
+        files = sorted(fresh.iterdir())
+        for file in files:
+            if (folder / file.name).is_dir():
+                raise SpecError(
+                    str(folder / file.name),
+                    found="a folder",
+                    wanted="a file, or nothing",
+                    fix="remove it or give another --out",
+                )
+        for file in files:
+            file.replace(folder / file.name)
+        fresh.rmdir()
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise
 
 
@@ -106,12 +171,13 @@ def read_record(
     """
     where = str(path)
     try:
-        document = json.loads(path.read_bytes())
+        with open_plain(path) as handle:
+            document = json.loads(handle.read())
     except FileNotFoundError:
         raise SpecError(
             where, found="no such file", wanted=f"a {kind} file", fix="check the path"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SpecError(
             where, found=str(error), wanted=f"a {kind} file (JSON)", fix="make the file again"
         ) from None

@@ -210,3 +210,77 @@ def test_precision_opens_integer_machines(capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
     assert main([*common, "--precision", "int7"]) == 2
     assert "did you mean 'int" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "out", ["/dev/null/x", "/proc/nothing", "x" * 300], ids=["device", "proc", "long"]
+)
+def test_a_folder_that_cannot_be_written_is_the_users_matter(
+    out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["map", "alexnet", "--on", "v100", "--out", out]) == 2
+    assert "defect" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "alexnet", "--shape", "a=²"],
+        ["show", "alexnet", "--shape", "a=" + "9" * 5000],
+        ["show", "alexnet", "--rows", "-5"],
+        ["show", "alexnet", "--operators"],
+        ["run", "alexnet", "--seed", "-1"],
+        ["run", "alexnet", "--repeats", "0"],
+        ["run", "alexnet", "--plan-model", "x"],
+        ["score", "none.json", "--on", "v100"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_options_that_make_no_sense_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert "defect" not in capsys.readouterr().err
+
+
+def test_names_cannot_reach_the_terminal_as_escapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from orrery.graph import Graph, Node, TensorType
+
+    graph = Graph(
+        name="g\x1b[31m",
+        nodes=(Node(name="n\x1b]0;owned\x07", op="Relu", inputs=("x",), outputs=("y",)),),
+        inputs=("x",),
+        outputs=("y",),
+        types={"x": TensorType(dtype="float32", shape=(2,))},
+    ).infer()
+    write_onnx(graph, tmp_path / "g.onnx")
+    assert main(["show", str(tmp_path / "g.onnx")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_an_interrupt_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orrery import api
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "models", stop, raising=False)
+    assert main(["models"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_not_installed(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    assert "orrery" in capsys.readouterr().out
+
+
+def test_one_system_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["systems", "v100", "--json"]) == 0
+    assert _json(capsys)["name"] == "v100"

@@ -2,7 +2,7 @@
 
 from ._evaluators import plan_evaluators
 from ._record import Accelerator, Evaluator, Generator, Simulator, Tensors, Tolerance, describe
-from ._registry import ACCELERATORS, resolve
+from ._registry import ACCELERATORS, parameters, resolve
 
 __all__ = [
     "ACCELERATORS",
@@ -13,6 +13,7 @@ __all__ = [
     "Tensors",
     "Tolerance",
     "describe",
+    "parameters",
     "plan_evaluators",
     "resolve",
 ]

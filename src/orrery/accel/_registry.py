@@ -16,7 +16,7 @@ from orrery.registry import Registry
 
 from ._record import Accelerator
 
-__all__ = ["ACCELERATORS", "read_call", "resolve"]
+__all__ = ["ACCELERATORS", "parameters", "read_call", "resolve"]
 
 #: accelerator name -> function of a few parameters that returns an `Accelerator`
 ACCELERATORS = Registry(
@@ -31,6 +31,12 @@ ACCELERATORS = Registry(
 #: A call is short; a longer text is a mistake or an attempt to exhaust the parser.
 _LONGEST_CALL = 400
 _FORM = "a call such as 'systolic(rows=32, cols=32)'"
+
+
+def parameters(name: str, registry: Registry = ACCELERATORS) -> dict[str, object]:
+    """Return the parameters of an accelerator with their defaults."""
+    signature = inspect.signature(registry[name])
+    return {p.name: p.default for p in signature.parameters.values()}
 
 
 def resolve(text: str, registry: Registry = ACCELERATORS) -> Accelerator:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.report import Page
 
-    from ._catalogues import accelerators, models, operators, system_yaml, systems
+    from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
     from ._machines import load_system
     from ._map import map, read_search
     from ._options import ModelOptions
-    from ._render import needs_met, page_document, page_text
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
     from ._run import run
@@ -20,28 +19,30 @@ if TYPE_CHECKING:
     from ._score import score
     from ._show import show
     from ._simulate import simulate
+    from .pages import needs_met, page_document, page_text
 
 #: public name -> file of this package
 _PLACES = {
     "InfeasibleError": "_result",
     "MapResult": "_result",
     "ModelOptions": "_options",
-    "Page": "_render",
+    "Page": "pages",
     "RunResult": "_run_result",
     "accelerators": "_catalogues",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
     "models": "_catalogues",
-    "needs_met": "_render",
+    "needs_met": "pages",
     "operators": "_catalogues",
-    "page_document": "_render",
-    "page_text": "_render",
+    "page_document": "pages",
+    "page_text": "pages",
     "read_search": "_map",
     "run": "_run",
     "score": "_score",
     "show": "_show",
     "simulate": "_simulate",
+    "system_document": "_catalogues",
     "system_yaml": "_catalogues",
     "systems": "_catalogues",
 }
@@ -66,6 +67,7 @@ __all__ = [
     "score",
     "show",
     "simulate",
+    "system_document",
     "system_yaml",
     "systems",
 ]

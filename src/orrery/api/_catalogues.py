@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from orrery.report import Cell, Column, Page, Table
 
 from ._machines import load_system
 
-__all__ = ["accelerators", "models", "operators", "system_yaml", "systems"]
+__all__ = ["accelerators", "models", "operators", "system_document", "system_yaml", "systems"]
 
 
 def models() -> Page:
@@ -22,26 +24,30 @@ def models() -> Page:
     )
     rows = tuple((m.name, m.family, m.task, m.parameters, m.macs) for m in MODELS.values())
     caption = "`orrery show NAME` builds one; weights are seeded and made only when read."
-    return _page("Networks", columns, rows, caption)
+    return _page("Networks of the library", columns, rows, caption)
 
 
 def systems() -> Page:
-    """Return the systems of the catalogue."""
+    """Return the systems of the catalogue and their options."""
     from orrery.hardware import catalogue
 
-    columns = (
-        Column(name="name"),
-        Column(name="devices", kind="number"),
-        Column(name="options"),
-        Column(name="description"),
+    entries = catalogue()
+    rows: list[tuple[Cell, ...]] = [(e.name, e.devices, e.description) for e in entries]
+    rows.append(("this-machine", None, "The machine you sit at, probed when asked for"))
+    columns = (Column(name="name"), Column(name="devices", kind="number"), Column(name="what"))
+    listed = Table(
+        title="Systems",
+        columns=columns,
+        rows=tuple(rows),
+        caption="`orrery systems NAME` prints one as YAML, a starting point for your own.",
     )
-    rows: list[tuple[Cell, ...]] = [
-        (e.name, e.devices, "; ".join(f"{k}: {v}" for k, v in e.options.items()), e.description)
-        for e in catalogue()
-    ]
-    rows.append(("this-machine", None, "", "the machine you sit at, probed when asked for"))
-    caption = "`orrery systems NAME` prints one as YAML, a starting point for your own."
-    return _page("Systems", columns, tuple(rows), caption)
+    options = Table(
+        title="Options",
+        columns=(Column(name="system"), Column(name="option"), Column(name="what")),
+        rows=tuple((e.name, key, text) for e in entries for key, text in e.options.items()),
+        caption="Given in brackets: --on 'h2h(link_bandwidth=0.5 GB/s)'.",
+    )
+    return Page(title="Machines to map onto", sections=(listed, options))
 
 
 def system_yaml(name: str) -> str:
@@ -51,24 +57,41 @@ def system_yaml(name: str) -> str:
     return write_system(load_system(name))
 
 
+def system_document(name: str) -> dict[str, Any]:
+    """Return a system with every number and its source as plain data."""
+    from orrery.store import encode
+
+    system = load_system(name)
+    records = {"devices": encode(system.devices), "links": encode(system.links)}
+    return {"name": system.name, "host": system.host, "digest": system.digest, **records}
+
+
 def accelerators() -> Page:
     """Return the accelerator designs that a device can be configured with."""
-    from orrery.accel import ACCELERATORS
+    from orrery.accel import ACCELERATORS, parameters
 
-    columns = (
-        Column(name="name"),
-        Column(name="with its defaults"),
-        Column(name="witnesses", help="what judges it: function, cost, cycles, circuit"),
-        Column(name="source"),
-    )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
+    settings: list[tuple[Cell, ...]] = []
     for name in ACCELERATORS.names():
         made = ACCELERATORS[name]()
         witnesses = ["function", "cost"]
         witnesses += ["cycles"] if made.simulate else []
         witnesses += ["circuit"] if made.generate else []
-        rows.append((name, made.name, ", ".join(witnesses), str(made.paper)))
-    return _page("Accelerators", columns, tuple(rows), "Used as `designs:` of a device.")
+        rows.append((name, ", ".join(witnesses), str(made.paper)))
+        settings += [(name, key, str(value)) for key, value in parameters(name).items()]
+    columns = (
+        Column(name="name"),
+        Column(name="witnesses", help="what judges it: function, cost, cycles, circuit"),
+        Column(name="source"),
+    )
+    caption = "Named under `designs:` of a device, e.g. systolic(rows=32, cols=32)."
+    listed = Table(title="Designs", columns=columns, rows=tuple(rows), caption=caption)
+    options = Table(
+        title="Parameters",
+        columns=(Column(name="design"), Column(name="parameter"), Column(name="default")),
+        rows=tuple(settings),
+    )
+    return Page(title="What a device can be configured with", sections=(listed, options))
 
 
 def operators() -> Page:
@@ -103,4 +126,4 @@ def _page(
     title: str, columns: tuple[Column, ...], rows: tuple[tuple[Cell, ...], ...], caption: str
 ) -> Page:
     table = Table(title=title, columns=columns, rows=rows, caption=caption)
-    return Page(title=title, sections=(table,))
+    return Page(title="Catalogue", sections=(table,))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from orrery.cost import CostModel
@@ -17,15 +17,11 @@ __all__ = ["cost_models", "load_system"]
 
 def load_system(system: object) -> System:
     """Return a system from a YAML file, a catalogue name, ``this-machine``, or a system."""
-    from orrery.hardware import System
+    from orrery.hardware import THIS_MACHINE, System
     from orrery.hardware import load_system as load
 
     if isinstance(system, System):
         return system
-    if system == "this-machine":
-        from orrery.runtime import probe_machine
-
-        return probe_machine()
     if not isinstance(system, str | Path):
         raise SpecError(
             "system",
@@ -33,7 +29,27 @@ def load_system(system: object) -> System:
             wanted="a path or a name",
             fix="see `orrery systems`",
         )
-    return load(system)
+    from orrery.runtime import this_machine
+
+    loaded = load(system, probes={THIS_MACHINE: this_machine})
+    _check_operators(loaded)
+    return loaded
+
+
+def _check_operators(system: System) -> None:
+    """Refuse operators that no network can have: hardware itself does not know them."""
+    from orrery.graph import operator_names
+
+    known = operator_names()
+    for device in system.devices:
+        for name in device.operators or ():
+            if name not in known:
+                raise SpecError(
+                    f"{system.name}: device {device.name!r}: operators",
+                    found=name,
+                    wanted="operators of `orrery show --operators`",
+                    fix=f"correct it{did_you_mean(name, known)}",
+                )
 
 
 def cost_models(system: System) -> Mapping[str, CostModel]:

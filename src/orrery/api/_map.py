@@ -116,12 +116,14 @@ def judge_plan(
         lambda a: seconds.get(a.region, 0.0),
         output_bytes=lambda a: made[a.region],
     )
+    price = price.at_makespan(timeline.makespan_s)
     evidence = plan_figures(graphs, system, plan, price, timeline)
     card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
     verdicts = judge(card, needs)
     page = map_page(graphs, system, plan, price, timeline, card, verdicts)
     return MapResult(
         plan=plan,
+        system=system,
         price=price,
         timeline=timeline,
         evidence=tuple(evidence),

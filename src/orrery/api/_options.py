@@ -14,7 +14,7 @@ __all__ = ["ModelOptions"]
 class ModelOptions:
     """How a network is taken: sizes, phase, training."""
 
-    batch: int | None = setting(None, "Inferences at once (library networks; default 1).")
+    batch: int | None = setting(None, "Inferences in one pass (library networks: default 1).")
     phase: Literal["prefill", "decode"] | None = setting(
         None, "Decoder networks: read a prompt, or make the next token."
     )

@@ -12,7 +12,7 @@ from orrery.store import strict_convert
 
 from ._machines import load_system
 from ._options import ModelOptions
-from ._resolve import load_model
+from ._resolve import distinct, load_model
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -43,10 +43,41 @@ def load_planned(
             wanted=f"{len(plan.models)}: {', '.join(m.name for m in plan.models)}",
             fix="give one per network of the plan, in its order",
         )
-    graphs = [
-        load_model(origin, strict_convert(dict(model.options), ModelOptions, where=str(path)))
-        for origin, model in zip(origins, plan.models, strict=True)
-    ]
-    system = load_system(on or plan.system.origin or plan.system.name)
+    graphs = distinct(
+        [
+            load_model(
+                _found(origin, path),
+                strict_convert(dict(model.options), ModelOptions, where=str(path)),
+            )
+            for origin, model in zip(origins, plan.models, strict=True)
+        ],
+        origins,
+    )
+    system = _system(plan, path, on)
     check_plan(plan, graphs, system)
     return plan, graphs, system
+
+
+def _found(origin: object, plan: Path) -> object:
+    """Return where a network is: where it was, or beside the plan."""
+    if not isinstance(origin, str) or "." not in Path(origin).name or Path(origin).exists():
+        return origin
+    beside = plan.parent / Path(origin).name
+    if beside.exists():
+        return str(beside)
+    raise SpecError(
+        str(plan),
+        found=f"no network at {origin}, where the plan was made from",
+        wanted="the network of the plan",
+        fix="say where it is now: --model PATH (for `run`: --plan-model PATH)",
+    )
+
+
+def _system(plan: Plan, path: Path, on: object) -> System:
+    """Return the system: as given, as written beside the plan, or from where it came."""
+    beside = path.parent / "system.yaml"
+    if on is None and beside.is_file():
+        system = load_system(beside)
+        if system.digest == plan.system.digest:
+            return system
+    return load_system(on or plan.system.origin or plan.system.name)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orrery.errors import SpecError, UnknownNameError
 
 from ._options import ModelOptions
+from ._sizes import bind_shapes, state_batch
+from .pages import BATCH_KEY
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["load_model", "load_models"]
+__all__ = ["distinct", "load_model", "load_models"]
 
 
 def load_model(
@@ -39,13 +42,13 @@ def load_model(
 
     options = options or ModelOptions()
     if isinstance(model, Graph):
-        graph = _without_library_options(model, model.name, options)
+        graph = _of_a_file(model, model.name, options)
     elif isinstance(model, str | Path):
         text, path = str(model), Path(model)
         if text in MODELS:
-            graph = _from_library(text, options)
+            graph = bind_shapes(_from_library(text, options), options.shape)
         elif path.suffix == ".onnx" or path.is_file():
-            graph = _without_library_options(read_onnx(path), text, options)
+            graph = _of_a_file(read_onnx(path), text, options)
         elif path.suffix or "/" in text:
             raise SpecError(
                 text,
@@ -65,8 +68,7 @@ def load_model(
                 wanted="inputs to trace it with",
                 fix="give example_inputs=(…,)",
             )
-        graph = _without_library_options(from_torch(model, example_inputs), "module", options)
-    graph = _bind(graph, options.shape)
+        graph = _of_a_file(from_torch(model, example_inputs), "module", options)
     if options.precision is not None:
         graph = in_precision(graph, options.precision)
     return graph.training(options.optimizer) if options.training else graph
@@ -76,11 +78,12 @@ def _from_library(name: str, options: ModelOptions) -> Graph:
     from orrery.graph import build_model
 
     given = {key: getattr(options, key) for key in ("batch", "phase", "context")}
-    return build_model(name, **{k: v for k, v in given.items() if v is not None})
+    graph = build_model(name, **{k: v for k, v in given.items() if v is not None})
+    return replace(graph, metadata={**graph.metadata, BATCH_KEY: str(options.batch or 1)})
 
 
-def _without_library_options(graph: Graph, name: str, options: ModelOptions) -> Graph:
-    for key in ("batch", "phase", "context"):
+def _of_a_file(graph: Graph, name: str, options: ModelOptions) -> Graph:
+    for key in ("phase", "context"):
         if getattr(options, key) is not None:
             raise SpecError(
                 f"--{key}",
@@ -89,39 +92,21 @@ def _without_library_options(graph: Graph, name: str, options: ModelOptions) -> 
                 fix="bind the file's own dimensions: --shape NAME=SIZE"
                 + (f" ({', '.join(graph.symbols)})" if graph.symbols else ""),
             )
-    return graph
-
-
-def _bind(graph: Graph, shape: Sequence[str]) -> Graph:
-    sizes: dict[str, int] = {}
-    for text in shape:
-        name, sign, size = text.partition("=")
-        if not sign or not size.isdigit() or not name:
-            raise SpecError("--shape", found=text, wanted="NAME=SIZE", fix="write e.g. batch=8")
-        sizes[name] = int(size)
-    if sizes:
-        graph = graph.bind(**sizes)
-    if graph.symbols:
-        first = graph.symbols[0]
-        raise SpecError(
-            f"{graph.name}: inputs",
-            found=f"unbound dimensions {', '.join(graph.symbols)}",
-            wanted="a size for each",
-            fix=f"add --shape {first}=8",
-        )
-    return graph
+    graph, shape = state_batch(graph, options.batch, options.shape)
+    return bind_shapes(graph, shape)
 
 
 def load_models(names: Sequence[object], options: ModelOptions | None = None) -> list[Graph]:
-    """Return one graph per name; several with one name are refused."""
-    graphs = [load_model(name, options) for name in names]
-    seen = [graph.name for graph in graphs]
-    for name in seen:
-        if seen.count(name) > 1:
-            raise SpecError(
-                "models",
-                found=f"{name!r} twice",
-                wanted="networks of unlike names",
-                fix="save one under another name, or raise --batch",
-            )
-    return graphs
+    """Return one graph per name; see `distinct`."""
+    return distinct([load_model(name, options) for name in names], names)
+
+
+def distinct(graphs: Sequence[Graph], origins: Sequence[object]) -> list[Graph]:
+    """Return the networks, those that share an inner name under their files' names."""
+    names = [graph.name for graph in graphs]
+    return [
+        replace(graph, name=Path(origin).stem)
+        if names.count(graph.name) > 1 and isinstance(origin, str | Path)
+        else graph
+        for graph, origin in zip(graphs, origins, strict=True)
+    ]

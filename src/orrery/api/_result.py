@@ -6,17 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, printable
 from orrery.evidence import Evidence
 from orrery.plan import Infeasible, Plan, write_plan
 from orrery.report import Page, Scorecard, Verdict
-from orrery.store import write_record
+from orrery.store import whole_folder, write_record, write_text
 from orrery.timeline import Timeline, write_timeline
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
+    from orrery.hardware import System
 
-__all__ = ["InfeasibleError", "MapResult"]
+__all__ = ["FILES", "InfeasibleError", "MapResult"]
+
+#: what `MapResult.write` writes
+FILES = {
+    "plan": "plan.json",
+    "timeline": "timeline.json",
+    "evidence": "evidence.json",
+    "system": "system.yaml",
+    "report": "report.html",
+    "report data": "report.json",
+    "report text": "report.txt",
+}
 
 
 class InfeasibleError(SpecError):
@@ -38,12 +50,14 @@ class MapResult:
 
     Attributes
     ----------
-    plan, price, timeline : what was decided, what it takes, what happens when it is replayed
+    plan, system : what was decided, for which machines
+    price, timeline : what it takes, what happens when it is replayed
     evidence, scorecard, verdicts : every figure, the seven metrics, the answers to needs
     page : the report, for `orrery.report`'s writers
     """
 
     plan: Plan
+    system: System
     price: PlanCost
     timeline: Timeline
     evidence: tuple[Evidence, ...]
@@ -57,7 +71,7 @@ class MapResult:
         from orrery.report import render_card
 
         card = render_card(self.scorecard, self.verdicts)
-        return f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n"
+        return printable(f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n")
 
     @property
     def needs_met(self) -> bool:
@@ -65,13 +79,14 @@ class MapResult:
         return all(verdict.status == "pass" for verdict in self.verdicts)
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write plan, timeline, evidence and report; returns the files by what they are."""
+        """Write plan, timeline, evidence, system and report: all of them, or none."""
+        from orrery.hardware import write_system
         from orrery.report import write_report
 
-        folder = Path(folder)
-        files = {name: folder / f"{name}.json" for name in ("plan", "timeline", "evidence")}
-        write_plan(files["plan"], self.plan)
-        write_timeline(files["timeline"], self.timeline)
-        write_record(files["evidence"], "evidence", 1, self.evidence)
-        html, record, plain = write_report(self.page, folder)
-        return files | {"report": html, "report data": record, "report text": plain}
+        with whole_folder(Path(folder)) as fresh:
+            write_plan(fresh / "plan.json", self.plan)
+            write_timeline(fresh / "timeline.json", self.timeline)
+            write_record(fresh / "evidence.json", "evidence", 1, self.evidence)
+            write_text(fresh / "system.yaml", write_system(self.system))
+            write_report(self.page, fresh)
+        return {name: Path(folder) / file for name, file in FILES.items()}

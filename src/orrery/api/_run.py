@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from orrery.errors import SpecError
-from orrery.evidence import Evidence
 from orrery.progress import SILENT, Progress
-from orrery.provenance import Basis, Source
-from orrery.report import Page, TimelineChart
+from orrery.report import Page
 
 from ._inputs import agreement, make_inputs
 from ._options import ModelOptions
-from ._planned import load_planned
 from ._resolve import load_model
-from ._run_result import RunResult, facts, run_context
-
-if TYPE_CHECKING:
-    from orrery.runtime import Backend
+from ._run_plan import run_plan
+from ._run_result import RunResult, facts, run_context, tolerance
 
 __all__ = ["run"]
 
@@ -54,8 +49,23 @@ def run(
     from orrery.runtime import BACKENDS, measure
 
     chosen = BACKENDS[backend]()
-    if isinstance(model, str | Path) and str(model).endswith(".json"):
-        return _run_plan(
+    planned = isinstance(model, str | Path) and str(model).endswith(".json")
+    if not planned and (designs or plan_models):
+        raise SpecError(
+            "run",
+            found="plan options with a network",
+            wanted="a plan.json",
+            fix="leave out --designs and --plan-model",
+        )
+    if planned and options not in (None, ModelOptions()):
+        raise SpecError(
+            "run",
+            found="network options with a plan",
+            wanted="none: the plan knows them",
+            fix="leave them out, or map the network again with them",
+        )
+    if isinstance(model, str | Path) and planned:
+        return run_plan(
             Path(model),
             chosen,
             inputs,
@@ -84,66 +94,10 @@ def run(
     error = agreement(outputs, graph.evaluate(given)) if check else None
     title = f"{graph.name} on this machine, {chosen.name}"
     page = Page(title=title, sections=(facts(outputs, [figure], error),))
-    return RunResult(outputs=outputs, evidence=(figure,), worst_error=error, page=page)
-
-
-def _run_plan(
-    path: Path,
-    backend: Backend,
-    inputs: str | Path | Mapping[str, NDArray[Any]] | None,
-    seed: int,
-    *,
-    check: bool,
-    models: Sequence[object],
-    designs: bool,
-    progress: Progress,
-) -> RunResult:
-    from orrery.accel import plan_evaluators
-    from orrery.runtime import execute, region_evaluator
-
-    plan, graphs, _ = load_planned(path, models)
-    given = {
-        m.prefix + name: value
-        for m, graph in zip(plan.models, graphs, strict=True)
-        for name, value in make_inputs(graph, inputs, seed, m.prefix).items()
-    }
-    evaluate = region_evaluator(backend)
-    if designs:
-        devices = plan_evaluators(plan, evaluate)
-    else:
-        devices = {assignment.device: evaluate for assignment in plan.assignments}
-    done = execute(plan, graphs, given, devices, warmup=1, progress=progress)
-    figure = Evidence(
-        subject=f"{', '.join(g.name for g in graphs)} by plan here",
-        metric="latency",
-        value=done.timeline.makespan_s,
-        unit="s",
-        context=run_context(graphs[0], backend.name),
-        source=Source(
-            basis=Basis.MEASURED,
-            where=done.source.where,
-            note=f"{done.source.note}; this machine plays the plan's devices",
-        ),
-    )
-    error = None
-    if check:
-        wanted = {
-            m.prefix + name: value
-            for m, graph in zip(plan.models, graphs, strict=True)
-            for name, value in graph.evaluate(
-                {name: given[m.prefix + name] for name in graph.inputs}
-            ).items()
-        }
-        error = agreement(done.outputs, wanted)
-    chart = TimelineChart(title="Measured timeline", timeline=done.timeline)
-    page = Page(
-        title=f"{path.name} on this machine, {backend.name}",
-        sections=(facts(done.outputs, [figure], error), chart),
-    )
     return RunResult(
-        outputs=done.outputs,
+        outputs=outputs,
         evidence=(figure,),
         worst_error=error,
         page=page,
-        timeline=done.timeline,
+        tolerance=tolerance(graph),
     )

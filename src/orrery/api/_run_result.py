@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from orrery.evidence import Evidence
 from orrery.report import Page, Text
-from orrery.store import atomic_write, write_record
+from orrery.store import whole_folder, write_record
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_si
 
-from .pages import batch_of
+from ._inputs import write_arrays
+from .pages import batch_of, precisions
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["RunResult", "facts", "run_context"]
+__all__ = ["RunResult", "facts", "run_context", "tolerance"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class RunResult:
     outputs : tensor name -> value
     evidence : measured figures
     worst_error : largest |a - b| / (1 + |b|) against the NumPy reference, None if not checked
+    tolerance : what `worst_error` may be at the precision of the network
     page : the report
     timeline : of a plan's execution, None for a single network
     """
@@ -42,18 +43,33 @@ class RunResult:
     worst_error: float | None
     page: Page
     timeline: Timeline | None = None
+    tolerance: float = 1e-3
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the outputs agree with the reference, or were not compared."""
+        return self.worst_error is None or self.worst_error <= self.tolerance
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write outputs, evidence and (of a plan) the measured timeline."""
         folder = Path(folder)
-        files = {"outputs": folder / "outputs.npz", "evidence": folder / "evidence.json"}
-        with atomic_write(files["outputs"]) as handle:
-            np.savez(handle, allow_pickle=False, **dict(self.outputs))
-        write_record(files["evidence"], "evidence", 1, self.evidence)
-        if self.timeline is not None:
-            files["timeline"] = folder / "timeline.json"
-            write_timeline(files["timeline"], self.timeline)
-        return files
+        files = {"outputs": "outputs.npz", "evidence": "evidence.json"}
+        with whole_folder(folder) as fresh:
+            write_arrays(fresh / files["outputs"], self.outputs)
+            write_record(fresh / files["evidence"], "evidence", 1, self.evidence)
+            if self.timeline is not None:
+                files["timeline"] = "timeline.json"
+                write_timeline(fresh / files["timeline"], self.timeline)
+        return {name: folder / file for name, file in files.items()}
+
+
+#: element type -> error that another order of summation explains; float32 where nothing is said
+_TOLERANCE = {"float16": 2e-2, "bfloat16": 1e-1}
+
+
+def tolerance(graph: Graph) -> float:
+    """Return the error that rounding in another order may cause in a network's precision."""
+    return max((_TOLERANCE.get(t, 1e-3) for t in precisions(graph)), default=1e-3)
 
 
 def facts(

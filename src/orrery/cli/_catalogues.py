@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orrery import api
 
-from ._options import JsonFlag, show_page
+from ._options import JsonFlag, json_document, show_page
 
 _ALL = 10_000
 
@@ -25,6 +25,8 @@ def systems(name: str | None = None, /, *, json: JsonFlag = False) -> int:
     """
     if name is None:
         show_page(api.systems(), as_json=json, rows=_ALL)
+    elif json:
+        json_document(api.system_document(name))
     else:
         print(api.system_yaml(name), end="")
     return 0

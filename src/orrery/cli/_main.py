@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orrery.errors import CancelledError, OrreryError
+from orrery.errors import CancelledError, OrreryError, printable
 from orrery.provenance import PROGRAM_VERSION
 
 if TYPE_CHECKING:
@@ -46,52 +48,79 @@ def build() -> App:
         ),
         version=PROGRAM_VERSION,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for group, commands in COMMANDS.items():
         for name, (place, text) in commands.items():
             app.command(f"orrery.cli.{place}", name=name, help=text, group=group)
-    app.register_install_completion_command(
-        name="completion", help="Install shell completion (bash, zsh, fish).", group="Shell"
+    app.command(
+        "orrery.cli._completion:completion",
+        name="completion",
+        help="Print the completion script of a shell.",
+        group="Shell",
     )
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    from cyclopts import CycloptsError
-
+    _speak_any_alphabet()
     try:
-        result = build()(
-            list(sys.argv[1:] if arguments is None else arguments),
-            exit_on_error=False,
-            print_error=True,
-        )
-    except CycloptsError:
-        return 2  # cyclopts has said what is wrong with the command line
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
     except CancelledError as stop:
-        print(f"orrery: {stop}", file=sys.stderr)
-        return 130
-    except OrreryError as error:
-        print(f"orrery: {error}", file=sys.stderr)
-        return 2
+        return _say(str(stop), 130)
     except KeyboardInterrupt:
-        print("orrery: interrupted", file=sys.stderr)
-        return 130
+        return _say("interrupted; no file was left half written", 130)
+    except OrreryError as error:
+        return _say(str(error), 2)
     except BrokenPipeError:
         # The reader (head, less) has gone. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = error.filename or "standard output"
+        return _say(
+            f"{where}: {error.strerror or error}; check the path, its rights and the disk", 2
+        )
+    except MemoryError as error:
+        return _say(
+            f"not enough memory{f': {error}' if str(error) else ''}; take a smaller network "
+            "or batch",
+            2,
+        )
     except Exception as error:  # the last resort of a program that shows no traceback to users
         if os.environ.get("ORRERY_DEBUG"):
             raise
-        print(
-            f"orrery: a defect of orrery: {type(error).__name__}: {error}\n"
+        return _say(
+            f"a defect of orrery: {type(error).__name__}: {error}\n"
             "Please report it with the command and its input; "
             "ORRERY_DEBUG=1 shows where it happened.",
-            file=sys.stderr,
+            3,
         )
-        return 3
+
+
+def _run(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    try:
+        result = build()(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return 2  # cyclopts has said what is wrong with the command line
+    sys.stdout.flush()  # a full disk shows here, where it can still be reported
     return result if isinstance(result, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"orrery: {printable(text)}", file=sys.stderr)
+    return code
+
+
+def _speak_any_alphabet() -> None:
+    """Where a stream cannot show a character, show a stand-in instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

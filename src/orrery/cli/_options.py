@@ -17,7 +17,16 @@ from orrery.progress import Progress
 if TYPE_CHECKING:
     from orrery.api import Page
 
-__all__ = ["JsonFlag", "Model", "Needs", "Options", "Out", "progress_bar", "show_page"]
+__all__ = [
+    "JsonFlag",
+    "Model",
+    "Needs",
+    "Options",
+    "Out",
+    "json_document",
+    "progress_bar",
+    "show_page",
+]
 
 Model = Annotated[str, Parameter(help="ONNX file, or a name of `orrery models`.")]
 Options = Annotated[ModelOptions, Parameter(name="*", group="Network options")]
@@ -43,12 +52,16 @@ def show_page(
     from orrery import api
 
     if as_json:
-        document: Any = api.page_document(page, files)
-        json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write("\n")
+        json_document(api.page_document(page, files))
         return
     width = max(72, min(140, shutil.get_terminal_size((110, 24)).columns))
     sys.stdout.write(api.page_text(page, width=width, rows=rows))
+
+
+def json_document(document: Any) -> None:
+    """Print one JSON document and nothing else."""
+    json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
 
 
 def progress_bar() -> Progress:

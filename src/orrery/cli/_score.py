@@ -37,6 +37,13 @@ def score(
             wanted="--on SYSTEM",
             fix="add --on, or give evidence.json files",
         )
+    if not models and (on is not None or options != api.ModelOptions()):
+        raise SpecError(
+            "score",
+            found="--on or network options with evidence files alone",
+            wanted="a network to apply them to",
+            fix="leave them out",
+        )
     page = api.score(
         models, on=on, evidence=[Path(e) for e in evidence], options=options, needs=need
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from orrery import api
 from orrery.errors import SpecError
@@ -18,7 +19,7 @@ def show(
     *,
     operators: Annotated[bool, Parameter(negative=())] = False,
     bits: Annotated[bool, Parameter(negative=())] = False,
-    rows: int = 60,
+    rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
@@ -35,6 +36,10 @@ def show(
     rows
         Most rows shown of a table (JSON has all).
     """
+    if operators and model is not None:
+        raise SpecError(
+            "show", found="a network with --operators", wanted="one of the two", fix="leave out one"
+        )
     if operators:
         show_page(api.operators(), as_json=json, rows=10_000)
         return 0

@@ -20,6 +20,7 @@ def simulate(
     model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     on: str | None = None,
     need: Needs = (),
+    strict: Annotated[bool, Parameter(negative=())] = False,
     out: Out = None,
     json: JsonFlag = False,
 ) -> int:
@@ -33,6 +34,8 @@ def simulate(
         Where the plan's network is now, when it has moved; repeatable.
     on
         Where the plan's system is now, when it has moved.
+    strict
+        Refuse when anything of the network could not be priced.
     """
-    result = api.simulate(plan, models=model, on=on, needs=need)
+    result = api.simulate(plan, models=model, on=on, needs=need, strict=strict)
     return finish(result, out, as_json=json)

@@ -37,6 +37,7 @@ __all__ = [
     "TypeContext",
     "find_operator",
     "operator",
+    "operator_names",
 ]
 
 #: All nodes have the semantics of this version of ONNX's default domain.
@@ -209,6 +210,13 @@ def operator(
         return evaluate
 
     return register
+
+
+def operator_names() -> frozenset[str]:
+    """Return the names of all known operators, those outside ONNX with their domain."""
+    from . import derivatives  # noqa: F401  # registers all of them, operators first
+
+    return frozenset(f"{domain}.{name}" if domain else name for domain, name in OPERATORS)
 
 
 def find_operator(node: Node) -> Operator | None:

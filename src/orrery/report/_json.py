@@ -16,7 +16,7 @@ from orrery.provenance import PROGRAM_VERSION
 from orrery.store import encode
 
 from ._needs import Verdict, limit_text, verdict_text
-from ._scorecard import Scorecard, doubt_texts, is_unconfirmed, value_text
+from ._scorecard import Scorecard, doubt_texts, marks, value_text
 from ._sections import (
     Diagram,
     MemoryChart,
@@ -122,7 +122,7 @@ def _figure(figure: Evidence) -> dict[str, Any]:
         **encode(figure),
         "text": value_text(figure),
         "uncertainty": doubt_texts(figure),
-        "unconfirmed": is_unconfirmed(figure),
+        "marks": marks(figure),
     }
 
 

@@ -149,6 +149,12 @@ def _judge(card: Scorecard, need: Need) -> Verdict:
         return Verdict(need=need, status="not known",
                        note=f"not known for {', '.join(unknown)}")  # fmt: skip
     gap = need.limit - value if need.upper else value - need.limit
+    # A lower bound can break a ceiling but never prove that it is kept; an upper bound likewise.
+    if figure.bound and met == ((figure.bound == "lower") == need.upper):
+        return Verdict(
+            need=need, status="not known",
+            note=f"{value_text(figure)} is only a {figure.bound} bound",
+        )  # fmt: skip
     return Verdict(
         need=need, status="pass" if met else "fail", figure=figure,
         margin_percent=100.0 * gap / need.limit, note=_doubt(need, value, figure),

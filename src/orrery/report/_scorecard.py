@@ -254,6 +254,9 @@ def check_figure(figure: Evidence) -> None:
                 wanted="why the value is not known", fix="say why in source.note",
             )  # fmt: skip
         return
+    if figure.value < 0:
+        raise SpecError(f"{where}: value", found=figure.value, wanted="zero or more",
+                        fix="correct the figure")  # fmt: skip
     requires = dict(rule.requires)
     if figure.interval is not None:
         requires["confidence"] = "an interval means nothing without its confidence"
@@ -272,14 +275,22 @@ def check_figure(figure: Evidence) -> None:
         )  # fmt: skip
 
 
-def is_unconfirmed(figure: Evidence) -> bool:
-    """Return whether the source itself says that the figure is unconfirmed."""
-    return "unconfirmed" in f"{figure.source.where} {figure.source.note}".casefold()
+def marks(figure: Evidence) -> list[str]:
+    """Return what must stand beside the figure, or a reader would take it for more than it is."""
+    found = [f"{figure.bound} bound"] if figure.bound else []
+    if figure.rests_on is Basis.ASSUMED and figure.source.basis is not Basis.ASSUMED:
+        found.append("on assumed constants")
+    if "unconfirmed" in f"{figure.source.where} {figure.source.note}".casefold():
+        found.append("unconfirmed")
+    return found
 
 
 def value_text(figure: Evidence) -> str:
     """Return the value with its unit as a person reads it, or ``not known``."""
-    return NOT_KNOWN if figure.value is None else number_text(figure.value, figure)
+    if figure.value is None:
+        return NOT_KNOWN
+    sign = {"lower": "≥ ", "upper": "≤ ", "": ""}[figure.bound]
+    return sign + number_text(figure.value, figure)
 
 
 def number_text(value: float, figure: Evidence) -> str:

@@ -11,7 +11,7 @@ from orrery.timeline import PS_PER_S
 from ._format import NOT_KNOWN, context_label, format_value
 from ._needs import Verdict, limit_text, verdict_text
 from ._plot import plot, sparkline, strip
-from ._scorecard import METRICS, Scorecard, doubt_texts, is_unconfirmed, value_text
+from ._scorecard import METRICS, Scorecard, doubt_texts, marks, value_text
 from ._sections import (
     Cell,
     Column,
@@ -94,8 +94,7 @@ def _figure(
     parts = [f"{figure.source.basis.value} ({figure.source.where})"]
     if figure.metric != metric or whose:
         parts.insert(0, f"{figure.metric}{whose}")
-    if is_unconfirmed(figure):
-        parts.append("unconfirmed")
+    parts += marks(figure)
     parts += doubt_texts(figure)
     parts += [f"{context_label(key)} {text}" for key, text in sorted(figure.context.items())]
     return _wrap("; ".join(parts), width,

@@ -1,7 +1,21 @@
 """From plans, prices and replays to figures and report sections."""
 
-from ._figures import WHY_UNKNOWN, batch_of, plan_figures
+from ._context import BATCH_KEY, batch_of, precisions
+from ._figures import WHY_UNKNOWN, plan_figures
 from ._page import map_page
+from ._render import Page, needs_met, page_document, page_text
 from ._tables import regions_of
 
-__all__ = ["WHY_UNKNOWN", "batch_of", "map_page", "plan_figures", "regions_of"]
+__all__ = [
+    "BATCH_KEY",
+    "WHY_UNKNOWN",
+    "Page",
+    "batch_of",
+    "map_page",
+    "needs_met",
+    "page_document",
+    "page_text",
+    "plan_figures",
+    "precisions",
+    "regions_of",
+]

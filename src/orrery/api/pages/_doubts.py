@@ -9,10 +9,11 @@ from orrery.provenance import Basis, Source
 from orrery.report import Column, Section, Table
 
 if TYPE_CHECKING:
+    from orrery.cost import PlanCost
     from orrery.hardware import Device, System
     from orrery.plan import Plan
 
-__all__ = ["doubtful", "doubts"]
+__all__ = ["doubtful", "doubts", "rests_on", "why_no_energy"]
 
 
 def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
@@ -26,6 +27,12 @@ def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
     }
     parts = [f"{mark} constants of {', '.join(names)}" for mark, names in by_mark.items() if names]
     return f"rests on {' and '.join(parts)}" if parts else ""
+
+
+def rests_on(used: Sequence[Device], system: System, plan: Plan) -> Basis | None:
+    """Return ``assumed`` when any constant that a plan's figures rest on is, else None."""
+    every = (source.basis for _, _, source in _doubtful(used, system, plan))
+    return Basis.ASSUMED if Basis.ASSUMED in every else None
 
 
 def doubtful(system: System, plan: Plan) -> Section | None:
@@ -61,3 +68,13 @@ def _doubtful(
         for field, source in record.sources.items():  # type: ignore[attr-defined]
             if source.basis is Basis.ASSUMED or "unconfirmed" in str(source):
                 yield label, field, source
+
+
+def why_no_energy(used: Sequence[Device], price: PlanCost) -> str:
+    """Return why the energy of a plan is not known."""
+    if not price.coverage.complete:
+        return "not everything was priced"
+    for device in used:
+        if device.offchip.energy_j_per_byte is None or not device.compute.mac_energy_j:
+            return f"no energy per operation or per off-chip byte is known for {device.name}"
+    return "the cost models of these regions know no energy"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 from orrery.evidence import Evidence
-from orrery.provenance import PROGRAM_VERSION, Basis, Source
+from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
 
-from ._doubts import doubts
+from ._context import batch_of, precisions
+from ._doubts import doubts, rests_on, why_no_energy
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -17,122 +19,126 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Timeline
 
-__all__ = ["WHY_UNKNOWN", "batch_of", "plan_figures"]
+__all__ = ["WHY_UNKNOWN", "plan_figures"]
 
 #: metric -> why a mapping alone cannot tell
 WHY_UNKNOWN = {
     "accuracy": "mapping does not run the network on labelled data",
     "flexibility": "only the networks given were priced on this system",
 }
+_WHERE = f"orrery {PROGRAM_VERSION}"
 
 
 def plan_figures(
     graphs: Sequence[Graph], system: System, plan: Plan, price: PlanCost, timeline: Timeline
 ) -> list[Evidence]:
-    """Return every figure that a plan, its price and its replay give, with source and context."""
-    subject = f"{', '.join(graph.name for graph in graphs)} on {system.name}"
+    """Return every figure that a plan, its price and its replay give, with source and context.
+
+    Where something was not priced, times and traffic are lower bounds, rates upper ones; where an
+    idle power is not known, energy is one and power is not known.
+    """
     used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
-    doubt = doubts(used, system, plan)
-    if not price.coverage.complete:
-        doubt = "; ".join(x for x in ("a lower bound: not everything was priced", doubt) if x)
-    context = {
-        "batch": ", ".join(dict.fromkeys(str(batch_of(graph)) for graph in graphs)),
-        "precision": ", ".join(dict.fromkeys(t for graph in graphs for t in _precisions(graph))),
-        "searcher": plan.searcher,
-    }
-
-    def source(basis: Basis, where: str, note: str = "") -> Source:
-        return Source(basis=basis, where=where, note="; ".join(x for x in (note, doubt) if x))
-
-    def absent(why: str) -> Source:
-        return Source(basis=Basis.ESTIMATED, where=f"orrery {PROGRAM_VERSION}", note=why)
-
-    def figure(
-        metric: str, value: float | None, unit: str, source: Source, **more: str
-    ) -> Evidence:
-        return Evidence(
-            subject=subject,
-            metric=metric,
-            value=value,
-            unit=unit,
-            source=source,
-            context=context | more,
-        )
-
-    seconds = timeline.makespan_s
-    replayed = source(
-        Basis.SIMULATED,
-        f"orrery {PROGRAM_VERSION} plan replay",
-        "region durations from the cost models; links shared by transfers",
+    subject = f"{', '.join(graph.name for graph in graphs)} on {system.name}"
+    plain = Evidence(
+        subject=subject,
+        metric="",
+        value=None,
+        unit="",
+        source=Source(basis=Basis.ESTIMATED, where=_WHERE),
+        rests_on=rests_on(used, system, plan),
+        bound="" if price.coverage.complete else "lower",
+        context={
+            "batch": ", ".join(dict.fromkeys(str(batch_of(graph)) for graph in graphs)),
+            "precision": ", ".join(dict.fromkeys(t for graph in graphs for t in precisions(graph))),
+            "searcher": plan.searcher,
+        },
     )
-    inferences = sum(batch_of(graph) for graph in graphs)
-    figures = [
-        figure("latency", seconds, "s", replayed),
-        figure(
-            "throughput",
-            inferences / seconds if seconds else None,
-            "inference/s",
-            source(Basis.SIMULATED, replayed.where, "one batch at a time, none overlapping")
-            if seconds
-            else absent("the plan takes no time"),
-        ),
-    ]
-    estimated = source(Basis.ESTIMATED, f"orrery {PROGRAM_VERSION} plan price")
-    energy = price.total.energy_j
-    if energy is None:
-        missing = absent(_why_no_energy(used, price))
-        figures += [figure("energy", None, "J", missing), figure("power", None, "W", missing)]
-    else:
-        figures.append(figure("energy", energy, "J", estimated, offchip="counted"))
-        if seconds:
-            figures.append(figure("power", energy / seconds, "W", estimated, offchip="counted"))
+    doubt = doubts(used, system, plan)
+    figures = [*_times(graphs, plain, timeline), *_energy(used, plain, price, timeline)]
     if price.total.offchip_bytes is not None:
-        figures.append(figure("off-chip traffic", price.total.offchip_bytes, "bytes", estimated))
-    figures += list(_hardware(used, price, figure, estimated))
-    return figures
-
-
-def _hardware(used, price, figure, estimated) -> Iterator[Evidence]:  # type: ignore[no-untyped-def]
+        figures.append(_say(plain, "off-chip traffic", price.total.offchip_bytes, "bytes"))
     if price.peak_bytes:
         name, most = max(price.peak_bytes.items(), key=lambda item: item[1])
-        yield figure("peak memory", most, "bytes", estimated, memory=name)
-    counted = Source(basis=Basis.ESTIMATED, where="devices that the plan uses")
-    yield figure("devices", len(used), "", counted)
+        figures.append(_say(plain, "peak memory", most, "bytes", memory=name))
+    figures = [_noted(figure, doubt) if figure.value is not None else figure for figure in figures]
+    return figures + list(_hardware(used, replace(plain, bound="", rests_on=None)))
+
+
+def _say(
+    plain: Evidence,
+    metric: str,
+    value: float | None,
+    unit: str,
+    note: str = "",
+    basis: Basis = Basis.ESTIMATED,
+    **context: str,
+) -> Evidence:
+    where = f"{_WHERE} plan {'replay' if basis is Basis.SIMULATED else 'price'}"
+    return replace(
+        plain,
+        metric=metric,
+        value=value,
+        unit=unit,
+        source=Source(basis=basis, where=where, note=note),
+        context={**plain.context, **context},
+    )
+
+
+def _noted(figure: Evidence, doubt: str) -> Evidence:
+    note = "; ".join(text for text in (figure.source.note, doubt) if text)
+    return replace(figure, source=replace(figure.source, note=note))
+
+
+def _times(graphs: Sequence[Graph], plain: Evidence, timeline: Timeline) -> Iterator[Evidence]:
+    seconds, sim = timeline.makespan_s, Basis.SIMULATED
+    note = "region durations from the cost models; links shared by transfers"
+    yield _say(plain, "latency", seconds, "s", note, sim)
+    if not seconds:
+        yield _say(plain, "throughput", None, "inference/s", "the plan takes no time", sim)
+        return
+    inferences = sum(batch_of(graph) for graph in graphs)
+    bound: Literal["", "upper"] = "upper" if plain.bound else ""
+    note = "one batch at a time, none overlapping"
+    rate = _say(plain, "throughput", inferences / seconds, "inference/s", note, sim)
+    yield replace(rate, bound=bound)
+
+
+def _energy(
+    used: Sequence[Device], plain: Evidence, price: PlanCost, timeline: Timeline
+) -> Iterator[Evidence]:
+    energy, seconds = price.total.energy_j, timeline.makespan_s
+    if energy is None:
+        why = why_no_energy(used, price)
+        yield _say(plain, "energy", None, "J", why)
+        yield _say(plain, "power", None, "W", why)
+        return
+    if price.idle_unknown:
+        why = f"idle power is not known of {', '.join(price.idle_unknown)}"
+        dynamic = _say(plain, "energy", energy, "J", f"dynamic only: {why}", offchip="counted")
+        yield replace(dynamic, bound="lower")
+        yield _say(plain, "power", None, "W", why)
+        return
+    yield _say(plain, "energy", energy, "J", offchip="counted")
+    if seconds:
+        yield _say(plain, "power", energy / seconds, "W", offchip="counted")
+
+
+def _hardware(used: Sequence[Device], plain: Evidence) -> Iterator[Evidence]:
+    yield _say(plain, "devices", len(used), "", "devices that the plan uses")
     for metric, field, unit in (("price", "price_usd", "USD"), ("area", "area_mm2", "mm2")):
         values = [getattr(device, field) for device in used]
-        lacking = [d.name for d, value in zip(used, values) if value is None]
+        lacking = [d.name for d, value in zip(used, values, strict=True) if value is None]
         if lacking:
-            note = f"not in the description of {', '.join(lacking[:3])}"
-            note += f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-            yield figure(metric, None, unit, Source(basis=Basis.ESTIMATED, where=metric, note=note))
+            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+            note = f"not in the description of {', '.join(lacking[:3])}{more}"
+            yield _say(plain, metric, None, unit, note)
             continue
         nodes = ", ".join(sorted({f"{d.process_nm:g} nm" for d in used if d.process_nm}))
-        more = {"process": nodes or "not stated"} if metric == "area" else {}
-        yield figure(metric, sum(values), unit, used[0].sources[field], **more)
-
-
-def batch_of(graph: Graph) -> int:
-    """Return the leading dimension of the first input, 1 when it has none."""
-    shape = graph.type(graph.inputs[0]).shape if graph.inputs else ()
-    return shape[0] if shape and isinstance(shape[0], int) else 1
-
-
-def _precisions(graph: Graph) -> list[str]:
-    # Weights of a training step are states.
-    types = [c.type for c in graph.constants.values()] + [graph.type(n) for n in graph.states]
-    kinds = {type_.dtype: 0 for type_ in types}
-    for type_ in types:
-        kinds[type_.dtype] += type_.elements
-    kinds |= {} if kinds else {graph.type(name).dtype: 1 for name in graph.inputs}
-    return [max(kinds, key=kinds.__getitem__)] if kinds else []
-
-
-def _why_no_energy(used: Sequence[Device], price: PlanCost) -> str:
-    lacking = [
-        device.name
-        for device in used
-        if device.offchip.energy_j_per_byte is None or not device.compute.mac_energy_j
-    ]
-    if lacking:
-        return f"no energy per operation or per off-chip byte is known for {lacking[0]}"
-    return "the cost models of these regions know no energy"
+        figure = _say(plain, metric, sum(values), unit)
+        if metric == "area":
+            process = {"process": nodes or "not stated"}
+            figure = replace(figure, context={**figure.context, **process})
+        sources = [device.sources[field] for device in used]
+        basis = weakest(source.basis for source in sources)
+        worst = next(source for source in sources if source.basis is basis)
+        yield replace(figure, source=worst)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orrery.errors import printable
 from orrery.report import Page
 
 __all__ = ["Page", "needs_met", "page_document", "page_text"]
@@ -15,7 +16,8 @@ def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
     """Return a page as plain text; `rows` is the most shown of each table."""
     from orrery.report import render_text
 
-    return render_text(page, width=width, rows=rows)
+    # Names come from files; an escape sequence in one must not reach the terminal.
+    return printable(render_text(page, width=width, rows=rows))
 
 
 def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Execute a plan on this machine, which plays all of its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from orrery.evidence import Evidence
+from orrery.progress import Progress
+from orrery.provenance import Basis, Source
+from orrery.report import Page, TimelineChart
+
+from ._inputs import agreement, make_inputs
+from ._planned import load_planned
+from ._run_result import RunResult, facts, run_context, tolerance
+
+if TYPE_CHECKING:
+    from orrery.runtime import Backend
+
+__all__ = ["run_plan"]
+
+
+def run_plan(
+    path: Path,
+    backend: Backend,
+    inputs: str | Path | Mapping[str, NDArray[Any]] | None,
+    seed: int,
+    *,
+    check: bool,
+    models: Sequence[object],
+    designs: bool,
+    progress: Progress,
+) -> RunResult:
+    """Run a plan with one thread per device of it; this machine plays the devices."""
+    from orrery.accel import plan_evaluators
+    from orrery.runtime import execute, region_evaluator
+
+    plan, graphs, _ = load_planned(path, models)
+    given = {
+        m.prefix + name: value
+        for m, graph in zip(plan.models, graphs, strict=True)
+        for name, value in make_inputs(graph, inputs, seed, m.prefix).items()
+    }
+    evaluate = region_evaluator(backend)
+    if designs:
+        devices = plan_evaluators(plan, evaluate)
+    else:
+        devices = {assignment.device: evaluate for assignment in plan.assignments}
+    done = execute(plan, graphs, given, devices, warmup=1, progress=progress)
+    figure = Evidence(
+        subject=f"{', '.join(g.name for g in graphs)} by plan here",
+        metric="latency",
+        value=done.timeline.makespan_s,
+        unit="s",
+        context=run_context(graphs[0], backend.name),
+        source=Source(
+            basis=Basis.MEASURED,
+            where=done.source.where,
+            note=f"{done.source.note}; this machine plays the plan's devices",
+        ),
+    )
+    error = None
+    if check:
+        wanted = {
+            m.prefix + name: value
+            for m, graph in zip(plan.models, graphs, strict=True)
+            for name, value in graph.evaluate(
+                {name: given[m.prefix + name] for name in graph.inputs}
+            ).items()
+        }
+        error = agreement(done.outputs, wanted)
+    chart = TimelineChart(title="Measured timeline", timeline=done.timeline)
+    page = Page(
+        title=f"{path.name} on this machine, {backend.name}",
+        sections=(facts(done.outputs, [figure], error), chart),
+    )
+    return RunResult(
+        outputs=done.outputs,
+        evidence=(figure,),
+        worst_error=error,
+        page=page,
+        timeline=done.timeline,
+        tolerance=max(tolerance(graph) for graph in graphs),
+    )
