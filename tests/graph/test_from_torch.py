@@ -511,3 +511,59 @@ def test_wrong_examples_are_explained() -> None:
         from_torch(_perceptron(), 3)
     with pytest.raises(ModelError, match=r"wanted a torch\.nn\.Module"):
         from_torch(lambda x: x, (torch.randn(2),))
+
+
+class _Literal(nn.Module):
+    def forward(self, x: Any) -> Any:
+        offset = torch.tensor([1.0, 2.0, 3.0])
+        offset += 1
+        return x * offset + torch.tensor(2.0)
+
+
+@pytest.mark.needs("onnxruntime")
+def test_tensors_written_down_in_parts_are_constants() -> None:
+    graph = _judge(nn.Sequential(_Literal(), nn.Sequential(_Literal())), (torch.randn(2, 3),))
+    assert [node.op for node in graph.nodes] == ["Mul", "Add", "Mul", "Add"]
+
+
+class _Modes(nn.Module):
+    def forward(self, x: Any) -> Any:
+        with torch.enable_grad():
+            y = x * 2
+        with torch.autocast("cpu", enabled=False):
+            return y + 1
+
+
+@pytest.mark.needs("onnxruntime")
+def test_regions_that_set_a_mode_are_inlined() -> None:
+    graph = _judge(_Modes(), (torch.randn(2, 3),))
+    assert [node.op for node in graph.nodes] == ["Mul", "Add"]
+
+
+class _Open(nn.Module):
+    """Operators on an axis of open size."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        z = x.clone()
+        z[1:] += y[1:]
+        rows = torch.arange(x.shape[0]).unsqueeze(1)
+        return {
+            "sizes": (x.reshape(x.shape[0] * 3, 4), x.flatten(0, 1), x.repeat(2, 1, 1)),
+            "spread": (x.var(0), x.std(), x.mean(0), x.repeat_interleave(2, 0)),
+            "order": (x.roll(1, 0), x.roll(2), x.flip(0), *x.sort(0), x.cumsum(0)),
+            "joined": (torch.cat([x, y]), torch.stack([x, y]), x.new_zeros(x.shape) + y),
+            "placed": (z, x + rows[:, None], torch.full_like(x, x.shape[0] * 2 + 1)),
+            "mask": torch.ones(x.shape[0], x.shape[0]).tril(),
+            "attention": nn.functional.scaled_dot_product_attention(
+                x[None, :, 0], y[None, :, 0], y[None, :, 0], is_causal=True
+            ),
+        }
+
+
+@pytest.mark.needs("onnxruntime")
+def test_sizes_left_open_reach_every_operator() -> None:
+    example = (torch.randn(3, 3, 4), torch.randn(3, 3, 4))
+    graph = from_torch(_Open(), example, dynamic={"x": {0: "rows"}, "y": {0: "rows"}})
+    assert graph.symbols == ("rows",)
+    for rows in (2, 7):
+        _judge(_Open(), (torch.randn(rows, 3, 4), torch.randn(rows, 3, 4)), graph)

@@ -31,13 +31,6 @@ from .torch_ops import TRANSLATORS, Walker, clean_name, element_type
 
 __all__ = ["from_torch"]
 
-#: What tracing and a user's ``forward`` raise (PyTorch's own are RuntimeErrors and ValueErrors).
-_TRACING_ERRORS = (
-    RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
-    AssertionError,
-)  # fmt: skip
-
-
 _NamedSize = tuple[str, int, str]  #: input, axis, the user's name
 
 
@@ -209,7 +202,7 @@ def _export(
     with _evaluation(module) as was_training:
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
-        except _TRACING_ERRORS as error:
+        except _tracing_errors() as error:
             program = _with_relations(module, args, kwargs, shapes, named)
             if program is None:
                 raise _traced_badly(title, error) from error
@@ -217,9 +210,21 @@ def _export(
             table = torch.export.default_decompositions()
             for operator in [op for op in table if str(op) in TRANSLATORS]:
                 del table[operator]
+            _alias_literals(program.constants)
             return program.run_decompositions(table), was_training
-        except _TRACING_ERRORS as error:
+        except _tracing_errors() as error:
             raise _traced_badly(title, error) from error
+
+
+def _alias_literals(constants: dict[str, Any]) -> None:
+    """Make tensors that ``forward`` of a part writes down be found under their short names too.
+
+    `torch.export` files them under the part's path, `run_decompositions` (2.13) looks without.
+    """
+    for name in list(constants):
+        short = name.rpartition(".")[2]
+        if short.startswith("lifted_tensor_"):
+            constants.setdefault(short, constants[name])
 
 
 def _with_relations(
@@ -240,7 +245,7 @@ def _with_relations(
     }
     try:
         program = torch.export.export(module, args, kwargs, dynamic_shapes=loose, strict=False)
-    except _TRACING_ERRORS:
+    except _tracing_errors():
         return None  # the first refusal says more
     found = _open_sizes(program, named)
     distinct = dict(found)
@@ -248,6 +253,16 @@ def _with_relations(
         return None
     texts = {name: text for text, name in found}
     return program if all(texts[name] == text for text, name in found) else None
+
+
+def _tracing_errors() -> tuple[type[Exception], ...]:
+    """Return what tracing and a user's ``forward`` raise; most of PyTorch's own are among these."""
+    from torch._export.verifier import SpecViolationError
+
+    return (
+        RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
+        AssertionError, SpecViolationError,
+    )  # fmt: skip
 
 
 def _traced_badly(title: str, error: BaseException) -> ModelError:
@@ -270,7 +285,7 @@ def _advice(text: str) -> str:
     if "data-dependent" in text or "Dynamic control flow" in text:
         return "write the branch with torch.where, or make the size it depends on a constant"
     if "not a known type" in text:
-        return "return tensors, tuples or dicts (a decoder of transformers: use_cache=False)"
+        return "return tensors, tuples or dicts (for a decoder of transformers: use_cache=False)"
     if "mat1 and mat2" in text or "shape" in text or "size" in text:
         return "check that module(*example_inputs) runs, then torch.export.export by itself"
     return "check that module(*example_inputs) runs, then try torch.export.draft_export"

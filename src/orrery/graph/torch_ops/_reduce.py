@@ -5,6 +5,7 @@ Judge: PyTorch on each operator.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ._translation import Operand, Translation, Value, translates
@@ -95,12 +96,14 @@ def _spread(t: Translation, x: Value, dim: Any, correction: Any, keepdim: bool) 
     correction = 1 if correction is None else correction
     if correction == 0:
         return t.op("ReduceMean", squares, axes, keepdims=int(keepdim))
-    chosen = dim if dim else range(x.rank)
-    count = 1
-    for axis in chosen:
-        count *= t.static(x, axis)
     total = t.op("ReduceSum", squares, axes, keepdims=int(keepdim))
-    return t.op("Div", total, t.constant(count - correction, x.dtype))
+    sizes = [t.size_of(x, axis) for axis in (dim if dim else range(x.rank))]
+    if all(isinstance(size, int) for size in sizes):
+        return t.op("Div", total, t.constant(math.prod(sizes) - correction, x.dtype))
+    count = t.operand(sizes[0], x.dtype)
+    for size in sizes[1:]:
+        count = t.op("Mul", count, t.operand(size, x.dtype))
+    return t.op("Div", total, t.op("Sub", count, t.constant(correction, x.dtype)))
 
 
 def _with_spread(name: str, *, root: bool, mean: bool) -> None:

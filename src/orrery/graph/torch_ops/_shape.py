@@ -117,7 +117,11 @@ def repeat(t: Translation, x: Value, times: list[Operand]) -> Value:
 def repeat_interleave(t: Translation, x: Value, times: int, dim: int | None = None) -> Value:
     if dim is None:
         x, dim = t.reshape(x, [-1]), 0
-    return t.gather(x, dim, np.repeat(np.arange(t.static(x, dim)), times))
+    dim %= x.rank
+    repeats = [times if axis == dim + 1 else 1 for axis in range(x.rank + 1)]
+    spread = t.op("Tile", t.unsqueeze(x, dim + 1), t.ints(repeats, "times"))
+    sizes = [t.size_of(x, axis) for axis in range(x.rank)]
+    return t.reshape(spread, [*sizes[:dim], -1, *sizes[dim + 1 :]])
 
 
 @translates("cat", "concat")
@@ -184,16 +188,21 @@ def slice_scatter(
     t: Translation, x: Value, source: Value, dim: int = 0, start: int | None = None,
     end: int | None = None, step: int = 1,
 ) -> Value:  # fmt: skip
-    size = t.static(x, dim)
-    chosen = range(size)[slice(start, end, step)]
     source = t.cast(source, x.dtype)
-    if len(chosen) == 0:
-        return x
-    if step == 1:
-        before = [t.slice(x, dim, 0, chosen[0])] if chosen[0] else []
-        after = [t.slice(x, dim, chosen[-1] + 1, size)] if chosen[-1] + 1 < size else []
+    first, last = start or 0, _TO_THE_END if end is None else end
+    size = x.shape[dim]
+    if isinstance(size, int):
+        chosen = range(size)[first:last:step]
+        if len(chosen) == 0:
+            return x
+        first, last = chosen[0], chosen[-1] + 1
+        last = last if last < size else _TO_THE_END
+    if step == 1 and first >= 0 and last >= 0:
+        before = [t.slice(x, dim, 0, first)] if first else []
+        after = [t.slice(x, dim, last, _TO_THE_END)] if last < _TO_THE_END else []
         parts = [*before, source, *after]
         return t.op("Concat", *parts, axis=dim) if len(parts) > 1 else source
+    size = t.static(x, dim)
     joined = t.op("Concat", x, source, axis=dim)
     places = np.arange(size)
     places[list(chosen)] = size + np.arange(len(chosen))
@@ -202,7 +211,8 @@ def slice_scatter(
 
 @translates("select_scatter")
 def select_scatter(t: Translation, x: Value, source: Value, dim: int, index: int) -> Value:
-    dim, place = dim % x.rank, index % t.static(x, dim)
+    dim %= x.rank
+    place = index if index >= 0 else index % t.static(x, dim)
     return slice_scatter(t, x, t.unsqueeze(source, dim), dim, place, place + 1)
 
 
@@ -263,7 +273,7 @@ def flip(t: Translation, x: Value, dims: list[int]) -> Value:
 
 @translates("roll")
 def roll(t: Translation, x: Value, shifts: list[int], dims: list[int] | None = None) -> Value:
-    shape = x.shape
+    shape = [t.size_of(x, axis) for axis in range(x.rank)] if not dims else x.shape
     if not dims:
         x, dims = t.reshape(x, [-1]), [0]
     for shift, dim in zip(shifts, dims, strict=True):
@@ -272,7 +282,7 @@ def roll(t: Translation, x: Value, shifts: list[int], dims: list[int] | None = N
         if start:
             parts = [t.slice(x, dim, start, _TO_THE_END), t.slice(x, dim, 0, start)]
             x = t.op("Concat", *parts, axis=dim)
-    return x if x.rank == len(shape) else t.reshape(x, list(shape))
+    return x if x.rank == len(shape) else t.reshape(x, shape)
 
 
 def _triangle(name: str, upper: int) -> None:

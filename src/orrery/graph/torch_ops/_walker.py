@@ -324,10 +324,16 @@ def _leaves(spec: Any) -> Iterator[tuple[str, ...]]:
     if spec.is_leaf():
         yield ()
         return
-    children = spec.children()
-    context = spec.context
-    keyed = isinstance(context, list | tuple) and len(context) == len(children)
-    keys = context if keyed and all(isinstance(k, str) for k in context) else range(len(children))
+    children, context = spec.children(), spec.context
+    keys: Any = range(len(children))
+    for names in (context, context[0] if isinstance(context, list | tuple) and context else None):
+        if (
+            isinstance(names, list | tuple)
+            and len(names) == len(children)
+            and all(isinstance(name, str) for name in names)
+        ):
+            keys = names
+            break
     for key, child in zip(keys, children, strict=True):
         for rest in _leaves(child):
             yield (str(key), *rest)
