@@ -123,7 +123,7 @@ def test_energy_is_everybodys_and_the_links() -> None:
 
 
 def test_the_slowest_party_sets_the_time_and_water_filling_evens_it_out() -> None:
-    speeds = [1.0, 1.0, 2.0, 4.0]
+    speeds = [4.0, 1.0, 2.0, 1.0]
     base = ring(4, bandwidth=_B)
     system = replace(base, devices=tuple(
         device(d.name, macs_per_s={"float32": s * 1e9}, bandwidth=1e13)

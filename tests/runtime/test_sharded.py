@@ -19,7 +19,7 @@ from orrery.cost import (
     strategies,
 )
 from orrery.errors import SpecError
-from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
+from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, numpy_dtype
 from orrery.runtime import PartyFailedError, PartyPool, ShardedLayer, ShardedRun, run_sharded
 
 from ..cost.layers import LAYERS, formula, layer, random_inputs
@@ -263,6 +263,26 @@ def test_a_party_that_fails_ends_the_run_and_closes_the_pool(evaluator, why: str
             ShardedLayer(sharding=sharding, evaluator=evaluator).run(two, inputs)
         with pytest.raises(SpecError, match="closed pool"):
             ShardedLayer(sharding=sharding).run(two, inputs)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float16", "bfloat16", "uint8", "complex64"])
+def test_any_element_of_whole_bytes_travels(dtype: str, pool: PartyPool) -> None:
+    region = layer("Identity", (8, 6), dtype=dtype)
+    inputs = {"x0": (np.arange(48).reshape(8, 6) % 2).astype(numpy_dtype(dtype))}
+    sharding = _split(region, Strategy(exclusive=(("axis0", 2),)), 2)
+    arrivals = {"x0": Layout.split(region.graph.type("x0"), {1: 2}, [1.0, 1.0])}
+    run = ShardedLayer(sharding=sharding).run(pool, inputs, arrivals)
+    assert run.outputs["y0"].dtype == inputs["x0"].dtype
+    assert run.outputs["y0"].tobytes() == inputs["x0"].tobytes()
+    assert run.sent_bytes == inputs["x0"].nbytes // 2
+
+
+@pytest.mark.parametrize("dtype", ["int4", "float4e2m1", "string"])
+def test_elements_that_are_packed_or_text_are_refused(dtype: str, pool: PartyPool) -> None:
+    region = layer("Identity", (8, 6), dtype=dtype)
+    sharding = _split(region, Strategy(exclusive=(("axis0", 2),)), 2)
+    with pytest.raises(SpecError, match="numbers of whole bytes"):
+        ShardedLayer(sharding=sharding).run(pool, {"x0": np.zeros((8, 6))})
 
 
 def test_what_does_not_fit_is_refused_before_anything_runs(pool: PartyPool) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 from orrery.errors import SpecError
@@ -131,8 +132,8 @@ class Layout:
         return self.bytes_of(self.boxes[party])
 
     def bytes_of(self, box: Box) -> int:
-        """Return the bytes of a part of this tensor, on its own."""
-        return replace(self.type, shape=box.sizes).size_bytes
+        """Return the bytes of a part of this tensor, on its own; sub-byte types are packed."""
+        return -(-box.volume * _bits(self.type.dtype) // 8)
 
     def placed(self, places: Sequence[int], parties: int) -> Layout:
         """Return the layout among a larger number of parties: party i becomes ``places[i]``.
@@ -171,6 +172,11 @@ class Layout:
         parts = [len({box.spans[axis] for box in self.boxes}) for axis in range(self.type.rank)]
         text = "split " + "×".join(map(str, parts)) if max(parts, default=1) > 1 else "whole"
         return f"partial {text}" if self.partial else text
+
+
+@cache
+def _bits(dtype: str) -> int:
+    return TensorType(dtype=dtype, shape=(8,)).size_bytes
 
 
 def mesh_weights(factors: Sequence[int], weights: Sequence[float]) -> list[tuple[float, ...]]:

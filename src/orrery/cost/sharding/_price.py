@@ -131,12 +131,16 @@ def sharded_cost(
         combine = combine.then(phases_cost(system, devices, change.phases, staged=staged))
     total = _moved(arrival)
     compute_s, rotate_s = [], []
+    turns: dict[tuple[tuple[int, int, int], ...], Movement] = {}  # most rounds pass equal parts
     for turn, costs in enumerate(found):
         both = costs[0]
         for cost in costs[1:]:
             both = both.in_parallel(cost)
         moved = sharding.rotation[turn : turn + 1]
-        rotating = phases_cost(system, devices, moved, staged=staged)
+        passed = tuple((m.source, m.target, m.size_bytes) for p in moved for m in p.messages)
+        rotating = turns.get(passed)
+        if rotating is None:
+            rotating = turns[passed] = phases_cost(system, devices, moved, staged=staged)
         compute_s.append(both.latency_s)
         rotate_s.append(rotating.latency_s)
         total = total.in_series(both.in_parallel(_moved(rotating)))
@@ -162,11 +166,12 @@ def _compute(
 ) -> list[list[Cost]] | Refusal:
     """Price every shard, per round and party; equal work on one device is priced once."""
     known: dict[tuple[str, str], Cost] = {}
+    speeds = [_speeds(machine) for machine in machines]
     rounds = []
     for turn, row in enumerate(sharding.shards):
         costs = []
         for party, part in enumerate(row):
-            key = (part.signature, _speeds(machines[party]))
+            key = (part.signature, speeds[party])
             if key not in known:
                 region = shard_region(sharding, party, turn)
                 refusal = model.refuses(region, machines[party])
