@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from .errors import SpecError
-from .store import encode, strict_convert
+from .store import encode, open_plain, strict_convert
 
 __all__ = ["describe", "read_settings", "setting", "to_record"]
 
@@ -41,10 +41,12 @@ def read_settings(path: Path, type_: type[T]) -> T:
     SpecError : with the key, what was found and the nearest known key
     """
     try:
-        body = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with open_plain(path) as handle:
+            body = yaml.safe_load(handle.read().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        found = getattr(error, "strerror", None) or str(error)
         raise SpecError(
-            str(path), found=str(error), wanted="a YAML file", fix="correct the file"
+            str(path), found=found, wanted="a YAML file", fix="correct the file"
         ) from None
     if body is None:
         body = {}

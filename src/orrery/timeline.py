@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "MOST_PS",
     "PS_PER_S",
     "IoRequest",
     "IoTrace",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 PS_PER_S = 10**12
+#: The last instant of any clock, 53 days: two such times still add up in 64 bits.
+MOST_PS = 2**62 - 1
 TIMELINE_SCHEMA = 1
 
 

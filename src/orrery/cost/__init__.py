@@ -11,7 +11,8 @@ from ._collectives import (
 from ._cost import Charge, Cost, CostModel, Refusal
 from ._coverage import Coverage, Unpriced, UnpricedError
 from ._energy import bill, energy_charges, static_charge
-from ._guards import ImplausibleCostError, check_cost
+from ._guards import ImplausibleCostError, check_cost, check_power
+from ._plan_check import check_flow
 from ._plan_cost import PlanCost, price
 from ._roofline import Bounds, Roofline, bounds, roofline
 from ._transfer import Movement, host_hop, moves_cost, transfer_cost
@@ -70,6 +71,8 @@ __all__ = [
     "bounds",
     "broadcast",
     "check_cost",
+    "check_flow",
+    "check_power",
     "combining",
     "energy_charges",
     "halo_exchange",

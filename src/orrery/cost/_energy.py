@@ -16,7 +16,10 @@ from orrery.timeline import PS_PER_S
 from ._cost import Charge
 from ._work import Work
 
-__all__ = ["bill", "energy_charges", "link_charges", "offchip_charge", "static_charge"]
+__all__ = ["IDLE", "bill", "energy_charges", "link_charges", "offchip_charge", "static_charge"]
+
+#: The action of idle power, in picoseconds.
+IDLE = "idle picosecond"
 
 
 def energy_charges(work: Work, device: Device) -> tuple[Charge, ...] | None:
@@ -70,7 +73,7 @@ def static_charge(device: Device, duration_s: float) -> Charge | None:
     """Return idle power over a stretch of time, counted in picoseconds; None: not known."""
     if device.idle_power_w is None:
         return None
-    return Charge(resource=device.name, action="idle picosecond",
+    return Charge(resource=device.name, action=IDLE,
                   count=round(duration_s * PS_PER_S),
                   energy_j_each=device.idle_power_w / PS_PER_S,
                   source=device.sources["idle_power_w"])  # fmt: skip

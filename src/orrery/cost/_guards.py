@@ -1,7 +1,8 @@
 """What physics forbids, checked on every estimate.
 
 Models:  no more operations than the peak allows, no less time than compulsory traffic needs, no
-         less energy than a femtojoule per operation performed, no more power than a hall of racks.
+         less energy than a femtojoule per operation performed, no more power than a hall of racks,
+         nor on the whole than the boards say they take.
 Ignores: whether a value is right; a guard only says that it cannot be.
 Judge:   each guard is violated once on purpose in the tests.
 """
@@ -9,6 +10,7 @@ Judge:   each guard is violated once on purpose in the tests.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 
 from orrery.errors import OrreryError
 from orrery.hardware import Device
@@ -16,7 +18,7 @@ from orrery.hardware import Device
 from ._cost import Cost
 from ._work import Work
 
-__all__ = ["ImplausibleCostError", "check_cost"]
+__all__ = ["ImplausibleCostError", "check_cost", "check_power"]
 
 #: Ten thousand times the Landauer limit of a 32-bit operation at room temperature; no published
 #: arithmetic comes near it from above by less than a factor of ten.
@@ -94,3 +96,51 @@ def check_cost(cost: Cost, work: Work, *, row: str, device: Device, as_is: bool 
             where, found=f"{energy:.3g} J in {cost.latency_s:.3g} s",
             wanted=f"at most {MOST_POWER_W:.0f} W",
         )  # fmt: skip
+
+
+def check_power(total: Cost, used: Sequence[Device], *, links: Collection[str] = ()) -> None:
+    """Refuse devices whose power no board has, and a total that draws more than they may.
+
+    Parameters
+    ----------
+    total : of a plan; its charges on `links` are not the devices'
+    used : the devices that take part
+    links : names of links, each of which may draw what a device without a known limit may
+
+    Raises
+    ------
+    ImplausibleCostError : naming the device, or the total
+    """
+    for device in used:
+        for what, watts in (("idle", device.idle_power_w), ("maximum", device.max_power_w)):
+            if watts is not None and watts > MOST_POWER_W:
+                raise ImplausibleCostError(
+                    f"device {device.name}: {what} power", found=f"{watts:.3g} W",
+                    wanted=f"at most {MOST_POWER_W:.0f} W",
+                )  # fmt: skip
+        idle, most = device.idle_power_w, device.max_power_w
+        if idle is not None and most is not None and idle > most:
+            raise ImplausibleCostError(f"device {device.name}: idle power", found=f"{idle:.4g} W",
+                                       wanted=f"at most its maximum of {most:.4g} W")  # fmt: skip
+    energy = total.energy_j
+    if energy is None:
+        return
+    if not math.isfinite(energy) or energy < 0:
+        raise ImplausibleCostError("total", found=f"{energy} J", wanted="a finite energy")
+    if energy < total.macs_performed * LEAST_ENERGY_J:
+        raise ImplausibleCostError(
+            "total", found=f"{energy:.3g} J for {total.macs_performed} MACs",
+            wanted="at least 1 fJ per operation",
+        )  # fmt: skip
+    over_links = sum(charge.energy_j for charge in total.charges if charge.resource in links)
+    at_devices = sum(MOST_POWER_W if d.max_power_w is None else d.max_power_w for d in used)
+    for where, joules, watts in (
+        (f"total of {', '.join(device.name for device in used)}", energy - over_links, at_devices),
+        (f"total of links {', '.join(sorted(links))}", over_links, MOST_POWER_W * len(links)),
+    ):
+        # What takes no time takes no energy either: every region was looked at.
+        if joules > watts * total.latency_s * (1 + _SLACK):
+            raise ImplausibleCostError(
+                where, found=f"{joules:.3g} J in {total.latency_s:.3g} s",
+                wanted=f"at most {watts:.4g} W",
+            )  # fmt: skip

@@ -9,7 +9,8 @@ Ignores: contention on links and memories (replay judges that), so the makespan 
 Judge:   closed forms on chains and branches; replay is never faster (tests).
 
 Static energy is idle power times the makespan on every device the plan uses, where the idle power
-is known; notes name the devices where it is not.
+is known; notes name the devices where it is not. `PlanCost.at_makespan` charges it again for the
+makespan of a replay.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from orrery.graph import Graph, Region
 from orrery.hardware import Device, System
 from orrery.plan import Assignment, Infeasible, Plan, Transfer
 from orrery.store import content_hash, encode
+from orrery.timeline import MOST_PS, PS_PER_S
 
 from ._cost import Charge, Cost, CostModel
 from ._coverage import Coverage, Unpriced
-from ._energy import bill, offchip_charge, static_charge
-from ._guards import check_cost
+from ._energy import IDLE, bill, offchip_charge, static_charge
+from ._guards import check_cost, check_power
+from ._plan_check import check_flow
 from ._plan_memory import peak_memory
 from ._plan_order import PlanTimes, plan_times
 from ._plan_regions import PlannedRegion, plan_regions
@@ -51,6 +54,10 @@ class PlanCost:
     peak_bytes : device -> most bytes in its off-chip memory at once, residents included
     infeasible : why the plan cannot be done; empty when it can
     notes : what a reader should know of these figures
+    dynamic_energy_j : joules of the work and the transfers alone, whatever time they take; None
+        when not known
+    idle_unknown : devices of the plan whose idle power is not known, so that the energy is dynamic
+        only there
     """
 
     total: Cost
@@ -63,10 +70,44 @@ class PlanCost:
     infeasible: tuple[Infeasible, ...]
     coverage: Coverage
     notes: tuple[str, ...] = ()
+    dynamic_energy_j: float | None = None
+    idle_unknown: tuple[str, ...] = ()
+    _used: tuple[Device, ...] = ()
 
     @property
     def feasible(self) -> bool:
         return not self.infeasible
+
+    def at_makespan(self, seconds: float) -> PlanCost:
+        """Return the same plan's cost when all is done after so many seconds, e.g. by replay.
+
+        The latency is then `seconds`, and idle power is charged for all of it; what work and
+        transfers take stays. Starts and busy times stay those without contention.
+
+        Raises
+        ------
+        SpecError : not a finite time, or less than some device is busy
+        ImplausibleCostError : more power than the devices can take
+        """
+        busiest = max(self.busy_s.values(), default=0.0)
+        # Replay rounds every region to whole picoseconds.
+        slack_s = len(self.starts_s) / PS_PER_S + busiest * 1e-9
+        if not 0.0 <= seconds <= MOST_PS / PS_PER_S or seconds < busiest - slack_s:
+            raise SpecError(
+                "plan cost: makespan", found=f"{seconds} s",
+                wanted=f"a finite time, at least the {busiest:.6g} s that one device is busy",
+                fix="give the makespan of a replay of this plan",
+            )  # fmt: skip
+        if self.dynamic_energy_j is None or self.total.energy_j is None:
+            return replace(self, total=replace(self.total, latency_s=seconds))
+        statics, _ = _static(self._used, seconds)
+        moving = tuple(c for c in self.total.charges if c.action != IDLE)
+        total = replace(
+            self.total, latency_s=seconds, charges=(*moving, *statics),
+            energy_j=self.dynamic_energy_j + sum(charge.energy_j for charge in statics),
+        )  # fmt: skip
+        check_power(total, self._used, links=_links(self.transfers))
+        return replace(self, total=total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +132,35 @@ def price(
 
     Raises
     ------
-    SpecError : the plan does not fit graphs, system or models, or its order contradicts itself
+    SpecError : the plan does not fit graphs, system or models, its order contradicts itself, or it
+        ends later than any clock can say
     UnknownNameError : a device, link or node that does not exist
     ImplausibleCostError : a cost model answered what no machine can do
     """
     regions = plan_regions(plan, graphs)
+    check_flow(plan, graphs, system)
     answers = _answers(plan, regions, system, models)
     costs = {name: a.cost for name, a in answers.items() if a.cost is not None}
     moved = tuple((t, _move(t, system)) for t in plan.transfers)
     durations = {name: cost.latency_s for name, cost in costs.items()}
     times = plan_times(plan, durations, system)
+    if not times.makespan_s <= MOST_PS / PS_PER_S:
+        slow = max(times.busy_s, key=times.busy_s.__getitem__)
+        raise SpecError(
+            f"plan for {system.name}", found=f"{times.makespan_s:.3g} s to the end ({slow!r} works "
+            f"{times.busy_s[slow]:.3g} s of it)", wanted=f"at most {MOST_PS / PS_PER_S:.3g} s",
+            fix="correct the rates and bandwidths of its devices and links",
+        )  # fmt: skip
     peaks, short = peak_memory(plan, regions, system, times)
     notes: list[str] = []
-    total = _total(plan, system, costs, moved, times, peaks, notes)
-    coverage = _coverage(plan, graphs, regions, answers)
+    used = tuple(system.device(n) for n in dict.fromkeys(a.device for a in plan.assignments))
+    total, dynamic, idle_unknown = _total(system, used, costs, moved, times, peaks, notes)
+    check_power(total, used, links=_links(moved))
+    coverage = _coverage(graphs, regions, answers)
     if not coverage.complete:
         # A sum with an unknown part is unknown; the latency stays, marked as a lower bound.
         total = replace(total, energy_j=None, offchip_bytes=None, charges=())
+        dynamic = None
         notes.append(
             f"lower bounds of time, energy and memory: {len(coverage.unpriced)} regions have "
             "no price"
@@ -116,7 +169,7 @@ def price(
         total=total, per_region=costs, transfers=moved, coverage=coverage,
         priced_by={name: a.model for name, a in answers.items() if a.cost is not None},
         starts_s=times.starts_s, busy_s=times.busy_s, peak_bytes=peaks, infeasible=short,
-        notes=tuple(notes),
+        notes=tuple(notes), dynamic_energy_j=dynamic, idle_unknown=idle_unknown, _used=used,
     )  # fmt: skip
 
 
@@ -177,12 +230,27 @@ def _move(transfer: Transfer, system: System) -> Movement:
     return moves_cost(system, moves, transfer.links)
 
 
+def _links(moved: Sequence[tuple[Transfer, Movement]]) -> frozenset[str]:
+    """Return the names of the links that carry anything."""
+    return frozenset(name for _, movement in moved for name in movement.link_bytes)
+
+
+def _static(used: Sequence[Device], seconds: float) -> tuple[tuple[Charge, ...], tuple[str, ...]]:
+    """Return idle power over a time, and the devices where it is not known."""
+    charges = {device.name: static_charge(device, seconds) for device in used}
+    known = tuple(charge for charge in charges.values() if charge is not None)
+    return known, tuple(name for name, charge in charges.items() if charge is None)
+
+
 def _total(
-    plan: Plan, system: System, costs: Mapping[str, Cost],
+    system: System, used: Sequence[Device], costs: Mapping[str, Cost],
     moved: Sequence[tuple[Transfer, Movement]], times: PlanTimes, peaks: Mapping[str, int],
     notes: list[str],
-) -> Cost:  # fmt: skip
-    """Add everything up; what is not known makes its sum None and is named in a note."""
+) -> tuple[Cost, float | None, tuple[str, ...]]:  # fmt: skip
+    """Add everything up; what is not known makes its sum None and is named in a note.
+
+    Returns the total, its dynamic energy, and the devices without a known idle power.
+    """
     charges: list[Charge] = []
     unknown: list[str] = []
     energy_j = 0.0
@@ -208,38 +276,30 @@ def _total(
             unknown.append(f"memories of {transfer.tensor}")
         charges += [charge for charge in bills if charge is not None]
         energy_j += sum(charge.energy_j for charge in bills if charge is not None)
-    idle_unknown = []
-    for name in dict.fromkeys(a.device for a in plan.assignments):
-        static = static_charge(devices[name], times.makespan_s)
-        if static is None:
-            idle_unknown.append(name)
-        else:
-            charges.append(static)
-            energy_j += static.energy_j
+    statics, idle_unknown = _static(used, times.makespan_s)
     if unknown:
         listed = ", ".join(dict.fromkeys(unknown[:6])) + (", …" if len(unknown) > 6 else "")
         notes.append(f"energy is not known: no price for {listed}")
     elif idle_unknown:
         notes.append(f"energy is dynamic only on {', '.join(idle_unknown)}: idle power not known")
-    return Cost(
-        latency_s=times.makespan_s, energy_j=None if unknown else energy_j, offchip_bytes=offchip,
+    total = Cost(
+        latency_s=times.makespan_s, offchip_bytes=offchip,
+        energy_j=None if unknown else energy_j + sum(charge.energy_j for charge in statics),
         peak_bytes={f"{name}.{devices[name].offchip.name}": peak for name, peak in peaks.items()},
-        charges=() if unknown else bill(charges),
+        charges=() if unknown else (*bill(charges), *statics),
         macs_nominal=sum(cost.macs_nominal for cost in costs.values()),
         macs_performed=sum(cost.macs_performed for cost in costs.values()),
     )  # fmt: skip
+    return total, None if unknown else energy_j, idle_unknown
 
 
 def _coverage(
-    plan: Plan, graphs: Sequence[Graph], regions: Mapping[str, PlannedRegion],
-    answers: Mapping[str, _Priced],
-) -> Coverage:  # fmt: skip
+    graphs: Sequence[Graph], regions: Mapping[str, PlannedRegion], answers: Mapping[str, _Priced]
+) -> Coverage:
     operators = macs = size_bytes = 0
     unpriced = []
-    seen: set[tuple[int, str]] = set()
     for name, planned in regions.items():
         region = planned.region
-        seen |= {(planned.network, node) for node in region.nodes}
         answer = answers[name]
         if answer.cost is not None and answer.work is not None:
             operators += len(region.nodes)
@@ -252,11 +312,6 @@ def _coverage(
                 reason=answer.reason, macs=None if work is None else work.total_macs,
                 size_bytes=None if work is None else work.traffic_bytes,
             ))  # fmt: skip
-    for number, (model, graph) in enumerate(zip(plan.models, graphs)):
-        for node in graph.nodes:
-            if (number, node.name) not in seen:
-                unpriced.append(Unpriced(region=model.prefix + node.name, reason="not in the plan",
-                                         operators=(node.operator,)))  # fmt: skip
     return Coverage(
         operators=operators, total_operators=sum(len(graph.nodes) for graph in graphs), macs=macs,
         size_bytes=size_bytes, unpriced=tuple(unpriced),

@@ -19,6 +19,8 @@ from functools import cache
 from math import ceil
 from typing import Any
 
+from orrery.timeline import MOST_PS
+
 __all__ = ["compiled", "fill", "simulate"]
 
 Table = Any  # a list, or a NumPy array once compiled
@@ -84,7 +86,8 @@ def simulate(
     """Play all events; fill `begin`, `end` (per assignment) and `sent_at`, `arrived_at`.
 
     Entries that never happened stay -1 (a plan whose order contradicts its dependencies).
-    Returns the number of starts and ends that were played.
+    Returns the number of starts and ends that were played, -1 when anything would happen later
+    than the clock can say (`MOST_PS`).
 
     Parameters
     ----------
@@ -212,6 +215,9 @@ def simulate(
                 slot = head[component[i]]
                 while slot >= 0:
                     x = slot_flow[slot]
+                    # A rate may even have been rounded to nothing.
+                    if remaining[x] >= rate[x] * MOST_PS:
+                        return -1
                     expected = now + ceil(remaining[x] / rate[x])
                     if expected != finish[x]:
                         finish[x] = expected
@@ -222,6 +228,8 @@ def simulate(
         if len(heap) == 0:
             break
         now, _, what = heapq.heappop(heap)
+        if now > MOST_PS:
+            return -1
         if what < assignments:
             end[what] = now
             events += 1

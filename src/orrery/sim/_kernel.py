@@ -9,12 +9,11 @@ Judge:   closed forms of single-server queues; a sorted list of the same actions
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from collections.abc import Callable
 
 from orrery.errors import SpecError
-from orrery.timeline import PS_PER_S, Span
+from orrery.timeline import MOST_PS, PS_PER_S, Span
 
 __all__ = ["Kernel", "Server", "to_ps"]
 
@@ -26,12 +25,12 @@ def to_ps(seconds: float, *, where: str = "simulation: time") -> int:
 
     Raises
     ------
-    SpecError : negative, NaN or infinite
+    SpecError : negative, NaN, or beyond the last instant of the clock
     """
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise SpecError(where, found=seconds, wanted="a finite time, zero or more",
-                        fix="correct what computes it")  # fmt: skip
-    return round(seconds * PS_PER_S)
+    if not 0 <= seconds <= MOST_PS / PS_PER_S:
+        raise SpecError(where, found=seconds, wanted="a finite time, zero or more, at most "
+                        f"{MOST_PS / PS_PER_S:.3g} s", fix="correct what computes it")  # fmt: skip
+    return min(round(seconds * PS_PER_S), MOST_PS)
 
 
 class Kernel:

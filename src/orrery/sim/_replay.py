@@ -25,7 +25,7 @@ import numpy as np
 from orrery.errors import SpecError
 from orrery.hardware import System
 from orrery.plan import Assignment, Plan
-from orrery.timeline import PS_PER_S, MemorySample, Span, Timeline, make_spans
+from orrery.timeline import MOST_PS, PS_PER_S, MemorySample, Span, Timeline, make_spans
 
 from ._engine import compiled, simulate
 from ._kernel import to_ps
@@ -89,6 +89,12 @@ class Replayer:
             begin, end, sent, arrived, self.events = _play(
                 tables, duration, plan, self._channels, large
             )
+            if self.events < 0:
+                raise SpecError(
+                    f"plan on {self.system.name}", found=f"more than {MOST_PS / PS_PER_S:.3g} s to "
+                    "the end", wanted="a time that the clock can say",
+                    fix="correct the bandwidths of its links and the rates of its devices",
+                )  # fmt: skip
             if -1 in end or -1 in arrived:
                 raise _stuck(plan, tables, end, arrived)
             spans = _spans(self._rows, begin, end, sent, arrived)
@@ -125,7 +131,8 @@ def replay(
 
     Raises
     ------
-    UnknownNameError, SpecError : see `Replayer`; also a duration that is negative or not finite
+    UnknownNameError, SpecError : see `Replayer`; also a duration that is negative or not finite,
+        and an end that is later than the clock can say (53 days)
     """
     return Replayer(plan, system).run(durations, output_bytes=output_bytes)
 

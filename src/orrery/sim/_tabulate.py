@@ -108,9 +108,9 @@ def _add_flows(
                 _where(transfer), found=f"{len(targets)} targets, {len(transfer.links)} routes",
                 wanted="one route for each of one or more targets", fix="correct the transfer",
             )  # fmt: skip
-        if transfer.size_bytes < 0:
+        if not 0 <= transfer.size_bytes < 2**63:
             raise SpecError(_where(transfer), found=f"{transfer.size_bytes} bytes",
-                            wanted="zero or more", fix="correct the size")  # fmt: skip
+                            wanted="zero or more, in 64 bits", fix="correct the size")  # fmt: skip
         begun = len(flows)
         for place, target in enumerate(targets):
             key = (source, target, transfer.links[place])
