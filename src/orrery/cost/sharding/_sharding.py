@@ -40,8 +40,8 @@ class Shard:
     spans : loop -> the part of it
     operands : per operand of the nest its box; None where this part does not read it
     results : per result its box
-    node : the computation; operands and results bear their own names, a tensor that is read twice
-        a numbered one
+    node : the computation; operands and results bear their own names, a second part of the same
+        tensor a numbered one
     types : of the node's tensors
     """
 
@@ -205,8 +205,9 @@ def shard_region(sharding: Sharding, party: int, turn: int = 0) -> Region:
     """Return what a party computes in a round as a network of one node."""
     part, graph = sharding.shards[turn][party], sharding.region.graph
     constants: dict[str, Constant] = {}
-    for operand, box, name in zip(sharding.nest.operands, part.operands, _names(sharding.nest)):
+    for operand, box in zip(sharding.nest.operands, part.operands):
         if box is not None and operand.tensor in graph.constants:
+            name = part.node.inputs[operand.index]
             constants[name] = _Slice(base=graph.constants[operand.tensor], box=box)
     inputs = tuple(dict.fromkeys(n for n in part.node.inputs if n and n not in constants))
     local = Graph(
@@ -270,16 +271,6 @@ def _rings(
     return rings, cut(extent, (1.0,) * (parties // len(rings)))
 
 
-def _names(nest: Nest) -> list[str]:
-    """Return a name per operand; a tensor read again gets a number."""
-    seen: dict[str, int] = {}
-    names = []
-    for operand in nest.operands:
-        count = seen[operand.tensor] = seen.get(operand.tensor, 0) + 1
-        names.append(operand.tensor if count == 1 else f"{operand.tensor}#{count}")
-    return names
-
-
 def _reads(nest: Nest, operand: Operand, spans: Mapping[str, Span]) -> bool:
     """Whether these parts of the loops read an operand: addends only where every sum starts."""
     return not operand.once or all(spans[loop.name][0] == 0 for loop in nest.loops if loop.sums)
@@ -290,12 +281,18 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
     inputs = [""] * len(node.inputs)
     boxes: list[Box | None] = []
     types: dict[str, TensorType] = {}
-    for operand, name in zip(nest.operands, _names(nest)):
+    parts: dict[str, list[Box]] = {}
+    for operand in nest.operands:
         if not _reads(nest, operand, spans):
             boxes.append(None)
             continue
         box = operand.box(spans)
         boxes.append(box)
+        known = parts.setdefault(operand.tensor, [])
+        if box not in known:
+            known.append(box)
+        number = known.index(box)
+        name = operand.tensor if number == 0 else f"{operand.tensor}#{number + 1}"
         inputs[operand.index] = name
         types[name] = replace(graph.type(operand.tensor), shape=box.sizes)
     while inputs and not inputs[-1]:
