@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import Phase, example, given, settings
@@ -97,6 +99,10 @@ def test_a_good_file_reads_into_sourced_records() -> None:
         ("host: host", "host: hots", "wanted one of board0, board1, host, pcie"),
         ('[host, "@rack"]', "[host, board0]", "device 'board1': found \"no route from 'host'\""),
         ('"@rack"', '"@rak"', "did you mean 'rack'?"),
+        ('"@rack"', '"@rack", bord', "wanted a device, the host or a declared switch: board0"),
+        ('"@rack"', '"@rack", bord', "did you mean 'board1'?"),
+        ("links:", "switches: [pcie, spare]\nlinks:", "switch 'spare', which no link joins"),
+        ("links:", "switches: [board0]\nlinks:", "found \"'board0', a name already given\""),
         ("switch: pcie, ports", "ring: [a, b, c], ports", "one of ends, ring, all-to-all"),
         ("latency: {value: \"1 us\", source: guess}", "duplex: true", "found \"no 'latency'\""),
         ("latency: {value: \"1 us\", source: guess}", "latency: \"1 parsec\"", "'parsec'"),
@@ -147,7 +153,7 @@ def test_element_types_are_those_of_the_graph() -> None:
 def test_a_missing_file_is_a_clear_error(tmp_path) -> None:
     with pytest.raises(SpecError, match="No such file"):
         read_system(tmp_path / "none.yaml")
-    with pytest.raises(SpecError, match="directory"):
+    with pytest.raises(SpecError, match="a folder, not a regular file"):
         load_system(tmp_path)
 
 
@@ -318,3 +324,32 @@ def test_mutated_files_never_crash(data) -> None:
         if not raw:
             break
     refuses_or_reads(bytes(raw))
+
+
+def test_listed_switches_join_links_and_survive_writing() -> None:
+    text = (
+        GOOD[: GOOD.index("links:")]
+        + """\
+switches: [near, far]
+links:
+  - {ends: [host, near], bandwidth: "1 GB/s", latency: {value: "0 s", source: guess}}
+  - {ends: [near, far], bandwidth: "1 GB/s", latency: {value: "0 s", source: guess}}
+  - {ends: [far, board0, board1], bandwidth: "1 GB/s", latency: {value: "0 s", source: guess}}
+"""
+    )
+    system = read_system_text(text)
+    assert [link.name for link in system.route("host", "board1") or ()] == [
+        "host--near", "near--far", "far--board0--board1",
+    ]  # fmt: skip
+    assert read_system_text(write_system(system)) == system
+    with pytest.raises(SpecError, match="end 'far'"):
+        read_system_text(text.replace("near, far]", "near]", 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path) -> None:
+    pipe = tmp_path / "s.yaml"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(SpecError, match="not a regular file"):
+            read_system(path)

@@ -37,6 +37,11 @@ def write_system(system: System) -> str:
     lines.append("devices:")
     for device in system.devices:
         lines += _device(device, names)
+    known = {system.host, *(device.name for device in system.devices)}
+    ends = dict.fromkeys(end for link in system.links for end in link.ends)
+    switches = tuple(end for end in ends if end not in known)
+    if switches:
+        lines.append(f"switches: {_list(switches)}")
     if system.links:
         lines.append("links:")
     for link in system.links:

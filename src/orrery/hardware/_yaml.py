@@ -19,6 +19,9 @@ Before (file)::
       - {switch: pcie, ports: [host, board0, board1], bandwidth: "8 GB/s",
          latency: {value: "1 us", source: guess}}
 
+An end of a link is a device, the host, or a switch, which a ``switch:`` entry or the document's
+``switches: [...]`` names; anything else is a slip.
+
 After: a `System` whose every number carries the source nearest to it: its own
 (``{value, source}``), that of its block, of a block around it, of the document. Without any it is
 refused.
@@ -27,13 +30,14 @@ refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orrery.errors import SpecError, did_you_mean
 from orrery.provenance import Basis, Source
+from orrery.store import open_plain
 from orrery.units import read_quantity
 
 from ._document import Item, parse
@@ -84,6 +88,8 @@ DEVICE_KEYS = {
 KINDS = ("cpu", "gpu", "fpga", "asic")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}")
 _MOST_DEVICES, _MOST_LINKS = 256, 2048
+#: Keys of a link whose value lists ends; a switch lists them under ``ports``.
+_SHAPES = ("ends", "ring", "all-to-all")
 _Keys = Mapping[str, tuple[str, str, bool]]
 
 
@@ -99,7 +105,7 @@ def read_system(path: Path, options: Mapping[str, str] | None = None) -> System:
     SpecError : with file, line and key, what was found, what was wanted and what to change
     """
     try:
-        with path.open("rb") as handle:
+        with open_plain(path) as handle:
             raw = handle.read((1 << 20) + 1)
     except OSError as error:
         raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
@@ -121,12 +127,23 @@ class _Reader:
     def __init__(self, root: Item, options: dict[str, str]) -> None:
         self.root = root
         self.top = root.keys(
-            ("name", "description", "host", "source", "sources", "options", "devices", "links"),
+            (
+                "name",
+                "description",
+                "host",
+                "source",
+                "sources",
+                "options",
+                "devices",
+                "switches",
+                "links",
+            ),
             required=("name", "devices"),
         )
         self.sources = self._sources(self.top.get("sources"))
         self.options = self._options(self.top.get("options"), options)
         self.given = options
+        self._ends_known: frozenset[str] = frozenset()
 
     def system(self) -> System:
         default = self._source(self.top.get("source"))
@@ -136,6 +153,12 @@ class _Reader:
         if len(devices) > _MOST_DEVICES:
             raise self.top["devices"].error(found=f"{len(devices)} devices",
                 wanted=f"at most {_MOST_DEVICES}", fix="describe fewer")  # fmt: skip
+        host = self._name(self.top["host"]) if "host" in self.top else ""
+        self._ends_known = self._known_ends(devices, host)
+        if host and host not in self._mentioned(devices):
+            raise self.top["host"].error(
+                wanted=f"one of {', '.join(sorted(self._mentioned(devices)))}",
+                fix=f"correct it{did_you_mean(host, self._mentioned(devices))}")  # fmt: skip
         links: list[Link] = []
         for item in self.top["links"].items() if "links" in self.top else ():
             links += self._links(item, default, devices)
@@ -148,7 +171,7 @@ class _Reader:
         if self.given:
             name += f"({', '.join(f'{k}={self.given[k]}' for k in self.given)})"
         description = self.top["description"].text() if "description" in self.top else ""
-        host = self._name(self.top["host"]) if "host" in self.top else ""
+        self._refuse_idle_switches(links)
         return self._make(self.root, System, {
             "name": name, "devices": tuple(devices), "links": tuple(links), "host": host,
             "description": description,
@@ -348,10 +371,9 @@ class _Reader:
 
     def _links(self, item: Item, default: Source | None, devices: list[Device]) -> list[Link]:
         """One entry: a link or bus (`ends`), a `ring`, `all-to-all`, or a `switch` with `ports`."""
-        shapes = ("ends", "ring", "all-to-all", "switch")
-        table = item.keys(("name", *shapes, "ports", *LINK_KEYS, "duplex", "source"),
+        table = item.keys(("name", *_SHAPES, "switch", "ports", *LINK_KEYS, "duplex", "source"),
                           required=("bandwidth", "latency"))  # fmt: skip
-        given = [shape for shape in shapes if shape in table]
+        given = [shape for shape in (*_SHAPES, "switch") if shape in table]
         if len(given) != 1 or ("ports" in table) != ("switch" in table):
             raise item.error(found=", ".join((*given, *(["ports"] if "ports" in table else [])))
                 or "no ends", wanted="one of ends, ring, all-to-all, or switch with ports",
@@ -384,6 +406,42 @@ class _Reader:
             for pair in pairs
         ]  # fmt: skip
 
+    def _known_ends(self, devices: list[Device], host: str) -> frozenset[str]:
+        """Return the names that an end may bear: of devices, the host and declared switches."""
+        names = {device.name for device in devices}
+        switches = set()
+        listed = self.top["switches"].items() if "switches" in self.top else []
+        for entry in listed:
+            name = self._name(entry)
+            if name in names or name in switches:
+                raise entry.error(found=f"{name!r}, a name already given", wanted="unique names",
+                                  fix="rename one")  # fmt: skip
+            switches.add(name)
+        for item in self.top["links"].items() if "links" in self.top else ():
+            if isinstance(item.data, dict) and "switch" in item.data:
+                switches.add(self._name(item.data["switch"]))
+        return frozenset(names | switches | ({host} if host else set()))
+
+    def _mentioned(self, devices: list[Device]) -> set[str]:
+        """Return the names of devices and of whatever links speak of, correct or not."""
+        names = {device.name for device in devices}
+        for item in self.top["links"].items() if "links" in self.top else ():
+            table = item.data if isinstance(item.data, dict) else {}
+            for key in ("switch", "ports", *_SHAPES):
+                data = table[key].data if key in table else []
+                entries = data if isinstance(data, list) else [table[key]] if key in table else []
+                texts = {entry.data for entry in entries if isinstance(entry.data, str)}
+                names |= {text for text in texts if not text.startswith("@")}
+        return names
+
+    def _refuse_idle_switches(self, links: list[Link]) -> None:
+        joined = {end for link in links for end in link.ends}
+        for entry in self.top["switches"].items() if "switches" in self.top else ():
+            if entry.text() not in joined:
+                raise entry.error(found=f"switch {entry.text()!r}, which no link joins",
+                                  wanted="switches that links join",
+                                  fix=f"remove it{did_you_mean(entry.text(), joined)}")  # fmt: skip
+
     def _ends(self, item: Item, devices: list[Device]) -> tuple[str, ...]:
         """Names of ends; ``@group`` stands for all devices of a group."""
         ends: list[str] = []
@@ -397,6 +455,18 @@ class _Reader:
                     raise entry.error(wanted=f"a group: {', '.join(groups) or '(no groups)'}",
                                       fix=f"correct it{near}")  # fmt: skip
                 ends += members
-            else:
-                ends.append(self._name(entry))
+                continue
+            name = self._name(entry)
+            if name not in self._ends_known:
+                raise entry.error(
+                    found=f"end {name!r}",
+                    wanted=f"a device, the host or a declared switch: {_shown(self._ends_known)}",
+                    fix=f"correct it, or add `switches: [{name}]`"
+                    f"{did_you_mean(name, self._ends_known)}")  # fmt: skip
+            ends.append(name)
         return tuple(ends)
+
+
+def _shown(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:12]) + (", …" if len(listed) > 12 else "")
