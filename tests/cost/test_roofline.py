@@ -172,3 +172,27 @@ def test_skipped_operations_are_no_magic() -> None:
     check_cost(cost, work, row="r", device=device())
     with pytest.raises(ImplausibleCostError):
         check_cost(replace(cost, latency_s=cost.latency_s * 0.99), work, row="r", device=device())
+
+
+def test_a_body_is_priced_under_its_own_types_with_its_own_weights() -> None:
+    """The judge is the same loop unrolled: MACs and, since it reads them once, weights."""
+    weight = ArrayConstant(np.ones((64, 64), np.float32))
+    square = TensorType(dtype="float32", shape=(64, 64))
+    body = Graph(
+        name="body", inputs=("i", "going", "s"), outputs=("going", "t"), constants={"w": weight},
+        nodes=(Node(name="m", op="MatMul", inputs=("s", "w"), outputs=("t",)),),
+        types={"i": TensorType(dtype="int64", shape=()),
+               "going": TensorType(dtype="bool", shape=()), "s": square},
+    )  # fmt: skip
+    loop = Graph(
+        name="loop", inputs=("x",), outputs=("y",), types={"x": square},
+        nodes=(Node(name="loop", op="Loop", inputs=("n", "", "x"), outputs=("y",),
+                    attributes={"body": body, "captured": 0}),),
+        constants={"n": ArrayConstant(np.array(10))},
+    ).infer()  # fmt: skip
+    (region,) = loop.regions()
+    work = work_of(region)
+    assert work.macs == {"float32": 10 * 64**3}
+    assert work.weight_bytes == weight.type.size_bytes + 8
+    assert roofline.refuses(region, device()) is None
+    assert roofline.cost(region, device()).macs_nominal == 10 * 64**3

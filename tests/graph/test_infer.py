@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError
-from orrery.graph import ArrayConstant, Graph, Node, Operations, TensorType
+from orrery.graph import (
+    ArrayConstant,
+    Graph,
+    Node,
+    Operations,
+    TensorType,
+    build_model,
+    example_inputs,
+)
 from orrery.graph.operators._rules import divide_out, plus, times
 
 
@@ -152,3 +162,32 @@ def test_what_only_running_tells_stays_unknown():
     x = np.ones((4, 3), np.float32)
     got = graph.evaluate({"x": x, "mask": np.array([False, True, False, False])})
     assert got["y"].shape == (3,)
+
+
+def test_names_that_a_shell_would_split_are_quoted():
+    graph = chain(("Relu", ["x"], "y", {}), inputs={"x": ("b=c d", 3)})
+    assert graph.bind(**{"b=c d": 8}).type("y").shape == (8, 3)
+    with pytest.raises(SpecError, match="one of: 'b=c d'"):
+        graph.bind(b=8)
+    with pytest.raises(SpecError, match=r"--shape 'b=c d=0'"):
+        graph.bind(**{"b=c d": 0})
+
+
+@pytest.mark.parametrize("size", [2**31, 99999999999999999999])
+def test_sizes_that_no_axis_has_are_refused(size):
+    graph = chain(("Relu", ["x"], "y", {}), inputs={"x": ("batch", 3)})
+    assert graph.bind(batch=2**31 - 1).type("y").shape == (2**31 - 1, 3)
+    with pytest.raises(SpecError, match="1 to 2147483647"):
+        graph.bind(batch=size)
+    with pytest.raises(SpecError, match="1 to 2147483647"):
+        build_model("resnet18", batch=size)
+
+
+def test_what_no_array_can_hold_is_said_with_its_size():
+    graph = chain(("Relu", ["x"], "y", {}), inputs={"x": (1 << 40, 1 << 40)})
+    with pytest.raises(ModelError, match=r"input 'x': found 'float32\[.*TiB'"):
+        example_inputs(graph)
+    for bound in ("0", "-3", "many", "9" * 30):
+        noted = replace(graph, metadata={"below.x": bound})
+        with pytest.raises(ModelError, match="a whole number above zero"):
+            example_inputs(noted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -387,7 +388,8 @@ def test_the_structure_of_a_huge_model_is_read_alone(tmp_path: Path) -> None:
     weight = proto.graph.initializer[0]
     del weight.dims[:]
     weight.dims.extend([size // 4])
-    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size // 4
+    for info in (proto.graph.input[0], proto.graph.output[0]):
+        info.type.tensor_type.shape.dim[0].dim_value = size // 4
     path.write_bytes(proto.SerializeToString())
     graph = read_onnx(path)
     assert graph.constants["w"].type.size_bytes == size
@@ -416,3 +418,112 @@ def test_typed_data_equals_raw_data() -> None:
         want = onnx.numpy_helper.to_array(proto.graph.initializer[0])
         assert isinstance(graph.constants["w"], ArrayConstant)
         np.testing.assert_array_equal(graph.constants["w"].array(), want)
+
+
+# -- what a message says --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "node"),
+    [
+        ("y = Conv <strides = [0, 0]> (x, w)", "Conv"),
+        ("y = AveragePool <kernel_shape = [0, 0]> (x)", "AveragePool"),
+        ("i = Constant <value_int = 9> () y = Gather(w, i)", "Gather"),
+        ("s = Constant <value_ints = [0, -1, -1]> () y = Reshape(x, s)", "Reshape"),
+    ],
+)
+def test_an_error_starts_with_the_file_and_names_the_node(
+    tmp_path: Path, body: str, node: str
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(text(
+        '<ir_version: 10, opset_import: ["" : 21]>\n'
+        "g (float[1,1,4,4] x) => (float y) <float[1,1,2,2] w = {1, 2, 3, 4}> {" + body + "}"
+    ))  # fmt: skip
+    with pytest.raises(ModelError) as caught:
+        read_onnx(path)
+    assert str(caught.value).startswith(f"{path}: node '{node}_y' ({node})")
+
+
+def test_a_damaged_length_among_large_constants_is_a_clear_error(tmp_path: Path) -> None:
+    """An error is raised while parts of the mapped file are in use."""
+    net = onnx.load_from_string(text(
+        '<ir_version: 10, opset_import: ["" : 21]>\n'
+        "g (float[400] x) => (float[400] y) { y = Add(x, w) z = Add(x, v) }"
+    ))  # fmt: skip
+    for name in ("w", "v"):
+        value = np.zeros(400, np.float32)
+        net.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(net.SerializeToString() + b"\x00\x00")
+    with pytest.raises(ModelError, match="field number 0"):
+        read_onnx(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "net.onnx"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull), tmp_path):
+        with pytest.raises(ModelError, match="not a regular file"):
+            read_onnx(path)
+
+
+def test_an_output_without_a_name_is_refused() -> None:
+    proto = parse_model('<ir_version: 10, opset_import: ["" : 21]>\n'
+                        "g (float[2] x) => (float[2] y) { y = Relu(x) }")  # fmt: skip
+    proto.graph.output.append(helper.make_tensor_value_info("", TensorProto.FLOAT, [2]))
+    with pytest.raises(ModelError, match="outputs: found 'a tensor without a name'"):
+        graph_from_bytes(proto.SerializeToString(), "m")
+    good = model("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    for change in ({"outputs": ("y", "")}, {"inputs": ("x", "")}):
+        with pytest.raises(ModelError, match="a tensor without a name"):
+            replace(good, **change)
+
+
+@pytest.mark.parametrize("declared", ["int64[2,3]", "float[9,9]", "float[6]", "float[N,4]"])
+def test_a_declared_output_that_nodes_contradict_is_refused(declared: str) -> None:
+    with pytest.raises(ModelError, match=r"output 'y': found 'float32.2×3. as its nodes make it'"):
+        model(f"g (float[2,3] x) => ({declared} y) {{ y = Relu(x) }}")
+
+
+@pytest.mark.parametrize("declared", ["float[2,3]", "float[N,M]", "float[?,3]", "float"])
+def test_a_declared_output_may_leave_sizes_open(declared: str) -> None:
+    proto = parse_model('<ir_version: 10, opset_import: ["" : 21]>\n'
+                        f"g (float[2,3] x) => ({declared} y) {{ y = Relu(x) }}")  # fmt: skip
+    if declared == "float":  # the text form means a scalar; here the shape is left out
+        proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert graph_from_bytes(proto.SerializeToString(), "m").type("y").shape == (2, 3)
+
+
+# -- what lies in bodies ---------------------------------------------------------------------------
+
+
+def test_macs_and_constants_of_bodies_are_the_graphs() -> None:
+    """The judge is the same network unrolled by hand."""
+    loop = model("""g (float[4,4] x, uint8[4,4] q) => (float[4,4] y, int32[4,4] z)
+        <float[4,4] w = {1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1}, int64 n = {3}, bool c = {1}> {
+          y, z0 = Loop(n, c, x, z1) <body = b (int64 i, bool going, float[4,4] s, int32[4,4] t)
+            => (bool g2, float[4,4] s2, int32[4,4] t2)
+            <float[4,4] own = {1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1}> {
+              g2 = Identity(going)  h = MatMul(s, w)  s2 = MatMul(h, own)
+              t2 = MatMulInteger(q, q) }>
+          z1 = MatMulInteger(q, q)  z = Identity(z0) }""")
+    node = loop.node("Loop_y")
+    assert loop.macs_by_type(node) == {"float32": 3 * 2 * 64, "uint8": 3 * 64}
+    assert sum(loop.macs_by_type(node).values()) == loop.operations(node).macs
+    sizes = sorted(c.type.size_bytes for c in loop.all_constants())
+    assert sizes == [1, 8, 64, 64]  # w, which the body copies, once; the body's own as well
+    again = graph_from_bytes(onnx_bytes(loop), "m")
+    assert sorted(c.type.size_bytes for c in again.all_constants()) == sizes
+
+
+def test_the_costlier_branch_counts_under_its_own_types() -> None:
+    branch = model("""g (bool c, float[2,8] x) => (float[2,8] y) {
+        y = If(c) <then_branch = t () => (float[2,8] a) <float[8,8] w = {WEIGHTS}>
+                    { a = MatMul(x, w) },
+                  else_branch = e () => (float[2,8] b) { b = Neg(x) }> }""".replace(
+        "WEIGHTS", ", ".join("1" * 64)))  # fmt: skip
+    assert branch.macs_by_type(branch.node("If_y")) == {"float32": 2 * 8 * 8}
+    (region,) = branch.regions()
+    assert [c.type.size_bytes for c in region.inner_constants] == [256]

@@ -2,12 +2,15 @@
 
 Models:  compulsory traffic: every input, weight and output of a region crosses the border once;
          of a table that is only picked from, what was picked.
-Ignores: reuse and spills; sub-graphs of control flow (their nodes are opaque).
-Judge:   closed forms of convolutions and matrix products in the tests.
+         A body's MACs count as often as it runs, under the types of its own nodes; constants in
+         bodies are weights, once, of both branches of an If.
+Ignores: reuse and spills; tensors that live and die within a body.
+Judge:   closed forms of convolutions and matrix products in the tests; unrolled loops.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,7 +34,7 @@ class Work:
 
     Attributes
     ----------
-    macs : element type of the first operand -> multiply-accumulates
+    macs : element type of the first operand (in bodies: of their nodes) -> multiply-accumulates
     others : all other scalar operations
     input_bytes, weight_bytes, output_bytes : what crosses the region's border once
     """
@@ -68,7 +71,7 @@ def unpriceable(region: Region) -> str | None:
                 unbound = next(d for d in graph.types[tensor].shape if isinstance(d, str))
                 return (
                     f"tensor {tensor!r} has the unbound dimension {unbound!r}; "
-                    f"bind it: --shape {unbound}=8"
+                    f"bind it: --shape {shlex.quote(f'{unbound}=8')}"
                 )
     return None
 
@@ -86,15 +89,15 @@ def work_of(region: Region) -> Work:
     for node in region.members:
         operations = graph.operations(node)
         others += operations.others
-        if operations.macs:
-            dtype = _operand_type(graph, node)
-            macs[dtype] = macs.get(dtype, 0) + operations.macs
+        for dtype, number in _macs_by_type(graph, node, operations.macs).items():
+            macs[dtype] = macs.get(dtype, 0) + number
     if all(node.op in MOVES_NOTHING and not node.domain for node in region.members):
         return Work(macs=macs, others=others, input_bytes=0, weight_bytes=0, output_bytes=0)
     return Work(
         macs=macs, others=others,
         input_bytes=sum(_read_bytes(region, tensor) for tensor in region.inputs),
-        weight_bytes=sum(_read_bytes(region, tensor) for tensor in region.weights),
+        weight_bytes=sum(_read_bytes(region, tensor) for tensor in region.weights)
+        + sum(constant.type.size_bytes for constant in region.inner_constants),
         output_bytes=region.size_bytes(region.outputs),
     )  # fmt: skip
 
@@ -113,9 +116,13 @@ def _read_bytes(region: Region, tensor: str) -> int:
     return min(whole, total)
 
 
-def _operand_type(graph: Graph, node: Node) -> str:
+def _macs_by_type(graph: Graph, node: Node, total: int) -> Mapping[str, int]:
+    if not total:
+        return {}
+    if any(isinstance(value, Graph) for value in node.attributes.values()):
+        return graph.macs_by_type(node)
     first = next(tensor for tensor in node.inputs if tensor)
-    return graph.type(first).dtype
+    return {graph.type(first).dtype: total}
 
 
 def count_problem(region: Region) -> str | None:

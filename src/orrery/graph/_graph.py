@@ -8,7 +8,7 @@ Judge:   write to ONNX, read again, equal; ONNX Runtime on every network family.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._operator import Operations
 
 __all__ = ["Graph", "Node", "Region"]
+
+#: Constants of up to so many elements are copied into the bodies that read them.
+_COPIED_ELEMENTS = 4096
 
 #: int, float, text, tuples of these, a NumPy array (tensor attribute) or a Graph (a body)
 Attribute = Any
@@ -95,6 +98,16 @@ class Graph:
         self._check()
 
     def _check(self) -> None:
+        for what, group in (
+            ("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants),
+        ):  # fmt: skip
+            if "" in group:
+                raise ModelError(
+                    f"{self.name}: {what}",
+                    found="a tensor without a name",
+                    wanted="a name for each",
+                    fix="name it",
+                )
         known = {"", *self.inputs, *self.constants}
         producers: dict[str, Node] = {}
         names: set[str] = set()
@@ -281,6 +294,21 @@ class Graph:
 
         return count(self, node)
 
+    def macs_by_type(self, node: Node) -> Mapping[str, int]:
+        """Return the MACs of a node by the element type of what is multiplied.
+
+        Those of a body (If, Loop, Scan) count under the types of the body's own nodes, wherever
+        nested; a node's type is that of its first operand.
+        """
+        from ._infer import macs_by_type
+
+        return macs_by_type(self, node)
+
+    def all_constants(self) -> tuple[Constant, ...]:
+        """Return every constant, those inside bodies included, each once."""
+        mine = tuple(self.constants.values())
+        return mine + _inner_constants(self.nodes, self.constants)
+
     def known_operations(self, node: Node) -> Operations | None:
         """Return `operations`, or None when only running can tell (a loop that data ends)."""
         try:
@@ -339,6 +367,12 @@ class Region:
         return tuple(t for t in self._outside() if t in self.graph.constants)
 
     @property
+    def inner_constants(self) -> tuple[Constant, ...]:
+        """Constants inside the members' bodies, each once and none that is among `weights`."""
+        weights = {name: self.graph.constants[name] for name in self.weights}
+        return _inner_constants(self.members, weights)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors made here that somebody outside reads or that the graph returns."""
         mine, wanted = set(self.nodes), set(self.graph.outputs)
@@ -366,6 +400,36 @@ class Region:
     def size_bytes(self, tensors: Iterable[str]) -> int:
         """Total bytes of tensors."""
         return sum(self.graph.type(t).size_bytes for t in tensors)
+
+
+def _bodies(nodes: Iterable[Node]) -> Iterator[Graph]:
+    """Yield the bodies of nodes and the bodies in these."""
+    for node in nodes:
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                yield value
+                yield from _bodies(value.nodes)
+
+
+def _inner_constants(nodes: Iterable[Node], outer: Mapping[str, Constant]) -> tuple[Constant, ...]:
+    """Return the constants inside bodies, but not those that are copies of an outer one."""
+    bodies = list(_bodies(nodes))
+    named = {name for body in bodies for name in body.constants}
+    seen = {_identity(name, outer[name]) for name in named if name in outer}
+    found = []
+    for body in bodies:
+        for name, constant in body.constants.items():
+            key = _identity(name, constant)
+            if key not in seen:
+                seen.add(key)
+                found.append(constant)
+    return tuple(found)
+
+
+def _identity(name: str, constant: Constant) -> tuple[str, object]:
+    """Return what copies of one constant share; only small ones are ever copied into bodies."""
+    small = constant.type.dtype != "string" and constant.type.elements <= _COPIED_ELEMENTS
+    return name, constant.digest() if small else id(constant)
 
 
 def _node_text(node: Node) -> str:

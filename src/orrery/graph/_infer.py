@@ -6,6 +6,7 @@ and whatever folds from them (Shape → Gather → Concat → Reshape chains).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from orrery.errors import (
     ModelError,
-    OrreryError,
     SpecError,
     UnsupportedOperatorsError,
     did_you_mean,
@@ -27,7 +27,10 @@ from ._operator import Operations, TypeContext, find_operator
 from ._sizes import Sizes, propagate
 from ._types import TensorType
 
-__all__ = ["bind", "count", "infer", "known_values", "require_known_operators"]
+__all__ = ["bind", "count", "infer", "known_values", "macs_by_type", "require_known_operators"]
+
+#: No machine numbers the elements of a longer axis with 32 bits, and no network has one.
+_LARGEST_SIZE = 2**31 - 1
 
 #: Tensors with more elements than this are not folded: they are data, not shapes.
 _FOLD_LIMIT = 4096
@@ -41,22 +44,26 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
     Raises
     ------
-    SpecError : a name that no input has (the nearest one is offered), or a size below one
+    SpecError : a name that no input has (the nearest one is offered), or a size below one or
+        above 2**31 - 1
     """
     symbols = graph.symbols
     for name, size in sizes.items():
+        where = f"--shape {shlex.quote(f'{name}={size}')}"
         if name not in symbols:
+            known = ", ".join(map(repr, symbols)) or "(all dimensions are bound)"
             raise SpecError(
-                f"--shape {name}={size}",
+                where,
                 found=f"no dimension {name!r}",
-                wanted=f"one of: {', '.join(symbols) or '(all dimensions are bound)'}",
+                wanted=f"one of: {known}",
                 fix=f"correct the name{did_you_mean(name, symbols)}",
             )
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if not whole or not 1 <= size <= _LARGEST_SIZE:
             raise SpecError(
-                f"--shape {name}={size}",
+                where,
                 found=size,
-                wanted="a whole number, 1 or more",
+                wanted=f"a whole number, 1 to {_LARGEST_SIZE}",
                 fix="correct the size",
             )
     types = {
@@ -96,8 +103,10 @@ def infer(graph: Graph) -> Graph:
                     types[tensor] = type_
             _fold(node, types, values)
             propagate(node, types, values, sizes)
-        except OrreryError:
+        except UnsupportedOperatorsError:
             raise
+        except (ModelError, SpecError) as error:
+            raise _at_node(context, error) from error
         except (ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
             # What no shape rule foresaw, e.g. an axis out of range: the node is wrong, not we.
             raise context.error(
@@ -139,14 +148,60 @@ def count(graph: Graph, node: Node) -> Operations:
             wanted="a known operator",
             fix="see `orrery show --operators`",
         )
+    context = _counted(graph, node)
+    try:
+        return operator.count(context)
+    except (ModelError, SpecError) as error:
+        raise _at_node(context, error) from error
+
+
+def macs_by_type(graph: Graph, node: Node) -> dict[str, int]:
+    """Return the multiply-accumulates of one node by element type; see `Graph.macs_by_type`.
+
+    Raises
+    ------
+    ModelError : as `count`
+    """
+    from .operators._recurrent import bodies_run
+
+    if not any(isinstance(value, Graph) for value in node.attributes.values()):
+        macs = count(graph, node).macs
+        if not macs:
+            return {}
+        first = next(tensor for tensor in node.inputs if tensor)
+        return {graph.type(first).dtype: macs}
+    context = _counted(graph, node)
+    found: dict[str, int] = {}
+    try:
+        for body, times in bodies_run(context):
+            for inner in body.nodes:
+                for dtype, macs in macs_by_type(body, inner).items():
+                    if macs * times:
+                        found[dtype] = found.get(dtype, 0) + macs * times
+    except (ModelError, SpecError) as error:
+        raise _at_node(context, error) from error
+    return found
+
+
+def _counted(graph: Graph, node: Node) -> TypeContext:
+    """Return what a count sees of a node."""
     values = {
         name: graph.constants[name].array()
         for name in node.inputs
         if name in graph.constants and graph.constants[name].type.elements <= _FOLD_LIMIT
     }
     context = _context(graph.name, node, graph.types, values)
-    outputs = tuple(graph.types.get(t) if t else None for t in node.outputs)
-    return operator.count(replace(context, outputs=outputs))
+    return replace(context, outputs=tuple(graph.types.get(t) if t else None for t in node.outputs))
+
+
+def _at_node(context: TypeContext, error: ModelError | SpecError) -> ModelError | SpecError:
+    """Return an error that says at which node it arose, if it does not say so yet."""
+    node = context.node
+    if f"node {node.name!r}" in error.where:
+        return error
+    here = f"{context.graph_name}: node {node.name!r} ({node.operator})"
+    where = here if error.where == node.op else f"{here}: {error.where}"
+    return type(error)(where, found=error.found, wanted=error.wanted, fix=error.fix)
 
 
 def require_known_operators(graph: Graph) -> None:

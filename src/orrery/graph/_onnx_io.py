@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orrery.errors import ModelError, SpecError
-from orrery.store import atomic_write
+from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError
+from orrery.store import atomic_write, open_plain
 
 from ._constant import FileConstant
 from ._graph import Graph
 from ._operator import OPERATORS
+from .interchange._declared import require_agreement
 from .interchange._reading import Reader
 from .interchange._tensors import TensorSource
 from .interchange._wire import lean
@@ -50,16 +51,16 @@ def read_onnx(path: str | Path, *, infer: bool = True) -> Graph:
     UnsupportedOperatorsError : with `infer`, operators that nobody knows, all of them
     """
     path = Path(path)
-    where = path.name
+    where = str(path)
     try:
-        with path.open("rb") as handle:
+        with open_plain(path) as handle:
             mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or "an empty file"
-        raise ModelError(str(path), found=found, wanted="an ONNX file",
+        raise ModelError(where, found=found, wanted="an ONNX file",
                          fix="check the path") from None  # fmt: skip
-    with mapped, memoryview(mapped) as view:
-        slim = lean(view, where=where)
+    # No `with`: an error's traceback holds views, under which a mapping cannot be closed.
+    slim = lean(memoryview(mapped), where=where)
     source = TensorSource(where=where, path=path.absolute(), folder=path.absolute().parent,
                           span=slim.span)  # fmt: skip
     return _read(slim.message, source, path.stem, infer=infer)
@@ -74,8 +75,7 @@ def graph_from_bytes(
     ------
     ModelError, UnsupportedOperatorsError : as `read_onnx`; also external data without a `folder`
     """
-    with memoryview(data) as view:
-        lean(view, where=name, large_bytes=len(data) + 1)  # well-formed, or a clear error
+    lean(memoryview(data), where=name, large_bytes=len(data) + 1)  # well-formed, or a clear error
     source = TensorSource(where=name, folder=None if folder is None else folder.absolute())
     return _read(data, source, name, infer=infer)
 
@@ -220,6 +220,7 @@ def _read(message: bytes, source: TensorSource, name: str, *, infer: bool) -> Gr
         if not infer:
             return graph
         graph = graph.infer()
+        require_agreement(graph, first.declared, source.where)
         if first.unknown_ranks:  # an upgrade says less clumsily what it means if ranks are known
             ranks = {tensor: type_.rank for tensor, type_ in graph.types.items()}
             if first.unknown_ranks & ranks.keys():
@@ -229,6 +230,17 @@ def _read(message: bytes, source: TensorSource, name: str, *, infer: bool) -> Gr
             source.where, found="bodies and functions nested too deeply",
             wanted="a graph that a person could draw", fix="check where the model comes from",
         ) from None  # fmt: skip
+    except UnsupportedOperatorsError as error:
+        raise UnsupportedOperatorsError(source.where, error.operators, fix=error.fix) from None
+    except (ModelError, SpecError) as error:
+        if error.where.startswith(source.where):
+            raise
+        # Inference knows the graph by its name, a user knows it by its file.
+        inside = error.where.removeprefix(proto.graph.name or name)
+        where = f"{source.where}: {inside.lstrip(': ')}" if inside else source.where
+        raise type(error)(
+            where, found=error.found, wanted=error.wanted, fix=error.fix
+        ) from error  # fmt: skip
     return graph
 
 

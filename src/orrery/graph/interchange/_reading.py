@@ -21,6 +21,7 @@ from .._graph import Graph, Node
 from .._operator import CANONICAL_OPSET
 from .._types import TensorType
 from ._attributes import GRAPH, attribute_value, check_node
+from ._declared import Declared, declared_type
 from ._scope import Frame, Names, Scope, Value, in_order, sparse_value, value_type
 from ._tensors import TensorSource
 from ._upgrade import OLDEST_OPSET, upgrade
@@ -52,6 +53,7 @@ class Reader:
     schema : (operator, opset) -> schema, None when that opset lacks the operator
     since : operator -> first opset that has it, None when none has
     ranks : tensor -> rank, from an earlier pass
+    declared : output of the model -> what the file says of it
     """
 
     where: str
@@ -60,6 +62,7 @@ class Reader:
     since: Callable[[str], int | None]
     ranks: Mapping[str, int] = field(default_factory=dict)
     unknown_ranks: set[str] = field(default_factory=set)
+    declared: dict[str, Declared] = field(default_factory=dict)
     _functions: dict[Key, Any] = field(default_factory=dict)
     _sizes: dict[Key, int] = field(default_factory=dict)
     _inlined: int = 0
@@ -165,6 +168,9 @@ class Reader:
             for new in upgrade(old, opsets[old.name], scope)
         ]
         outputs = tuple(frame.name(info.name) for info in proto.output)
+        if "" in outputs:
+            raise ModelError(f"{where}: outputs", found="a tensor without a name",
+                             wanted="a name for each", fix="name it")  # fmt: skip
         if len(set(outputs)) < len(outputs):
             raise ModelError(f"{where}: outputs", found="a tensor twice", wanted="each output once",
                              fix="list it once, or copy it with Identity")  # fmt: skip
@@ -173,6 +179,8 @@ class Reader:
             captured = self._capture(nodes, outputs, inputs, scope, around)
         if top:
             self.unknown_ranks |= scope.unknown_ranks
+            promised = ((frame.name(info.name), declared_type(info)) for info in proto.output)
+            self.declared.update((name, type_) for name, type_ in promised if type_ is not None)
         types |= {tensor: constant.type for tensor, constant in constants.items()}
         graph = Graph(
             name=name, nodes=tuple(nodes), inputs=(*inputs, *captured), outputs=outputs,

@@ -21,6 +21,9 @@ from ._table import ROWS, SMALL
 
 __all__ = ["MODELS", "Model", "ModelCatalogue", "build_model", "count_macs", "count_parameters"]
 
+#: No axis of a tensor is longer.
+_LARGEST_SIZE = 2**31 - 1
+
 #: Inputs that are no parameters though they are floating-point constants: moving statistics,
 #: rotation tables, sizes.
 _NOT_PARAMETERS = {
@@ -139,16 +142,21 @@ def _check(where: str, option: str, value: Any, default: Any) -> None:
         floats = [name for name in BITS if name in ("float16", "bfloat16", "float32", "float64")]
         fits, wanted = value in floats, f"one of {', '.join(floats)}"
     elif option in ("batch", "context"):
-        fits = (whole and value > 0) or (isinstance(value, str) and value.isidentifier())
-        wanted = "a whole number, 1 or more, or a name"
+        fits = (whole and 0 < value <= _LARGEST_SIZE) or (
+            isinstance(value, str) and value.isidentifier()
+        )
+        wanted = f"a whole number, 1 to {_LARGEST_SIZE}, or a name"
     elif isinstance(default, bool):
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(default, int):
-        fits, wanted = whole and value > 0, "a whole number, 1 or more"
+        fits, wanted = whole and 0 < value <= _LARGEST_SIZE, f"a whole number, 1 to {_LARGEST_SIZE}"
     elif isinstance(default, float):
         fits, wanted = number and 0 < value < float("inf"), "a number above 0"
     elif isinstance(default, tuple):
-        fits = isinstance(value, tuple) and all(isinstance(v, type(default[0])) for v in value)
+        fits = isinstance(value, tuple) and all(
+            isinstance(v, type(default[0])) and not (isinstance(v, int) and v > _LARGEST_SIZE)
+            for v in value
+        )
         wanted = f"a tuple of {type(default[0]).__name__}s"
     else:
         fits, wanted = isinstance(value, str), "text"

@@ -306,11 +306,31 @@ def _outputs(body: Graph) -> list[TensorType | None]:
     return [found.get(name) for name in body.outputs]
 
 
-def _body_count(body: Graph | None, context: TypeContext) -> Operations:
+def _known(body: Graph | None, context: TypeContext) -> Graph:
     if body is None:
         raise context.error("a body whose inputs have no known type", "known types",
                             "bind the symbolic dimensions and infer shapes")  # fmt: skip
+    return body
+
+
+def _body_count(body: Graph) -> Operations:
     return sum((body.operations(node) for node in body.nodes), Operations())
+
+
+def bodies_run(context: TypeContext) -> list[tuple[Graph, int]]:
+    """Return the bodies that a node's operation count rests on, inferred, and how often each runs.
+
+    Raises
+    ------
+    ModelError : only running can tell, or the node has no body
+    """
+    if context.node.domain or context.node.op not in _BODIES_RUN:
+        raise context.error("bodies that nobody knows how to run", "If, Loop or Scan")
+    return _BODIES_RUN[context.node.op](context)
+
+
+def _bodies_count(context: TypeContext) -> Operations:
+    return sum((_body_count(body) * times for body, times in bodies_run(context)), Operations())
 
 
 def _either(
@@ -367,13 +387,13 @@ def _if_type(context: TypeContext) -> list[TensorType | None]:
     return [_either(context, a, b, i) for i, (a, b) in enumerate(zip(*results, strict=True))]
 
 
-def _if_count(context: TypeContext) -> Operations:
+def _if_run(context: TypeContext) -> list[tuple[Graph, int]]:
     """The branch that is taken, else the costlier one."""
-    counts = [_body_count(typed, context) for _, typed in _typed_branches(context)]
-    return max(counts, key=lambda c: c.total)
+    branches = [_known(typed, context) for _, typed in _typed_branches(context)]
+    return [(max(branches, key=lambda body: _body_count(body).total), 1)]
 
 
-@operator("If", infer=_if_type, count=_if_count)
+@operator("If", infer=_if_type, count=_bodies_count)
 def if_(condition: Array, *outer: Array, captured: int = 0, else_branch: Graph | None = None,
         then_branch: Graph | None = None) -> Any:  # fmt: skip
     """Run one of two bodies."""
@@ -461,7 +481,7 @@ def _loop_type(context: TypeContext) -> list[TensorType | None]:
     return [*types[:states], *scanned]
 
 
-def _loop_count(context: TypeContext) -> Operations:
+def _loop_run(context: TypeContext) -> list[tuple[Graph, int]]:
     """The body once per iteration."""
     trips = _trip_count(context)
     body, states = _loop_body(context)
@@ -471,7 +491,7 @@ def _loop_count(context: TypeContext) -> Operations:
             raise context.error("a number of iterations that only running tells",
                                 "a constant trip count", "unroll the loop")  # fmt: skip
         trips = scanned[0].sizes[0]
-    return _body_count(body, context) * trips
+    return [(_known(body, context), trips)]
 
 
 def _stacked(body: Graph, name: str, values: Sequence[Array]) -> Array:
@@ -485,7 +505,7 @@ def _stacked(body: Graph, name: str, values: Sequence[Array]) -> Array:
     return np.zeros((0, *rest), numpy_dtype(type_.dtype))
 
 
-@operator("Loop", infer=_loop_type, count=_loop_count)
+@operator("Loop", infer=_loop_type, count=_bodies_count)
 def loop(trips: Array | None, condition: Array | None, *values: Any, body: Graph | None = None,
          captured: int = 0) -> Any:  # fmt: skip
     """Run a body by count, by condition, or both; states first, then the stacked scans."""
@@ -551,15 +571,15 @@ def _scan_type(context: TypeContext) -> list[TensorType | None]:
     return result
 
 
-def _scan_count(context: TypeContext) -> Operations:
+def _scan_run(context: TypeContext) -> list[tuple[Graph, int]]:
     """The body once per element of the scanned axis."""
     body, _, steps = _scan_parts(context)
     if isinstance(steps, str):
         raise context.error(f"unbound length {steps}", "a number", f"bind it: --shape {steps}=8")
-    return _body_count(body, context) * steps
+    return [(_known(body, context), steps)]
 
 
-@operator("Scan", infer=_scan_type, count=_scan_count)
+@operator("Scan", infer=_scan_type, count=_bodies_count)
 def scan(*values: Array, body: Graph | None = None, captured: int = 0, num_scan_inputs: int = 1,
          scan_input_axes: Sequence[int] | None = None,
          scan_input_directions: Sequence[int] | None = None,
@@ -590,3 +610,8 @@ def scan(*values: Array, body: Graph | None = None, captured: int = 0, num_scan_
         axis = _listed(scan_output_axes, i)
         scanned.append(np.moveaxis(whole, 0, axis))
     return (*states, *scanned)
+
+
+_BODIES_RUN: dict[str, Callable[[TypeContext], list[tuple[Graph, int]]]] = {
+    "If": _if_run, "Loop": _loop_run, "Scan": _scan_run,
+}  # fmt: skip
