@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.errors import SpecError
+from orrery.errors import ModelError, SpecError
+from orrery.graph import Graph, Node, TensorType
 from orrery.provenance import Basis
-from orrery.runtime import Tensors, measure
-from orrery.runtime._backend import median_interval
+from orrery.runtime import BACKENDS, Tensors, measure
+from orrery.runtime._backend import least_bytes, median_interval, memory_guard, memory_problem
+
+from .graphs import diamond
 
 
 class Counting:
@@ -74,3 +78,27 @@ def test_the_interval_holds_the_median_and_keeps_its_promise(
 def test_measuring_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SpecError, match=next(iter(wrong))):
         measure(Counting(), {}, **wrong)  # type: ignore[arg-type]
+
+
+def test_more_than_the_machine_holds_is_refused_with_the_need() -> None:
+    graph = Graph(
+        name="big", nodes=(Node(name="n", op="Neg", inputs=("x",), outputs=("y",)),),
+        inputs=("x",), outputs=("y",), types={"x": TensorType(dtype="float32", shape=(1 << 28,))},
+    ).infer()  # fmt: skip
+    assert least_bytes(graph) == 2 << 30
+    assert memory_problem(graph, lambda: 2 << 30) is None
+    assert memory_problem(graph, lambda: 1 << 30) == (
+        "its tensors take at least 2 GiB and this machine has 1 GiB of memory"
+    )
+    huge = replace(graph, types={"x": TensorType(dtype="float32", shape=(1 << 40, 1 << 40))})
+    for name in ("reference", "onnxruntime"):
+        reason = BACKENDS[name]().refuses(huge.infer())
+        assert reason is not None and "its tensors take at least" in reason
+
+
+def test_a_lack_of_memory_while_running_is_a_clear_error() -> None:
+    with (
+        pytest.raises(ModelError, match="diamond: found 'too little memory: no room'"),
+        memory_guard(diamond()),
+    ):
+        raise MemoryError("no room")

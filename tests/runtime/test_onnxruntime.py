@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orrery.errors import MissingExtraError, ModelError, SpecError
+from orrery.errors import MissingExtraError, ModelError, OrreryError, SpecError
 from orrery.graph import ArrayConstant, Graph, Node, TensorType
 from orrery.runtime import OnnxRuntimeBackend
 
@@ -81,3 +81,25 @@ def test_constants_as_outputs() -> None:
     ).infer()  # fmt: skip
     outputs = OnnxRuntimeBackend().prepare(graph).run({"x": np.ones(2, np.float32)})
     assert np.array_equal(outputs["c"], np.arange(3.0))
+
+
+def test_a_scalar_input_stays_one() -> None:
+    graph = Graph(
+        name="scalar", nodes=(Node(name="n", op="Neg", inputs=("x",), outputs=("y",)),),
+        inputs=("x",), outputs=("y",), types={"x": TensorType(dtype="float32", shape=())},
+    ).infer()  # fmt: skip
+    result = OnnxRuntimeBackend(threads=1).prepare(graph).run({"x": np.array(3, np.float32)})
+    assert result["y"].shape == () and result["y"] == -3
+
+
+def test_a_broken_package_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "onnxruntime":
+                raise ImportError("half an installation", name="onnxruntime.capi")
+
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(OrreryError, match=r"does not load .half an installation") as caught:
+        OnnxRuntimeBackend().prepare(diamond())
+    assert not isinstance(caught.value, MissingExtraError)

@@ -6,24 +6,38 @@ prepared graph: warm-up, repeats, median, and an interval that assumes no distri
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError
+from orrery.errors import ModelError, SpecError
 from orrery.evidence import Evidence
 from orrery.graph import Graph
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
 from orrery.registry import Registry
+from orrery.units import format_quantity
 
-__all__ = ["BACKENDS", "Backend", "Executable", "Measurement", "Tensors", "measure"]
+from ._machine import usable_memory_bytes
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Executable",
+    "Measurement",
+    "Tensors",
+    "least_bytes",
+    "measure",
+    "memory_guard",
+    "memory_problem",
+]
 
 Tensors = Mapping[str, NDArray[Any]]  #: tensor name -> value
 
@@ -34,6 +48,47 @@ BACKENDS = Registry(
         "onnxruntime": "orrery.runtime._onnxruntime:OnnxRuntimeBackend",
     },
 )
+
+
+#: Any machine holds so much; the real limit is looked up only for graphs that need more.
+_SURELY_HELD = 1 << 28
+
+
+def least_bytes(graph: Graph) -> int:
+    """Return bytes below which no back end can run a graph, as far as its types tell.
+
+    Its inputs and outputs are held at once, and so is each single tensor.
+    """
+    border = dict.fromkeys((*graph.inputs, *graph.outputs))
+    held = sum(graph.known_bytes(name) or 0 for name in border)
+    made = (graph.known_bytes(name) or 0 for node in graph.nodes for name in node.outputs)
+    return max(held, max(made, default=0))
+
+
+def memory_problem(graph: Graph, memory: Callable[[], int] = usable_memory_bytes) -> str | None:
+    """Return why a graph does not fit this machine's memory, or None; `memory` returns bytes."""
+    least = least_bytes(graph)
+    if least <= _SURELY_HELD or least <= (have := memory()):
+        return None
+    return (
+        f"its tensors take at least {format_quantity(least, 'bytes')} and this machine has "
+        f"{format_quantity(have, 'bytes')} of memory"
+    )
+
+
+@contextlib.contextmanager
+def memory_guard(graph: Graph) -> Iterator[None]:
+    """Turn a lack of memory in the block into a `ModelError` that says what is needed."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ModelError(
+            graph.name,
+            found=f"too little memory{f': {error}' if str(error) else ''}",
+            wanted=f"more than the {format_quantity(least_bytes(graph), 'bytes')} of its largest "
+            "tensors",
+            fix="bind smaller sizes, or run it where there is more memory",
+        ) from error
 
 
 class Executable(Protocol):

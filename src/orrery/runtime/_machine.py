@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Gpu", "Machine", "describe_machine"]
+__all__ = ["Gpu", "Machine", "describe_machine", "usable_memory_bytes"]
 
 _VECTOR_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile",
@@ -85,9 +85,14 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         threads=threads,
         caches=_caches(root, allowed),
         vector_units=_vector_units(info),
-        memory_bytes=min([psutil.virtual_memory().total, *_memory_limits(root)]),
+        memory_bytes=usable_memory_bytes(root),
         gpus=_gpus(),
     )
+
+
+def usable_memory_bytes(root: Path = Path("/")) -> int:
+    """Return the least of physical memory and cgroup limits."""
+    return min([psutil.virtual_memory().total, *_memory_limits(root)])
 
 
 def _allowed_processors() -> list[int]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import MissingExtraError, ModelError, SpecError, did_you_mean
+from orrery.errors import MissingExtraError, ModelError, OrreryError, SpecError, did_you_mean
 from orrery.graph import Graph, Region, check_inputs, onnx_bytes, subgraph, write_onnx
 
-from ._backend import Backend, Executable, Tensors
+from ._backend import Backend, Executable, Tensors, memory_guard, memory_problem
 
 __all__ = ["OnnxRuntimeBackend", "region_evaluator"]
 
@@ -52,14 +52,16 @@ class OnnxRuntimeBackend:
         return "onnxruntime"
 
     def refuses(self, graph: Graph) -> str | None:
-        """Refuse operators outside ONNX and element types that cannot cross the border."""
+        """Refuse operators outside ONNX, element types that cannot cross the border, and tensors
+        larger than this machine's memory.
+        """
         foreign = sorted({n.operator for n in graph.nodes if n.domain.startswith("orrery")})
         if foreign:
             return f"operators of training graphs, which ONNX lacks: {', '.join(foreign)}"
         for name in (*graph.inputs, *graph.outputs):
             if name in graph.types and graph.types[name].dtype not in _CARRIED:
                 return f"tensor {name!r} is {graph.types[name].dtype}, which NumPy cannot hand over"
-        return None
+        return memory_problem(graph)
 
     def prepare(self, graph: Graph) -> Executable:
         """Make a session.
@@ -93,8 +95,9 @@ class OnnxRuntimeBackend:
         def session(model: bytes | str) -> Any:
             return library.InferenceSession(model, options, providers=list(self.providers))
 
-        weights = sum(constant.type.size_bytes for constant in graph.constants.values())
-        made = guarded(graph, "preparing", lambda: self._open(graph, weights, session))
+        weights = sum(constant.type.size_bytes for constant in graph.all_constants())
+        with memory_guard(graph):
+            made = guarded(graph, "preparing", lambda: self._open(graph, weights, session))
         return _Session(graph=graph, session=made)
 
     def _open(self, graph: Graph, weights: int, session: Callable[[bytes | str], Any]) -> Any:
@@ -114,9 +117,10 @@ class _Session:
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         check_inputs(self.graph, inputs)
-        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        feeds = {name: np.asarray(value, order="C") for name, value in inputs.items()}
         wanted = list(dict.fromkeys(self.graph.outputs))
-        results = guarded(self.graph, "running", lambda: self.session.run(wanted, feeds))
+        with memory_guard(self.graph):
+            results = guarded(self.graph, "running", lambda: self.session.run(wanted, feeds))
         return dict(zip(wanted, results))
 
 
@@ -124,8 +128,13 @@ def load_library() -> ModuleType:
     """Import ONNX Runtime, or say which extra to install."""
     try:
         import onnxruntime
-    except ImportError:
-        raise MissingExtraError("onnxruntime", "run", purpose="running a graph") from None
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise MissingExtraError("onnxruntime", "run", purpose="running a graph") from None
+        raise OrreryError(
+            f"running a graph: found a package 'onnxruntime' that does not load ({error}), "
+            "wanted a working one; run: pip install --force-reinstall onnxruntime"
+        ) from error
     module: ModuleType = onnxruntime
     return module
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError
 from orrery.graph import Graph, Region, evaluate_node, find_operator
 
-from ._backend import Executable, Tensors
+from ._backend import Executable, Tensors, memory_guard, memory_problem
 
 __all__ = ["ReferenceBackend", "reference_evaluator"]
 
@@ -24,9 +24,9 @@ class ReferenceBackend:
         return "reference"
 
     def refuses(self, graph: Graph) -> str | None:
-        """Refuse operators without a reference, all of them named."""
+        """Refuse operators without a reference, all named, and more than this machine's memory."""
         unknown = sorted({n.operator for n in graph.nodes if find_operator(n) is None})
-        return f"no reference for: {', '.join(unknown)}" if unknown else None
+        return f"no reference for: {', '.join(unknown)}" if unknown else memory_problem(graph)
 
     def prepare(self, graph: Graph) -> Executable:
         """Return the graph ready to run.
@@ -47,7 +47,8 @@ class _Reference:
     graph: Graph
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        return self.graph.evaluate(inputs)
+        with memory_guard(self.graph):
+            return self.graph.evaluate(inputs)
 
 
 def reference_evaluator(region: Region, inputs: Tensors) -> dict[str, NDArray[Any]]:
