@@ -94,7 +94,7 @@ def test_invalid_strategies_are_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(("region", "text"), [
-    (layer("Reshape", (4, 6), (2,), values={1: [6, 4]}), "no loop nest for Reshape"),
+    (layer("RandomUniformLike", (4, 6), dtype="float32"), "would not agree"),
     (layer("MatMul", (6,), (6, 4)), "a factor of rank 1"),
     (layer("MaxPool", (1, 2, 8), outputs=2, kernel_shape=(2,)), "numbers positions"),
     (Region(graph=chain(), nodes=("matmul0", "relu0")), "2 nodes; shard them one by one"),
@@ -103,6 +103,15 @@ def test_layers_without_a_nest_are_refused_with_the_reason(region: Region, text:
     for found in (strategies(region, 2), shard(region, Strategy(), 2)):
         assert isinstance(found, Refusal)
         assert text in found.reason
+
+
+def test_an_operator_without_loops_is_computed_whole_by_everybody() -> None:
+    region = layer("Gather", (8, 4), (3,), values={1: [5, 0, 7]})
+    assert strategies(region, 4) == (Strategy(),)
+    sharding = _shard(region, Strategy(), 4)
+    assert all(layout.is_replicated for layout in (*sharding.needs, *sharding.outputs))
+    found = shard(region, Strategy(exclusive=(("axis0", 4),)), 4)
+    assert isinstance(found, Refusal) and "Gather has none" in found.reason
 
 
 def test_padding_that_is_counted_may_not_be_split_where_windows_overhang() -> None:

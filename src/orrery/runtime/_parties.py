@@ -90,6 +90,7 @@ class Round:
 
     node: Node
     types: dict[str, TensorType]
+    values: dict[str, Array]
     operands: tuple[tuple[str, Key, Box, Box], ...]
     results: tuple[tuple[str, Key, Box, Box], ...]
     adds: bool
@@ -185,6 +186,7 @@ class _Party:
         values = {
             name: self.buffers[key][box.inside(held)] for name, key, held, box in step.operands
         }
+        values |= step.values
         graph = Graph(
             name="shard", nodes=(step.node,), inputs=tuple(values), types=step.types,
             outputs=tuple(name for name in step.node.outputs if name),

@@ -233,7 +233,8 @@ def _round(
     again = turn > 0 and part.results == sharding.shards[0][party].results
     phase = sharding.rotation[turn] if turn < len(sharding.rotation) else None
     return Round(
-        node=part.node, types=dict(part.types), operands=tuple(operands), results=results,
+        node=part.node, types=dict(part.types), values=dict(part.values),
+        operands=tuple(operands), results=results,
         adds=again, evaluator=layer.evaluator,
         rotating=None if phase is None or sharding.rotating is None else keys[sharding.rotating],
         turn=None if phase is None else _turn(phase.placed(layer.processes),

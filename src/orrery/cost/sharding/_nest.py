@@ -9,7 +9,7 @@ Judge:   shards executed apart and put together equal the whole layer (tests/run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from orrery.graph import Node
@@ -120,10 +120,6 @@ class Operand:
         return Box(spans=tuple(axis.span(spans) for axis in self.axes))
 
 
-def _unchanged(spans: Spans) -> dict[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nest:
     """A layer's loops, operands and results.
@@ -132,14 +128,17 @@ class Nest:
     ----------
     fixed : loop name -> why it cannot be split here
     attributes : parts of the loops -> attributes of the node that computes them, where they differ
+    values : parts of the loops -> whole numbers that replace an input of the node, by position
+        (the shape that a part is reshaped to)
     """
 
     node: Node
     loops: tuple[Loop, ...]
     operands: tuple[Operand, ...]
     results: tuple[Operand, ...]
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    attributes: Callable[[Spans], dict[str, Any]] = _unchanged
+    fixed: Mapping[str, str]
+    attributes: Callable[[Spans], dict[str, Any]]
+    values: Callable[[Spans], dict[int, tuple[int, ...]]]
 
     def loop(self, name: str) -> Loop | None:
         return next((loop for loop in self.loops if loop.name == name), None)

@@ -2,13 +2,15 @@
 
 Models:  Conv (1-D to 3-D, groups), pooling, MatMul, Gemm, Attention, softmaxes, normalisations,
          reductions, Transpose, Concat and all element-wise operators, with broadcasting.
-Ignores: operators whose output does not follow its input index by index (Reshape, Gather, …): they
-         are refused with the reason.
+         Reshape and its like split where blocks of both shapes agree. All other operators
+         (Gather, …) have no loop: every party computes them whole.
+Ignores: operators that draw random numbers and those with bodies: they are refused.
 Judge:   execution of every shard (tests/runtime/test_sharded.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +31,10 @@ _ELEMENTWISE = frozenset("""
     Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
     Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
 """.split())  # fmt: skip  # noqa: SIM905  # a table of words reads better
+
+#: Each call gives another result.
+_RANDOM = frozenset(["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
+                     "RandomUniform", "RandomUniformLike"])  # fmt: skip
 
 _Builder = Callable[["_Layer"], Nest | str]
 
@@ -71,12 +77,13 @@ class _Layer:
 
     def nest(
         self, loops: Sequence[Loop], operands: Sequence[Operand], results: Sequence[Operand],
-        fixed: dict[str, str] | None = None, attributes: Callable[[Spans], dict[str, Any]] | None
-        = None,
+        fixed: dict[str, str] | None = None,
+        attributes: Callable[[Spans], dict[str, Any]] = lambda spans: {},
+        values: Callable[[Spans], dict[int, tuple[int, ...]]] = lambda spans: {},
     ) -> Nest:  # fmt: skip
-        changes = {} if attributes is None else {"attributes": attributes}
         return Nest(node=self.node, loops=tuple(loops), operands=tuple(operands),
-                    results=tuple(results), fixed=fixed or {}, **changes)  # fmt: skip
+                    results=tuple(results), fixed=fixed or {}, attributes=attributes,
+                    values=values)  # fmt: skip
 
 
 def nest_of(region: Region) -> Nest | Refusal:
@@ -87,16 +94,26 @@ def nest_of(region: Region) -> Nest | Refusal:
     if len(region.nodes) != 1:
         return Refusal(reason=f"{len(region.nodes)} nodes; shard them one by one")
     node = region.members[0]
-    builder = None if node.domain else _builder(node.op)
-    if builder is None:
-        return Refusal(reason=f"no loop nest for {node.operator}: its output does not follow its "
-                       "inputs index by index")  # fmt: skip
+    if node.op in _RANDOM or any(isinstance(x, Graph) for x in node.attributes.values()):
+        why = "parties that compute it apart would not agree" if node.op in _RANDOM else (
+            "its bodies are opaque")  # fmt: skip
+        return Refusal(reason=f"{node.operator}: {why}")
+    builder = _whole if node.domain else _builder(node.op)
     found = builder(_Layer(region.graph, node))
     return Refusal(reason=f"{node.operator}: {found}") if isinstance(found, str) else found
 
 
-def _builder(op: str) -> _Builder | None:
-    return _elementwise if op in _ELEMENTWISE else _BUILDERS.get(op)
+def _builder(op: str) -> _Builder:
+    return _elementwise if op in _ELEMENTWISE else _BUILDERS.get(op, _whole)
+
+
+def _whole(layer: _Layer) -> Nest | str:
+    """An operator of which everybody needs and computes everything: nothing to split."""
+    results = [
+        plain(layer.node.outputs[index], index, layer.out(index))
+        for index in range(len(layer.node.outputs)) if layer.gives(index)
+    ]  # fmt: skip
+    return layer.nest([], layer.kept(0), results)
 
 
 # -- windows --------------------------------------------------------------------------------------
@@ -444,6 +461,48 @@ def _reduce(layer: _Layer) -> Nest | str:
     )
 
 
+def _reshape(layer: _Layer) -> Nest | str:
+    """Group the axes of both shapes into runs of equal size; a run splits at its outermost axes.
+
+    In (2, 6, 4) → (2, 24) the runs are 2 → 2 and 6×4 → 24; the second splits into gcd(6, 24) parts,
+    1 index of 6 and 4 indices of 24 each.
+    """
+    sizes, out = layer.sizes(0), layer.out()
+    read, made = [Axis(size=size) for size in sizes], [Axis(size=size) for size in out]
+    loops: list[Loop] = []
+    i = j = 0
+    while 0 not in sizes and i < len(sizes) and j < len(out):
+        first, last, left, right = i, j, sizes[i], out[j]
+        while left != right:
+            if left < right:
+                i += 1
+                left *= sizes[i]
+            else:
+                j += 1
+                right *= out[j]
+        i, j = i + 1, j + 1
+        while first < i and sizes[first] == 1:
+            first += 1
+        while last < j and out[last] == 1:
+            last += 1
+        if first < i and last < j:
+            parts, name = math.gcd(sizes[first], out[last]), f"axis{last}"
+            read[first] = Axis(size=sizes[first], loop=name, block=sizes[first] // parts)
+            made[last] = Axis(size=out[last], loop=name, block=out[last] // parts)
+            loops.append(Loop(name=name, extent=parts))
+    result = layer.result(0, made)
+    if layer.node.op != "Reshape" or not loops:
+        return layer.nest(loops, [layer.operand(0, read), *layer.kept(1)], [result])
+    return layer.nest(loops, [layer.operand(0, read)], [result],
+                      values=lambda spans: {1: result.box(spans).sizes})  # fmt: skip
+
+
+def _dropout(layer: _Layer) -> Nest | str:
+    if layer.has(2):
+        return "parties that draw random numbers apart would not agree"
+    return _free(layer, [], "", layer.kept(1))
+
+
 def _transpose(layer: _Layer) -> Nest | str:
     sizes = layer.sizes(0)
     order = layer.attribute("perm") or tuple(reversed(range(len(sizes))))
@@ -471,7 +530,8 @@ def _concat(layer: _Layer) -> Nest | str:
 
 _BUILDERS: dict[str, _Builder] = {
     "Attention": _attention, "AveragePool": _pool, "BatchNormalization": _batch_norm,
-    "Concat": _concat, "Conv": _conv, "Gemm": _gemm, "GlobalAveragePool": _global_pool,
+    "Concat": _concat, "Conv": _conv, "Flatten": _reshape, "Gemm": _gemm,
+    "Dropout": _dropout, "GlobalAveragePool": _global_pool,
     "GlobalLpPool": _global_pool, "GlobalMaxPool": _global_pool,
     "GroupNormalization": _group_norm, "Hardmax": _softmax,
     "InstanceNormalization": _instance_norm, "LRN": _local_response,
@@ -479,5 +539,6 @@ _BUILDERS: dict[str, _Builder] = {
     "LpPool": _pool, "MatMul": _matmul, "MaxPool": _pool, "RMSNormalization": _layer_norm,
     "ReduceL1": _reduce, "ReduceL2": _reduce, "ReduceMax": _reduce, "ReduceMean": _reduce,
     "ReduceMin": _reduce, "ReduceProd": _reduce, "ReduceSum": _reduce,
-    "ReduceSumSquare": _reduce, "Softmax": _softmax, "Transpose": _transpose,
+    "ReduceSumSquare": _reduce, "Reshape": _reshape, "Softmax": _softmax, "Squeeze": _reshape,
+    "Transpose": _transpose, "Unsqueeze": _reshape,
 }  # fmt: skip

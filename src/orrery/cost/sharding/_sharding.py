@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import SpecError
-from orrery.graph import Constant, Graph, Node, Region, TensorType
+from orrery.graph import ArrayConstant, Constant, Graph, Node, Region, TensorType
 from orrery.store import content_hash
 
 from .._cost import Refusal
@@ -43,6 +44,7 @@ class Shard:
     node : the computation; operands and results bear their own names, a second part of the same
         tensor a numbered one
     types : of the node's tensors
+    values : inputs of the node that are this part's own, by name
     """
 
     spans: Mapping[str, Span]
@@ -50,6 +52,7 @@ class Shard:
     results: tuple[Box, ...]
     node: Node
     types: Mapping[str, TensorType]
+    values: Mapping[str, NDArray[np.int64]]
 
     @property
     def signature(self) -> str:
@@ -204,7 +207,7 @@ def combining(sharding: Sharding) -> tuple[Resharding, ...]:
 def shard_region(sharding: Sharding, party: int, turn: int = 0) -> Region:
     """Return what a party computes in a round as a network of one node."""
     part, graph = sharding.shards[turn][party], sharding.region.graph
-    constants: dict[str, Constant] = {}
+    constants: dict[str, Constant] = {n: ArrayConstant(v) for n, v in part.values.items()}
     for operand, box in zip(sharding.nest.operands, part.operands):
         if box is not None and operand.tensor in graph.constants:
             name = part.node.inputs[operand.index]
@@ -295,13 +298,18 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
         name = operand.tensor if number == 0 else f"{operand.tensor}#{number + 1}"
         inputs[operand.index] = name
         types[name] = replace(graph.type(operand.tensor), shape=box.sizes)
+    own: dict[str, NDArray[np.int64]] = {}
+    for index, numbers in nest.values(spans).items():
+        name = inputs[index] = node.inputs[index]
+        own[name] = np.array(numbers, np.int64)
+        types[name] = TensorType(dtype="int64", shape=(len(numbers),))
     while inputs and not inputs[-1]:
         inputs.pop()
     results = tuple(result.box(spans) for result in nest.results)
     for result, box in zip(nest.results, results):
         types[result.tensor] = replace(graph.type(result.tensor), shape=box.sizes)
     attributes = {**node.attributes, **nest.attributes(spans)}
-    return Shard(spans=spans, operands=tuple(boxes), results=results, types=types,
+    return Shard(spans=spans, operands=tuple(boxes), results=results, types=types, values=own,
                  node=replace(node, inputs=tuple(inputs), attributes=attributes))  # fmt: skip
 
 
