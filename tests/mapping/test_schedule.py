@@ -52,8 +52,9 @@ def peaks_by_definition(schedule: Schedule, tables: Tables, g: Graph) -> list[in
                      if where[c.name] == d.name]  # fmt: skip
             leaving = [s[4] for s in sent if s[0] == tensor and s[1] == d.name]
             until = max([until, *users, *leaving])
-            if tensor in g.outputs and not system.host and producer is not None:
-                until = math.inf
+            made_here = producer is not None and where[producer.name] == d.name
+            if tensor in g.outputs and not system.host and made_here:
+                until = math.inf  # a result stays where it was made, not where it was also read
             lives.append((begin, until, g.type(tensor).size_bytes))
         base = sum(g.type(t).size_bytes for t in weights)
         instants = {begin for begin, _, _ in lives} | {0.0}

@@ -14,9 +14,9 @@ from orrery.units import format_quantity
 
 from ._memory import Shortage
 from ._schedule import Schedule, Sent
-from ._tables import Tables
+from ._tables import LONGEST_S, Tables
 
-__all__ = ["build_plan", "explain_cover", "explain_refusals", "explain_shortage"]
+__all__ = ["build_plan", "explain_cover", "explain_refusals", "explain_shortage", "explain_time"]
 
 
 def build_plan(
@@ -123,6 +123,8 @@ def explain_refusals(tables: Tables) -> Infeasible:
         need=float(len(w.regions)), have=float(len(w.regions) - len(tables.refusals)),
         unit="regions",
         remedies=(
+            *(["take the network in an element type of the devices (--precision)"]
+              if any("MAC rate" in reason for reason in reasons) else []),
             "add a device that runs these operators (a cpu or gpu has no restriction)",
             "list them under the device's operators if its own units can do them",
         ),
@@ -169,3 +171,12 @@ def explain_shortage(short: Shortage, tables: Tables, capacity_bytes: Sequence[i
     return Infeasible(
         what=what, need=float(short.need), have=float(short.have), unit="bytes", remedies=bigger
     )
+
+
+def explain_time(makespan_s: float, tables: Tables) -> Infeasible:
+    """Say that even the best plan ends later than any clock can say."""
+    return Infeasible(
+        what=f"time of the best plan on {tables.system.name}", need=makespan_s, have=LONGEST_S,
+        unit="s",
+        remedies=("correct the rates and bandwidths of the system", "use faster devices or links"),
+    )  # fmt: skip

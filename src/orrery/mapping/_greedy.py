@@ -19,6 +19,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,10 @@ from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import setting, to_record
 
-from ._build import build_plan, explain_cover, explain_refusals, explain_shortage
+from ._build import build_plan, explain_cover, explain_refusals, explain_shortage, explain_time
 from ._memory import Shortage
 from ._schedule import Schedule, Scheduler, Trial
-from ._tables import Tables, fill_tables, number_workload
+from ._tables import LONGEST_S, Tables, fill_tables, number_workload
 
 __all__ = ["GreedySearch", "greedy"]
 
@@ -86,7 +87,8 @@ def greedy(
     Returns
     -------
     Plan or Infeasible
-        Infeasible when an operator runs nowhere or memory is short; with reasons and remedies.
+        Infeasible when an operator runs nowhere, memory is short, or all would end later than any
+        clock can say; with reasons and remedies.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def greedy(
     tables = fill_tables(number_workload(graphs), system, models, progress=progress)
     if tables.refusals:
         return explain_refusals(tables)
-    capacity = [math.floor(size * settings.memory_share) for size in tables.capacity_bytes]
+    share = Fraction(settings.memory_share)  # sizes are whole numbers of any length
+    capacity = [math.floor(size * share) for size in tables.capacity_bytes]
     search = _Search(tables, Scheduler(tables, capacity), progress)
     for configuration in _alone(tables):
         search.alone(configuration)
@@ -118,6 +121,9 @@ def greedy(
         return explain_cover(tables, left)
     record = to_record(settings)
     ranked = sorted(search.found, key=lambda schedule: schedule.makespan_s)
+    if ranked[0].makespan_s > LONGEST_S:
+        return explain_time(ranked[0].makespan_s, tables)
+    ranked = [schedule for schedule in ranked if schedule.makespan_s <= LONGEST_S]
     if judge is None:
         best = ranked[0]
         return build_plan(best, tables, searcher="greedy", settings=record,

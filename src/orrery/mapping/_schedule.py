@@ -140,7 +140,9 @@ class _Run:
         self.last_use: list[dict[int, float]] = [{} for _ in range(tensors)]
         self.left = [len(consumers) for consumers in self.w.consumers]
         self.sent: list[Sent] = []
-        self.state_of = {after: before for before, after in self.w.states.items()}
+        self.states_of: dict[int, list[int]] = {}
+        for before, following in self.w.states.items():
+            self.states_of.setdefault(following, []).append(before)
         self.device = [-1] * len(self.w.regions)
         self.start = [0.0] * len(self.w.regions)
         self.end = [0.0] * len(self.w.regions)
@@ -328,9 +330,9 @@ class _Run:
         self.makespan = max(self.makespan, end)
         for tensor in w.outputs[region]:
             self._settle(tensor, device, end, since=start)
-            wanted_at = self._wanted_at(tensor, device)
-            if wanted_at not in (-1, device):
-                self._send(tensor, device, wanted_at)
+            for wanted_at in self._wanted_at(tensor, device):
+                if wanted_at not in self.have[tensor]:
+                    self._send(tensor, device, wanted_at)
             self._release(tensor)
         for tensor in w.inputs[region]:
             uses = self.last_use[tensor]
@@ -338,25 +340,24 @@ class _Run:
             self.left[tensor] -= 1
             self._release(tensor)
 
-    def _wanted_at(self, tensor: int, device: int) -> int:
-        """Return the end where a result or a state's next value must go, -1 for neither."""
-        state = self.state_of.get(tensor)
-        if state is not None:
+    def _wanted_at(self, tensor: int, device: int) -> list[int]:
+        """Return the ends where a result or a next value of states must go, none for neither."""
+        states = self.states_of.get(tensor, ())
+        for state in states:
             if self.home[state] < 0:
                 self._settle(state, device, 0.0)
-            return self.home[state]
+        if states:
+            return [self.home[state] for state in states]
         if tensor not in self.w.results:
-            return -1
-        return self.t.host if self.t.host >= 0 else device
+            return []
+        return [self.t.host if self.t.host >= 0 else device]
 
     def _release(self, tensor: int) -> None:
         """Free the copies of a tensor once nobody is left to come and use it; states stay."""
         if self.left[tensor] > 0 or tensor in self.w.states:
             return
-        stays = -1
-        if tensor in self.state_of or tensor in self.w.results:
-            stays = self._wanted_at(tensor, self.home[tensor])
+        stays = self._wanted_at(tensor, self.home[tensor])
         for end in self.have[tensor]:
-            if end < len(self.memory) and end != stays:
+            if end < len(self.memory) and end not in stays:
                 last = self.last_use[tensor].get(end, self.ready[tensor])
                 self.memory[end].free(last, self.w.size_bytes[tensor])

@@ -21,8 +21,12 @@ from orrery.graph import Graph, Region
 from orrery.hardware import Device, System
 from orrery.plan import ModelReference
 from orrery.progress import SILENT, Progress
+from orrery.timeline import MOST_PS, PS_PER_S
 
-__all__ = ["Configuration", "Tables", "Workload", "fill_tables", "number_workload"]
+__all__ = ["LONGEST_S", "Configuration", "Tables", "Workload", "fill_tables", "number_workload"]
+
+#: What no clock can say, no plan may take.
+LONGEST_S = MOST_PS / PS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +222,8 @@ def fill_tables(
     Raises
     ------
     UnknownNameError : a device's design has no cost model
-    SpecError : a cost model answers with a time that is negative or not finite
+    SpecError : a cost model answers with a time that is negative or longer than any clock runs, or
+        a link takes that long
     """
     of_kind, kind = _kinds(system.devices)
     configurations: list[Configuration] = []
@@ -257,6 +262,7 @@ def fill_tables(
     if system.host and system.host not in ends:
         ends.append(system.host)
     links, channels, latency, width, count = _routes(system, ends)
+    _check_routes(workload, system, ends, latency, width)
     return Tables(
         workload=workload, system=system, configurations=tuple(configurations),
         of_device=tuple(of_device), seconds=seconds, own_units=own, kind=tuple(kind),
@@ -332,12 +338,33 @@ def _price(
 
 def _seconds(model: CostModel, region: Region, device: Device) -> float:
     latency_s = float(model.cost(region, device).latency_s)
-    if not math.isfinite(latency_s) or latency_s < 0:
+    if not 0 <= latency_s <= LONGEST_S:
         raise SpecError(
             f"cost model {model.name!r}: region {region.name!r} on {device.name!r}",
-            found=f"{latency_s} s", wanted="a finite time, zero or more", fix="correct the model",
+            found=f"{latency_s} s",
+            wanted=f"a finite time, zero or more, at most {LONGEST_S:.3g} s",
+            fix="correct the model, or the rates and bandwidths of the device",
         )  # fmt: skip
     return latency_s
+
+
+def _check_routes(
+    workload: Workload, system: System, ends: Sequence[str], latency: NDArray[np.float64],
+    width: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Refuse a way on which the largest tensor would take longer than any clock runs."""
+    most = min(max((1, *workload.size_bytes)), 10**300)
+    # Compared with a rate: dividing by the narrowest widths would overflow.
+    slow = np.isfinite(latency) & ((latency > LONGEST_S) | (width < most / LONGEST_S))
+    for i, j in np.argwhere(slow).tolist():
+        route = system.route(ends[i], ends[j]) or ()
+        link = max(route, key=lambda x: (x.latency_s > LONGEST_S, -x.bandwidth_bytes_per_s))
+        raise SpecError(
+            f"system {system.name!r}: link {link.name!r}",
+            found=f"{link.bandwidth_bytes_per_s:.3g} B/s and {link.latency_s:.3g} s of latency",
+            wanted=f"{most} bytes (the largest tensor) on their way for at most {LONGEST_S:.3g} s",
+            fix="correct its bandwidth or its latency",
+        )  # fmt: skip
 
 
 def _routes(
