@@ -128,4 +128,4 @@ def printable(text: str) -> str:
 
 def _short(found: object) -> str:
     text = repr(found) if isinstance(found, str) else str(found)
-    return text if len(text) <= 200 else text[:197] + "…"
+    return text if len(text) <= 600 else text[:597] + "…"

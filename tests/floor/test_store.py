@@ -16,6 +16,7 @@ from orrery.store import (
     Cache,
     atomic_write,
     content_hash,
+    open_plain,
     read_record,
     strict_convert,
     write_record,
@@ -137,3 +138,19 @@ def test_the_user_can_move_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ORRERY_CACHE", str(tmp_path / "elsewhere"))
     Cache("c").put(content_hash("k"), b"v")
     assert os.listdir(tmp_path / "elsewhere") == ["c"]  # noqa: PTH208  # a name is what is judged
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_only_regular_files_are_opened(tmp_path):
+    plain, pipe = tmp_path / "plain", tmp_path / "pipe"
+    plain.write_bytes(b"abc")
+    os.mkfifo(pipe)
+    with open_plain(plain) as handle:
+        assert handle.read() == b"abc"
+    for path, kind in ((pipe, "a pipe"), (tmp_path, "a folder"), (Path(os.devnull), "a device")):
+        with pytest.raises(OSError, match=f"{kind}, not a regular file"):
+            open_plain(path)
+        with pytest.raises(SpecError, match=f"{kind}, not a regular file"):
+            read_record(path, "plan", dict, 1)
+    with pytest.raises(OSError, match="null"):
+        open_plain(Path("a\0b"))

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orrery.mapping import GreedySearch
     from orrery.report import Page
 
     from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 #: public name -> file of this package
 _PLACES = {
+    "GreedySearch": "_map",
     "InfeasibleError": "_result",
     "MapResult": "_result",
     "ModelOptions": "_options",
@@ -48,6 +50,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "GreedySearch",
     "InfeasibleError",
     "MapResult",
     "ModelOptions",

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orrery.errors import SpecError
+from orrery.mapping import GreedySearch
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import read_settings, to_record
@@ -19,10 +21,9 @@ from ._result import InfeasibleError, MapResult
 if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
-    from orrery.mapping import GreedySearch
     from orrery.report import Need
 
-__all__ = ["judge_plan", "map", "read_search"]
+__all__ = ["GreedySearch", "judge_plan", "map", "read_search"]
 
 
 def map(
@@ -51,7 +52,7 @@ def map(
     InfeasibleError : no plan exists; says what is short
     OrreryError : a network, system, option or need that cannot be read
     """
-    from orrery.mapping import GreedySearch, greedy
+    from orrery.mapping import greedy
     from orrery.report import parse_need
 
     parsed = [parse_need(text) for text in needs]
@@ -133,8 +134,15 @@ def judge_plan(
     )
 
 
-def read_search(path: Path | None) -> GreedySearch:
-    """Return the searcher's settings from a YAML file, or the defaults."""
-    from orrery.mapping import GreedySearch
-
-    return read_settings(path, GreedySearch) if path is not None else GreedySearch()
+def read_search(path: Path | None, given: GreedySearch | None = None) -> GreedySearch:
+    """Return the searcher's settings: from a YAML file, or as given, or the defaults."""
+    if path is None:
+        return given or GreedySearch()
+    if given not in (None, GreedySearch()):
+        raise SpecError(
+            "--settings",
+            found="a file and flags",
+            wanted="one of the two",
+            fix="put the flags into the file, or leave it out",
+        )
+    return read_settings(path, GreedySearch)

@@ -12,6 +12,7 @@ from orrery.plan import Infeasible, Plan, write_plan
 from orrery.report import Page, Scorecard, Verdict
 from orrery.store import whole_folder, write_record, write_text
 from orrery.timeline import Timeline, write_timeline
+from orrery.units import format_quantity
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -36,11 +37,14 @@ class InfeasibleError(SpecError):
 
     def __init__(self, where: str, infeasible: Infeasible) -> None:
         self.infeasible = infeasible
+        need, have = (
+            format_quantity(n, infeasible.unit) for n in (infeasible.need, infeasible.have)
+        )
         super().__init__(
             where,
             found=f"no plan: {infeasible.what}",
-            fix="; ".join(infeasible.remedies),
-            wanted=str(infeasible).partition("; remedies")[0].rpartition(": ")[2],
+            wanted=f"{need} (there is {have})",
+            fix="; or ".join(infeasible.remedies),
         )
 
 

@@ -36,7 +36,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 
 def build() -> App:
     """Return the application; a command's module is imported when the command is used."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
     app = App(
         name="orrery",
@@ -49,6 +49,7 @@ def build() -> App:
         version=PROGRAM_VERSION,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(negative_bool=(), negative_iterable=(), show_default=_telling),
     )
     for group, commands in COMMANDS.items():
         for name, (place, text) in commands.items():
@@ -60,6 +61,11 @@ def build() -> App:
         group="Shell",
     )
     return app
+
+
+def _telling(default: object) -> object:
+    """Return a default that tells a reader something; an empty or false one goes without saying."""
+    return default if default not in ((), False, None, "") else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,6 +21,9 @@ def map_command(
     out: Out = None,
     settings: Path | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
+    search: Annotated[
+        api.GreedySearch, Parameter(name="*", group="Search settings", negative_bool="no-")
+    ] = api.GreedySearch(),  # noqa: B008  # frozen
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
@@ -36,7 +39,7 @@ def map_command(
     on
         System: a YAML file, a name of `orrery systems`, or this-machine.
     settings
-        YAML file with settings of the searcher.
+        YAML file with the search settings below, by name; instead of their flags.
     strict
         Refuse when anything of the network could not be priced.
     """
@@ -44,7 +47,7 @@ def map_command(
         models,
         on=on,
         options=options,
-        search=api.read_search(settings),
+        search=api.read_search(settings, search),
         needs=need,
         strict=strict,
         progress=progress_bar(),
