@@ -196,3 +196,5 @@ def test_a_body_is_priced_under_its_own_types_with_its_own_weights() -> None:
     assert work.weight_bytes == weight.type.size_bytes + 8
     assert roofline.refuses(region, device()) is None
     assert roofline.cost(region, device()).macs_nominal == 10 * 64**3
+    refusal = roofline.refuses(region, device(operators=("Loop",)))
+    assert refusal is not None and refusal.reason == "d0 does not run MatMul"

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orrery.errors import SpecError
-from orrery.graph import ArrayConstant, TensorType, build_model, count_macs, in_precision
+from orrery.graph import (
+    ArrayConstant,
+    Graph,
+    Node,
+    TensorType,
+    build_model,
+    count_macs,
+    in_precision,
+)
 from orrery.graph._precision import ConvertedConstant
 
 
@@ -40,3 +48,23 @@ def test_what_has_no_code_is_refused() -> None:
         ConvertedConstant(original=ArrayConstant(np.array([np.nan])), type=type_).array()
     with pytest.raises(SpecError, match="did you mean 'int8'"):
         in_precision(build_model("memn2n"), "imt8")
+
+
+def test_bodies_are_converted_too() -> None:
+    square = TensorType(dtype="float32", shape=(4, 4))
+    body = Graph(
+        name="body", inputs=("i", "going", "s"), outputs=("going", "t"),
+        nodes=(Node(name="m", op="MatMul", inputs=("s", "w"), outputs=("t",)),),
+        constants={"w": ArrayConstant(np.ones((4, 4), np.float32))},
+        types={"i": TensorType(dtype="int64", shape=()),
+               "going": TensorType(dtype="bool", shape=()), "s": square},
+    )  # fmt: skip
+    loop = Graph(
+        name="loop", inputs=("x",), outputs=("y",), types={"x": square},
+        nodes=(Node(name="loop", op="Loop", inputs=("n", "", "x"), outputs=("y",),
+                    attributes={"body": body, "captured": 0}),),
+        constants={"n": ArrayConstant(np.array(5))},
+    ).infer()  # fmt: skip
+    turned = in_precision(loop, "float16")
+    assert turned.macs_by_type(turned.nodes[0]) == {"float16": 5 * 64}
+    assert sorted(str(c.type) for c in turned.all_constants()) == ["float16[4×4]", "int64[]"]

@@ -56,7 +56,7 @@ class Roofline:
     def refuses(self, region: Region, device: Device) -> Refusal | None:
         """Return why not: unknown or lacking operators, open shapes, missing rates."""
         if device.operators is not None:
-            lacking = sorted({n.operator for n in region.members} - set(device.operators))
+            lacking = sorted(region.operators - set(device.operators))
             if lacking:
                 return Refusal(reason=f"{device.name} does not run {', '.join(lacking)}")
         problem = unpriceable(region) or count_problem(region)

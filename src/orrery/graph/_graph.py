@@ -367,6 +367,12 @@ class Region:
         return tuple(t for t in self._outside() if t in self.graph.constants)
 
     @property
+    def operators(self) -> frozenset[str]:
+        """Operators of all members and of the nodes in their bodies."""
+        inner = (node for body in _bodies(self.members) for node in body.nodes)
+        return frozenset(node.operator for node in (*self.members, *inner))
+
+    @property
     def inner_constants(self) -> tuple[Constant, ...]:
         """Constants inside the members' bodies, each once and none that is among `weights`."""
         weights = {name: self.graph.constants[name] for name in self.weights}

@@ -162,9 +162,9 @@ def macs_by_type(graph: Graph, node: Node) -> dict[str, int]:
     ------
     ModelError : as `count`
     """
-    from .operators._recurrent import bodies_run
+    from .operators._control import CONTROL_FLOW, bodies_run
 
-    if not any(isinstance(value, Graph) for value in node.attributes.values()):
+    if node.domain or node.op not in CONTROL_FLOW:
         macs = count(graph, node).macs
         if not macs:
             return {}

@@ -19,7 +19,7 @@ from orrery.errors import SpecError, did_you_mean
 from orrery.store import content_hash
 
 from ._constant import Constant
-from ._graph import Graph
+from ._graph import Graph, Node
 from ._types import BITS, TensorType, numpy_dtype
 
 __all__ = ["PRECISION_KEY", "in_precision"]
@@ -67,16 +67,30 @@ def in_precision(graph: Graph, dtype: str) -> Graph:
         raise SpecError("precision", found=dtype, wanted=f"one of {', '.join(_TARGETS)}",
                         fix=f"correct it{did_you_mean(dtype, _TARGETS)}")  # fmt: skip
 
-    def turned(type_: TensorType) -> TensorType:
-        return replace(type_, dtype=dtype) if type_.dtype in _FLOATS else type_
+    turned = _turned(graph, dtype)
+    return replace(turned, metadata={**graph.metadata, PRECISION_KEY: dtype})
 
-    constants = {
-        name: ConvertedConstant(original=c, type=turned(c.type)) if c.type.dtype in _FLOATS else c
-        for name, c in graph.constants.items()
-    }
+
+def _turned(graph: Graph, dtype: str) -> Graph:
+    """Return a graph, or a body, with its types and constants converted, bodies within too."""
+
+    def type_of(old: TensorType) -> TensorType:
+        return replace(old, dtype=dtype) if old.dtype in _FLOATS else old
+
+    def node_of(node: Node) -> Node:
+        bodies = {k: v for k, v in node.attributes.items() if isinstance(v, Graph)}
+        if not bodies:
+            return node
+        inner = {name: _turned(body, dtype) for name, body in bodies.items()}
+        return replace(node, attributes={**node.attributes, **inner})
+
     return replace(
         graph,
-        types={name: turned(type_) for name, type_ in graph.types.items()},
-        constants=constants,
-        metadata={**graph.metadata, PRECISION_KEY: dtype},
-    )
+        nodes=tuple(node_of(node) for node in graph.nodes),
+        types={name: type_of(type_) for name, type_ in graph.types.items()},
+        constants={
+            name: ConvertedConstant(original=c, type=type_of(c.type))
+            if c.type.dtype in _FLOATS else c
+            for name, c in graph.constants.items()
+        },
+    )  # fmt: skip

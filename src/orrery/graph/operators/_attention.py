@@ -20,7 +20,7 @@ from orrery.errors import ModelError
 from .._graph import Graph
 from .._operator import Array, Operations, TypeContext, operator
 from .._types import Dimension, TensorType
-from ._recurrent import run_body
+from ._control import run_body
 from ._rules import (
     Shape,
     agree,
