@@ -129,7 +129,7 @@ BAD = {
     "shape of nothing": (["show", "resnet18", "--shape", "batch=2"], "no dimension 'batch'"),
     "phase of a CNN": (["show", "resnet18", "--phase", "decode"], "phase"),
     "negative batch": (["show", "resnet18", "--batch", "-1"], "batch"),
-    "too large": (["map", "llama-7b", "--on", "aws-f1"], "need"),
+    "too large": (["map", "llama-7b", "--on", "aws-f1"], "there is"),
     "no plan file": (["simulate", "none.json"], "no such file"),
     "no model": (["show"], "no model"),
     "score without system": (["score", "resnet18"], "--on"),
