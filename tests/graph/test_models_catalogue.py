@@ -96,9 +96,9 @@ def test_unknown_option_offers_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("resnet18", {"batch": 0}, "1 or more, or a name"),
-        ("resnet18", {"batch": True}, "1 or more, or a name"),
-        ("resnet18", {"batch": "two words"}, "1 or more, or a name"),
+        ("resnet18", {"batch": 0}, "1 to 2147483647, or a name"),
+        ("resnet18", {"batch": True}, "1 to 2147483647, or a name"),
+        ("resnet18", {"batch": "two words"}, "1 to 2147483647, or a name"),
         ("resnet18", {"dtype": "int8"}, "one of float16"),
         ("resnet18", {"width": -1.0}, "a number above 0"),
         ("resnet18", {"width": float("nan")}, "a number above 0"),
