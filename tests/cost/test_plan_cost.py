@@ -6,13 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from orrery.cost import Coverage, Refusal, UnpricedError, price, roofline
+from orrery.cost import (
+    Coverage,
+    ImplausibleCostError,
+    Refusal,
+    UnpricedError,
+    price,
+    roofline,
+)
 from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Graph, Node, TensorType
 from orrery.hardware import System
 from orrery.plan import Assignment, ModelReference, Plan, SystemReference, Transfer
 
-from .small import chain, device, link
+from .small import HAND, chain, device, link
 
 SIZE = 64 * 64 * 4  # bytes of each tensor and weight of the chain
 MATMUL_S, RELU_S = 3 * SIZE / 1e11, 2 * SIZE / 1e11  # both limited by bandwidth
@@ -244,3 +251,85 @@ def test_states_stay_resident() -> None:
 def test_coverage_reads_well() -> None:
     text = str(Coverage(operators=3, total_operators=3, macs=2 * 10**9, size_bytes=2**20))
     assert text == "priced 3 of 3 operators, 2.00 GMAC, 1 MiB"
+
+
+def test_idle_power_is_charged_for_the_makespan_of_a_replay() -> None:
+    graph, system = chain(), pair(idle_power_w=5.0)
+    result = price(plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3), [graph], system, {"": roofline})
+    assert result.idle_unknown == ()
+    alone_s = result.total.latency_s
+    longer = result.at_makespan(10 * alone_s)
+    assert longer.total.latency_s == 10 * alone_s
+    assert longer.dynamic_energy_j == result.dynamic_energy_j
+    assert longer.total.energy_j == pytest.approx(result.dynamic_energy_j + 100 * alone_s, rel=1e-9)
+    assert longer.total.energy_j == pytest.approx(sum(c.energy_j for c in longer.total.charges))
+    # However long it takes, the power never falls below that of doing nothing.
+    for factor in (1, 2, 1e3, 1e6):
+        total = result.at_makespan(factor * alone_s).total
+        assert total.energy_j / total.latency_s >= 2 * 5.0 * (1 - 1e-9)
+    assert result.at_makespan(alone_s).total.energy_j == pytest.approx(result.total.energy_j)
+    for wrong in (-1.0, float("nan"), float("inf"), 0.5 * max(result.busy_s.values())):
+        with pytest.raises(SpecError, match="makespan"):
+            result.at_makespan(wrong)
+
+
+def test_unknown_idle_power_is_named() -> None:
+    graph = chain()
+    system = System(
+        name="mixed", devices=(device("d0", idle_power_w=5.0), device("d1")),
+        links=(link("d0", "d1"), link("host", "d0"), link("host", "d1")), host="host",
+    )  # fmt: skip
+    result = price(plan_of(graph, system, ["d0"] * 3 + ["d1"] * 3), [graph], system, {"": roofline})
+    assert result.idle_unknown == ("d1",)
+    assert (
+        price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline}).idle_unknown
+        == ()
+    )
+    assert any("dynamic only on d1" in note for note in result.notes)
+    assert result.at_makespan(1.0).total.energy_j == pytest.approx(result.dynamic_energy_j + 5.0)
+
+
+@pytest.mark.parametrize(
+    ("powers", "row"),
+    [
+        ({"idle_power_w": 1e12}, "device d0: idle power: found 1e\\+12 W, wanted at most 100000 W"),
+        ({"max_power_w": 1e6}, "device d0: maximum power"),
+        (
+            {"idle_power_w": 9.0, "max_power_w": 8.0},
+            "idle power: found 9 W, wanted at most its max",
+        ),
+        ({"max_power_w": 1e-3}, "total of d0: found .* J in .* s, wanted at most 0.001 W"),
+    ],
+)
+def test_powers_that_no_board_has_are_refused(powers: dict[str, float], row: str) -> None:
+    graph, plain = chain(), pair()
+    sources = dict.fromkeys(powers, HAND)
+    devices = tuple(replace(d, **powers, sources=sources) for d in plain.devices)
+    system = replace(plain, devices=devices)
+    with pytest.raises(ImplausibleCostError, match=row):
+        price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline})
+
+
+def test_a_replay_cannot_draw_more_than_the_boards_may() -> None:
+    graph, plain = chain(), pair(idle_power_w=5.0)
+    watts = {"idle_power_w": 5.0, "max_power_w": 100.0}
+    devices = tuple(replace(d, **watts, sources=dict.fromkeys(watts, HAND)) for d in plain.devices)
+    system = replace(plain, devices=devices)
+    result = price(plan_of(graph, system, ["d0"] * 6), [graph], system, {"": roofline})
+    busy = max(result.busy_s.values())
+    assert result.at_makespan(busy).total.energy_j
+    over = replace(result, total=replace(result.total, energy_j=1e9), dynamic_energy_j=1e9)
+    with pytest.raises(ImplausibleCostError, match="total of d0: found 1e\\+09 J"):
+        over.at_makespan(busy)
+    less = replace(result, total=replace(result.total, energy_j=1e-12), dynamic_energy_j=-1.0)
+    with pytest.raises(ImplausibleCostError, match="a finite energy"):
+        less.at_makespan(busy)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-10, 1e-200, 1e-310])
+def test_what_ends_after_every_clock_is_refused(bandwidth: float) -> None:
+    graph, plain = chain(), pair()
+    slow = System(name="slow", devices=plain.devices, host="host",
+                  links=tuple(link(*x.ends, bandwidth=bandwidth) for x in plain.links))  # fmt: skip
+    with pytest.raises(SpecError, match=r"s to the end .*wanted at most 4\.61e\+06 s"):
+        price(plan_of(graph, slow, ["d0"] * 6), [graph], slow, {"": roofline})
