@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orrery.cost import check_flow
 from orrery.errors import CancelledError, SpecError, UnknownNameError
 from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.mapping import GreedySearch, greedy
 from orrery.plan import Infeasible, Plan, check_plan
-from orrery.progress import Progress
+from orrery.progress import Progress, Step
+from orrery.sim import replay
+from orrery.timeline import MOST_PS, PS_PER_S
 
 from .cases import (
     Rate,
@@ -22,6 +25,7 @@ from .cases import (
     device,
     full_system,
     graph,
+    link,
     optimum,
     systems,
 )
@@ -334,3 +338,64 @@ def test_nothing_to_map_is_refused() -> None:
 def test_a_model_that_answers_nonsense_is_refused() -> None:
     with pytest.raises(SpecError, match="cost model 'rate': region 'n0'"):
         greedy([chain([float("nan")], [1, 1])], TWO, MODELS)
+
+
+def test_a_search_stopped_at_any_report_ends_there_and_leaves_nothing_behind() -> None:
+    g = graph(
+        [("a", ["x"], 3, 4), ("b", ["a"], 5, 4), ("c", ["a"], 4, 4), ("d", ["b", "c"], 1, 4)],
+        inputs={"x": 4}, outputs=["d"],
+    )  # fmt: skip
+    whole = plan_for(g)
+    reports: list[Step] = []
+    greedy([g], TWO, MODELS, progress=Progress(report=reports.append))
+    for stop in range(len(reports)):
+        seen: list[Step] = []
+        progress = Progress(report=seen.append, cancelled=lambda s=seen, n=stop: len(s) >= n)
+        with pytest.raises(CancelledError, match="stopped at"):
+            greedy([g], TWO, MODELS, progress=progress)
+        assert seen == reports[:stop]
+        assert plan_for(g) == whole
+
+
+EXTREME = st.one_of(
+    st.floats(5e-324, 1e308), st.sampled_from([5e-324, 1e-300, 1e-12, 1.0, 1e12, 1e300, 1.7e308])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dags(most=5), st.data())
+def test_extreme_systems_are_mapped_or_refused(g: Graph, data: st.DataObject) -> None:
+    draw = data.draw
+    devices = [
+        device(f"d{i}", draw(EXTREME), size_bytes=draw(st.sampled_from([1, 20, 2**40, 10**300])))
+        for i in range(draw(st.integers(1, 3)))
+    ]
+    names = [d.name for d in devices] + ["host"]
+    links = tuple(
+        link(f"{a}-{b}", a, b, bandwidth=draw(EXTREME), latency=draw(st.just(0.0) | EXTREME))
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    )
+    system = System(name="x", devices=tuple(devices), links=links,
+                    host=draw(st.sampled_from(["", "host"])))  # fmt: skip
+    share = draw(st.sampled_from([1.0, 0.3]))
+    try:
+        plan = greedy([g], system, MODELS, GreedySearch(memory_share=share))
+    except SpecError as error:
+        assert "correct" in error.fix
+        return
+    if isinstance(plan, Infeasible):
+        assert plan.need > plan.have
+        assert str(plan)
+        return
+    check_flow(plan, [g], system)
+    seconds = {n.name: float(n.attributes["work"]) for n in g.nodes}
+    rate = {d.name: d.compute.macs_per_s["float32"] for d in devices}
+    try:
+        timeline = replay(plan, system, lambda a: seconds[a.region] / rate[a.device])
+    except SpecError as error:  # sharing may bring it beyond the clock
+        assert "to the end" in str(error)
+    else:
+        assert timeline.makespan_ps <= MOST_PS
+        assert plan.predicted_latency_s is not None
+        assert plan.predicted_latency_s <= MOST_PS / PS_PER_S

@@ -12,7 +12,7 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.hardware import System
 from orrery.plan import Assignment, Plan, Transfer
 from orrery.sim import Channels, Replayer, replay
-from orrery.timeline import PS_PER_S, Timeline
+from orrery.timeline import MOST_PS, PS_PER_S, Timeline
 
 from .systems import link, plan, run, send, system
 
@@ -424,3 +424,67 @@ def test_durations_must_be_times(seconds: float) -> None:
 
 def test_an_empty_plan_takes_no_time() -> None:
     assert replay(plan([]), PAIR, lambda _: 1.0).makespan_ps == 0
+
+
+@pytest.mark.parametrize("compile_from", [0, 10**9], ids=["compiled", "plain"])
+@pytest.mark.parametrize("bandwidth", [1e-7, 1e-200, 5e-324])
+def test_what_ends_after_the_clock_is_refused(bandwidth: float, compile_from: int) -> None:
+    slow = system(["a", "b"], [link("ab", "a", "b", bandwidth=bandwidth)])
+    work = plan(
+        [run("p", "a"), run("q", "b", "p")],
+        [send("x", 100, "a", "b", "ab", producer="p", consumers=["q"])],
+    )
+    with pytest.raises(SpecError, match=r"more than 4\.61e\+06 s to the end"):
+        Replayer(work, slow).run(lambda _: 1e-6, compile_from=compile_from)
+
+
+@pytest.mark.parametrize("compile_from", [0, 10**9], ids=["compiled", "plain"])
+def test_the_clock_reaches_its_last_instant_and_no_further(compile_from: int) -> None:
+    seconds = MOST_PS / PS_PER_S
+    row = plan([run("p", "a"), run("q", "a", "p"), run("r", "a", "q")])
+
+    def end(half: float, last: float) -> int:
+        lasting = {"p": half, "q": half, "r": last}
+        timeline = Replayer(row, PAIR).run(lambda a: lasting[a.region], compile_from=compile_from)
+        return timeline.makespan_ps
+
+    almost = 0.4999 * seconds
+    assert end(almost, 0.0) == pytest.approx(0.9998 * MOST_PS)
+    for late in (0.001 * seconds, almost, seconds):
+        with pytest.raises(SpecError, match="to the end"):
+            end(almost, late)
+    with pytest.raises(SpecError, match="duration of region 'r'"):
+        end(0.0, 1.01 * seconds)
+
+
+EXTREME = st.one_of(
+    st.floats(5e-324, 1e308), st.sampled_from([5e-324, 1e-300, 1e-12, 1.0, 1e12, 1e300, 1.7e308])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_extreme_systems_replay_or_are_refused(data: st.DataObject) -> None:
+    draw = data.draw
+    links = [
+        link(f"{a}{b}", a, b, bandwidth=draw(EXTREME), latency=draw(st.just(0.0) | EXTREME),
+             duplex=draw(st.booleans()))
+        for a, b in (("a", "b"), ("b", "c"), ("c", "a"))
+    ]  # fmt: skip
+    sizes = st.integers(0, 10) | st.sampled_from([2**31, 2**62, 2**63 - 1, 2**63, 10**30])
+    work = plan(
+        [run("p", "a"), run("q", "b", "p"), run("r", "c", "p")],
+        [
+            send("x", draw(sizes), "a", "b", "ab", producer="p", consumers=["q"]),
+            send("y", draw(sizes), "a", "c", "ab", "bc", producer="p", consumers=["r"]),
+            send("z", draw(sizes), "b", "c", "bc", producer="q"),
+        ],
+    )
+    durations = {name: draw(st.just(0.0) | EXTREME) for name in "pqr"}
+    try:
+        timeline = replay(work, system(["a", "b", "c"], links), lambda a: durations[a.region])
+    except SpecError as error:
+        assert "wanted" in str(error)
+    else:
+        assert 0 <= timeline.makespan_ps <= MOST_PS
+        assert timeline.makespan_s >= max(durations.values()) * (1 - 1e-9) - 1e-12
