@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench._record import machine, write_document
+
 from orrery.api._inputs import agreement, make_inputs
 from orrery.graph import MODELS, build_model, count_macs, count_parameters
 from orrery.runtime import OnnxRuntimeBackend
