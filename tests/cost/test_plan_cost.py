@@ -185,7 +185,7 @@ class OnlyMatMul:
 
 
 def test_what_a_design_refuses_runs_on_the_devices_own_units() -> None:
-    graph, system = chain(), pair()
+    graph, system = chain(), pair(designs=("only",))
     plan = plan_of(graph, system, ["d0"] * 6, design="only")
     OnlyMatMul.asked = 0
     result = price(plan, [graph], system, {"": roofline, "only": OnlyMatMul()})
@@ -202,7 +202,8 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(SpecError, match="0 as given"):
         price(plan, [], system, {"": roofline})
     with pytest.raises(SpecError, match="cost model for this design"):
-        price(plan_of(graph, system, ["d0"] * 6, design="x"), [graph], system, {"": roofline})
+        price(plan_of(graph, system, ["d0"] * 6, design="x"), [graph], pair(designs=("x",)),
+              {"": roofline})  # fmt: skip
     backwards = replace(plan, assignments=plan.assignments[::-1])
     with pytest.raises(SpecError, match="wait for each other"):
         price(backwards, [graph], system, {"": roofline})

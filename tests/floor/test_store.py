@@ -154,3 +154,13 @@ def test_only_regular_files_are_opened(tmp_path):
             read_record(path, "plan", dict, 1)
     with pytest.raises(OSError, match="null"):
         open_plain(Path("a\0b"))
+
+
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    deep = 100_000
+    (tmp_path / "list.json").write_text("[" * deep + "]" * deep)
+    body = '{"a":' * deep + "1" + "}" * deep
+    (tmp_path / "body.json").write_text('{"orrery":{"kind":"tree","schema":1},"tree":' + body + "}")
+    for name in ("list.json", "body.json"):
+        with pytest.raises(SpecError, match="recursion depth .*wanted a tree file"):
+            read_record(tmp_path / name, "tree", Tree, 1)

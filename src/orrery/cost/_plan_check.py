@@ -68,8 +68,7 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
         raise SpecError("plan: assignments", found="none", wanted="every node of its networks",
                         fix=_AGAIN)  # fmt: skip
     regions = plan_regions(plan, graphs)
-    for name in dict.fromkeys(assignment.device for assignment in plan.assignments):
-        system.device(name)
+    _check_designs(plan, system)
     owner = _check_nodes(plan, graphs, regions)
     tensors = _number(plan, graphs, regions, owner)
     device = {assignment.region: assignment.device for assignment in plan.assignments}
@@ -78,6 +77,7 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
         tensors[transfer.tensor].sent.append(transfer)
     after = {assignment.region: set(assignment.after) for assignment in plan.assignments}
     successors = _successors(plan, graphs)
+    _check_needs(plan, tensors)
     for tensor in tensors.values():
         if not tensor.constant:
             following = tensors.get(successors.get(tensor.name, ""))
@@ -87,6 +87,26 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
     for before, name in successors.items():
         _check_next_value(tensors[before], tensors[name])
     _check_residents(plan, tensors, device, system)
+
+
+def _check_designs(plan: Plan, system: System) -> None:
+    """A device is configured once, with a design of its own."""
+    chosen: dict[str, str] = {}
+    for assignment in plan.assignments:
+        design, device = assignment.design, system.device(assignment.device)
+        if design is None:
+            continue
+        where = f"plan: region {assignment.region!r}: design"
+        if design not in device.designs:
+            raise SpecError(
+                where, found=design, wanted=f"a design of {device.name!r}, or null: "
+                f"{_some(device.designs)}{did_you_mean(design, device.designs)}", fix="correct it",
+            )  # fmt: skip
+        if chosen.setdefault(device.name, design) != design:
+            raise SpecError(
+                where, found=f"{design}, and {chosen[device.name]} elsewhere on {device.name!r}",
+                wanted="one design per device", fix=_AGAIN,
+            )  # fmt: skip
 
 
 def _check_nodes(
@@ -103,7 +123,6 @@ def _check_nodes(
         seen.add(assignment.region)
         planned = regions[assignment.region]
         nodes = planned.region.nodes
-        name = planned.prefix + Region(graph=planned.region.graph, nodes=nodes).name
         for node in nodes:
             other = owner.setdefault((planned.network, node), assignment.region)
             if other != assignment.region or nodes.count(node) > 1:
@@ -111,6 +130,10 @@ def _check_nodes(
                     where, found=f"node {planned.prefix + node!r}, which region {other!r} has too",
                     wanted="every node in one region, once", fix="remove it from one",
                 )  # fmt: skip
+    for assignment in plan.assignments:
+        where, planned = f"plan: region {assignment.region!r}", regions[assignment.region]
+        nodes = planned.region.nodes
+        name = planned.prefix + Region(graph=planned.region.graph, nodes=nodes).name
         places = [order[planned.network][node] for node in nodes]
         if places != sorted(places):
             raise SpecError(where, found=f"nodes {', '.join(nodes)}", wanted="them in the order of "
@@ -158,6 +181,23 @@ def _number(
                 if name and tensors[model.prefix + name].producer != region:
                     tensors[model.prefix + name].readers[region] = None
     return tensors
+
+
+def _check_needs(plan: Plan, tensors: Mapping[str, _Tensor]) -> None:
+    """Refuse a region that waits for one of which it reads nothing."""
+    needs: dict[str, set[str]] = {}
+    for tensor in tensors.values():
+        for reader in tensor.readers if tensor.producer is not None else ():
+            needs.setdefault(reader, set()).add(tensor.producer or "")
+    for assignment in plan.assignments:
+        needed = needs.get(assignment.region, set())
+        for name in assignment.after:
+            if name not in needed:
+                raise SpecError(
+                    f"plan: region {assignment.region!r}: after", found=name,
+                    wanted=f"regions whose outputs it reads: {_some(sorted(needed))}",
+                    fix="remove it",
+                )  # fmt: skip
 
 
 def _successors(plan: Plan, graphs: Sequence[Graph]) -> dict[str, str]:
