@@ -162,5 +162,5 @@ def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
     body = '{"a":' * deep + "1" + "}" * deep
     (tmp_path / "body.json").write_text('{"orrery":{"kind":"tree","schema":1},"tree":' + body + "}")
     for name in ("list.json", "body.json"):
-        with pytest.raises(SpecError, match="recursion depth .*wanted a tree file"):
+        with pytest.raises(SpecError, match=r"recursion depth .*wanted a tree file"):
             read_record(tmp_path / name, "tree", Tree, 1)
