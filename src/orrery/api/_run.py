@@ -81,7 +81,7 @@ def run(
             f"{graph.name} with {backend}",
             found=why,
             wanted="a network it can run",
-            fix="try --backend reference",
+            fix="take a smaller batch or size" if "memory" in why else "try --backend reference",
         )
     given = make_inputs(graph, inputs, seed)
     executable = chosen.prepare(graph)

@@ -41,8 +41,8 @@ def _totals(graph: Graph) -> Text:
     uncounted = [name for name, count in counts.items() if count is None]
     macs = sum(count.macs for count in counts.values() if count is not None)
     others = sum(count.others for count in counts.values() if count is not None)
-    weights = sum(constant.type.size_bytes for constant in graph.constants.values())
-    elements = sum(constant.type.elements for constant in graph.constants.values())
+    weights = sum(constant.type.size_bytes for constant in graph.all_constants())
+    elements = sum(constant.type.elements for constant in graph.all_constants())
     made = sum(graph.known_bytes(t) or 0 for n in graph.nodes for t in n.outputs)
     lines = [
         f"{format_si(macs, 'MAC')} and {format_si(others, '')} other operations; "
@@ -101,9 +101,10 @@ def _layers(graph: Graph) -> Table:
         Column(name="output size", unit="bytes", kind="number"),
     )
     rows = []
-    for node in graph.nodes:
+    for region in graph.regions():
+        (node,) = region.members
         work = graph.known_operations(node)
-        held = dict.fromkeys(t for t in node.inputs if t in graph.constants)
+        held = [graph.constants[t] for t in region.weights] + list(region.inner_constants)
         made = [graph.types[t] for t in node.outputs if t in graph.types]
         sizes = [graph.known_bytes(t) for t in node.outputs if t]
         rows.append(
@@ -113,7 +114,7 @@ def _layers(graph: Graph) -> Table:
                 ", ".join("×".join(map(str, t.shape)) or "scalar" for t in made),
                 None if work is None else work.macs,
                 None if work is None else work.others,
-                sum(graph.constants[t].type.size_bytes for t in held),
+                sum(constant.type.size_bytes for constant in held),
                 None if None in sizes else sum(size for size in sizes if size is not None),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def bind_shapes(graph: Graph, shape: Sequence[str]) -> Graph:
             f"{graph.name}: inputs",
             found=f"unbound dimensions {', '.join(map(repr, graph.symbols))}",
             wanted="a size for each",
-            fix=f"add --shape '{graph.symbols[0]}=8'",
+            fix=f"add --shape {shlex.quote(f'{graph.symbols[0]}=8')}",
         )
     stated = next((sizes[name] for name in _BATCH_NAMES if name in sizes), None)
     return graph if stated is None else _with_batch(graph, stated)

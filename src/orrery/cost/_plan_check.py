@@ -86,7 +86,7 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
     _check_results(plan, graphs, tensors, system)
     for before, name in successors.items():
         _check_next_value(tensors[before], tensors[name])
-    _check_residents(plan, tensors, device, system)
+    _check_residents(plan, tensors, regions, system)
 
 
 def _check_designs(plan: Plan, system: System) -> None:
@@ -341,11 +341,16 @@ def _check_next_value(state: _Tensor, following: _Tensor) -> None:
 
 
 def _check_residents(
-    plan: Plan, tensors: Mapping[str, _Tensor], device: Mapping[str, str], system: System
-) -> None:
+    plan: Plan, tensors: Mapping[str, _Tensor], regions: Mapping[str, PlannedRegion],
+    system: System,
+) -> None:  # fmt: skip
     """Compare `resident_bytes` with the weights and states that the regions need there."""
     names = [d.name for d in system.devices]
     needed = dict.fromkeys(names, 0)
+    device = {assignment.region: assignment.device for assignment in plan.assignments}
+    for name, planned in regions.items():
+        inner = planned.region.inner_constants
+        needed[device[name]] += sum(constant.type.size_bytes for constant in inner)
     for tensor in tensors.values():
         where: Iterable[str] = ()
         if tensor.constant:

@@ -67,6 +67,9 @@ def _resident(plan: Plan, regions: Mapping[str, PlannedRegion]) -> dict[str, dic
         mine = found.setdefault(assignment.device, {})
         for tensor in (*region.weights, *(t for t in region.inputs if t in graph.states)):
             mine[planned.network, tensor] = graph.known_bytes(tensor) or 0
+        # Constants inside bodies have no name outside; a line feed keeps theirs apart.
+        for number, constant in enumerate(region.inner_constants):
+            mine[planned.network, f"{region.name}\n{number}"] = constant.type.size_bytes
     return found
 
 

@@ -67,7 +67,9 @@ def from_torch(
     """
     try:
         import torch
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "torch":  # PyTorch is there and broken: its own error says how
+            raise
         raise MissingExtraError("torch", "torch", purpose="reading a PyTorch module") from None
     title = clean_name(name or type(module).__name__)
     if not isinstance(module, torch.nn.Module):

@@ -164,7 +164,16 @@ class _Numbering:
             self.regions.append(region)
             self.names.append(prefix + region.name)
             self.inputs.append(tuple(self.tensors[prefix + name] for name in region.inputs))
-            self.weights.append(tuple(self._weight(graph, prefix, w) for w in region.weights))
+            outer = [
+                self._weight(prefix + w, graph.constants[w].type.size_bytes)
+                for w in region.weights
+            ]
+            # Constants inside bodies have no name outside; a line feed keeps theirs apart.
+            inner = [
+                self._weight(f"{prefix}{region.name}\n{i}", constant.type.size_bytes)
+                for i, constant in enumerate(region.inner_constants)
+            ]
+            self.weights.append((*outer, *inner))
             self.outputs.append(
                 tuple(self._tensor(graph, prefix, name, number) for name in region.outputs)
             )
@@ -181,11 +190,11 @@ class _Numbering:
         self.producer.append(producer)
         return number
 
-    def _weight(self, graph: Graph, prefix: str, name: str) -> int:
-        number = self.weight_names.get(prefix + name)
+    def _weight(self, name: str, size_bytes: int) -> int:
+        number = self.weight_names.get(name)
         if number is None:
-            number = self.weight_names[prefix + name] = len(self.weight_names)
-            self.weight_bytes.append(graph.constants[name].type.size_bytes)
+            number = self.weight_names[name] = len(self.weight_names)
+            self.weight_bytes.append(size_bytes)
         return number
 
     def finish(self, references: tuple[ModelReference, ...]) -> Workload:
