@@ -103,10 +103,16 @@ def format_si(value: float, unit: str, *, digits: int = 3) -> str:
     return f"{scaled:.{decimals}f} {prefixes[exponent]}{unit}".strip()
 
 
+#: Units of measured quantities, whose digits mean precision; others are counts.
+_PHYSICAL = frozenset({"s", "J", "W", "Hz", "mm2", "USD", "B/s", "bytes/s", "%"})
+
+
 def format_quantity(value: float, unit: str) -> str:
     """Return a value in the internal unit as a person reads it; bytes in binary multiples."""
     if unit != "bytes":
-        return format_si(value, unit)
+        whole = value == int(value) if math.isfinite(value) else False
+        counted = whole and abs(value) < 1000 and unit not in _PHYSICAL
+        return f"{value:.0f} {unit}".strip() if counted else format_si(value, unit)
     for name, factor in reversed(_BINARY.items()):
         scaled = value / factor
         if abs(scaled) >= 1:

@@ -161,7 +161,7 @@ def test_nothing_unpriced_counts_as_zero_in_silence() -> None:
     assert all("does not run Relu" in row.reason for row in result.coverage.unpriced)
     assert result.total.energy_j is None and result.total.offchip_bytes is None
     assert any(
-        note.startswith("lower bounds of time, energy and memory: 3") for note in result.notes
+        note.startswith("Lower bounds of time, energy and memory: 3") for note in result.notes
     )
     assert "not priced" in str(result.coverage)
     with pytest.raises(UnpricedError, match="relu0: roofline: d0 does not run Relu"):

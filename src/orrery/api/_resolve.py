@@ -75,9 +75,12 @@ def load_model(
 
 
 def _from_library(name: str, options: ModelOptions) -> Graph:
-    from orrery.graph import build_model
+    from orrery.graph import MODELS, build_model
 
-    given = {key: getattr(options, key) for key in ("batch", "phase", "context")}
+    # A language model learns from every position, not from the last one alone.
+    every = options.training and "all_logits" in MODELS[name].options
+    given = {"all_logits": True} if every else {}
+    given |= {key: getattr(options, key) for key in ("batch", "phase", "context")}
     graph = build_model(name, **{k: v for k, v in given.items() if v is not None})
     return replace(graph, metadata={**graph.metadata, BATCH_KEY: str(options.batch or 1)})
 

@@ -162,7 +162,7 @@ def price(
         total = replace(total, energy_j=None, offchip_bytes=None, charges=())
         dynamic = None
         notes.append(
-            f"lower bounds of time, energy and memory: {len(coverage.unpriced)} regions have "
+            f"Lower bounds of time, energy and memory: {len(coverage.unpriced)} regions have "
             "no price"
         )
     return PlanCost(
@@ -279,9 +279,9 @@ def _total(
     statics, idle_unknown = _static(used, times.makespan_s)
     if unknown:
         listed = ", ".join(dict.fromkeys(unknown[:6])) + (", …" if len(unknown) > 6 else "")
-        notes.append(f"energy is not known: no price for {listed}")
+        notes.append(f"Energy is not known: no price for {listed}")
     elif idle_unknown:
-        notes.append(f"energy is dynamic only on {', '.join(idle_unknown)}: idle power not known")
+        notes.append(f"Energy is dynamic only on {', '.join(idle_unknown)}: idle power not known")
     total = Cost(
         latency_s=times.makespan_s, offchip_bytes=offchip,
         energy_j=None if unknown else energy_j + sum(charge.energy_j for charge in statics),

@@ -17,7 +17,7 @@ from orrery.plan import Infeasible, Plan
 
 from ._plan_order import PlanTimes
 from ._plan_regions import PlannedRegion
-from ._work import MOVES_NOTHING
+from ._work import moves_nothing
 
 __all__ = ["peak_memory"]
 
@@ -86,7 +86,11 @@ def _lives(
         key = (device, (planned.network, root))
         if root in graph.constants or key[1] in resident.get(device, {}):
             return
-        begin, finish, size_bytes = lives.get(key, (start, end, graph.known_bytes(root) or 0))
+        size = graph.known_bytes(root) or 0
+        state = graph.grown_from(root)
+        if state is not None and (planned.network, state) in resident.get(device, {}):
+            size -= graph.known_bytes(state) or 0  # the rest lies in the state
+        begin, finish, size_bytes = lives.get(key, (start, end, size))
         lives[key] = (min(begin, start), max(finish, end), size_bytes)
 
     senders = {transfer.producer for transfer in plan.transfers}
@@ -115,7 +119,7 @@ def _root(graph: Graph, tensor: str) -> str:
     """Return the tensor whose bytes this one looks at (itself, unless it is a view)."""
     while True:
         node = graph.producer(tensor)
-        if node is None or node.op not in MOVES_NOTHING or node.domain or not node.inputs:
+        if node is None or not moves_nothing(graph, node) or not node.inputs:
             return tensor
         if node.op in ("Shape", "Size", "Constant"):
             return tensor

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Node, Region, find_operator
 
-__all__ = ["MOVES_NOTHING", "Work", "signature", "unpriceable", "work_of"]
+__all__ = ["MOVES_NOTHING", "Work", "moves_nothing", "signature", "unpriceable", "work_of"]
 
 #: Operators that only look at the same bytes another way: no data moves.
 MOVES_NOTHING = frozenset(
@@ -91,15 +91,46 @@ def work_of(region: Region) -> Work:
         others += operations.others
         for dtype, number in _macs_by_type(graph, node, operations.macs).items():
             macs[dtype] = macs.get(dtype, 0) + number
-    if all(node.op in MOVES_NOTHING and not node.domain for node in region.members):
+    if all(moves_nothing(graph, node) for node in region.members):
         return Work(macs=macs, others=others, input_bytes=0, weight_bytes=0, output_bytes=0)
     return Work(
         macs=macs, others=others,
         input_bytes=sum(_read_bytes(region, tensor) for tensor in region.inputs),
         weight_bytes=sum(_read_bytes(region, tensor) for tensor in region.weights)
         + sum(constant.type.size_bytes for constant in region.inner_constants),
-        output_bytes=region.size_bytes(region.outputs),
+        output_bytes=sum(_written_bytes(graph, tensor) for tensor in region.outputs),
     )  # fmt: skip
+
+
+def moves_nothing(graph: Graph, node: Node) -> bool:
+    """Return whether a node only looks at its input otherwise: a view, no byte is moved.
+
+    A matrix product reads an operand whose last two axes are swapped as it lies (every BLAS has a
+    flag for it), so such a Transpose that only feeds matrix products is a view too.
+    """
+    if node.domain or not node.outputs:
+        return False
+    if node.op in MOVES_NOTHING:
+        return True
+    made = node.outputs[0]
+    if node.op != "Transpose" or made in graph.outputs or made not in graph.types:
+        return False
+    rank = graph.types[made].rank
+    swap = (*range(rank - 2), rank - 1, rank - 2)
+    readers = graph.consumers(made)
+    return (
+        rank >= 2
+        and tuple(node.attributes.get("perm", ())) == swap
+        and bool(readers)
+        and all(reader.op in ("MatMul", "Gemm") and not reader.domain for reader in readers)
+    )
+
+
+def _written_bytes(graph: Graph, tensor: str) -> int:
+    """Return the bytes written to make a tensor: what is new of one that grows in place."""
+    state = graph.grown_from(tensor)
+    grown = graph.type(tensor).size_bytes
+    return grown if state is None else grown - graph.type(state).size_bytes
 
 
 def _read_bytes(region: Region, tensor: str) -> int:
@@ -109,6 +140,8 @@ def _read_bytes(region: Region, tensor: str) -> int:
     for node in region.members:
         if tensor not in node.inputs:
             continue
+        if graph.states.get(tensor) in node.outputs and graph.grown_from(graph.states[tensor]):
+            continue  # appended to where it lies
         if node.op not in _PICKS or node.domain or tensor in node.inputs[1:]:
             return whole
         # An embedding table is not read from end to end for one token.
@@ -151,7 +184,8 @@ def signature(region: Region) -> str:
              else value)
             for key, value in node.attributes.items()
         )  # fmt: skip
-        row: list[object] = [node.operator, attributes]
+        grows = any(graph.grown_from(tensor) for tensor in node.outputs)
+        row: list[object] = [node.operator, attributes, grows, moves_nothing(graph, node)]
         for tensor in (*node.inputs, None, *node.outputs):
             if not tensor:
                 row.append(tensor)

@@ -232,6 +232,17 @@ class Graph:
         type_ = self.types.get(tensor)
         return type_.size_bytes if type_ is not None and type_.is_bound else None
 
+    def grown_from(self, tensor: str) -> str | None:
+        """Return the state that a tensor appends to, or None.
+
+        Before: next = Concat(state, new). After: where the state lies, only `new` is written; the
+        rest of the next value is there already (a key/value cache).
+        """
+        node = self.producer(tensor)
+        if node is None or node.op != "Concat" or node.domain:
+            return None
+        return next((name for name in node.inputs if self.states.get(name) == tensor), None)
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the dimensions of inputs that are not bound yet."""

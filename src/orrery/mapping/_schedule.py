@@ -136,6 +136,7 @@ class _Run:
         self.home = [-1] * tensors
         self.ready = [0.0] * tensors
         self.have: list[dict[int, float]] = [{} for _ in range(tensors)]
+        self.taken: dict[tuple[int, int], int] = {}
         self.carrier: list[dict[int, Sent]] = [{} for _ in range(tensors)]
         self.last_use: list[dict[int, float]] = [{} for _ in range(tensors)]
         self.left = [len(consumers) for consumers in self.w.consumers]
@@ -258,7 +259,8 @@ class _Run:
         score = end = start + duration
         host = self.t.host
         for tensor in w.outputs[region]:
-            allocations.append((start, w.size_bytes[tensor]))
+            # What reads a state has it there, so only what is appended is new.
+            allocations.append((start, self._new_bytes(tensor, beside_state=True)))
             if host >= 0 and host != device and tensor in w.results:
                 back = w.size_bytes[tensor] / self.width[device][host] + self.route_s[device][host]
                 score = max(score, end + back)
@@ -303,7 +305,16 @@ class _Run:
         if end < len(self.memory):
             # A state is resident wherever it is used, from one call to the next.
             begin = 0.0 if tensor in self.w.states else since
-            self.memory[end].allocate(begin, self.w.size_bytes[tensor])
+            state = self.w.grown.get(tensor)
+            beside = state is not None and end in self.have[state]
+            self.taken[tensor, end] = self._new_bytes(tensor, beside_state=beside)
+            self.memory[end].allocate(begin, self.taken[tensor, end])
+
+    def _new_bytes(self, tensor: int, *, beside_state: bool) -> int:
+        """Return the bytes a tensor takes: what is new where it grows in place beside its state."""
+        state = self.w.grown.get(tensor)
+        whole = self.w.size_bytes[tensor]
+        return whole - self.w.size_bytes[state] if beside_state and state is not None else whole
 
     # -- committing ---------------------------------------------------------------------------
 
@@ -360,4 +371,4 @@ class _Run:
         for end in self.have[tensor]:
             if end < len(self.memory) and end not in stays:
                 last = self.last_use[tensor].get(end, self.ready[tensor])
-                self.memory[end].free(last, self.w.size_bytes[tensor])
+                self.memory[end].free(last, self.taken[tensor, end])

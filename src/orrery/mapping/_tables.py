@@ -42,6 +42,7 @@ class Workload:
     tensors, size_bytes : per tensor; producer (-1 for a network input); consumers
     results : tensors that the caller wants back
     states : network input -> tensor that holds its next value, which goes where the input stays
+    grown : next value -> the state it appends to where that lies
     """
 
     references: tuple[ModelReference, ...]
@@ -58,6 +59,7 @@ class Workload:
     weight_bytes: tuple[int, ...]
     results: frozenset[int]
     states: Mapping[int, int]
+    grown: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,7 @@ class _Numbering:
         self.weight_bytes: list[int] = []
         self.results: set[int] = set()
         self.states: dict[int, int] = {}
+        self.grown: dict[int, int] = {}
 
     def add(self, graph: Graph, prefix: str) -> None:
         for name in graph.inputs:
@@ -183,6 +186,8 @@ class _Numbering:
         for before, following in graph.states.items():
             if following not in graph.constants:
                 self.states[self.tensors[prefix + before]] = self.tensors[prefix + following]
+                if graph.grown_from(following) == before:
+                    self.grown[self.tensors[prefix + following]] = self.tensors[prefix + before]
 
     def _tensor(self, graph: Graph, prefix: str, name: str, producer: int) -> int:
         number = self.tensors[prefix + name] = len(self.tensors)
@@ -212,7 +217,7 @@ class _Numbering:
             needs=tuple(needs), tensors=tuple(self.tensors), size_bytes=tuple(self.size_bytes),
             producer=tuple(self.producer), consumers=tuple(map(tuple, consumers)),
             weight_bytes=tuple(self.weight_bytes), results=frozenset(self.results),
-            states=self.states,
+            states=self.states, grown=self.grown,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import OrreryError, SpecError
+from orrery.errors import MissingExtraError, OrreryError, SpecError
 from orrery.graph import Graph, Region, numpy_dtype
 from orrery.hardware import System
 from orrery.plan import Plan
@@ -154,6 +154,8 @@ def _watch(
         worker, name = state.failed
         error = futures[worker].exception()
         if error is not None:
+            if isinstance(error, MissingExtraError):
+                raise error  # no device's fault: its message says what to install
             raise DeviceFailedError(worker, name, error) from error
 
 

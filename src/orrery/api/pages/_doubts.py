@@ -47,7 +47,7 @@ def doubtful(system: System, plan: Plan) -> Section | None:
         columns=columns,
         rows=tuple((label, field, str(source)) for (label, field), source in found.items()),
         caption="Figures marked assumed or unconfirmed rest on these. Put your own in a YAML file: "
-        f"`orrery systems {system.name}` prints this system as one.",
+        f"'orrery systems {system.name}' prints this system as one.",
     )
 
 
