@@ -10,6 +10,7 @@ Judge:   PyTorch's own output, operator by operator and on whole networks; ONNX 
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,12 @@ from .torch_ops import TRANSLATORS, Walker, clean_name, element_type
 
 __all__ = ["from_torch"]
 
+#: Loggers that print a traceback before a trace fails.
+_NOISY = (
+    "torch._dynamo", "torch._subclasses.fake_tensor", "torch.export", "torch._export",
+    "torch.fx.experimental.symbolic_shapes",
+)  # fmt: skip
+
 _NamedSize = tuple[str, int, str]  #: input, axis, the user's name
 
 
@@ -44,10 +51,17 @@ def from_torch(
     """Return the graph of a PyTorch module.
 
     The module is traced in evaluation mode (and put back as it was; the graph's metadata say so)
-    with `torch.export`, so the graph is right for all values of the inputs at these shapes.
+    with `torch.export`, so the graph is right for all values of the inputs at these shapes. Dropout
+    is left out, also of training steps derived from the graph; a warning says so when it is active.
     Parameters and buffers become constants that share the module's storage: do not train the
     module while the graph is in use. What the module changes in place (buffers, inputs) becomes a
     state of the graph: an input, and an output with its next value.
+
+    Parameters that ask for a gradient are what `Graph.training` learns; the metadata entry
+    ``learned`` lists them. They keep the module's names; a matrix that is only read transposed
+    is the constant ``<name>.T``, and parameters that are only joined, cut or reordered (gates of
+    recurrent layers) are one constant in that layout, named after its place. Whatever else
+    depends on them stays an operator of the graph.
 
     Parameters
     ----------
@@ -83,6 +97,15 @@ def from_torch(
     metadata = {"source": f"PyTorch {torch.__version__}, {type(module).__name__}"}
     if was_training:
         metadata["mode"] = "evaluation; the module was in training mode and is so again"
+        dropping = _active_dropout(module)
+        if dropping:
+            metadata["mode"] += "; its dropout is left out"
+            warnings.warn(
+                f"{title}: the module is in training mode with active dropout (at"
+                f" {dropping[0] or 'its top'!s}); the graph leaves dropout out, its training"
+                " steps too",
+                stacklevel=2,
+            )
     names = dict(_open_sizes(program, symbols))
     fixed = {size_name for _, _, size_name in symbols} - set(names.values())
     if fixed:
@@ -90,9 +113,32 @@ def from_torch(
             f"{title}: dynamic", found=f"a network that fixes {', '.join(sorted(fixed))}",
             wanted="sizes that may differ", fix="take the name away",
         )  # fmt: skip
-    return Walker(title=title, program=program, module=module, symbols=names, array=_array).graph(
-        metadata
+    learned = frozenset(
+        key for key, weight in module.named_parameters(remove_duplicate=False)
+        if weight.requires_grad
+    )  # fmt: skip
+    walker = Walker(
+        title=title, program=program, module=module, symbols=names, array=_array, learned=learned
     )
+    return walker.graph(metadata)
+
+
+def _active_dropout(module: Any) -> list[str]:
+    """Return the paths of the parts that would drop values now."""
+    import torch
+
+    return [
+        path
+        for path, part in module.named_modules()
+        if part.training
+        and (
+            (isinstance(part, torch.nn.modules.dropout._DropoutNd) and part.p > 0)
+            or (
+                isinstance(part, torch.nn.RNNBase | torch.nn.MultiheadAttention)
+                and part.dropout > 0
+            )
+        )
+    ]
 
 
 # -- tracing --------------------------------------------------------------------------------------
@@ -185,13 +231,27 @@ def _evaluation(module: Any) -> Iterator[bool]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             yield any(training for _, training in modes)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what PyTorch logs of a failed trace to itself: the error that we raise says it."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _export(

@@ -47,6 +47,15 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
              "weight_decay": 0.0},
 }  # fmt: skip
 
+#: metadata entry: the learned tensors of a graph that knows them, one name a line
+LEARNED_KEY = "learned"
+
+#: metadata entry: nodes of a graph at which gradients stop (``detach``), one name a line
+STOPS_KEY = "gradient_stops"
+
+#: metadata entry: tables of which a gradient leaves one row alone, ``name row`` a line
+PADDING_KEY = "padding_rows"
+
 _FLOAT64 = 11  #: ONNX's number of the element type
 
 LOSSES = ("auto", "cross_entropy", "mean_square", "output")
@@ -55,10 +64,18 @@ LOSSES = ("auto", "cross_entropy", "mean_square", "output")
 def learned_tensors(graph: Graph) -> tuple[str, ...]:
     """Return the constants that are weights.
 
-    These are floating-point constants of rank 1 or more. Left out are scalars (scales, fills) and
-    whatever stands at a place of its operator that is not learned: moving statistics of batch
+    A graph that was read from PyTorch says so itself (metadata entry ``learned``): parameters that
+    ask for a gradient, whatever their rank, and no buffers. In other graphs these are
+    floating-point constants of rank 1 or more. Left out are scalars (scales, fills) and whatever
+    stands at a place of its operator that is not learned: moving statistics of batch
     normalisation, tables of rotary angles, bounds of Clip, fills of Pad, scales of Resize.
     """
+    if LEARNED_KEY in graph.metadata:
+        listed = set(graph.metadata[LEARNED_KEY].split("\n"))
+        return tuple(
+            name for name, constant in graph.constants.items()
+            if name in listed and is_float(constant.type)
+        )  # fmt: skip
     fixed: set[str] = set()
     for node in graph.nodes:
         if not node.domain:
@@ -94,13 +111,14 @@ def training(
     -------
     Graph whose first output is the loss. With several outputs under the loss, inputs are named
     ``labels.<output>`` and ``target.<output>``. Batch normalisation uses the batch's statistics and
-    carries its moving ones as states; dropout is active.
+    carries its moving ones as states; Dropout nodes are active (`from_torch` leaves dropout out).
 
     Raises
     ------
     SpecError, UnknownNameError : an unknown optimiser, setting, loss, output or tensor
     UnsupportedOperatorsError : operators on the way that have no derivative, all of them
-    ModelError : nothing to train, or an unbound dimension
+    ModelError : nothing to train, an unbound dimension, or a network from PyTorch whose gradients
+        would differ from PyTorch's (it detaches tensors, or learns a bound or a fill)
     """
     chosen = _settings(optimizer, settings)
     if loss not in LOSSES:
@@ -113,13 +131,55 @@ def training(
     weights = tuple(name for name in learned if name not in frozen)
     if not weights:
         raise ModelError(f"{graph.name}: training", found="no learned tensors",
-                         wanted="floating-point constants of rank 1 or more",
+                         wanted="floating-point constants of rank 1 or more; from PyTorch,"
+                                " parameters with requires_grad",
                          fix="give a network with weights")  # fmt: skip
+    _require_faithful(graph, weights)
     step = _Step(_open(graph, weights, seed))
     step.add_loss(_looked_at(graph, outputs), loss)
     gradients = step.derive(weights)
+    step.spare_padding(gradients)
     step.update(gradients, optimizer, chosen)
     return step.finish(optimizer, chosen, weights, graph.constants)
+
+
+def _require_faithful(graph: Graph, weights: Sequence[str]) -> None:
+    """Refuse what PyTorch would derive differently, in a graph that knows its learned tensors."""
+    if LEARNED_KEY not in graph.metadata:
+        return
+    reached = set(weights)
+    stops = set(graph.metadata.get(STOPS_KEY, "").split("\n"))
+    rows = _padding(graph)
+    padding = dict(rows)
+    for node in graph.nodes:
+        if not reached.intersection(node.inputs):
+            continue
+        where = f"{graph.name}: training: node {node.name!r} ({node.op})"
+        if node.name in stops:
+            raise ModelError(where, found="a tensor that forward() detaches from its parameters",
+                             wanted="gradients that flow through",
+                             fix="freeze what lies before it (frozen=…)")  # fmt: skip
+        for index in () if node.domain else FIXED_INPUTS.get(node.op, ()):
+            name = node.inputs[index] if index < len(node.inputs) else ""
+            if name in reached and is_float(graph.types.get(name)):
+                raise ModelError(where, found=f"input {name!r}, which depends on parameters",
+                                 wanted="bounds, fills and statistics that are not learned",
+                                 fix="freeze these parameters (frozen=…)")  # fmt: skip
+        for name in set(node.inputs) & reached & set(padding):
+            alone = sum(table == name for table, _ in rows) == 1
+            if not alone or node.op != "Gather" or node.inputs[0] != name:
+                raise ModelError(
+                    where, found=f"{name!r}, which an embedding with padding_idx reads too",
+                    wanted="a table with padding_idx for its embedding alone",
+                    fix=f"freeze it (frozen=[{name!r}]) or build the embedding without padding_idx",
+                )  # fmt: skip
+        reached.update(name for name in node.outputs if name)
+
+
+def _padding(graph: Graph) -> list[tuple[str, int]]:
+    """Return the tables whose padding row no gradient reaches, with the row."""
+    lines = graph.metadata.get(PADDING_KEY, "").splitlines()
+    return [(line.rpartition(" ")[0], int(line.rpartition(" ")[2])) for line in lines]
 
 
 def saved_tensors(graph: Graph) -> tuple[str, ...]:
@@ -347,6 +407,17 @@ class _Step:
         self.tape = whole
         self.boundaries = [len(forward.nodes), len(whole.nodes)]
         return gradients
+
+    def spare_padding(self, gradients: dict[str, str]) -> None:
+        """Give the padding rows of embeddings no gradient, as PyTorch does."""
+        for name, row in _padding(self.graph):
+            if name in gradients:
+                type_ = self.tape.types[name]
+                kept = np.ones((type_.sizes[0], *[1] * (type_.rank - 1)), numpy_dtype(type_.dtype))
+                kept[row] = 0
+                mask = self.tape.constant(kept)
+                gradients[name] = self.tape.emit(f"{name}.grad", "Mul", gradients[name], mask)[0]
+                self.boundaries[1] = len(self.tape.nodes)
 
     def update(
         self, gradients: Mapping[str, str], optimizer: str, settings: Mapping[str, float]

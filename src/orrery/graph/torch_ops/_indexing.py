@@ -15,7 +15,11 @@ __all__: list[str] = []
 
 
 @translates("embedding")
-def embedding(t: Translation, weight: Value, indices: Value, *_: Operand) -> Value:
+def embedding(
+    t: Translation, weight: Value, indices: Value, padding: int = -1, *_: Operand
+) -> Value:  # fmt: skip
+    if weight.name in t.learned:  # PyTorch passes no gradient to the padding row
+        t.padding.add((weight.name, padding))
     return t.op("Gather", weight, indices, axis=0)
 
 

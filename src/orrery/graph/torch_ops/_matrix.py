@@ -41,11 +41,16 @@ def _turned(t: Translation, weight: Value) -> Value | None:
     constant = t.constants.get(weight.name)
     if constant is None:
         return t.op("Transpose", weight, perm=[1, 0])
+    if weight.name in t.turned:
+        return t.turned[weight.name]
     name = f"{weight.name}.T"
     if name in t.constants:
         return Value(name=name, type=t.types[name])
     if any(weight.name in node.inputs for node in t.nodes):
         return None
+    if weight.name in t.learned:  # a constant in the end, where nobody else reads the weight
+        t.turned[weight.name] = t.op("Transpose", weight, perm=[1, 0])
+        return t.turned[weight.name]
     return t.add_constant(name, constant.array().T)
 
 

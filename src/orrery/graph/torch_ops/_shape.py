@@ -21,7 +21,6 @@ _TO_THE_END = 2**63 - 1
     "clone",
     "contiguous",
     "alias",
-    "detach",
     "lift_fresh_copy",
     "lift",
     "resolve_conj",
@@ -30,6 +29,11 @@ _TO_THE_END = 2**63 - 1
 )
 def same(t: Translation, x: Value, *_: Operand, **__: Operand) -> Value:
     return x
+
+
+@translates("detach")
+def detach(t: Translation, x: Value) -> Value:
+    return t.stopped(x) if t.depends(x) else x
 
 
 @translates("copy")

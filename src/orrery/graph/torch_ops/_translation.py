@@ -20,7 +20,9 @@ from .._constant import ArrayConstant, Constant
 from .._graph import Graph, Node
 from .._operator import TypeContext, find_operator
 from .._sizes import Sizes, propagate
+from .._training import LEARNED_KEY, PADDING_KEY, STOPS_KEY
 from .._types import TensorType, numpy_dtype
+from ._relay import relay
 
 __all__ = ["TRANSLATORS", "Refusal", "Translation", "Value", "is_float", "translates"]
 
@@ -104,6 +106,10 @@ class Translation:
     ----------
     results : types of the current operator's outputs, as PyTorch has them
     wanted : which of these outputs somebody reads
+    learned : constants that training changes; what depends on them is never computed now
+    padding : learned tables with the row that no gradient reaches
+    stops : nodes at which gradients stop
+    turned : learned matrix -> its transpose, which several layers may read
     """
 
     name: str
@@ -115,6 +121,10 @@ class Translation:
     uniform: dict[str, float] = field(default_factory=dict)
     results: tuple[TensorType, ...] = ()
     wanted: frozenset[int] = frozenset()
+    learned: set[str] = field(default_factory=set)
+    padding: set[tuple[str, int]] = field(default_factory=set)
+    stops: set[str] = field(default_factory=set)
+    turned: dict[str, Value] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
     _base: str = ""
 
@@ -231,19 +241,37 @@ class Translation:
         self, inputs: Sequence[str], outputs: Sequence[str], states: Mapping[str, str],
         metadata: Mapping[str, str],
     ) -> Graph:  # fmt: skip
-        """Return the graph without what no output needs."""
+        """Return the graph without what no output needs; it says what is learned."""
         needed = set(outputs)
         kept: list[Node] = []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
                 kept.append(node)
+        nodes = relay(kept[::-1], outputs, self.constants, self.learned, self.fresh)
+        needed = {*outputs, *(name for node in nodes for name in node.inputs)}
         constants = {n: c for n, c in self.constants.items() if n in needed}
+        self.types.update((name, constant.type) for name, constant in constants.items())
+        notes = {LEARNED_KEY: [name for name in constants if name in self.learned]}
+        padded = {name for name, row in self.padding if row >= 0 and name in constants}
+        rows = [f"{name} {row}" for name, row in sorted(self.padding) if name in padded]
+        stops = [node.name for node in nodes if node.name in self.stops]
+        notes.update({PADDING_KEY: rows} if rows else {})
+        notes.update({STOPS_KEY: stops} if stops else {})
         return Graph(
-            name=self.name, nodes=tuple(reversed(kept)), inputs=tuple(inputs),
-            outputs=tuple(outputs), constants=constants, states=states, metadata=metadata,
+            name=self.name, nodes=tuple(nodes), inputs=tuple(inputs),
+            outputs=tuple(outputs), constants=constants, states=states,
+            metadata={**metadata, **{key: "\n".join(names) for key, names in notes.items()}},
             types={n: self.types[n] for n in (*inputs, *constants)},
         ).infer()  # fmt: skip
+
+    def depends(self, value: Value) -> bool:
+        """Return whether a tensor depends on learned ones."""
+        reached = set(self.learned)
+        for node in self.nodes:
+            if reached.intersection(node.inputs):
+                reached.update(name for name in node.outputs if name)
+        return value.name in reached
 
     # -- what translators call ----------------------------------------------------------------
 
@@ -296,7 +324,9 @@ class Translation:
 
     def _fold(self, node: Node, types: Sequence[TensorType | None]) -> list[Value] | None:
         """Compute a node now when its inputs are constants and the result is not larger."""
-        if node.op in _RANDOM or any(n and n not in self.constants for n in node.inputs):
+        if node.op in _RANDOM or any(
+            n and (n not in self.constants or n in self.learned) for n in node.inputs
+        ):
             return None
         total = 0
         for type_ in types:
@@ -317,10 +347,10 @@ class Translation:
         return made
 
     def known(self, value: Operand) -> NDArray[Any] | None:
-        """Return the value of a tensor that is constant, None when only running can tell."""
+        """Return the value of a tensor that never changes, None when only running can tell."""
         if isinstance(value, Value):
             constant = self.constants.get(value.name)
-            return None if constant is None else constant.array()
+            return None if value.name in self.learned or constant is None else constant.array()
         return None if value is None else np.asarray(value)
 
     def constant(self, value: Any, dtype: str, label: str = "constant") -> Value:
@@ -352,6 +382,11 @@ class Translation:
                 value = self.op("Reshape", value, self.constant([], "int64", "scalar"))
             return self.cast(value, dtype)
         return self.constant(value, dtype)
+
+    def stopped(self, value: Value) -> Value:
+        """Return the current operator's result: the same tensor, which passes no gradient on."""
+        self.stops.add(self._base)
+        return self.op("Identity", value)
 
     def size_operand(self, value: Operand) -> Value:
         """Return a size as a one-element int64 tensor."""

@@ -45,6 +45,7 @@ class Walker:
     ----------
     symbols : PyTorch's symbols of open sizes -> the user's names
     array : gives a tensor's values as an array, sharing its storage
+    learned : names of the module's parameters that ask for a gradient
     """
 
     title: str
@@ -52,6 +53,7 @@ class Walker:
     module: Any
     symbols: Mapping[str, str]
     array: Callable[[Any, str], NDArray[Any]]
+    learned: frozenset[str] = frozenset()
     t: Translation = field(init=False)
     unsupported: dict[str, list[str]] = field(default_factory=dict)
     last_of_call: dict[str, str] = field(default_factory=dict)
@@ -103,11 +105,15 @@ class Walker:
         tensor = self.program.state_dict.get(spec.target)
         if tensor is None:
             tensor = self.program.constants[spec.target]
-        key = (tensor.data_ptr(), str(tensor.dtype), tuple(tensor.shape), tensor.stride())
+        learned = kind == "PARAMETER" and spec.target in self.learned
+        layout = (str(tensor.dtype), tuple(tensor.shape), tensor.stride())
+        key = (tensor.data_ptr(), learned, *layout)
         if tensor.numel() and key in by_storage:
             return by_storage[key]
         array = self.array(tensor, f"{self.title}: {spec.target}")
         by_storage[key] = self.t.add_constant(clean_name(spec.target), array)
+        if learned:
+            self.t.learned.add(by_storage[key].name)
         return by_storage[key]
 
     def _run(self, graph_module: Any, environment: dict[Any, Any]) -> Any:
