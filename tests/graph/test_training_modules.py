@@ -213,6 +213,8 @@ def test_functions_of_parameters_are_learned_through(tmp_path: Any) -> None:
             wanted = weights[name.removesuffix(".T")].detach().numpy()
             np.testing.assert_allclose(found, wanted, rtol=1e-9, err_msg=name)
     packed_now = from_torch(module, given)
+    relaid = {n: rest for n, *rest in map(str.split, graph.metadata["relaid"].splitlines())}
+    assert {part for n in learned for part in relaid.get(n, [n])} == names
     for name in (n for n in learned if n.startswith("gru")):
         np.testing.assert_allclose(values[name], packed_now.constants[name].array(), rtol=1e-9)
     write_onnx(graph, tmp_path / "g.onnx")

@@ -60,8 +60,9 @@ def from_torch(
     Parameters that ask for a gradient are what `Graph.training` learns; the metadata entry
     ``learned`` lists them. They keep the module's names; a matrix that is only read transposed
     is the constant ``<name>.T``, and parameters that are only joined, cut or reordered (gates of
-    recurrent layers) are one constant in that layout, named after its place. Whatever else
-    depends on them stays an operator of the graph.
+    recurrent layers) are one constant in that layout, named after its place; the metadata entry
+    ``relaid`` has a line per such constant: its name, then the parameters it holds. Whatever else
+    depends on parameters stays an operator of the graph.
 
     Parameters
     ----------

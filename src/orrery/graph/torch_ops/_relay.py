@@ -26,11 +26,12 @@ _LAYOUT = {"Concat", "Flatten", "Gather", "Reshape", "Split", "Squeeze", "Transp
 
 def relay(
     nodes: Sequence[Node], outputs: Sequence[str], constants: MutableMapping[str, Constant],
-    learned: set[str], fresh: Callable[[str], str],
+    learned: set[str], fresh: Callable[[str], str], origin: MutableMapping[str, tuple[str, ...]],
 ) -> list[Node]:  # fmt: skip
     """Return the nodes without those that only lay learned tensors out; updates the tables.
 
-    A transposed matrix ``w`` becomes the constant ``w.T``.
+    A transposed matrix ``w`` becomes the constant ``w.T``. `origin` then says of each constant that
+    was made which learned tensors it holds.
     """
     uses = Counter(name for node in nodes for name in node.inputs if name)
     uses.update(outputs)
@@ -45,6 +46,8 @@ def relay(
         if set(outputs) & set(node.outputs):
             kept.append(node)
             continue
+        data = node.inputs if node.op == "Concat" else node.inputs[:1]
+        sources = [source for name in data for source in origin.get(name, (name,))]
         arrays = [constants[name].array() if name else None for name in node.inputs]
         for name, array in zip(node.outputs, operator.run(node, arrays), strict=True):
             if not name or array is None:
@@ -57,6 +60,7 @@ def relay(
             renamed[name], constants[label] = label, ArrayConstant(array)
             uses[label] = uses[name]
             learned.add(label)
+            origin[label] = tuple(sources)
     return kept
 
 

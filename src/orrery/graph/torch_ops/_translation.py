@@ -248,7 +248,8 @@ class Translation:
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
                 kept.append(node)
-        nodes = relay(kept[::-1], outputs, self.constants, self.learned, self.fresh)
+        origin: dict[str, tuple[str, ...]] = {}
+        nodes = relay(kept[::-1], outputs, self.constants, self.learned, self.fresh, origin)
         needed = {*outputs, *(name for node in nodes for name in node.inputs)}
         constants = {n: c for n, c in self.constants.items() if n in needed}
         self.types.update((name, constant.type) for name, constant in constants.items())
@@ -258,6 +259,8 @@ class Translation:
         stops = [node.name for node in nodes if node.name in self.stops]
         notes.update({PADDING_KEY: rows} if rows else {})
         notes.update({STOPS_KEY: stops} if stops else {})
+        relaid = [f"{name} {' '.join(origin[name])}" for name in constants if name in origin]
+        notes.update({"relaid": relaid} if relaid else {})
         return Graph(
             name=self.name, nodes=tuple(nodes), inputs=tuple(inputs),
             outputs=tuple(outputs), constants=constants, states=states,
