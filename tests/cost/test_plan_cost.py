@@ -251,7 +251,7 @@ def test_states_stay_resident() -> None:
 
 def test_coverage_reads_well() -> None:
     text = str(Coverage(operators=3, total_operators=3, macs=2 * 10**9, size_bytes=2**20))
-    assert text == "priced 3 of 3 operators, 2.00 GMAC, 1 MiB"
+    assert text == "priced 3 of 3 operators, 2.00 GMAC, 1 MiB moved by them"
 
 
 def test_idle_power_is_charged_for_the_makespan_of_a_replay() -> None:
