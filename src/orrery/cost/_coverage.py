@@ -63,7 +63,8 @@ class Coverage:
     def __str__(self) -> str:
         text = (
             f"priced {self.operators} of {self.total_operators} operators, "
-            f"{format_si(self.macs, 'MAC')}, {format_quantity(self.size_bytes, 'bytes')} moved by them"
+            f"{format_si(self.macs, 'MAC')}, "
+            f"{format_quantity(self.size_bytes, 'bytes')} moved by them"
         )
         if not self.unpriced:
             return text

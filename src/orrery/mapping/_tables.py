@@ -168,8 +168,7 @@ class _Numbering:
             self.names.append(prefix + region.name)
             self.inputs.append(tuple(self.tensors[prefix + name] for name in region.inputs))
             outer = [
-                self._weight(prefix + w, graph.constants[w].type.size_bytes)
-                for w in region.weights
+                self._weight(prefix + w, graph.constants[w].type.size_bytes) for w in region.weights
             ]
             # Constants inside bodies have no name outside; a line feed keeps theirs apart.
             inner = [
