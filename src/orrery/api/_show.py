@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orrery.progress import SILENT, Progress
 from orrery.report import Column, Page, Section, Table, Text
 from orrery.units import format_quantity, format_si
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 
-def show(model: object, *, options: ModelOptions | None = None, statistics: bool = False) -> Page:
+def show(
+    model: object,
+    *,
+    options: ModelOptions | None = None,
+    statistics: bool = False,
+    progress: Progress = SILENT,
+) -> Page:
     """Return a page with a network's totals and one row per layer.
 
     Parameters
@@ -27,13 +34,10 @@ def show(model: object, *, options: ModelOptions | None = None, statistics: bool
     graph = load_model(model, options)
     sections: list[Section] = [_totals(graph), _operators(graph), _layers(graph)]
     if statistics:
-        sections.append(_statistics(graph))
-    return Page(
-        title=graph.name,
-        subtitle=f"{len(graph.nodes)} nodes, {len(graph.constants)} constants",
-        sections=tuple(sections),
-        provenance={"structure": graph.structure_digest},
-    )
+        sections.append(_statistics(graph, progress))
+    subtitle = f"{len(graph.nodes)} nodes, {len(graph.constants)} constants"
+    structure = {"structure": graph.structure_digest}
+    return Page(title=graph.name, subtitle=subtitle, sections=tuple(sections), provenance=structure)
 
 
 def _totals(graph: Graph) -> Text:
@@ -121,10 +125,10 @@ def _layers(graph: Graph) -> Table:
     return Table(title="Layers", columns=columns, rows=tuple(rows))
 
 
-def _statistics(graph: Graph) -> Table:
+def _statistics(graph: Graph, progress: Progress) -> Table:
     from orrery.graph import measure_statistics
 
-    found = measure_statistics(graph)
+    found = measure_statistics(graph, progress=progress)
     columns = (
         Column(name="constant"),
         Column(name="type"),
