@@ -198,8 +198,11 @@ def test_what_nobody_can_price_is_named_and_refused_when_strict(
     text = " ".join(capsys.readouterr().out.split())
     assert "Coverage: priced 1 of 3 operators" in text or "priced 2 of 3 operators" in text
     assert "where" in text
-    assert main(["map", str(path), "--on", "a100", "--strict"]) == 2
-    assert "where" in capsys.readouterr().err
+    assert main(["score", str(path), "--on", "a100"]) == 0
+    assert "Coverage: priced" in " ".join(capsys.readouterr().out.split())
+    for command in ("map", "score"):
+        assert main([command, str(path), "--on", "a100", "--strict"]) == 2
+        assert "where" in capsys.readouterr().err
     assert main(["show", str(path)]) == 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orrery.evidence import Evidence
-from orrery.report import Page
+from orrery.report import Page, Text
 from orrery.store import read_record
 
 from ._map import map
@@ -22,6 +22,7 @@ def score(
     evidence: Sequence[str | Path] = (),
     options: ModelOptions | None = None,
     needs: Sequence[str] = (),
+    strict: bool = False,
 ) -> Page:
     """Return a page with the seven metrics and the answers to needs.
 
@@ -30,6 +31,7 @@ def score(
     models, on, options : a network and a system, mapped first; or none of them
     evidence : evidence.json files of earlier commands, put on the same card
     needs : e.g. ``["latency<33ms", "energy<=0.5J"]``
+    strict : refuse when anything of the network could not be priced
     """
     from orrery.report import judge, make_scorecard, parse_need
 
@@ -39,8 +41,18 @@ def score(
     figures: list[Evidence] = []
     for path in evidence:
         figures += read_record(Path(path), "evidence", tuple[Evidence, ...], 1)
+    covered: tuple[Text, ...] = ()
     if models:
-        figures += map(list(models), on=on, options=options).evidence
+        result = map(list(models), on=on, options=options, strict=strict)
+        figures += result.evidence
+        coverage = result.price.coverage
+        covered = (
+            Text(
+                title="What the figures cover",
+                paragraphs=(f"Coverage: {coverage}.",),
+                tone="note" if coverage.complete else "warning",
+            ),
+        )
     subject = "; ".join(dict.fromkeys(figure.subject for figure in figures))
     card = make_scorecard(subject, figures, reasons=WHY_UNKNOWN)
-    return Page(title=subject, scorecard=card, verdicts=judge(card, parsed))
+    return Page(title=subject, scorecard=card, verdicts=judge(card, parsed), sections=covered)

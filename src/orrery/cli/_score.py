@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from orrery import api
 from orrery.errors import SpecError
@@ -16,6 +19,7 @@ def score(
     *,
     on: str | None = None,
     need: Needs = (),
+    strict: Annotated[bool, Parameter(negative=())] = False,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
@@ -27,6 +31,8 @@ def score(
         A network with --on SYSTEM, or evidence.json files of earlier commands.
     on
         System: a YAML file, a name of `orrery systems`, or this-machine.
+    strict
+        Refuse when anything of the network could not be priced.
     """
     evidence = [s for s in subjects if s.endswith(".json")]
     models = [s for s in subjects if not s.endswith(".json")]
@@ -45,7 +51,12 @@ def score(
             fix="leave them out",
         )
     page = api.score(
-        models, on=on, evidence=[Path(e) for e in evidence], options=options, needs=need
+        models,
+        on=on,
+        evidence=[Path(e) for e in evidence],
+        options=options,
+        needs=need,
+        strict=strict,
     )
     show_page(page, as_json=json)
     return 0 if api.needs_met(page) else 1

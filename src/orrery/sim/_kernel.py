@@ -132,7 +132,7 @@ class Server:
                 Span(resource=self.name, name=name, kind=kind, start_ps=start,
                      end_ps=start + duration_ps)
             )  # fmt: skip
-            self._kernel.after(duration_ps, lambda done=done: self._finish(done))  # type: ignore[misc]
+            self._kernel.after(duration_ps, lambda done=done: self._finish(done))  # type: ignore[misc]  # the default binds `done` now
 
     def _finish(self, done: Action | None) -> None:
         self._busy -= 1

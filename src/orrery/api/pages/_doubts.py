@@ -65,7 +65,7 @@ def _doubtful(
         records.append((design, resolve(design).device.compute))
     records += [("links", link) for link in system.links if link.name in links]
     for label, record in records:
-        for field, source in record.sources.items():  # type: ignore[attr-defined]
+        for field, source in record.sources.items():  # type: ignore[attr-defined]  # five kinds of record, each with sources
             if source.basis is Basis.ASSUMED or "unconfirmed" in str(source):
                 yield label, field, source
 
