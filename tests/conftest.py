@@ -1,4 +1,8 @@
-"""What a test needs is named by marks; under ``ORRERY_REQUIRE=all`` what is missing fails."""
+"""What a test needs is named by marks; under ``ORRERY_REQUIRE=all`` what is missing fails.
+
+Property tests draw the same examples on every run, so that a green commit stays green;
+``HYPOTHESIS_PROFILE=explore pytest --hypothesis-seed=N`` draws others and looks for new failures.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

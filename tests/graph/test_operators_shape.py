@@ -136,7 +136,13 @@ def test_slice_follows_the_definition(data):
 
 @pytest.mark.parametrize(
     ("start", "end", "result"),
-    [(0, 2**63 - 1, "n"), (-1, 2**63 - 1, 1), (3, 4, 1), (1, 2**31 - 1, "(n)[1:]")],
+    [
+        (0, 2**63 - 1, "n"),
+        (-1, 2**63 - 1, 1),
+        (0, 1, 1),
+        (3, 4, "(n)[3:4:1]"),  # nothing at all where n is 3
+        (1, 2**31 - 1, "(n)[1:]"),
+    ],
 )
 def test_slices_of_a_named_size(start, end, result):
     one = TensorType(dtype="int64", shape=(1,))

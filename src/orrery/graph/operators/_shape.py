@@ -365,8 +365,8 @@ def _sliced(size: Dimension, start: int, end: int, step: int) -> Dimension:
         if start == -1:
             return 1
         return f"({size})[{start}:]"
-    if step == 1 and start >= 0 and end == start + 1:
-        return 1  # sizes are at least 1 and a slice beyond the end would be an empty network
+    if step == 1 and start == 0 and end == 1:
+        return 1  # a named size is at least 1; nothing further in is certain to be there
     return f"({size})[{start}:{end}:{step}]"
 
 
