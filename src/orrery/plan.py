@@ -19,6 +19,7 @@ __all__ = [
     "KernelSchedule",
     "ModelReference",
     "Plan",
+    "Split",
     "SystemReference",
     "Transfer",
     "check_plan",
@@ -26,7 +27,7 @@ __all__ = [
     "write_plan",
 ]
 
-PLAN_SCHEMA = 1
+PLAN_SCHEMA = 2
 
 Scalar = str | int | float | bool
 
@@ -69,11 +70,33 @@ class SystemReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How several devices, a set, share one region.
+
+    Attributes
+    ----------
+    devices : in the order of their numbers as parties; the first is the assignment's device
+    weights : speed of each, in proportion to which loops are cut
+    exclusive : (loop, factor), first outermost in the numbering; the factors multiply to the
+        number of devices; none where everybody computes everything
+    shared : (loop, position of the operand) whose parts rotate round a ring
+    combine : what becomes of partial sums: ``all_reduce`` or ``reduce_scatter``
+    """
+
+    devices: tuple[str, ...]
+    weights: tuple[float, ...]
+    exclusive: tuple[tuple[str, int], ...] = ()
+    shared: tuple[str, int] | None = None
+    combine: str = "all_reduce"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One region on one device.
+    """One region on one device, or split over several.
 
     `design` names what a configurable device is configured with; None is the device as it is.
-    `after` names the assignments (by region) whose outputs this one needs.
+    `after` names the assignments (by region) whose outputs this one needs. All devices of a `split`
+    begin and end the region together.
     """
 
     region: str
@@ -82,6 +105,12 @@ class Assignment:
     design: str | None = None
     schedule: KernelSchedule | None = None
     after: tuple[str, ...] = ()
+    split: Split | None = None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All devices that work on it."""
+        return (self.device,) if self.split is None else self.split.devices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +138,13 @@ class Plan:
     Attributes
     ----------
     assignments : in the order in which each device runs them (per device, order of appearance)
-    transfers : in the order in which they are issued
+    transfers : in the order in which they are issued; none in a plan with a split assignment, whose
+        messages follow from what each set holds and needs (`orrery.cost.expand`)
     objective : what the searcher made small, e.g. ``latency``
     searcher, settings, seed : how to make the same plan again
     predicted_latency_s : what the searcher expects, to be judged by replay
     resident_bytes : per device, the bytes of weights and resident tensors placed there
+    lower_bound_s, bound : what no plan can be faster than, and of which plans that is proved
     notes : what a reader should know, one sentence each
     """
 
@@ -127,7 +158,14 @@ class Plan:
     seed: int = 0
     predicted_latency_s: float | None = None
     resident_bytes: Mapping[str, int] = field(default_factory=dict)
+    lower_bound_s: float | None = None
+    bound: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether any region is split, so that messages are derived and not listed."""
+        return any(assignment.split is not None for assignment in self.assignments)
 
     def device_of(self) -> dict[str, str]:
         """Return the device of each region."""
@@ -208,4 +246,5 @@ def read_plan(path: Path) -> Plan:
     """
     from .store import read_record
 
-    return read_record(path, "plan", Plan, PLAN_SCHEMA)
+    # Schema 1 had neither splits nor bounds; both are absent by default.
+    return read_record(path, "plan", Plan, PLAN_SCHEMA, upgrade={1: lambda body: body})

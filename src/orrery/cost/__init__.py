@@ -11,6 +11,7 @@ from ._collectives import (
 from ._cost import Charge, Cost, CostModel, Refusal
 from ._coverage import Coverage, Unpriced, UnpricedError
 from ._energy import bill, energy_charges, static_charge
+from ._expand import Expansion, Holding, Step, expand, strategy_of
 from ._guards import ImplausibleCostError, check_cost, check_power
 from ._plan_check import check_flow
 from ._plan_cost import PlanCost, price
@@ -47,6 +48,8 @@ __all__ = [
     "Cost",
     "CostModel",
     "Coverage",
+    "Expansion",
+    "Holding",
     "ImplausibleCostError",
     "Layout",
     "Message",
@@ -60,6 +63,7 @@ __all__ = [
     "ShardedCost",
     "Sharding",
     "Shared",
+    "Step",
     "Strategy",
     "Unpriced",
     "UnpricedError",
@@ -75,6 +79,7 @@ __all__ = [
     "check_power",
     "combining",
     "energy_charges",
+    "expand",
     "halo_exchange",
     "host_hop",
     "moves_cost",
@@ -90,6 +95,7 @@ __all__ = [
     "signature",
     "static_charge",
     "strategies",
+    "strategy_of",
     "transfer_cost",
     "transitions",
     "work_of",

@@ -10,7 +10,7 @@ Judge:   execution between processes: contents bit for bit, bytes counted (tests
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -230,8 +230,9 @@ def reshard(before: Layout, after: Layout, tensor: str, algorithm: str = "ring")
 
     Parameters
     ----------
-    algorithm : ``ring`` passes gathered pieces round each group (p − 1 phases); ``direct`` sends
-        everything at once. Sums go round the ring in both.
+    algorithm : ``ring`` passes gathered pieces round each group (p − 1 phases), also those that a
+        group gets from outside; ``direct`` sends everything at once. Sums go round the ring in
+        both.
 
     Raises
     ------
@@ -255,15 +256,25 @@ def reshard(before: Layout, after: Layout, tensor: str, algorithm: str = "ring")
     if before.partial:
         settled, sums = _sum(before, after, tensor)
     rounds: list[list[Message]] = []
-    gathered: set[int] = set()
+    fetched = dict(enumerate(after.boxes))
     if algorithm == "ring":
         for group in after.groups():
-            pieces = [settled.boxes[i].meet(after.boxes[group[0]]) for i in group]
-            if len(group) > 1 and tiles(pieces, after.boxes[group[0]]):
-                _merge(rounds, _ring(after, group, pieces, offset=0))
-                gathered.update(group)
+            whole = after.boxes[group[0]]
+            pieces = [settled.boxes[i].meet(whole) for i in group]
+            if len(group) < 2:
+                continue
+            if not any(piece.volume for piece in pieces):
+                # All comes from outside: once, in pieces, which then go round.
+                pieces = list(_pieces(whole, len(group)))
+                fetched.update(zip(group, pieces))
+            elif tiles(pieces, whole):
+                for party in group:
+                    del fetched[party]
+            else:
+                continue
+            _merge(rounds, _ring(after, group, pieces, offset=0))
     phases = [_phase("all-gather", tensor, messages) for messages in rounds]
-    direct = _direct(settled, after, [i for i in range(after.parties) if i not in gathered], where)
+    direct = _direct(settled, fetched, where)
     if direct:
         phases.insert(0, _phase("exchange", tensor, direct))
     return Resharding(tensor=tensor, before=before, settled=settled, after=after,
@@ -315,11 +326,11 @@ def _ring(
     ]  # fmt: skip
 
 
-def _direct(before: Layout, after: Layout, receivers: Iterable[int], where: str) -> list[Message]:
-    """Let every receiver fetch what it lacks, each element once, from the nearest in number."""
+def _direct(before: Layout, wanted: Mapping[int, Box], where: str) -> list[Message]:
+    """Let every party fetch what it lacks of a box, each element once, nearest in number first."""
     messages = []
-    for party in receivers:
-        missing = list(subtract(after.boxes[party], before.boxes[party]))
+    for party, box in wanted.items():
+        missing = list(subtract(box, before.boxes[party]))
         for source in sorted(range(before.parties), key=lambda other: (abs(other - party), other)):
             if source == party or not missing:
                 continue
