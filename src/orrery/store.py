@@ -138,18 +138,22 @@ def encode(value: Any) -> Any:
 
 
 def write_record(
-    path: Path, kind: str, version: int, body: Any, *, beside: Mapping[str, Any] | None = None
-) -> None:
+    path: Path, kind: str, version: int, body: Any, *, beside: Mapping[str, Any] | None = None,
+    indent: int | None = 1,
+) -> None:  # fmt: skip
     """Write a record as JSON under a header that names its kind and schema version.
 
-    `beside` holds further top-level keys, for other programs that read the same file.
+    `beside` holds further top-level keys, for other programs that read the same file; without
+    `indent` all is one line.
     """
     document = {
         "orrery": {"kind": kind, "schema": version, "program": PROGRAM_VERSION},
         kind: encode(body),
         **(beside or {}),
     }
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        path, json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def read_record(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 FLOOR = {
     "units", "errors", "provenance", "registry", "settings", "store", "progress", "plan",
-    "timeline", "evidence",
+    "timeline", "evidence", "certificate",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "graph": set(),
@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cost": {"graph", "hardware"},
     "mapping": {"graph", "hardware", "cost"},
     "sim": {"graph", "hardware", "cost"},
+    # The judge of certificates shares nothing with searchers, cost or replay.
+    "certify": {"graph", "hardware"},
     "runtime": {"graph", "hardware", "cost"},
     "rtl": {"graph", "hardware"},
     "accel": {"graph", "hardware", "cost", "sim", "rtl"},

@@ -1,0 +1,1 @@
+"""Does it hold? What a plan is said to do, judged from the definitions alone."""
