@@ -10,6 +10,10 @@ import pytest
 from orrery.cli import main
 from orrery.graph import build_model, onnx_bytes, write_onnx
 
+COMMANDS = (
+    "models", "systems", "accelerators", "show", "map", "simulate", "run", "score", "study",
+)  # fmt: skip
+
 
 @pytest.fixture
 def onnx_file(tmp_path: Path) -> Path:
@@ -25,13 +29,13 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict:  # type: ignore[type-arg]
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for command in ("models", "systems", "accelerators", "show", "map", "simulate", "run", "score"):
+    for command in COMMANDS:
         assert command in text
 
 
 @pytest.mark.parametrize(
     "command",
-    ["models", "systems", "accelerators", "show", "map", "simulate", "run", "score", "completion"],
+    [*COMMANDS, "completion"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -134,6 +138,8 @@ BAD = {
     "no model": (["show"], "no model"),
     "score without system": (["score", "resnet18"], "--on"),
     "no evidence": (["score", "none.json"], "no such file"),
+    "no such study": (["study", "nothing-like-it"], "no study named"),
+    "study of no size": (["study", "--all", "x"], "one of the two"),
     "inputs are no archive": (["run", "squeezenet1_1", "--inputs", "none.npz"], "none.npz"),
 }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._score import score
     from ._show import show
     from ._simulate import simulate
+    from ._study import StudyRun, studies, study, study_names
     from .pages import needs_met, page_document, page_text
 
 #: public name -> file of this package
@@ -30,6 +31,7 @@ _PLACES = {
     "ModelOptions": "_options",
     "Page": "pages",
     "RunResult": "_run_result",
+    "StudyRun": "_study",
     "accelerators": "_catalogues",
     "load_model": "_resolve",
     "load_system": "_machines",
@@ -44,6 +46,9 @@ _PLACES = {
     "score": "_score",
     "show": "_show",
     "simulate": "_simulate",
+    "studies": "_study",
+    "study": "_study",
+    "study_names": "_study",
     "system_document": "_catalogues",
     "system_yaml": "_catalogues",
     "systems": "_catalogues",
@@ -56,6 +61,7 @@ __all__ = [
     "ModelOptions",
     "Page",
     "RunResult",
+    "StudyRun",
     "accelerators",
     "load_model",
     "load_system",
@@ -70,6 +76,9 @@ __all__ = [
     "score",
     "show",
     "simulate",
+    "studies",
+    "study",
+    "study_names",
     "system_document",
     "system_yaml",
     "systems",

@@ -14,8 +14,8 @@ from orrery.provenance import Basis, Source
 from orrery.report import Page, TimelineChart
 
 from ._inputs import agreement, make_inputs
-from ._planned import load_planned
 from ._run_result import RunResult, facts, run_context, tolerance
+from ._simulate import load_planned
 
 if TYPE_CHECKING:
     from orrery.runtime import Backend

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+CODES = (
+    "Exit codes: 0 done, 1 a need is not met, 2 bad input or no plan, 3 a defect of orrery, "
+    "130 interrupted."
+)
+
+#: command -> what its help says below the options, where that is more than of all commands
+EPILOGUES = {
+    "study": (
+        "Each figure says what the paper states, what came out here, who judged it, and whether "
+        "the two match. Where they differ, or the paper does not say enough, the reason is "
+        "printed: that is a finding and no error, so the exit code is 0. With --out the records "
+        "and the report go to the folder, or to one folder per study when there are several. "
+    ),
+}
+
 #: group -> command -> (place, one sentence)
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Catalogues": {
@@ -31,6 +46,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
     },
+    "Published systems": {
+        "study": ("_study:study", "Work out anew what a paper claims; print both figures."),
+    },
 }
 
 
@@ -43,8 +61,7 @@ def build() -> App:
         help="Predict, map, simulate, run and score a neural network on given machines.",
         help_epilogue=(
             "MODEL is an ONNX file or a name of `orrery models`; SYSTEM is a YAML file or a name "
-            "of `orrery systems`. Exit codes: 0 done, 1 a need is not met, 2 bad input or no "
-            "plan, 3 a defect of orrery, 130 interrupted."
+            f"of `orrery systems`. {CODES}"
         ),
         version=PROGRAM_VERSION,
         result_action="return_value",
@@ -53,7 +70,8 @@ def build() -> App:
     )
     for group, commands in COMMANDS.items():
         for name, (place, text) in commands.items():
-            app.command(f"orrery.cli.{place}", name=name, help=text, group=group)
+            more = {"help_epilogue": EPILOGUES[name] + CODES} if name in EPILOGUES else {}
+            app.command(f"orrery.cli.{place}", name=name, help=text, group=group, **more)
     app.command(
         "orrery.cli._completion:completion",
         name="completion",

@@ -1,1 +1,18 @@
 """What did the papers claim? Each study wires one published system and prints ours beside it."""
+
+from ._conduct import CATALOGUE, StudyRun, conduct, study_list, study_names
+from ._frame import Record, Status, Study, StudyFunction, StudyResult, compared
+
+__all__ = [
+    "CATALOGUE",
+    "Record",
+    "Status",
+    "Study",
+    "StudyFunction",
+    "StudyResult",
+    "StudyRun",
+    "compared",
+    "conduct",
+    "study_list",
+    "study_names",
+]

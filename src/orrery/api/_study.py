@@ -1,0 +1,65 @@
+"""Conduct a study: a published system's figures, worked out anew and put beside the published.
+
+A study wires the public functions of this package, so it stands above it and is reached by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from orrery.progress import SILENT, Progress
+from orrery.registry import Registry
+from orrery.report import Page
+
+__all__ = ["StudyRun", "studies", "study", "study_names"]
+
+_FRAME = Registry(
+    "part of the study frame",
+    {
+        "conduct": "orrery.studies:conduct",
+        "list": "orrery.studies:study_list",
+        "names": "orrery.studies:study_names",
+    },
+)
+
+
+class StudyRun(Protocol):
+    """A study that was conducted."""
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """The records as plain data, each with the name of its study."""
+
+    @property
+    def page(self) -> Page:
+        """The report of the study."""
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write records and report: all files, or none."""
+
+
+def study(name: str, *, scale: float = 1.0, progress: Progress = SILENT) -> StudyRun:
+    """Conduct a study and return its records and its report.
+
+    Parameters
+    ----------
+    name : one of `studies()`
+    scale : 1 is the size of the published cases; smaller takes a quick look
+
+    Raises
+    ------
+    UnknownNameError : no such study; offers the nearest
+    SpecError : a scale that is not a number above zero
+    """
+    return cast(StudyRun, _FRAME["conduct"](name, scale=scale, progress=progress))
+
+
+def studies() -> Page:
+    """Return what studies there are, with the question that each answers."""
+    return cast(Page, _FRAME["list"]())
+
+
+def study_names() -> tuple[str, ...]:
+    """Return the names of all studies, in the order in which they are run."""
+    return cast(tuple[str, ...], _FRAME["names"]())

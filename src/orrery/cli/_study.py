@@ -1,0 +1,81 @@
+"""``orrery study``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from orrery import api
+from orrery.errors import CancelledError, OrreryError, SpecError, printable
+
+from ._options import Out, json_document, progress_bar, show_page
+
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative=(),
+        help="A list of records on standard output: study, name, unit, published, ours, basis, "
+        "source, judge, judge_value, status (match, differs, not reproducible), note, seconds.",
+    ),
+]
+_ALL = 10_000
+
+
+def study(
+    names: Annotated[list[str] | None, Parameter(name="NAME", negative=())] = None,
+    /,
+    *,
+    every: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    scale: float = 1.0,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Work out anew what a paper claims, and print ours beside the published figures.
+
+    Parameters
+    ----------
+    names
+        Studies to conduct: each rebuilds one published system and runs its experiments. Without a
+        name, the studies are listed.
+    every
+        Conduct all of them; one that cannot be conducted does not stop the others.
+    scale
+        1 is the size of the published cases; 0.1 takes a quick look at fewer or smaller ones.
+    """
+    wanted = list(dict.fromkeys(names or ()))
+    if every and wanted:
+        raise SpecError(
+            "--all", found=f"names too: {', '.join(wanted)}", wanted="one of the two",
+            fix="leave out the names, or --all",
+        )  # fmt: skip
+    if not every and not wanted:
+        show_page(api.studies(), as_json=json, rows=_ALL)
+        return 0
+    wanted = list(api.study_names()) if every else wanted
+    records: list[dict[str, Any]] = []
+    failed = False
+    for number, name in enumerate(wanted):
+        try:
+            run = api.study(name, scale=scale, progress=progress_bar())
+        except CancelledError:
+            raise
+        except OrreryError as error:
+            if not every:
+                raise
+            print(f"orrery: study {name}: {printable(str(error))}", file=sys.stderr)
+            failed = True
+            continue
+        folder = out if out is None or len(wanted) == 1 else out / name
+        files = run.write(folder) if folder is not None else {}
+        records += run.documents
+        if not json:
+            print(end="\n" if number else "")
+            show_page(run.page, as_json=False, rows=_ALL)
+            if files:
+                print("\nwritten: " + ", ".join(str(path) for path in files.values()))
+    if json:
+        json_document(records)
+    return 2 if failed else 0

@@ -1,0 +1,182 @@
+"""The studies there are, and how one is conducted, shown and written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orrery.errors import SpecError, UnknownNameError
+from orrery.progress import SILENT, Progress
+from orrery.registry import Registry
+from orrery.report import Cell, Column, Page, Section, Table, Text, format_value, write_report
+from orrery.store import whole_folder, write_record
+
+from ._frame import Record, Study, StudyFunction, StudyResult
+
+__all__ = ["CATALOGUE", "StudyRun", "conduct", "study_list", "study_names"]
+
+#: every study, in the order in which they are listed and run
+CATALOGUE: tuple[Study, ...] = ()
+
+FILES = {
+    "records": "records.json",
+    "report": "report.html",
+    "report data": "report.json",
+    "report text": "report.txt",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRun:
+    """A study that was conducted: at what scale, in how many seconds, with what result."""
+
+    study: Study
+    scale: float
+    seconds: float
+    result: StudyResult
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """The records as plain data, each with the name of its study."""
+        return [{"study": self.study.name, **r.to_document()} for r in self.result.records]
+
+    @property
+    def page(self) -> Page:
+        """The report: ours beside the published, why it differs, then the study's own sections."""
+        records = self.result.records
+        sections: list[Section] = [_summary(self)]
+        if records:
+            sections.append(_figures(records))
+        reasons = tuple(f"{r.name}: {r.status}. {r.note}" for r in records if r.status != "match")
+        if reasons:
+            sections.append(
+                Text(title="What does not match, and why", paragraphs=reasons, tone="warning")
+            )
+        return Page(
+            title=f"Study {self.study.name}",
+            subtitle=self.study.question,
+            sections=(*sections, *self.result.sections),
+            provenance={
+                "paper": self.study.source,
+                "scale": f"{self.scale:g} (1 is the size of the published cases)",
+                "took": format_value(self.seconds, "s"),
+            },
+        )
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write records and report: all files, or none."""
+        body = {
+            "name": self.study.name, "question": self.study.question, "source": self.study.source,
+            "scale": self.scale, "seconds": self.seconds,
+            "records": [record.to_document() for record in self.result.records],
+        }  # fmt: skip
+        with whole_folder(Path(folder)) as fresh:
+            write_record(fresh / "records.json", "study", 1, body)
+            write_report(self.page, fresh)
+        return {name: Path(folder) / file for name, file in FILES.items()}
+
+
+def conduct(
+    name: str,
+    *,
+    scale: float = 1.0,
+    progress: Progress = SILENT,
+) -> StudyRun:
+    """Conduct a study.
+
+    Parameters
+    ----------
+    scale : 1 is the size of the published cases; smaller takes a quick look at fewer or smaller
+        ones, larger searches longer
+
+    Raises
+    ------
+    UnknownNameError : no such study; offers the nearest
+    SpecError : a scale that is not a number above zero
+    """
+    known = {study.name: study for study in CATALOGUE}
+    if name not in known:
+        raise UnknownNameError("study", name, known)
+    if not (math.isfinite(scale) and scale > 0):
+        raise SpecError("--scale", found=scale, wanted="a finite number above zero",
+                        fix="1 is the size of the published cases")  # fmt: skip
+    study = known[name]
+    function: StudyFunction = Registry("study", {name: study.place})[name]
+    start = time.perf_counter()
+    result = function(scale, progress)
+    return StudyRun(study=study, scale=scale, seconds=time.perf_counter() - start, result=result)
+
+
+def study_names() -> tuple[str, ...]:
+    """Return the names of all studies, in the order in which they are listed and run."""
+    return tuple(study.name for study in CATALOGUE)
+
+
+def study_list() -> Page:
+    """Return what studies there are: name, question, paper."""
+    table = Table(
+        title="Studies",
+        columns=(Column(name="name"), Column(name="question"), Column(name="paper")),
+        rows=tuple((study.name, study.question, study.source) for study in CATALOGUE),
+        caption="`orrery study NAME` conducts one: it works the figures out anew and prints them "
+        "beside the published ones. `orrery study --all` conducts all.",
+    )
+    return Page(title="What the papers claim, and what comes out here", sections=(table,))
+
+
+def _summary(run: StudyRun) -> Text:
+    counts = Counter(record.status for record in run.result.records)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    total = len(run.result.records)
+    return Text(
+        title="In short",
+        paragraphs=(
+            f"{total} figure{'' if total == 1 else 's'}: {said or 'nothing to compare'}.",
+            "Ours are worked out here; a published number is only ever printed beside them.",
+        ),
+        tone="note" if set(counts) <= {"match"} else "warning",
+    )
+
+
+def _figures(records: Sequence[Record]) -> Table:
+    """Return all records as one table; numbers where all have one unit, else text with units."""
+    units = {record.unit for record in records}
+    unit = next(iter(units)) if len(units) == 1 else None
+
+    def column(name: str, help: str = "") -> Column:
+        if unit is None:
+            return Column(name=name, help=help)
+        return Column(name=name, unit=unit, kind="number", help=help)
+
+    def cell(value: float | None, own: str) -> Cell:
+        return value if value is None or unit is not None else format_value(value, own)
+
+    return Table(
+        title="Published beside ours",
+        columns=(
+            Column(name="figure"),
+            column("published"),
+            column("ours"),
+            Column(name="ours / published", unit="x", kind="number"),
+            Column(name="status"),
+            Column(name="basis", help="how ours came to be"),
+            column("judge's", "what the judge says the value is"),
+            Column(name="judge", help="who or what says whether ours is right"),
+            Column(name="took", unit="s", kind="number", help="to find ours"),
+            Column(name="note"),
+            Column(name="source", help="where the published value stands"),
+        ),
+        rows=tuple(
+            (
+                r.name, cell(r.published, r.unit), cell(r.ours, r.unit), r.ratio, r.status,
+                r.basis.value, cell(r.judge_value, r.unit), r.judge, r.seconds, r.note, r.source,
+            )
+            for r in records
+        ),
+        caption="An empty cell: no such number.",
+    )  # fmt: skip
