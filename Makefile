@@ -9,7 +9,7 @@ help:
 	@echo 'make setup    only make the environment: then .venv/bin/orrery is the command'
 	@echo 'make lint     ruff and mypy'
 	@echo 'make bench    speed and memory figures, written to bench/results/'
-	@echo 'make studies  full-size runs (long)'
+	@echo 'make studies  full-size networks and studies of papers, written to bench/results/ (long)'
 	@echo 'make clean    remove .venv, caches and out/'
 
 setup:

@@ -1,8 +1,10 @@
-"""Full-size runs: every library network against ONNX Runtime, or by count when it is large.
+"""Full-size runs: the library's networks against their judge, and the studies of papers.
 
 Networks below 100 million parameters are run at full size on the NumPy reference and on ONNX
 Runtime, on the same inputs; larger ones are built and their parameters and MACs counted again.
-``full_size.py NAME …`` runs the named ones. Results go to ``bench/results/`` with machine and date.
+Every study is conducted at the size of its paper's cases. ``full_size.py NAME …`` runs the named
+networks and studies. Results go to ``bench/results/`` with machine and date: the networks to one
+file, each study to one of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench._record import machine, write_document
 
 from orrery.api._inputs import agreement, make_inputs
+from orrery.errors import did_you_mean
 from orrery.graph import MODELS, build_model, count_macs, count_parameters
+from orrery.report import format_value
 from orrery.runtime import OnnxRuntimeBackend
+from orrery.studies import conduct, study_names
 
 LARGEST_RUN = 100_000_000
 #: |a - b| / (1 + |b|): float32 through tens of layers, summed in another order
@@ -63,10 +68,10 @@ def check(name: str) -> Row:
     )  # fmt: skip
 
 
-def main(names: list[str]) -> int:
-    """Run and print a line per network; 1 when any differs."""
+def check_networks(names: list[str]) -> bool:
+    """Judge networks and print a line per network; whether all agree."""
     before, rows = machine(), []
-    for name in names or list(MODELS):
+    for name in names:
         row = check(name)
         rows.append(row)
         error = "counts only" if row.worst_error is None else f"error {row.worst_error:.1e}"
@@ -74,7 +79,41 @@ def main(names: list[str]) -> int:
         print(f"{name:<18} {row.parameters:>13,} parameters  {error:<15} {verdict}", flush=True)
     path = write_document("full-size", before, {"networks": [asdict(row) for row in rows]})
     print(f"written: {path}")
-    return 0 if all(row.agrees for row in rows) else 1
+    return all(row.agrees for row in rows)
+
+
+def conduct_study(name: str) -> None:
+    """Conduct a study at full size and print a line per figure.
+
+    A figure that differs from the paper's is a finding and no failure.
+    """
+    before = machine()
+    run = conduct(name)
+    for record in run.result.records:
+        ours, theirs = (
+            format_value(value, record.unit) for value in (record.ours, record.published)
+        )
+        print(f"{name}: {record.name:<50} {ours:>12}  published {theirs:>12}  {record.status}",
+              flush=True)  # fmt: skip
+    body = {"study": name, "scale": run.scale, "seconds": run.seconds, "records": run.documents}
+    print(f"written: {write_document(f'study-{name}', before, body)}")
+
+
+def main(names: list[str]) -> int:
+    """Run what is named, or everything; 1 when a network differs from its judge."""
+    known = [*MODELS, *study_names()]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = did_you_mean(unknown[0], known)
+        print(f"full_size: no network or study named {unknown[0]!r}{near}", file=sys.stderr)
+        return 2
+    wanted = names or known
+    networks = [name for name in wanted if name in MODELS]
+    agree = check_networks(networks) if networks else True
+    for name in wanted:
+        if name not in MODELS:
+            conduct_study(name)
+    return 0 if agree else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,3 +143,26 @@ def test_studies_are_listed_with_their_question(capsys: pytest.CaptureFixture[st
     assert "one of the two" in capsys.readouterr().err
     assert main(["study", "sqare"]) == 2
     assert "did you mean 'square'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_full_size_runs_keep_their_records_with_machine_and_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(__file__).parents[2] / "scripts" / "full_size.py"
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("full_size", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "full_size", script)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr("bench._record.RESULTS", tmp_path)
+    assert script.main(["square"]) == 0
+    assert "area" in capsys.readouterr().out
+    (written,) = tmp_path.iterdir()
+    assert written.name.endswith("-study-square.json")
+    body = json.loads(written.read_text())
+    assert {"date", "machine", "study", "scale", "seconds", "records"} == set(body)
+    assert [list(record) for record in body["records"]] == [FIELDS, FIELDS]
+    assert script.main(["sqare"]) == 2
