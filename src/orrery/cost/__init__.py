@@ -15,6 +15,7 @@ from ._expand import Expansion, Holding, Step, expand, strategy_of
 from ._guards import ImplausibleCostError, check_cost, check_power
 from ._plan_check import check_flow
 from ._plan_cost import PlanCost, price
+from ._plan_regions import PlannedRegion, plan_regions
 from ._roofline import Bounds, Roofline, bounds, roofline
 from ._transfer import Movement, host_hop, moves_cost, transfer_cost
 from ._work import MOVES_NOTHING, Work, signature, work_of
@@ -22,6 +23,7 @@ from .sharding import (
     Box,
     Layout,
     Message,
+    Operand,
     Phase,
     Resharding,
     Shard,
@@ -39,6 +41,7 @@ from .sharding import (
     strategies,
     transitions,
 )
+from .split import StepCost
 
 __all__ = [
     "MOVES_NOTHING",
@@ -54,8 +57,10 @@ __all__ = [
     "Layout",
     "Message",
     "Movement",
+    "Operand",
     "Phase",
     "PlanCost",
+    "PlannedRegion",
     "Refusal",
     "Resharding",
     "Roofline",
@@ -64,6 +69,7 @@ __all__ = [
     "Sharding",
     "Shared",
     "Step",
+    "StepCost",
     "Strategy",
     "Unpriced",
     "UnpricedError",
@@ -84,6 +90,7 @@ __all__ = [
     "host_hop",
     "moves_cost",
     "phases_cost",
+    "plan_regions",
     "price",
     "reduce_scatter",
     "reshard",

@@ -6,7 +6,8 @@ Models:  a tensor lies in one layout at a time, among all ends (devices, then th
          Network inputs lie on the host (without one, where they are first needed), results return
          there, the next value of a state returns to where the state is first read. Constants are
          resident wherever they are needed. Scalars are everywhere at no cost.
-Ignores: times (`price` and replay give them); a second copy of a tensor in another layout.
+Ignores: times (`price` and replay give them); a second copy of a tensor in another layout; state
+         caches that grow in place (a shard makes its part anew).
 Judge:   executed by processes, bit for bit (tests/runtime); sums of `sharded_cost` (tests).
 """
 
@@ -16,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orrery.errors import SpecError
-from orrery.graph import Graph
+from orrery.graph import Graph, TensorType
 from orrery.hardware import System
 from orrery.plan import Assignment, Plan
 
 from ._cost import Refusal
 from ._plan_regions import PlannedRegion, plan_regions
 from .sharding import (
+    Box,
     Layout,
     Phase,
     Resharding,
@@ -45,7 +47,8 @@ class Step:
     ----------
     parties : ends (by number) that compute it, in the order of the split
     sharding : its shards; None for a region that can only be computed whole
-    after : numbers of the steps whose outputs it reads
+    after : numbers of the steps whose outputs it reads, and of those that brought them to where
+        it reads them
     arrivals : changes of layout before it starts, among all ends; only those that move something
     rotation : phases that go on while rounds compute, among all ends
     combines : phases that sum results, among all ends
@@ -68,14 +71,20 @@ class Step:
 class Holding:
     """A tensor in one layout from the start of a step to the end of another.
 
-    `first` is -1 for what is there before the first step; `last` is the number of steps for what
-    stays to the end.
+    Attributes
+    ----------
+    first : step that makes it or brings it; -1 for what is there before the first step
+    last : last step, in plan order, that reads it or takes it away; the number of steps for what
+        stays to the end
+    users : steps that read it in this layout or take it away; on other devices a later one may end
+        earlier
     """
 
     tensor: str
     layout: Layout
     first: int
     last: int
+    users: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +144,11 @@ class _Expander:
         self.home: dict[str, Layout] = {}
         self.since: dict[str, int] = {}
         self.used: dict[str, int] = {}
+        self.users: dict[str, list[int]] = {}
         self.maker: dict[str, int] = {}
-        self.state_home: dict[str, Layout] = {}
+        self.mover: dict[str, int] = {}
+        self.made: dict[str, tuple[int, Layout]] = {}
+        self.state_homes: dict[str, dict[Layout, None]] = {}
         self.residents: list[dict[tuple[str, str], int]] = [{} for _ in self.ends]
         self.holdings: list[Holding] = []
         self.returns: list[tuple[int, Resharding]] = []
@@ -145,6 +157,7 @@ class _Expander:
     def run(self) -> Expansion:
         plan = self.plan
         steps = tuple(self._step(number, a) for number, a in enumerate(plan.assignments))
+        self._renew_states()
         for tensor, layout in self.home.items():
             self._hold(tensor, layout, self.used.get(tensor, self.since[tensor]))
         return Expansion(
@@ -173,11 +186,16 @@ class _Expander:
                     f"plan: region {assignment.region!r}", found=f"{name!r}, not made before it",
                     wanted="producers before consumers", fix="reorder the assignments",
                 )  # fmt: skip
-            if name in self.maker:
-                after[self.maker[name]] = None
+            for before in (self.maker.get(name), self.mover.get(name)):
+                if before is not None and before != number:
+                    after[before] = None
             change = self._fetch(name, need, number)
             if change is not None:
                 arrivals.append(change)
+        # Constants inside bodies have no name outside; a line feed keeps theirs apart.
+        for position, inner in enumerate(planned.region.inner_constants):
+            held = self.residents[parties[0]]
+            held[f"{assignment.region}\n{position}", ""] = inner.type.size_bytes
         outputs, combines = self._results(number, planned, sharding, parties)
         rotation = () if sharding is None else sharding.rotation
         return Step(
@@ -238,14 +256,16 @@ class _Expander:
                     need.type, need.parties, self.host)  # fmt: skip
             self.home[name], self.since[name] = start, -1
         here = self.home[name]
-        self.used[name] = number
+        self.used[name] = max(number, self.used.get(name, -1))
+        self.users.setdefault(name, []).append(number)
         if need.type.rank == 0:
             return None
         change = reshard(here, need, name)
         if not change.phases:
             return None
         self._hold(name, here, number)
-        self.home[name], self.since[name] = need, number
+        self.home[name], self.since[name], self.mover[name] = need, number, number
+        self.users[name] = [number]
         return change
 
     def _results(
@@ -265,35 +285,63 @@ class _Expander:
                     layout.placed(parties, count) if layout.type.rank
                     else Layout.replicated(layout.type, count)
                 )  # fmt: skip
-        following = {value: state for state, value in graph.states.items()}
+        following = set(graph.states.values())
         for tensor, layout in made.items():
             name = prefix + tensor
             self.home[name], self.since[name], self.maker[name] = layout, number, number
-            target = None
-            if tensor in following:
-                target = self.state_home.get(prefix + following[tensor], layout)
-            elif tensor in graph.outputs and self.host >= 0 and layout.type.rank:
-                target = Layout.held_by(layout.type, count, self.host)
-            if target is not None:
-                change = reshard(layout, target, name)
-                if change.phases:
-                    self.returns.append((number, change))
-            if tensor in graph.outputs and target is None:
+            self.made[name] = (number, layout)
+            if tensor not in graph.outputs or tensor in following:
+                continue
+            if self.host < 0:
                 self.used[name] = len(self.plan.assignments)
+            elif layout.type.rank:
+                self._return(name, Layout.held_by(layout.type, count, self.host))
         return {prefix + tensor: layout for tensor, layout in made.items()}, tuple(combines)
+
+    def _return(self, name: str, target: Layout) -> None:
+        """Send what a step has made to where it ends."""
+        number, layout = self.made[name]
+        change = reshard(layout, target, name)
+        if change.phases:
+            self.returns.append((number, change))
+
+    def _renew_states(self) -> None:
+        """Send every next value to all places where the state is read."""
+        for model, graph in zip(self.plan.models, self.graphs, strict=True):
+            for state, value in graph.states.items():
+                if model.prefix + value not in self.made:
+                    continue
+                for home in self.state_homes.get(model.prefix + state, ()):
+                    if home.type.rank:
+                        self._return(model.prefix + value, _grown(home, graph.type(value)))
 
     # -- what lies where --------------------------------------------------------------------------
 
     def _settle(self, name: str, need: Layout, *, state: bool) -> None:
         """Keep a constant or a state resident where it is needed."""
         if state:
-            self.state_home.setdefault(name, need)
+            self.state_homes.setdefault(name, {})[need] = None
         for end, box in enumerate(need.boxes):
             if box.volume:
                 self.residents[end][name, str(box)] = need.bytes_of(box)
 
     def _hold(self, name: str, layout: Layout, last: int) -> None:
-        self.holdings.append(Holding(tensor=name, layout=layout, first=self.since[name], last=last))
+        self.holdings.append(Holding(tensor=name, layout=layout, first=self.since[name], last=last,
+                                     users=tuple(self.users.get(name, ()))))  # fmt: skip
+
+
+def _grown(home: Layout, type_: TensorType) -> Layout:
+    """Return the layout of a state's next value: parts that reach to the end still do."""
+    if home.type == type_:
+        return home
+    ends = [*zip(home.type.sizes, type_.sizes, strict=True)]
+    boxes = tuple(
+        Box(spans=tuple((start, new if stop == old else stop)
+                        for (start, stop), (old, new) in zip(box.spans, ends)))
+        if box.volume else box
+        for box in home.boxes
+    )  # fmt: skip
+    return Layout(type=type_, boxes=boxes)
 
 
 def _whole(graph: Graph, tensor: str, count: int, parties: tuple[int, ...]) -> Layout:

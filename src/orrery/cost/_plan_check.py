@@ -4,7 +4,8 @@ Models:  every node in exactly one region; every tensor read where it is, or bro
          transfers of its true size that begin where it is made or starts; network inputs start on
          the host, or without one on a device that needs them; results end on the host; states
          start on a device that needs them and their next values end there; weights and states are
-         resident where they are read.
+         resident where they are read. In a split plan, splits that their regions can have, and no
+         transfers: what moves is derived.
 Ignores: times and capacities; whether orders contradict each other (`plan_times` and replay say);
          an input that is returned as it is, as a result or as a state's next value, needs no way.
 Judge:   plans of the searcher on many networks and systems pass, and every single edit of one that
@@ -21,9 +22,11 @@ from orrery.graph import Graph, Region
 from orrery.hardware import System
 from orrery.plan import Plan, Transfer
 
+from ._expand import Expansion
 from ._plan_regions import PlannedRegion, plan_regions
+from .split import check_split
 
-__all__ = ["check_flow"]
+__all__ = ["check_expanded", "check_flow"]
 
 _AGAIN = "make the plan again"
 
@@ -64,6 +67,11 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
     SpecError : says which region, transfer or device of the plan contradicts which network
     UnknownNameError : a node or device that does not exist
     """
+    check_expanded(plan, graphs, system)
+
+
+def check_expanded(plan: Plan, graphs: Sequence[Graph], system: System) -> Expansion | None:
+    """Do the same, and return a split plan written out; None for one that lists its transfers."""
     if not plan.assignments:
         raise SpecError("plan: assignments", found="none", wanted="every node of its networks",
                         fix=_AGAIN)  # fmt: skip
@@ -71,6 +79,9 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
     _check_designs(plan, system)
     owner = _check_nodes(plan, graphs, regions)
     tensors = _number(plan, graphs, regions, owner)
+    if plan.is_split:
+        _check_needs(plan, tensors)
+        return check_split(plan, graphs, system, regions)
     device = {assignment.region: assignment.device for assignment in plan.assignments}
     for transfer in plan.transfers:
         _check_transfer(transfer, tensors, device)
@@ -87,26 +98,29 @@ def check_flow(plan: Plan, graphs: Sequence[Graph], system: System) -> None:
     for before, name in successors.items():
         _check_next_value(tensors[before], tensors[name])
     _check_residents(plan, tensors, regions, system)
+    return None
 
 
 def _check_designs(plan: Plan, system: System) -> None:
     """A device is configured once, with a design of its own."""
     chosen: dict[str, str] = {}
     for assignment in plan.assignments:
-        design, device = assignment.design, system.device(assignment.device)
-        if design is None:
-            continue
-        where = f"plan: region {assignment.region!r}: design"
-        if design not in device.designs:
-            raise SpecError(
-                where, found=design, wanted=f"a design of {device.name!r}, or null: "
-                f"{_some(device.designs)}{did_you_mean(design, device.designs)}", fix="correct it",
-            )  # fmt: skip
-        if chosen.setdefault(device.name, design) != design:
-            raise SpecError(
-                where, found=f"{design}, and {chosen[device.name]} elsewhere on {device.name!r}",
-                wanted="one design per device", fix=_AGAIN,
-            )  # fmt: skip
+        for device in map(system.device, assignment.devices):
+            design = assignment.design
+            if design is None:
+                continue
+            where = f"plan: region {assignment.region!r}: design"
+            if design not in device.designs:
+                raise SpecError(
+                    where, found=design, wanted=f"a design of {device.name!r}, or null: "
+                    f"{_some(device.designs)}{did_you_mean(design, device.designs)}",
+                    fix="correct it",
+                )  # fmt: skip
+            if chosen.setdefault(device.name, design) != design:
+                raise SpecError(
+                    where, wanted="one design per device", fix=_AGAIN,
+                    found=f"{design}, and {chosen[device.name]} elsewhere on {device.name!r}",
+                )  # fmt: skip
 
 
 def _check_nodes(

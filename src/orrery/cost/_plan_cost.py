@@ -3,7 +3,8 @@
 Models:  every region by the cost model of its device's design (or the device as it is); each device
          runs its regions in plan order; a region waits for its inputs; transfers start when their
          tensor is there and take their route alone. Weights and states stay resident; an
-         activation lives from its making (or sending) to its last use there.
+         activation lives from its making (or sending) to its last use there. Split plans: see
+         `orrery.cost.split`.
 Ignores: contention on links and memories (replay judges that), so the makespan is a lower bound of
          a replay; fragmentation and work space inside a kernel.
 Judge:   closed forms on chains and branches; replay is never faster (tests).
@@ -16,25 +17,33 @@ makespan of a replay.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orrery.errors import SpecError
 from orrery.graph import Graph, Region
 from orrery.hardware import Device, System
 from orrery.plan import Assignment, Infeasible, Plan, Transfer
-from orrery.store import content_hash, encode
 from orrery.timeline import MOST_PS, PS_PER_S
 
 from ._cost import Charge, Cost, CostModel
 from ._coverage import Coverage, Unpriced
 from ._energy import IDLE, bill, offchip_charge, static_charge
+from ._expand import Expansion
 from ._guards import check_cost, check_power
-from ._plan_check import check_flow
+from ._plan_check import check_expanded
 from ._plan_memory import peak_memory
 from ._plan_order import PlanTimes, plan_times
 from ._plan_regions import PlannedRegion, plan_regions
 from ._transfer import Movement, moves_cost
 from ._work import Work, count_problem, signature, unpriceable, work_of
+from .split import (
+    ShardPrices,
+    StepCost,
+    kind_of,
+    price_steps,
+    split_memory,
+    split_times,
+)
 
 __all__ = ["PlanCost", "price"]
 
@@ -58,6 +67,8 @@ class PlanCost:
         when not known
     idle_unknown : devices of the plan whose idle power is not known, so that the energy is dynamic
         only there
+    steps : region -> its terms, in a split plan; its messages are in `per_region` too, and its
+        devices are busy from its start to its end
     """
 
     total: Cost
@@ -72,7 +83,9 @@ class PlanCost:
     notes: tuple[str, ...] = ()
     dynamic_energy_j: float | None = None
     idle_unknown: tuple[str, ...] = ()
+    steps: Mapping[str, StepCost] = field(default_factory=dict)
     _used: tuple[Device, ...] = ()
+    _links: frozenset[str] = frozenset()
 
     @property
     def feasible(self) -> bool:
@@ -106,7 +119,7 @@ class PlanCost:
             self.total, latency_s=seconds, charges=(*moving, *statics),
             energy_j=self.dynamic_energy_j + sum(charge.energy_j for charge in statics),
         )  # fmt: skip
-        check_power(total, self._used, links=_links(self.transfers))
+        check_power(total, self._used, links=self._links)
         return replace(self, total=total)
 
 
@@ -138,12 +151,64 @@ def price(
     ImplausibleCostError : a cost model answered what no machine can do
     """
     regions = plan_regions(plan, graphs)
-    check_flow(plan, graphs, system)
+    expansion = check_expanded(plan, graphs, system)
+    if expansion is not None:
+        return _price_split(plan, graphs, system, models, regions, expansion)
     answers = _answers(plan, regions, system, models)
     costs = {name: a.cost for name, a in answers.items() if a.cost is not None}
     moved = tuple((t, _move(t, system)) for t in plan.transfers)
     durations = {name: cost.latency_s for name, cost in costs.items()}
     times = plan_times(plan, durations, system)
+    _check_end(times, system)
+    peaks, short = peak_memory(plan, regions, system, times)
+    links = frozenset(name for _, movement in moved for name in movement.link_bytes)
+    found = _Found(costs=costs, answers=answers, moved=moved, links=links, times=times,
+                   peaks=peaks, infeasible=short, steps={})  # fmt: skip
+    return _summed(plan, graphs, system, regions, found)
+
+
+def _price_split(
+    plan: Plan, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel],
+    regions: Mapping[str, PlannedRegion], expansion: Expansion,
+) -> PlanCost:  # fmt: skip
+    """Price a plan whose messages follow from what each set holds and needs."""
+    shards = ShardPrices(system, models)
+    given = [shards.answer(step) for step in expansion.steps]
+    priced = price_steps(expansion, given, system)
+    when = split_times(expansion, priced)
+    times = when.as_seconds(expansion)
+    _check_end(times, system)
+    peaks, short = split_memory(expansion, when, system)
+    names = [step.assignment.region for step in expansion.steps]
+    answers = {
+        name: _Priced(cost=step.cost if answer.rounds else None, model=answer.model,
+                      reason=answer.reason, work=answer.work)
+        for name, step, answer in zip(names, priced, given)
+    }  # fmt: skip
+    found = _Found(
+        # Without a price a region's messages are still part of what the plan takes.
+        costs={name: step.cost for name, step in zip(names, priced)}, answers=answers, moved=(),
+        links=frozenset().union(*(step.links for step in priced)), times=times, peaks=peaks,
+        infeasible=short, steps={name: step.terms for name, step in zip(names, priced)},
+    )  # fmt: skip
+    return _summed(plan, graphs, system, regions, found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What both kinds of plans come down to."""
+
+    costs: Mapping[str, Cost]
+    answers: Mapping[str, _Priced]
+    moved: tuple[tuple[Transfer, Movement], ...]
+    links: frozenset[str]
+    times: PlanTimes
+    peaks: Mapping[str, int]
+    infeasible: tuple[Infeasible, ...]
+    steps: Mapping[str, StepCost]
+
+
+def _check_end(times: PlanTimes, system: System) -> None:
     if not times.makespan_s <= MOST_PS / PS_PER_S:
         slow = max(times.busy_s, key=times.busy_s.__getitem__)
         raise SpecError(
@@ -151,11 +216,19 @@ def price(
             f"{times.busy_s[slow]:.3g} s of it)", wanted=f"at most {MOST_PS / PS_PER_S:.3g} s",
             fix="correct the rates and bandwidths of its devices and links",
         )  # fmt: skip
-    peaks, short = peak_memory(plan, regions, system, times)
+
+
+def _summed(
+    plan: Plan, graphs: Sequence[Graph], system: System, regions: Mapping[str, PlannedRegion],
+    found: _Found,
+) -> PlanCost:  # fmt: skip
     notes: list[str] = []
-    used = tuple(system.device(n) for n in dict.fromkeys(a.device for a in plan.assignments))
-    total, dynamic, idle_unknown = _total(system, used, costs, moved, times, peaks, notes)
-    check_power(total, used, links=_links(moved))
+    names = dict.fromkeys(name for a in plan.assignments for name in a.devices)
+    used = tuple(system.device(name) for name in names)
+    times, answers = found.times, found.answers
+    total, dynamic, idle_unknown = _total(system, used, found.costs, found.moved, times,
+                                          found.peaks, notes)  # fmt: skip
+    check_power(total, used, links=found.links)
     coverage = _coverage(graphs, regions, answers)
     if not coverage.complete:
         # A sum with an unknown part is unknown; the latency stays, marked as a lower bound.
@@ -166,10 +239,12 @@ def price(
             "no price"
         )
     return PlanCost(
-        total=total, per_region=costs, transfers=moved, coverage=coverage,
+        total=total, transfers=found.moved, coverage=coverage,
+        per_region={n: c for n, c in found.costs.items() if answers[n].cost is not None},
         priced_by={name: a.model for name, a in answers.items() if a.cost is not None},
-        starts_s=times.starts_s, busy_s=times.busy_s, peak_bytes=peaks, infeasible=short,
-        notes=tuple(notes), dynamic_energy_j=dynamic, idle_unknown=idle_unknown, _used=used,
+        starts_s=times.starts_s, busy_s=times.busy_s, peak_bytes=found.peaks,
+        infeasible=found.infeasible, notes=tuple(notes), dynamic_energy_j=dynamic,
+        idle_unknown=idle_unknown, steps=found.steps, _used=used, _links=found.links,
     )  # fmt: skip
 
 
@@ -180,7 +255,7 @@ def _answers(
     models: Mapping[str, CostModel],
 ) -> dict[str, _Priced]:
     """Ask the models once per (design, schedule, kind of device, work)."""
-    kinds = {device.name: _kind(device) for device in system.devices}
+    kinds = {device.name: kind_of(device) for device in system.devices}
     known: dict[tuple[str, str, str, str], _Priced] = {}
     answers = {}
     for assignment in plan.assignments:
@@ -192,11 +267,6 @@ def _answers(
             known[key] = _ask(assignment, region, device, models)
         answers[assignment.region] = known[key]
     return answers
-
-
-def _kind(device: Device) -> str:
-    fields = encode(device)
-    return content_hash(repr({k: v for k, v in fields.items() if k not in ("name", "group")}))
 
 
 def _ask(
@@ -228,11 +298,6 @@ def _move(transfer: Transfer, system: System) -> Movement:
     """Price a transfer: its targets share the channels they meet on."""
     moves = [(transfer.source, target, transfer.size_bytes) for target in transfer.targets]
     return moves_cost(system, moves, transfer.links)
-
-
-def _links(moved: Sequence[tuple[Transfer, Movement]]) -> frozenset[str]:
-    """Return the names of the links that carry anything."""
-    return frozenset(name for _, movement in moved for name in movement.link_bytes)
 
 
 def _static(used: Sequence[Device], seconds: float) -> tuple[tuple[Charge, ...], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from orrery.hardware import Link, System
 from ._cost import Charge
 from ._energy import link_charges
 
-__all__ = ["Movement", "host_hop", "moves_cost", "transfer_cost"]
+__all__ = ["Movement", "channels", "host_hop", "moves_cost", "route_of", "transfer_cost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def moves_cost(
         else:
             route = tuple(system.link(name) for name in routes[number])
         latency_s = max(latency_s, sum(link.latency_s for link in route))
-        for link, channel in _channels(source, target, route):
+        for link, channel in channels(source, target, route):
             link_bytes[link.name] = link_bytes.get(link.name, 0) + size_bytes
             load[channel] = load.get(channel, 0) + size_bytes
             duration_s = max(duration_s, load[channel] / link.bandwidth_bytes_per_s)
@@ -133,7 +133,7 @@ def route_of(system: System, source: str, target: str) -> tuple[Link, ...]:
     return route
 
 
-def _channels(
+def channels(
     source: str, target: str, route: tuple[Link, ...]
 ) -> Iterable[tuple[Link, tuple[str, bool]]]:
     """Yield each link with the directed channel taken: against the order of its ends, or with."""
