@@ -42,7 +42,12 @@ class Loop:
 class Window:
     """How an image axis follows an output loop and kernel positions.
 
-    Index = output · stride + position · dilation − begin.
+    Index = output · stride + position · dilation − begin. What strides step over belongs to the
+    output before it, so that the parts of a loop leave nothing of the image out.
+
+    Attributes
+    ----------
+    outputs : extent of the output loop
     """
 
     stride: int
@@ -50,6 +55,7 @@ class Window:
     begin: int
     kernel_loop: str | None
     kernel: int
+    outputs: int
 
     def ends(self, output: Span, spans: Spans) -> Span:
         """Return the span that is touched, padding (below zero, beyond the end) included."""
@@ -57,6 +63,13 @@ class Window:
         start = output[0] * self.stride + first * self.dilation - self.begin
         stop = (output[1] - 1) * self.stride + (last - 1) * self.dilation - self.begin + 1
         return start, stop
+
+    def skipped(self, output: Span, spans: Spans, size: int) -> int:
+        """Return where what is stepped over after these outputs ends."""
+        first, last = spans[self.kernel_loop] if self.kernel_loop else (0, self.kernel)
+        if output[1] == self.outputs and last == self.kernel:
+            return size
+        return output[1] * self.stride + first * self.dilation - self.begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,7 @@ class Axis:
         if self.window is None:
             return (start * self.block, stop * self.block)
         low, high = self.window.ends((start, stop), spans)
+        high = max(high, self.window.skipped((start, stop), spans, self.size))
         low = min(max(low, 0), self.size)
         return (low, max(low, min(high, self.size)))
 

@@ -134,7 +134,8 @@ def _windows(layer: _Layer, kernel: Sequence[int], *, sums: bool) -> list[Window
             total = max((outputs[i] - 1) * stride + extent - size, 0)
             begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
         windows.append(Window(stride=stride, dilation=dilation, begin=begin, kernel=int(kernel[i]),
-                              kernel_loop=f"K{names[i].lower()}" if sums else None))  # fmt: skip
+                              kernel_loop=f"K{names[i].lower()}" if sums else None,
+                              outputs=outputs[i]))  # fmt: skip
     return windows
 
 
@@ -156,7 +157,7 @@ def _local_window(
         # A window that lies outside altogether sees an empty image; all it sees is padding.
         begin = min(max(start - low, 0), high - low)
         begins.append(begin)
-        ends.append(high - low - begin - (stop - start))
+        ends.append(max(0, high - low - begin - (stop - start)))
         first, last = spans[window.kernel_loop] if window.kernel_loop else (0, window.kernel)
         kernel.append(last - first)
     changes: dict[str, Any] = {"pads": (*begins, *ends), "auto_pad": "NOTSET"}
