@@ -16,7 +16,14 @@ from ._memory import Shortage
 from ._schedule import Schedule, Sent
 from ._tables import LONGEST_S, Tables
 
-__all__ = ["build_plan", "explain_cover", "explain_refusals", "explain_shortage", "explain_time"]
+__all__ = [
+    "build_plan",
+    "explain_cover",
+    "explain_refusals",
+    "explain_shortage",
+    "explain_time",
+    "plan_notes",
+]
 
 
 def build_plan(
@@ -66,7 +73,7 @@ def build_plan(
             tables.ends[d]: size for d, size in enumerate(schedule.resident_bytes)
             if size or d in schedule.device
         },
-        notes=_notes(tables),
+        notes=plan_notes(tables),
     )  # fmt: skip
 
 
@@ -80,7 +87,7 @@ def _design(schedule: Schedule, tables: Tables, region: int) -> str | None:
     return None if tables.own_units[row, region] else tables.configurations[row].design
 
 
-def _notes(tables: Tables) -> tuple[str, ...]:
+def plan_notes(tables: Tables) -> tuple[str, ...]:
     host = (
         f"Network inputs start on {tables.ends[tables.host]!r} and results return there; both "
         "transfers count."

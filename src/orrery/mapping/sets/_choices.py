@@ -1,0 +1,367 @@
+"""The ways in which a set of equal devices can share one unit, and what each takes.
+
+Models:  every strategy of `orrery.cost` for the unit's first region, its followers split as that
+         leaves the result; or all of it on the set's first device alone. Seconds of rounds and sums
+         on the set's links, bytes that each device keeps.
+Ignores: unequal shares; strategies under which a follower cannot be split as its input is.
+Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from orrery.cost import (
+    CostModel,
+    Phase,
+    Refusal,
+    Sharding,
+    Strategy,
+    combining,
+    shard,
+    shard_region,
+    signature,
+    strategies,
+)
+from orrery.graph import Region
+from orrery.hardware import Device
+from orrery.timeline import PS_PER_S
+
+from ._routes import NEVER, Ints, Links, phase_ps
+
+__all__ = ["Choice", "Pricer", "Shape", "shapes_of"]
+
+
+Messages = tuple[tuple[int, int, int], ...]  #: source, target, bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One way to share a unit among so many parties, before anybody prices it.
+
+    Attributes
+    ----------
+    strategies, shardings : per region; None for one that the first device computes alone
+    needs, outputs : per use and output of the unit, bounds of boxes, parties × axes × 2
+    parts : per region, per round, text of what is computed -> a party that computes it
+    rotations : per region, per round, messages (source, target, bytes) among parties
+    sums : phases of messages that follow, of all regions
+    resident_bytes, working_bytes : most of any party: constants, and all that a region has at hand
+    """
+
+    strategies: tuple[Strategy | None, ...]
+    shardings: tuple[Sharding | None, ...]
+    needs: tuple[Ints, ...]
+    outputs: tuple[Ints, ...]
+    parts: tuple[tuple[Mapping[str, int], ...], ...]
+    rotations: tuple[tuple[Messages, ...], ...]
+    sums: tuple[Messages, ...]
+    resident_bytes: int
+    working_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A shape with its layouts numbered.
+
+    Attributes
+    ----------
+    strategies : per region; None for one that the first device computes alone
+    needs, outputs : per use and output of the unit, numbers into the layouts of its tensor
+    """
+
+    strategies: tuple[Strategy | None, ...]
+    needs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    resident_bytes: int
+    working_bytes: int
+
+
+def bounds(sharding_boxes: Sequence[object]) -> Ints:
+    """Return boxes as an array, parties × axes × 2."""
+    return np.array([box.spans for box in sharding_boxes], np.int64)  # type: ignore[attr-defined]
+
+
+def shapes_of(
+    regions: Sequence[Region],
+    main: Sequence[str],
+    uses: Sequence[tuple[str, int]],
+    outputs: Sequence[tuple[str, int]],
+    parties: int,
+    *,
+    shared: bool,
+    dimensions: int,
+    kernel: bool,
+    followers: dict[tuple[object, ...], Sharding | None],
+) -> list[Shape]:
+    """List the ways in which so many devices can share a unit.
+
+    Parameters
+    ----------
+    regions, main : of the unit; the tensor by which each follower follows
+    uses, outputs : tensors by name, with the position of their region
+    shared, dimensions : see `orrery.cost.strategies`
+    kernel : whether to split kernel positions as well
+    followers : shardings of followers, to be filled and given again for units of the same regions
+    """
+    alone = _alone(regions, uses, outputs, parties)
+    if parties == 1:
+        return [alone]
+    listed = strategies(regions[0], parties, shared=shared, dimensions=dimensions)
+    if isinstance(listed, Refusal):
+        return [alone]
+    found = [alone]
+    for strategy in listed:
+        names = {name for name, _ in strategy.exclusive}
+        if not kernel and names & {"Kh", "Kw"}:
+            continue
+        if strategy.shared is not None and (
+            len(strategy.exclusive) > 1 or (not kernel and strategy.shared.loop in ("Kh", "Kw"))
+        ):
+            continue  # a ring inside a mesh of loops: many, and seldom worth it
+        shape = _shape(regions, main, uses, outputs, parties, strategy, followers)
+        if shape is not None:
+            found.append(shape)
+    return found
+
+
+def _alone(
+    regions: Sequence[Region], uses: Sequence[tuple[str, int]],
+    outputs: Sequence[tuple[str, int]], parties: int,
+) -> Shape:  # fmt: skip
+    """The set's first device computes all, the others nothing."""
+
+    def held(tensor: str, place: int) -> Ints:
+        sizes = regions[place].graph.type(tensor).sizes
+        boxes = np.zeros((parties, len(sizes), 2), np.int64)
+        boxes[0, :, 1] = sizes
+        return boxes
+
+    resident = working = 0
+    for region in regions:
+        graph = region.graph
+        weights = sum(graph.known_bytes(w) or 0 for w in region.weights)
+        weights += sum(c.type.size_bytes for c in region.inner_constants)
+        resident += weights
+        live = sum(graph.known_bytes(t) or 0 for t in (*region.inputs, *region.outputs))
+        working = max(working, live)
+    return Shape(
+        strategies=(None,) * len(regions), shardings=(None,) * len(regions),
+        needs=tuple(held(*use) for use in uses), outputs=tuple(held(*out) for out in outputs),
+        parts=(({"": 0},),) * len(regions), rotations=((),) * len(regions), sums=(),
+        resident_bytes=resident, working_bytes=working,
+    )  # fmt: skip
+
+
+def _shape(
+    regions: Sequence[Region], main: Sequence[str], uses: Sequence[tuple[str, int]],
+    outputs: Sequence[tuple[str, int]], parties: int, strategy: Strategy,
+    followers: dict[tuple[object, ...], Sharding | None],
+) -> Shape | None:  # fmt: skip
+    first = shard(regions[0], strategy, parties)
+    if isinstance(first, Refusal):
+        return None
+    shardings = [first]
+    for place, (region, tensor) in enumerate(zip(regions[1:], main)):
+        before = shardings[-1]
+        made = next(i for i, r in enumerate(before.nest.results) if r.tensor == tensor)
+        boxes = bounds(before.outputs[made].boxes)
+        key = (place, parties, boxes.tobytes())
+        if key not in followers:
+            followers[key] = _follow(region, boxes, parties)
+        follower = followers[key]
+        if follower is None:
+            return None
+        shardings.append(follower)
+    needs: list[Ints] = []
+    for tensor, place in uses:
+        nest = shardings[place].nest
+        read = [
+            n.boxes for o, n in zip(nest.operands, shardings[place].needs) if o.tensor == tensor
+        ]
+        if not read or any(boxes != read[0] for boxes in read):
+            return None  # a region that needs one tensor in two ways
+        needs.append(bounds(read[0]))
+    made_boxes = [bounds(shardings[place].output(tensor).boxes) for tensor, place in outputs]
+    resident = np.zeros(parties, np.int64)
+    working = 0
+    for region, sharding in zip(regions, shardings):
+        constants = region.graph.constants
+        fixed = {
+            (o.tensor, party, layout.boxes[party]): layout.held_bytes(party)
+            for o, layout in zip(sharding.nest.operands, sharding.needs)
+            if o.tensor in constants
+            for party in range(parties)
+        }
+        for (_, party, _), size in fixed.items():
+            resident[party] += size
+        working = max(working, *(sharding.resident_bytes(party) for party in range(parties)))
+    return Shape(
+        strategies=tuple(s.strategy for s in shardings), shardings=tuple(shardings),
+        needs=tuple(needs), outputs=tuple(made_boxes), resident_bytes=int(resident.max()),
+        working_bytes=working, parts=tuple(map(_parts, shardings)),
+        rotations=tuple(tuple(map(_messages, s.rotation)) for s in shardings),
+        sums=tuple(_messages(phase) for s in shardings if any(p.partial for p in s.partials)
+                   for change in combining(s) for phase in change.phases),
+    )  # fmt: skip
+
+
+def _parts(sharding: Sharding) -> tuple[Mapping[str, int], ...]:
+    """Return per round what is computed, each different part once, with a party that does."""
+    rounds = []
+    for row in sharding.shards:
+        seen: dict[object, int] = {}
+        for party, part in enumerate(row):
+            sizes = [None if box is None else box.sizes for box in part.operands]
+            # Attributes differ at borders only (padding), and are texts of numbers then.
+            seen.setdefault((tuple(sizes), repr(part.node.attributes)), party)
+        rounds.append({row[party].signature: party for party in seen.values()})
+    return tuple(rounds)
+
+
+def _messages(phase: Phase) -> Messages:
+    return tuple((m.source, m.target, m.size_bytes) for m in phase.messages)
+
+
+def _follow(region: Region, boxes: Ints, parties: int) -> Sharding | None:
+    """Return the sharding of an element-wise region whose result lies in given boxes."""
+    factors = [
+        (axis, len({tuple(span) for span in boxes[:, axis].tolist()}))
+        for axis in range(boxes.shape[1])
+    ]
+    cut = [(axis, count) for axis, count in factors if count > 1]
+    if math.prod(count for _, count in cut) not in (1, parties):
+        return None
+    if not cut:
+        found = shard(region, Strategy(), parties)
+        same = not isinstance(found, Refusal) and np.array_equal(
+            bounds(found.outputs[0].boxes), boxes
+        )
+        return found if same and not isinstance(found, Refusal) else None
+    nest = shard(region, Strategy(), 1)
+    if isinstance(nest, Refusal):
+        return None
+    axes = nest.nest.results[0].axes
+    for order in permutations(cut):
+        loops = [(axes[axis].loop, count) for axis, count in order]
+        exclusive = tuple((loop, count) for loop, count in loops if loop is not None)
+        if len(exclusive) < len(loops):
+            return None
+        found = shard(region, Strategy(exclusive=exclusive), parties)
+        if not isinstance(found, Refusal) and np.array_equal(bounds(found.outputs[0].boxes), boxes):
+            return found
+    return None
+
+
+class Pricer:
+    """Prices shards by the cost models, each different one once."""
+
+    def __init__(self, models: Mapping[str, CostModel], unpriced: frozenset[str]) -> None:
+        self.models, self.unpriced = models, unpriced
+        self._known: dict[tuple[str, str, int, str], int] = {}
+        self._by: dict[tuple[str, str, int], CostModel | None] = {}
+
+    def rounds_ps(
+        self, shape: Shape, place: int, region: Region, name: str, design: str | None,
+        device: Device, kind: int,
+    ) -> list[int] | None:  # fmt: skip
+        """Return picoseconds of the slowest party per round; None when somebody refuses.
+
+        Parameters
+        ----------
+        place : of the region in its unit
+        name : of what the region computes (`orrery.cost.signature`)
+        """
+        if name in self.unpriced:
+            return [0] * len(shape.parts[place])
+        model = self._model(region, name, design, device, kind)
+        if model is None:
+            return None
+        key, sharding = (name, design or "", kind), shape.shardings[place]
+        slowest = []
+        for turn, parts in enumerate(shape.parts[place]):
+            most = 0
+            for text, party in parts.items():
+                found = self._known.get((*key, text))
+                if found is None:
+                    part = region if sharding is None else shard_region(sharding, party, turn)
+                    found = self._price(part, model, device)
+                    self._known[*key, text] = found
+                if found < 0:
+                    return None
+                most = max(most, found)
+            slowest.append(most)
+        return slowest
+
+    def _price(self, region: Region, model: CostModel, device: Device) -> int:
+        if model.refuses(region, device) is not None:
+            return -1
+        return to_ps(model.cost(region, device).latency_s)
+
+    def _model(
+        self, region: Region, name: str, design: str | None, device: Device, kind: int
+    ) -> CostModel | None:
+        """Return who prices a region: the design, or the device's own units where that refuses."""
+        key = (name, design or "", kind)
+        if key not in self._by:
+            self._by[key] = self._ask(region, design, device)
+        return self._by[key]
+
+    def _ask(self, region: Region, design: str | None, device: Device) -> CostModel | None:
+        if design is not None and self.models[design].refuses(region, device) is None:
+            return self.models[design]
+        own = self.models.get("")
+        operators = {node.operator for node in region.members}
+        if own is None or own.refuses(region, device) is not None:
+            return None
+        if device.operators is not None and not operators <= set(device.operators):
+            return None
+        return own
+
+    def by_design(self, region: Region, design: str | None, device: Device, kind: int) -> bool:
+        """Whether the design itself does the work, not the device's own units."""
+        if design is None:
+            return False
+        model = self._model(region, signature(region), design, device, kind)
+        return model is self.models[design]
+
+
+def to_ps(seconds: float) -> int:
+    """Return whole picoseconds, as every clock here counts."""
+    return NEVER if seconds * PS_PER_S >= NEVER else int(np.rint(seconds * PS_PER_S))
+
+
+def links_ps(shape: Shape, links: Links, devices: Sequence[int]) -> tuple[list[list[int]], int]:
+    """Return what rotations take, per region and round, and all sums together.
+
+    Parameters
+    ----------
+    devices : end per party
+    """
+    known: dict[Messages, int] = {}
+
+    def timed(messages: Messages) -> int:
+        if messages not in known:
+            placed = [(devices[a], devices[b], size) for a, b, size in messages]
+            known[messages] = phase_ps(links, placed)
+        return known[messages]
+
+    return [list(map(timed, turns)) for turns in shape.rotations], sum(map(timed, shape.sums))
+
+
+def step_ps(compute: Sequence[Sequence[int]], rotations: Sequence[Sequence[int]], sums: int) -> int:
+    """Return what a unit takes on a set once all it needs is there.
+
+    Parameters
+    ----------
+    compute, rotations : per region, per round
+    """
+    total = sums
+    for rounds, turns in zip(compute, rotations):
+        total += sum(max(pair) for pair in zip(rounds, turns)) + sum(rounds[len(turns) :])
+    return min(total, NEVER)

@@ -1,0 +1,431 @@
+"""The fastest mapping onto sets, by dynamic programming over units, sets taken and layouts.
+
+Models:  states are the set at work (its class and design), how many like devices are taken by it
+         and by earlier sets, and the layout of every tensor that is still needed. A step shares the
+         next unit in one of its ways; between units a set may hand over to one of free devices.
+         Like devices are interchangeable, so counts stand for sets.
+Ignores: memories (the caller checks; without room the value is still a lower bound); tensors that
+         pass over a whole set without being read there; results that return before the last unit
+         ends, where their way to the host would end later than everything else.
+Judge:   brute force over all mappings of random residual networks (tests).
+
+The answer is the optimum of all plans of this form, so its value is the bound of every search over
+sets that keeps the order of units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.progress import SILENT, Progress
+
+from ._mapping import Placed, SetMapping
+from ._problem import Problem
+from ._routes import NEVER, Ints
+
+__all__ = ["ChainOptimum", "TooManyStatesError", "chain_optimum", "combine_networks"]
+
+Table = NDArray[np.int64]
+
+
+class TooManyStatesError(Exception):
+    """More states than the caller allows; raised and caught inside this room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainOptimum:
+    """What one network takes at best, for every number of devices it may take.
+
+    Attributes
+    ----------
+    value_ps : devices taken of each group -> picoseconds
+    """
+
+    value_ps: Mapping[tuple[int, ...], int]
+    _solver: _Chain
+
+    def mapping(
+        self, taken: tuple[int, ...], offset: tuple[int, ...]
+    ) -> tuple[list[Placed], dict[int, int]]:
+        """Return the sets and the choice per unit that reach a value.
+
+        Parameters
+        ----------
+        taken : a key of `value_ps`
+        offset : devices of each group that other networks have taken
+        """
+        return self._solver.trace(taken, offset)
+
+
+def chain_optimum(
+    problem: Problem, network: int, *, upper_ps: int = NEVER, most_states: int = 20_000_000,
+    progress: Progress = SILENT,
+) -> ChainOptimum:  # fmt: skip
+    """Solve one network exactly.
+
+    Parameters
+    ----------
+    upper_ps : a value that is known to be reached; states that cannot beat it are left out
+    most_states : refuse when one layer of states would be larger
+
+    Raises
+    ------
+    TooManyStatesError : so many tensors are needed later at some place that the states explode
+    CancelledError : the user asked to stop
+    """
+    solver = _Chain(problem, network, upper_ps, most_states, progress)
+    return ChainOptimum(value_ps=solver.solve(), _solver=solver)
+
+
+class _Chain:
+    def __init__(
+        self, problem: Problem, network: int, upper_ps: int, most_states: int, progress: Progress
+    ) -> None:
+        self.p, self.upper, self.most, self.progress = problem, upper_ps, most_states, progress
+        self.units = [i for i, unit in enumerate(problem.units) if unit.network == network]
+        w = problem.tables.workload
+        last_use: dict[int, int] = {}
+        for place, number in enumerate(self.units):
+            for tensor, _ in problem.units[number].uses:
+                last_use[tensor] = place
+        born: dict[int, int] = {}
+        for place, number in enumerate(self.units):
+            for tensor, _ in (*problem.units[number].uses, *problem.units[number].outputs):
+                born.setdefault(tensor, place)
+        #: per boundary (after so many units), tensors that lie on devices and are still needed
+        self.live = [
+            tuple(sorted(t for t in born if born[t] < place <= last_use.get(t, -1)))
+            for place in range(len(self.units) + 1)
+        ]
+        self.results = w.results
+        sizes = [len(group) for group in problem.groups]
+        #: per class, the counts taken that include it
+        self.taken = [
+            [u for u in product(*(range(n + 1) for n in sizes))
+             if all(a >= b for a, b in zip(u, one.counts))]
+            for one in problem.classes
+        ]  # fmt: skip
+        self.row = [{u: i for i, u in enumerate(taken)} for taken in self.taken]
+        self.rest = self._rest()
+        self.tables: list[list[Table]] = []
+        #: where no tensor tells a hand-over from staying: states before any hand-over
+        self.stayed: dict[int, list[Table]] = {}
+
+    def _rest(self) -> list[int]:
+        """Return per boundary a bound of what is still to come."""
+        rest = [0]
+        for number in reversed(self.units):
+            least = min(int(table.min()) for table in self.p.step_ps[number])
+            rest.append(rest[-1] + least)
+        return rest[::-1]
+
+    def _shape(self, k: int, place: int) -> tuple[int, ...]:
+        parties = self.p.classes[k].parties
+        axes = tuple(2 * len(self.p.layouts[t][parties]) for t in self.live[place])
+        return (len(self.p.designs[k]), len(self.taken[k]), *axes)
+
+    # -- forwards ---------------------------------------------------------------------------------
+
+    def solve(self) -> dict[tuple[int, ...], int]:
+        count = len(self.units)
+        for place in range(count + 1):
+            total = sum(int(np.prod(self._shape(k, place))) for k in range(len(self.p.classes)))
+            if total > self.most:
+                raise TooManyStatesError(f"{total} states after {place} units")
+        self.tables = []
+        now = []
+        for k, one in enumerate(self.p.classes):
+            table = np.full(self._shape(k, 0), NEVER, np.int64)
+            table[:, self.row[k][one.counts]] = 0
+            now.append(table)
+        self.tables.append(now)
+        for place in range(count):
+            self.progress.step("exact mapping", place, count)
+            if place:
+                self._hand_over(place)
+            self.tables.append([
+                self._through(k, place, self.tables[place][k])
+                for k in range(len(self.p.classes))
+            ])  # fmt: skip
+        best: dict[tuple[int, ...], int] = {}
+        for k, table in enumerate(self.tables[count]):
+            for taken, row in self.row[k].items():
+                value = int(table[:, row].min())
+                if value < best.get(taken, NEVER):
+                    best[taken] = value
+        return best
+
+    def _prune(self, table: Table, place: int) -> Table:
+        table[table + self.rest[place] > self.upper] = NEVER
+        return table
+
+    def _through(self, k: int, place: int, table: Table) -> Table:
+        """Return the states after a unit is done on sets of a class."""
+        out = np.full(self._shape(k, place + 1), NEVER, np.int64)
+        if not (table < NEVER).any():
+            return out
+        for choice in range(len(self.p.choices[self.units[place]][self.p.classes[k].parties])):
+            found = self._apply(k, place, table, choice)
+            if found is not None:
+                part, index = found
+                np.minimum(out[index], part, out=out[index])
+        return self._prune(out, place + 1)
+
+    def _terms(
+        self, k: int, place: int, choice: int
+    ) -> tuple[dict[int, tuple[Ints, Ints]], dict[int, int], int]:
+        """Return how one choice moves tensors that lie somewhere, where others come to lie, and
+        what these take."""
+        number = self.units[place]
+        unit, before = self.p.units[number], self.live[place]
+        one = self.p.choices[number][self.p.classes[k].parties][choice]
+        ways: dict[int, tuple[Ints, Ints]] = {}
+        fresh: dict[int, int] = {}
+        extra = 0
+        for (tensor, _), need in zip(unit.uses, one.needs):
+            if tensor in before:
+                cost, goal = self._way(tensor, k, need)
+                if tensor in ways:
+                    first_cost, first_goal = ways[tensor]
+                    cost, goal = first_cost + cost[first_goal], goal[first_goal]
+                ways[tensor] = (cost, goal)
+            elif tensor in fresh:
+                moved = int(self.p.move_ps(tensor, k)[fresh[tensor], need])
+                if moved >= 0:
+                    extra += moved
+                    fresh[tensor] = need
+            else:
+                extra += int(self.p.start_ps(tensor, k)[need])
+                fresh[tensor] = need
+        for (tensor, _), layout in zip(unit.outputs, one.outputs):
+            fresh[tensor] = layout
+        if place == len(self.units) - 1:
+            extra += max(
+                (int(self.p.finish_ps(t, k)[fresh[t]])
+                 for t, _ in unit.outputs if t in self.results), default=0,
+            )  # fmt: skip
+        return ways, fresh, extra
+
+    def _apply(
+        self, k: int, place: int, table: Table, choice: int
+    ) -> tuple[Table, tuple[Any, ...]] | None:
+        """Return values after one choice, and where they stand among the next states."""
+        step = self.p.step_ps[self.units[place]][k][:, choice]
+        if not (step < NEVER).any():
+            return None
+        before, after = self.live[place], self.live[place + 1]
+        ways, fresh, extra = self._terms(k, place, choice)
+        part = table
+        for axis in range(len(before) - 1, -1, -1):
+            tensor = before[axis]
+            if tensor in ways:
+                part = self._move(part, axis + 2, ways[tensor], stays=tensor in after)
+        shift = (step + extra).reshape(-1, *(1,) * (part.ndim - 1))
+        part = np.minimum(part + shift, NEVER)
+        index = [slice(None), slice(None)] + [
+            slice(None) if tensor in before else fresh[tensor] for tensor in after
+        ]
+        return part, tuple(index)
+
+    def _way(self, tensor: int, k: int, need: int) -> tuple[Ints, Ints]:
+        """Return per state of a tensor what a need costs, and its state afterwards."""
+        moves = self.p.move_ps(tensor, k)[:, need]
+        count = len(moves)
+        here = np.arange(count)
+        free = moves < 0
+        cost = np.concatenate([np.where(free, 0, moves), np.full(count, NEVER, np.int64)])
+        goal = np.concatenate([np.where(free, here, need), np.full(count, need)])
+        cost[count + need] = 0  # handed over in just this layout
+        return cost, goal
+
+    def _move(self, part: Table, axis: int, way: tuple[Ints, Ints], *, stays: bool) -> Table:
+        cost, goal = way
+        moved = part + cost.reshape(-1, *(1,) * (part.ndim - axis - 1))
+        if not stays:
+            dead: Table = moved.min(axis=axis)
+            return dead
+        out = np.full_like(part, NEVER)
+        source, target = np.moveaxis(moved, axis, 0), np.moveaxis(out, axis, 0)
+        still = goal == np.arange(len(goal))
+        target[still] = np.minimum(source[still], NEVER)
+        for state in np.unique(goal[~still]):
+            coming = source[(goal == state) & ~still].min(axis=0)
+            target[state] = np.minimum(target[state], coming)
+        return out
+
+    def _hand_over(self, place: int) -> None:
+        """Let other sets take over before a unit."""
+        tables, classes = self.tables[place], self.p.classes
+        if not self.live[place]:
+            self.stayed[place] = [table.copy() for table in tables]
+        arriving: dict[int, Table] = {}
+        for k in range(len(classes)):
+            settled = self._settled(k, place, tables[k]).min(axis=0)
+            if not (settled < NEVER).any():
+                continue
+            for after, other in enumerate(classes):
+                rows = [
+                    (row, self.row[after][new])
+                    for taken, row in self.row[k].items()
+                    if (new := tuple(a + b for a, b in zip(taken, other.counts))) in self.row[after]
+                    and (settled[row] < NEVER).any()
+                ]
+                if not rows:
+                    continue
+                part = settled[[row for row, _ in rows]]
+                for axis, tensor in enumerate(self.live[place]):
+                    part = _min_plus(part, axis + 1, self.p.hand_ps(tensor, k, after))
+                if after not in arriving:
+                    shape = self._shape(after, place)
+                    arriving[after] = np.full(
+                        (shape[1], *(n // 2 for n in shape[2:])), NEVER, np.int64
+                    )
+                target = [row for _, row in rows]
+                np.minimum.at(arriving[after], target, np.minimum(part, NEVER))
+        for after, values in arriving.items():
+            view = self._pending(after, place, tables[after])
+            np.minimum(view, values[None], out=view)
+            self._prune(tables[after], place)
+
+    def _settled(self, k: int, place: int, table: Table) -> Table:
+        index = tuple(slice(0, n // 2) for n in table.shape[2:])
+        return table[(slice(None), slice(None), *index)]
+
+    def _pending(self, k: int, place: int, table: Table) -> Table:
+        index = tuple(slice(n // 2, n) for n in table.shape[2:])
+        return table[(slice(None), slice(None), *index)]
+
+    # -- backwards --------------------------------------------------------------------------------
+
+    def trace(
+        self, taken: tuple[int, ...], offset: tuple[int, ...]
+    ) -> tuple[list[Placed], dict[int, int]]:
+        count = len(self.units)
+        k, state = min(
+            ((k, (int(d), self.row[k][taken])) for k in range(len(self.p.classes))
+             if taken in self.row[k] for d in range(len(self.p.designs[k]))),
+            key=lambda s: int(self.tables[count][s[0]][s[1]]),
+        )  # fmt: skip
+        where: tuple[int, ...] = state
+        choices: dict[int, int] = {}
+        sets: list[tuple[int, int, tuple[int, ...], int, int]] = []
+        end = count
+        for place in range(count - 1, -1, -1):
+            choices[self.units[place]], where = self._undo(k, place, where)
+            before = self._undo_hand_over(k, place, where) if place else None
+            if before is not None or place == 0:
+                used = self.taken[k][where[1]]
+                sets.append((k, where[0], used, place, end))
+                end = place
+            if before is not None:
+                k, where = before
+        placed = []
+        for k, design, used, first, last in reversed(sets):
+            one = self.p.classes[k]
+            gone = tuple(o + u - c for o, u, c in zip(offset, used, one.counts))
+            placed.append(Placed(
+                set_class=k, design=design, devices=one.placed(self.p.groups, gone),
+                first=self.units[first], last=self.units[last - 1] + 1,
+            ))  # fmt: skip
+        return placed, choices
+
+    def _undo(self, k: int, place: int, where: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Return the choice and the state before it that lead to a state after a unit."""
+        goal = int(self.tables[place + 1][k][where])
+        d, row = where[:2]
+        layouts = dict(zip(self.live[place + 1], where[2:]))
+        values = self.tables[place][k][d, row]
+        number = self.units[place]
+        for choice in range(len(self.p.choices[number][self.p.classes[k].parties])):
+            step = int(self.p.step_ps[number][k][d, choice])
+            if step >= NEVER:
+                continue
+            ways, fresh, extra = self._terms(k, place, choice)
+            if any(layouts[t] != fresh[t] for t in layouts if t in fresh):
+                continue
+            total = values + step + extra
+            for axis, tensor in enumerate(self.live[place]):
+                states = np.arange(values.shape[axis])
+                cost, ends = ways.get(tensor, (np.zeros_like(states), states))
+                if tensor in layouts:
+                    cost = np.where(ends == layouts[tensor], cost, NEVER)
+                total = total + cost.reshape(-1, *(1,) * (values.ndim - axis - 1))
+            hits = np.argwhere(total == goal)
+            if len(hits):
+                return choice, (d, row, *(int(x) for x in hits[0]))
+        raise AssertionError(f"unit {number}: no way back")  # forwards, one was found
+
+    def _undo_hand_over(
+        self, k: int, place: int, where: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]] | None:
+        """Return class and state of the set before, where a state came by a hand-over."""
+        value = int(self.tables[place][k][where])
+        live = self.live[place]
+        if not live and value == int(self.stayed[place][k][where]):
+            return None
+        halves = [len(self.p.layouts[t][self.p.classes[k].parties]) for t in live]
+        if any(state < half for state, half in zip(where[2:], halves)):
+            return None
+        taken = self.taken[k][where[1]]
+        gone = tuple(a - b for a, b in zip(taken, self.p.classes[k].counts))
+        for before in range(len(self.p.classes)):
+            if gone not in self.row[before]:
+                continue
+            table = self.tables[place][before]
+            settled = self._settled(before, place, table)[:, self.row[before][gone]]
+            total = settled.astype(np.int64)
+            for axis, (tensor, state, half) in enumerate(zip(live, where[2:], halves)):
+                cost = self.p.hand_ps(tensor, before, k)[:, state - half]
+                cost = np.where(cost < 0, 0, cost)
+                total = total + cost.reshape(-1, *(1,) * (total.ndim - axis - 2))
+            hits = np.argwhere(total == value)
+            if len(hits):
+                d, *states = (int(x) for x in hits[0])
+                return before, (d, self.row[before][gone], *states)
+        return None
+
+
+def _min_plus(part: Table, axis: int, cost: Ints) -> Table:
+    """Return min over one axis of values plus a cost matrix, the new states in its place."""
+    moved = np.moveaxis(part, axis, -1)
+    cost = np.where(cost < 0, 0, cost)
+    out = np.full((*moved.shape[:-1], cost.shape[1]), NEVER, np.int64)
+    for state in range(cost.shape[0]):
+        np.minimum(out, moved[..., state, None] + cost[state], out=out)
+    return np.moveaxis(np.minimum(out, NEVER), -1, axis)
+
+
+def combine_networks(problem: Problem, optima: list[ChainOptimum]) -> tuple[int, SetMapping] | None:
+    """Share the devices among networks so that the last is done earliest; None without a way."""
+    sizes = tuple(len(group) for group in problem.groups)
+    best: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {(0,) * len(sizes): (0, [])}
+    for optimum in optima:
+        following: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {}
+        for gone, (value, parts) in best.items():
+            for taken, own in optimum.value_ps.items():
+                total = tuple(a + b for a, b in zip(gone, taken))
+                if any(a > n for a, n in zip(total, sizes)):
+                    continue
+                worst = max(value, own)
+                if total not in following or worst < following[total][0]:
+                    following[total] = (worst, [*parts, taken])
+        best = following
+    if not best:
+        return None
+    value, parts = min(best.values(), key=lambda entry: entry[0])
+    sets: list[Placed] = []
+    choices = [0] * len(problem.units)
+    offset = (0,) * len(sizes)
+    for optimum, taken in zip(optima, parts):
+        placed, chosen = optimum.mapping(taken, offset)
+        sets += placed
+        for unit, choice in chosen.items():
+            choices[unit] = choice
+        offset = tuple(a + b for a, b in zip(offset, taken))
+    return value, SetMapping(sets=tuple(sets), choices=tuple(choices))

@@ -1,0 +1,200 @@
+"""A mapping of units onto sets, evaluated from its definition, and written as a plan.
+
+Models:  the clock of `orrery.cost.expand`: networks side by side, each one unit after the other;
+         every fetch, round, sum and return in whole picoseconds; what each device keeps.
+Ignores: contention; the return of states.
+Judge:   `orrery.cost.price` of the plan (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orrery.plan import Assignment, Plan, Split, SystemReference
+from orrery.timeline import PS_PER_S
+
+from .._build import plan_notes
+from ._choices import Choice
+from ._problem import Problem
+from ._routes import NEVER
+
+__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "plan_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A set and the units it takes over.
+
+    Attributes
+    ----------
+    set_class, design : number of the class, and number among the designs of that class
+    devices : by number, rising
+    first, last : units, from the first to before the last
+    """
+
+    set_class: int
+    design: int
+    devices: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMapping:
+    """Which set takes over which units, and the choice of every unit."""
+
+    sets: tuple[Placed, ...]
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What a mapping takes.
+
+    Attributes
+    ----------
+    makespan_ps : `NEVER` or more where something is refused
+    fetch_ps, step_ps : per unit
+    ends_ps : per network
+    resident_bytes : per device, constants
+    overfull : device -> bytes at once, where they do not fit
+    """
+
+    makespan_ps: int
+    fetch_ps: tuple[int, ...]
+    step_ps: tuple[int, ...]
+    ends_ps: tuple[int, ...]
+    resident_bytes: tuple[int, ...]
+    overfull: Mapping[int, int]
+
+
+def evaluate(problem: Problem, mapping: SetMapping) -> Times:
+    """Return what a mapping takes, from the definition."""
+    return _Clock(problem, mapping).run()
+
+
+class _Clock:
+    def __init__(self, problem: Problem, mapping: SetMapping) -> None:
+        self.p, self.m = problem, mapping
+        self.set_of: list[Placed] = [mapping.sets[0]] * len(problem.units)
+        for placed in mapping.sets:
+            for unit in range(placed.first, placed.last):
+                self.set_of[unit] = placed
+        #: tensor -> where it lies: the set, and the number of its layout there
+        self.lies: dict[int, tuple[Placed, int]] = {}
+
+    def choice(self, unit: int) -> Choice:
+        parties = len(self.set_of[unit].devices)
+        return self.p.choices[unit][parties][self.m.choices[unit]]
+
+    def run(self) -> Times:
+        fetches, steps = [], []
+        clock: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        w = self.p.tables.workload
+        for number, unit in enumerate(self.p.units):
+            placed, choice = self.set_of[number], self.choice(number)
+            fetch = sum(
+                self._fetch(tensor, placed, need)
+                for (tensor, _), need in zip(unit.uses, choice.needs)
+            )
+            table = self.p.step_ps[number][placed.set_class]
+            step = int(table[placed.design, self.m.choices[number]])
+            clock[unit.network] = clock.get(unit.network, 0) + fetch + step
+            now = clock[unit.network]
+            ends[unit.network] = max(ends.get(unit.network, 0), now)
+            for (tensor, _), layout in zip(unit.outputs, choice.outputs):
+                self.lies[tensor] = (placed, layout)
+                if tensor in w.results:
+                    back = int(self.p.finish_ps(tensor, placed.set_class)[layout])
+                    ends[unit.network] = max(ends[unit.network], now + back)
+            fetches.append(fetch)
+            steps.append(step)
+        resident, overfull = self._memory()
+        networks = range(len(w.references))
+        return Times(
+            makespan_ps=max(ends.values()), fetch_ps=tuple(fetches), step_ps=tuple(steps),
+            ends_ps=tuple(ends.get(n, 0) for n in networks), resident_bytes=tuple(resident),
+            overfull=overfull,
+        )  # fmt: skip
+
+    def _fetch(self, tensor: int, placed: Placed, need: int) -> int:
+        here = self.lies.get(tensor)
+        if here is None:
+            took = int(self.p.start_ps(tensor, placed.set_class)[need])
+            self.lies[tensor] = (placed, need)
+            return took
+        there, layout = here
+        if there.devices == placed.devices:
+            took = int(self.p.move_ps(tensor, placed.set_class)[layout, need])
+        else:
+            took = int(self.p.hand_ps(tensor, there.set_class, placed.set_class)[layout, need])
+        if took < 0:
+            return 0
+        self.lies[tensor] = (placed, need)
+        return took
+
+    def _memory(self) -> tuple[list[int], dict[int, int]]:
+        """Return constants per device, and where these and the largest unit do not fit."""
+        resident = [0] * len(self.p.capacity_bytes)
+        working = [0] * len(self.p.capacity_bytes)
+        for number in range(len(self.p.units)):
+            choice, placed = self.choice(number), self.set_of[number]
+            alone = choice.strategies[0] is None
+            for device in placed.devices[:1] if alone else placed.devices:
+                resident[device] += choice.resident_bytes
+                working[device] = max(working[device], choice.working_bytes)
+        needs = [a + b for a, b in zip(resident, working)]
+        over = {d: n for d, n in enumerate(needs) if n > self.p.capacity_bytes[d]}
+        return resident, over
+
+
+def plan_of(
+    problem: Problem, mapping: SetMapping, *, searcher: str, objective: str = "latency",
+    settings: Mapping[str, str | int | float | bool] | None = None, seed: int = 0,
+    lower_bound_ps: int | None = None, bound: str = "", notes: Sequence[str] = (),
+) -> Plan:  # fmt: skip
+    """Write a mapping as a plan."""
+    tables, clock = problem.tables, _Clock(problem, mapping)
+    w, times = tables.workload, evaluate(problem, mapping)
+    assignments = []
+    for number, unit in enumerate(problem.units):
+        placed, choice = clock.set_of[number], clock.choice(number)
+        design = problem.designs[placed.set_class][placed.design]
+        names = tuple(tables.ends[device] for device in placed.devices)
+        device = tables.system.devices[placed.devices[0]]
+        kind = tables.kind[placed.devices[0]]
+        for region, strategy in zip(unit.regions, choice.strategies):
+            prefix = w.names[region][: len(w.names[region]) - len(w.regions[region].name)]
+            split = None
+            if strategy is not None and len(names) > 1:
+                shared = strategy.shared
+                split = Split(
+                    devices=names, weights=(1.0,) * len(names), exclusive=strategy.exclusive,
+                    shared=None if shared is None else (shared.loop, shared.operand),
+                    combine=strategy.combine,
+                )  # fmt: skip
+            by_design = problem.pricer.by_design(w.regions[region], design, device, kind)
+            assignments.append(Assignment(
+                region=w.names[region], device=names[0], design=design if by_design else None,
+                nodes=tuple(prefix + node for node in w.regions[region].nodes),
+                after=tuple(w.names[need] for need in w.needs[region]), split=split,
+            ))  # fmt: skip
+    resident: dict[str, int] = {}
+    for device_number, size in enumerate(times.resident_bytes):
+        if size:
+            resident[tables.ends[device_number]] = size
+    return Plan(
+        models=w.references,
+        system=SystemReference(name=tables.system.name, digest=tables.system.digest),
+        assignments=tuple(assignments), transfers=(), objective=objective, searcher=searcher,
+        settings=settings or {}, seed=seed, predicted_latency_s=times.makespan_ps / PS_PER_S,
+        resident_bytes=resident, notes=(*plan_notes(tables), *notes),
+        lower_bound_s=None if lower_bound_ps is None else lower_bound_ps / PS_PER_S, bound=bound,
+    )  # fmt: skip
+
+
+def feasible(times: Times) -> bool:
+    """Whether nothing is refused and everything fits."""
+    return times.makespan_ps < NEVER and not times.overfull

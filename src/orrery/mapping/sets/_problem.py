@@ -1,0 +1,304 @@
+"""Everything a search over sets of devices reads: units, sets, choices and what they take.
+
+Models:  a network's units run one after the other; each on one set of devices, all configured with
+         one design; a tensor is fetched in the layout that the unit's choice needs and lies there
+         from then on (`orrery.cost.expand`). Times are whole picoseconds without contention.
+Ignores: energy; the return of states; sets of unequal devices.
+Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from orrery.cost import CostModel, Sharding, signature
+from orrery.graph import Region
+from orrery.hardware import Device
+from orrery.progress import SILENT, Progress
+
+from .._tables import Tables
+from ._choices import Choice, Pricer, Shape, links_ps, shapes_of, step_ps
+from ._classes import SetClass, like_devices, set_classes
+from ._routes import NEVER, Ints, Links, links_of, reshard_ps
+from ._units import Unit, local_name, units_of
+
+__all__ = ["Problem", "fill_problem"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A workload on a system, as a search over sets sees it.
+
+    Attributes
+    ----------
+    groups : of like devices; classes : of sets (see `SetClass`)
+    designs : per class, what its devices can be configured with; None for as they are
+    choices : per unit, number of parties -> ways to share it
+    step_ps : per unit and class, designs × choices; `NEVER` where refused
+    layouts : per tensor, number of parties -> layouts × parties × axes × 2, bounds of boxes; those
+        that some choice needs or leaves
+    element_bytes : per tensor
+    host : end of the host, -1 without one
+    """
+
+    tables: Tables
+    links: Links
+    units: tuple[Unit, ...]
+    groups: tuple[tuple[int, ...], ...]
+    classes: tuple[SetClass, ...]
+    designs: tuple[tuple[str | None, ...], ...]
+    choices: tuple[Mapping[int, tuple[Choice, ...]], ...]
+    step_ps: tuple[tuple[Ints, ...], ...]
+    layouts: Mapping[int, Mapping[int, Ints]]
+    element_bytes: Mapping[int, int]
+    capacity_bytes: tuple[int, ...]
+    host: int
+    pricer: Pricer
+    _moves: dict[tuple[object, ...], Ints] = field(default_factory=dict)
+
+    def move_ps(self, tensor: int, set_class: int) -> Ints:
+        """Return layouts × layouts within a set: what a change takes, -1 where nothing moves."""
+        one = self.classes[set_class]
+        boxes = self.layouts[tensor][one.parties]
+        return self._table(("move", set_class), tensor, boxes, boxes, one.devices, one.devices)
+
+    def hand_ps(self, tensor: int, before: int, after: int) -> Ints:
+        """Return layouts × layouts from a set of one class to another set of another."""
+        one, other = self.classes[before], self.classes[after]
+        return self._table(
+            ("hand", before, after), tensor, self.layouts[tensor][one.parties],
+            self.layouts[tensor][other.parties], one.devices,
+            other.placed(self.groups, one.counts),
+        )  # fmt: skip
+
+    def start_ps(self, tensor: int, set_class: int) -> Ints:
+        """Return per layout what fetching a network input from the host takes; 0 without a host."""
+        one = self.classes[set_class]
+        boxes = self.layouts[tensor][one.parties]
+        if self.host < 0 or self.host in one.devices:
+            return np.zeros(len(boxes), np.int64)
+        whole = self._whole(boxes)
+        table = self._table(("start", set_class), tensor, whole, boxes, (self.host,), one.devices)
+        paid: Ints = np.maximum(table[0], 0)
+        return paid
+
+    def finish_ps(self, tensor: int, set_class: int) -> Ints:
+        """Return per layout what bringing a result to the host takes; 0 without a host."""
+        one = self.classes[set_class]
+        boxes = self.layouts[tensor][one.parties]
+        if self.host < 0:
+            return np.zeros(len(boxes), np.int64)
+        whole = self._whole(boxes)
+        table = self._table(("finish", set_class), tensor, boxes, whole, one.devices, (self.host,))
+        paid: Ints = np.maximum(table[:, 0], 0)
+        return paid
+
+    def _whole(self, boxes: Ints) -> Ints:
+        whole: Ints = np.stack([boxes[..., 0].min(axis=(0, 1)), boxes[..., 1].max(axis=(0, 1))], -1)
+        return whole[None, None]
+
+    def _table(
+        self, kind: tuple[object, ...], tensor: int, befores: Ints, afters: Ints,
+        sources: Sequence[int], targets: Sequence[int],
+    ) -> Ints:  # fmt: skip
+        size = self.element_bytes[tensor]
+        key = (*kind, size, befores.shape, befores.tobytes(), afters.shape, afters.tobytes())
+        if key not in self._moves:
+            ends = sorted({*sources, *targets})
+            self._moves[key] = reshard_ps(
+                self.links, _placed(befores, sources, ends), _placed(afters, targets, ends),
+                np.array(ends, np.int64), size,
+            )  # fmt: skip
+        return self._moves[key]
+
+
+def _placed(boxes: Ints, places: Sequence[int], ends: Sequence[int]) -> Ints:
+    """Put parties' boxes among more ends; the others hold nothing."""
+    if tuple(places) == tuple(ends):
+        return boxes
+    out = np.zeros((len(boxes), len(ends), *boxes.shape[2:]), np.int64)
+    out[:, [ends.index(place) for place in places]] = boxes
+    return out
+
+
+def fill_problem(
+    tables: Tables,
+    models: Mapping[str, CostModel],
+    capacity_bytes: Sequence[int],
+    *,
+    sizes: Sequence[int] | None = None,
+    shared: bool = True,
+    dimensions: int = 2,
+    kernel: bool = False,
+    designs: Sequence[str | None] | None = None,
+    most_classes: int = 64,
+    progress: Progress = SILENT,
+) -> Problem:
+    """List all ways to share every unit, and price them.
+
+    Parameters
+    ----------
+    capacity_bytes : per device
+    sizes : numbers of devices that a set may have; any when None
+    shared, dimensions, kernel : which strategies (rotating operands; loops at once; kernel loops)
+    designs : the only ones to use; all when None
+    most_classes : see `set_classes`
+    """
+    links = links_of(tables)
+    groups = like_devices(tables)
+    classes = set_classes(tables, groups, sizes, most_classes)
+    offered = tuple(_designs(tables, one, designs) for one in classes)
+    units = units_of(tables.workload)
+    unpriced = frozenset(signature(tables.workload.regions[r]) for r in tables.unpriced)
+    pricer = Pricer(models, unpriced)
+    names = [signature(region) for region in tables.workload.regions]
+    universe = _Universe()
+    known: dict[object, _Filled] = {}
+    choices: list[Mapping[int, tuple[Choice, ...]]] = []
+    steps: list[tuple[Ints, ...]] = []
+    for number, unit in enumerate(units):
+        progress.step("listing ways to share", number, len(units))
+        key = _likeness(tables, unit, names)
+        if key not in known:
+            known[key] = _fill(tables, unit, names, classes, offered, links, pricer,
+                               shared=shared, dimensions=dimensions, kernel=kernel)  # fmt: skip
+        filled = known[key]
+        choices.append({
+            parties: tuple(
+                Choice(
+                    strategies=shape.strategies,
+                    needs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
+                                in zip(unit.uses, shape.needs)),
+                    outputs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
+                                  in zip(unit.outputs, shape.outputs)),
+                    resident_bytes=shape.resident_bytes, working_bytes=shape.working_bytes,
+                )
+                for shape in shapes
+            )
+            for parties, shapes in filled.shapes.items()
+        })  # fmt: skip
+        steps.append(filled.step_ps)
+    element_bytes = {}
+    for unit in units:
+        for tensor, place in (*unit.uses, *unit.outputs):
+            region = unit.regions[place]
+            graph = tables.workload.regions[region].graph
+            type_ = graph.type(local_name(tables.workload, region, tensor))
+            element_bytes[tensor] = replace(type_, shape=(1,)).size_bytes
+    return Problem(
+        tables=tables, links=links, units=units, groups=groups, classes=classes, designs=offered,
+        choices=tuple(choices), step_ps=tuple(steps), layouts=universe.arrays(),
+        element_bytes=element_bytes, capacity_bytes=tuple(capacity_bytes), host=tables.host,
+        pricer=pricer,
+    )  # fmt: skip
+
+
+class _Universe:
+    """Numbers the layouts of every tensor for every number of parties."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], dict[bytes, tuple[int, Ints]]] = {}
+
+    def number(self, tensor: int, parties: int, boxes: Ints) -> int:
+        seen = self._known.setdefault((tensor, parties), {})
+        return seen.setdefault(boxes.tobytes(), (len(seen), boxes))[0]
+
+    def arrays(self) -> dict[int, dict[int, Ints]]:
+        found: dict[int, dict[int, Ints]] = {}
+        for (tensor, parties), seen in self._known.items():
+            found.setdefault(tensor, {})[parties] = np.stack([boxes for _, boxes in seen.values()])
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filled:
+    """Shapes per number of parties, and their times per class."""
+
+    shapes: Mapping[int, tuple[Shape, ...]]
+    step_ps: tuple[Ints, ...]
+
+
+def _designs(
+    tables: Tables, one: SetClass, allowed: Sequence[str | None] | None
+) -> tuple[str | None, ...]:
+    device = tables.system.devices[one.devices[0]]
+    every: list[str | None] = [None, *dict.fromkeys(device.designs)]
+    return tuple(d for d in every if allowed is None or d in allowed)
+
+
+def _likeness(tables: Tables, unit: Unit, names: Sequence[str]) -> object:
+    """Return what units share that can be filled once: work, and how tensors run through it."""
+    w = tables.workload
+    numbers: dict[int, int] = {}
+
+    def local(tensor: int) -> int:
+        return numbers.setdefault(tensor, len(numbers))
+
+    return (
+        tuple(names[region] for region in unit.regions),
+        tuple((local(t), place) for t, place in unit.uses), tuple(map(local, unit.main)),
+        tuple((local(t), place) for t, place in unit.outputs),
+        tuple(tuple(map(local, w.inputs[region])) for region in unit.regions),
+        tuple(tuple(map(str, (w.regions[region].graph.type(local_name(w, region, t))
+                              for t in (*w.inputs[region], *w.outputs[region]))))
+              for region in unit.regions),
+    )  # fmt: skip
+
+
+def _fill(
+    tables: Tables, unit: Unit, names: Sequence[str], classes: Sequence[SetClass],
+    offered: Sequence[Sequence[str | None]], links: Links, pricer: Pricer, *, shared: bool,
+    dimensions: int, kernel: bool,
+) -> _Filled:  # fmt: skip
+    w = tables.workload
+    regions = [w.regions[region] for region in unit.regions]
+    name = [names[region] for region in unit.regions]
+
+    def local(tensor: int, place: int) -> str:
+        return local_name(w, unit.regions[place], tensor)
+
+    main = [local(tensor, place + 1) for place, tensor in enumerate(unit.main)]
+    uses = [(local(tensor, place), place) for tensor, place in unit.uses]
+    outputs = [(local(tensor, place), place) for tensor, place in unit.outputs]
+    shapes: dict[int, tuple[Shape, ...]] = {}
+    followers: dict[tuple[object, ...], Sharding | None] = {}
+    compute: dict[tuple[int, int, str | None], list[list[list[int]] | None]] = {}
+    out: list[Ints] = []
+    for one, designs in zip(classes, offered):
+        parties = one.parties
+        if parties not in shapes:
+            shapes[parties] = tuple(shapes_of(
+                regions, main, uses, outputs, parties, shared=shared, dimensions=dimensions,
+                kernel=kernel, followers=followers,
+            ))  # fmt: skip
+        kind, device = tables.kind[one.devices[0]], tables.system.devices[one.devices[0]]
+        table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
+        moved = [links_ps(shape, links, one.devices) for shape in shapes[parties]]
+        for d, design in enumerate(designs):
+            key = (parties, kind, design)
+            if key not in compute:
+                compute[key] = [
+                    _rounds(shape, regions, name, design, device, kind, pricer)
+                    for shape in shapes[parties]
+                ]
+            for c, (rounds, (turns, sums)) in enumerate(zip(compute[key], moved)):
+                if rounds is not None:
+                    table[d, c] = step_ps(rounds, turns, sums)
+        out.append(table)
+    return _Filled(shapes=shapes, step_ps=tuple(out))
+
+
+def _rounds(
+    shape: Shape, regions: Sequence[Region], names: Sequence[str], design: str | None,
+    device: Device, kind: int, pricer: Pricer,
+) -> list[list[int]] | None:  # fmt: skip
+    found = []
+    for place, (region, name) in enumerate(zip(regions, names)):
+        rounds = pricer.rounds_ps(shape, place, region, name, design, device, kind)
+        if rounds is None:
+            return None
+        found.append(rounds)
+    return found
