@@ -43,7 +43,7 @@ def test_it_draws_at_every_width_without_a_word_on_the_console(
 ) -> None:
     browser.open(page, width=width, dark=dark)
     assert browser.problems() == []
-    assert browser.value("document.querySelectorAll('.chart svg').length") == 4
+    assert browser.value("document.querySelectorAll('.chart svg').length") == 5
     assert browser.value("document.documentElement.scrollWidth") == width
     paper = browser.value("getComputedStyle(document.body).backgroundColor")
     red = int(paper.removeprefix("rgb(").split(",")[0])

@@ -19,8 +19,10 @@ from orrery.report import (
     Point,
     Series,
     Step,
+    Strip,
     Table,
     Text,
+    Tile,
     TimelineChart,
     Waterfall,
     judge,
@@ -200,13 +202,22 @@ def page(*, hostile: bool = False) -> Page:
                     Column(name="bound by"),
                 ),
                 rows=tuple(rows)),
-            TimelineChart(title="Device timeline", timeline=run, resources=tuple(DEVICES)),
+            TimelineChart(title="Device timeline", timeline=run, resources=tuple(DEVICES),
+                          marks={"lower bound": run.makespan_ps // 2}),
             MemoryChart(title="Memory over time", samples=run.memory, end_ps=run.makespan_ps,
                         capacity_bytes={f"{name} dram": 64 * 2**20 for name in DEVICES[:4]}),
             Waterfall(title="Energy bill", unit="J", steps=(
                 Step(name="arithmetic", value=0.061), Step(name="on-chip memory", value=0.095),
                 Step(name="off-chip memory", value=0.201), Step(name="links", value=0.055),
                 Step(name="total", value=0.412, kind="level"))),
+            Strip(title="At a glance", measure="time", unit="s", part="messages",
+                  letters={"C": "Cout", "H": "H in halves"},
+                  tiles=tuple(
+                      Tile(name=row[0], group=f"set {1 + n // 20}: {row[2]}"
+                           if not hostile else HOSTILE, note="bound by " + row[7],
+                           letter="CH"[n % 2] if n < 40 else "",
+                           value=None if n == 7 else row[5], part=0.0 if n == 7 else row[5] / 4)
+                      for n, row in enumerate(rows))),
             Diagram(
                 title="System",
                 boxes=(

@@ -25,8 +25,10 @@ from orrery.report import (
     Point,
     Series,
     Step,
+    Strip,
     Table,
     Text,
+    Tile,
     TimelineChart,
     Waterfall,
     format_value,
@@ -113,6 +115,13 @@ def test_natural_order_is_total_and_follows_numbers(names: list[str]) -> None:
          "finite numbers"),
         (lambda: Diagram(title="d", boxes=(Box(name="gpu0"),),
                          arrows=(Arrow(source="gpu0", target="gpu1"),)), "did you mean 'gpu0'"),
+        (lambda: strip_of(Tile(name="a", group="g", letter="H")), "explain it"),
+        (lambda: strip_of(Tile(name="a", group="g", letter="Co")), "one character"),
+        (lambda: strip_of(Tile(name="a", group="g", value=-1.0)), "use a waterfall"),
+        (lambda: strip_of(Tile(name="a", group="g", value=math.inf)), "finite numbers"),
+        (lambda: strip_of(Tile(name="a", group="g", value=1.0, part=2.0)), "at most the value"),
+        (lambda: TimelineChart(title="t", timeline=Timeline(name="t", spans=()),
+                               marks={"bound": -1}), "0 or later"),
         (lambda: Diagram(title="d", boxes=(Box(name="a"), Box(name="a")), arrows=()),
          "different names"),
     ],
@@ -120,6 +129,36 @@ def test_natural_order_is_total_and_follows_numbers(names: list[str]) -> None:
 def test_sections_that_cannot_be_shown_are_refused(make: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         make()
+
+
+def strip_of(*tiles: Tile, **more: Any) -> Strip:
+    return Strip(title="s", tiles=tiles, measure="time", unit="s", letters={"C": "Cout"}, **more)
+
+
+def test_a_strip_reads_as_one_line_per_run_of_a_group() -> None:
+    # judge: by hand; the largest value fills a character, the smallest of all shows
+    tiles = [Tile(name=n, group=g, letter=how, value=v, part=v / 2)
+             for n, g, how, v in (("a", "one", "C", 8.0), ("b", "one", "", 0.0),
+                                ("c", "two", "C", 1e-9), ("d", "one", "C", 4.0))]  # fmt: skip
+    strip_ = strip_of(*tiles, part="messages", groups=("two",))
+    assert strip_.order() == ("two", "one")
+    assert [group for group, _ in strip_.runs()] == ["one", "two", "one"]
+    lines = render_text(Page(title="p", sections=(strip_,))).splitlines()
+    start = lines.index("─") + 2
+    assert lines[start : start + 8] == [
+        "     █", "one  C·", "     ▁", "two  C", "     ▄", "one  C",
+        "Height: time; largest 8.00 s, all together 12.0 s, messages 6.00 s of it.", "C  Cout",
+    ]  # fmt: skip
+
+
+def test_a_mark_stands_below_the_timeline_where_it_is() -> None:
+    chart = next(s for s in sample.page().sections if isinstance(s, TimelineChart))
+    lines = render_text(Page(title="p", sections=(chart,)), width=80).splitlines()
+    axis = next(line for line in lines if line.endswith("busy"))
+    mark = next(line for line in lines if "lower bound" in line)
+    label = axis.index("0")
+    cells = len(axis.removesuffix("    busy")) - label
+    assert abs(mark.index("↑") - label - cells / 2) <= 1
 
 
 def test_waterfall_bars_stand_on_one_another_and_levels_on_the_ground() -> None:
@@ -170,7 +209,16 @@ def test_json_holds_every_number_of_the_page() -> None:
     assert document == json.loads(json.dumps(to_document(page)))
     assert document["orrery"] == {"kind": "report", "schema": 1, "program": "0.1.0"}
     kinds = [section["kind"] for section in document["report"]["sections"]]
-    assert kinds == ["text", "series", "table", "timeline", "memory", "waterfall", "diagram"]
+    assert kinds == [
+        "text",
+        "series",
+        "table",
+        "timeline",
+        "memory",
+        "waterfall",
+        "strip",
+        "diagram",
+    ]
     held = set(numbers(document))
     for section in page.sections:
         if isinstance(section, Table):

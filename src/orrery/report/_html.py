@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render_html", "write_report"]
 
-_SCRIPTS = ("core.js", "charts.js", "timeline.js", "diagram.js", "tables.js")
+_SCRIPTS = ("core.js", "charts.js", "timeline.js", "strip.js", "diagram.js", "tables.js")
 
 
 def render_html(page: Page) -> str:

@@ -23,6 +23,7 @@ from ._sections import (
     Page,
     Section,
     Series,
+    Strip,
     Table,
     Text,
     TimelineChart,
@@ -34,7 +35,7 @@ __all__ = ["SCHEMA", "to_document", "to_json"]
 SCHEMA = 1
 _KIND = {
     Text: "text", Table: "table", Series: "series", TimelineChart: "timeline",
-    MemoryChart: "memory", Waterfall: "waterfall", Diagram: "diagram",
+    MemoryChart: "memory", Waterfall: "waterfall", Strip: "strip", Diagram: "diagram",
 }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def section_document(section: Section) -> dict[str, Any]:
         return {
             "kind": kind, "title": section.title, "caption": section.caption,
             "name": section.timeline.name, "makespan_ps": section.timeline.makespan_ps,
-            "resources": list(rows),
+            "resources": list(rows), "marks": dict(section.marks),
             "busy_s": [busy.get(name, 0.0) for name in rows],
             "span_fields": ["resource", "name", "kind", "start_ps", "end_ps", "details"],
             "spans": [
@@ -114,6 +115,8 @@ def section_document(section: Section) -> dict[str, Any]:
     body: dict[str, Any] = {"kind": kind, **encode(section)}
     if isinstance(section, Waterfall):
         body["bars"] = [list(bar) for bar in section.bars()]
+    if isinstance(section, Strip):
+        body["groups"] = list(section.order())
     return body
 
 

@@ -11,7 +11,7 @@ from orrery.timeline import Span
 from ._format import format_value
 from ._sections import Axis, Series
 
-__all__ = ["plot", "sparkline", "strip"]
+__all__ = ["level", "plot", "sparkline", "strip"]
 
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _MARKS = "●▲■◆○△□◇"
@@ -86,7 +86,12 @@ def sparkline(samples: Sequence[tuple[int, int]], end: int, cells: int, *, top: 
         last = min(cells - 1, max(first, math.ceil(finish * cells / max(1, end)) - 1))
         for cell in range(first, last + 1):
             highest[cell] = max(highest[cell], value)
-    return "".join(_LEVELS[math.ceil(8 * value / top) if top else 0] for value in highest)
+    return "".join(level(value, top) for value in highest)
+
+
+def level(value: float, top: float) -> str:
+    """Return a character as high as a value, `top` being a whole one; only zero is blank."""
+    return _LEVELS[min(8, math.ceil(8 * value / top)) if top else 0]
 
 
 def strip(spans: Sequence[Span], end_ps: int, cells: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from orrery.errors import SpecError, did_you_mean
@@ -30,8 +31,10 @@ __all__ = [
     "Section",
     "Series",
     "Step",
+    "Strip",
     "Table",
     "Text",
+    "Tile",
     "TimelineChart",
     "Waterfall",
 ]
@@ -161,12 +164,23 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineChart:
-    """Spans per resource over time; `resources` orders the rows (default: first use)."""
+    """Spans per resource over time; `resources` orders the rows (default: first use).
+
+    `marks` are instants by name, in picoseconds, drawn as lines across all rows: a bound, a
+    deadline.
+    """
 
     title: str
     timeline: Timeline
     resources: tuple[str, ...] = ()
     caption: str = ""
+    marks: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, time_ps in self.marks.items():
+            if time_ps < 0:
+                raise SpecError(f"timeline {self.title!r}: mark {name!r}", found=f"{time_ps} ps",
+                                wanted="a time of 0 or later", fix="leave it out")  # fmt: skip
 
     def rows(self) -> tuple[str, ...]:
         """Return every resource once, those named by `resources` first."""
@@ -224,6 +238,73 @@ class Waterfall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One thing of a strip: whose it is, how it is done, and how much it takes.
+
+    Attributes
+    ----------
+    group : gives the colour; tiles of one group need not be neighbours
+    letter : one character that stands for how it is done; empty for nothing to say
+    value : in the strip's unit, drawn as height; None when not known
+    part : how much of the value is what the strip's `part` names; drawn solid, on top
+    note : more words, one fact a line
+    """
+
+    name: str
+    group: str
+    letter: str = ""
+    value: float | None = None
+    part: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Many things in order at one glance, such as the layers of a network.
+
+    Attributes
+    ----------
+    measure, unit : what the values are
+    part : what the solid part of a value is; empty where tiles have none
+    letters : letter -> what it stands for; every letter of a tile is explained
+    groups : order of the colours (default: first use)
+    """
+
+    title: str
+    tiles: tuple[Tile, ...]
+    measure: str
+    unit: str = ""
+    part: str = ""
+    letters: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for tile in self.tiles:
+            where = f"strip {self.title!r}: {tile.name!r}"
+            if tile.letter and (len(tile.letter) != 1 or tile.letter not in self.letters):
+                raise SpecError(f"{where}: letter", found=tile.letter,
+                                wanted="one character that `letters` explains",
+                                fix="explain it, or leave it out")  # fmt: skip
+            if tile.value is not None:
+                _finite([tile.value], where)
+                if tile.value < 0:
+                    raise SpecError(f"{where}: value", found=tile.value, wanted="0 or more",
+                                    fix="a strip shows amounts; use a waterfall")  # fmt: skip
+            if not 0 <= tile.part <= (tile.value or 0.0):
+                raise SpecError(f"{where}: part", found=tile.part, wanted="a part of the value",
+                                fix="give at most the value")  # fmt: skip
+
+    def order(self) -> tuple[str, ...]:
+        """Return every group once, those named by `groups` first."""
+        return tuple(dict.fromkeys((*self.groups, *(tile.group for tile in self.tiles))))
+
+    def runs(self) -> list[tuple[str, tuple[Tile, ...]]]:
+        """Return neighbours of one group together, in order."""
+        return [(group, tuple(run)) for group, run in groupby(self.tiles, lambda t: t.group)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """A thing in a diagram, e.g. a device, host or switch; a group stands together."""
 
@@ -264,7 +345,7 @@ class Diagram:
                                     fix=f"add the box{did_you_mean(end, names)}")  # fmt: skip
 
 
-Section = Text | Table | Series | TimelineChart | MemoryChart | Waterfall | Diagram
+Section = Text | Table | Series | TimelineChart | MemoryChart | Waterfall | Strip | Diagram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from orrery.timeline import PS_PER_S
 
 from ._format import NOT_KNOWN, context_label, format_value
 from ._needs import Verdict, limit_text, verdict_text
-from ._plot import plot, sparkline, strip
+from ._plot import level, plot, sparkline, strip
 from ._scorecard import METRICS, Scorecard, doubt_texts, marks, value_text
 from ._sections import (
     Cell,
@@ -20,6 +20,7 @@ from ._sections import (
     Page,
     Section,
     Series,
+    Strip,
     Table,
     Text,
     TimelineChart,
@@ -126,6 +127,8 @@ def _section(section: Section, width: int, rows: int) -> str:
         return _memory(section, width)
     if isinstance(section, Waterfall):
         return _waterfall(section, width)
+    if isinstance(section, Strip):
+        return _tiles(section, width)
     return _diagram(section, width)
 
 
@@ -201,6 +204,12 @@ def _timeline(chart: TimelineChart, width: int) -> str:
     ]
     end = format_value(timeline.makespan_s, "s")
     lines.append(f"{'':<{label}} 0{end:>{cells - 1}}    busy")
+    for name, time_ps in chart.marks.items():
+        place = min(cells - 1, round(time_ps / (timeline.makespan_ps or 1) * cells))
+        said = f"{name}, {format_value(time_ps / PS_PER_S, 's')}"
+        beside = f"{said} ↑" if len(said) + 2 <= place else ""
+        lines.append(f"{'':<{label}} {beside:>{place + 1}}" if beside
+                     else f"{'':<{label}} {'':<{place}}↑ {said}")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -240,6 +249,32 @@ def _waterfall(chart: Waterfall, width: int) -> str:
         length = max(1, round(abs(end - begin) * scale)) if begin != end else 0
         bar = " " * min(left, cells - length) + ("█" if step.kind == "level" else "▒") * length
         lines.append(f"{elide(step.name, label):<{label}}  {value:>{figure}}  {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def _tiles(strip: Strip, width: int) -> str:
+    """Draw a run of neighbours per line: letters, and above them how much each takes."""
+    if not strip.tiles:
+        return "No tiles."
+    names = strip.order()
+    label = min(28, max(len(name) for name in names))
+    cells = max(10, width - label - 2)
+    top = max((tile.value or 0.0 for tile in strip.tiles), default=0.0)
+    lines = []
+    for group, run in strip.runs():
+        for start in range(0, len(run), cells):
+            part = run[start : start + cells]
+            heat = "".join(level(tile.value or 0.0, top) for tile in part)
+            lines.append(f"{'':<{label}}  {heat}".rstrip())
+            name = elide(group, label) if start == 0 else ""
+            lines.append(f"{name:<{label}}  {''.join(t.letter or '·' for t in part)}".rstrip())
+    known = [tile.value for tile in strip.tiles if tile.value is not None]
+    total = format_value(sum(known), strip.unit) if known else NOT_KNOWN
+    of_it = format_value(sum(tile.part for tile in strip.tiles), strip.unit)
+    lines.append(_wrap(f"Height: {strip.measure}; largest {format_value(top, strip.unit)}, all "
+                       f"together {total}" + (f", {strip.part} {of_it} of it." if strip.part
+                       else "."), width))  # fmt: skip
+    lines += [_wrap(text, width, first=f"{letter}  ") for letter, text in strip.letters.items()]
     return "\n".join(lines)
 
 

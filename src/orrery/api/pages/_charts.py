@@ -11,6 +11,7 @@ from orrery.report import (
     TimelineChart,
     Waterfall,
 )
+from orrery.timeline import PS_PER_S
 
 if TYPE_CHECKING:
     from orrery.cost import Cost
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["energy_bill", "memory_chart", "timeline_chart"]
 
 
-def timeline_chart(timeline: Timeline, system: System) -> Section:
-    """Return what each device and link does over time, devices first."""
+def timeline_chart(timeline: Timeline, system: System, bound_s: float | None = None) -> Section:
+    """Return what each device and link does over time, devices first; a lower bound as a line."""
     return TimelineChart(
         title="Timeline",
         timeline=timeline,
         resources=tuple(d.name for d in system.devices if d.name in timeline.resources()),
         caption="Replayed event by event; transfers that meet on a link share its bandwidth. "
         "timeline.json opens in Perfetto.",
+        marks={"lower bound": round(bound_s * PS_PER_S)} if bound_s else {},
     )
 
 

@@ -18,7 +18,7 @@ def system_diagram(system: System, plan: Plan) -> Section:
     """Return devices and links; a device says how many regions it runs and how configured."""
     boxes = []
     for device in system.devices:
-        mine = [a for a in plan.assignments if a.device == device.name]
+        mine = [a for a in plan.assignments if device.name in a.devices]
         designs = dict.fromkeys(a.design for a in mine if a.design)
         lines = (
             f"{len(mine)} regions",

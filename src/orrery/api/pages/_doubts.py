@@ -37,7 +37,7 @@ def rests_on(used: Sequence[Device], system: System, plan: Plan) -> Basis | None
 
 def doubtful(system: System, plan: Plan) -> Section | None:
     """Return a table of the assumed or unconfirmed constants that a plan's figures rest on."""
-    used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
+    used = [d for d in system.devices if any(d.name in a.devices for a in plan.assignments)]
     found = {(label, field): source for label, field, source in _doubtful(used, system, plan)}
     if not found:
         return None
@@ -57,6 +57,9 @@ def _doubtful(
     from orrery.accel import resolve
 
     links = {name for transfer in plan.transfers for route in transfer.links for name in route}
+    if plan.is_split:  # its messages are derived: any link of its devices may carry them
+        ends = {device.name for device in used}
+        links = {link.name for link in system.links if ends & set(link.ends)}
     records: list[tuple[str, object]] = []
     for device in used:
         records += [(device.kind, device), (f"{device.kind} arithmetic", device.compute)]

@@ -37,7 +37,7 @@ def plan_figures(
     Where something was not priced, times and traffic are lower bounds, rates upper ones; where an
     idle power is not known, energy is one and power is not known.
     """
-    used = [d for d in system.devices if any(a.device == d.name for a in plan.assignments)]
+    used = [d for d in system.devices if any(d.name in a.devices for a in plan.assignments)]
     subject = f"{', '.join(graph.name for graph in graphs)} on {system.name}"
     plain = Evidence(
         subject=subject,

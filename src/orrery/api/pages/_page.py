@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orrery.plan import Plan
-from orrery.report import Page, Scorecard, Section, Text, Verdict
+from orrery.report import Page, Scorecard, Section, Text, Verdict, format_value
 from orrery.timeline import Timeline
 
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
 from ._doubts import doubtful
 from ._roofline import roofline_chart
+from ._sets import set_sections
 from ._tables import device_table, layer_table, regions_of
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def map_page(
     regions = regions_of(graphs, plan)
     charts: list[Section | None] = [
         roofline_chart(system, plan, price, regions),
-        timeline_chart(timeline, system),
+        timeline_chart(timeline, system, plan.lower_bound_s),
         memory_chart(timeline, system),
         energy_bill(price.total),
     ]
     sections = [
-        _notes(plan, price),
+        _notes(plan, price, timeline),
+        *set_sections(plan, price, price.steps),
         *(chart for chart in charts if chart is not None),
         layer_table(plan, price, regions),
         device_table(system, plan, timeline),
@@ -50,8 +52,7 @@ def map_page(
     ]
     return Page(
         title=f"{', '.join(graph.name for graph in graphs)} on {system.name}",
-        subtitle=f"{len(plan.assignments)} regions, {len(plan.transfers)} transfers, "
-        f"mapped for {plan.objective} by {plan.searcher}",
+        subtitle=_subtitle(plan, timeline),
         scorecard=card,
         verdicts=tuple(verdicts),
         sections=tuple(sections),
@@ -64,9 +65,38 @@ def map_page(
     )
 
 
-def _notes(plan: Plan, price: PlanCost) -> Section:
+def _subtitle(plan: Plan, timeline: Timeline) -> str:
+    sets = len({assignment.devices for assignment in plan.assignments})
+    parts = [f"{len(plan.assignments)} regions"]
+    parts.append(f"{sets} sets of devices" if plan.is_split else f"{len(plan.transfers)} transfers")
+    parts.append(f"mapped for {plan.objective} by {plan.searcher}")
+    if plan.lower_bound_s is not None:
+        parts.append(f"lower bound {format_value(plan.lower_bound_s, 's')}")
+        gap = _gap(plan.lower_bound_s, timeline)
+        parts += [] if gap is None else [f"gap {gap}"]
+    return ", ".join(parts)
+
+
+def _gap(bound_s: float, timeline: Timeline) -> str | None:
+    """Return how far the replayed time lies above the bound; None above a bound of zero."""
+    return f"{100 * (timeline.makespan_s / bound_s - 1):.3g} %" if bound_s > 0 else None
+
+
+def _notes(plan: Plan, price: PlanCost, timeline: Timeline) -> Section:
+    lines, doubt = [f"Coverage: {price.coverage}."], not price.coverage.complete
+    if plan.lower_bound_s is not None:
+        bound, took = (format_value(t, "s") for t in (plan.lower_bound_s, timeline.makespan_s))
+        gap = _gap(plan.lower_bound_s, timeline)
+        lines.append(
+            f"Lower bound: {plan.bound or 'no plan'} takes less than {bound}; this one takes {took}"
+            + ("." if gap is None else f", {gap} more.")
+        )
+        # A replay rounds to whole picoseconds; anything below the bound by more is a contradiction.
+        if timeline.makespan_s < plan.lower_bound_s * (1 - 1e-9) - len(plan.assignments) * 1e-12:
+            doubt = True
+            lines.append("The replay ends before the lower bound, so one of the two is wrong.")
     return Text(
         title="What the figures cover",
-        paragraphs=(f"Coverage: {price.coverage}.", *dict.fromkeys((*plan.notes, *price.notes))),
-        tone="note" if price.coverage.complete else "warning",
+        paragraphs=tuple(dict.fromkeys((*lines, *plan.notes, *price.notes))),
+        tone="warning" if doubt else "note",
     )

@@ -34,7 +34,8 @@ def roofline_chart(
     types: set[str] = set()
     for assignment in plan.assignments:
         cost = price.per_region.get(assignment.region)
-        if assignment.device not in alike or cost is None:
+        # What several devices share has no place under the roof of one.
+        if assignment.device not in alike or cost is None or len(assignment.devices) > 1:
             continue
         region = regions[assignment.region]
         operations = 2 * cost.macs_performed + region.operations.others

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from orrery.report import Column, Section, Table
 
+from ._set_names import devices_text
+
 if TYPE_CHECKING:
     from orrery.cost import Cost, PlanCost
     from orrery.graph import Graph, Region
@@ -27,10 +29,11 @@ def regions_of(graphs: Sequence[Graph], plan: Plan) -> dict[str, Region]:
 
 
 def by_device(plan: Plan) -> Mapping[str, list[str]]:
-    """Return the regions of each device that runs any, in plan order."""
+    """Return the regions that each device runs, or has a part in, in plan order."""
     found: dict[str, list[str]] = {}
     for assignment in plan.assignments:
-        found.setdefault(assignment.device, []).append(assignment.region)
+        for device in assignment.devices:
+            found.setdefault(device, []).append(assignment.region)
     return found
 
 
@@ -60,7 +63,7 @@ def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Sect
             (
                 assignment.region,
                 ", ".join(dict.fromkeys(n.operator for n in region.members)),
-                assignment.device,
+                devices_text(assignment.devices),
                 assignment.design or "",
                 _macs(region),
                 region.size_bytes(region.weights),

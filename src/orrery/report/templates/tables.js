@@ -44,7 +44,7 @@ for (const input of document.querySelectorAll("[data-filters]")) {
   });
 }
 
-const DRAW = { series: drawSeries, memory: drawMemory, timeline: drawTimeline, diagram: drawDiagram };
+const DRAW = { series: drawSeries, memory: drawMemory, timeline: drawTimeline, strip: drawStrip, diagram: drawDiagram };
 for (const host of document.querySelectorAll("[data-section]")) {
   const section = report.sections[Number(host.dataset.section)];
   DRAW[section.kind](host, section);

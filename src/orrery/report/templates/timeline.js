@@ -98,7 +98,15 @@ function drawTimeline(host, section) {
       svg.append(label(Math.min(place, right - 20), 15, tickText(tick, "s", x.ticks), { class: "muted", "text-anchor": place < left + 14 ? "start" : "middle" }));
     }
     svg.append(marks);
-    svg.setAttribute("viewBox", `0 0 ${width} ${bottom + 4}`);
+    for (const [name, time] of Object.entries(section.marks)) {
+      if (time < view.from || time > view.to) continue;
+      const place = at(time);
+      const text = `${name} ${formatTime(time)}`;
+      const before = place + 6 + text.length * LETTER > right;
+      svg.append(shape("line", { class: "mark", x1: place, x2: place, y1: 20, y2: bottom + 2 }));
+      svg.append(label(place + (before ? -5 : 5), bottom + 13, text, { "text-anchor": before ? "end" : "start" }));
+    }
+    svg.setAttribute("viewBox", `0 0 ${width} ${bottom + (Object.keys(section.marks).length ? 20 : 4)}`);
     shown.textContent = view.to - view.from >= end ? `all ${formatTime(end)}` : `${formatTime(view.from)} to ${formatTime(view.to)} of ${formatTime(end)}`;
     return { svg, items };
   }
