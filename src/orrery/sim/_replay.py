@@ -32,7 +32,7 @@ from ._kernel import to_ps
 from ._links import Channels
 from ._tabulate import PlanTables, tabulate
 
-__all__ = ["Replayer", "replay"]
+__all__ = ["Replayer", "Times", "replay"]
 
 #: Fewer assignments and transfers than this are played in plain Python: loading the compiler and
 #: its cached result takes longer (about a second) than the events would.
@@ -51,6 +51,16 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Picoseconds: of each assignment begin and end, of each flow issue and arrival."""
+
+    begin: Sequence[int]
+    end: Sequence[int]
+    sent: Sequence[int]
+    arrived: Sequence[int]
+
+
 class Replayer:
     """A plan on a system, checked once, to be replayed with any durations.
 
@@ -62,10 +72,22 @@ class Replayer:
     ------
     UnknownNameError : a device, link, region or end that does not exist
     SpecError : a region assigned twice, links that do not join, an input that never arrives, an
-        order of assignments that contradicts the dependencies
+        order of assignments that contradicts the dependencies, split regions (`replay_split`)
+
+    Attributes
+    ----------
+    events : how many starts and ends were played
+    flows : per flow, its transfer and the place of its target in that
+    times : when everything happened, once it ran
     """
 
     def __init__(self, plan: Plan, system: System) -> None:
+        if plan.is_split:
+            raise SpecError(
+                "plan", found="split regions and no list of their messages",
+                wanted="a plan of whole regions, or its expansion",
+                fix="replay it with `replay_split`",
+            )  # fmt: skip
         self.plan = plan
         self.system = system
         self._channels = Channels(system)
@@ -73,6 +95,11 @@ class Replayer:
             self._tables = tabulate(plan, system, self._channels)
             self._rows = _rows_of_spans(plan, self._tables.flows)
         self.events = 0
+        self.times: Times | None = None
+
+    @property
+    def flows(self) -> Sequence[tuple[int, int]]:
+        return self._tables.flows
 
     def run(
         self,
@@ -98,6 +125,7 @@ class Replayer:
             if -1 in end or -1 in arrived:
                 raise _stuck(plan, tables, end, arrived)
             spans = _spans(self._rows, begin, end, sent, arrived)
+        self.times = Times(begin=begin, end=end, sent=sent, arrived=arrived)
         memory: tuple[MemorySample, ...] = ()
         if output_bytes is not None:
             memory = _memory(plan, tables.flows, output_bytes, begin, end, sent, arrived)
