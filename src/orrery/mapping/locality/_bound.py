@@ -1,0 +1,408 @@
+"""Lower bounds on the makespan of any valid schedule.
+
+Models:  three bounds, each at least as strong as the one before: (1) the longest path with every
+         layer computed on its fastest accelerator and nothing sent; (2) that, or the load that the
+         accelerators of a kind must share however it is divided; (3) a Lagrangian bound in which
+         paths, loads, transfers and memories are weighed against each other.
+Ignores: in (3): that an assignment is one for all rows at once (the bound equals that of a linear
+         program), and gaps on an accelerator other than those before a fork and after a join.
+Judge:   brute force on small problems: never above the optimum; the published figures of (1).
+
+Why (3) holds. Let d be the seconds of each layer in a valid schedule of makespan T. For every path
+Q of the graph, Σ d over Q ≤ T. For every accelerator a, and every set S of layers that all come
+after the end of a path H and before the start of a path Q, Σ d over H, Q and the layers of S on a
+is at most T, because what S does on a happens one after the other between H and Q. Each row r says
+Σ g_r(layer, accelerator of the layer) · d(layer) ≤ T, with g of 0 or 1. With weights λ_r ≥ 0 that
+add up to 1, T ≥ Σ W(layer, its accelerator) · d(layer), W = Σ λ_r g_r. The right side, with the
+memories' limits weighed by ν ≥ 0 too, is at least its minimum over all assignments; every chain
+of layers has its own, found by dynamic programming over accelerators: two neighbours of a chain
+save their transfers only on one accelerator. Any λ and ν give a valid bound; good ones come from a
+multiplicative subgradient method, and new rows from the average of the minimisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.progress import SILENT, Progress
+
+from ._problem import LocalityProblem
+
+__all__ = ["LocalityBound", "critical_path_s", "locality_bound"]
+
+Array = NDArray[Any]
+
+#: Kept below the computed value, so that rounding cannot lift a bound above the truth.
+_ROUNDING = 1e-9
+
+#: Layers per kind whose packing is tried, and cases into which that may divide the bound.
+_HEAVIEST, _CASES = 6, 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalityBound:
+    """No valid schedule ends before `value_s`.
+
+    Attributes
+    ----------
+    reason : which of the bounds is the largest
+    path_s : longest path, every layer on its fastest accelerator, nothing sent
+    load_s : the load that accelerators must share
+    weighed_s : paths, loads, transfers and memories weighed against each other
+    """
+
+    value_s: float
+    reason: str
+    path_s: float
+    load_s: float
+    weighed_s: float
+
+
+def critical_path_s(problem: LocalityProblem) -> float:
+    """Return the longest path with every layer computed where that is fastest, nothing sent."""
+    fastest = problem.compute_s.min(axis=1)
+    ends = _longest(problem, fastest)[0]
+    return float(ends.max())
+
+
+def locality_bound(
+    problem: LocalityProblem, *, rounds: int = 60, steps: int = 600, progress: Progress = SILENT
+) -> LocalityBound:
+    """Return the best lower bound found.
+
+    Where memories cannot hold the heaviest weights together, at least one of those layers is not
+    bound: the bound is then the least over which one it is.
+
+    Parameters
+    ----------
+    rounds : how often rows are added
+    steps : changes of the weights in a round; more of both only tighten the bound
+    """
+    path = critical_path_s(problem)
+    load = _Rows(problem, frozenset()).loads_alone(steps)
+    best = np.inf
+    waiting: list[frozenset[int]] = [frozenset()]
+    tried = 0
+    while waiting:
+        sent = waiting.pop(0)
+        heavy = _cannot_all_stay(problem, sent) if tried + len(waiting) < _CASES else ()
+        tried += 1
+        if heavy:
+            waiting.extend({sent | {layer} for layer in heavy} - {*waiting})
+            continue
+        best = min(best, _weighed_s(problem, sent, rounds, steps, progress))
+    found = {"path": path, "load": load, "weighed": best}
+    reason = max(found, key=found.__getitem__)
+    return LocalityBound(
+        value_s=found[reason], reason=reason, path_s=path, load_s=load, weighed_s=best
+    )
+
+
+def _weighed_s(
+    problem: LocalityProblem, sent: frozenset[int], rounds: int, steps: int, progress: Progress
+) -> float:
+    """Return bound (3) for schedules in which the weights of `sent` are not bound."""
+    rows, best = _Rows(problem, sent), 0.0
+    for number in range(rounds):
+        progress.step("bound", number, rounds, bound=best)
+        best = max(best, rows.improve(steps, 0.5 / (1 + number) ** 0.5))
+        if not rows.separate(best) and number > rounds // 2:
+            break
+    return best
+
+
+def _cannot_all_stay(problem: LocalityProblem, sent: frozenset[int]) -> tuple[int, ...]:
+    """Return the heaviest layers of a kind that no division over its memories can hold together.
+
+    Empty when all fit, or when more layers than can be tried one by one are needed to show it.
+    """
+    kinds: dict[tuple[int, ...], list[int]] = {}
+    for layer, devices in enumerate(problem.runs_on):
+        if layer not in sent:
+            kinds.setdefault(devices, []).append(layer)
+    for devices, layers in kinds.items():
+        heaviest = sorted(layers, key=lambda n: -int(problem.weight_words[n]))[:_HEAVIEST]
+        room = tuple(int(problem.capacity_words[a]) for a in devices)
+        for count in range(1, len(heaviest) + 1):
+            sizes = [int(problem.weight_words[n]) for n in heaviest[:count]]
+            if sum(sizes) > min(room, default=0) and not _packs(sizes, room):
+                return tuple(heaviest[:count])
+    return ()
+
+
+def _packs(sizes: list[int], room: tuple[int, ...]) -> bool:
+    """Return whether items, heaviest first, can be divided over rooms."""
+    if not sizes:
+        return True
+    for place in sorted({have: a for a, have in enumerate(room)}.values()):
+        left = room[place] - sizes[0]
+        if left >= 0 and _packs(sizes[1:], (*room[:place], left, *room[place + 1 :])):
+            return True
+    return False
+
+
+class _Rows:
+    """The rows in use, their weights, and the average of the minimisers."""
+
+    def __init__(self, problem: LocalityProblem, sent: frozenset[int]) -> None:
+        self.problem = problem
+        layers, devices = problem.compute_s.shape
+        self.order = np.array(problem.topological(), np.int64)
+        self.before = np.array(problem.before, np.int64)
+        # chains front to back, so that the dynamic programme meets a layer after its neighbour
+        self.sequence = np.array(
+            sorted(range(layers), key=lambda n: (problem.chain[n], problem.place[n])), np.int64
+        )
+        self.after = np.array(problem.after, np.int64)
+        reach = _reach(problem)
+        producers, consumers = problem.producers(), problem.consumers()
+        self.forks = [None, *(n for n in range(layers) if len(consumers[n]) > 1)]
+        self.joins = [None, *(n for n in range(layers) if len(producers[n]) > 1)]
+        self.between = {
+            (h, j): np.logical_and(
+                reach[h] if h is not None else np.ones(layers, bool),
+                reach[:, j] if j is not None else np.ones(layers, bool),
+            )
+            for h in self.forks for j in self.joins
+            if h is None or j is None or reach[h, j]
+        }  # fmt: skip
+        words = problem.weight_words[:, None] / np.maximum(problem.capacity_words, 1)[None, :]
+        self.share = np.where(problem.capacity_words[None, :] > 0, words, np.inf)
+        finite = np.isfinite(problem.compute_s)
+        self.share[sorted(sent)] = np.inf
+        self.tight = bool(
+            (np.where(finite & np.isfinite(self.share), self.share, 0.0).sum(axis=0) > 1).any()
+        )
+        self.price = np.zeros(devices)
+        self.rows: list[Array] = []
+        self.keys: set[bytes] = set()
+        self.weights = np.zeros(0)
+        self.average = np.zeros((layers, devices))
+        fastest = np.where(
+            problem.compute_s == problem.compute_s.min(axis=1, keepdims=True),
+            problem.compute_s, 0.0,
+        )  # fmt: skip
+        self._add(self._path_row(fastest.max(axis=1)))
+        for device in range(devices):
+            self._add(self._load_row(device, np.ones(layers, bool)))
+
+    def loads_alone(self, steps: int) -> float:
+        """Return the bound from whole accelerators' loads only."""
+        weights = np.full(len(self.rows), 1.0 / (len(self.rows) - 1))
+        weights[0] = 0.0
+        return self._run(weights, self.price.copy(), steps, 0.3)[0]
+
+    def improve(self, steps: int, rate: float) -> float:
+        """Better the weights; return the best bound on the way."""
+        value, weights, price, average = self._run(self.weights, self.price, steps, rate)
+        self.weights, self.price, self.average = weights, price, average
+        return value
+
+    def separate(self, value: float) -> bool:
+        """Add the rows that the average breaks most; return whether there were any."""
+        d = self.average.sum(axis=1)
+        ends, into = _longest(self.problem, d)
+        tails, out_of = _tails(self.problem, d)
+        found: list[tuple[float, Array]] = [(float(ends.max()), self._path_row(d))]
+        for (h, j), inside in self.between.items():
+            fixed = (0.0 if h is None else ends[h]) + (0.0 if j is None else tails[j])
+            load = self.average[inside].sum(axis=0)
+            for device in np.argsort(-load)[:3]:
+                total = float(load[device] + fixed)
+                if total <= value * (1 + 1e-4):
+                    continue
+                row = self._load_row(int(device), inside)
+                for layer in [*_walk(h, into), *_walk(j, out_of)]:
+                    row[layer, :] = 1.0
+                found.append((total, row))
+        found.sort(key=lambda item: -item[0])
+        added = [self._add(row) for total, row in found[:6] if total > value * (1 + 1e-4)]
+        return any(added)
+
+    def _add(self, row: Array) -> bool:
+        key = row.astype(np.int8).tobytes()
+        if key in self.keys:
+            return False
+        self.keys.add(key)
+        self.rows.append(row)
+        share = 1.0 / len(self.rows)
+        self.weights = np.append(self.weights * (1 - share), share)
+        return True
+
+    def _path_row(self, seconds: Array) -> Array:
+        ends, into = _longest(self.problem, seconds)
+        row = np.zeros(self.problem.compute_s.shape)
+        for layer in _walk(int(ends.argmax()), into):
+            row[layer, :] = 1.0
+        return row
+
+    def _load_row(self, device: int, inside: Array) -> Array:
+        row = np.zeros(self.problem.compute_s.shape)
+        row[inside, device] = 1.0
+        return row
+
+    def _run(
+        self, weights: Array, price: Array, steps: int, rate: float
+    ) -> tuple[float, Array, Array, Array]:
+        p = self.problem
+        value, weights, price, average = _compiled()(
+            np.array(self.rows), weights, price, steps, rate, p.compute_s, p.weight_s, p.input_s,
+            p.output_s, self.share, self.sequence, self.before, self.after, self.tight,
+        )  # fmt: skip
+        return float(value) * (1 - _ROUNDING), weights, price, average
+
+
+def _reach(problem: LocalityProblem) -> Array:
+    """Return whether one layer comes strictly before another, shape [L, L]."""
+    layers = len(problem.layers)
+    reach = np.zeros((layers, layers), bool)
+    consumers = problem.consumers()
+    for layer in reversed(problem.topological()):
+        for consumer in consumers[layer]:
+            reach[layer, consumer] = True
+            reach[layer] |= reach[consumer]
+    return reach
+
+
+def _longest(problem: LocalityProblem, seconds: Array) -> tuple[Array, list[int]]:
+    """Return per layer the longest path that ends with it, and the layer before it there."""
+    ends, into = np.zeros(len(seconds)), [-1] * len(seconds)
+    producers = problem.producers()
+    for layer in problem.topological():
+        into[layer] = max(producers[layer], key=lambda p: ends[p], default=-1)
+        ends[layer] = seconds[layer] + (ends[into[layer]] if into[layer] >= 0 else 0.0)
+    return ends, into
+
+
+def _tails(problem: LocalityProblem, seconds: Array) -> tuple[Array, list[int]]:
+    """Return per layer the longest path that starts with it, and the layer after it there."""
+    tails, out_of = np.zeros(len(seconds)), [-1] * len(seconds)
+    consumers = problem.consumers()
+    for layer in reversed(problem.topological()):
+        out_of[layer] = max(consumers[layer], key=lambda c: tails[c], default=-1)
+        tails[layer] = seconds[layer] + (tails[out_of[layer]] if out_of[layer] >= 0 else 0.0)
+    return tails, out_of
+
+
+def _walk(layer: int | None, along: list[int]) -> list[int]:
+    walked = []
+    while layer is not None and layer >= 0:
+        walked.append(layer)
+        layer = along[layer]
+    return walked
+
+
+def _weigh(
+    rows: Array, weights: Array, price: Array, steps: int, rate: float, compute: Array,
+    weight: Array, inputs: Array, outputs: Array, share: Array, sequence: Array, before: Array,
+    after: Array, tight: bool,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
+    """Multiplicative subgradient steps on the weights; the best bound, the averages."""
+    count, layers, devices = rows.shape
+    weights, price = weights.copy(), price.copy()
+    mean_weights, mean_price = np.zeros(count), np.zeros(devices)
+    average, seconds = np.zeros((layers, devices)), np.zeros(layers)
+    w = np.zeros((layers, devices))
+    cost, back = np.zeros((layers, devices)), np.zeros((layers, devices), np.int64)
+    device, binds = np.zeros(layers, np.int64), np.zeros((layers, devices), np.int8)
+    values, used = np.zeros(count), np.zeros(devices)
+    best = 0.0
+    best_weights, best_price = weights.copy(), price.copy()
+    for step in range(steps + 1):
+        if step == steps:  # the average is often better than any it came from
+            weights[:], price[:] = mean_weights / steps, mean_price / steps
+        w[:] = 0.0
+        for r in range(count):
+            if weights[r] > 0.0:
+                for n in range(layers):
+                    for a in range(devices):
+                        w[n, a] += weights[r] * rows[r, n, a]
+        total = 0.0
+        for a in range(devices):
+            total -= price[a]
+        for k in range(layers):
+            n = sequence[k]
+            q = before[n]
+            for a in range(devices):
+                if not np.isfinite(compute[n, a]):
+                    cost[n, a] = np.inf
+                    continue
+                sent = w[n, a] * weight[n, a]
+                held = price[a] * share[n, a] if price[a] > 0.0 else 0.0
+                if not np.isfinite(share[n, a]):
+                    held = np.inf
+                binds[n, a] = 1 if held <= sent else 0
+                here = w[n, a] * compute[n, a] + min(sent, held)
+                if after[n] < 0:
+                    here += w[n, a] * outputs[n, a]
+                if q < 0:
+                    cost[n, a] = here + w[n, a] * inputs[n, a]
+                    continue
+                least, which = np.inf, a
+                for b in range(devices):
+                    via = cost[q, b]
+                    if b != a:
+                        via += w[q, b] * outputs[q, b] + w[n, a] * inputs[n, a]
+                    if via < least:
+                        least, which = via, b
+                cost[n, a] = here + least
+                back[n, a] = which
+            if after[n] < 0:
+                total += cost[n].min()
+        if total > best:
+            best = total
+            best_weights[:], best_price[:] = weights, price
+        if step == steps:
+            break
+        used[:] = 0.0
+        for k in range(layers - 1, -1, -1):
+            n = sequence[k]
+            following = after[n]
+            a = back[following, device[following]] if following >= 0 else cost[n].argmin()
+            device[n] = a
+            d = compute[n, a]
+            if binds[n, a]:
+                used[a] += share[n, a]
+            else:
+                d += weight[n, a]
+            if following < 0 or device[following] != a:
+                d += outputs[n, a]
+            if before[n] < 0 or back[n, a] != a:
+                d += inputs[n, a]
+            seconds[n] = d
+            average[n, a] += d / steps
+        high = 0.0
+        for r in range(count):
+            values[r] = 0.0
+            for n in range(layers):
+                values[r] += rows[r, n, device[n]] * seconds[n]
+            high = max(high, values[r])
+        mean_weights += weights
+        mean_price += price
+        size = rate / np.sqrt(step + 1.0)
+        norm = 0.0
+        for r in range(count):
+            weights[r] *= np.exp(size * (values[r] - high) / high)
+            norm += weights[r]
+        weights /= norm
+        if tight:
+            for a in range(devices):
+                price[a] = max(0.0, price[a] + size * best * 0.1 * (used[a] - 1.0))
+    return best, best_weights, best_price, average
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    """Return `_weigh` as machine code; loads the compiler on first use."""
+    from numba import njit
+
+    try:
+        return njit(cache=True)(_weigh)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither beside this file nor in the user's cache may it write
+        return njit(_weigh)  # type: ignore[no-any-return]
