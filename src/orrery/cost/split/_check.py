@@ -69,7 +69,7 @@ def _check_devices(assignment: Assignment, system: System) -> None:
         raise SpecError(f"{where}: devices", found=", ".join(split.devices) or "none",
                         wanted="one or more, each once", fix="correct them")  # fmt: skip
     if split.devices[0] != assignment.device:
-        raise SpecError(f"{where}: devices", found=f"{split.devices[0]!r} first",
+        raise SpecError(f"{where}: devices", found=f"{split.devices[0]} first",
                         wanted=f"{assignment.device!r}, the device of the assignment, first",
                         fix="put it first, or correct the device")  # fmt: skip
     if len(split.weights) != len(split.devices):
@@ -78,7 +78,7 @@ def _check_devices(assignment: Assignment, system: System) -> None:
                         fix="correct them")  # fmt: skip
     for device, weight in zip(split.devices, split.weights):
         if not (math.isfinite(weight) and weight > 0):
-            raise SpecError(f"{where}: weights", found=f"{weight} for {device!r}",
+            raise SpecError(f"{where}: weights", found=f"{weight} for {device}",
                             wanted="finite numbers above zero",
                             fix="correct it, or leave the device out")  # fmt: skip
     if split.combine not in _ENDS:
@@ -117,8 +117,8 @@ def _check_shared(shared: tuple[str, int], nest: Nest, where: str) -> None:
     loop, position = shared
     known = [found.name for found in nest.loops]
     if loop not in known and loop not in nest.fixed:
-        raise SpecError(f"{where}: shared", found=f"no loop {loop!r}", fix="correct it",
-                        wanted=f"one of {', '.join(known)}{did_you_mean(loop, known)}")  # fmt: skip
+        raise SpecError(f"{where}: shared", found=loop, fix="correct it", wanted="a loop of it: "
+                        f"{', '.join(known)}{did_you_mean(loop, known)}")  # fmt: skip
     positions = [operand.index for operand in nest.operands]
     if position not in positions:
         raise SpecError(f"{where}: shared", found=f"operand {position}", fix="correct it",
@@ -148,7 +148,7 @@ def _check_order(plan: Plan, regions: Mapping[str, PlannedRegion]) -> None:
             if producer not in done:
                 raise SpecError(
                     f"plan: region {assignment.region!r}", fix="reorder the assignments",
-                    found=f"it before {producer!r}, whose output {name!r} it reads",
+                    found=f"it before {producer}, whose output {name} it reads",
                     wanted="producers before consumers",
                 )  # fmt: skip
         done.add(assignment.region)
