@@ -130,6 +130,23 @@ def test_numbers_shown_equal_the_json(
     assert sorted(listed) == sorted(expected)
 
 
+def test_a_strip_is_a_table_too(browser: Browser, page: Path, document: dict[str, Any]) -> None:
+    browser.open(page)
+    strip = next(s for s in document["sections"] if s["kind"] == "strip")
+    listed = browser.value(
+        "[...document.querySelectorAll('section.strip tbody tr')].map(r => [...r.cells].map("
+        "c => c.textContent))"
+    )
+    assert listed == [
+        [t["name"], t["group"], strip["letters"].get(t["letter"], ""),
+         format_value(t["value"], "s"), format_value(t["part"], "s"), t["note"]]
+        for t in strip["tiles"]
+    ]  # fmt: skip
+    boxes = "[...document.querySelectorAll('section.strip svg text')].map(t => t.textContent)"
+    drawn = "".join(text for text in browser.value(boxes) if len(text) == 1)
+    assert drawn == "".join(tile["letter"] for tile in strip["tiles"])
+
+
 def test_the_script_writes_numbers_as_the_program_does(browser: Browser, page: Path) -> None:
     # judge: the Python rule, itself judged in tests/report/test_render.py
     draw = random.Random(11)

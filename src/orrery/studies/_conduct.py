@@ -49,9 +49,8 @@ class StudyRun:
     def page(self) -> Page:
         """The report: ours beside the published, why it differs, then the study's own sections."""
         records = self.result.records
-        sections: list[Section] = [_summary(self)]
-        if records:
-            sections.append(_figures(records))
+        figures, origins = _figures(records)
+        sections: list[Section] = [_summary(self), *((figures,) if records else ())]
         reasons = tuple(f"{r.name}: {r.status}. {r.note}" for r in records if r.status != "match")
         if reasons:
             sections.append(
@@ -60,7 +59,7 @@ class StudyRun:
         return Page(
             title=f"Study {self.study.name}",
             subtitle=self.study.question,
-            sections=(*sections, *self.result.sections),
+            sections=(*sections, *self.result.sections, *((origins,) if records else ())),
             provenance={
                 "paper": self.study.source,
                 "scale": f"{self.scale:g} (1 is the size of the published cases)",
@@ -143,8 +142,11 @@ def _summary(run: StudyRun) -> Text:
     )
 
 
-def _figures(records: Sequence[Record]) -> Table:
-    """Return all records as one table; numbers where all have one unit, else text with units."""
+def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
+    """Return the figures, and a table of how each came to be.
+
+    Values are numbers where all records have one unit, else text with the unit of each.
+    """
     units = {record.unit for record in records}
     unit = next(iter(units)) if len(units) == 1 else None
 
@@ -156,7 +158,7 @@ def _figures(records: Sequence[Record]) -> Table:
     def cell(value: float | None, own: str) -> Cell:
         return value if value is None or unit is not None else format_value(value, own)
 
-    return Table(
+    figures = Table(
         title="Published beside ours",
         columns=(
             Column(name="figure"),
@@ -164,19 +166,33 @@ def _figures(records: Sequence[Record]) -> Table:
             column("ours"),
             Column(name="ours / published", unit="x", kind="number"),
             Column(name="status"),
-            Column(name="basis", help="how ours came to be"),
-            column("judge's", "what the judge says the value is"),
-            Column(name="judge", help="who or what says whether ours is right"),
             Column(name="took", unit="s", kind="number", help="to find ours"),
-            Column(name="note"),
-            Column(name="source", help="where the published value stands"),
         ),
         rows=tuple(
             (
                 r.name, cell(r.published, r.unit), cell(r.ours, r.unit), r.ratio, r.status,
-                r.basis.value, cell(r.judge_value, r.unit), r.judge, r.seconds, r.note, r.source,
+                r.seconds,
             )
             for r in records
         ),
         caption="An empty cell: no such number.",
     )  # fmt: skip
+    origins = Table(
+        title="How each figure came to be",
+        columns=(
+            Column(name="figure"),
+            Column(name="basis", help="how ours came to be"),
+            column("judge's", "what the judge says the value is"),
+            Column(name="judge", help="who or what says whether ours is right"),
+            Column(name="note"),
+            Column(name="source", help="where the published value stands"),
+        ),
+        rows=tuple(
+            (
+                r.name, r.basis.value, cell(r.judge_value, r.unit), r.judge or None, r.note or None,
+                r.source,
+            )
+            for r in records
+        ),
+    )  # fmt: skip
+    return figures, origins
