@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,14 @@ class Graph:
 
     def __hash__(self) -> int:
         return hash((self.name, self.nodes, self.inputs, self.outputs))
+
+    def __reduce__(self) -> tuple[partial[Graph], tuple[()]]:
+        """Pickle as it was made: read-only views of dictionaries cannot travel."""
+        return partial(
+            Graph, name=self.name, nodes=self.nodes, inputs=self.inputs, outputs=self.outputs,
+            types=dict(self.types), constants=dict(self.constants), states=dict(self.states),
+            metadata=dict(self.metadata),
+        ), ()  # fmt: skip
 
     def __repr__(self) -> str:
         return (

@@ -1,7 +1,8 @@
 """What does happen on this machine? The only room that executes networks."""
 
 from ._backend import BACKENDS, Backend, Executable, Measurement, Tensors, measure
-from ._executor import DeviceFailedError, Evaluator, Execution, execute
+from ._evaluator import DeviceFailedError, Evaluator
+from ._executor import Execution, execute
 from ._machine import Gpu, Machine, describe_machine
 from ._onnxruntime import OnnxRuntimeBackend, region_evaluator
 from ._parties import PartyFailedError, PartyPool, Traffic

@@ -1,7 +1,8 @@
 """Obeys a plan on this machine: a thread per device, copies between them, outputs gathered.
 
 Models:  nothing; it runs. Devices are evaluators given by name, so a CPU can stand in for any of
-         them; a transfer is a copy in memory, made by one thread per source.
+         them; a transfer is a copy in memory, made by one thread per source. A plan with split
+         regions runs on a process per device instead, see `_split`.
 Ignores: the plan's link names and predicted times; designs and schedules, which the evaluator of
          the device must know.
 Judge:   equals the whole graph run by the NumPy reference, bit for bit.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import MissingExtraError, OrreryError, SpecError
-from orrery.graph import Graph, Region, numpy_dtype
+from orrery.errors import MissingExtraError, SpecError
+from orrery.graph import Graph, Region
 from orrery.hardware import System
 from orrery.plan import Plan
 from orrery.progress import SILENT, Progress
@@ -29,26 +30,16 @@ from orrery.provenance import Basis, Source
 from orrery.timeline import MemorySample, Span, Timeline
 
 from ._backend import Tensors
-from ._program import Action, Place, Program, make_program
+from ._evaluator import DeviceFailedError, Evaluator, checked_outputs, read_only
+from ._machine import describe_machine
+from ._parties import PartyPool, Traffic
+from ._program import Action, Place, Program, check_fit, make_program
+from ._split import run_split
 
 __all__ = ["DeviceFailedError", "Evaluator", "Execution", "execute"]
 
-#: (region, its inputs by tensor name) -> its outputs by tensor name
-Evaluator = Callable[[Region, Tensors], Tensors]
-
 #: How often the caller's progress is told and asked whether to stop.
 _POLL_S = 0.1
-
-
-class DeviceFailedError(OrreryError):
-    """A device could not finish a region; everything else was stopped."""
-
-    def __init__(self, device: str, region: str, error: BaseException) -> None:
-        self.device, self.region = device, region
-        super().__init__(
-            f"device {device!r}: region {region!r}: found {type(error).__name__}: {error}, wanted "
-            "its outputs; correct the model or give the device another evaluator"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +51,25 @@ class Execution:
     outputs : by tensor name, with the model's prefix when the plan holds several networks
     timeline : measured spans per device and per copying thread, memory held per device
     source : measured, on this machine
+    ends : of a plan with split regions: name of the device (or host) that each process plays
+    traffic : of such a plan: counted by the senders; numbers are positions in `ends`
     """
 
     outputs: Mapping[str, NDArray[Any]]
     timeline: Timeline
     source: Source
+    ends: tuple[str, ...] = ()
+    traffic: tuple[Traffic, ...] = ()
+
+    @property
+    def messages(self) -> int:
+        """Messages between processes, scalars (which no formula counts) left out."""
+        return sum(one.messages for one in self.traffic if not one.is_free)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Payload bytes of these messages."""
+        return sum(one.size_bytes for one in self.traffic if not one.is_free)
 
 
 def execute(
@@ -76,6 +81,8 @@ def execute(
     system: System | None = None,
     warmup: int = 0,
     progress: Progress = SILENT,
+    timeout_s: float | None = None,
+    pool: PartyPool | None = None,
 ) -> Execution:
     """Run a plan.
 
@@ -83,11 +90,15 @@ def execute(
     ----------
     graphs : the planned networks, in the plan's order
     inputs : network inputs by name, with the model's prefix when there are several networks
-    evaluators : device name -> what evaluates a region there
-    system : when given, must be the one planned for
+    evaluators : device name -> what evaluates a region there; for a plan with split regions
+        something that another process can import
+    system : when given, must be the one planned for; a plan with split regions needs it
     warmup : whole runs before the one whose timeline is kept (an evaluator may prepare a region
         the first time it meets it)
     progress : told how many actions are done, asked whether to stop
+    timeout_s : longest that the processes of a plan with split regions may take; None waits as long
+        as they live
+    pool : processes to use for such a plan, enough of them; a new pool is opened when None
 
     Raises
     ------
@@ -96,26 +107,62 @@ def execute(
     DeviceFailedError : an evaluator failed; the first failure is named, the others stopped
     CancelledError : the caller asked to stop; regions under way were finished first
     """
+    if plan.is_split:
+        return _execute_split(
+            plan, graphs, inputs, evaluators, system, warmup, progress, timeout_s, pool
+        )
     program = make_program(plan, graphs, inputs, evaluators, system)
     for _ in range(warmup):
         _run_once(program, inputs, evaluators, progress)
     state = _run_once(program, inputs, evaluators, progress)
-    outputs = {name: state.values[place] for name, place in program.results.items()}
+    made = {name: state.values[place] for name, place in program.results.items()}
+    return Execution(
+        outputs=_complete(plan, graphs, inputs, made), timeline=state.timeline(plan),
+        source=_source("one thread per device, transfers copied in memory"),
+    )  # fmt: skip
+
+
+def _execute_split(
+    plan: Plan, graphs: Sequence[Graph], inputs: Tensors, evaluators: Mapping[str, Evaluator],
+    system: System | None, warmup: int, progress: Progress, timeout_s: float | None,
+    pool: PartyPool | None,
+) -> Execution:  # fmt: skip
+    if system is None:
+        raise SpecError("plan with split regions", found="no system", fix="give it",
+                        wanted="the system, which says where tensors start")  # fmt: skip
+    check_fit(plan, graphs, inputs, evaluators, system)
+    run = run_split(
+        plan, graphs, inputs, evaluators, system, warmup=warmup, progress=progress,
+        timeout_s=timeout_s, pool=pool,
+    )  # fmt: skip
+    processes, cores = len(run.ends), describe_machine().cores
+    shared = f", which take turns on {cores} cores" if processes > cores else ""
+    return Execution(
+        outputs=_complete(plan, graphs, inputs, run.outputs), timeline=run.timeline, ends=run.ends,
+        traffic=run.traffic,
+        source=_source(f"{processes} processes{shared}, messages through pipes"),
+    )  # fmt: skip
+
+
+def _complete(
+    plan: Plan, graphs: Sequence[Graph], inputs: Tensors, made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return all outputs in order, those included that are inputs or constants."""
+    outputs: dict[str, Any] = {}
     for model, graph in zip(plan.models, graphs):
         for name in graph.outputs:
             full = model.prefix + name
-            if name in graph.constants:
+            if full in made:
+                outputs[full] = made[full]
+            elif name in graph.constants:
                 outputs[full] = graph.constants[name].array()
-            elif full not in outputs:
+            else:
                 outputs[full] = np.asarray(inputs[full])
-    ordered = [m.prefix + name for m, g in zip(plan.models, graphs) for name in g.outputs]
-    return Execution(
-        outputs={name: outputs[name] for name in ordered}, timeline=state.timeline(plan),
-        source=Source(
-            basis=Basis.MEASURED, where=f"{platform.node() or 'this machine'}",
-            note="one thread per device, transfers copied in memory",
-        ),
-    )  # fmt: skip
+    return outputs
+
+
+def _source(note: str) -> Source:
+    return Source(basis=Basis.MEASURED, where=platform.node() or "this machine", note=note)
 
 
 def _run_once(
@@ -156,7 +203,7 @@ def _watch(
         if error is not None:
             if isinstance(error, MissingExtraError):
                 raise error  # no device's fault: its message says what to install
-            raise DeviceFailedError(worker, name, error) from error
+            raise DeviceFailedError(worker, name, f"{type(error).__name__}: {error}") from error
 
 
 class _State:
@@ -193,7 +240,7 @@ class _State:
     def read(self, action: Action) -> list[Any]:
         """Return the values an action needs, in order; read-only, they may have other readers."""
         with self.changed:
-            return [_read_only(self.values[place]) for place in action.needs]
+            return [read_only(self.values[place]) for place in action.needs]
 
     def finish(
         self, action: Action, values: Sequence[Any], kind: str, start_ns: int, end_ns: int
@@ -282,30 +329,7 @@ def _evaluate(
 ) -> list[Any]:
     names = [tensor.removeprefix(action.prefix) for _, tensor in action.needs]
     outputs = evaluator(region, dict(zip(names, given)))
-    values = []
-    for name in region.outputs:
-        where = f"evaluator of {action.worker!r}: tensor {name!r}"
-        if name not in outputs:
-            raise SpecError(where, found="nothing", wanted="every output of the region",
-                            fix="return it by this name")  # fmt: skip
-        value: Any = outputs[name]
-        if isinstance(value, np.generic):
-            value = np.asarray(value)
-        _check_type(where, region, name, value)
-        values.append(value)
-    return values
-
-
-def _check_type(where: str, region: Region, name: str, value: Any) -> None:
-    want = region.graph.types.get(name)
-    if want is None or not isinstance(value, np.ndarray):
-        return
-    fits = value.ndim == want.rank and all(
-        isinstance(w, str) or w == h for w, h in zip(want.shape, value.shape)
-    )
-    if not fits or (want.dtype != "string" and value.dtype != numpy_dtype(want.dtype)):
-        raise SpecError(where, found=f"{value.dtype}{value.shape}", wanted=str(want),
-                        fix="correct the evaluator")  # fmt: skip
+    return list(checked_outputs(action.worker, region, outputs).values())
 
 
 def _size_bytes(value: Any) -> int:
@@ -316,10 +340,3 @@ def _size_bytes(value: Any) -> int:
 
 def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list) else np.array(value)
-
-
-def _read_only(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        value = value.view()
-        value.flags.writeable = False
-    return value

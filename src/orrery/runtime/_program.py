@@ -16,7 +16,7 @@ from orrery.plan import Assignment, Plan, Transfer, check_plan
 
 from ._backend import Tensors
 
-__all__ = ["Action", "Place", "Program", "make_program"]
+__all__ = ["Action", "Place", "Program", "check_fit", "make_program"]
 
 Place = tuple[str, str]  #: (device or host, tensor with its model's prefix)
 
@@ -85,14 +85,7 @@ def make_program(
     SpecError : a node nobody or two regions run, a tensor that never arrives, a waiting circle
     UnknownNameError : a device without an evaluator
     """
-    by_prefix = _check_models(plan, graphs, system)
-    _check_inputs(by_prefix, inputs)
-    known = tuple(devices)
-    for assignment in plan.assignments:
-        if assignment.device not in known:
-            raise UnknownNameError("evaluator for device", assignment.device, known)
-    runs = [_run(assignment, by_prefix) for assignment in plan.assignments]
-    _check_coverage(by_prefix, runs)
+    by_prefix, runs = _checked_runs(plan, graphs, inputs, devices, system)
     copies = [
         Action(
             worker=f"copy from {t.source}", name=t.tensor, needs=((t.source, t.tensor),),
@@ -105,13 +98,7 @@ def make_program(
     actions = [*runs, *copies]
     _check_arrivals(actions, start)
     waiters: dict[Place | str, list[Action]] = {}
-    ended = {run.name for run in runs}
     for action in actions:
-        for region in action.after:
-            if region not in ended:
-                raise SpecError(f"plan: region {action.name!r}: after", found=region,
-                                wanted="regions of the plan", fix="correct the name"
-                                + did_you_mean(region, ended))  # fmt: skip
         missing: list[Place | str] = [p for p in action.needs if p not in start]
         missing += action.after
         action.waiting = len(missing)
@@ -130,6 +117,50 @@ def make_program(
     )  # fmt: skip
     _check_progress(program)
     return program
+
+
+def check_fit(
+    plan: Plan,
+    graphs: Sequence[Graph],
+    inputs: Tensors,
+    devices: Iterable[str],
+    system: System | None = None,
+) -> None:
+    """Check what `make_program` checks, of a plan with split regions, whose messages are derived.
+
+    Raises
+    ------
+    PlanMismatchError, SpecError, UnknownNameError : as `make_program`; a plan that lists transfers
+    """
+    _checked_runs(plan, graphs, inputs, devices, system)
+    if plan.transfers:
+        raise SpecError("plan: transfers", found=f"{len(plan.transfers)} beside split regions",
+                        wanted="none: they follow from what each set holds and needs",
+                        fix="make the plan again")  # fmt: skip
+
+
+def _checked_runs(
+    plan: Plan, graphs: Sequence[Graph], inputs: Tensors, devices: Iterable[str],
+    system: System | None,
+) -> tuple[dict[str, Graph], list[Action]]:  # fmt: skip
+    """Return networks by prefix and the regions to run, each on its (first) device."""
+    by_prefix = _check_models(plan, graphs, system)
+    _check_inputs(by_prefix, inputs)
+    known = tuple(devices)
+    for assignment in plan.assignments:
+        for device in assignment.devices:
+            if device not in known:
+                raise UnknownNameError("evaluator for device", device, known)
+    runs = [_run(assignment, by_prefix) for assignment in plan.assignments]
+    _check_coverage(by_prefix, runs)
+    ended = {run.name for run in runs}
+    for run in runs:
+        for region in run.after:
+            if region not in ended:
+                raise SpecError(f"plan: region {run.name!r}: after", found=region,
+                                wanted="regions of the plan", fix="correct the name"
+                                + did_you_mean(region, ended))  # fmt: skip
+    return by_prefix, runs
 
 
 def _check_models(plan: Plan, graphs: Sequence[Graph], system: System | None) -> dict[str, Graph]:

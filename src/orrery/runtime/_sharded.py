@@ -1,7 +1,8 @@
 """Sharded layers executed by processes that send each other exactly their sharding's messages.
 
 Models:  a sequence of sharded layers: operands change layout, rounds compute and rotate, sums are
-         made; tensors between layers stay with the parties.
+         made; tensors between layers stay with the parties, in the layout that the last reader
+         that had to move them needed.
 Ignores: speed; see `_parties`.
 Judge:   results bit-equal to the unsharded layer, bytes equal to the formula's messages
          (tests/runtime/test_sharded.py).
@@ -10,20 +11,21 @@ Judge:   results bit-equal to the unsharded layer, bytes equal to the formula's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.cost import Box, Layout, Phase, Resharding, Sharding, combining, reshard
+from orrery.cost import Layout, Resharding, Sharding, reshard
 from orrery.errors import SpecError
 from orrery.graph import numpy_dtype
 
 from ._backend import Tensors
-from ._executor import Evaluator
-from ._parties import Change, Drop, Key, PartyPool, Program, Round, Traffic, Turn
+from ._evaluator import Evaluator
+from ._parties import PartyPool, Traffic, traffic_of
 from ._reference import reference_evaluator
+from ._writer import Crew, Writer, check_travels, joined
 
 __all__ = ["ShardedLayer", "ShardedRun", "run_sharded"]
 
@@ -49,8 +51,8 @@ class ShardedRun:
 
     @property
     def sent_bytes(self) -> int:
-        """Payload bytes of all messages."""
-        return sum(one.size_bytes for one in self.traffic)
+        """Payload bytes of all messages, scalars left out."""
+        return sum(one.size_bytes for one in self.traffic if not one.is_free)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,31 +106,49 @@ def run_sharded(
     """
     arrivals = dict(arrivals or {})
     parties = _check(pool, layers, inputs, arrivals)
-    programs = [Program() for _ in range(parties)]
-    homes: dict[str, Layout] = {}
+    values = {name: np.asarray(value) for name, value in inputs.items()}
+    writer = Writer(parties)
     for tensor, layout in arrivals.items():
-        homes[tensor] = layout
-        whole = np.asarray(inputs[tensor])
-        for party, program in enumerate(programs):
-            program.buffers[-1, tensor] = _part(whole, layout.boxes[party])
-    for number, layer in enumerate(layers):
-        _plan_layer(programs, number, layer, homes, inputs)
-        later = {o.tensor for rest in layers[number + 1 :] for o in rest.sharding.nest.operands}
-        made = {o.tensor for done in layers[: number + 1] for o in done.sharding.nest.results}
-        dead = tuple((-1, t) for t in homes if t not in later and t not in made)
-        read = {o.tensor for done in layers[: number + 1] for o in done.sharding.nest.operands}
-        dead += tuple((-1, t) for t in made if t in read and t not in later)
-        for program in programs:
-            program.steps.append(Drop(keys=dead))
+        writer.start(tensor, layout, values[tensor])
     read = {o.tensor for layer in layers for o in layer.sharding.nest.operands}
-    wanted = tuple(o.tensor for layer in layers for o in layer.sharding.nest.results
-                   if o.tensor not in read)  # fmt: skip
-    for program in programs:
-        program.wanted = wanted
-    pieces, traffic = pool.run(programs)
-    layouts = {tensor: homes[tensor] for tensor in wanted}
-    outputs = {t: _joined(layout, [held[t] for held in pieces]) for t, layout in layouts.items()}
-    return ShardedRun(outputs=outputs, pieces=pieces, layouts=layouts, traffic=traffic)
+    wanted = [o.tensor for layer in layers for o in layer.sharding.nest.results
+              if o.tensor not in read]  # fmt: skip
+    for number, layer in enumerate(layers):
+        _write(writer, number, layer, values)
+        later = {o.tensor for rest in layers[number + 1 :] for o in rest.sharding.nest.operands}
+        writer.drop([t for t in writer.homes if t not in later and t not in wanted])
+    for tensor in wanted:
+        for program, box in zip(writer.programs, writer.homes[tensor].boxes):
+            if box.volume:
+                program.wanted.append((-1, tensor))
+    answers = pool.run(writer.programs)
+    layouts = {tensor: writer.homes[tensor] for tensor in wanted}
+    pieces: tuple[dict[str, Array], ...] = tuple(
+        {tensor: answer.parts.get((-1, tensor), np.empty(layout.boxes[party].sizes,
+                                                          numpy_dtype(layout.type.dtype)))
+         for tensor, layout in layouts.items()}
+        for party, answer in enumerate(answers)
+    )  # fmt: skip
+    outputs = {
+        tensor: joined(layout, {party: held[tensor] for party, held in enumerate(pieces)})
+        for tensor, layout in layouts.items()
+    }
+    return ShardedRun(outputs=outputs, pieces=pieces, layouts=layouts, traffic=traffic_of(answers))
+
+
+def _write(writer: Writer, number: int, layer: ShardedLayer, values: Tensors) -> None:
+    """Append a layer; a reader that had to move an operand leaves it where it needed it."""
+
+    def arrive(tensor: str, need: Layout) -> Resharding | None:
+        change = reshard(writer.homes[tensor], need, tensor, layer.algorithm)
+        return change if change.phases else None
+
+    sharding, places = layer.sharding, layer.processes
+    crew = Crew(
+        ends=places, names=tuple(f"party {place}" for place in places),
+        evaluators=(layer.evaluator,) * len(places),
+    )  # fmt: skip
+    writer.sharded(number, sharding, crew, arrive, values)
 
 
 def _check(
@@ -164,121 +184,9 @@ def _check(
                                 fix="give it")  # fmt: skip
         made.update(result.tensor for result in nest.results)
         for operand in (*nest.operands, *nest.results):
-            type_ = graph.type(operand.tensor)
-            # Packed on a link, a byte each in memory: what is counted would not be what is sent.
-            element_bytes = replace(type_, shape=(1,)).size_bytes
-            if (
-                numpy_dtype(type_.dtype).itemsize != element_bytes
-                or replace(type_, shape=(8,)).size_bytes != 8 * element_bytes
-            ):
-                raise SpecError(f"sharded {nest.node.name}: {operand.tensor!r}",
-                                found=type_.dtype, wanted="numbers of whole bytes",
-                                fix="leave the node whole")  # fmt: skip
+            check_travels(f"sharded {nest.node.name}", operand.tensor, graph.type(operand.tensor))
     lacking = sorted(set(arrivals) - set(inputs))
     if lacking:
         raise SpecError("sharded layers: arrivals", found=f"{lacking[0]!r} without a value",
                         wanted="a layout of an input", fix="give the input")  # fmt: skip
     return parties
-
-
-def _plan_layer(
-    programs: Sequence[Program], number: int, layer: ShardedLayer, homes: dict[str, Layout],
-    inputs: Tensors,
-) -> None:  # fmt: skip
-    """Append a layer's steps to every party's program; `homes` learns where results lie."""
-    sharding, places = layer.sharding, layer.processes
-    mine = [programs[place] for place in places]
-    graph = sharding.region.graph
-    keys = [(number, f"operand{i}") for i in range(len(sharding.nest.operands))]
-    for operand, need, key in zip(sharding.nest.operands, sharding.needs, keys):
-        home = homes.get(operand.tensor)
-        if home is not None:
-            target = need.placed(places, len(programs))
-            change = reshard(home, target, operand.tensor, layer.algorithm)
-            _plan_change(programs, change, (-1, operand.tensor), key)
-            continue
-        whole = (np.asarray(inputs[operand.tensor]) if operand.tensor in inputs
-                 else graph.constants[operand.tensor].array())  # fmt: skip
-        for program, box in zip(mine, need.boxes):
-            program.buffers[key] = _part(whole, box)
-    made = [(number, f"result{i}") for i in range(len(sharding.nest.results))]
-    for turn in range(sharding.rounds):
-        for party, program in enumerate(mine):
-            program.steps.append(_round(layer, turn, party, keys, made))
-    for result, key, change in zip(sharding.nest.results, made, combining(sharding)):
-        _plan_change(mine, change, key, (-1, result.tensor), places)
-        homes[result.tensor] = change.after.placed(places, len(programs))
-        for process, program in enumerate(programs):
-            if process not in places:  # who takes no part holds an empty piece
-                program.buffers[-1, result.tensor] = _nothing(change.after)
-    for program in programs:
-        program.steps.append(Drop(keys=(*keys, *made)))
-
-
-def _round(
-    layer: ShardedLayer, turn: int, party: int, keys: Sequence[Key], made: Sequence[Key]
-) -> Round:
-    sharding = layer.sharding
-    part = sharding.shards[turn][party]
-    operands = []
-    for i, (operand, box) in enumerate(zip(sharding.nest.operands, part.operands)):
-        if box is not None:
-            held = box if i == sharding.rotating else sharding.needs[i].boxes[party]
-            operands.append((part.node.inputs[operand.index], keys[i], held, box))
-    results = tuple(
-        (result.tensor, made[i], sharding.partials[i].boxes[party], part.results[i])
-        for i, result in enumerate(sharding.nest.results)
-    )
-    # Rounds over a summed loop touch the same results: all but the first add to them.
-    again = turn > 0 and part.results == sharding.shards[0][party].results
-    phase = sharding.rotation[turn] if turn < len(sharding.rotation) else None
-    return Round(
-        node=part.node, types=dict(part.types), values=dict(part.values),
-        operands=tuple(operands), results=results,
-        adds=again, evaluator=layer.evaluator,
-        rotating=None if phase is None or sharding.rotating is None else keys[sharding.rotating],
-        turn=None if phase is None else _turn(phase.placed(layer.processes),
-                                              layer.processes[party]),
-    )  # fmt: skip
-
-
-def _plan_change(
-    programs: Sequence[Program], change: Resharding, source: Key, target: Key,
-    places: Sequence[int] | None = None,
-) -> None:  # fmt: skip
-    """Append a change of layout; `places` are the processes of the programs, if not the first."""
-    places = range(len(programs)) if places is None else places
-    phases = [phase.placed(places) for phase in change.phases]
-    for party, program in enumerate(programs):
-        program.steps.append(Change(
-            source=source, target=target, before=change.before.boxes[party],
-            settled=change.settled.boxes[party], after=change.after.boxes[party],
-            turns=tuple(_turn(phase, places[party]) for phase in phases),
-        ))  # fmt: skip
-
-
-def _turn(phase: Phase, party: int) -> Turn:
-    return Turn(
-        kind=phase.kind, adds=phase.adds,
-        sends=tuple((m.target, m.box) for m in phase.messages if m.source == party),
-        receives=tuple((m.source, m.box) for m in phase.messages if m.target == party),
-    )  # fmt: skip
-
-
-def _nothing(layout: Layout) -> Array:
-    return np.empty((0,) * layout.type.rank, numpy_dtype(layout.type.dtype))
-
-
-def _part(whole: Array, box: Box) -> Array:
-    return np.ascontiguousarray(whole[box.slices]).reshape(box.sizes)
-
-
-def _joined(layout: Layout, pieces: Sequence[Array]) -> Array:
-    """Put parts together; addends are summed, copies written over each other."""
-    whole = np.zeros(layout.type.sizes, numpy_dtype(layout.type.dtype))
-    for box, piece in zip(layout.boxes, pieces):
-        if layout.partial:
-            whole[box.slices] += piece
-        else:
-            whole[box.slices] = piece
-    return whole

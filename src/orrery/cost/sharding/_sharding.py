@@ -183,16 +183,21 @@ def transitions(
 ) -> tuple[Resharding, ...]:
     """Return, per operand, how it gets from where it is to where it is needed.
 
+    A tensor that is read twice is moved for the first reading, and lies there for the second.
+
     Parameters
     ----------
     arrivals : tensor -> layout in which it is there; a tensor that is not named is where it is
         needed (weights, which are placed before the clock starts)
     """
-    arrivals = arrivals or {}
-    return tuple(
-        reshard(arrivals.get(operand.tensor, need), need, operand.tensor, algorithm)
-        for operand, need in zip(sharding.nest.operands, sharding.needs)
-    )
+    here = dict(arrivals or {})
+    changes = []
+    for operand, need in zip(sharding.nest.operands, sharding.needs):
+        change = reshard(here.get(operand.tensor, need), need, operand.tensor, algorithm)
+        if change.phases and operand.tensor in here:
+            here[operand.tensor] = need
+        changes.append(change)
+    return tuple(changes)
 
 
 def combining(sharding: Sharding) -> tuple[Resharding, ...]:
