@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from orrery.cost import Box, Expansion, Layout, PlanCost, expand, phases_cost, price
-from orrery.graph import ArrayConstant, Graph, Node, TensorType
+from orrery.cost import Box, Expansion, Layout, PlanCost, expand, phases_cost, price, strategies
+from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
 from orrery.hardware import System
-from orrery.plan import Plan
+from orrery.plan import Plan, Split
+from orrery.sim import replay_split
+from orrery.timeline import PS_PER_S
 
 from ..mapping.random_graphs import MODELS, TOPOLOGIES, Scaled, random_system, residual_graph
-from .splits import random_split_plan
+from .splits import random_split_plan, split, split_plan
 
 _SEEDS = st.integers(0, 10**6)
 _ROUND_S = 1e-11  # times in seconds are sums of whole picoseconds
@@ -127,7 +130,7 @@ def _rounds(step, terms, there, now, system, names, constants):  # type: ignore[
 
 
 @given(seed=_SEEDS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_element_is_there_in_time(seed: int) -> None:
     graph, system, plan = _case(seed)
     cost = price(plan, [graph], system, MODELS)
@@ -138,7 +141,7 @@ def test_every_element_is_there_in_time(seed: int) -> None:
 
 
 @given(seed=_SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_nothing_waits_without_a_reason(seed: int) -> None:
     """A step starts when its last device, producer or bringer has ended, and not later."""
     graph, system, plan = _case(seed)
@@ -184,7 +187,7 @@ def _naive_peaks(found: Expansion, cost: PlanCost) -> Mapping[str, int]:
 
 
 @given(seed=_SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_memory_holds_what_every_step_needs(seed: int) -> None:
     graph, system, plan = _case(seed)
     cost = price(plan, [graph], system, MODELS)
@@ -244,3 +247,42 @@ def test_every_topology(topology: str) -> None:
         found = expand(plan, [graph], system)
         assert cost.total.latency_s == pytest.approx(
             _play(plan, graph, system, found, cost), abs=_ROUND_S)  # fmt: skip
+
+
+def _replayed_ps(plan: Plan, system: System, found: Expansion, cost: PlanCost) -> int:
+    parts = {region: step.party_s for region, step in cost.steps.items()}
+    played = replay_split(plan, system, found, lambda a, who, turn: parts[a.region][turn][who])
+    return played.timeline.makespan_ps
+
+
+@given(seed=_SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_replay_is_never_faster(seed: int) -> None:
+    graph, system, plan = _case(seed)
+    cost, found = price(plan, [graph], system, MODELS), expand(plan, [graph], system)
+    replayed = _replayed_ps(plan, system, found, cost)
+    assert replayed >= round(cost.total.latency_s * PS_PER_S)
+    assert cost.at_makespan(replayed / PS_PER_S).total.latency_s == replayed / PS_PER_S
+
+
+@given(seed=_SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_one_set_of_all_devices_replays_to_the_picosecond(seed: int) -> None:
+    graph = residual_graph(seed, most=7)
+    graph = replace(graph, outputs=graph.outputs[-1:])  # returns of two would meet on links
+    system = random_system(seed, least=2, most=4, designs=False)
+    system = replace(system, devices=tuple(replace(d, operators=None) for d in system.devices))
+    names, rng = [device.name for device in system.devices], random.Random(seed)
+
+    def choose(region: Region) -> tuple[Split | None, str]:
+        found = strategies(region, len(names))
+        assert isinstance(found, tuple)
+        order = rng.sample(names, len(names))
+        return split(order, rng.choice(found)), order[0]
+
+    plan = split_plan([graph], system, choose)
+    cost, found = price(plan, [graph], system, MODELS), expand(plan, [graph], system)
+    returned = [number for number, _ in found.returns]
+    # A return that goes on beside later steps may meet their messages.
+    assume(returned in ([], [len(plan.assignments) - 1]))
+    assert _replayed_ps(plan, system, found, cost) == round(cost.total.latency_s * PS_PER_S)
