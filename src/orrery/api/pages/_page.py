@@ -32,8 +32,12 @@ def map_page(
     timeline: Timeline,
     card: Scorecard,
     verdicts: Sequence[Verdict],
+    certified: str = "",
 ) -> Page:
-    """Return the page of one plan: scorecard, charts, every layer, what was not priced."""
+    """Return the page of one plan: scorecard, charts, every layer, what was not priced.
+
+    `certified` says whether its certificate holds.
+    """
     regions = regions_of(graphs, plan)
     charts: list[Section | None] = [
         roofline_chart(system, plan, price, regions),
@@ -52,7 +56,7 @@ def map_page(
     ]
     return Page(
         title=f"{', '.join(graph.name for graph in graphs)} on {system.name}",
-        subtitle=_subtitle(plan, timeline),
+        subtitle=_subtitle(plan, timeline, certified),
         scorecard=card,
         verdicts=tuple(verdicts),
         sections=tuple(sections),
@@ -65,7 +69,7 @@ def map_page(
     )
 
 
-def _subtitle(plan: Plan, timeline: Timeline) -> str:
+def _subtitle(plan: Plan, timeline: Timeline, certified: str) -> str:
     sets = len({assignment.devices for assignment in plan.assignments})
     parts = [f"{len(plan.assignments)} regions"]
     parts.append(f"{sets} sets of devices" if plan.is_split else f"{len(plan.transfers)} transfers")
@@ -74,7 +78,7 @@ def _subtitle(plan: Plan, timeline: Timeline) -> str:
         parts.append(f"lower bound {format_value(plan.lower_bound_s, 's')}")
         gap = _gap(plan.lower_bound_s, timeline)
         parts += [] if gap is None else [f"gap {gap}"]
-    return ", ".join(parts)
+    return ", ".join([*parts, certified] if certified else parts)
 
 
 def _gap(bound_s: float, timeline: Timeline) -> str | None:

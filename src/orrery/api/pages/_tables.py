@@ -21,11 +21,9 @@ __all__ = ["by_device", "device_table", "layer_table", "regions_of"]
 
 def regions_of(graphs: Sequence[Graph], plan: Plan) -> dict[str, Region]:
     """Return the region behind each region name of a plan."""
-    found = {}
-    for graph, model in zip(graphs, plan.models, strict=True):
-        for region in graph.regions():
-            found[model.prefix + region.name] = region
-    return found
+    from orrery.cost import plan_regions
+
+    return {name: planned.region for name, planned in plan_regions(plan, graphs).items()}
 
 
 def by_device(plan: Plan) -> Mapping[str, list[str]]:

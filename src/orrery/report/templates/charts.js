@@ -1,6 +1,6 @@
 // ---- lines and points over two axes ----
 
-const colour = (index) => `var(--kind-${index % 6})`;
+const colour = (index) => `var(--kind-${index % 8})`;
 
 function legend(host, entries) {
   if (!entries.length) return;
