@@ -49,6 +49,11 @@ def _judge(region: Region, data: st.DataObject) -> None:
     weights = data.draw(st.lists(st.floats(0.5, 8), min_size=parties, max_size=parties))
     sharding = shard(region, strategy, weights)
     assert not isinstance(sharding, Refusal)
+    for i, need in enumerate(sharding.needs):  # each round reads parts of what its party holds
+        for row in sharding.shards:
+            for box, part in zip(need.boxes, row):
+                read = part.operands[i]
+                assert i == sharding.rotating or read is None or box.holds(read), strategy
     inputs = random_inputs(region)
     found = _assemble(sharding, inputs)
     for name, value in region.graph.evaluate(inputs).items():

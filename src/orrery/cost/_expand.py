@@ -179,7 +179,7 @@ class _Expander:
         for tensor, need in needs:
             name = prefix + tensor
             if tensor in graph.constants or tensor in graph.states:
-                self._settle(name, need, state=tensor in graph.states)
+                self._settle(name, need, parties, state=tensor in graph.states)
                 continue
             if graph.producer(tensor) is not None and name not in self.home:
                 raise SpecError(
@@ -317,11 +317,12 @@ class _Expander:
 
     # -- what lies where --------------------------------------------------------------------------
 
-    def _settle(self, name: str, need: Layout, *, state: bool) -> None:
+    def _settle(self, name: str, need: Layout, parties: tuple[int, ...], *, state: bool) -> None:
         """Keep a constant or a state resident where it is needed."""
         if state:
             self.state_homes.setdefault(name, {})[need] = None
-        for end, box in enumerate(need.boxes):
+        for end in parties:
+            box = need.boxes[end]
             if box.volume:
                 self.residents[end][name, str(box)] = need.bytes_of(box)
 

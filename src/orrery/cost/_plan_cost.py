@@ -69,6 +69,7 @@ class PlanCost:
         only there
     steps : region -> its terms, in a split plan; its messages are in `per_region` too, and its
         devices are busy from its start to its end
+    expansion : of a split plan, so that nobody has to write it out again
     """
 
     total: Cost
@@ -84,6 +85,7 @@ class PlanCost:
     dynamic_energy_j: float | None = None
     idle_unknown: tuple[str, ...] = ()
     steps: Mapping[str, StepCost] = field(default_factory=dict)
+    expansion: Expansion | None = field(default=None, repr=False, compare=False)
     _used: tuple[Device, ...] = ()
     _links: frozenset[str] = frozenset()
 
@@ -191,7 +193,7 @@ def _price_split(
         links=frozenset().union(*(step.links for step in priced)), times=times, peaks=peaks,
         infeasible=short, steps={name: step.terms for name, step in zip(names, priced)},
     )  # fmt: skip
-    return _summed(plan, graphs, system, regions, found)
+    return replace(_summed(plan, graphs, system, regions, found), expansion=expansion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

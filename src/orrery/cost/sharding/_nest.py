@@ -66,10 +66,11 @@ class Window:
 
     def skipped(self, output: Span, spans: Spans, size: int) -> int:
         """Return where what is stepped over after these outputs ends."""
-        first, last = spans[self.kernel_loop] if self.kernel_loop else (0, self.kernel)
+        _, last = spans[self.kernel_loop] if self.kernel_loop else (0, self.kernel)
         if output[1] == self.outputs and last == self.kernel:
             return size
-        return output[1] * self.stride + first * self.dilation - self.begin
+        # Where the whole kernel would start next: parts of it must lie inside of what it needs.
+        return output[1] * self.stride - self.begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
