@@ -97,7 +97,7 @@ class Certificate:
     objective : what the plan makes small
     makespan_ps : the last end of anything
     lower_bound_ps, bound : what cannot be beaten, and by which plans
-    gap : share of the makespan above the bound (`gap_of`)
+    gap : by which share of the bound the makespan is longer; None above a bound of zero
     """
 
     models: tuple[ModelReference, ...]
@@ -107,15 +107,15 @@ class Certificate:
     makespan_ps: int
     lower_bound_ps: int
     bound: str
-    gap: float
+    gap: float | None
     computations: tuple[Computation, ...]
     deliveries: tuple[Delivery, ...]
     residents: tuple[Resident, ...]
 
 
-def gap_of(makespan_ps: int, lower_bound_ps: int) -> float:
-    """Return the share of a makespan that lies above a bound; 0 for a plan without time."""
-    return (makespan_ps - lower_bound_ps) / makespan_ps if makespan_ps else 0.0
+def gap_of(makespan_ps: int, lower_bound_ps: int) -> float | None:
+    """Return by which share of a bound a makespan is longer; None above a bound of zero."""
+    return (makespan_ps - lower_bound_ps) / lower_bound_ps if lower_bound_ps else None
 
 
 def plan_digest(plan: Plan) -> str:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
+    from .judging import Certified, certify
     from .pages import needs_met, page_document, page_text
 
 #: public name -> file of this package
 _PLACES = {
+    "Certified": "judging",
     "GreedySearch": "_map",
     "InfeasibleError": "_result",
     "MapResult": "_result",
@@ -33,6 +35,7 @@ _PLACES = {
     "RunResult": "_run_result",
     "StudyRun": "_study",
     "accelerators": "_catalogues",
+    "certify": "judging",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
@@ -55,6 +58,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "Certified",
     "GreedySearch",
     "InfeasibleError",
     "MapResult",
@@ -63,6 +67,7 @@ __all__ = [
     "RunResult",
     "StudyRun",
     "accelerators",
+    "certify",
     "load_model",
     "load_system",
     "map",

@@ -1,11 +1,10 @@
-"""Spread networks over a system: plan, price, replay, figures, page."""
+"""Spread networks over a system, and judge the plan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
 from orrery.mapping import GreedySearch
@@ -17,13 +16,9 @@ from ._machines import cost_models, load_system
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
+from .judging import judge_plan
 
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.report import Need
-
-__all__ = ["GreedySearch", "judge_plan", "map", "read_search"]
+__all__ = ["GreedySearch", "map", "read_search"]
 
 
 def map(
@@ -81,56 +76,6 @@ def remember(
             for m, origin in zip(plan.models, models, strict=True)
         ),
         system=replace(plan.system, origin=str(on) if isinstance(on, str | Path) else ""),
-    )
-
-
-def judge_plan(
-    graphs: Sequence[Graph],
-    system: System,
-    plan: Plan,
-    *,
-    needs: Sequence[Need] = (),
-    strict: bool = False,
-) -> MapResult:
-    """Price and replay a plan, whoever made it, and put the figures on a card."""
-    from orrery.cost import price as price_plan
-    from orrery.report import judge, make_scorecard
-    from orrery.sim import replay
-
-    from .pages import WHY_UNKNOWN, map_page, plan_figures, regions_of
-
-    price = price_plan(plan, graphs, system, cost_models(system))
-    if price.infeasible:
-        raise InfeasibleError(f"{plan.system.name}: this plan", price.infeasible[0])
-    if strict:
-        price.coverage.require_complete(f"{plan.system.name}")
-    regions = regions_of(graphs, plan)
-    # What nobody can price takes no time in the replay; coverage names it and `strict` refuses it.
-    seconds = {name: cost.latency_s for name, cost in price.per_region.items()}
-    made = {
-        name: sum(region.graph.known_bytes(t) or 0 for t in region.outputs)
-        for name, region in regions.items()
-    }
-    timeline = replay(
-        plan,
-        system,
-        lambda a: seconds.get(a.region, 0.0),
-        output_bytes=lambda a: made[a.region],
-    )
-    price = price.at_makespan(timeline.makespan_s)
-    evidence = plan_figures(graphs, system, plan, price, timeline)
-    card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
-    verdicts = judge(card, needs)
-    page = map_page(graphs, system, plan, price, timeline, card, verdicts)
-    return MapResult(
-        plan=plan,
-        system=system,
-        price=price,
-        timeline=timeline,
-        evidence=tuple(evidence),
-        scorecard=card,
-        verdicts=verdicts,
-        page=page,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orrery.certificate import Certificate, write_certificate
 from orrery.errors import SpecError, printable
 from orrery.evidence import Evidence
 from orrery.plan import Infeasible, Plan, write_plan
@@ -15,6 +16,7 @@ from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity
 
 if TYPE_CHECKING:
+    from orrery.certify import Report
     from orrery.cost import PlanCost
     from orrery.hardware import System
 
@@ -24,6 +26,7 @@ __all__ = ["FILES", "InfeasibleError", "MapResult"]
 FILES = {
     "plan": "plan.json",
     "timeline": "timeline.json",
+    "certificate": "certificate.json",
     "evidence": "evidence.json",
     "system": "system.yaml",
     "report": "report.html",
@@ -56,6 +59,7 @@ class MapResult:
     ----------
     plan, system : what was decided, for which machines
     price, timeline : what it takes, what happens when it is replayed
+    certificate, report : everything that happens, and what the independent checker says of it
     evidence, scorecard, verdicts : every figure, the seven metrics, the answers to needs
     page : the report, for `orrery.report`'s writers
     """
@@ -64,6 +68,8 @@ class MapResult:
     system: System
     price: PlanCost
     timeline: Timeline
+    certificate: Certificate
+    report: Report
     evidence: tuple[Evidence, ...]
     scorecard: Scorecard
     verdicts: tuple[Verdict, ...]
@@ -74,8 +80,11 @@ class MapResult:
         """The scorecard and what it covers, as text."""
         from orrery.report import render_card
 
+        from .judging import describe
+
         card = render_card(self.scorecard, self.verdicts)
-        return printable(f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n")
+        said = describe(self.certificate, self.report)
+        return printable(f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n{said}")
 
     @property
     def needs_met(self) -> bool:
@@ -83,13 +92,14 @@ class MapResult:
         return all(verdict.status == "pass" for verdict in self.verdicts)
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write plan, timeline, evidence, system and report: all of them, or none."""
+        """Write plan, timeline, certificate, evidence, system, report: all of them, or none."""
         from orrery.hardware import write_system
         from orrery.report import write_report
 
         with whole_folder(Path(folder)) as fresh:
             write_plan(fresh / "plan.json", self.plan)
             write_timeline(fresh / "timeline.json", self.timeline)
+            write_certificate(fresh / "certificate.json", self.certificate)
             write_record(fresh / "evidence.json", "evidence", 1, self.evidence)
             write_text(fresh / "system.yaml", write_system(self.system))
             write_report(self.page, fresh)

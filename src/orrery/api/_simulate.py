@@ -11,10 +11,10 @@ from orrery.plan import Plan, check_plan, read_plan
 from orrery.store import strict_convert
 
 from ._machines import load_system
-from ._map import judge_plan
 from ._options import ModelOptions
 from ._resolve import distinct, load_model
 from ._result import MapResult
+from .judging import judge_plan
 
 if TYPE_CHECKING:
     from orrery.graph import Graph

@@ -180,7 +180,9 @@ def _holds(box: Box, inner: Box) -> bool:
 def _known(assignment: Assignment, prefix: str, graph: Graph) -> Known:
     region = Region(graph=graph, nodes=tuple(n[len(prefix) :] for n in assignment.nodes))
     node = region.members[0] if len(region.nodes) == 1 else None
-    typed = node is not None and all(t in graph.types for t in node.inputs if t)
+    typed = node is not None and all(
+        t in graph.types and graph.types[t].is_bound for t in node.inputs if t
+    )
     return Known(
         assignment=assignment, graph=graph, prefix=prefix, node=node,
         reads=frozenset((*region.inputs, *region.weights)), writes=frozenset(region.outputs),

@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("_show:show", "Show a network's layers, operations, bytes and statistics."),
         "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
         "simulate": ("_simulate:simulate", "Replay a plan event by event."),
+        "certify": ("_certify:certify", "Check that a plan does what its certificate says."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
     },

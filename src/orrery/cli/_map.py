@@ -56,7 +56,10 @@ def map_command(
 
 
 def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:
-    """Write the files, print the scorecard and where the report is; 1 when a need is not met."""
+    """Write the files, print the scorecard and where the report is.
+
+    Returns 1 when a need is not met, or when the certificate does not hold.
+    """
     files = result.write(out) if out is not None else {}
     if as_json:
         show_page(result.page, as_json=True, files=files)
@@ -65,4 +68,4 @@ def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:
         if files:
             print(f"\nreport: {files['report']}")
             print("also:   " + ", ".join(str(p) for k, p in files.items() if k != "report"))
-    return 0 if result.needs_met else 1
+    return 0 if result.needs_met and result.report.holds else 1

@@ -5,7 +5,7 @@ from ._links import Channels, fair_rates
 from ._phases import fair_paces
 from ._replay import Replayer, replay
 from ._split import SplitReplay, replay_split
-from ._witness import replay_certified
+from ._witness import part_of, replay_certified
 
 __all__ = [
     "Channels",
@@ -15,6 +15,7 @@ __all__ = [
     "SplitReplay",
     "fair_paces",
     "fair_rates",
+    "part_of",
     "replay",
     "replay_certified",
     "replay_split",

@@ -29,7 +29,7 @@ from orrery.timeline import PS_PER_S, Timeline
 from ._replay import Replayer
 from ._split import PartSeconds, SplitReplay, replay_split
 
-__all__ = ["SAME_PLACES", "replay_certified"]
+__all__ = ["SAME_PLACES", "part_of", "replay_certified"]
 
 #: of which plans the bound holds that a replay finds by itself
 SAME_PLACES = "plans that compute the same parts on the same devices"
@@ -189,7 +189,7 @@ def _split_events(
     computations = []
     for part in played.computed:
         step = written.steps[part.step]
-        reads, writes, partial = _part(step, part.party, part.round)
+        reads, writes, partial = part_of(step, part.party, part.round)
         computations.append(Computation(
             region=step.assignment.region, device=written.ends[step.parties[part.party]],
             design=step.assignment.design, round=part.round, start_ps=part.start_ps,
@@ -206,10 +206,10 @@ def _split_events(
     return tuple(computations), tuple(deliveries)
 
 
-def _part(
+def part_of(
     step: Step, party: int, turn: int
 ) -> tuple[tuple[Part, ...], tuple[Part, ...], tuple[tuple[str, int, int], ...]]:
-    """Return what a party reads, writes and leaves out of sums in a round."""
+    """Return what a party reads and writes in a round, and of which sums it does which part."""
     prefix, sharding = step.region.prefix, step.sharding
     if sharding is None:
         region = step.region.region

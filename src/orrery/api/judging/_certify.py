@@ -1,0 +1,81 @@
+"""Check the certificate of a plan again, from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.certificate import Certificate, read_certificate
+from orrery.errors import printable
+
+if TYPE_CHECKING:
+    from orrery.certify import Report
+
+__all__ = ["Certified", "certify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certified:
+    """A certificate and what the checker says of it."""
+
+    certificate: Certificate
+    report: Report
+
+    @property
+    def text(self) -> str:
+        """The verdict, with every violation."""
+        return printable(describe(self.certificate, self.report))
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The same as plain data."""
+        from orrery.store import encode
+
+        c = self.certificate
+        return {
+            "holds": self.report.holds, "violations": encode(self.report.violations),
+            "more": self.report.more, "makespan_ps": c.makespan_ps,
+            "lower_bound_ps": c.lower_bound_ps, "bound": c.bound, "gap": c.gap,
+            "computations": len(c.computations), "deliveries": len(c.deliveries),
+        }  # fmt: skip
+
+
+def certify(path: str | Path, *, models: Sequence[object] = (), on: object = None) -> Certified:
+    """Check a certificate against the plan beside it.
+
+    Parameters
+    ----------
+    path : a folder of ``orrery map --out``, or the certificate.json in it
+    models, on : where its networks and its system are now, when they have moved
+
+    Raises
+    ------
+    SpecError : a file that is missing or no certificate
+    PlanMismatchError : the networks or the system are not those of the plan
+    """
+    from orrery.cost import price
+
+    from .._machines import cost_models
+    from .._simulate import load_planned
+    from ._seconds import check
+
+    given = Path(path)
+    file = given / "certificate.json" if given.is_dir() else given
+    certificate = read_certificate(file)
+    plan, graphs, system = load_planned(file.parent / "plan.json", models, on)
+    cost = price(plan, graphs, system, cost_models(system))
+    return Certified(certificate=certificate, report=check(certificate, plan, graphs, system, cost))
+
+
+def describe(certificate: Certificate, report: Report) -> str:
+    """Return the verdict with makespan, bound and gap."""
+    from orrery.timeline import PS_PER_S
+    from orrery.units import format_quantity
+
+    took, least = (format_quantity(ps / PS_PER_S, "s")
+                   for ps in (certificate.makespan_ps, certificate.lower_bound_ps))  # fmt: skip
+    gap = "" if certificate.gap is None else f"; gap {100 * certificate.gap:.3g} %"
+    return (f"{report}\nmakespan {took}; lower bound {least} ({certificate.bound or 'any plan'})"
+            f"{gap}\n")  # fmt: skip
