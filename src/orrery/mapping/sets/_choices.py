@@ -136,10 +136,18 @@ def _alone(
 ) -> Shape:  # fmt: skip
     """The set's first device computes all, the others nothing."""
 
-    def held(tensor: str, place: int) -> Ints:
+    whole = [shard(region, Strategy(), 1) for region in regions]
+
+    def held(tensor: str, place: int, *, made: bool) -> Ints:
         sizes = regions[place].graph.type(tensor).sizes
         boxes = np.zeros((parties, len(sizes), 2), np.int64)
         boxes[0, :, 1] = sizes
+        found = whole[place]
+        if not isinstance(found, Refusal) and not made:
+            # A window that skips the last rows does not need them.
+            for operand, layout in zip(found.nest.operands, found.needs):
+                if operand.tensor == tensor:
+                    boxes[0] = bounds(layout.boxes)[0]
         return boxes
 
     resident = working = 0
@@ -152,7 +160,8 @@ def _alone(
         working = max(working, live)
     return Shape(
         strategies=(None,) * len(regions), shardings=(None,) * len(regions),
-        needs=tuple(held(*use) for use in uses), outputs=tuple(held(*out) for out in outputs),
+        needs=tuple(held(*use, made=False) for use in uses),
+        outputs=tuple(held(*out, made=True) for out in outputs),
         parts=(({"": 0},),) * len(regions), rotations=((),) * len(regions), sums=(),
         resident_bytes=resident, working_bytes=working,
     )  # fmt: skip

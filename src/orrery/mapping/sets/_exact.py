@@ -4,9 +4,10 @@ Models:  states are the set at work (its class and design), how many like device
          and by earlier sets, and the layout of every tensor that is still needed. A step shares the
          next unit in one of its ways; between units a set may hand over to one of free devices.
          Like devices are interchangeable, so counts stand for sets.
-Ignores: memories (the caller checks; without room the value is still a lower bound); tensors that
-         pass over a whole set without being read there; results that return before the last unit
-         ends, where their way to the host would end later than everything else.
+         A tensor that the next set does not read stays behind on the set that has it.
+Ignores: memories (the caller checks; without room the value is still a lower bound); results that
+         return before the last unit ends, where their way to the host would end later than
+         everything else.
 Judge:   brute force over all mappings of random residual networks (tests).
 
 The answer is the optimum of all plans of this form, so its value is the bound of every search over
@@ -45,9 +46,12 @@ class ChainOptimum:
     Attributes
     ----------
     value_ps : devices taken of each group -> picoseconds
+    relaxed : what stays behind is fetched later as from wherever that is cheapest, so that values
+        are lower bounds; a mapping may take longer
     """
 
     value_ps: Mapping[tuple[int, ...], int]
+    relaxed: bool
     _solver: _Chain
 
     def mapping(
@@ -64,13 +68,15 @@ class ChainOptimum:
 
 
 def chain_optimum(
-    problem: Problem, network: int, *, upper_ps: int = NEVER, most_states: int = 20_000_000,
-    progress: Progress = SILENT,
+    problem: Problem, network: int, *, behind: str = "exact", upper_ps: int = NEVER,
+    most_states: int = 20_000_000, progress: Progress = SILENT,
 ) -> ChainOptimum:  # fmt: skip
     """Solve one network exactly.
 
     Parameters
     ----------
+    behind : what becomes of tensors that the next set does not read: ``exact`` knows where each
+        lies; ``relaxed`` forgets, with far fewer states, and bounds from below; ``never`` forbids
     upper_ps : a value that is known to be reached; states that cannot beat it are left out
     most_states : refuse when one layer of states would be larger
 
@@ -79,15 +85,17 @@ def chain_optimum(
     TooManyStatesError : so many tensors are needed later at some place that the states explode
     CancelledError : the user asked to stop
     """
-    solver = _Chain(problem, network, upper_ps, most_states, progress)
-    return ChainOptimum(value_ps=solver.solve(), _solver=solver)
+    solver = _Chain(problem, network, behind, upper_ps, most_states, progress)
+    return ChainOptimum(value_ps=solver.solve(), relaxed=behind == "relaxed", _solver=solver)
 
 
 class _Chain:
     def __init__(
-        self, problem: Problem, network: int, upper_ps: int, most_states: int, progress: Progress
-    ) -> None:
+        self, problem: Problem, network: int, behind: str, upper_ps: int, most_states: int,
+        progress: Progress,
+    ) -> None:  # fmt: skip
         self.p, self.upper, self.most, self.progress = problem, upper_ps, most_states, progress
+        self.behind = behind
         self.units = [i for i, unit in enumerate(problem.units) if unit.network == network]
         w = problem.tables.workload
         last_use: dict[int, int] = {}
@@ -112,10 +120,9 @@ class _Chain:
             for one in problem.classes
         ]  # fmt: skip
         self.row = [{u: i for i, u in enumerate(taken)} for taken in self.taken]
+        self.hands: dict[tuple[int, int, int], Ints] = {}
         self.rest = self._rest()
         self.tables: list[list[Table]] = []
-        #: where no tensor tells a hand-over from staying: states before any hand-over
-        self.stayed: dict[int, list[Table]] = {}
 
     def _rest(self) -> list[int]:
         """Return per boundary a bound of what is still to come."""
@@ -127,8 +134,14 @@ class _Chain:
 
     def _shape(self, k: int, place: int) -> tuple[int, ...]:
         parties = self.p.classes[k].parties
-        axes = tuple(2 * len(self.p.layouts[t][parties]) for t in self.live[place])
+        axes = tuple(2 * len(self.p.layouts[t][parties]) + self._left(t) for t in self.live[place])
         return (len(self.p.designs[k]), len(self.taken[k]), *axes)
+
+    def _left(self, tensor: int) -> int:
+        """Return how many states a tensor has that lies behind, on an earlier set."""
+        if self.behind == "exact":
+            return sum(len(self.p.layouts[tensor][c.parties]) for c in self.p.classes)
+        return 1 if self.behind == "relaxed" else 0
 
     # -- forwards ---------------------------------------------------------------------------------
 
@@ -147,7 +160,7 @@ class _Chain:
         self.tables.append(now)
         for place in range(count):
             self.progress.step("exact mapping", place, count)
-            if place:
+            if self.p.cuts[self.units[place]]:
                 self._hand_over(place)
             self.tables.append([
                 self._through(k, place, self.tables[place][k])
@@ -242,7 +255,9 @@ class _Chain:
         cost = np.concatenate([np.where(free, 0, moves), np.full(count, NEVER, np.int64)])
         goal = np.concatenate([np.where(free, here, need), np.full(count, need)])
         cost[count + need] = 0  # handed over in just this layout
-        return cost, goal
+        left = self._left(tensor)
+        cost = np.concatenate([cost, np.full(left, NEVER, np.int64)])
+        return cost, np.concatenate([goal, np.full(left, need)])
 
     def _move(self, part: Table, axis: int, way: tuple[Ints, Ints], *, stays: bool) -> Table:
         cost, goal = way
@@ -262,44 +277,85 @@ class _Chain:
     def _hand_over(self, place: int) -> None:
         """Let other sets take over before a unit."""
         tables, classes = self.tables[place], self.p.classes
-        if not self.live[place]:
-            self.stayed[place] = [table.copy() for table in tables]
         arriving: dict[int, Table] = {}
         for k in range(len(classes)):
-            settled = self._settled(k, place, tables[k]).min(axis=0)
-            if not (settled < NEVER).any():
+            leaving = tables[k][self._leaving(k, place)].min(axis=0)
+            if not (leaving < NEVER).any():
                 continue
             for after, other in enumerate(classes):
                 rows = [
                     (row, self.row[after][new])
                     for taken, row in self.row[k].items()
                     if (new := tuple(a + b for a, b in zip(taken, other.counts))) in self.row[after]
-                    and (settled[row] < NEVER).any()
+                    and (leaving[row] < NEVER).any()
                 ]
                 if not rows:
                     continue
-                part = settled[[row for row, _ in rows]]
+                part = leaving[[row for row, _ in rows]]
                 for axis, tensor in enumerate(self.live[place]):
-                    part = _min_plus(part, axis + 1, self.p.hand_ps(tensor, k, after))
+                    part = _min_plus(part, axis + 1, self._hand(tensor, k, after))
                 if after not in arriving:
-                    shape = self._shape(after, place)
                     arriving[after] = np.full(
-                        (shape[1], *(n // 2 for n in shape[2:])), NEVER, np.int64
+                        (len(self.taken[after]), *part.shape[1:]), NEVER, np.int64
                     )
-                target = [row for _, row in rows]
-                np.minimum.at(arriving[after], target, np.minimum(part, NEVER))
+                np.minimum.at(arriving[after], [row for _, row in rows], part)
         for after, values in arriving.items():
-            view = self._pending(after, place, tables[after])
-            np.minimum(view, values[None], out=view)
+            index = self._arriving(after, place)
+            tables[after][index] = np.minimum(tables[after][index], values[None])
             self._prune(tables[after], place)
 
-    def _settled(self, k: int, place: int, table: Table) -> Table:
-        index = tuple(slice(0, n // 2) for n in table.shape[2:])
-        return table[(slice(None), slice(None), *index)]
+    def _leaving(self, k: int, place: int) -> tuple[Any, ...]:
+        """Index of states from which a set may hand over: nothing waits to be read by it."""
+        parties = self.p.classes[k].parties
+        axes = []
+        for tensor in self.live[place]:
+            half = len(self.p.layouts[tensor][parties])
+            axes.append(np.r_[0:half, 2 * half : 2 * half + self._left(tensor)])
+        return _mesh(len(self.p.designs[k]), len(self.taken[k]), axes)
 
-    def _pending(self, k: int, place: int, table: Table) -> Table:
-        index = tuple(slice(n // 2, n) for n in table.shape[2:])
-        return table[(slice(None), slice(None), *index)]
+    def _arriving(self, k: int, place: int) -> tuple[Any, ...]:
+        """Index of states just after a hand-over: all waits to be read, or lies behind."""
+        parties = self.p.classes[k].parties
+        axes = []
+        for tensor in self.live[place]:
+            half = len(self.p.layouts[tensor][parties])
+            axes.append(np.r_[half : 2 * half + self._left(tensor)])
+        return _mesh(len(self.p.designs[k]), len(self.taken[k]), axes)
+
+    def _hand(self, tensor: int, before: int, after: int) -> Ints:
+        """Return what a hand-over costs from each state of leaving to each of arriving."""
+        key = (tensor, before, after)
+        if key in self.hands:
+            return self.hands[key]
+        layouts, classes = self.p.layouts[tensor], self.p.classes
+        here, there = len(layouts[classes[before].parties]), len(layouts[classes[after].parties])
+        left = self._left(tensor)
+        cost = np.full((here + left, there + left), NEVER, np.int64)
+        cost[:here, :there] = np.maximum(self.p.hand_ps(tensor, before, after), 0)
+        if self.behind == "exact":
+            first = 0
+            for k, one in enumerate(classes):
+                count = len(layouts[one.parties])
+                rows = np.arange(first, first + count)
+                if k == before:
+                    cost[np.arange(here), there + rows] = 0
+                if self._apart(k, after):
+                    cost[here + rows, :there] = np.maximum(self.p.hand_ps(tensor, k, after), 0)
+                first += count
+        elif self.behind == "relaxed":
+            cost[:here, there] = 0
+            cheapest = [np.maximum(self.p.hand_ps(tensor, k, after), 0).min(axis=0)
+                        for k in range(len(classes)) if self._apart(k, after)]  # fmt: skip
+            cost[here, :there] = np.min(cheapest, axis=0)
+        cost[here + np.arange(left), there + np.arange(left)] = 0
+        self.hands[key] = cost
+        return cost
+
+    def _apart(self, one: int, other: int) -> bool:
+        """Whether sets of two classes fit beside each other."""
+        sizes = (len(group) for group in self.p.groups)
+        counts = zip(self.p.classes[one].counts, self.p.classes[other].counts)
+        return all(a + b <= n for (a, b), n in zip(counts, sizes))
 
     # -- backwards --------------------------------------------------------------------------------
 
@@ -307,36 +363,41 @@ class _Chain:
         self, taken: tuple[int, ...], offset: tuple[int, ...]
     ) -> tuple[list[Placed], dict[int, int]]:
         count = len(self.units)
-        k, state = min(
-            ((k, (int(d), self.row[k][taken])) for k in range(len(self.p.classes))
+        k, where = min(
+            ((k, (d, self.row[k][taken])) for k in range(len(self.p.classes))
              if taken in self.row[k] for d in range(len(self.p.designs[k]))),
-            key=lambda s: int(self.tables[count][s[0]][s[1]]),
+            key=lambda state: int(self.tables[count][state[0]][state[1]]),
         )  # fmt: skip
-        where: tuple[int, ...] = state
         choices: dict[int, int] = {}
-        sets: list[tuple[int, int, tuple[int, ...], int, int]] = []
+        sets: list[tuple[int, int, int, int, int]] = []
         end = count
-        for place in range(count - 1, -1, -1):
-            choices[self.units[place]], where = self._undo(k, place, where)
-            before = self._undo_hand_over(k, place, where) if place else None
-            if before is not None or place == 0:
-                used = self.taken[k][where[1]]
-                sets.append((k, where[0], used, place, end))
+        at: tuple[int, ...] = where
+        for place in range(count, -1, -1):
+            found = self._undo(k, place - 1, at) if place else None
+            if found is None:  # the set began here
+                sets.append((k, at[0], at[1], place, end))
                 end = place
-            if before is not None:
-                k, where = before
+                if not place:
+                    break
+                k, at = self._undo_hand_over(k, place, at)
+                found = self._undo(k, place - 1, at)
+            if found is None:
+                raise AssertionError(f"no way back from unit {place}")  # forwards, one was found
+            choices[self.units[place - 1]], at = found
         placed = []
-        for k, design, used, first, last in reversed(sets):
+        for k, design, row, first, last in reversed(sets):
             one = self.p.classes[k]
-            gone = tuple(o + u - c for o, u, c in zip(offset, used, one.counts))
+            gone = tuple(o + u - c for o, u, c in zip(offset, self.taken[k][row], one.counts))
             placed.append(Placed(
                 set_class=k, design=design, devices=one.placed(self.p.groups, gone),
                 first=self.units[first], last=self.units[last - 1] + 1,
             ))  # fmt: skip
         return placed, choices
 
-    def _undo(self, k: int, place: int, where: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the choice and the state before it that lead to a state after a unit."""
+    def _undo(
+        self, k: int, place: int, where: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]] | None:
+        """Return the choice and the state before a unit that lead to a state after it, if any."""
         goal = int(self.tables[place + 1][k][where])
         d, row = where[:2]
         layouts = dict(zip(self.live[place + 1], where[2:]))
@@ -359,42 +420,40 @@ class _Chain:
             hits = np.argwhere(total == goal)
             if len(hits):
                 return choice, (d, row, *(int(x) for x in hits[0]))
-        raise AssertionError(f"unit {number}: no way back")  # forwards, one was found
+        return None
 
     def _undo_hand_over(
         self, k: int, place: int, where: tuple[int, ...]
-    ) -> tuple[int, tuple[int, ...]] | None:
+    ) -> tuple[int, tuple[int, ...]]:
         """Return class and state of the set before, where a state came by a hand-over."""
         value = int(self.tables[place][k][where])
-        live = self.live[place]
-        if not live and value == int(self.stayed[place][k][where]):
-            return None
-        halves = [len(self.p.layouts[t][self.p.classes[k].parties]) for t in live]
-        if any(state < half for state, half in zip(where[2:], halves)):
-            return None
-        taken = self.taken[k][where[1]]
-        gone = tuple(a - b for a, b in zip(taken, self.p.classes[k].counts))
-        for before in range(len(self.p.classes)):
-            if gone not in self.row[before]:
+        live, parties = self.live[place], self.p.classes[k].parties
+        arrived = [s - len(self.p.layouts[t][parties]) for t, s in zip(live, where[2:])]
+        gone = tuple(a - b for a, b in zip(self.taken[k][where[1]], self.p.classes[k].counts))
+        for before, one in enumerate(self.p.classes):
+            if gone not in self.row[before] or min(arrived, default=0) < 0:
                 continue
-            table = self.tables[place][before]
-            settled = self._settled(before, place, table)[:, self.row[before][gone]]
-            total = settled.astype(np.int64)
-            for axis, (tensor, state, half) in enumerate(zip(live, where[2:], halves)):
-                cost = self.p.hand_ps(tensor, before, k)[:, state - half]
-                cost = np.where(cost < 0, 0, cost)
+            row = self.row[before][gone]
+            total = self.tables[place][before][self._leaving(before, place)][:, row]
+            for axis, (tensor, state) in enumerate(zip(live, arrived)):
+                cost = self._hand(tensor, before, k)[:, state]
                 total = total + cost.reshape(-1, *(1,) * (total.ndim - axis - 2))
             hits = np.argwhere(total == value)
             if len(hits):
                 d, *states = (int(x) for x in hits[0])
-                return before, (d, self.row[before][gone], *states)
-        return None
+                halves = [len(self.p.layouts[t][one.parties]) for t in live]
+                back = (x if x < half else x + half for x, half in zip(states, halves))
+                return before, (d, row, *back)
+        raise AssertionError(f"no set before unit {place}")  # forwards, one was found
+
+
+def _mesh(designs: int, rows: int, axes: list[Ints]) -> tuple[Any, ...]:
+    return np.ix_(np.arange(designs), np.arange(rows), *axes)
 
 
 def _min_plus(part: Table, axis: int, cost: Ints) -> Table:
     """Return min over one axis of values plus a cost matrix, the new states in its place."""
     moved = np.moveaxis(part, axis, -1)
-    cost = np.where(cost < 0, 0, cost)
     out = np.full((*moved.shape[:-1], cost.shape[1]), NEVER, np.int64)
     for state in range(cost.shape[0]):
         np.minimum(out, moved[..., state, None] + cost[state], out=out)

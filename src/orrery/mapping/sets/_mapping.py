@@ -9,8 +9,10 @@ Judge:   `orrery.cost.price` of the plan (tests).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from orrery.cost import expand
+from orrery.graph import Graph
 from orrery.plan import Assignment, Plan, Split, SystemReference
 from orrery.timeline import PS_PER_S
 
@@ -167,7 +169,8 @@ def plan_of(
         kind = tables.kind[placed.devices[0]]
         for region, strategy in zip(unit.regions, choice.strategies):
             prefix = w.names[region][: len(w.names[region]) - len(w.regions[region].name)]
-            split = None
+            # A set of one is a split too: so all messages of the plan are derived, none listed.
+            split = Split(devices=names[:1], weights=(1.0,))
             if strategy is not None and len(names) > 1:
                 shared = strategy.shared
                 split = Split(
@@ -181,18 +184,20 @@ def plan_of(
                 nodes=tuple(prefix + node for node in w.regions[region].nodes),
                 after=tuple(w.names[need] for need in w.needs[region]), split=split,
             ))  # fmt: skip
-    resident: dict[str, int] = {}
-    for device_number, size in enumerate(times.resident_bytes):
-        if size:
-            resident[tables.ends[device_number]] = size
-    return Plan(
+    plan = Plan(
         models=w.references,
         system=SystemReference(name=tables.system.name, digest=tables.system.digest),
         assignments=tuple(assignments), transfers=(), objective=objective, searcher=searcher,
         settings=settings or {}, seed=seed, predicted_latency_s=times.makespan_ps / PS_PER_S,
-        resident_bytes=resident, notes=(*plan_notes(tables), *notes),
+        notes=(*plan_notes(tables), *notes),
         lower_bound_s=None if lower_bound_ps is None else lower_bound_ps / PS_PER_S, bound=bound,
     )  # fmt: skip
+    graphs: dict[int, Graph] = {}
+    for unit in problem.units:
+        graphs[unit.network] = w.regions[unit.regions[0]].graph
+    kept = expand(plan, [graphs[n] for n in sorted(graphs)], tables.system)
+    resident = {end: sum(held.values()) for end, held in zip(kept.ends, kept.residents)}
+    return replace(plan, resident_bytes={end: size for end, size in resident.items() if size})
 
 
 def feasible(times: Times) -> bool:

@@ -1,8 +1,9 @@
 """Everything a search over sets of devices reads: units, sets, choices and what they take.
 
 Models:  a network's units run one after the other; each on one set of devices, all configured with
-         one design; a tensor is fetched in the layout that the unit's choice needs and lies there
-         from then on (`orrery.cost.expand`). Times are whole picoseconds without contention.
+         one design; sets take over from each other where nothing could run beside; a tensor is
+         fetched in the layout that the unit's choice needs and lies there from then on
+         (`orrery.cost.expand`). Times are whole picoseconds without contention.
 Ignores: energy; the return of states; sets of unequal devices.
 Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 """
@@ -38,6 +39,8 @@ class Problem:
     designs : per class, what its devices can be configured with; None for as they are
     choices : per unit, number of parties -> ways to share it
     step_ps : per unit and class, designs × choices; `NEVER` where refused
+    cuts : per unit, whether another set may take over before it: where it reads what the one
+        before it ends with, so that sets never overlap and times simply add up
     layouts : per tensor, number of parties -> layouts × parties × axes × 2, bounds of boxes; those
         that some choice needs or leaves
     element_bytes : per tensor
@@ -52,6 +55,7 @@ class Problem:
     designs: tuple[tuple[str | None, ...], ...]
     choices: tuple[Mapping[int, tuple[Choice, ...]], ...]
     step_ps: tuple[tuple[Ints, ...], ...]
+    cuts: tuple[bool, ...]
     layouts: Mapping[int, Mapping[int, Ints]]
     element_bytes: Mapping[int, int]
     capacity_bytes: tuple[int, ...]
@@ -78,7 +82,7 @@ class Problem:
         """Return per layout what fetching a network input from the host takes; 0 without a host."""
         one = self.classes[set_class]
         boxes = self.layouts[tensor][one.parties]
-        if self.host < 0 or self.host in one.devices:
+        if self.host < 0:
             return np.zeros(len(boxes), np.int64)
         whole = self._whole(boxes)
         table = self._table(("start", set_class), tensor, whole, boxes, (self.host,), one.devices)
@@ -190,10 +194,21 @@ def fill_problem(
             element_bytes[tensor] = replace(type_, shape=(1,)).size_bytes
     return Problem(
         tables=tables, links=links, units=units, groups=groups, classes=classes, designs=offered,
-        choices=tuple(choices), step_ps=tuple(steps), layouts=universe.arrays(),
+        choices=tuple(choices), step_ps=tuple(steps), cuts=_cuts(tables, units),
+        layouts=universe.arrays(),
         element_bytes=element_bytes, capacity_bytes=tuple(capacity_bytes), host=tables.host,
         pricer=pricer,
     )  # fmt: skip
+
+
+def _cuts(tables: Tables, units: Sequence[Unit]) -> tuple[bool, ...]:
+    needs = tables.workload.needs
+    return tuple(
+        number > 0
+        and units[number - 1].network == unit.network
+        and units[number - 1].regions[-1] in needs[unit.regions[0]]
+        for number, unit in enumerate(units)
+    )
 
 
 class _Universe:
