@@ -13,7 +13,8 @@ import pytest
 
 import orrery
 from orrery.cli import main
-from orrery.errors import SpecError, UnknownNameError
+from orrery.errors import CancelledError, SpecError, UnknownNameError
+from orrery.progress import Progress, Step
 from orrery.provenance import Basis
 from orrery.registry import Registry
 from orrery.studies import CATALOGUE, Record, Study, StudyResult, compared, conduct
@@ -104,6 +105,17 @@ def test_a_study_is_conducted_from_python(tmp_path: Path) -> None:
     for scale in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(SpecError, match="--scale"):
             conduct("square", scale=scale)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_study_says_how_far_it_is_and_loses_nothing_at_the_end() -> None:
+    seen: list[Step] = []
+    asked = iter([False, False])  # once before it begins, once by the study; then nobody asks
+    conduct("square", progress=Progress(report=seen.append, cancelled=lambda: next(asked)))
+    assert [(step.task, step.done) for step in seen] == [
+        ("study square", 0), ("square", 1), ("study square", 1)]  # fmt: skip
+    with pytest.raises(CancelledError):
+        conduct("square", progress=Progress(cancelled=lambda: True))
 
 
 @pytest.mark.usefixtures("fakes")

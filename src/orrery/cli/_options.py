@@ -85,16 +85,21 @@ def progress_bar() -> Progress:
     tasks: dict[str, Any] = {}
 
     def draw(step: Step) -> None:
+        finished = step.total is not None and step.done >= step.total
         if step.task not in tasks:
-            bar.start()
             tasks[step.task] = bar.add_task(step.task, total=step.total, note="")
         note = f"{step.done}/{step.total}" if step.total else f"{step.done}"
         if step.best is not None:
             note += f"  best {step.best:.4g} s"
         if step.best and step.bound:
             note += f"  gap {100 * (step.best / step.bound - 1):.1f} %"
-        bar.update(tasks[step.task], completed=step.done, note=note)
-        if step.total is not None and step.done >= step.total:
+        bar.update(
+            tasks[step.task], completed=step.done, total=step.total, note=note, visible=not finished
+        )
+        # A task may hold others: each report shows the bar again, each end gives the line back.
+        if finished:
             bar.stop()
+        else:
+            bar.start()
 
     return Progress(report=draw)

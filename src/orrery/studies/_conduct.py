@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError
-from orrery.progress import SILENT, Progress
+from orrery.progress import SILENT, Progress, Step
 from orrery.registry import Registry
 from orrery.report import Cell, Column, Page, Section, Table, Text, format_value, write_report
 from orrery.store import whole_folder, write_record
@@ -21,7 +21,15 @@ from ._frame import Record, Study, StudyFunction, StudyResult
 __all__ = ["CATALOGUE", "StudyRun", "conduct", "study_list", "study_names"]
 
 #: every study, in the order in which they are listed and run
-CATALOGUE: tuple[Study, ...] = ()
+CATALOGUE: tuple[Study, ...] = (
+    Study(
+        name="h2h",
+        question="Is the published mapping of six networks onto twelve accelerators valid, and how "
+        "far from the best?",
+        source="Zhang et al., H2H, DAC 2022, arXiv 2204.13852",
+        place="orrery.studies.h2h:h2h_study",
+    ),
+)
 
 FILES = {
     "records": "records.json",
@@ -106,9 +114,13 @@ def conduct(
                         fix="1 is the size of the published cases")  # fmt: skip
     study = known[name]
     function: StudyFunction = Registry("study", {name: study.place})[name]
+    progress.step(f"study {name}", 0, 1)
     start = time.perf_counter()
     result = function(scale, progress)
-    return StudyRun(study=study, scale=scale, seconds=time.perf_counter() - start, result=result)
+    seconds = time.perf_counter() - start
+    # Reported and not stepped: a stop asked for now must not lose what was found.
+    progress.report(Step(task=f"study {name}", done=1, total=1))
+    return StudyRun(study=study, scale=scale, seconds=seconds, result=result)
 
 
 def study_names() -> tuple[str, ...]:
@@ -118,14 +130,19 @@ def study_names() -> tuple[str, ...]:
 
 def study_list() -> Page:
     """Return what studies there are: name, question, paper."""
-    table = Table(
+    listed = Table(
         title="Studies",
-        columns=(Column(name="name"), Column(name="question"), Column(name="paper")),
-        rows=tuple((study.name, study.question, study.source) for study in CATALOGUE),
+        columns=(Column(name="name"), Column(name="question")),
+        rows=tuple((study.name, study.question) for study in CATALOGUE),
         caption="`orrery study NAME` conducts one: it works the figures out anew and prints them "
         "beside the published ones. `orrery study --all` conducts all.",
     )
-    return Page(title="What the papers claim, and what comes out here", sections=(table,))
+    papers = Table(
+        title="Papers",
+        columns=(Column(name="name"), Column(name="paper")),
+        rows=tuple((study.name, study.source) for study in CATALOGUE),
+    )
+    return Page(title="What the papers claim, and what comes out here", sections=(listed, papers))
 
 
 def _summary(run: StudyRun) -> Text:
@@ -164,7 +181,7 @@ def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
             Column(name="figure"),
             column("published"),
             column("ours"),
-            Column(name="ours / published", unit="x", kind="number"),
+            Column(name="ratio", unit="x", kind="number", help="ours / published"),
             Column(name="status"),
             Column(name="took", unit="s", kind="number", help="to find ours"),
         ),
