@@ -38,10 +38,11 @@ def plan_evaluators(plan: Plan, otherwise: Evaluator) -> dict[str, Evaluator]:
     """
     texts = {a.design for a in plan.assignments if a.design is not None}
     functions = {text: resolve(text).evaluate for text in sorted(texts)}
-    designs: dict[str, dict[str, Evaluator]] = {a.device: {} for a in plan.assignments}
+    designs: dict[str, dict[str, Evaluator]] = {d: {} for a in plan.assignments for d in a.devices}
     for assignment in plan.assignments:
         if assignment.design is not None:
-            designs[assignment.device][assignment.region] = functions[assignment.design]
+            for device in assignment.devices:
+                designs[device][assignment.region] = functions[assignment.design]
     return {
         device: _Device(designs=regions, otherwise=otherwise) for device, regions in designs.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ._run_result import RunResult, facts, run_context, tolerance
 from ._simulate import load_planned
 
 if TYPE_CHECKING:
-    from orrery.runtime import Backend
+    from orrery.runtime import Backend, Execution
 
 __all__ = ["run_plan"]
 
@@ -34,11 +35,11 @@ def run_plan(
     designs: bool,
     progress: Progress,
 ) -> RunResult:
-    """Run a plan with one thread per device of it; this machine plays the devices."""
+    """Run a plan with a thread per device of it, a process per device where regions are split."""
     from orrery.accel import plan_evaluators
     from orrery.runtime import execute, region_evaluator
 
-    plan, graphs, _ = load_planned(path, models)
+    plan, graphs, system = load_planned(path, models)
     given = {
         m.prefix + name: value
         for m, graph in zip(plan.models, graphs, strict=True)
@@ -48,8 +49,10 @@ def run_plan(
     if designs:
         devices = plan_evaluators(plan, evaluate)
     else:
-        devices = {assignment.device: evaluate for assignment in plan.assignments}
-    done = execute(plan, graphs, given, devices, warmup=1, progress=progress)
+        devices = {device: evaluate for a in plan.assignments for device in a.devices}
+    done = execute(
+        plan, graphs, given, devices, system=system, warmup=1, progress=progress
+    )  # fmt: skip
     figure = Evidence(
         subject=f"{', '.join(g.name for g in graphs)} by plan here",
         metric="latency",
@@ -62,6 +65,7 @@ def run_plan(
             note=f"{done.source.note}; this machine plays the plan's devices",
         ),
     )
+    figures = (figure, *_messages(done, figure))
     error = None
     if check:
         wanted = {
@@ -75,13 +79,29 @@ def run_plan(
     chart = TimelineChart(title="Measured timeline", timeline=done.timeline)
     page = Page(
         title=f"{path.name} on this machine, {backend.name}",
-        sections=(facts(done.outputs, [figure], error), chart),
+        sections=(facts(done.outputs, figures, error), chart),
     )
     return RunResult(
         outputs=done.outputs,
-        evidence=(figure,),
+        evidence=figures,
         worst_error=error,
         page=page,
         timeline=done.timeline,
         tolerance=max(tolerance(graph) for graph in graphs),
     )
+
+
+def _messages(done: Execution, figure: Evidence) -> list[Evidence]:
+    """Return what processes sent each other; nothing where one process did everything."""
+    if not done.ends:
+        return []
+    source = replace(figure.source, note=f"counted by the senders; {figure.source.note}")
+    counts = {
+        "processes": (len(done.ends), ""),
+        "messages": (done.messages, ""),
+        "message bytes": (done.sent_bytes, "bytes"),
+    }
+    return [
+        replace(figure, metric=metric, value=float(value), unit=unit, source=source)
+        for metric, (value, unit) in counts.items()
+    ]

@@ -13,7 +13,7 @@ from orrery.evidence import Evidence
 from orrery.report import Page, Text
 from orrery.store import whole_folder, write_record
 from orrery.timeline import Timeline, write_timeline
-from orrery.units import format_si
+from orrery.units import format_quantity, format_si
 
 from ._inputs import write_arrays
 from .pages import batch_of, precisions
@@ -82,7 +82,7 @@ def facts(
         if figure.interval:
             low, high = (format_si(bound, figure.unit) for bound in figure.interval)
             between = f", between {low} and {high}"
-        value = format_si(figure.value or 0.0, figure.unit)
+        value = format_quantity(figure.value or 0.0, figure.unit)
         lines.append(f"{figure.metric}: {value}{between} ({figure.source})")
     lines += [f"{name}: {value.dtype}{list(value.shape)}" for name, value in outputs.items()]
     if error is not None:

@@ -6,7 +6,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -178,6 +178,13 @@ class _RegionRunner:
     backend: Backend
     ready: dict[tuple[str, tuple[str, ...]], Executable] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __reduce__(self) -> tuple[Any, tuple[Backend]]:
+        """Travel without sessions: each process makes its own, of one thread, as others compute."""
+        backend = self.backend
+        if isinstance(backend, OnnxRuntimeBackend):
+            backend = replace(backend, threads=1)
+        return region_evaluator, (backend,)
 
     def __call__(self, region: Region, inputs: Tensors) -> Tensors:
         key = (region.graph.digest, region.nodes)

@@ -220,6 +220,10 @@ class Writer:
             name = part.node.inputs[operand.index] if box is not None else ""
             if box is not None and name in region.inputs:
                 held = box if i == sharding.rotating else sharding.needs[i].boxes[party]
+                if not held.holds(box):
+                    raise SpecError(f"region {sharding.region.name!r}: operand {operand.tensor!r}",
+                                    found=f"{box} read, {held} held", wanted="a part of it",
+                                    fix="split the region in another way")  # fmt: skip
                 operands[name] = (name, keys[i], held, box)
         results = tuple(
             (result.tensor, made[i], sharding.partials[i].boxes[party], part.results[i])
