@@ -22,7 +22,7 @@ from orrery.cost import (
     strategy_of,
 )
 from orrery.errors import SpecError
-from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
+from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, build_model
 from orrery.hardware import System
 
 from .small import chain, device, full, link, ring
@@ -321,3 +321,18 @@ def test_a_region_that_cannot_be_split_stays_whole_between_splits() -> None:
             lambda region: (split(["d0", "d1"]) if len(region.nodes) > 1 else None, "d0"),
             groups=groups,
         )
+
+
+def test_networks_on_one_device_cost_the_same_in_both_kinds_of_plans() -> None:
+    for name in ("memn2n", "squeezenet1_1"):
+        graph = build_model(name)
+        system = System(name="one", devices=(device("d0"),))
+        plan = split_plan([graph], system, lambda _: (split(["d0"]), "d0"))
+        unsplit = tuple(replace(a, split=None) for a in plan.assignments)
+        plain = price(replace(plan, assignments=unsplit), [graph], system, {"": roofline})
+        result = price(plan, [graph], system, {"": roofline})
+        assert result.total.latency_s == pytest.approx(plain.total.latency_s, rel=1e-6)
+        assert result.total.energy_j == pytest.approx(plain.total.energy_j)
+        assert result.total.offchip_bytes == plain.total.offchip_bytes
+        assert result.peak_bytes == plain.peak_bytes  # views share the bytes they look at
+        assert result.coverage == plain.coverage

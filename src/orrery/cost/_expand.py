@@ -46,7 +46,7 @@ class Step:
     Attributes
     ----------
     parties : ends (by number) that compute it, in the order of the split
-    sharding : its shards; None for a region that can only be computed whole
+    sharding : its shards; None for a region that one device computes whole
     after : numbers of the steps whose outputs it reads, and of those that brought them to where
         it reads them
     arrivals : changes of layout before it starts, among all ends; only those that move something
@@ -220,13 +220,13 @@ class _Expander:
                 fix="make the plan again",
             )  # fmt: skip
         strategy = strategy_of(assignment)
+        if len(assignment.devices) == 1 and strategy == Strategy():
+            return None
         key = (planned.network, planned.region.nodes, strategy, weights)
         if key not in self.known:
             self.known[key] = shard(planned.region, strategy, weights)
         found = self.known[key]
         if isinstance(found, Refusal):
-            if split is None or len(split.devices) == 1:
-                return None
             raise SpecError(where, found=found.reason, wanted="a way to split this region",
                             fix="make the plan again")  # fmt: skip
         return found

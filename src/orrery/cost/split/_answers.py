@@ -79,7 +79,7 @@ class ShardPrices:
         if design is None:
             return Answer(rounds=(), model="", reason=reason, work=work)
         sharding = step.sharding
-        if sharding is None or sharding.parties == 1:
+        if sharding is None:
             cost = self._cost((text, "", kinds[0], design), region, step, machines[0])
             if isinstance(cost, str):
                 return Answer(rounds=(), model="", reason=cost, work=work)

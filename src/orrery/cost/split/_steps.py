@@ -185,7 +185,7 @@ class _Pricer:
         )  # fmt: skip
 
     def _peaks(self, step: Step, answer: Answer) -> Mapping[str, int]:
-        if step.sharding is None or step.sharding.parties == 1:
+        if step.sharding is None:
             return answer.rounds[0][0].peak_bytes if answer.rounds else {}
         return {
             f"{name}.{self.devices[name].offchip.name}": step.sharding.resident_bytes(party)
