@@ -145,6 +145,11 @@ def test_all_goes_on_past_a_study_that_cannot_be_conducted(
     assert "study broken: the exact search: found no package 'unobtainium'" in captured.err
     assert [path.name for path in tmp_path.iterdir()] == ["square"]
     assert main(["study", "broken"]) == 2
+    capsys.readouterr()
+    assert main(["study", "broken", "square", "--json"]) == 2
+    assert {r["study"] for r in json.loads(capsys.readouterr().out)} == {"square"}
+    assert main(["study", "square", "sqare"]) == 2
+    assert capsys.readouterr().out == ""  # nothing ran before the name was found wrong
 
 
 @pytest.mark.usefixtures("fakes")
@@ -153,6 +158,8 @@ def test_studies_are_listed_with_their_question(capsys: pytest.CaptureFixture[st
     assert "Is the square right?" in capsys.readouterr().out
     assert main(["study", "square", "--all"]) == 2
     assert "one of the two" in capsys.readouterr().err
+    assert main(["study", "square", "--out", __file__]) == 2
+    assert "--out: found 'a file at" in capsys.readouterr().err
     assert main(["study", "sqare"]) == 2
     assert "did you mean 'square'" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from orrery import api
-from orrery.errors import CancelledError, OrreryError, SpecError, printable
+from orrery.errors import CancelledError, OrreryError, SpecError, UnknownNameError, printable
 
 from ._options import Out, json_document, progress_bar, show_page
 
@@ -41,7 +41,7 @@ def study(
         Studies to conduct: each rebuilds one published system and runs its experiments. Without a
         name, the studies are listed.
     every
-        Conduct all of them; one that cannot be conducted does not stop the others.
+        Conduct all of them. Of several, one that cannot be conducted does not stop the others.
     scale
         1 is the size of the published cases; 0.1 takes a quick look at fewer or smaller ones.
     """
@@ -54,7 +54,14 @@ def study(
     if not every and not wanted:
         show_page(api.studies(), as_json=json, rows=_ALL)
         return 0
-    wanted = list(api.study_names()) if every else wanted
+    known = api.study_names()
+    for name in wanted:  # before the first one takes its minutes
+        if name not in known:
+            raise UnknownNameError("study", name, known)
+    if out is not None and out.exists() and not out.is_dir():
+        raise SpecError("--out", found=f"a file at {out}", wanted="a folder, or nothing there yet",
+                        fix="give another --out")  # fmt: skip
+    wanted = list(known) if every else wanted
     records: list[dict[str, Any]] = []
     failed = False
     for number, name in enumerate(wanted):
@@ -63,18 +70,18 @@ def study(
         except CancelledError:
             raise
         except OrreryError as error:
-            if not every:
+            if len(wanted) == 1:
                 raise
             print(f"orrery: study {name}: {printable(str(error))}", file=sys.stderr)
             failed = True
             continue
-        folder = out if out is None or len(wanted) == 1 else out / name
-        files = run.write(folder) if folder is not None else {}
         records += run.documents
         if not json:
             print(end="\n" if number else "")
             show_page(run.page, as_json=False, rows=_ALL)
-            if files:
+        if out is not None:
+            files = run.write(out if len(wanted) == 1 else out / name)
+            if not json:
                 print("\nwritten: " + ", ".join(str(path) for path in files.values()))
     if json:
         json_document(records)
