@@ -247,8 +247,9 @@ def _split_residents(system: System, written: Expansion) -> Iterator[Resident]:
             read.add(name)
             if not stays and not starts:
                 continue
-            for end, part in zip(written.ends, layout.boxes):
+            for party in step.parties:  # a scalar is said to be everywhere, the host included
+                part = layout.boxes[party]
                 if part.volume and (layout.type.rank or not starts):
-                    found[end, name, part.spans] = layout.bytes_of(part)
+                    found[written.ends[party], name, part.spans] = layout.bytes_of(part)
     for (device, tensor, box), size in found.items():
         yield Resident(device=device, tensor=tensor, box=box, size_bytes=size)
