@@ -36,7 +36,7 @@ def plan_on_sets(
         models=(ModelReference(name=graph.name, digest=graph.digest),),
         system=SystemReference(name=system.name, digest=system.digest),
         assignments=tuple(assignments), transfers=(), objective="latency", searcher="by hand",
-        lower_bound_s=bound_s, bound="no plan of unsplit regions on this system",
+        lower_bound_s=bound_s, bound="plans of unsplit regions on this system",
     )  # fmt: skip
     written = expand(plan, [graph], system)
     held = {end: sum(parts.values()) for end, parts in zip(written.ends, written.residents)}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import orrery
 from orrery.api._machines import cost_models
 from orrery.api.pages import map_page, plan_figures
 from orrery.cost import expand, price
 from orrery.graph import Graph, build_model
 from orrery.hardware import System, load_system
-from orrery.plan import Plan
+from orrery.plan import Plan, write_plan
 from orrery.report import Page, Table, TimelineChart, make_scorecard, render_html
 from orrery.sim import replay_split
 
@@ -54,3 +57,14 @@ def test_a_bound_above_the_replay_is_called_wrong() -> None:
     notes = next(s for s in _page(graph, system, plan).sections if s.title.startswith("What the"))
     assert notes.tone == "warning"  # type: ignore[union-attr]
     assert any("one of the two is wrong" in text for text in notes.paragraphs)  # type: ignore[union-attr]
+
+
+def test_the_shell_shows_the_sets_of_a_split_plan(tmp_path: Path) -> None:
+    graph, system = build_model("alexnet", image=64, width=0.25), load_system("aws-f1")
+    plan = plan_on_sets(graph, system, [("fpga0", "fpga1"), ("fpga2",)], bound_s=1e-4)
+    write_plan(tmp_path / "plan.json", plan)
+    result = orrery.simulate(tmp_path / "plan.json", models=[graph], on=system)
+    assert "set 1: fpga0–1  " in result.text
+    assert "Sets of devices" in result.text
+    whole = orrery.map(graph, on=system)
+    assert "Sets of devices" not in whole.text

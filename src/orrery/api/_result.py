@@ -77,14 +77,16 @@ class MapResult:
 
     @property
     def text(self) -> str:
-        """The scorecard and what it covers, as text."""
+        """The scorecard, which set of devices takes which layer, and what that covers, as text."""
         from orrery.report import render_card
 
         from .judging import describe
+        from .pages import glance_text
 
         card = render_card(self.scorecard, self.verdicts)
         said = describe(self.certificate, self.report)
-        return printable(f"{card.rstrip()}\n\nCoverage: {self.price.coverage}.\n{said}")
+        glance = f"{glance_text(self.page).rstrip()}\n\n" if self.plan.is_split else ""
+        return printable(f"{card.rstrip()}\n\n{glance}Coverage: {self.price.coverage}.\n{said}")
 
     @property
     def needs_met(self) -> bool:

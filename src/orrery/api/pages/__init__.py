@@ -3,7 +3,7 @@
 from ._context import BATCH_KEY, batch_of, precisions
 from ._figures import WHY_UNKNOWN, plan_figures
 from ._page import map_page
-from ._render import Page, needs_met, page_document, page_text
+from ._render import Page, glance_text, needs_met, page_document, page_text
 from ._tables import regions_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "WHY_UNKNOWN",
     "Page",
     "batch_of",
+    "glance_text",
     "map_page",
     "needs_met",
     "page_document",

@@ -92,7 +92,7 @@ def _notes(plan: Plan, price: PlanCost, timeline: Timeline) -> Section:
         bound, took = (format_value(t, "s") for t in (plan.lower_bound_s, timeline.makespan_s))
         gap = _gap(plan.lower_bound_s, timeline)
         lines.append(
-            f"Lower bound: {plan.bound or 'no plan'} takes less than {bound}; this one takes {took}"
+            f"Lower bound: {bound} ({plan.bound or 'any plan'}); this plan takes {took}"
             + ("." if gap is None else f", {gap} more.")
         )
         # A replay rounds to whole picoseconds; anything below the bound by more is a contradiction.

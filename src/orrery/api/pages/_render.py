@@ -9,7 +9,7 @@ from typing import Any
 from orrery.errors import printable
 from orrery.report import Page
 
-__all__ = ["Page", "needs_met", "page_document", "page_text"]
+__all__ = ["Page", "glance_text", "needs_met", "page_document", "page_text"]
 
 
 def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
@@ -18,6 +18,17 @@ def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
 
     # Names come from files; an escape sequence in one must not reach the terminal.
     return printable(render_text(page, width=width, rows=rows))
+
+
+def glance_text(page: Page, *, width: int = 96) -> str:
+    """Return the strip of a page and the section after it as text; empty where there is none."""
+    from orrery.report import Strip, render_text
+
+    first = next((n for n, s in enumerate(page.sections) if isinstance(s, Strip)), None)
+    if first is None:
+        return ""
+    shown = Page(title=page.title, sections=page.sections[first : first + 2])
+    return printable(render_text(shown, width=width, rows=40).split("\n", 3)[3])
 
 
 def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
