@@ -16,6 +16,7 @@ from .plan import ModelReference, Plan, SystemReference
 from .store import content_hash, encode, read_record, write_record
 
 __all__ = [
+    "SAME_PLACES",
     "Box",
     "Certificate",
     "Computation",
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 CERTIFICATE_SCHEMA = 1
+
+#: of which plans the bound holds that follows from a certificate alone: no device is done before
+#: its own computations, none before a chain of regions
+SAME_PLACES = "plans that compute the same parts on the same devices"
 
 Box = tuple[tuple[int, int], ...]
 Part = tuple[str, Box]  #: a tensor and the part of it

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from orrery.cost import CostModel, Expansion, Refusal, shard_region, strategies
+from orrery.cost import CostModel, Expansion, Refusal, expand, shard_region, strategies
 from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.plan import Assignment, ModelReference, Plan, Split, SystemReference
@@ -40,11 +41,21 @@ def split_plan(graph: Graph, system: System, seed: int, *, prefix: str = "") -> 
             device=devices[0], after=tuple(after), split=split,
         ))  # fmt: skip
         maker |= dict.fromkeys(region.outputs, prefix + region.name)
-    return Plan(
+    plan = Plan(
         models=(ModelReference(name=graph.name, digest=graph.digest, prefix=prefix),),
         system=SystemReference(name=system.name, digest=system.digest),
         assignments=tuple(assignments), transfers=(), objective="latency", searcher="random",
     )  # fmt: skip
+    return placed(plan, graph, system)
+
+
+def placed(plan: Plan, graph: Graph, system: System) -> Plan:
+    """Return a split plan that says how much of weights and states lies where."""
+    if not plan.is_split:
+        return plan
+    written = expand(plan, [graph], system)
+    held = {end: sum(parts.values()) for end, parts in zip(written.ends, written.residents)}
+    return replace(plan, resident_bytes={end: size for end, size in held.items() if size})
 
 
 def part_seconds(

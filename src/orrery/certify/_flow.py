@@ -92,7 +92,8 @@ class _Flow:
                 known = self.maker.get(name)
                 at: tuple[str, ...] = (host,) if is_input and host else ()
                 self.stories[name] = Story(
-                    name=name, sizes=self.regions.sizes(name), free=scalar, stays=not is_input,
+                    name=name, sizes=self.regions.sizes(name), made=known is not None, free=scalar,
+                    stays=not is_input,
                     given=self.ends if is_input and scalar else at,
                     loops={} if known is None else known.loops,
                 )  # fmt: skip
@@ -142,7 +143,7 @@ class _Flow:
                 tensor = name[len(prefix) :]
                 if not name.startswith(prefix) or tensor not in graph.types:
                     continue
-                if not (story.reads or story.writes or story.deliveries or story.residents):
+                if not (story.made or story.reads or story.deliveries or story.residents):
                     continue
                 self._check_inputs(story)
                 state = following.get(tensor)
@@ -175,11 +176,17 @@ class _Flow:
 
     def _check_home(self, track: Track, homes: Sequence[Resident], state: str) -> None:
         """The next value of a state has to end where the state lies."""
-        story = track.story
+        story, was = track.story, self.stories[state].sizes
         for home in homes:
-            box = home.box
-            if story.sizes != self.stories[state].sizes:  # a cache that grew: all of it
-                box = tuple((0, size) for size in story.sizes)
+            # Where a cache grew, a part that reached to its old end has to reach to its new one.
+            box = (
+                tuple(
+                    (start, new if stop == old else stop)
+                    for (start, stop), old, new in zip(home.box, was, story.sizes, strict=True)
+                )
+                if len(was) == len(story.sizes)
+                else tuple((0, size) for size in story.sizes)
+            )
             if not track.has(home.device, box):
                 self.found.add("state", f"{story.name!r}", f"not on {home.device!r}",
                                f"on every device with {state!r}")  # fmt: skip

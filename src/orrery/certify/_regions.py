@@ -110,9 +110,10 @@ class Regions:
                     found.add("box", f"{tensor!r}, {where}", box, f"a part of {self.whole(tensor)}")
                     sound = False
         for loop, start, stop in c.partial:
-            if not 0 <= start < stop <= known.loops.get(loop, 0):
+            extent = known.loops.get(loop, 0)
+            if not 0 <= start < stop <= extent or stop - start == extent:
                 found.add("addends", where, f"{loop} from {start} to {stop}",
-                          f"parts of {dict(known.loops) or 'no sum'}")  # fmt: skip
+                          f"a part of {dict(known.loops) or 'no sum'}")  # fmt: skip
                 sound = False
         if sound:
             self._check_reads(c, known, where, found)

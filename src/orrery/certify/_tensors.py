@@ -32,6 +32,7 @@ class Story:
     Attributes
     ----------
     sizes : of the tensor
+    made : whether a region of the plan has to make it
     free : whether it is everywhere at no cost once it is made (a scalar of a split plan)
     given : ends where the whole of it lies at the start (a network input's host)
     stays : whether residents of it are there for good (constants, states)
@@ -40,6 +41,7 @@ class Story:
 
     name: str
     sizes: tuple[int, ...]
+    made: bool = False
     free: bool = False
     given: tuple[str, ...] = ()
     stays: bool = True
@@ -98,7 +100,7 @@ class Track:
     def _check_cover(self) -> None:
         """Every element is computed, on no device twice, and of every sum each addend once."""
         story, cells = self.story, self.cells
-        if not story.writes:
+        if not story.made:
             return
         made = np.zeros(cells.shape, bool)
         by_device: dict[str, NDArray[np.int64]] = {}

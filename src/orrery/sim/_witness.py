@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import floor
 
 from orrery.certificate import (
+    SAME_PLACES,
     Box,
     Certificate,
     Computation,
@@ -29,10 +30,7 @@ from orrery.timeline import PS_PER_S, Timeline
 from ._replay import Replayer
 from ._split import PartSeconds, SplitReplay, replay_split
 
-__all__ = ["SAME_PLACES", "part_of", "replay_certified"]
-
-#: of which plans the bound holds that a replay finds by itself
-SAME_PLACES = "plans that compute the same parts on the same devices"
+__all__ = ["part_of", "replay_certified"]
 
 
 def replay_certified(
