@@ -304,11 +304,14 @@ def _party_main(control: Connection, peers: Mapping[int, Connection]) -> None:
 
 
 def _context() -> Any:
-    """Return how processes start: from a server that imports once, else each by itself."""
+    """Return how processes start: from a server that imports once, else each by itself.
+
+    The caller's script is among the imports: every process would run it otherwise.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["__main__", __name__])
     return context
 
 
