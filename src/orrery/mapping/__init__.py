@@ -1,5 +1,8 @@
 """Who does what, when, where? Searches and schedulers; they produce plans as data."""
 
+from ._baselines import balanced, random_mapping, single_device
+from ._dag_bound import Bound, dag_bound, split_bound
+from ._dag_exact import Certified, DagSearch, exact_dag
 from ._greedy import GreedySearch, greedy
 from .locality import (
     LocalityBound,
@@ -18,6 +21,9 @@ from .locality import (
 )
 
 __all__ = [
+    "Bound",
+    "Certified",
+    "DagSearch",
     "GreedySearch",
     "LocalityBound",
     "LocalityFault",
@@ -25,12 +31,18 @@ __all__ = [
     "LocalitySchedule",
     "LocalitySearch",
     "anneal_locality",
+    "balanced",
     "check_locality",
     "critical_path_s",
+    "dag_bound",
+    "exact_dag",
     "four_steps",
     "greedy",
     "locality_bound",
     "one_per_kind",
     "random_locality",
+    "random_mapping",
     "safe_four_steps",
+    "single_device",
+    "split_bound",
 ]

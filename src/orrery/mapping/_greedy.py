@@ -37,7 +37,7 @@ from ._memory import Shortage
 from ._schedule import Schedule, Scheduler, Trial
 from ._tables import LONGEST_S, Tables, fill_tables, number_workload
 
-__all__ = ["GreedySearch", "greedy"]
+__all__ = ["GreedySearch", "greedy", "greedy_schedules", "mend_cover", "usable_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +97,29 @@ def greedy(
     CancelledError : the user asked to stop
     """
     tables = fill_tables(number_workload(graphs), system, models, progress=progress)
+    ranked = greedy_schedules(tables, settings, progress=progress)
+    if isinstance(ranked, Infeasible):
+        return ranked
+    record = to_record(settings)
+    if judge is None:
+        best = ranked[0]
+        return build_plan(best, tables, searcher="greedy", settings=record,
+                          predicted_latency_s=best.makespan_s)  # fmt: skip
+    plans = [
+        build_plan(s, tables, searcher="greedy", settings=record, predicted_latency_s=s.makespan_s)
+        for s in ranked
+    ]
+    judged = [judge(plan) for plan in plans]
+    return plans[min(range(len(plans)), key=judged.__getitem__)]
+
+
+def greedy_schedules(
+    tables: Tables, settings: GreedySearch = GreedySearch(), *, progress: Progress = SILENT
+) -> list[Schedule] | Infeasible:
+    """Return all candidates of the greedy mapper on filled tables, the fastest first."""
     if tables.refusals:
         return explain_refusals(tables)
-    share = Fraction(settings.memory_share)  # sizes are whole numbers of any length
-    capacity = [math.floor(size * share) for size in tables.capacity_bytes]
+    capacity = usable_bytes(tables, settings.memory_share)
     search = _Search(tables, Scheduler(tables, capacity), progress)
     for configuration in _alone(tables):
         search.alone(configuration)
@@ -119,21 +138,16 @@ def greedy(
         if search.short is not None:
             return explain_shortage(search.short, tables, capacity)
         return explain_cover(tables, left)
-    record = to_record(settings)
     ranked = sorted(search.found, key=lambda schedule: schedule.makespan_s)
     if ranked[0].makespan_s > LONGEST_S:
         return explain_time(ranked[0].makespan_s, tables)
-    ranked = [schedule for schedule in ranked if schedule.makespan_s <= LONGEST_S]
-    if judge is None:
-        best = ranked[0]
-        return build_plan(best, tables, searcher="greedy", settings=record,
-                          predicted_latency_s=best.makespan_s)  # fmt: skip
-    plans = [
-        build_plan(s, tables, searcher="greedy", settings=record, predicted_latency_s=s.makespan_s)
-        for s in ranked
-    ]
-    judged = [judge(plan) for plan in plans]
-    return plans[min(range(len(plans)), key=judged.__getitem__)]
+    return [schedule for schedule in ranked if schedule.makespan_s <= LONGEST_S]
+
+
+def usable_bytes(tables: Tables, memory_share: float) -> list[int]:
+    """Return per device the bytes that a share of its off-chip memory holds."""
+    share = Fraction(memory_share)  # sizes are whole numbers of any length
+    return [math.floor(size * share) for size in tables.capacity_bytes]
 
 
 class _Search:
@@ -214,7 +228,7 @@ def _choices(tables: Tables) -> Iterator[tuple[int, ...]]:
     seen: set[tuple[int, ...]] = set()
 
     def fresh(choice: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        mended = _mend(tables, list(choice))
+        mended = mend_cover(tables, list(choice))
         if mended not in seen:
             seen.add(mended)
             yield mended
@@ -252,7 +266,7 @@ def _uncovered(tables: Tables, choice: Sequence[int]) -> list[int]:
     return found
 
 
-def _mend(tables: Tables, choice: list[int]) -> tuple[int, ...]:
+def mend_cover(tables: Tables, choice: list[int]) -> tuple[int, ...]:
     """Change configurations one by one while that lets more regions run."""
     missing = len(_uncovered(tables, choice))
     while missing:
