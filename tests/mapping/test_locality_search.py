@@ -14,6 +14,7 @@ from orrery.mapping.locality import (
     LocalitySearch,
     anneal_locality,
     bind_weights,
+    branch_bound,
     check_locality,
     critical_path_s,
     four_steps,
@@ -45,6 +46,10 @@ def test_annealing_finds_the_optimum_and_no_bound_is_above_it(seed: int) -> None
     bound = locality_bound(problem, rounds=8, steps=100)
     assert max(bound.path_s, bound.load_s, bound.weighed_s) == bound.value_s <= best * (1 + 1e-12)
     assert critical_path_s(problem) <= bound.value_s
+    proven = branch_bound(problem, bound, makespan_s=best, cases=60)
+    loose = branch_bound(problem, bound, makespan_s=2 * best, cases=60)
+    assert bound.value_s <= loose.value_s <= best * (1 + 1e-12)
+    assert bound.value_s <= proven.value_s <= best * (1 + 1e-12)
 
 
 @settings(max_examples=60)
@@ -140,6 +145,30 @@ def test_layer_without_accelerator_is_infeasible_with_a_remedy() -> None:
     assert isinstance(found, Infeasible)
     assert problem.layers[1] in found.what
     assert found.remedies
+
+
+def test_branching_proves_optima_that_weighing_alone_does_not() -> None:
+    proven = better = 0
+    for seed in range(40):
+        problem = draw_problem(np.random.default_rng(seed), layers=6, accelerators=3, memory=2.0)
+        found = anneal_locality(problem, SMALL)
+        assert not isinstance(found, Infeasible)
+        root = locality_bound(problem, rounds=8, steps=100)
+        bound = branch_bound(problem, root, makespan_s=found.makespan_s, cases=200)
+        assert bound.value_s <= found.makespan_s
+        better += bound.value_s > root.value_s
+        proven += bound.value_s >= found.makespan_s * (1 - 1e-8)
+    assert better > 10
+    assert proven > 20
+
+
+def test_branching_stopped_at_once_keeps_the_bound() -> None:
+    problem = draw_problem(np.random.default_rng(4), layers=8, accelerators=3)
+    root = locality_bound(problem, rounds=4, steps=50)
+    rounds = iter([False] * 2)
+    progress = Progress(cancelled=lambda: next(rounds, True))
+    kept = branch_bound(problem, root, makespan_s=1e9, rounds=1, progress=progress)
+    assert kept.value_s >= root.value_s
 
 
 def test_memory_that_cannot_hold_the_heaviest_raises_the_bound() -> None:

@@ -97,7 +97,7 @@ def test_recurrent_and_full_costs_by_hand() -> None:
 
 @pytest.mark.parametrize(("model", "gb_per_s"), [("cnn-lstm", 0.5), ("casia-surf", 1.25)])
 def test_few_moves_already_beat_the_separate_annealing(model: str, gb_per_s: float) -> None:
-    case = run_case(model, gb_per_s, Effort(steps=200_000, rounds=10))
+    case = run_case(model, gb_per_s, Effort(steps=200_000, rounds=10, cases=10))
     assert case.found.makespan_s <= float(RELEASED[model, gb_per_s].annealed)
     assert case.path_s <= case.bound.value_s <= case.found.makespan_s * (1 + 1e-12)
     assert case.found.makespan_s <= min(

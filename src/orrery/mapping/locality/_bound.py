@@ -23,6 +23,7 @@ multiplicative subgradient method, and new rows from the average of the minimise
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -55,6 +56,7 @@ class LocalityBound:
     path_s : longest path, every layer on its fastest accelerator, nothing sent
     load_s : the load that accelerators must share
     weighed_s : paths, loads, transfers and memories weighed against each other
+    branched_s : the same over all cases of a search tree (`branch_bound`); 0 without one
     """
 
     value_s: float
@@ -62,6 +64,7 @@ class LocalityBound:
     path_s: float
     load_s: float
     weighed_s: float
+    branched_s: float = 0.0
 
 
 def critical_path_s(problem: LocalityProblem) -> float:
@@ -85,18 +88,10 @@ def locality_bound(
     steps : changes of the weights in a round; more of both only tighten the bound
     """
     path = critical_path_s(problem)
-    load = _Rows(problem, frozenset()).loads_alone(steps)
-    best = np.inf
-    waiting: list[frozenset[int]] = [frozenset()]
-    tried = 0
-    while waiting:
-        sent = waiting.pop(0)
-        heavy = _cannot_all_stay(problem, sent) if tried + len(waiting) < _CASES else ()
-        tried += 1
-        if heavy:
-            waiting.extend({sent | {layer} for layer in heavy} - {*waiting})
-            continue
-        best = min(best, _weighed_s(problem, sent, rounds, steps, progress))
+    load = Rows(problem, frozenset()).loads_alone(steps)
+    best = min(
+        bound_rows(Rows(problem, sent), rounds, steps, progress) for sent in sent_cases(problem)
+    )
     found = {"path": path, "load": load, "weighed": best}
     reason = max(found, key=found.__getitem__)
     return LocalityBound(
@@ -104,17 +99,29 @@ def locality_bound(
     )
 
 
-def _weighed_s(
-    problem: LocalityProblem, sent: frozenset[int], rounds: int, steps: int, progress: Progress
-) -> float:
-    """Return bound (3) for schedules in which the weights of `sent` are not bound."""
-    rows, best = _Rows(problem, sent), 0.0
+def bound_rows(rows: Rows, rounds: int, steps: int, progress: Progress) -> float:
+    """Return bound (3), bettering weights and adding rows by turns."""
+    best = 0.0
     for number in range(rounds):
         progress.step("bound", number, rounds, bound=best)
         best = max(best, rows.improve(steps, 0.5 / (1 + number) ** 0.5))
         if not rows.separate(best) and number > rounds // 2:
             break
     return best
+
+
+def sent_cases(problem: LocalityProblem) -> list[frozenset[int]]:
+    """Return sets of layers; in every valid schedule the weights of one of the sets are sent."""
+    found: list[frozenset[int]] = []
+    waiting: list[frozenset[int]] = [frozenset()]
+    while waiting:
+        sent = waiting.pop(0)
+        small = len(found) + len(waiting) < _CASES
+        heavy = _cannot_all_stay(problem, sent) if small else ()
+        waiting.extend(sorted({sent | {layer} for layer in heavy} - {*waiting}, key=sorted))
+        if not heavy:
+            found.append(sent)
+    return found
 
 
 def _cannot_all_stay(problem: LocalityProblem, sent: frozenset[int]) -> tuple[int, ...]:
@@ -147,11 +154,12 @@ def _packs(sizes: list[int], room: tuple[int, ...]) -> bool:
     return False
 
 
-class _Rows:
+class Rows:
     """The rows in use, their weights, and the average of the minimisers."""
 
     def __init__(self, problem: LocalityProblem, sent: frozenset[int]) -> None:
         self.problem = problem
+        self.compute = problem.compute_s
         layers, devices = problem.compute_s.shape
         self.order = np.array(problem.topological(), np.int64)
         self.before = np.array(problem.before, np.int64)
@@ -191,6 +199,16 @@ class _Rows:
         self._add(self._path_row(fastest.max(axis=1)))
         for device in range(devices):
             self._add(self._load_row(device, np.ones(layers, bool)))
+
+    def branch(self, compute: Array) -> Rows:
+        """Return a copy for fewer placements: `compute` is infinite at those not allowed."""
+        other = copy(self)
+        other.compute = compute
+        used = [k for k, weight in enumerate(self.weights) if weight > 1e-5]
+        other.rows = [self.rows[k] for k in used]
+        other.keys = {row.astype(np.int8).tobytes() for row in other.rows}
+        other.weights = self.weights[used] / self.weights[used].sum()
+        return other
 
     def loads_alone(self, steps: int) -> float:
         """Return the bound from whole accelerators' loads only."""
@@ -252,7 +270,7 @@ class _Rows:
     ) -> tuple[float, Array, Array, Array]:
         p = self.problem
         value, weights, price, average = _compiled()(
-            np.array(self.rows), weights, price, steps, rate, p.compute_s, p.weight_s, p.input_s,
+            np.array(self.rows), weights, price, steps, rate, self.compute, p.weight_s, p.input_s,
             p.output_s, self.share, self.sequence, self.before, self.after, self.tight,
         )  # fmt: skip
         return float(value) * (1 - _ROUNDING), weights, price, average

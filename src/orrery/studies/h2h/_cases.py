@@ -13,6 +13,7 @@ from orrery.mapping import (
     LocalitySchedule,
     LocalitySearch,
     anneal_locality,
+    branch_bound,
     check_locality,
     critical_path_s,
     four_steps,
@@ -41,12 +42,15 @@ class Effort:
 
     steps: int = 1_600_000
     rounds: int = 60
+    cases: int = 100
 
     @classmethod
     def at(cls, scale: float) -> Effort:
         """Return the effort of a study at a scale; 1 is the full one."""
         return cls(
-            steps=max(2_000, round(1_600_000 * scale)), rounds=max(4, round(60 * min(scale, 4.0)))
+            steps=max(2_000, round(1_600_000 * scale)),
+            rounds=max(4, round(60 * min(scale, 4.0))),
+            cases=max(10, round(100 * scale)),
         )
 
 
@@ -115,6 +119,8 @@ def run_case(
     if isinstance(found, Infeasible):
         raise SpecError(f"h2h study: {model}", found=str(found), wanted="a mapping",
                         fix="correct the tables")  # fmt: skip
+    bound = branch_bound(problem, bound, makespan_s=found.makespan_s, cases=effort.cases,
+                         progress=progress)  # fmt: skip
     _refuse_faults(problem, model, (first, repaired, one, chance, found))
     return Case(
         model=model, gb_per_s=gb_per_s, published=published,
