@@ -14,7 +14,7 @@ Judge:   executed by processes, bit for bit (tests/runtime); sums of `sharded_co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orrery.errors import SpecError
 from orrery.graph import Graph, TensorType
@@ -153,6 +153,7 @@ class _Expander:
         self.holdings: list[Holding] = []
         self.returns: list[tuple[int, Resharding]] = []
         self.known: dict[tuple[object, ...], Sharding | Refusal] = {}
+        self.changes: dict[tuple[Layout, Layout], Resharding] = {}
 
     def run(self) -> Expansion:
         plan = self.plan
@@ -260,7 +261,7 @@ class _Expander:
         self.users.setdefault(name, []).append(number)
         if need.type.rank == 0:
             return None
-        change = reshard(here, need, name)
+        change = self._change(here, need, name)
         if not change.phases:
             return None
         self._hold(name, here, number)
@@ -301,7 +302,7 @@ class _Expander:
     def _return(self, name: str, target: Layout) -> None:
         """Send what a step has made to where it ends."""
         number, layout = self.made[name]
-        change = reshard(layout, target, name)
+        change = self._change(layout, target, name)
         if change.phases:
             self.returns.append((number, change))
 
@@ -314,6 +315,19 @@ class _Expander:
                 for home in self.state_homes.get(model.prefix + state, ()):
                     if home.type.rank:
                         self._return(model.prefix + value, _grown(home, graph.type(value)))
+
+    def _change(self, before: Layout, after: Layout, name: str) -> Resharding:
+        """Return a change of layout; equal ones of different tensors are worked out once."""
+        if before == after or before.type.rank == 0:
+            return reshard(before, after, name)
+        key = (before, after)
+        if key not in self.changes:
+            self.changes[key] = reshard(before, after, name)
+        known = self.changes[key]
+        if known.tensor == name:
+            return known
+        phases = tuple(replace(phase, tensor=name) for phase in known.phases)
+        return replace(known, tensor=name, phases=phases)
 
     # -- what lies where --------------------------------------------------------------------------
 

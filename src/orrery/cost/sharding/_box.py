@@ -37,7 +37,10 @@ class Box:
     @property
     def volume(self) -> int:
         """Number of elements; 1 for a scalar's box."""
-        return math.prod(self.sizes)
+        elements = 1
+        for start, stop in self.spans:
+            elements *= stop - start
+        return elements
 
     @property
     def slices(self) -> tuple[slice, ...]:

@@ -56,7 +56,7 @@ class ShardPrices:
         self._kinds = {device.name: kind_of(device) for device in system.devices}
         self._costs: dict[tuple[str, ...], Cost | str] = {}
         self._chosen: dict[tuple[object, ...], tuple[str | None, str]] = {}
-        self._regions: dict[tuple[object, ...], tuple[str, Work | None, str]] = {}
+        self._works: dict[str, tuple[Work | None, str]] = {}
 
     def answer(self, step: Step) -> Answer:
         """Price every shard of a step.
@@ -100,12 +100,11 @@ class ShardPrices:
     def _known(self, step: Step) -> tuple[str, Work | None, str]:
         """Return a region's signature, its work, and why it cannot be priced (empty: it can)."""
         region = step.region.region
-        key = (step.region.network, region.nodes)
-        if key not in self._regions:
+        text = signature(region)
+        if text not in self._works:
             problem = unpriceable(region) or count_problem(region)
-            work = work_of(region) if problem is None else None
-            self._regions[key] = (signature(region), work, problem or "")
-        return self._regions[key]
+            self._works[text] = (work_of(region) if problem is None else None, problem or "")
+        return text, *self._works[text]
 
     def _choose(self, step: Step, machines: list[Device]) -> tuple[str | None, str]:
         """Return the design that computes a region (``""``: own units), or None and why."""
