@@ -1,4 +1,4 @@
-"""What no plan can be faster than: bounds from the tables alone, in a blink, for any workload.
+"""What no plan can be faster than: bounds from the tables alone, in milliseconds.
 
 Models:  `dag_bound`: every region whole on one device, tensors by the routes of the system or
          passed on over devices, links shared in any way. `split_bound`: regions cut into shares
@@ -32,7 +32,8 @@ class Bound:
 
     Attributes
     ----------
-    value_s : the largest of the parts; infinite where memory proves that there is no plan
+    value_s : the largest of the parts; infinite where there is no plan (memory, or a region that
+        nobody runs)
     reason : the part that decides
     parts : each bound by its name, in seconds
     of : of which plans it is proved

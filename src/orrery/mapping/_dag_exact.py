@@ -9,7 +9,8 @@ Judge:   brute force over devices, configurations, homes and orders on small ran
 
 Activations are held to the memory limit at the instants of the search. A plan says orders and no
 instants, so each solution is checked again at the times that its orders give; what is too big then
-is dropped, and the search may end with a gap although the model is solved.
+is dropped, and the search may end with a gap although the model is solved. A proof that activations
+cannot fit at all may take longer than any limit; then it is said that nothing is proved.
 """
 
 from __future__ import annotations
