@@ -89,7 +89,10 @@ class Everything:
 
 
 def random_mapping(problem: Problem, random: Random) -> SetMapping:
-    """Networks one after the other on random disjoint sets, with random choices."""
+    """Networks one after the other on random disjoint sets, with random choices.
+
+    Of like devices those with low numbers are taken first, as every search does.
+    """
     free = set(range(len(problem.tables.of_device)))
     sets, choices = [], []
     units = problem.units
@@ -99,7 +102,12 @@ def random_mapping(problem: Problem, random: Random) -> SetMapping:
         mine = [i for i, unit in enumerate(units) if unit.network == network]
         first = mine[0]
         while first <= mine[-1]:
-            fitting = [(k, d) for k, d in options if set(d) <= free]
+            fitting = [
+                (k, d) for k, d in options if set(d) <= free
+                and d == problem.classes[k].placed(
+                    problem.groups, [sum(x not in free for x in g) for g in problem.groups]
+                )
+            ]  # fmt: skip
             left = networks - network - 1
             fitting = [(k, d) for k, d in fitting if len(free) - len(d) >= left]
             if not fitting and sets and sets[-1].last == first and first > mine[0]:

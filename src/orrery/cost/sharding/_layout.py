@@ -327,11 +327,22 @@ def _ring(
 
 
 def _direct(before: Layout, wanted: Mapping[int, Box], where: str) -> list[Message]:
-    """Let every party fetch what it lacks of a box, each element once, nearest in number first."""
+    """Let every party fetch what it lacks of a box, each element once, nearest in number first.
+
+    Only parties that hold or want something are numbered, so that it does not matter which others
+    there are.
+    """
     messages = []
+    taking_part = [
+        party for party, held in enumerate(before.boxes)
+        if held.volume or (party in wanted and wanted[party].volume)
+    ]  # fmt: skip
+    rank = {party: number for number, party in enumerate(taking_part)}
     for party, box in wanted.items():
+        if party not in rank:
+            continue
         missing = list(subtract(box, before.boxes[party]))
-        for source in sorted(range(before.parties), key=lambda other: (abs(other - party), other)):
+        for source in sorted(taking_part, key=lambda p: (abs(rank[p] - rank[party]), p)):
             if source == party or not missing:
                 continue
             rest: list[Box] = []

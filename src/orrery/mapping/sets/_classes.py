@@ -3,7 +3,8 @@
 Models:  two devices are alike when exchanging them leaves the system as it is: equal but for name
          and group, and every link of one has its like at the other. A class of sets is a number of
          devices of each group of like ones, all of one kind.
-Ignores: symmetries that exchange more than two devices at once; sets of different kinds.
+Ignores: symmetries that exchange more than two devices at once, or devices that are not next to
+         each other in number; sets of different kinds.
 Judge:   prices of random sets of one class are equal (tests).
 """
 
@@ -53,12 +54,12 @@ def like_devices(tables: Tables) -> tuple[tuple[int, ...], ...]:
     )  # fmt: skip
     groups: list[list[int]] = []
     for device in range(len(tables.of_device)):
-        for group in groups:
-            if tables.kind[group[0]] == tables.kind[device] and _exchangeable(
-                links, tables.ends[group[0]], tables.ends[device], tables.system.host or ""
-            ):
-                group.append(device)
-                break
+        # Only neighbours in number: whom a device fetches from depends on the order of numbers.
+        alike = groups and tables.kind[groups[-1][0]] == tables.kind[device] and _exchangeable(
+            links, tables.ends[groups[-1][0]], tables.ends[device], tables.system.host or ""
+        )  # fmt: skip
+        if alike:
+            groups[-1].append(device)
         else:
             groups.append([device])
     return tuple(map(tuple, groups))

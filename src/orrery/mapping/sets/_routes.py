@@ -84,7 +84,7 @@ def reshard_ps(links: Links, befores: Ints, afters: Ints, ends: Ints, element_by
     Parameters
     ----------
     befores, afters : layouts × parties × axes × 2, bounds of boxes; empty boxes hold nothing
-    ends : end of each party; rising, as `reshard` prefers sources that are near in number
+    ends : end of each party, rising
 
     Returns
     -------
@@ -232,6 +232,12 @@ def _change(
                 ringed[members[rings, m]] = 1
         sizes[rings] = count
         rings += 1
+    place = np.zeros(parties, np.int64)  # among those who hold or want something
+    number = 0
+    for i in range(parties):
+        place[i] = number
+        if _volume(before[i]) > 0 or (ringed[i] == 0 and _volume(wanted[i]) > 0):
+            number += 1
     messages = np.empty((_MESSAGES, 3), np.int64)
     count = 0
     missing = np.empty((_BOXES, rank, 2), np.int64)
@@ -242,7 +248,7 @@ def _change(
         lack = _subtract(wanted[i], before[i], missing, 0)
         if lack == 0:
             continue
-        for j in np.argsort(np.abs(ends - ends[i]) * (2 * parties) + np.arange(parties)):
+        for j in np.argsort(np.abs(place - place[i]) * (2 * parties) + np.arange(parties)):
             if j == i:
                 continue
             left = 0
