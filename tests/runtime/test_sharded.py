@@ -104,6 +104,20 @@ def test_every_strategy_computes_the_layer_and_sends_the_formula(
         assert _counted(run) == formula(sharding, arrivals), strategy
 
 
+def test_empty_parts_rotate_in_their_own_shape(pool: PartyPool) -> None:
+    """A kernel of nine positions on one pixel: most parts of the image are empty, each its way."""
+    region = layer("Conv", (1, 4, 1, 1), (4, 4, 3, 3), weights=(1,), pads=(1, 1, 1, 1))
+    inputs = random_inputs(region)
+    found = strategies(region, 4)
+    assert not isinstance(found, Refusal)
+    rings = [strategy for strategy in found if strategy.shared and strategy.shared.operand == 0]
+    for strategy in rings:
+        sharding = _split(region, strategy, 4)
+        run = ShardedLayer(sharding=sharding).run(pool, inputs)
+        _equal(run, region, inputs)
+        assert _counted(run) == formula(sharding), strategy
+
+
 # -- closed forms, on the wire --------------------------------------------------------------------
 
 _CONV = layer("Conv", (1, 16, 16, 16), (32, 16, 3, 3), weights=(1,), pads=(1, 1, 1, 1))

@@ -19,7 +19,17 @@ import pytest
 from orrery.accel import plan_evaluators
 from orrery.cost import expand
 from orrery.errors import CancelledError, PlanMismatchError, SpecError, UnknownNameError
-from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, numpy_dtype
+from orrery.graph import (
+    MODELS,
+    ArrayConstant,
+    Graph,
+    Node,
+    Region,
+    TensorType,
+    build_model,
+    numpy_dtype,
+)
+from orrery.graph.models import example_inputs
 from orrery.plan import Assignment, ModelReference, Plan, Split, SystemReference, Transfer
 from orrery.progress import Progress, Step
 from orrery.provenance import Basis
@@ -70,6 +80,27 @@ def test_random_plans_equal_the_whole_and_send_what_is_announced(
         assert done.sent_bytes == sum(size for _, size in table.values())
         kinds |= {kind for kind, _, _ in table}
     assert kinds == {"exchange", "all-gather", "reduce-scatter", "rotate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("mobilenet_v2", {}), ("minilm-l6", {}), ("siamese-lstm", {}), ("mocap", {}),
+     ("llama-7b", {"phase": "decode"})],
+)  # fmt: skip
+def test_networks_of_the_library_stay_close(
+    name: str, sizes: dict[str, str], pool: PartyPool
+) -> None:
+    """Floats: parts are summed in another order, and NumPy's own order follows shapes."""
+    graph = build_model(name, **MODELS[name].small | sizes)
+    system = random_system(1, least=3, most=4, designs=False, topology="full")
+    plan = split_plan([graph], system, 1)
+    inputs = example_inputs(graph)
+    evaluators = dict.fromkeys((d.name for d in system.devices), reference_evaluator)
+    done = execute(plan, [graph], inputs, evaluators, system=system, pool=pool)
+    for tensor, value in graph.evaluate(inputs).items():
+        gap = np.abs(done.outputs[tensor] - value) / (1 + np.abs(value))
+        assert gap.max() < 1e-5
+    assert counted(done) == announced(expand(plan, [graph], system))
 
 
 # -- closed cases ---------------------------------------------------------------------------------

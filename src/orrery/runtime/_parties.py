@@ -226,10 +226,12 @@ class _Party:
             rotating = self.buffers[step.rotating]
             for peer, _ in step.turn.sends:
                 self._send(step.turn.kind, peer, rotating)
-        values = {
-            name: read_only(part_of(self.buffers[key], box, held))
-            for name, key, held, box in step.operands
-        }
+        values = {}
+        for name, key, held, box in step.operands:
+            value = self.buffers[key]
+            # Nothing is sent of an empty part, so what is there may have another shape.
+            value = part_of(value, box, held) if box.volume else np.empty(box.sizes, value.dtype)
+            values[name] = read_only(value)
         made = checked_outputs(step.device, step.region, step.evaluator(step.region, values))
         for name, key, held, box in step.results:
             if key not in self.buffers:
