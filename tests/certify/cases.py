@@ -51,9 +51,12 @@ class Case:
 
 
 def party_seconds(cost: PlanCost, assignment: Assignment, party: int, turn: int) -> float | None:
+    """Return the price of a part; nothing where there is none, None for a round that is not."""
     if assignment.region not in cost.steps:
         return cost.per_region[assignment.region].latency_s
     rounds = cost.steps[assignment.region].party_s
+    if not rounds:
+        return 0.0
     return rounds[turn][party] if 0 <= turn < len(rounds) else None
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orrery.cost import CostModel, Expansion, Refusal, expand, shard_region, strategies
+from orrery.cost import Refusal, expand, strategies
 from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.plan import Assignment, ModelReference, Plan, Split, SystemReference
-from tests.mapping.random_graphs import MODELS, random_system, residual_graph
-
-Seconds = Callable[[Assignment, int, int], float]
+from tests.mapping.random_graphs import random_system, residual_graph
 
 
 def split_plan(graph: Graph, system: System, seed: int, *, prefix: str = "") -> Plan:
@@ -56,22 +53,6 @@ def placed(plan: Plan, graph: Graph, system: System) -> Plan:
     written = expand(plan, [graph], system)
     held = {end: sum(parts.values()) for end, parts in zip(written.ends, written.residents)}
     return replace(plan, resident_bytes={end: size for end, size in held.items() if size})
-
-
-def part_seconds(
-    written: Expansion, system: System, models: Mapping[str, CostModel] = MODELS
-) -> Seconds:
-    """Return the cost models' seconds of any part of a plan."""
-    steps = {step.assignment.region: step for step in written.steps}
-
-    def seconds(assignment: Assignment, party: int, turn: int) -> float:
-        step = steps[assignment.region]
-        device = system.device(assignment.devices[party])
-        region = (step.region.region if step.sharding is None
-                  else shard_region(step.sharding, party, turn))  # fmt: skip
-        return models[assignment.design or ""].cost(region, device).latency_s
-
-    return seconds
 
 
 def small_case(seed: int) -> tuple[Graph, System, Plan]:

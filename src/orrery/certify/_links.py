@@ -108,14 +108,14 @@ def overfull(jobs: Sequence[Job]) -> tuple[int, int, float] | None:
             continue
         clock += work
         if clock > end - base + _HAIR * clock + 1e-3:
-            return _window(jobs, end, clock - (end - base))
+            return _window(jobs, end)
     return None
 
 
-def _window(jobs: Sequence[Job], end: int, late: float) -> tuple[int, int, float]:
+def _window(jobs: Sequence[Job], end: int) -> tuple[int, int, float]:
     """Return the fullest window that ends at an instant."""
     due = sorted((release, work) for release, stop, work in jobs if stop <= end)
-    best, load, begin = late, 0.0, due[0][0]
+    best, load, begin = float("-inf"), 0.0, end
     for release, work in reversed(due):
         load += work
         if load - (end - release) > best:
