@@ -34,7 +34,7 @@ def run(
     designs: bool = False,
     progress: Progress = SILENT,
 ) -> RunResult:
-    """Run a network, or a plan.json with one thread per device, and time it.
+    """Run a network, or a plan.json with a thread or process per device, and time it.
 
     Parameters
     ----------
