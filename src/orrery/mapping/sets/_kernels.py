@@ -1,0 +1,253 @@
+"""Compiled evaluation of mappings on flat arrays (see `Flat`, `Costs`, `State`).
+
+Models:  `evaluate`: a tensor's way, a unit's step, what a set keeps; each again on its own.
+Ignores: nothing of its own.
+Judge:   `evaluate` (tests of the evaluator that uses these).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+__all__ = ["Compiled", "compiled"]
+
+
+class Compiled(NamedTuple):
+    """Functions of flat arrays; those that change the state return (makespan, excess bytes)."""
+
+    whole: Any
+    again: Any
+    choose: Any
+    explore: Any
+    descend: Any
+
+
+def _add(f: Any, m: Any, u: Any, difference: Any) -> None:
+    n = f.network[u]
+    m.total[n] += difference
+    for r in range(f.result_at[n], f.result_at[n + 1]):
+        if u <= f.result_unit[r]:
+            m.prefix[r] += difference
+
+
+def _step(f: Any, m: Any, u: Any) -> None:
+    s = m.set_of[u]
+    k = m.set_class[s]
+    now = f.steps[f.step_at[u, k] + m.set_design[s] * f.options[u, k] + m.choice[u]]
+    if now != m.step[u]:
+        _add(f, m, u, now - m.step[u])
+        m.step[u] = now
+
+
+def _tensor(f: Any, c: Any, m: Any, t: Any) -> None:
+    """Follow a tensor through the units that touch it."""
+    there, layout = -1, 0
+    for i in range(f.touch_at[t], f.touch_at[t + 1]):
+        u = f.touch_unit[i]
+        s = m.set_of[u]
+        if s < 0:
+            continue
+        k = m.set_class[s]
+        want = f.layouts[f.need_at[u, k] + m.choice[u] * f.width[u] + f.touch_slot[i]]
+        cost = 0
+        if f.touch_made[i]:
+            there, layout = s, want
+            if f.result_of[t] >= 0:
+                m.back[f.result_of[t]] = c.pool[c.finish[t, k] + want]
+        elif there < 0:
+            cost = c.pool[c.start[t, k] + want]
+            there, layout = s, want
+        else:
+            at = c.move[t, k]
+            if m.home[there] != m.home[s]:
+                at = c.hand[t, m.set_class[there], k]
+            cost = c.pool[at + layout * c.layouts[t, k] + want]
+            if cost < 0:
+                cost = 0
+            else:
+                there, layout = s, want
+        if cost != m.touch[i]:
+            _add(f, m, u, cost - m.touch[i])
+            m.touch[i] = cost
+
+
+def _value(m: Any, f: Any) -> Any:
+    worst = 0
+    for n in range(len(m.total)):
+        worst = max(worst, m.total[n])
+        for r in range(f.result_at[n], f.result_at[n + 1]):
+            worst = max(worst, m.prefix[r] + m.back[r])
+    return worst
+
+
+def _excess(f: Any, m: Any) -> Any:
+    over = 0
+    for d in range(len(f.capacity)):
+        held, most = 0, 0
+        for s in range(len(m.set_class)):
+            if m.on[s, d]:
+                held += m.held[s]
+                most = max(most, m.most[s])
+                if m.first[s] == d:
+                    held += m.held_alone[s]
+                    most = max(most, m.most_alone[s])
+        over += max(0, held + most - f.capacity[d])
+    return over
+
+
+def _most(f: Any, m: Any, s: Any) -> None:
+    """Find again what the largest unit of a set has at hand."""
+    k = m.set_class[s]
+    m.most[s], m.most_alone[s] = 0, 0
+    for u in range(len(f.network)):
+        if m.set_of[u] == s:
+            at = f.choice_at[u, k] + m.choice[u]
+            if f.alone[at]:
+                m.most_alone[s] = max(m.most_alone[s], f.working[at])
+            else:
+                m.most[s] = max(m.most[s], f.working[at])
+
+
+def _weights(f: Any, m: Any) -> None:
+    """Count again what every set keeps."""
+    m.held[:] = 0
+    m.held_alone[:] = 0
+    for u in range(len(f.network)):
+        s = m.set_of[u]
+        if s >= 0:
+            at = f.choice_at[u, m.set_class[s]] + m.choice[u]
+            if f.alone[at]:
+                m.held_alone[s] += f.resident[at]
+            else:
+                m.held[s] += f.resident[at]
+    for s in range(len(m.set_class)):
+        _most(f, m, s)
+
+
+def _put(f: Any, c: Any, m: Any, u: Any, choice: Any) -> None:
+    """Change one unit's choice and all that follows from it."""
+    s = m.set_of[u]
+    k = m.set_class[s]
+    before, after = f.choice_at[u, k] + m.choice[u], f.choice_at[u, k] + choice
+    m.choice[u] = choice
+    again = False
+    if f.alone[before]:
+        m.held_alone[s] -= f.resident[before]
+        again = f.working[before] == m.most_alone[s]
+    else:
+        m.held[s] -= f.resident[before]
+        again = f.working[before] == m.most[s]
+    if f.alone[after]:
+        m.held_alone[s] += f.resident[after]
+        m.most_alone[s] = max(m.most_alone[s], f.working[after])
+    else:
+        m.held[s] += f.resident[after]
+        m.most[s] = max(m.most[s], f.working[after])
+    if again and (f.working[after] < f.working[before] or f.alone[before] != f.alone[after]):
+        _most(f, m, s)
+    _step(f, m, u)
+    for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
+        _tensor(f, c, m, f.tensors[i])
+
+
+def _whole(f: Any, c: Any, m: Any) -> Any:
+    for u in range(len(f.network)):
+        if m.set_of[u] >= 0:
+            _step(f, m, u)
+    for t in range(len(f.touch_at) - 1):
+        _tensor(f, c, m, t)
+    _weights(f, m)
+    return _value(m, f), _excess(f, m)
+
+
+def _again(f: Any, c: Any, m: Any, units: Any, ways: Any) -> Any:
+    """Evaluate what some units touch; `ways`: the tensors' ways and memories too."""
+    for u in units:
+        _step(f, m, u)
+        if ways:
+            for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
+                _tensor(f, c, m, f.tensors[i])
+    if ways:
+        _weights(f, m)
+    return _value(m, f), _excess(f, m)
+
+
+def _choose(f: Any, c: Any, m: Any, u: Any, choice: Any) -> Any:
+    _put(f, c, m, u, choice)
+    return _value(m, f), _excess(f, m)
+
+
+def _explore(f: Any, c: Any, m: Any, units: Any, choices: Any, out: Any) -> None:
+    for i in range(len(units)):
+        u = units[i]
+        before = m.choice[u]
+        _put(f, c, m, u, choices[i])
+        out[i] = _value(m, f)
+        _put(f, c, m, u, before)
+
+
+def _better(value: Any, excess: Any, than: Any, than_excess: Any) -> Any:
+    return excess < than_excess or (excess == than_excess and value < than)
+
+
+def _answer(f: Any, c: Any, m: Any, u: Any) -> Any:
+    """Give a unit its best choice as all others stand."""
+    kept, value, excess = m.choice[u], _value(m, f), _excess(f, m)
+    for choice in range(f.options[u, m.set_class[m.set_of[u]]]):
+        if choice == kept:
+            continue
+        _put(f, c, m, u, choice)
+        now, over = _value(m, f), _excess(f, m)
+        if _better(now, over, value, excess):
+            kept, value, excess = choice, now, over
+    if m.choice[u] != kept:
+        _put(f, c, m, u, kept)
+    return value, excess
+
+
+def _descend(f: Any, c: Any, m: Any, units: Any, sweeps: Any, follow: Any) -> Any:
+    value, excess = _value(m, f), _excess(f, m)
+    for _ in range(sweeps):
+        improved = False
+        for i in range(len(units)):
+            u = units[i]
+            now, over = _answer(f, c, m, u)
+            if _better(now, over, value, excess):
+                improved, value, excess = True, now, over
+            if follow == 0:
+                continue
+            last = min(i + follow, len(units) - 1)
+            before = m.choice[units[i : last + 1]].copy()
+            for choice in range(f.options[u, m.set_class[m.set_of[u]]]):
+                if choice == before[0]:
+                    continue
+                _put(f, c, m, u, choice)
+                now, over = _value(m, f), _excess(f, m)
+                for j in range(i + 1, last + 1):
+                    now, over = _answer(f, c, m, units[j])
+                if _better(now, over, value, excess):
+                    improved, value, excess = True, now, over
+                    before = m.choice[units[i : last + 1]].copy()
+                else:
+                    for j in range(i, last + 1):
+                        if m.choice[units[j]] != before[j - i]:
+                            _put(f, c, m, units[j], before[j - i])
+        if not improved:
+            break
+    return value, excess
+
+
+@cache
+def compiled() -> Compiled:
+    """Compile on first use (once per machine, where the cache can be written)."""
+    from numba import njit
+    from numba.extending import register_jitable
+
+    for helper in (_add, _step, _tensor, _value, _excess, _most, _weights, _put, _better, _answer):
+        register_jitable(helper)
+    functions = (_whole, _again, _choose, _explore, _descend)
+    try:
+        return Compiled(*(njit(cache=True, nogil=True)(function) for function in functions))
+    except RuntimeError:  # no folder in which the cache may lie
+        return Compiled(*(njit(nogil=True)(function) for function in functions))
