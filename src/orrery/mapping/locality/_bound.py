@@ -5,19 +5,21 @@ Models:  three bounds, each at least as strong as the one before: (1) the longes
          accelerators of a kind must share however it is divided; (3) a Lagrangian bound in which
          paths, loads, transfers and memories are weighed against each other.
 Ignores: in (3): that an assignment is one for all rows at once (the bound equals that of a linear
-         program), and gaps on an accelerator other than those before a fork and after a join.
+         program), and gaps on an accelerator among the layers that a row counts.
 Judge:   brute force on small problems: never above the optimum; the published figures of (1).
 
 Why (3) holds. Let d be the seconds of each layer in a valid schedule of makespan T. For every path
 Q of the graph, Σ d over Q ≤ T. For every accelerator a, and every set S of layers that all come
 after the end of a path H and before the start of a path Q, Σ d over H, Q and the layers of S on a
-is at most T, because what S does on a happens one after the other between H and Q. Each row r says
-Σ g_r(layer, accelerator of the layer) · d(layer) ≤ T, with g of 0 or 1. With weights λ_r ≥ 0 that
-add up to 1, T ≥ Σ W(layer, its accelerator) · d(layer), W = Σ λ_r g_r. The right side, with the
-memories' limits weighed by ν ≥ 0 too, is at least its minimum over all assignments; every chain
-of layers has its own, found by dynamic programming over accelerators: two neighbours of a chain
-save their transfers only on one accelerator. Any λ and ν give a valid bound; good ones come from a
-multiplicative subgradient method, and new rows from the average of the minimisers.
+is at most T, because what S does on a happens one after the other between H and Q. The same holds
+with numbers in place of H and Q: if no layer of S can start before time t, and at least u must
+pass after the end of each, t + u + Σ d over the layers of S on a is at most T. Each row r says
+c_r + Σ g_r(layer, accelerator of the layer) · d(layer) ≤ T, with g of 0 or 1. With weights λ_r ≥ 0
+that add up to 1, T ≥ Σ λ_r c_r + Σ W(layer, its accelerator) · d(layer), W = Σ λ_r g_r. This, with
+the memories' limits weighed by ν ≥ 0 too, is at least its minimum over all assignments; every
+chain of layers has its own, found by dynamic programming over accelerators: two neighbours of a
+chain save their transfers only on one accelerator. Any λ and ν give a valid bound; good ones come
+from a multiplicative subgradient method, and new rows from the average of the minimisers.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ Array = NDArray[Any]
 
 #: Kept below the computed value, so that rounding cannot lift a bound above the truth.
 _ROUNDING = 1e-9
+
+#: Rows in use; those that weigh least make room for new ones.
+_ROWS = 80
+
+#: Times before and after which a row may count layers; more are thinned out evenly.
+_TIMES = 40
 
 #: Layers per kind whose packing is tried, and cases into which that may divide the bound.
 _HEAVIEST, _CASES = 6, 24
@@ -189,6 +197,9 @@ class Rows:
         )
         self.price = np.zeros(devices)
         self.rows: list[Array] = []
+        self.offsets: list[float] = []
+        self.sent = sent
+        self._window: tuple[Array, Array] | None = None
         self.keys: set[bytes] = set()
         self.weights = np.zeros(0)
         self.average = np.zeros((layers, devices))
@@ -203,12 +214,17 @@ class Rows:
     def branch(self, compute: Array) -> Rows:
         """Return a copy for fewer placements: `compute` is infinite at those not allowed."""
         other = copy(self)
-        other.compute = compute
-        used = [k for k, weight in enumerate(self.weights) if weight > 1e-5]
-        other.rows = [self.rows[k] for k in used]
-        other.keys = {row.astype(np.int8).tobytes() for row in other.rows}
-        other.weights = self.weights[used] / self.weights[used].sum()
+        other.compute, other._window = compute, None
+        other._keep(_ROWS // 2)
         return other
+
+    def _keep(self, count: int) -> None:
+        """Forget all but the `count` rows with the largest weights."""
+        used = sorted(np.argsort(-self.weights, kind="stable")[:count].tolist())
+        self.rows = [self.rows[k] for k in used]
+        self.offsets = [self.offsets[k] for k in used]
+        self.keys = {_key(row, offset) for row, offset in zip(self.rows, self.offsets)}
+        self.weights = self.weights[used] / self.weights[used].sum()
 
     def loads_alone(self, steps: int) -> float:
         """Return the bound from whole accelerators' loads only."""
@@ -220,6 +236,8 @@ class Rows:
         """Better the weights; return the best bound on the way."""
         value, weights, price, average = self._run(self.weights, self.price, steps, rate)
         self.weights, self.price, self.average = weights, price, average
+        if len(self.rows) > _ROWS:
+            self._keep(_ROWS)
         return value
 
     def separate(self, value: float) -> bool:
@@ -227,7 +245,7 @@ class Rows:
         d = self.average.sum(axis=1)
         ends, into = _longest(self.problem, d)
         tails, out_of = _tails(self.problem, d)
-        found: list[tuple[float, Array]] = [(float(ends.max()), self._path_row(d))]
+        found = [(float(ends.max()), self._path_row(d), 0.0), *self._windows(value)]
         for (h, j), inside in self.between.items():
             fixed = (0.0 if h is None else ends[h]) + (0.0 if j is None else tails[j])
             load = self.average[inside].sum(axis=0)
@@ -238,17 +256,46 @@ class Rows:
                 row = self._load_row(int(device), inside)
                 for layer in [*_walk(h, into), *_walk(j, out_of)]:
                     row[layer, :] = 1.0
-                found.append((total, row))
+                found.append((total, row, 0.0))
         found.sort(key=lambda item: -item[0])
-        added = [self._add(row) for total, row in found[:6] if total > value * (1 + 1e-4)]
+        added = [
+            self._add(row, offset)
+            for total, row, offset in found[:8] if total > value * (1 + 1e-4)
+        ]  # fmt: skip
         return any(added)
 
-    def _add(self, row: Array) -> bool:
-        key = row.astype(np.int8).tobytes()
+    def _windows(self, value: float) -> list[tuple[float, Array, float]]:
+        """Return, per accelerator, the layers that share it between two times and break most."""
+        if self._window is None:
+            self._window = _earliest(self)
+        heads, tails = self._window
+        from_, until = (
+            times[:: 1 + len(times) // _TIMES] for times in (np.unique(heads), np.unique(tails))
+        )
+        late, early = heads[:, None] >= from_[None, :], tails[:, None] >= until[None, :]
+        # without a layer between them, two such times may lie in any order
+        empty = late.T.astype(float) @ early.astype(float) < 0.5
+        found = []
+        for device in range(self.average.shape[1]):
+            load = self.average[:, device]
+            if not load.any():
+                continue
+            total = (late * load[:, None]).T @ early.astype(float)
+            total += from_[:, None] + until[None, :]
+            total[empty] = 0.0
+            t, u = np.unravel_index(int(total.argmax()), total.shape)
+            if total[t, u] > value * (1 + 1e-4):
+                row = self._load_row(device, late[:, t] & early[:, u])
+                found.append((float(total[t, u]), row, float(from_[t] + until[u])))
+        return found
+
+    def _add(self, row: Array, offset: float = 0.0) -> bool:
+        key = _key(row, offset)
         if key in self.keys:
             return False
         self.keys.add(key)
         self.rows.append(row)
+        self.offsets.append(offset)
         share = 1.0 / len(self.rows)
         self.weights = np.append(self.weights * (1 - share), share)
         return True
@@ -270,10 +317,57 @@ class Rows:
     ) -> tuple[float, Array, Array, Array]:
         p = self.problem
         value, weights, price, average = _compiled()(
-            np.array(self.rows), weights, price, steps, rate, self.compute, p.weight_s, p.input_s,
-            p.output_s, self.share, self.sequence, self.before, self.after, self.tight,
+            np.array(self.rows), np.array(self.offsets), weights, price, steps, rate,
+            self.compute, p.weight_s, p.input_s, p.output_s, self.share, self.sequence,
+            self.before, self.after, self.tight,
         )  # fmt: skip
         return float(value) * (1 - _ROUNDING), weights, price, average
+
+
+def _key(row: Array, offset: float) -> bytes:
+    return row.astype(np.int8).tobytes() + np.float64(offset).tobytes()
+
+
+def _earliest(rows: Rows) -> tuple[Array, Array]:
+    """Return per layer a time before which it cannot start, and one that must pass after its end.
+
+    By dynamic programming over accelerators along the graph; a transfer counts where it cannot be
+    saved: between neighbours of a chain on two accelerators, at both ends of a chain.
+    """
+    p = rows.problem
+    producers, consumers = p.producers(), p.consumers()
+    compute = rows.compute.copy()
+    compute[sorted(rows.sent)] += p.weight_s[sorted(rows.sent)]
+    layers, devices = compute.shape
+    done, left = np.zeros((layers, devices)), np.zeros((layers, devices))
+    heads, tails = np.zeros(layers), np.zeros(layers)
+    order = p.topological()
+    for n in order:  # `done`: earliest end of the computation, nothing sent out yet
+        chained, at = int(rows.before[n]), np.zeros(devices)
+        for q in producers[n]:
+            ends = done[q] + (p.output_s[q] if rows.after[q] < 0 else 0.0)
+            heads[n] = max(heads[n], float(ends.min()))
+            if q != chained:
+                at = np.maximum(at, ends.min())
+        if chained < 0:
+            at = at + p.input_s[n]
+        elif chained in producers[n]:
+            elsewhere = np.maximum(at, (done[chained] + p.output_s[chained]).min())
+            at = np.minimum(np.maximum(at, done[chained]), elsewhere + p.input_s[n])
+        done[n] = at + compute[n]
+    for n in reversed(order):  # `left`: from the start of the computation to the end of all
+        chained, after = int(rows.after[n]), np.zeros(devices)
+        for c in consumers[n]:
+            tails[n] = max(tails[n], float(left[c].min()))
+            if c != chained:
+                after = np.maximum(after, left[c].min())
+        if chained < 0:
+            after = after + p.output_s[n]
+        elif chained in consumers[n]:
+            elsewhere = (left[chained] + p.input_s[chained]).min() + p.output_s[n]
+            after = np.maximum(after, np.minimum(left[chained], elsewhere))
+        left[n] = after + compute[n]
+    return heads, tails
 
 
 def _reach(problem: LocalityProblem) -> Array:
@@ -317,9 +411,9 @@ def _walk(layer: int | None, along: list[int]) -> list[int]:
 
 
 def _weigh(
-    rows: Array, weights: Array, price: Array, steps: int, rate: float, compute: Array,
-    weight: Array, inputs: Array, outputs: Array, share: Array, sequence: Array, before: Array,
-    after: Array, tight: bool,
+    rows: Array, offsets: Array, weights: Array, price: Array, steps: int, rate: float,
+    compute: Array, weight: Array, inputs: Array, outputs: Array, share: Array, sequence: Array,
+    before: Array, after: Array, tight: bool,
 ) -> tuple[float, Array, Array, Array]:  # fmt: skip
     """Multiplicative subgradient steps on the weights; the best bound, the averages."""
     count, layers, devices = rows.shape
@@ -342,6 +436,8 @@ def _weigh(
                     for a in range(devices):
                         w[n, a] += weights[r] * rows[r, n, a]
         total = 0.0
+        for r in range(count):
+            total += weights[r] * offsets[r]
         for a in range(devices):
             total -= price[a]
         for k in range(layers):
@@ -397,7 +493,7 @@ def _weigh(
             average[n, a] += d / steps
         high = 0.0
         for r in range(count):
-            values[r] = 0.0
+            values[r] = offsets[r]
             for n in range(layers):
                 values[r] += rows[r, n, device[n]] * seconds[n]
             high = max(high, values[r])
