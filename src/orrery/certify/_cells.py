@@ -9,6 +9,7 @@ Judge:   a dictionary of single elements (tests).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,12 @@ class Cells:
         ordered = [sorted(mine) for mine in cuts]
         self._place = [{cut: i for i, cut in enumerate(mine)} for mine in ordered]
         self.shape = tuple(len(mine) - 1 for mine in ordered)
-        volume = np.ones((), np.int64)
-        for mine in ordered:
-            volume = np.multiply.outer(volume, np.diff(np.array(mine, np.int64)))
-        self.volume: NDArray[np.int64] = volume
+        self.volume: NDArray[np.int64] = np.full(self.shape, prod(mine[-1] for mine in ordered))
+        if self.volume.size > 1:
+            self.volume[...] = 1
+            for axis, mine in enumerate(ordered):
+                lengths = np.array(mine[1:]) - np.array(mine[:-1])
+                self.volume *= lengths.reshape(-1, *(1,) * (len(ordered) - axis - 1))
 
     def index(self, box: Box) -> Index:
         """Return the cells of a box, which is one of those that the tensor was cut by."""
@@ -71,14 +74,18 @@ class Held:
         self._cells = cells
         self._begin = np.full(cells.shape, -1, np.int64)
         self._until = np.full(cells.shape, -1, np.int64)
-        self._fixed = np.zeros(cells.shape, bool)
+        self._kept = np.zeros(cells.shape, bool)
         self._past: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
 
-    def given(self, index: Index, *, fixed: bool) -> None:
-        """Note what lies there from the start, and if it is there for good."""
+    def given(self, index: Index, *, kept: bool) -> None:
+        """Note what lies there from the start, and if it has to lie there at the end.
+
+        In between it may be away, as a part that goes round a ring and comes home.
+        """
         self.ready[index] = 0
-        if fixed:
-            self._fixed[index] = True
+        if kept:
+            self._kept[index] = True
+            self._begin[index] = self._until[index] = 0
 
     def hold(self, index: Index, begin: int, until: int) -> None:
         """Note that a part is made or arrives there from one instant to another."""
@@ -86,8 +93,7 @@ class Held:
         over = (old_begin >= 0) & (old_until < begin)
         if over.any():
             volume = self._cells.volume[index]
-            free = over & ~self._fixed[index]
-            self._past.append((old_begin[free], old_until[free], volume[free]))
+            self._past.append((old_begin[over], old_until[over], volume[over]))
         fresh = over | (old_begin < 0)
         self._begin[index] = np.where(fresh, begin, np.minimum(old_begin, begin))
         self._until[index] = np.where(fresh, until, np.maximum(old_until, until))
@@ -103,14 +109,18 @@ class Held:
         self._until[index] = np.maximum(self._until[index], until)
         return bool((self.ready[index] <= at).all())
 
-    def lives(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return begins, ends and elements of everything that was held for some time."""
-        free = (self._begin >= 0) & ~self._fixed
-        parts = [*self._past, (self._begin[free], self._until[free], self._cells.volume[free])]
+    def lives(
+        self, end: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+        """Return begins, ends and elements of everything that was held for some time.
+
+        What has to lie there at the end is held from when it last came.
+        """
+        held = self._begin >= 0
+        until = np.where(self._kept, end, self._until)
+        last = (self._begin[held], until[held], self._cells.volume[held])
+        if not self._past:
+            return last
+        parts = [*self._past, last]
         return (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]),
                 np.concatenate([p[2] for p in parts]))  # fmt: skip
-
-    @property
-    def fixed_elements(self) -> int:
-        """Elements that lie there for good."""
-        return int(self._cells.volume[self._fixed].sum())

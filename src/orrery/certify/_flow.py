@@ -2,8 +2,8 @@
 
 Models:  inputs lie on the host (without one, where the first region that reads them needs them),
          constants and states on devices; results end on the host, next values of states where the
-         state lies. A device holds its residents always, and any other part from when it is begun
-         there to its last use.
+         state lies. A device holds its residents always (one that goes round a ring is away until
+         it comes home), and any other part from when it is begun there to its last use.
 Ignores: work space inside kernels; bytes of views and transposes where they are made; the part of
          a cache's next value that is the cache.
 Judge:   corruptions of valid certificates (tests).
@@ -12,6 +12,8 @@ Judge:   corruptions of valid certificates (tests).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,7 @@ def check_flow(
     _Flow(certificate, computations, deliveries, regions, system, found).check()
 
 
+@cache
 def bits_of(dtype: str) -> int:
     """Return the bits of an element as stored: those that its type's name says."""
     if dtype in _BITS:
@@ -63,6 +66,7 @@ class _Flow:
         self.ends = tuple(dict.fromkeys((*self.devices, *sorted(ends))))
         self.maker = {known.prefix + t: known for known in regions.known.values()
                       for t in known.writes}  # fmt: skip
+        self.end = max([c.end_ps for c in computations] + [d.end_ps for d in deliveries], default=0)
         self.stories: dict[str, Story] = {}
         self.fixed = dict.fromkeys(self.devices, 0)  # bits
         self.lives: _Lives = {name: [] for name in self.devices}
@@ -109,9 +113,7 @@ class _Flow:
             return False
         type_ = self.regions.types.get(tensor)
         if type_ is not None:
-            volume = 1
-            for start, stop in box:
-                volume *= stop - start
+            volume = prod(stop - start for start, stop in box)
             wanted = -(-volume * bits_of(type_.dtype) // 8)
             if size_bytes != wanted:
                 self.found.add("size", where, f"{size_bytes} bytes", f"{wanted} bytes")
@@ -145,6 +147,8 @@ class _Flow:
                     continue
                 if not (story.made or story.reads or story.deliveries or story.residents):
                     continue
+                if self._just_lies(story):
+                    continue
                 self._check_inputs(story)
                 state = following.get(tensor)
                 homes = self.stories[prefix + state].residents if state is not None else []
@@ -161,6 +165,24 @@ class _Flow:
                 grown = graph.grown_from(tensor) if name in self.maker else None
                 self._keep(track, None if grown is None else prefix + grown)
         self._check_memory()
+
+    def _just_lies(self, story: Story) -> bool:
+        """Whether a constant is read only where it lies, one part per device: most of them."""
+        if story.made or story.deliveries or not story.stays:
+            return False
+        lies = {resident.device: resident.box for resident in story.residents}
+        if len(lies) < len(story.residents) or not all(
+            c.device in lies
+            and all(a <= x and y <= b for (a, b), (x, y) in zip(lies[c.device], box))
+            for c, box in story.reads
+        ):  # fmt: skip
+            return False
+        type_ = self.regions.types.get(story.name)
+        for device, box in lies.items():
+            if type_ is not None:
+                volume = prod(stop - start for start, stop in box)
+                self.fixed[device] += volume * bits_of(type_.dtype)
+        return True
 
     def _check_inputs(self, story: Story) -> None:
         """Without a host an input starts where one region needs it."""
@@ -205,11 +227,10 @@ class _Flow:
         for name, held in track.held.items():
             if name not in self.devices:
                 continue
-            self.fixed[name] += held.fixed_elements * bits
             made_here = known is not None and name in known.assignment.devices
             if view and made_here:
                 continue
-            begin, end, elements = held.lives()
+            begin, end, elements = held.lives(self.end)
             if grown is not None and any(r.device == name for r in self.stories[grown].residents):
                 # What the cache had is there already; only what is new is written.
                 total, had = type_.elements, self.regions.types[grown].elements

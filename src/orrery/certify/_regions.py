@@ -53,6 +53,7 @@ class Regions:
             prefix + tensor: type_ for prefix, graph in self.graphs
             for tensor, type_ in graph.types.items() if type_.is_bound
         }  # fmt: skip
+        self._sizes = {tensor: type_.sizes for tensor, type_ in self.types.items()}
         owner = {prefix + node.name: (prefix, graph) for prefix, graph in self.graphs
                  for node in graph.nodes}  # fmt: skip
         self.known: dict[str, Known] = {}
@@ -75,8 +76,7 @@ class Regions:
 
     def sizes(self, tensor: str) -> tuple[int, ...]:
         """Return the sizes of a tensor; none for one whose sizes only running can tell."""
-        type_ = self.types.get(tensor)
-        return () if type_ is None else type_.sizes
+        return self._sizes.get(tensor, ())
 
     def whole(self, tensor: str) -> Box:
         return whole_box(self.sizes(tensor))

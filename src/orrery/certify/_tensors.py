@@ -91,9 +91,9 @@ class Track:
         story = self.story
         whole = tuple((0, size) for size in story.sizes)
         for end in story.given:
-            self.at(end).given(self.cells.index(whole), fixed=False)
+            self.at(end).given(self.cells.index(whole), kept=False)
         for resident in story.residents:
-            self.at(resident.device).given(self.cells.index(resident.box), fixed=story.stays)
+            self.at(resident.device).given(self.cells.index(resident.box), kept=story.stays)
 
     # -- what is made -----------------------------------------------------------------------------
 
