@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orrery.mapping import GreedySearch
+    from orrery.mapping import MapSearch
     from orrery.report import Page
 
     from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
     from ._machines import load_system
-    from ._map import map, read_search
+    from ._map import map, read_search, search_methods
     from ._options import ModelOptions
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 #: public name -> file of this package
 _PLACES = {
     "Certified": "judging",
-    "GreedySearch": "_map",
     "InfeasibleError": "_result",
     "MapResult": "_result",
+    "MapSearch": "_map",
     "ModelOptions": "_options",
     "Page": "pages",
     "RunResult": "_run_result",
@@ -47,6 +47,7 @@ _PLACES = {
     "read_search": "_map",
     "run": "_run",
     "score": "_score",
+    "search_methods": "_map",
     "show": "_show",
     "simulate": "_simulate",
     "studies": "_study",
@@ -59,9 +60,9 @@ _PLACES = {
 
 __all__ = [
     "Certified",
-    "GreedySearch",
     "InfeasibleError",
     "MapResult",
+    "MapSearch",
     "ModelOptions",
     "Page",
     "RunResult",
@@ -79,6 +80,7 @@ __all__ = [
     "read_search",
     "run",
     "score",
+    "search_methods",
     "show",
     "simulate",
     "studies",

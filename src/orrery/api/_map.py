@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orrery.errors import SpecError
-from orrery.mapping import GreedySearch
+from orrery.mapping import METHODS, MapSearch
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import read_settings, to_record
@@ -16,9 +16,9 @@ from ._machines import cost_models, load_system
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
-from .judging import judge_plan
+from .judging import judge_plan, plan_seconds
 
-__all__ = ["GreedySearch", "map", "read_search"]
+__all__ = ["MapSearch", "map", "read_search", "search_methods"]
 
 
 def map(
@@ -26,7 +26,8 @@ def map(
     *,
     on: object,
     options: ModelOptions | None = None,
-    search: GreedySearch | None = None,
+    search: MapSearch | None = None,
+    compare: Sequence[str] = (),
     needs: Sequence[str] = (),
     strict: bool = False,
     progress: Progress = SILENT,
@@ -38,7 +39,8 @@ def map(
     models : an ONNX file, a library name, a `Graph`, or a list of these
     on : a YAML file, a catalogue name, ``this-machine``, or a `System`
     options : batch, phase, context, symbolic sizes, training
-    search : settings of the searcher
+    search : how to search, and for what
+    compare : further methods to try, whose plans are compared; the best of all is kept
     needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`
     strict : refuse when anything of the network could not be priced
 
@@ -47,7 +49,7 @@ def map(
     InfeasibleError : no plan exists; says what is short
     OrreryError : a network, system, option or need that cannot be read
     """
-    from orrery.mapping import greedy
+    from orrery.mapping import map_by
     from orrery.report import parse_need
 
     parsed = [parse_need(text) for text in needs]
@@ -55,11 +57,21 @@ def map(
     graphs = load_models(wanted, options)
     system = load_system(on)
     costs = cost_models(system)
-    plan = greedy(graphs, system, costs, search or GreedySearch(), progress=progress)
-    if isinstance(plan, Infeasible):
-        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", plan)
-    plan = remember(plan, wanted, on, options)
-    return judge_plan(graphs, system, plan, needs=parsed, strict=strict)
+    settings = search or MapSearch()
+    found = map_by(
+        graphs,
+        system,
+        costs,
+        settings,
+        also=compare,
+        judge=plan_seconds(graphs, system, settings.objective),
+        progress=progress,
+    )
+    if isinstance(found.best, Infeasible):
+        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", found.best)
+    plan = remember(found.best, wanted, on, options)
+    result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
+    return result.compared(found.tried)
 
 
 def remember(
@@ -79,15 +91,20 @@ def remember(
     )
 
 
-def read_search(path: Path | None, given: GreedySearch | None = None) -> GreedySearch:
+def read_search(path: Path | None, given: MapSearch | None = None) -> MapSearch:
     """Return the searcher's settings: from a YAML file, or as given, or the defaults."""
     if path is None:
-        return given or GreedySearch()
-    if given not in (None, GreedySearch()):
+        return given or MapSearch()
+    if given not in (None, MapSearch()):
         raise SpecError(
             "--settings",
             found="a file and flags",
             wanted="one of the two",
             fix="put the flags into the file, or leave it out",
         )
-    return read_settings(path, GreedySearch)
+    return read_settings(path, MapSearch)
+
+
+def search_methods() -> dict[str, str]:
+    """Return every way of mapping by name, with what it does in one line."""
+    return {name: does for name, (does, _) in METHODS.items()}

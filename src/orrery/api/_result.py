@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from orrery.certify import Report
     from orrery.cost import PlanCost
     from orrery.hardware import System
+    from orrery.mapping import Tried
 
 __all__ = ["FILES", "InfeasibleError", "MapResult"]
 
@@ -62,6 +64,7 @@ class MapResult:
     certificate, report : everything that happens, and what the independent checker says of it
     evidence, scorecard, verdicts : every figure, the seven metrics, the answers to needs
     page : the report, for `orrery.report`'s writers
+    tried : every search method that was run, with its plan or why it found none
     """
 
     plan: Plan
@@ -74,19 +77,46 @@ class MapResult:
     scorecard: Scorecard
     verdicts: tuple[Verdict, ...]
     page: Page
+    tried: tuple[Tried, ...] = ()
+
+    def compared(self, tried: Sequence[Tried]) -> MapResult:
+        """Return the same with a comparison of what several search methods gave."""
+        from .pages import comparison
+
+        if len(tried) < 2:
+            return replace(self, tried=tuple(tried))
+        table = comparison(tried, self.plan)
+        sections = (*self.page.sections[:1], table, *self.page.sections[1:])
+        return replace(self, tried=tuple(tried), page=replace(self.page, sections=sections))
 
     @property
     def text(self) -> str:
         """The scorecard, which set of devices takes which layer, and what that covers, as text."""
-        from orrery.report import render_card
+        return self.render()
+
+    def render(self, width: int = 96) -> str:
+        """Return `text` for a terminal of some columns, at least 60."""
+        from orrery.report import render_card, wrap
 
         from .judging import describe
         from .pages import glance_text
 
-        card = render_card(self.scorecard, self.verdicts)
-        said = describe(self.certificate, self.report)
-        glance = f"{glance_text(self.page).rstrip()}\n\n" if self.plan.is_split else ""
-        return printable(f"{card.rstrip()}\n\n{glance}Coverage: {self.price.coverage}.\n{said}")
+        card = render_card(self.scorecard, self.verdicts, width=width)
+        said = f"Coverage: {self.price.coverage}.\n{describe(self.certificate, self.report)}"
+        glance = glance_text(self.page, width=width).rstrip() if self.plan.is_split else ""
+        below = "\n".join(wrap(line, width) for line in said.splitlines())
+        ways = self._ways(width)
+        parts = (card.rstrip(), *ways, *([glance] if glance else []), below)
+        return printable("\n\n".join(parts) + "\n")
+
+    def _ways(self, width: int) -> list[str]:
+        """Return the comparison of search methods as text, where there is one."""
+        from .pages import comparison, page_text
+
+        if len(self.tried) < 2:
+            return []
+        alone = Page(title="ways", sections=(comparison(self.tried, self.plan),))
+        return [page_text(alone, width=width).split("\n", 3)[3].strip()]
 
     @property
     def needs_met(self) -> bool:

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from orrery import api
 
-from ._options import JsonFlag, Needs, Options, Out, progress_bar, show_page
+from ._options import JsonFlag, Needs, Options, Out, show_page
+from ._terminal import columns, progress_bar, written
 
 
 def map_command(
@@ -22,8 +23,19 @@ def map_command(
     settings: Path | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
     search: Annotated[
-        api.GreedySearch, Parameter(name="*", group="Search settings", negative_bool="no-")
-    ] = api.GreedySearch(),  # noqa: B008  # frozen
+        api.MapSearch,
+        Parameter(name="*", group="Search settings", negative_bool="no-", negative_iterable=()),
+    ] = api.MapSearch(),  # noqa: B008  # frozen
+    with_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--with",
+            negative=(),
+            help="Further search methods to try and to compare; the best plan of all is kept: "
+            + "; ".join(f"{name} ({does})" for name, does in api.search_methods().items())
+            + ".",
+        ),
+    ] = (),
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
@@ -43,15 +55,17 @@ def map_command(
     strict
         Refuse when anything of the network could not be priced.
     """
-    result = api.map(
-        models,
-        on=on,
-        options=options,
-        search=api.read_search(settings, search),
-        needs=need,
-        strict=strict,
-        progress=progress_bar(),
-    )
+    with progress_bar() as progress:
+        result = api.map(
+            models,
+            on=on,
+            options=options,
+            search=api.read_search(settings, search),
+            compare=[name for names in with_ for name in names.split(",")],
+            needs=need,
+            strict=strict,
+            progress=progress,
+        )
     return finish(result, out, as_json=json)
 
 
@@ -64,8 +78,8 @@ def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:
     if as_json:
         show_page(result.page, as_json=True, files=files)
     else:
-        print(result.text, end="")
+        print(result.render(columns()), end="")
         if files:
             print(f"\nreport: {files['report']}")
-            print("also:   " + ", ".join(str(p) for k, p in files.items() if k != "report"))
+            print(written("also:   ", {k: path for k, path in files.items() if k != "report"}))
     return 0 if result.needs_met and result.report.holds else 1

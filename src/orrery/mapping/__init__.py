@@ -4,6 +4,7 @@ from ._baselines import balanced, random_mapping, single_device
 from ._dag_bound import Bound, dag_bound, split_bound
 from ._dag_exact import Certified, DagSearch, exact_dag
 from ._greedy import GreedySearch, greedy
+from ._methods import METHODS, Found, MapSearch, Tried, map_by
 from .locality import (
     LocalityBound,
     LocalityFault,
@@ -22,15 +23,19 @@ from .locality import (
 )
 
 __all__ = [
+    "METHODS",
     "Bound",
     "Certified",
     "DagSearch",
+    "Found",
     "GreedySearch",
     "LocalityBound",
     "LocalityFault",
     "LocalityProblem",
     "LocalitySchedule",
     "LocalitySearch",
+    "MapSearch",
+    "Tried",
     "anneal_locality",
     "balanced",
     "branch_bound",
@@ -41,6 +46,7 @@ __all__ = [
     "four_steps",
     "greedy",
     "locality_bound",
+    "map_by",
     "one_per_kind",
     "random_locality",
     "random_mapping",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from orrery.plan import Plan
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.report import Need
 
-__all__ = ["judge_plan"]
+__all__ = ["judge_plan", "plan_seconds"]
 
 
 def judge_plan(
@@ -58,3 +59,29 @@ def judge_plan(
         plan=plan, system=system, price=price, timeline=timeline, certificate=certificate,
         report=report, evidence=tuple(evidence), scorecard=card, verdicts=verdicts, page=page,
     )  # fmt: skip
+
+
+def plan_seconds(
+    graphs: Sequence[Graph], system: System, objective: str = "latency"
+) -> Callable[[Plan], float]:
+    """Return a judge of plans: their replayed makespan, or after how long an input can follow.
+
+    A plan that does not fit takes for ever.
+    """
+    from orrery.cost import price as price_plan
+    from orrery.sim import replay_certified
+
+    costs = cost_models(system)
+
+    def seconds(plan: Plan) -> float:
+        price = price_plan(plan, graphs, system, costs)
+        if price.infeasible:
+            return math.inf
+        if objective == "throughput":
+            return max(price.busy_s.values())
+        timeline, _ = replay_certified(
+            plan, graphs, system, part_seconds(price), expansion=price.expansion
+        )
+        return timeline.makespan_s
+
+    return seconds

@@ -1,5 +1,6 @@
 """From plans, prices and replays to figures and report sections."""
 
+from ._compare import comparison
 from ._context import BATCH_KEY, batch_of, precisions
 from ._figures import WHY_UNKNOWN, plan_figures
 from ._page import map_page
@@ -11,6 +12,7 @@ __all__ = [
     "WHY_UNKNOWN",
     "Page",
     "batch_of",
+    "comparison",
     "glance_text",
     "map_page",
     "needs_met",

@@ -27,7 +27,7 @@ def glance_text(page: Page, *, width: int = 96) -> str:
     first = next((n for n, s in enumerate(page.sections) if isinstance(s, Strip)), None)
     if first is None:
         return ""
-    shown = Page(title=page.title, sections=page.sections[first : first + 2])
+    shown = Page(title="glance", sections=page.sections[first : first + 2])
     return printable(render_text(shown, width=width, rows=40).split("\n", 3)[3])
 
 

@@ -4,6 +4,7 @@ from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_net
 from ._fast import Evaluator, Running
 from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
 from ._problem import Problem, fill_problem
+from ._series import best_series, period_ps
 
 __all__ = [
     "ChainOptimum",
@@ -14,10 +15,12 @@ __all__ = [
     "SetMapping",
     "Times",
     "TooManyStatesError",
+    "best_series",
     "chain_optimum",
     "combine_networks",
     "evaluate",
     "feasible",
     "fill_problem",
+    "period_ps",
     "plan_of",
 ]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 
 from ._mapping import Placed, SetMapping
@@ -37,6 +38,15 @@ Table = NDArray[np.int64]
 
 class TooManyStatesError(Exception):
     """More states than the caller allows; raised and caught inside this room."""
+
+    def __init__(self, states: int, most: int, unit: int) -> None:
+        self.infeasible = Infeasible(
+            what=f"states of an exact search after {unit} units, where many tensors are live",
+            need=float(states), have=float(most), unit="states",
+            remedies=("search by two-level", "allow fewer sizes of sets (--set-sizes)",
+                      "split fewer loops at once (--loops 1)"),
+        )  # fmt: skip
+        super().__init__(str(self.infeasible))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,7 @@ class ChainOptimum:
 
 def chain_optimum(
     problem: Problem, network: int, *, behind: str = "exact", upper_ps: int = NEVER,
-    most_states: int = 20_000_000, progress: Progress = SILENT,
+    period_ps: int | None = None, most_states: int = 20_000_000, progress: Progress = SILENT,
 ) -> ChainOptimum:  # fmt: skip
     """Solve one network exactly.
 
@@ -78,6 +88,8 @@ def chain_optimum(
     behind : what becomes of tensors that the next set does not read: ``exact`` knows where each
         lies; ``relaxed`` forgets, with far fewer states, and bounds from below; ``never`` forbids
     upper_ps : a value that is known to be reached; states that cannot beat it are left out
+    period_ps : ask instead for a mapping in which no set works longer than this on one input;
+        values are then what the last set takes
     most_states : refuse when one layer of states would be larger
 
     Raises
@@ -85,17 +97,17 @@ def chain_optimum(
     TooManyStatesError : so many tensors are needed later at some place that the states explode
     CancelledError : the user asked to stop
     """
-    solver = _Chain(problem, network, behind, upper_ps, most_states, progress)
+    solver = _Chain(problem, network, behind, upper_ps, period_ps, most_states, progress)
     return ChainOptimum(value_ps=solver.solve(), relaxed=behind == "relaxed", _solver=solver)
 
 
 class _Chain:
     def __init__(
-        self, problem: Problem, network: int, behind: str, upper_ps: int, most_states: int,
-        progress: Progress,
+        self, problem: Problem, network: int, behind: str, upper_ps: int, period_ps: int | None,
+        most_states: int, progress: Progress,
     ) -> None:  # fmt: skip
         self.p, self.upper, self.most, self.progress = problem, upper_ps, most_states, progress
-        self.behind = behind
+        self.behind, self.period = behind, period_ps
         self.units = [i for i, unit in enumerate(problem.units) if unit.network == network]
         w = problem.tables.workload
         last_use: dict[int, int] = {}
@@ -150,7 +162,7 @@ class _Chain:
         for place in range(count + 1):
             total = sum(int(np.prod(self._shape(k, place))) for k in range(len(self.p.classes)))
             if total > self.most:
-                raise TooManyStatesError(f"{total} states after {place} units")
+                raise TooManyStatesError(total, self.most, place)
         self.tables = []
         now = []
         for k, one in enumerate(self.p.classes):
@@ -175,6 +187,9 @@ class _Chain:
         return best
 
     def _prune(self, table: Table, place: int) -> Table:
+        if self.period is not None:
+            table[table > self.period] = NEVER
+            return table
         table[table + self.rest[place] > self.upper] = NEVER
         return table
 
@@ -218,7 +233,7 @@ class _Chain:
                 fresh[tensor] = need
         for (tensor, _), layout in zip(unit.outputs, one.outputs):
             fresh[tensor] = layout
-        if place == len(self.units) - 1:
+        if place == len(self.units) - 1 and self.period is None:
             extra += max(
                 (int(self.p.finish_ps(t, k)[fresh[t]])
                  for t, _ in unit.outputs if t in self.results), default=0,
@@ -279,7 +294,7 @@ class _Chain:
         tables, classes = self.tables[place], self.p.classes
         arriving: dict[int, Table] = {}
         for k in range(len(classes)):
-            leaving = tables[k][self._leaving(k, place)].min(axis=0)
+            leaving = self._reset(tables[k][self._leaving(k, place)].min(axis=0))
             if not (leaving < NEVER).any():
                 continue
             for after, other in enumerate(classes):
@@ -303,6 +318,10 @@ class _Chain:
             index = self._arriving(after, place)
             tables[after][index] = np.minimum(tables[after][index], values[None])
             self._prune(tables[after], place)
+
+    def _reset(self, values: Table) -> Table:
+        """In a pipeline, the clock of the next set starts at zero."""
+        return values if self.period is None else np.where(values <= self.period, 0, NEVER)
 
     def _leaving(self, k: int, place: int) -> tuple[Any, ...]:
         """Index of states from which a set may hand over: nothing waits to be read by it."""
@@ -434,7 +453,7 @@ class _Chain:
             if gone not in self.row[before] or min(arrived, default=0) < 0:
                 continue
             row = self.row[before][gone]
-            total = self.tables[place][before][self._leaving(before, place)][:, row]
+            total = self._reset(self.tables[place][before][self._leaving(before, place)][:, row])
             for axis, (tensor, state) in enumerate(zip(live, arrived)):
                 cost = self._hand(tensor, before, k)[:, state]
                 total = total + cost.reshape(-1, *(1,) * (total.ndim - axis - 2))

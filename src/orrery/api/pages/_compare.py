@@ -1,0 +1,46 @@
+"""What several ways of mapping gave, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orrery.plan import Infeasible, Plan
+from orrery.report import Column, Table
+
+if TYPE_CHECKING:
+    from orrery.mapping import Tried
+
+__all__ = ["comparison"]
+
+
+def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
+    """Return a row per search method: what its plan takes, and how much longer than the best."""
+    from orrery.mapping import METHODS
+
+    best = min((t.seconds for t in tried if t.seconds is not None), default=None)
+    rows: list[tuple[str | float | None, ...]] = []
+    for one in tried:
+        does = METHODS[one.method][0]
+        if isinstance(one.outcome, Infeasible) or one.seconds is None or best is None:
+            rows.append((one.method, None, None, None, None, f"{does}; no plan: {one.outcome}"))
+            continue
+        longer = one.seconds / best - 1 if best else 0.0
+        devices = len({d for a in one.outcome.assignments for d in a.devices})
+        kept = "; kept" if one.seconds == best and one.outcome.searcher == chosen.searcher else ""
+        rows.append((one.method, one.seconds, 100 * longer, one.outcome.lower_bound_s,
+                     float(devices), does + kept))  # fmt: skip
+    word = "period" if chosen.objective == "throughput" else "latency"
+    return Table(
+        title="Ways to map, compared",
+        columns=(
+            Column(name="method"), Column(name=word, unit="s", kind="number"),
+            Column(name="longer than the best", unit="%", kind="number"),
+            Column(name="its lower bound", unit="s", kind="number"),
+            Column(name="devices", kind="number"),
+            Column(name="what it does"),
+        ),
+        rows=tuple(rows),
+        caption="Each plan replayed with contention; a bound holds for the plans of its method.",
+        filterable=False,
+    )  # fmt: skip

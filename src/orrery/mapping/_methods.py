@@ -1,0 +1,227 @@
+"""All ways to map, under one name each: run some of them and keep the best plan.
+
+Models:  every method sees the same tables; a judge that is handed in (a replay) compares plans
+         that were timed by different clocks.
+Ignores: how a method works: see its own module.
+Judge:   the best of several is never worse than one of them, nor than the best single device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from orrery.cost import CostModel
+from orrery.errors import CancelledError, SpecError, UnknownNameError
+from orrery.graph import Graph
+from orrery.hardware import System
+from orrery.plan import Infeasible, Plan
+from orrery.progress import SILENT, Progress
+from orrery.settings import setting
+
+from ._baselines import balanced, random_mapping, single_device
+from ._dag_exact import DagSearch, exact_dag
+from ._greedy import GreedySearch, greedy
+from ._tables import Tables, fill_tables, number_workload
+from .sets import Problem, TooManyStatesError, best_series, fill_problem
+
+__all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSearch:
+    """Settings of the mapper."""
+
+    search: str = setting(
+        "auto", "How to search: auto (greedy, then sets exactly where that is possible), or one "
+        "of the methods that --with lists."
+    )  # fmt: skip
+    objective: Literal["latency", "throughput"] = setting(
+        "latency", "What to make best: the time of one inference, or inferences per second when "
+        "inputs follow each other through the sets."
+    )  # fmt: skip
+    set_sizes: tuple[int, ...] = setting(
+        (), "Numbers of devices that a set may have; repeatable. By default the powers of two, "
+        "and all devices of a group or of the system."
+    )  # fmt: skip
+    rings: bool = setting(True, "Whether operands may rotate round a set, each device owning part.")
+    loops: int = setting(2, "Most loops of a layer that are split at once.")
+    configurations: int = setting(
+        8, "Greedy: how many choices of one design per device to schedule; the best one is kept."
+    )
+    serial: bool = setting(True, "Greedy: whether the best serial walk over the devices competes.")
+    memory_share: float = setting(
+        1.0, "Share of each device's off-chip memory that weights and activations may take."
+    )
+    work: float = setting(20.0, "Exact search of whole regions: work units (about seconds).")
+    draws: int = setting(100, "Random mapping: how many to draw; the best one is kept.")
+    seed: int = setting(0, "Seed of everything random; the same seed gives the same plan.")
+
+    def __post_init__(self) -> None:
+        wanted = {
+            "loops": ("1 to 3", 1 <= self.loops <= 3),
+            "set_sizes": ("1 or more each", all(size >= 1 for size in self.set_sizes)),
+            "draws": ("1 or more", self.draws >= 1),
+            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
+        }
+        for name, (text, right) in wanted.items():
+            if not right:
+                raise SpecError(f"search: {name}", found=getattr(self, name), wanted=text,
+                                fix="correct the setting")  # fmt: skip
+        if self.search not in ("auto", *METHODS):
+            raise UnknownNameError("search method", self.search, ["auto", *METHODS])
+        GreedySearch(configurations=self.configurations, memory_share=self.memory_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What one method gave; `seconds` is the judge's."""
+
+    method: str
+    outcome: Plan | Infeasible
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best plan, or why there is none, and what every method gave.
+
+    `interrupted` when the user stopped the search: the best plan until then is kept.
+    """
+
+    best: Plan | Infeasible
+    tried: tuple[Tried, ...]
+    interrupted: bool = False
+
+
+class _Context:
+    """What methods share: networks, tables, the problem of sets; made once, when asked for."""
+
+    def __init__(
+        self, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel],
+        settings: MapSearch, progress: Progress,
+    ) -> None:  # fmt: skip
+        self.graphs, self.system, self.models = graphs, system, models
+        self.settings, self.progress = settings, progress
+
+    @cached_property
+    def tables(self) -> Tables:
+        return fill_tables(number_workload(self.graphs), self.system, self.models,
+                           progress=self.progress)  # fmt: skip
+
+    @cached_property
+    def problem(self) -> Problem:
+        share = self.settings.memory_share
+        return fill_problem(
+            self.tables, self.models, [int(size * share) for size in self.tables.capacity_bytes],
+            sizes=self.settings.set_sizes or _usual_sizes(len(self.system.devices)),
+            shared=self.settings.rings, dimensions=self.settings.loops, progress=self.progress,
+        )  # fmt: skip
+
+
+def _usual_sizes(devices: int) -> tuple[int, ...]:
+    sizes = {devices}
+    size = 1
+    while size <= devices:
+        sizes.add(size)
+        size *= 2
+    return tuple(sorted(sizes))
+
+
+def _greedy(c: _Context) -> Plan | Infeasible:
+    s = c.settings
+    return greedy(
+        c.graphs, c.system, c.models, GreedySearch(
+            configurations=s.configurations, serial=s.serial, memory_share=s.memory_share
+        ), progress=c.progress,
+    )  # fmt: skip
+
+
+def _sets(c: _Context) -> Plan | Infeasible:
+    return best_series(c.problem, objective=c.settings.objective, progress=c.progress)
+
+
+def _dag(c: _Context) -> Plan | Infeasible:
+    s = c.settings
+    found = exact_dag(
+        c.tables, DagSearch(work=s.work, memory_share=s.memory_share, seed=s.seed),
+        progress=c.progress,
+    )  # fmt: skip
+    if isinstance(found, Infeasible):
+        return found
+    return replace(found.plan, lower_bound_s=found.lower_bound_s, bound=found.bound)
+
+
+#: name -> (what it does, in one line; how)
+METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
+    "greedy": ("list schedule of whole layers over all devices", _greedy),
+    "exact-sets": ("the optimum of sets in series, layers split inside them", _sets),
+    "exact-layers": ("whole layers on devices by constraint programming, with a bound", _dag),
+    "single": ("the best single device", lambda c: single_device(
+        c.tables, memory_share=c.settings.memory_share)),
+    "balanced": ("layer by layer where it ends first, devices balanced", lambda c: balanced(
+        c.tables, memory_share=c.settings.memory_share)),
+    "random": ("the best of random mappings of whole layers", lambda c: random_mapping(
+        c.tables, draws=c.settings.draws, seed=c.settings.seed, progress=c.progress,
+        memory_share=c.settings.memory_share)),
+}  # fmt: skip
+
+
+def map_by(
+    graphs: Sequence[Graph],
+    system: System,
+    models: Mapping[str, CostModel],
+    settings: MapSearch = MapSearch(),  # frozen
+    *,
+    also: Sequence[str] = (),
+    judge: Callable[[Plan], float],
+    progress: Progress = SILENT,
+) -> Found:
+    """Map networks onto a system by one or more methods and keep the best plan.
+
+    Parameters
+    ----------
+    also : further methods, whose plans are compared with that of the settings' own
+    judge : what a plan takes, the less the better; e.g. its replayed makespan
+
+    Returns
+    -------
+    Found
+        its `best` is the judge's favourite, or the reasons of the first method
+
+    Raises
+    ------
+    UnknownNameError : no such method
+    CancelledError : the user asked to stop before anything was found
+    """
+    for name in also:
+        if name not in METHODS:
+            raise UnknownNameError("search method", name, [*METHODS])
+    context = _Context(graphs, system, models, settings, progress)
+    own = [settings.search]
+    if settings.search == "auto":
+        own = ["greedy", "exact-sets"] if len(system.devices) > 1 else ["greedy"]
+    tried: list[Tried] = []
+    interrupted = False
+    for name in dict.fromkeys((*own, *also)):
+        try:
+            outcome = METHODS[name][1](context)
+            seconds = None if isinstance(outcome, Infeasible) else judge(outcome)
+        except TooManyStatesError as error:
+            outcome, seconds = error.infeasible, None
+        except CancelledError:
+            if not any(t.seconds is not None for t in tried):
+                raise
+            interrupted = True
+            break
+        tried.append(Tried(method=name, outcome=outcome, seconds=seconds))
+    done = [t for t in tried if t.seconds is not None]
+    if not done:
+        return Found(best=tried[0].outcome, tried=tuple(tried))
+    best = min(done, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
+    if interrupted and isinstance(best, Plan):
+        best = replace(best, notes=(*best.notes, "The search was interrupted; this is the best "
+                                    "plan it had found."))  # fmt: skip
+    return Found(best=best, tried=tuple(tried), interrupted=interrupted)

@@ -1,0 +1,179 @@
+"""The best plan of sets in series: exact search, then what exact search leaves out.
+
+Models:  the optimum of `chain_optimum` for every network, devices shared among networks; memories
+         as limits, by a price on resident bytes; for throughput, the least time after which the
+         next input can follow, sets working on different inputs at once.
+Ignores: see `_exact`. Under a price on memory the plan is not proved best; its bound still holds.
+Judge:   `_exact`'s; plans that fit by `orrery.cost.price` (tests).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from orrery.plan import Infeasible, Plan
+from orrery.progress import SILENT, Progress
+from orrery.timeline import PS_PER_S
+
+from ._exact import chain_optimum, combine_networks
+from ._mapping import SetMapping, evaluate, plan_of
+from ._problem import Problem
+from ._routes import NEVER
+
+__all__ = ["best_series", "period_ps"]
+
+#: how finely the period of a pipeline is searched
+_FINENESS = 0.005
+
+
+def best_series(
+    problem: Problem, *, objective: str = "latency", progress: Progress = SILENT
+) -> Plan | Infeasible:
+    """Return the best plan of sets in series.
+
+    Raises
+    ------
+    TooManyStatesError : too many tensors are needed later at some place
+    CancelledError : the user asked to stop
+    """
+    refused = _refused(problem)
+    if refused is not None:
+        return refused
+    if objective == "throughput":
+        return _pipeline(problem, progress)
+    found = _solve(problem, progress)
+    if found is None:
+        return _too_few(problem)
+    bound, mapping = found
+    times = evaluate(problem, mapping)
+    proof = "no plan of these sets in series, units in this order, is faster"
+    if times.overfull:
+        fitting = _within_memory(problem, bound, progress)
+        if fitting is None:
+            device, need = max(times.overfull.items(), key=lambda entry: entry[1])
+            return Infeasible(
+                what=f"constants and the largest layer on {problem.tables.ends[device]!r} under "
+                "every set that was tried", need=float(need),
+                have=float(problem.capacity_bytes[device]), unit="bytes",
+                remedies=("allow larger sets (--set-sizes)", "use devices with more memory",
+                          "reduce the batch, the context or the element size"),
+            )  # fmt: skip
+        mapping = fitting
+    return plan_of(problem, mapping, searcher="exact-sets", lower_bound_ps=bound, bound=proof)
+
+
+def _solve(
+    problem: Problem, progress: Progress, period_ps: int | None = None
+) -> tuple[int, SetMapping] | None:
+    """Return a bound and the best mapping found: the bound's own, wherever that takes no longer."""
+    networks = range(len(problem.tables.workload.references))
+    relaxed = combine_networks(problem, [
+        chain_optimum(problem, n, behind="relaxed", period_ps=period_ps, progress=progress)
+        for n in networks
+    ])  # fmt: skip
+    if relaxed is None:
+        return None
+    bound, mapping = relaxed
+    took = evaluate(problem, mapping).makespan_ps
+    if period_ps is None and took > bound:
+        other = combine_networks(problem, [
+            chain_optimum(problem, n, behind="never", progress=progress) for n in networks
+        ])  # fmt: skip
+        if other is not None and evaluate(problem, other[1]).makespan_ps < took:
+            mapping = other[1]
+    return bound, mapping
+
+
+def _within_memory(problem: Problem, bound_ps: int, progress: Progress) -> SetMapping | None:
+    """Search again with a price on resident bytes, dear enough that everything fits."""
+    total = sum(problem.tables.workload.weight_bytes) or 1
+    price, cheap, dear = bound_ps / total, 0.0, 0.0
+    best: tuple[int, SetMapping] | None = None
+    for _ in range(16):
+        found = _solve(_priced(problem, price), progress)
+        if found is None:
+            return None
+        times = evaluate(problem, found[1])
+        if times.overfull:
+            cheap = price
+        else:
+            dear = price
+            if best is None or times.makespan_ps < best[0]:
+                best = (times.makespan_ps, found[1])
+        price = 8 * price if not dear else (cheap + dear) / 2
+    return best and best[1]
+
+
+def _priced(problem: Problem, ps_per_byte: float) -> Problem:
+    steps = []
+    for tables, choices in zip(problem.step_ps, problem.choices):
+        dearer = []
+        for one, table in zip(problem.classes, tables):
+            extra = [int(ps_per_byte * c.resident_bytes) for c in choices[one.parties]]
+            dearer.append(np.minimum(table + np.array(extra, np.int64), NEVER))
+        steps.append(tuple(dearer))
+    return replace(problem, step_ps=tuple(steps), _moves=problem._moves)
+
+
+def _pipeline(problem: Problem, progress: Progress) -> Plan | Infeasible:
+    """Search the least period by halving; every period is decided exactly."""
+    whole = _solve(problem, progress)
+    if whole is None:
+        return _too_few(problem)
+    high, best = whole[0], whole[1]
+    low = max(min(int(table.min()) for table in tables) for tables in problem.step_ps)
+    while high - low > _FINENESS * high:
+        middle = (low + high) // 2
+        found = _solve(problem, progress, middle)
+        if found is None:
+            low = middle
+        else:
+            high, best = period_ps(problem, found[1]), found[1]
+            low = min(low, high)
+    plan = plan_of(problem, best, searcher="exact-sets", objective="throughput")
+    every = period_ps(problem, best) / PS_PER_S
+    note = (
+        f"When inputs follow each other, one can start every {every:.6g} s; no plan of these sets "
+        f"in series lets them follow in less than {low / PS_PER_S:.6g} s."
+    )
+    return replace(plan, notes=(*plan.notes, note))
+
+
+def period_ps(problem: Problem, mapping: SetMapping) -> int:
+    """Return after how long the next input can follow: what the busiest set takes for one."""
+    times = evaluate(problem, mapping)
+    if times.makespan_ps >= NEVER:
+        return NEVER
+    return max(
+        sum(times.fetch_ps[placed.first : placed.last])
+        + sum(times.step_ps[placed.first : placed.last])
+        for placed in mapping.sets
+    )
+
+
+def _refused(problem: Problem) -> Infeasible | None:
+    """Say which unit no set can do."""
+    w = problem.tables.workload
+    for unit, tables in zip(problem.units, problem.step_ps):
+        if all((table >= NEVER).all() for table in tables):
+            names = ", ".join(w.names[region] for region in unit.regions)
+            return Infeasible(
+                what=f"no set of devices, whatever its design, does {names}", need=1.0, have=0.0,
+                unit="sets",
+                remedies=("add a design or a device that runs these operators",
+                          "list them under the device's operators if its own units can do them"),
+            )  # fmt: skip
+    return None
+
+
+def _too_few(problem: Problem) -> Infeasible:
+    networks = len(problem.tables.workload.references)
+    devices = len(problem.tables.of_device)
+    return Infeasible(
+        what="sets in series that do every layer: one design per set, one set at least per "
+        "network, and ways between them", need=float(networks), have=float(devices),
+        unit="devices", remedies=("add devices or links", "allow other sizes of sets",
+                                  "map fewer networks at once"),
+    )  # fmt: skip
