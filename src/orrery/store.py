@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -44,22 +45,47 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Write a file beside `path` and move it there when the block ends well; else leave nothing."""
+    """Write a file beside `path` and move it there when the block ends well; else leave nothing.
+
+    Raises
+    ------
+    OSError : names `path` where the system names no file, as when the disk is full
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(descriptor, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        # mkstemp makes private files; give this one the mode a plain open() would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
+        with _naming(path, Path(name)):
+            with os.fdopen(descriptor, "wb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            # mkstemp makes private files; give this one the mode a plain open() would have.
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path, scratch: Path) -> Iterator[None]:
+    """Let errors of writing name what the user asked for: not nothing, and no scratch name."""
+    try:
+        yield
+    except OSError as error:
+        blamed = Path(os.fsdecode(error.filename)) if _is_path(error.filename) else None
+        if blamed is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        if blamed is not None and blamed.is_relative_to(scratch):
+            shown = path / blamed.relative_to(scratch)
+            raise OSError(error.errno, error.strerror, str(shown)) from error
+        raise
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, str | bytes | os.PathLike)
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -87,33 +113,81 @@ def open_plain(path: Path) -> BinaryIO:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield a fresh folder whose files move into `folder` when the block ends well; else none do.
 
+    Fresh folders that a killed program has left in `folder` are removed.
+
     Raises
     ------
     SpecError : a folder stands where one of the files should be
+    OSError : names `folder` or a file of it, never the fresh one
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+    _sweep(folder)
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=_SCRATCH))
+    lock = _locked(fresh)
     try:
-        yield fresh
-        files = sorted(fresh.iterdir())
-        for file in files:
-            if (folder / file.name).is_dir():
-                raise SpecError(
-                    str(folder / file.name),
-                    found="a folder",
-                    wanted="a file, or nothing",
-                    fix="remove it or give another --out",
-                )
-        for file in files:
-            file.replace(folder / file.name)
-        fresh.rmdir()
+        with _naming(folder, fresh):
+            yield fresh
+            files = sorted(fresh.iterdir())
+            for file in files:
+                if (folder / file.name).is_dir():
+                    raise SpecError(
+                        str(folder / file.name),
+                        found="a folder",
+                        wanted="a file, or nothing",
+                        fix="remove it or give another --out",
+                    )
+            for file in files:
+                file.replace(folder / file.name)
+            fresh.rmdir()
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+_SCRATCH = ".writing-"
+#: A fresh folder younger than this may not have its lock yet.
+_YOUNG_S = 60.0
+
+
+def _locked(folder: Path) -> int | None:
+    """Hold a folder until the descriptor is closed; None where another program holds it.
+
+    The system lets go of the lock when a program ends, however it ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without these locks; nothing is swept there
+        return None
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the fresh folders of programs that were killed while they wrote."""
+    with contextlib.suppress(OSError):
+        for left in folder.glob(f"{_SCRATCH}*"):
+            if left.is_symlink() or not left.is_dir():
+                continue
+            if time.time() - left.stat().st_mtime < _YOUNG_S:
+                continue
+            lock = _locked(left)
+            if lock is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
 
 
 def write_text(path: Path, text: str) -> None:

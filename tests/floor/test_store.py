@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from orrery.store import (
     open_plain,
     read_record,
     strict_convert,
+    whole_folder,
     write_record,
 )
 
@@ -164,3 +166,48 @@ def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
     for name in ("list.json", "body.json"):
         with pytest.raises(SpecError, match=r"recursion depth .*wanted a tree file"):
             read_record(tmp_path / name, "tree", Tree, 1)
+
+
+def test_a_scratch_folder_of_a_killed_program_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / ".writing-dead"
+    left.mkdir()
+    (left / "plan.json").write_text("half")
+    os.utime(left, (0, 0))
+    fresh = tmp_path / ".writing-young"  # may not have its lock yet
+    fresh.mkdir()
+    mine = tmp_path / "writing-mine"
+    mine.mkdir()
+    with whole_folder(tmp_path) as folder:
+        (folder / "a").write_text("a")
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "writing-mine", ".writing-young"}
+
+
+def test_a_scratch_folder_in_use_is_not_swept(tmp_path: Path) -> None:
+    with whole_folder(tmp_path) as outer:
+        (outer / "a").write_text("a")
+        os.utime(outer, (0, 0))
+        with whole_folder(tmp_path) as inner:
+            (inner / "b").write_text("b")
+        assert outer.is_dir()
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("filename", [None, "scratch"])
+def test_an_error_of_writing_names_what_was_asked_for(filename: str | None, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as caught, whole_folder(tmp_path / "out") as new:
+        given = () if filename is None else (str(new / "plan.json"),)
+        raise OSError(errno.ENOSPC, "No space left on device", *given)
+    wanted = tmp_path / "out" / ("plan.json" if filename else "")
+    assert Path(caught.value.filename) == wanted
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        atomic_write(tmp_path / "b" / "one.json"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert Path(caught.value.filename) == tmp_path / "b" / "one.json"
+
+
+def test_an_error_of_reading_keeps_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, whole_folder(tmp_path / "out"):
+        (tmp_path / "elsewhere").read_text()
+    assert Path(caught.value.filename) == tmp_path / "elsewhere"

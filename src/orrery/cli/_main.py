@@ -7,19 +7,21 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from orrery.errors import CancelledError, OrreryError, printable
 from orrery.provenance import PROGRAM_VERSION
 
+from ._process import Terminated, blamed, drop, ending_cleanly, open_streams
+
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, Token
 
 __all__ = ["main"]
 
 CODES = (
     "Exit codes: 0 done, 1 a need is not met, 2 bad input or no plan, 3 a defect of orrery, "
-    "130 interrupted."
+    "130 interrupted, 143 told to end."
 )
 
 #: command -> what its help says below the options, where that is more than of all commands
@@ -67,7 +69,9 @@ def build() -> App:
         version=PROGRAM_VERSION,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
-        default_parameter=Parameter(negative_bool=(), negative_iterable=(), show_default=_telling),
+        default_parameter=Parameter(
+            negative_bool=(), negative_iterable=(), show_default=_telling, converter=_exactly
+        ),
     )
     for group, commands in COMMANDS.items():
         for name, (place, text) in commands.items():
@@ -82,6 +86,24 @@ def build() -> App:
     return app
 
 
+def _exactly(type_: Any, tokens: Sequence[Token]) -> Any:
+    """Convert what was typed, but refuse a fraction where cyclopts would round it."""
+    from cyclopts import convert
+
+    if int in (type_, *get_args(type_)):
+        for token in tokens:
+            if "." in token.value and not _is_whole(token.value):
+                raise ValueError(f"found {token.value!r}, wanted a whole number; correct it")
+    return convert(type_, tokens)
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether text with a point reads as a whole number; what is no number may pass."""
+    with contextlib.suppress(ValueError):
+        return float(text).is_integer()
+    return True
+
+
 def _telling(default: object) -> object:
     """Return a default that tells a reader something; an empty or false one goes without saying."""
     return default if default not in ((), False, None, "") else None
@@ -89,21 +111,24 @@ def _telling(default: object) -> object:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    open_streams()
     _speak_any_alphabet()
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        with ending_cleanly():
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
     except CancelledError as stop:
         return _say(str(stop), 130)
     except KeyboardInterrupt:
         return _say("interrupted; no file was left half written", 130)
+    except Terminated:
+        return _say("told to end; no file was left half written", 143)
     except OrreryError as error:
         return _say(str(error), 2)
     except BrokenPipeError:
-        # The reader (head, less) has gone. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop(sys.stdout.fileno())  # the reader (head, less) has gone
         return 0
     except OSError as error:
-        where = error.filename or "standard output"
+        where = error.filename or blamed(error)
         return _say(
             f"{where}: {error.strerror or error}; check the path, its rights and the disk", 2
         )

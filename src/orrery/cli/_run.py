@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from orrery import api
 
-from ._options import JsonFlag, Options, Out, progress_bar, show_page
+from ._options import JsonFlag, Options, Out, show_page
+from ._terminal import progress_bar, written
 
 
 def run(
@@ -49,20 +50,21 @@ def run(
     plan_model
         Where a plan's network is now, when it has moved; repeatable.
     """
-    result = api.run(
-        model,
-        backend=backend,
-        inputs=inputs,
-        seed=seed,
-        repeats=repeats,
-        check=check,
-        options=options,
-        plan_models=plan_model,
-        designs=designs,
-        progress=progress_bar(),
-    )
+    with progress_bar() as progress:
+        result = api.run(
+            model,
+            backend=backend,
+            inputs=inputs,
+            seed=seed,
+            repeats=repeats,
+            check=check,
+            options=options,
+            plan_models=plan_model,
+            designs=designs,
+            progress=progress,
+        )
     files = result.write(out) if out is not None else {}
     show_page(result.page, as_json=json, files=files)
     if files and not json:
-        print("\nwritten: " + ", ".join(str(path) for path in files.values()))
+        print("\n" + written("written: ", files))
     return 0 if result.agrees else 1

@@ -10,7 +10,8 @@ from cyclopts.validators import Number
 from orrery import api
 from orrery.errors import SpecError
 
-from ._options import JsonFlag, Options, progress_bar, show_page
+from ._options import JsonFlag, Options, show_page
+from ._terminal import progress_bar
 
 
 def show(
@@ -50,9 +51,7 @@ def show(
             wanted="a network",
             fix="give an ONNX file or a name of `orrery models`, or --operators",
         )
-    show_page(
-        api.show(model, options=options, statistics=bits, progress=progress_bar()),
-        as_json=json,
-        rows=rows,
-    )
+    with progress_bar() as progress:
+        page = api.show(model, options=options, statistics=bits, progress=progress)
+    show_page(page, as_json=json, rows=rows)
     return 0

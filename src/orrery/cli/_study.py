@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from orrery import api
 from orrery.errors import CancelledError, OrreryError, SpecError, UnknownNameError, printable
 
-from ._options import Out, json_document, progress_bar, show_page
+from ._options import Out, json_document, show_page
+from ._terminal import progress_bar, written
 
 Json = Annotated[
     bool,
@@ -66,7 +67,8 @@ def study(
     failed = False
     for number, name in enumerate(wanted):
         try:
-            run = api.study(name, scale=scale, progress=progress_bar())
+            with progress_bar() as progress:
+                run = api.study(name, scale=scale, progress=progress)
         except CancelledError:
             raise
         except OrreryError as error:
@@ -82,7 +84,7 @@ def study(
         if out is not None:
             files = run.write(out if len(wanted) == 1 else out / name)
             if not json:
-                print("\nwritten: " + ", ".join(str(path) for path in files.values()))
+                print("\n" + written("written: ", files))
     if json:
         json_document(records)
     return 2 if failed else 0

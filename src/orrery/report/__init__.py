@@ -26,7 +26,7 @@ from ._sections import (
     TimelineChart,
     Waterfall,
 )
-from ._text import render_card, render_text
+from ._text import render_card, render_text, wrap
 
 __all__ = [
     "FIGURES",
@@ -64,5 +64,6 @@ __all__ = [
     "render_text",
     "to_document",
     "to_json",
+    "wrap",
     "write_report",
 ]

@@ -28,7 +28,7 @@ from ._sections import (
 )
 from ._sort import sort_rows
 
-__all__ = ["render_card", "render_text"]
+__all__ = ["render_card", "render_text", "wrap"]
 
 
 def render_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
@@ -40,37 +40,38 @@ def render_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
     rows : most rows shown of a table; the rest is counted, never dropped in silence
     """
     width = max(60, width)
-    parts = [f"{page.title}\n{'═' * min(width, len(page.title))}"]
+    parts = [f"{wrap(page.title, width)}\n{'═' * min(width, len(page.title))}"]
     if page.subtitle:
-        parts.append(_wrap(page.subtitle, width))
+        parts.append(wrap(page.subtitle, width))
     if page.scorecard is not None:
         parts.append(render_card(page.scorecard, page.verdicts, width=width))
     elif page.verdicts:
         parts.append(_needs(page.verdicts, width))
     for section in page.sections:
-        parts.append(f"{section.title}\n{'─' * min(width, len(section.title))}")
+        parts.append(f"{wrap(section.title, width)}\n{'─' * min(width, len(section.title))}")
         parts.append(_section(section, width, rows))
         caption = getattr(section, "caption", "")
         if caption:
-            parts.append(_wrap(caption, width))
+            parts.append(wrap(caption, width))
     if page.provenance:
         label = max(len(name) for name in page.provenance)
         parts.append("Provenance\n──────────")
         parts.append("\n".join(
-            _wrap(text, width, first=f"{name:<{label}}  ")
+            wrap(text, width, first=f"{name:<{label}}  ")
             for name, text in page.provenance.items()))  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int = 96) -> str:
     """Return the scorecard alone, with the needs below it when there are any."""
+    width = max(60, width)
     label = max(len(name) for name in METRICS)
     lines = [_rule(f"Scorecard: {card.subject}", width)]
     for metric in card.metrics:
         heading = metric.name.capitalize()
         shown = metric.others
         if metric.headline is None:
-            lines.append(_wrap(f"{NOT_KNOWN}: {metric.why_unknown}", width,
+            lines.append(wrap(f"{NOT_KNOWN}: {metric.why_unknown}", width,
                                first=f"{heading:<{label}}  "))  # fmt: skip
             heading = ""
         else:
@@ -90,7 +91,7 @@ def _figure(
 ) -> str:
     whose = "" if figure.subject == subject else f" of {figure.subject}"
     if figure.value is None:
-        return _wrap(f"{figure.metric}{whose} {NOT_KNOWN}: {figure.source.note}", width,
+        return wrap(f"{figure.metric}{whose} {NOT_KNOWN}: {figure.source.note}", width,
                      first=f"{heading:<{label}}  ")  # fmt: skip
     parts = [f"{figure.source.basis.value} ({figure.source.where})"]
     if figure.metric != metric or whose:
@@ -98,7 +99,7 @@ def _figure(
     parts += marks(figure)
     parts += doubt_texts(figure)
     parts += [f"{context_label(key)} {text}" for key, text in sorted(figure.context.items())]
-    return _wrap("; ".join(parts), width,
+    return wrap("; ".join(parts), width,
                  first=f"{heading:<{label}}  {value_text(figure):<16} ")  # fmt: skip
 
 
@@ -110,13 +111,13 @@ def _needs(verdicts: Sequence[Verdict], width: int) -> str:
         answer = verdict_text(verdict) if verdict.figure is not None else verdict.note
         if verdict.note and verdict.figure is not None:
             answer += f"; {verdict.note}"
-        lines.append(_wrap(answer, width, first=f"{verdict.status.upper():<9}  {asked:<{label}}  "))
+        lines.append(wrap(answer, width, first=f"{verdict.status.upper():<9}  {asked:<{label}}  "))
     return "\n".join(lines)
 
 
 def _section(section: Section, width: int, rows: int) -> str:
     if isinstance(section, Text):
-        return "\n\n".join(_wrap(paragraph, width) for paragraph in section.paragraphs)
+        return "\n\n".join(wrap(paragraph, width) for paragraph in section.paragraphs)
     if isinstance(section, Table):
         return _table(section, width, rows)
     if isinstance(section, Series):
@@ -144,7 +145,7 @@ def _table(table: Table, width: int, limit: int) -> str:
         notes.append(f"{len(ordered) - len(shown)} more rows")
     if left_out:
         notes.append(f"no room for {', '.join(left_out)}")
-    return "\n".join([text, *(_wrap(f"… {note}", width) for note in notes)])
+    return "\n".join([text, *(wrap(f"… {note}", width) for note in notes)])
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -217,7 +218,7 @@ def _memory(chart: MemoryChart, width: int) -> str:
     tracks = chart.tracks()
     if not tracks:
         return "No samples."
-    label = min(24, max(len(name) for name in tracks))
+    label = min(24, width // 5, max(len(name) for name in tracks))
     lines = []
     for name, samples in tracks.items():
         peak = max(sample.used_bytes for sample in samples)
@@ -271,10 +272,10 @@ def _tiles(strip: Strip, width: int) -> str:
     known = [tile.value for tile in strip.tiles if tile.value is not None]
     total = format_value(sum(known), strip.unit) if known else NOT_KNOWN
     of_it = format_value(sum(tile.part for tile in strip.tiles), strip.unit)
-    lines.append(_wrap(f"Height: {strip.measure}; largest {format_value(top, strip.unit)}, all "
+    lines.append(wrap(f"Height: {strip.measure}; largest {format_value(top, strip.unit)}, all "
                        f"together {total}" + (f", {strip.part} {of_it} of it." if strip.part
                        else "."), width))  # fmt: skip
-    lines += [_wrap(text, width, first=f"{letter}  ") for letter, text in strip.letters.items()]
+    lines += [wrap(text, width, first=f"{letter}  ") for letter, text in strip.letters.items()]
     return "\n".join(lines)
 
 
@@ -303,9 +304,13 @@ def elide(text: str, size: int) -> str:
 
 
 def _rule(title: str, width: int) -> str:
-    return f"── {title} {'─' * max(3, width - len(title) - 4)}"
+    """Return a title in a rule; one that is longer than the line goes on below."""
+    first, *more = textwrap.wrap(" ".join(title.split()), max(1, width - 7)) or [""]
+    return "\n".join([f"── {first} {'─' * max(3, width - len(first) - 4)}",
+                      *(f"   {line}" for line in more)])  # fmt: skip
 
 
-def _wrap(text: str, width: int, *, first: str = "") -> str:
+def wrap(text: str, width: int, *, first: str = "") -> str:
+    """Return a paragraph in lines of at most `width`, indented by what stands `first`."""
     return textwrap.fill(" ".join(text.split()), width, initial_indent=first,
                          subsequent_indent=" " * len(first), break_on_hyphens=False)  # fmt: skip
