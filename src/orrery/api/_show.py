@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orrery.progress import SILENT, Progress
-from orrery.report import Column, Page, Section, Table, Text
-from orrery.units import format_quantity, format_si
+from orrery.report import Column, Page, Section, Table
 
 from ._options import ModelOptions
 from ._resolve import load_model
+from .pages import totals_text
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -32,44 +32,12 @@ def show(
     statistics : read every constant and say how dense it is (slow for large networks)
     """
     graph = load_model(model, options)
-    sections: list[Section] = [_totals(graph), _operators(graph), _layers(graph)]
+    sections: list[Section] = [totals_text(graph), _operators(graph), _layers(graph)]
     if statistics:
         sections.append(_statistics(graph, progress))
-    subtitle = f"{len(graph.nodes)} nodes, {len(graph.constants)} constants"
+    subtitle = f"{counted(len(graph.nodes), 'node')}, {counted(len(graph.constants), 'constant')}"
     structure = {"structure": graph.structure_digest}
     return Page(title=graph.name, subtitle=subtitle, sections=tuple(sections), provenance=structure)
-
-
-def _totals(graph: Graph) -> Text:
-    counts = {node.name: graph.known_operations(node) for node in graph.nodes}
-    uncounted = [name for name, count in counts.items() if count is None]
-    macs = sum(count.macs for count in counts.values() if count is not None)
-    others = sum(count.others for count in counts.values() if count is not None)
-    weights = sum(constant.type.size_bytes for constant in graph.all_constants())
-    elements = sum(constant.type.elements for constant in graph.all_constants())
-    made = sum(graph.known_bytes(t) or 0 for n in graph.nodes for t in n.outputs)
-    lines = [
-        f"{format_si(macs, 'MAC')} and {format_si(others, '')} other operations; "
-        f"{format_quantity(weights, 'bytes')} in {format_si(elements, '')} constant elements; "
-        f"{format_quantity(made, 'bytes')} of activations made.",
-        _named("Inputs", graph, [n for n in graph.inputs if n not in graph.states]),
-        _named("Outputs", graph, [n for n in graph.outputs if n not in set(graph.states.values())]),
-    ]
-    if graph.states:
-        size = sum(graph.type(name).size_bytes for name in graph.states)
-        lines.append(
-            f"Resident between calls: {len(graph.states)} tensors, "
-            f"{format_quantity(size, 'bytes')}."
-        )
-    if uncounted:
-        lines.append(f"Not counted, because only running can tell: {', '.join(uncounted)}.")
-    return Text(title="Totals", paragraphs=tuple(lines), tone="warning" if uncounted else "plain")
-
-
-def _named(label: str, graph: Graph, tensors: list[str]) -> str:
-    shown = [f"{name} {graph.types.get(name, '(type not known)')}" for name in tensors[:8]]
-    more = f", and {len(tensors) - 8} more" if len(tensors) > 8 else ""
-    return f"{label}: {', '.join(shown)}{more}"
 
 
 def _operators(graph: Graph) -> Table:

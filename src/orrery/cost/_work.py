@@ -56,7 +56,7 @@ class Work:
 
 
 def unpriceable(region: Region) -> str | None:
-    """Return why no model could price the region: unknown operators or unbound dimensions."""
+    """Return why no model could price the region: unknown operators, sizes that nobody knows."""
     graph = region.graph
     unknown = [f"{n.operator} ({n.name})" for n in region.members if find_operator(n) is None]
     if unknown:
@@ -67,12 +67,14 @@ def unpriceable(region: Region) -> str | None:
                 continue
             if tensor not in graph.types:
                 return f"the type of tensor {tensor!r} is not known; infer the graph's types"
+            if graph.types[tensor].dtype == "string":
+                return f"tensor {tensor!r} holds text, whose bytes only running can tell"
             if not graph.types[tensor].is_bound:
                 unbound = next(d for d in graph.types[tensor].shape if isinstance(d, str))
-                return (
-                    f"tensor {tensor!r} has the unbound dimension {unbound!r}; "
-                    f"bind it: --shape {shlex.quote(f'{unbound}=8')}"
-                )
+                said = f"tensor {tensor!r} has the unbound dimension {unbound!r}; "
+                if unbound not in graph.symbols:
+                    return f"{said}only running can tell it, so it cannot be bound"
+                return f"{said}bind it: --shape {shlex.quote(f'{unbound}=8')}"
     return None
 
 

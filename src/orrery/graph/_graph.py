@@ -8,11 +8,11 @@ Judge:   write to ONNX, read again, equal; ONNX Runtime on every network family.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -29,6 +29,11 @@ __all__ = ["Graph", "Node", "Region"]
 
 #: Constants of up to so many elements are copied into the bodies that read them.
 _COPIED_ELEMENTS = 4096
+
+#: So many answers of a kind are remembered per graph, or one per node.
+_KEPT = 8
+
+T = TypeVar("T")
 
 #: int, float, text, tuples of these, a NumPy array (tensor attribute) or a Graph (a body)
 Attribute = Any
@@ -239,7 +244,8 @@ class Graph:
     def known_bytes(self, tensor: str) -> int | None:
         """Return the bytes of a tensor, None when only running can tell its size."""
         type_ = self.types.get(tensor)
-        return type_.size_bytes if type_ is not None and type_.is_bound else None
+        known = type_ is not None and type_.is_bound and type_.dtype != "string"
+        return type_.size_bytes if known and type_ is not None else None
 
     def grown_from(self, tensor: str) -> str | None:
         """Return the state that a tensor appends to, or None.
@@ -283,6 +289,22 @@ class Graph:
                 *(f"{n}:{self.types[n]}" for n in sorted(tensors) if n in self.types),
             )
         return str(self._index["structure"])
+
+    def remembered(self, what: str, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned for this key the last time, or make it now.
+
+        For answers about this graph that are asked again and again: bodies within bodies would be
+        worked out anew at every level. Only the latest few are kept.
+        """
+        kept = self._index.setdefault(f"remembered {what}", {})
+        if key in kept:
+            found: T = kept[key]
+            return found
+        made = make()
+        while len(kept) >= max(_KEPT, len(self.nodes)):
+            del kept[next(iter(kept))]
+        kept[key] = made
+        return made
 
     # -- verbs (each lives in its own module) -------------------------------------------------
 

@@ -148,11 +148,17 @@ def count(graph: Graph, node: Node) -> Operations:
             wanted="a known operator",
             fix="see `orrery show --operators`",
         )
-    context = _counted(graph, node)
-    try:
-        return operator.count(context)
-    except (ModelError, SpecError) as error:
-        raise _at_node(context, error) from error
+    count_it = operator.count
+
+    def counted() -> tuple[Node, Operations]:
+        context = _counted(graph, node)
+        try:
+            return node, count_it(context)
+        except (ModelError, SpecError) as error:
+            raise _at_node(context, error) from error
+
+    # The answer holds on to its node, so that no other one can come to bear its identity.
+    return graph.remembered("operations", id(node), counted)[1]
 
 
 def macs_by_type(graph: Graph, node: Node) -> dict[str, int]:

@@ -92,7 +92,7 @@ class TensorType:
                 f"tensor of shape {self}",
                 found=f"unbound dimension {unbound[0]!r}",
                 wanted="a number",
-                fix=f"bind it: --shape {unbound[0]}=8",
+                fix=f"bind it where an input has it: --shape {unbound[0]}=8",
             )
         return tuple(int(size) for size in self.shape)
 

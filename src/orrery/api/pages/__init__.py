@@ -6,6 +6,7 @@ from ._figures import WHY_UNKNOWN, plan_figures
 from ._page import map_page
 from ._render import Page, glance_text, needs_met, page_document, page_text
 from ._tables import regions_of
+from ._totals import totals_text
 
 __all__ = [
     "BATCH_KEY",
@@ -21,4 +22,5 @@ __all__ = [
     "plan_figures",
     "precisions",
     "regions_of",
+    "totals_text",
 ]

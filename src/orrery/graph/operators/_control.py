@@ -60,7 +60,12 @@ def _typed(
     if any(known[name] is None for name in inputs):
         return None
     types_ = {name: type_ for name, type_ in known.items() if type_ is not None}
-    return replace(body, inputs=tuple(inputs), constants=constants, types=types_).infer()
+    key = (tuple(types_.items()), tuple(
+        (name, value.dtype, value.shape, value.tobytes())
+        for name, value in zip(body.inputs[len(types) :], context.values[first_captured:])
+        if value is not None))  # fmt: skip
+    typed = replace(body, inputs=tuple(inputs), constants=constants, types=types_)
+    return body.remembered("typed", key, typed.infer)
 
 
 def _outputs(body: Graph) -> list[TensorType | None]:
@@ -335,7 +340,8 @@ def _scan_run(context: TypeContext) -> list[tuple[Graph, int]]:
     """The body once per element of the scanned axis."""
     body, _, steps = _scan_parts(context)
     if isinstance(steps, str):
-        raise context.error(f"unbound length {steps}", "a number", f"bind it: --shape {steps}=8")
+        raise context.error(f"unbound length {steps}", "a number",
+                            f"bind it where an input has it: --shape {steps}=8")  # fmt: skip
     return [(_known(body, context), steps)]
 
 

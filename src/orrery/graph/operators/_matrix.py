@@ -94,7 +94,8 @@ def _count_gemm(context: TypeContext) -> Operations:
     m, n = context.output().sizes
     k = _gemm_sizes(context)[1]
     if not isinstance(k, int):
-        raise context.error(f"unbound dimension {k!r}", "a number", f"bind it: --shape {k}=8")
+        raise context.error(f"unbound dimension {k!r}", "a number",
+                            f"bind it where an input has it: --shape {k}=8")  # fmt: skip
     others = m * n if context.attribute("alpha", 1.0) != 1.0 else 0
     if context.has(2):
         others += m * n
