@@ -142,7 +142,8 @@ class Running:
         """Give one unit to another set (a cut moves by one unit); return the makespan."""
         if number != self.state.set_of[unit]:
             self.state.set_of[unit] = number
-            return self._again(np.array([unit]), whole=True, choices=np.array([choice]))
+            self.costs = self.evaluator.costs(self.state)
+            return self._again(np.array([unit]), ways=True, choices=np.array([choice]))
         makespan, excess = compiled().choose(
             self.evaluator.flat, self.costs, self.state, unit, choice
         )
@@ -152,7 +153,7 @@ class Running:
     def configure(self, number: int, design: int) -> int:
         """Change the design of a set; return the makespan."""
         self.state.set_design[number] = design
-        return self._again(np.flatnonzero(self.state.set_of == number), whole=False)
+        return self._again(np.flatnonzero(self.state.set_of == number), ways=False)
 
     def replace_set(self, number: int, placed: Placed, choices: Sequence[int]) -> int:
         """Put other devices (and design) in a set's place; return the makespan.
@@ -171,7 +172,8 @@ class Running:
         state.on[number] = False
         state.on[number, list(placed.devices)] = True
         units = np.flatnonzero(state.set_of == number)
-        return self._again(units, whole=True, choices=np.array(choices, np.int64))
+        self.costs = self.evaluator.costs(self.state)
+        return self._again(units, ways=True, choices=np.array(choices, np.int64))
 
     def explore(self, units: Ints, choices: Ints) -> Ints:
         """Return the makespan after each of many changes of one choice, all from here."""
@@ -194,6 +196,20 @@ class Running:
         self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
         return self.makespan_ps
 
+    def reset(self, units: Ints, choices: Ints) -> int:
+        """Change the choices of many units at once; return the makespan."""
+        return self._again(units, ways=True, choices=choices)
+
+    def greedy(self, units: Ints, number: int) -> int:
+        """Choose unit by unit what is fastest as those before stand; return the makespan."""
+        self.state.set_of[units] = number
+        self.costs = self.evaluator.costs(self.state)
+        self.state.set_of[units] = -1
+        self.makespan_ps, self.excess_bytes = map(int, compiled().greedy(
+            self.evaluator.flat, self.costs, self.state, units, number
+        ))  # fmt: skip
+        return self.makespan_ps
+
     def mapping(self) -> SetMapping:
         """Return what stands now; every set's units must be neighbours."""
         sets = []
@@ -210,14 +226,12 @@ class Running:
         )
 
     def _again(
-        self, units: NDArray[np.int64], *, whole: bool, choices: Ints | None = None
+        self, units: NDArray[np.int64], *, ways: bool, choices: Ints | None = None
     ) -> int:  # fmt: skip
         if choices is not None:
             self.state.choice[units] = choices
-        if whole:
-            self.costs = self.evaluator.costs(self.state)
         makespan, excess = compiled().again(
-            self.evaluator.flat, self.costs, self.state, units, whole
+            self.evaluator.flat, self.costs, self.state, units, ways
         )
         self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
         return self.makespan_ps

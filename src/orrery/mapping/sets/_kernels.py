@@ -21,6 +21,7 @@ class Compiled(NamedTuple):
     choose: Any
     explore: Any
     descend: Any
+    greedy: Any
 
 
 def _add(f: Any, m: Any, u: Any, difference: Any) -> None:
@@ -238,6 +239,27 @@ def _descend(f: Any, c: Any, m: Any, units: Any, sweeps: Any, follow: Any) -> An
     return value, excess
 
 
+def _greedy(f: Any, c: Any, m: Any, units: Any, s: Any) -> Any:
+    """Give units, that no set has taken, one after the other to a set, with what is best now."""
+    for u in units:
+        m.set_of[u] = s
+        kept, value = 0, 0
+        for choice in range(f.options[u, m.set_class[s]]):
+            m.choice[u] = choice
+            _step(f, m, u)
+            for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
+                _tensor(f, c, m, f.tensors[i])
+            now = _value(m, f)
+            if choice == 0 or now < value:
+                kept, value = choice, now
+        m.choice[u] = kept
+        _step(f, m, u)
+        for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
+            _tensor(f, c, m, f.tensors[i])
+    _weights(f, m)
+    return _value(m, f), _excess(f, m)
+
+
 @cache
 def compiled() -> Compiled:
     """Compile on first use (once per machine, where the cache can be written)."""
@@ -246,7 +268,7 @@ def compiled() -> Compiled:
 
     for helper in (_add, _step, _tensor, _value, _excess, _most, _weights, _put, _better, _answer):
         register_jitable(helper)
-    functions = (_whole, _again, _choose, _explore, _descend)
+    functions = (_whole, _again, _choose, _explore, _descend, _greedy)
     try:
         return Compiled(*(njit(cache=True, nogil=True)(function) for function in functions))
     except RuntimeError:  # no folder in which the cache may lie

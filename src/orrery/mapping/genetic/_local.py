@@ -1,0 +1,104 @@
+"""What every search over sets ends with: a local search, and what a mapping lacks.
+
+Models:  changes of one gene: a choice (with the answers of units after it), a set's design, a cut
+         by one place.
+Ignores: changes of a set's devices.
+Judge:   no single choice helps any more; never worse than before (tests).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orrery.plan import Infeasible
+
+from ..sets._fast import Evaluator
+from ..sets._mapping import Placed, SetMapping, evaluate
+from ..sets._problem import Problem
+from ..sets._routes import NEVER
+
+__all__ = ["local_search", "shortage"]
+
+
+def local_search(evaluator: Evaluator, mapping: SetMapping, *, follow: int = 1) -> SetMapping:
+    """Change one gene after the other while that helps: choices, designs, cuts by one unit.
+
+    Parameters
+    ----------
+    follow : units after a changed one that may answer it before the change is judged
+    """
+    problem, every = evaluator.problem, np.arange(len(evaluator.problem.units))
+    running = evaluator.start(mapping)
+    running.descend(every, 20, follow)
+    best, mapping = (running.excess_bytes, running.makespan_ps), running.mapping()
+    improved = True
+    while improved:
+        improved = False
+        for changed in _neighbours(problem, mapping):
+            running = evaluator.start(changed)
+            if running.makespan_ps >= NEVER:
+                continue
+            running.descend(every, 3, 0)
+            if (running.excess_bytes, running.makespan_ps) < best:
+                running.descend(every, 20, follow)
+                best, mapping = (running.excess_bytes, running.makespan_ps), running.mapping()
+                improved = True
+                break
+    return mapping
+
+
+def _neighbours(problem: Problem, mapping: SetMapping) -> list[SetMapping]:
+    """Return mappings with another design of one set, or one cut at the place before or after."""
+    found = []
+    sets = mapping.sets
+    for number, placed in enumerate(sets):
+        for design in range(len(problem.designs[placed.set_class])):
+            if design != placed.design:
+                found.append(_with(problem, mapping, {number: (design, placed.first, placed.last)}))
+        if number + 1 == len(sets) or (
+            problem.units[placed.first].network != problem.units[sets[number + 1].first].network
+        ):
+            continue
+        after = sets[number + 1]
+        earlier = [u for u in range(placed.first + 1, placed.last) if problem.cuts[u]][-1:]
+        later = [u for u in range(placed.last + 1, after.last) if problem.cuts[u]][:1]
+        for cut in (*earlier, *later):
+            found.append(_with(problem, mapping, {
+                number: (placed.design, placed.first, cut),
+                number + 1: (after.design, cut, after.last),
+            }))  # fmt: skip
+    return found
+
+
+def _with(
+    problem: Problem, mapping: SetMapping, changes: dict[int, tuple[int, int, int]]
+) -> SetMapping:
+    sets, choices = list(mapping.sets), list(mapping.choices)
+    for number, (design, first, last) in changes.items():
+        old = sets[number]
+        sets[number] = Placed(set_class=old.set_class, design=design, devices=old.devices,
+                              first=first, last=last)  # fmt: skip
+        for u in range(first, last):
+            steps = problem.step_ps[u][old.set_class][design]
+            kept = old.first <= u < old.last and steps[choices[u]] < NEVER
+            choices[u] = choices[u] if kept else int(steps.argmin())
+    return SetMapping(sets=tuple(sets), choices=tuple(choices))
+
+
+def shortage(problem: Problem, mapping: SetMapping) -> Infeasible:
+    """Say what a mapping that breaks a rule lacks most."""
+    times = evaluate(problem, mapping)
+    names = problem.tables.workload.names
+    for u, step in enumerate(times.step_ps):
+        if step >= NEVER:
+            return Infeasible(
+                what=f"sets of devices that run {names[problem.units[u].regions[0]]}", need=1,
+                have=0, unit="sets",
+                remedies=("add a device with own units", "allow other designs"),
+            )  # fmt: skip
+    device, need = max(times.overfull.items(), key=lambda entry: entry[1])
+    return Infeasible(
+        what=f"memory of {problem.tables.ends[device]}", need=need,
+        have=problem.capacity_bytes[device], unit="bytes",
+        remedies=("use devices with more memory", "allow larger sets", "allow shared shards"),
+    )  # fmt: skip

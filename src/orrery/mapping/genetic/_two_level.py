@@ -1,0 +1,549 @@
+"""The two-level genetic search: which sets, designs and cuts; below, how each set shares its units.
+
+Models:  genomes of parts (a class of sets, its design, the unit where it ends), network by network;
+         seeded from what slow links separate, each with the design that its units like best. A
+         genome is worth what its sets take when each is shared as the lower level finds it.
+Ignores: sets that come back after others have taken over.
+Judge:   the exact optimum (tests, bench).
+
+After the first level of the genetic search of MARS (DAC 2023), reconstructed from its outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orrery.errors import SpecError
+from orrery.plan import Infeasible
+from orrery.progress import SILENT, Progress
+from orrery.settings import setting, to_record
+from orrery.store import content_hash
+from orrery.timeline import PS_PER_S
+
+from ..sets._fast import Evaluator
+from ..sets._mapping import Placed, SetMapping, evaluate, feasible
+from ..sets._problem import Problem
+from ..sets._routes import NEVER, Ints
+from ._engine import HOPELESS, Evolution, evolve
+from ._local import local_search, shortage
+from ._within import Features, least_steps, share_range
+
+__all__ = ["FoundSets", "TwoLevelSearch", "two_level"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoLevelSearch:
+    """Settings of the two-level genetic search."""
+
+    seed: int = setting(0, "seed of every draw; the same seed gives the same mapping")
+    population: int = setting(16, "mappings per island in a generation of the upper level")
+    generations: int = setting(30, "generations of the upper level, whole exchanges")
+    islands: int = setting(2, "populations that breed apart, on cores of their own where there are")
+    exchange: int = setting(5, "generations between two exchanges of the best among islands")
+    elite: int = setting(2, "best mappings that stay as they are")
+    tournament: int = setting(3, "mappings of which the best becomes a parent")
+    crossover: float = setting(0.7, "share of children with two parents, 0 to 1")
+    patience: int = setting(12, "generations without gain after which an island begins anew")
+    most_sets: int = setting(4, "sets per network at most")
+    lower_population: int = setting(8, "ways to share a set's units in a lower-level generation")
+    lower_generations: int = setting(4, "generations of the lower level")
+    polish: int = setting(1, "units that may answer a change in the final local search, 0 to 4")
+    one_level: bool = setting(False, "share units greedily instead of by a lower-level search")
+    communication: bool = setting(True, "weigh fetches between units when sharing them")
+
+    def __post_init__(self) -> None:
+        least = {"population": 2, "islands": 1, "exchange": 1, "elite": 1, "tournament": 1,
+                 "patience": 1, "most_sets": 1, "lower_population": 2, "generations": 0,
+                 "lower_generations": 0, "polish": 0, "seed": 0}  # fmt: skip
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                self._refuse(name, f"{bound} or more")
+        if self.elite >= self.population:
+            self._refuse("elite", f"less than the population of {self.population}")
+        if not 0 <= self.crossover <= 1:
+            self._refuse("crossover", "0 to 1")
+        if self.polish > 4:
+            self._refuse("polish", "4 or less: the time grows with it")
+
+    def _refuse(self, name: str, wanted: str) -> None:
+        raise SpecError(
+            f"two-level search: {name}", found=getattr(self, name), wanted=wanted,
+            fix=f"correct {name}",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSets:
+    """What a search over sets found.
+
+    Attributes
+    ----------
+    finished : False when it was stopped before its end
+    generations : done
+    history : best makespan (ps) after each exchange among islands
+    """
+
+    mapping: SetMapping
+    makespan_ps: int
+    finished: bool
+    generations: int
+    history: tuple[int, ...]
+
+
+def two_level(
+    problem: Problem, settings: TwoLevelSearch, *, bound_ps: int | None = None,
+    progress: Progress = SILENT, executor: Executor | None = None, resume: Path | None = None,
+) -> FoundSets | Infeasible:  # fmt: skip
+    """Search for a fast mapping onto sets.
+
+    Parameters
+    ----------
+    bound_ps : a lower bound, shown with the best; the search ends where it is reached
+    executor : runs islands side by side (threads or processes); the result is the same as without
+    resume : file of the search's state; continued from where there is one, and kept up to date
+
+    Raises
+    ------
+    SpecError : `resume` belongs to another search
+    CancelledError : the user asked to stop before there was any mapping
+    """
+    genomes = _Sets(problem, settings)
+    if sum(map(len, problem.groups)) < genomes.networks:
+        return _too_few(problem, genomes.networks)
+    seeds = genomes.seeds()
+    if not seeds:
+        return _too_few(problem, genomes.networks)
+    genomes.reference = min(map(genomes.value, seeds))
+    seeds = sorted(seeds, key=genomes.value)
+    found = evolve(
+        genomes,
+        Evolution(
+            population=settings.population, elite=settings.elite, tournament=settings.tournament,
+            crossover=settings.crossover, generations=settings.generations,
+            patience=settings.patience, islands=settings.islands, apart=settings.exchange,
+            seed=settings.seed,
+        ),
+        seeds=seeds[: settings.islands * settings.population // 2], task="two-level search",
+        bound=None if bound_ps is None else bound_ps / PS_PER_S, unit=1 / PS_PER_S,
+        progress=progress, executor=executor, record=resume, subject=_subject(problem, settings),
+    )  # fmt: skip
+    mapping = genomes.mapping(found.best)
+    if settings.communication and not settings.one_level:
+        mapping = local_search(genomes.evaluator, mapping, follow=settings.polish)
+    times = evaluate(problem, mapping)
+    if not feasible(times):
+        return shortage(problem, mapping)
+    return FoundSets(
+        mapping=mapping, makespan_ps=times.makespan_ps, finished=found.finished,
+        generations=found.generations, history=found.history,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A set of a class with a design, up to before unit `last`."""
+
+    set_class: int
+    design: int
+    last: int
+
+
+_Genome = tuple[tuple[_Part, ...], ...]
+
+_TOKENS = count()
+_REVIVED: dict[str, _Sets] = {}
+
+
+def _revive(token: str, problem: Problem, settings: TwoLevelSearch, reference: int) -> _Sets:
+    """Return the genomes that a worker process knows already, with all they remember."""
+    if token not in _REVIVED:
+        _REVIVED.clear()
+        _REVIVED[token] = _Sets(problem, settings)
+        _REVIVED[token].reference = reference
+    return _REVIVED[token]
+
+
+class _Sets:
+    """Genomes of the upper level.
+
+    Attributes
+    ----------
+    reference : a makespan that is reached; what cannot beat it is not looked into
+    """
+
+    def __init__(self, problem: Problem, settings: TwoLevelSearch) -> None:
+        self.p, self.settings = problem, settings
+        self.evaluator, self.features = Evaluator(problem), Features(problem)
+        self.least = least_steps(problem)
+        self.networks = max(unit.network for unit in problem.units) + 1
+        self.spans: list[tuple[int, int]] = []
+        for network in range(self.networks):
+            mine = [u for u, unit in enumerate(problem.units) if unit.network == network]
+            self.spans.append((mine[0], mine[-1] + 1))
+        self.cuts = [[u for u in range(a + 1, b) if problem.cuts[u]] for a, b in self.spans]
+        self.sizes = tuple(len(group) for group in problem.groups)
+        self.by_counts = {one.counts: k for k, one in enumerate(problem.classes)}
+        self.components = _components(problem)
+        self.reference = 2 * HOPELESS
+        self.shared: dict[tuple[int, int, int, int], Ints] = {}
+        self.values: dict[_Genome, int] = {}
+        self.token = f"{content_hash(_subject(problem, settings))}-{id(self)}-{next(_TOKENS)}"
+
+    def __reduce__(self) -> tuple[Callable[..., _Sets], tuple[Any, ...]]:
+        return _revive, (self.token, self.p, self.settings, self.reference)
+
+    # -- what the engine asks ---------------------------------------------------------------------
+
+    def create(self, random: np.random.Generator) -> _Genome:
+        return self._repair([
+            self._random_parts(network, random) for network in range(self.networks)
+        ], random)  # fmt: skip
+
+    def cross(self, one: _Genome, other: _Genome, random: np.random.Generator) -> _Genome:
+        parts: list[list[_Part]] = []
+        for network, (begin, end) in enumerate(self.spans):
+            if self.networks > 1 and random.random() < 0.5:
+                parts.append(list((one, other)[int(random.integers(2))][network]))
+                continue
+            # Sets of one up to some unit, from there on those of the other.
+            options = [*self.cuts[network], end]
+            at = int(options[int(random.integers(len(options)))])
+            left = [part for part in one[network] if part.last < at]
+            crossing = next(part for part in one[network] if part.last >= at)
+            right = [part for part in other[network] if part.last > at]
+            middle = [] if at <= begin else [_Part(
+                set_class=crossing.set_class, design=crossing.design, last=at)]  # fmt: skip
+            parts.append([*left, *middle, *right])
+        return self._repair(parts, random)
+
+    def mutate(self, genome: _Genome, random: np.random.Generator) -> _Genome:
+        parts = [list(network) for network in genome]
+        network = int(random.integers(self.networks))
+        mine = parts[network]
+        place = int(random.integers(len(mine)))
+        [self._move_device, self._other_design, self._shift_cut, self._split, self._merge,
+         self._other_class][int(random.integers(6))](network, mine, place, random)  # fmt: skip
+        return self._repair(parts, random)
+
+    def improve(self, genome: _Genome) -> _Genome:
+        return genome
+
+    def value(self, genome: _Genome) -> int:
+        if genome not in self.values:
+            self.values[genome] = self._value(genome)
+        return self.values[genome]
+
+    def write(self, genome: _Genome) -> Any:
+        return [[[x.set_class, x.design, x.last] for x in network] for network in genome]
+
+    def read(self, body: Any) -> _Genome:
+        return tuple(
+            tuple(_Part(set_class=k, design=d, last=last) for k, d, last in network)
+            for network in body
+        )
+
+    # -- worth ------------------------------------------------------------------------------------
+
+    def _value(self, genome: _Genome) -> int:
+        least = max(
+            sum(int(np.diff(self.least[s.set_class, s.design][[first, s.last]])[0])
+                for first, s in self._ranges(network, parts))
+            for network, parts in enumerate(genome)
+        )  # fmt: skip
+        if least >= min(self.reference, NEVER):
+            return max(least, self.reference)
+        mapping = self.mapping(genome)
+        running = self.evaluator.start(mapping)
+        if len(mapping.sets) > self.networks and not self.settings.one_level:
+            running.descend(np.arange(len(self.p.units)), 1, 0)
+        excess = running.excess_bytes
+        return running.makespan_ps if not excess else HOPELESS + min(excess, HOPELESS - 1)
+
+    def mapping(self, genome: _Genome) -> SetMapping:
+        """Return a genome's sets, each shared as the lower level finds it."""
+        taken = [0] * len(self.sizes)
+        sets, choices = [], np.zeros(len(self.p.units), np.int64)
+        for network, parts in enumerate(genome):
+            for first, part in self._ranges(network, parts):
+                one = self.p.classes[part.set_class]
+                placed = Placed(
+                    set_class=part.set_class, design=part.design,
+                    devices=one.placed(self.p.groups, taken), first=first, last=part.last,
+                )  # fmt: skip
+                sets.append(placed)
+                choices[first : part.last] = self._shared(placed)
+                taken = [a + b for a, b in zip(taken, one.counts)]
+        return SetMapping(sets=tuple(sets), choices=tuple(map(int, choices)))
+
+    def _shared(self, placed: Placed) -> Ints:
+        key = (placed.first, placed.last, placed.set_class, placed.design)
+        if key not in self.shared:
+            # Devices of the class's own example: what is found must not depend on who asks first.
+            alone = Placed(
+                set_class=placed.set_class, design=placed.design, first=placed.first,
+                last=placed.last, devices=self.p.classes[placed.set_class].devices,
+            )  # fmt: skip
+            s = self.settings
+            self.shared[key] = share_range(
+                self.evaluator, self.features, alone,
+                Evolution(
+                    population=s.lower_population, generations=s.lower_generations, islands=1,
+                    apart=max(1, s.lower_generations), elite=1, tournament=s.tournament,
+                    crossover=s.crossover, patience=s.patience, seed=s.seed,
+                ),
+                genetic=not s.one_level, communication=s.communication,
+            )  # fmt: skip
+        return self.shared[key]
+
+    def _ranges(self, network: int, parts: tuple[_Part, ...]) -> list[tuple[int, _Part]]:
+        firsts = [self.spans[network][0], *(part.last for part in parts)]
+        return list(zip(firsts, parts))
+
+    # -- genes ------------------------------------------------------------------------------------
+
+    def _best_design(self, set_class: int, first: int, last: int) -> int:
+        """Return the design under which the units of a range take least."""
+        totals = [
+            int(self.least[set_class, d][last] - self.least[set_class, d][first])
+            for d in range(len(self.p.designs[set_class]))
+        ]
+        return totals.index(min(totals))
+
+    def _random_class(self, random: np.random.Generator) -> int:
+        pool = self.components if random.random() < 0.6 else range(len(self.p.classes))
+        return int(pool[int(random.integers(len(pool)))])
+
+    def _random_parts(self, network: int, random: np.random.Generator) -> list[_Part]:
+        begin, end = self.spans[network]
+        most = min(self.settings.most_sets, len(self.cuts[network]) + 1)
+        number = min(most, int(random.geometric(0.5)))
+        cuts = sorted(random.choice(self.cuts[network], number - 1, replace=False)) if number > 1 \
+            else []  # fmt: skip
+        parts, first = [], begin
+        for last in (*map(int, cuts), end):
+            set_class = self._random_class(random)
+            parts.append(self._part(set_class, first, last, random))
+            first = last
+        return parts
+
+    def _part(
+        self, set_class: int, first: int, last: int, random: np.random.Generator | None
+    ) -> _Part:
+        design = self._best_design(set_class, first, last)
+        if random is not None and random.random() < 0.2:
+            design = int(random.integers(len(self.p.designs[set_class])))
+        return _Part(set_class=set_class, design=design, last=last)
+
+    def _first(self, network: int, mine: list[_Part], place: int) -> int:
+        return mine[place - 1].last if place else self.spans[network][0]
+
+    def _move_device(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        """Take a device of some group into a set, or out of it."""
+        counts = list(self.p.classes[mine[place].set_class].counts)
+        group = int(random.integers(len(counts)))
+        counts[group] += 1 if random.random() < 0.5 else -1
+        found = self.by_counts.get(tuple(counts))
+        if found is not None:
+            mine[place] = self._part(
+                found, self._first(network, mine, place), mine[place].last, random
+            )
+
+    def _other_design(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        part = mine[place]
+        design = int(random.integers(len(self.p.designs[part.set_class])))
+        mine[place] = _Part(set_class=part.set_class, design=design, last=part.last)
+
+    def _shift_cut(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        if place == len(mine) - 1:
+            return
+        before, after = self._first(network, mine, place), mine[place + 1].last
+        free = [cut for cut in self.cuts[network] if before < cut < after]
+        if random.random() < 0.5:  # by one place
+            at = free.index(mine[place].last)
+            free = free[max(0, at - 1) : at + 2]
+        cut = int(free[int(random.integers(len(free)))])
+        part = mine[place]
+        mine[place] = _Part(set_class=part.set_class, design=part.design, last=cut)
+
+    def _split(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        first, part = self._first(network, mine, place), mine[place]
+        free = [cut for cut in self.cuts[network] if first < cut < part.last]
+        if not free or len(mine) >= self.settings.most_sets:
+            return
+        cut = int(free[int(random.integers(len(free)))])
+        fresh = self._random_class(random)
+        if random.random() < 0.5:
+            mine[place : place + 1] = [self._part(fresh, first, cut, random), part]
+        else:
+            left = _Part(set_class=part.set_class, design=part.design, last=cut)
+            mine[place : place + 1] = [left, self._part(fresh, cut, part.last, random)]
+
+    def _merge(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        if place == len(mine) - 1:
+            return
+        keep = mine[place + int(random.integers(2))]
+        last = mine[place + 1].last
+        mine[place : place + 2] = [_Part(set_class=keep.set_class, design=keep.design, last=last)]
+
+    def _other_class(
+        self, network: int, mine: list[_Part], place: int, random: np.random.Generator
+    ) -> None:
+        first = self._first(network, mine, place)
+        mine[place] = self._part(self._random_class(random), first, mine[place].last, random)
+
+    # -- repair and seeds -------------------------------------------------------------------------
+
+    def _repair(
+        self, parts: list[list[_Part]], random: np.random.Generator | None
+    ) -> _Genome:  # fmt: skip
+        """Make a partition of parts: what no devices are left for shrinks, or its neighbour's."""
+        free = list(self.sizes)
+        order = list(range(self.networks))
+        if random is not None:
+            order = [int(n) for n in random.permutation(self.networks)]
+        repaired: dict[int, list[_Part]] = {}
+        for waiting, network in zip(range(self.networks - 1, -1, -1), order):
+            kept: list[_Part] = []
+            first = self.spans[network][0]
+            for part in parts[network][: self.settings.most_sets]:
+                fitting = self._fit(part.set_class, free, sum(free) - waiting)
+                if fitting is None and not kept:
+                    fitting = self._any(free)
+                if fitting is None:
+                    continue
+                if fitting != part.set_class:
+                    part = self._part(fitting, first, part.last, random)
+                free = [a - b for a, b in zip(free, self.p.classes[fitting].counts)]
+                kept.append(part)
+                first = part.last
+            tail = kept[-1]
+            kept[-1] = _Part(
+                set_class=tail.set_class, design=tail.design, last=self.spans[network][1]
+            )
+            repaired[network] = kept
+        return tuple(tuple(repaired[network]) for network in range(self.networks))
+
+    def _fit(self, set_class: int, free: list[int], most: int) -> int | None:
+        """Return the class, or the largest one inside it, for which there are devices."""
+        wanted = self.p.classes[set_class].counts
+        best = None
+        for k, one in enumerate(self.p.classes):
+            if (
+                one.parties <= most
+                and all(c <= f and c <= w for c, f, w in zip(one.counts, free, wanted))
+                and (best is None or one.parties > self.p.classes[best].parties)
+            ):
+                best = k
+        return best
+
+    def _any(self, free: list[int]) -> int:
+        for k, one in enumerate(self.p.classes):
+            if all(c <= f for c, f in zip(one.counts, free)):
+                return k
+        raise _NoRoomError
+
+    def seeds(self) -> list[_Genome]:
+        """Return genomes from what slow links separate: each component for all, and in pairs."""
+        found: dict[_Genome, None] = {}
+        options = [*self.components, *(k for k, one in enumerate(self.p.classes)
+                                       if one.parties == 1)]  # fmt: skip
+        for k in options:
+            for rival in options:
+                parts = []
+                for network, (begin, end) in enumerate(self.spans):
+                    mine = k if network % 2 == 0 else rival
+                    parts.append([self._part(mine, begin, end, None)])
+                try:
+                    found[self._repair(parts, None)] = None
+                except _NoRoomError:
+                    continue
+                cut = self._best_cut(k, rival)
+                if k != rival and self.networks == 1 and cut is not None:
+                    begin, end = self.spans[0]
+                    found[self._repair([[
+                        self._part(k, begin, cut, None), self._part(rival, cut, end, None),
+                    ]], None)] = None  # fmt: skip
+        return list(found)
+
+    def _best_cut(self, one: int, other: int) -> int | None:
+        """Return where the first network is best cut between two sets, by its units' profiles."""
+        begin, end = self.spans[0]
+        if not self.cuts[0]:
+            return None
+
+        def total(set_class: int, first: int, last: int) -> int:
+            design = self._best_design(set_class, first, last)
+            least = self.least[set_class, design]
+            return int(least[last] - least[first])
+
+        return min(self.cuts[0], key=lambda u: total(one, begin, u) + total(other, u, end))
+
+
+class _NoRoomError(Exception):
+    """More networks than devices can be had for; raised and caught inside this module."""
+
+
+def _components(problem: Problem) -> list[int]:
+    """Return the classes of what holds together when slower links are left out, for any speed."""
+    tables = problem.tables
+    numbers = {name: n for n, name in enumerate(tables.ends)}
+    speeds = sorted({link.bandwidth_bytes_per_s for link in tables.system.links})
+    by_counts = {one.counts: k for k, one in enumerate(problem.classes)}
+    found: dict[int, None] = {}
+    for speed in speeds:
+        parent: dict[str, str] = {}
+
+        def root(end: str, parent: dict[str, str] = parent) -> str:
+            while parent.setdefault(end, end) != end:
+                end = parent[end]
+            return end
+
+        for link in tables.system.links:
+            if link.bandwidth_bytes_per_s >= speed:
+                for end in link.ends[1:]:
+                    parent[root(end)] = root(link.ends[0])
+        joined: dict[tuple[str, int], set[int]] = {}
+        for name, n in numbers.items():
+            if n < len(tables.of_device):
+                joined.setdefault((root(name), tables.kind[n]), set()).add(n)
+        for members in joined.values():
+            counts = tuple(sum(d in members for d in group) for group in problem.groups)
+            if counts in by_counts:
+                found[by_counts[counts]] = None
+    if not found:
+        found[len(problem.classes) - 1] = None
+    return list(found)
+
+
+def _too_few(problem: Problem, networks: int) -> Infeasible:
+    return Infeasible(
+        what="devices, one at least for each network", need=networks,
+        have=sum(map(len, problem.groups)), unit="devices",
+        remedies=("add devices", "map fewer networks at once", "allow smaller sets"),
+    )  # fmt: skip
+
+
+def _subject(problem: Problem, settings: TwoLevelSearch) -> str:
+    """Return what a state on disk must agree with; more generations are no other search."""
+    record = {k: v for k, v in to_record(settings).items() if k != "generations"}
+    names = [reference.digest for reference in problem.tables.workload.references]
+    tables = [table.tobytes() for steps in problem.step_ps for table in steps]
+    return content_hash(repr(sorted(record.items())), repr(names),
+                        problem.tables.system.digest, *tables)  # fmt: skip
