@@ -12,6 +12,7 @@ from orrery.api.pages import map_page, plan_figures
 from orrery.cost import expand, price
 from orrery.graph import Graph, build_model
 from orrery.hardware import System, load_system
+from orrery.mapping import MapSearch
 from orrery.plan import Plan, write_plan
 from orrery.report import Page, Table, TimelineChart, make_scorecard, render_html
 from orrery.sim import replay_split
@@ -66,5 +67,5 @@ def test_the_shell_shows_the_sets_of_a_split_plan(tmp_path: Path) -> None:
     result = orrery.simulate(tmp_path / "plan.json", models=[graph], on=system)
     assert "set 1: fpga0–1  " in result.text
     assert "Sets of devices" in result.text
-    whole = orrery.map(graph, on=system)
+    whole = orrery.map(graph, on=system, search=MapSearch(search="greedy"))
     assert "Sets of devices" not in whole.text

@@ -40,6 +40,9 @@ class Everything:
         self.best = 2**60
         self.tried = 0
 
+    def begin(self, set_class: int, design: int, devices: tuple[int, ...]) -> Placed:
+        return Placed(set_class=set_class, design=design, devices=devices, first=0, last=0)
+
     def run(self) -> int:
         self._go(0, None, frozenset(), {}, 0, 0)
         return self.best
@@ -55,8 +58,7 @@ class Everything:
         for set_class, devices in self.sets if placed is None or self.p.cuts[number] else ():
             if not taken & set(devices):
                 for design in range(len(self.p.designs[set_class])):
-                    one = Placed(set_class=set_class, design=design, devices=devices, first=0,
-                                 last=0)  # fmt: skip
+                    one = self.begin(set_class, design, devices)
                     options.append((one, taken | set(devices)))
         unit = self.p.units[number]
         for one, used in options:
