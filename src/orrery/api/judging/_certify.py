@@ -76,6 +76,6 @@ def describe(certificate: Certificate, report: Report) -> str:
 
     took, least = (format_quantity(ps / PS_PER_S, "s")
                    for ps in (certificate.makespan_ps, certificate.lower_bound_ps))  # fmt: skip
-    gap = "" if certificate.gap is None else f"; gap {100 * certificate.gap:.3g} %"
-    return (f"{report}\nmakespan {took}; lower bound {least} ({certificate.bound or 'any plan'})"
-            f"{gap}\n")  # fmt: skip
+    gap = "" if certificate.gap is None else f", gap {100 * certificate.gap:.3g} %"
+    of = certificate.bound or "any plan"
+    return f"{report}\nmakespan {took}{gap}\nlower bound {least} ({of})\n"
