@@ -2,6 +2,7 @@
 
 from ._engine import HOPELESS, Evolution, Evolved, Genomes, evolve
 from ._local import local_search, shortage
+from ._plain import UniformSets, random_sets, single_set, uniform_sets
 from ._two_level import FoundSets, TwoLevelSearch, two_level
 
 __all__ = [
@@ -11,8 +12,12 @@ __all__ = [
     "FoundSets",
     "Genomes",
     "TwoLevelSearch",
+    "UniformSets",
     "evolve",
     "local_search",
+    "random_sets",
     "shortage",
+    "single_set",
     "two_level",
+    "uniform_sets",
 ]

@@ -114,12 +114,10 @@ def two_level(
     SpecError : `resume` belongs to another search
     CancelledError : the user asked to stop before there was any mapping
     """
-    genomes = _Sets(problem, settings)
-    if sum(map(len, problem.groups)) < genomes.networks:
-        return _too_few(problem, genomes.networks)
+    genomes = genomes_of(problem, settings)
+    if isinstance(genomes, Infeasible):
+        return genomes
     seeds = genomes.seeds()
-    if not seeds:
-        return _too_few(problem, genomes.networks)
     genomes.reference = min(map(genomes.value, seeds))
     seeds = sorted(seeds, key=genomes.value)
     found = evolve(
@@ -156,6 +154,8 @@ class _Part:
 
 
 _Genome = tuple[tuple[_Part, ...], ...]
+
+_ATTEMPTS = 20  #: random mappings that leave some network without devices, before a seed serves
 
 _TOKENS = count()
 _REVIVED: dict[str, _Sets] = {}
@@ -202,9 +202,12 @@ class _Sets:
     # -- what the engine asks ---------------------------------------------------------------------
 
     def create(self, random: np.random.Generator) -> _Genome:
-        return self._repair([
-            self._random_parts(network, random) for network in range(self.networks)
-        ], random)  # fmt: skip
+        for _ in range(_ATTEMPTS):
+            parts = [self._random_parts(network, random) for network in range(self.networks)]
+            found = self._repaired(parts, random)
+            if found is not None:
+                return found
+        return self.seeds()[0]
 
     def cross(self, one: _Genome, other: _Genome, random: np.random.Generator) -> _Genome:
         parts: list[list[_Part]] = []
@@ -221,7 +224,7 @@ class _Sets:
             middle = [] if at <= begin else [_Part(
                 set_class=crossing.set_class, design=crossing.design, last=at)]  # fmt: skip
             parts.append([*left, *middle, *right])
-        return self._repair(parts, random)
+        return self._repaired(parts, random) or one
 
     def mutate(self, genome: _Genome, random: np.random.Generator) -> _Genome:
         parts = [list(network) for network in genome]
@@ -230,7 +233,7 @@ class _Sets:
         place = int(random.integers(len(mine)))
         [self._move_device, self._other_design, self._shift_cut, self._split, self._merge,
          self._other_class][int(random.integers(6))](network, mine, place, random)  # fmt: skip
-        return self._repair(parts, random)
+        return self._repaired(parts, random) or genome
 
     def improve(self, genome: _Genome) -> _Genome:
         return genome
@@ -268,19 +271,25 @@ class _Sets:
 
     def mapping(self, genome: _Genome) -> SetMapping:
         """Return a genome's sets, each shared as the lower level finds it."""
+        sets = self.place(genome)
+        choices = np.zeros(len(self.p.units), np.int64)
+        for placed in sets:
+            choices[placed.first : placed.last] = self._shared(placed)
+        return SetMapping(sets=sets, choices=tuple(map(int, choices)))
+
+    def place(self, genome: _Genome) -> tuple[Placed, ...]:
+        """Return a genome's sets; of like devices the first that are free."""
         taken = [0] * len(self.sizes)
-        sets, choices = [], np.zeros(len(self.p.units), np.int64)
+        sets = []
         for network, parts in enumerate(genome):
             for first, part in self._ranges(network, parts):
                 one = self.p.classes[part.set_class]
-                placed = Placed(
-                    set_class=part.set_class, design=part.design,
-                    devices=one.placed(self.p.groups, taken), first=first, last=part.last,
-                )  # fmt: skip
-                sets.append(placed)
-                choices[first : part.last] = self._shared(placed)
+                sets.append(Placed(
+                    set_class=part.set_class, design=part.design, first=first, last=part.last,
+                    devices=one.placed(self.p.groups, taken),
+                ))  # fmt: skip
                 taken = [a + b for a, b in zip(taken, one.counts)]
-        return SetMapping(sets=tuple(sets), choices=tuple(map(int, choices)))
+        return tuple(sets)
 
     def _shared(self, placed: Placed) -> Ints:
         key = (placed.first, placed.last, placed.set_class, placed.design)
@@ -410,9 +419,14 @@ class _Sets:
 
     # -- repair and seeds -------------------------------------------------------------------------
 
-    def _repair(
-        self, parts: list[list[_Part]], random: np.random.Generator | None
-    ) -> _Genome:  # fmt: skip
+    def _repaired(self, parts: list[list[_Part]], random: np.random.Generator) -> _Genome | None:
+        """Return a partition, or None where some network is left without devices."""
+        try:
+            return self._repair(parts, random)
+        except _NoRoomError:
+            return None
+
+    def _repair(self, parts: list[list[_Part]], random: np.random.Generator | None) -> _Genome:
         """Make a partition of parts: what no devices are left for shrinks, or its neighbour's."""
         free = list(self.sizes)
         order = list(range(self.networks))
@@ -530,6 +544,14 @@ def _components(problem: Problem) -> list[int]:
     if not found:
         found[len(problem.classes) - 1] = None
     return list(found)
+
+
+def genomes_of(problem: Problem, settings: TwoLevelSearch) -> _Sets | Infeasible:
+    """Return the genomes of the upper level, or why no mapping can be one."""
+    genomes = _Sets(problem, settings)
+    if sum(map(len, problem.groups)) < genomes.networks or not genomes.seeds():
+        return _too_few(problem, genomes.networks)
+    return genomes
 
 
 def _too_few(problem: Problem, networks: int) -> Infeasible:

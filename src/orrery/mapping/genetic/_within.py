@@ -207,7 +207,10 @@ def share_range(
     running = genomes.running
     running.greedy(genomes.units, 0)
     forward: Ints = running.state.choice[genomes.units].copy()
-    if not genetic and not running.excess_bytes:
+    if not genetic:
+        if running.excess_bytes:  # greed does not see memories; mend what it filled too far
+            running.descend(genomes.units, 1, 0)
+            forward = running.state.choice[genomes.units].copy()
         return forward
     greedy = genomes.named(forward)
     seeds = sorted([greedy, genomes.named(genomes.quickest), *genomes.kinds()], key=genomes.value)[
