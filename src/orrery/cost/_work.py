@@ -11,7 +11,7 @@ Judge:   closed forms of convolutions and matrix products in the tests; unrolled
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orrery.errors import OrreryError
@@ -95,10 +95,14 @@ def work_of(region: Region) -> Work:
             macs[dtype] = macs.get(dtype, 0) + number
     if all(moves_nothing(graph, node) for node in region.members):
         return Work(macs=macs, others=others, input_bytes=0, weight_bytes=0, output_bytes=0)
+    readers: dict[str, list[Node]] = {}
+    for node in region.members:
+        for tensor in dict.fromkeys(node.inputs):
+            readers.setdefault(tensor, []).append(node)
     return Work(
         macs=macs, others=others,
-        input_bytes=sum(_read_bytes(region, tensor) for tensor in region.inputs),
-        weight_bytes=sum(_read_bytes(region, tensor) for tensor in region.weights)
+        input_bytes=sum(_read_bytes(graph, t, readers[t]) for t in region.inputs),
+        weight_bytes=sum(_read_bytes(graph, t, readers[t]) for t in region.weights)
         + sum(constant.type.size_bytes for constant in region.inner_constants),
         output_bytes=sum(_written_bytes(graph, tensor) for tensor in region.outputs),
     )  # fmt: skip
@@ -135,13 +139,10 @@ def _written_bytes(graph: Graph, tensor: str) -> int:
     return grown if state is None else grown - graph.type(state).size_bytes
 
 
-def _read_bytes(region: Region, tensor: str) -> int:
-    """Return the bytes of an outside tensor that the members read, whole unless all only pick."""
-    graph, total = region.graph, 0
-    whole = graph.type(tensor).size_bytes
-    for node in region.members:
-        if tensor not in node.inputs:
-            continue
+def _read_bytes(graph: Graph, tensor: str, readers: Sequence[Node]) -> int:
+    """Return the bytes of an outside tensor that its readers read, whole unless all only pick."""
+    total, whole = 0, graph.type(tensor).size_bytes
+    for node in readers:
         if graph.states.get(tensor) in node.outputs and graph.grown_from(graph.states[tensor]):
             continue  # appended to where it lies
         if node.op not in _PICKS or node.domain or tensor in node.inputs[1:]:

@@ -11,7 +11,7 @@ Judge:   brute force on small graphs, and a validity checker written from the de
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,13 +22,19 @@ __all__ = ["Schedule", "Scheduler", "Sent", "Trial"]
 
 
 class _Calendar:
-    """When something is busy; earliest gaps."""
+    """When something is busy; earliest gaps.
 
-    __slots__ = ("ends", "starts")
+    `starts` and `ends` are the stretches without a pause, so that a look for a gap steps over gaps
+    and not over everything that was ever booked; `borders` are all instants at which something
+    ends, where what takes no time may happen even within a stretch.
+    """
+
+    __slots__ = ("borders", "ends", "starts")
 
     def __init__(self) -> None:
         self.starts: list[float] = []
         self.ends: list[float] = []
+        self.borders: list[float] = []
 
     def gap(self, time_s: float, duration_s: float) -> float:
         """Return the first instant from `time_s` on that is free for so long."""
@@ -37,6 +43,8 @@ class _Calendar:
             return time_s
         i = bisect_right(starts, time_s)
         if i and ends[i - 1] > time_s:
+            if duration_s <= 0:
+                return self.borders[bisect_right(self.borders, time_s)]
             time_s = ends[i - 1]
         while i < len(starts) and starts[i] < time_s + duration_s:
             time_s = ends[i]
@@ -45,10 +53,23 @@ class _Calendar:
 
     def book(self, time_s: float, duration_s: float) -> None:
         """Be busy; what takes no time needs no place."""
-        if duration_s > 0:
-            i = bisect_right(self.starts, time_s)
+        if duration_s <= 0:
+            return
+        end_s = time_s + duration_s
+        insort(self.borders, end_s)
+        i = bisect_right(self.starts, time_s)
+        joins_before = i > 0 and self.ends[i - 1] == time_s
+        joins_after = i < len(self.starts) and self.starts[i] == end_s
+        if joins_before and joins_after:
+            self.ends[i - 1] = self.ends[i]
+            del self.starts[i], self.ends[i]
+        elif joins_before:
+            self.ends[i - 1] = end_s
+        elif joins_after:
+            self.starts[i] = time_s
+        else:
             self.starts.insert(i, time_s)
-            self.ends.insert(i, time_s + duration_s)
+            self.ends.insert(i, end_s)
 
 
 @dataclass(slots=True, kw_only=True)
