@@ -12,7 +12,7 @@ Source:  the idea of exclusive and shared shards: Shen et al., "MARS: Exploiting
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -152,6 +152,8 @@ def strategies(
     dimensions: int = 2,
     shared: bool = True,
     combines: tuple[str, ...] = ("all_reduce", "reduce_scatter"),
+    without: Collection[str] = (),
+    mesh_rings: bool = True,
 ) -> tuple[Strategy, ...] | Refusal:
     """List every valid way of splitting a region among parties, in a fixed order.
 
@@ -160,6 +162,8 @@ def strategies(
     dimensions : most loops that are split exclusively at once
     shared : whether to list rotating operands too
     combines : ends of partial sums to list
+    without : loops to leave whole
+    mesh_rings : whether to list rotating operands in meshes of several exclusive loops too
 
     Returns
     -------
@@ -172,15 +176,18 @@ def strategies(
     if isinstance(nest, Refusal):
         return nest
     found = [Strategy()]
+    open_loops = [loop for loop in nest.loops if loop.name not in without]
     for width in range(1, dimensions + 1):
-        for loops in combinations(nest.loops, width):
+        for loops in combinations(open_loops, width):
             for factors in _factorings(parties, width):
                 exclusive = tuple((loop.name, f) for loop, f in zip(loops, factors))
+                if strategy_problem(nest, Strategy(exclusive=exclusive), parties) is not None:
+                    continue
                 ends = combines if any(loop.sums for loop in loops) else ("all_reduce",)
                 rings: list[Shared | None] = [None]
-                if shared:
+                if shared and (mesh_rings or width == 1):
                     rings += [Shared(loop=loop.name, operand=operand.index)
-                              for operand in nest.operands for loop in nest.loops]  # fmt: skip
+                              for operand in nest.operands for loop in open_loops]  # fmt: skip
                 for ring, end in product(rings, ends):
                     candidate = Strategy(exclusive=exclusive, shared=ring, combine=end)
                     if strategy_problem(nest, candidate, parties) is None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
@@ -106,24 +105,21 @@ def shapes_of(
     regions, main : of the unit; the tensor by which each follower follows
     uses, outputs : tensors by name, with the position of their region
     shared, dimensions : see `orrery.cost.strategies`
-    kernel : whether to split kernel positions as well
+    kernel : whether to split kernel positions as well. Rings inside meshes of several loops are
+        never listed: they are many, and seldom worth it
     followers : shardings of followers, to be filled and given again for units of the same regions
     """
     alone = _alone(regions, uses, outputs, parties)
     if parties == 1:
         return [alone]
-    listed = strategies(regions[0], parties, shared=shared, dimensions=dimensions)
+    listed = strategies(
+        regions[0], parties, shared=shared, dimensions=dimensions,
+        without=() if kernel else ("Kh", "Kw"), mesh_rings=False,
+    )  # fmt: skip
     if isinstance(listed, Refusal):
         return [alone]
     found = [alone]
     for strategy in listed:
-        names = {name for name, _ in strategy.exclusive}
-        if not kernel and names & {"Kh", "Kw"}:
-            continue
-        if strategy.shared is not None and (
-            len(strategy.exclusive) > 1 or (not kernel and strategy.shared.loop in ("Kh", "Kw"))
-        ):
-            continue  # a ring inside a mesh of loops: many, and seldom worth it
         shape = _shape(regions, main, uses, outputs, parties, strategy, followers)
         if shape is not None:
             found.append(shape)
@@ -255,16 +251,13 @@ def _follow(region: Region, boxes: Ints, parties: int) -> Sharding | None:
     nest = shard(region, Strategy(), 1)
     if isinstance(nest, Refusal):
         return None
-    axes = nest.nest.results[0].axes
-    for order in permutations(cut):
-        loops = [(axes[axis].loop, count) for axis, count in order]
-        exclusive = tuple((loop, count) for loop, count in loops if loop is not None)
-        if len(exclusive) < len(loops):
-            return None
-        found = shard(region, Strategy(exclusive=exclusive), parties)
-        if not isinstance(found, Refusal) and np.array_equal(bounds(found.outputs[0].boxes), boxes):
-            return found
-    return None
+    # Neighbours in number differ along the innermost loop.
+    cut.sort(key=lambda entry: bool((boxes[0, entry[0]] != boxes[1, entry[0]]).any()))
+    loops = [(nest.nest.results[0].axes[axis].loop, count) for axis, count in cut]
+    exclusive = tuple((loop, count) for loop, count in loops if loop is not None)
+    found = shard(region, Strategy(exclusive=exclusive), parties)
+    same = not isinstance(found, Refusal) and np.array_equal(bounds(found.outputs[0].boxes), boxes)
+    return found if same and not isinstance(found, Refusal) else None
 
 
 class Pricer:
