@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orrery.cost import check_flow, price
-from orrery.errors import SpecError
+from orrery.errors import CancelledError, SpecError
 from orrery.mapping.genetic import FoundSets, TwoLevelSearch, local_search, two_level
 from orrery.mapping.sets import (
     Evaluator,
@@ -80,13 +80,30 @@ def test_workers_and_interruptions_do_not_show(tmp_path: Path) -> None:
     with ProcessPoolExecutor(2) as processes:
         assert two_level(problem, SMALL, executor=processes) == alone
     steps: list[Step] = []
-    progress = Progress(report=steps.append, cancelled=lambda: len(steps) >= 3)
+    progress = Progress(
+        report=steps.append,
+        cancelled=lambda: sum(step.task == "two-level search" for step in steps) >= 3,
+    )
     record = tmp_path / "search.json"
     part = two_level(problem, SMALL, progress=progress, resume=record)
     assert isinstance(part, FoundSets)
     assert not part.finished
     assert feasible(evaluate(problem, part.mapping))
     assert two_level(problem, SMALL, resume=record) == alone
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5, 20])
+def test_stopped_at_any_time_it_gives_the_best_so_far(after: int) -> None:
+    problem = problem_of([residual_graph(4, least=5, most=6)], random_system(4, least=3))
+    steps: list[Step] = []
+    progress = Progress(report=steps.append, cancelled=lambda: len(steps) >= after)
+    found = two_level(problem, SMALL, progress=progress)
+    assert isinstance(found, FoundSets)
+    assert not found.finished or len(steps) < after
+    assert feasible(evaluate(problem, found.mapping))
+    assert found.makespan_ps <= min(found.history)
+    with pytest.raises(CancelledError):
+        two_level(problem, SMALL, progress=Progress(cancelled=lambda: True))
 
 
 def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from ._engine import HOPELESS, Evolution, Evolved, Genomes, evolve
 from ._local import local_search, shortage
 from ._plain import UniformSets, random_sets, single_set, uniform_sets
-from ._two_level import FoundSets, TwoLevelSearch, two_level
+from ._settings import TwoLevelSearch
+from ._two_level import FoundSets, two_level
 
 __all__ = [
     "HOPELESS",

@@ -21,7 +21,8 @@ from ..sets._mapping import Placed, SetMapping, evaluate, feasible
 from ..sets._problem import Problem
 from ..sets._routes import NEVER
 from ._local import shortage
-from ._two_level import TwoLevelSearch, genomes_of
+from ._settings import TwoLevelSearch
+from ._two_level import genomes_of
 
 __all__ = ["UniformSets", "random_sets", "single_set", "uniform_sets"]
 

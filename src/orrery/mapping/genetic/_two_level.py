@@ -11,6 +11,7 @@ After the first level of the genetic search of MARS (DAC 2023), reconstructed fr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from orrery.errors import SpecError
+from orrery.errors import CancelledError
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
-from orrery.settings import setting, to_record
+from orrery.settings import to_record
 from orrery.store import content_hash
 from orrery.timeline import PS_PER_S
 
@@ -31,52 +32,12 @@ from ..sets._fast import Evaluator
 from ..sets._mapping import Placed, SetMapping, evaluate, feasible
 from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
-from ._engine import HOPELESS, Evolution, evolve
+from ._engine import HOPELESS, Evolved, evolve
 from ._local import local_search, shortage
+from ._settings import TwoLevelSearch, lower_level, upper_level
 from ._within import Features, least_steps, share_range
 
-__all__ = ["FoundSets", "TwoLevelSearch", "two_level"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwoLevelSearch:
-    """Settings of the two-level genetic search."""
-
-    seed: int = setting(0, "seed of every draw; the same seed gives the same mapping")
-    population: int = setting(16, "mappings per island in a generation of the upper level")
-    generations: int = setting(30, "generations of the upper level, whole exchanges")
-    islands: int = setting(2, "populations that breed apart, on cores of their own where there are")
-    exchange: int = setting(5, "generations between two exchanges of the best among islands")
-    elite: int = setting(2, "best mappings that stay as they are")
-    tournament: int = setting(3, "mappings of which the best becomes a parent")
-    crossover: float = setting(0.7, "share of children with two parents, 0 to 1")
-    patience: int = setting(12, "generations without gain after which an island begins anew")
-    most_sets: int = setting(4, "sets per network at most")
-    lower_population: int = setting(8, "ways to share a set's units in a lower-level generation")
-    lower_generations: int = setting(4, "generations of the lower level")
-    polish: int = setting(1, "units that may answer a change in the final local search, 0 to 4")
-    one_level: bool = setting(False, "share units greedily instead of by a lower-level search")
-    communication: bool = setting(True, "weigh fetches between units when sharing them")
-
-    def __post_init__(self) -> None:
-        least = {"population": 2, "islands": 1, "exchange": 1, "elite": 1, "tournament": 1,
-                 "patience": 1, "most_sets": 1, "lower_population": 2, "generations": 0,
-                 "lower_generations": 0, "polish": 0, "seed": 0}  # fmt: skip
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                self._refuse(name, f"{bound} or more")
-        if self.elite >= self.population:
-            self._refuse("elite", f"less than the population of {self.population}")
-        if not 0 <= self.crossover <= 1:
-            self._refuse("crossover", "0 to 1")
-        if self.polish > 4:
-            self._refuse("polish", "4 or less: the time grows with it")
-
-    def _refuse(self, name: str, wanted: str) -> None:
-        raise SpecError(
-            f"two-level search: {name}", found=getattr(self, name), wanted=wanted,
-            fix=f"correct {name}",
-        )  # fmt: skip
+__all__ = ["FoundSets", "genomes_of", "two_level"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,23 +78,23 @@ def two_level(
     genomes = genomes_of(problem, settings)
     if isinstance(genomes, Infeasible):
         return genomes
-    seeds = genomes.seeds()
-    genomes.reference = min(map(genomes.value, seeds))
-    seeds = sorted(seeds, key=genomes.value)
-    found = evolve(
-        genomes,
-        Evolution(
-            population=settings.population, elite=settings.elite, tournament=settings.tournament,
-            crossover=settings.crossover, generations=settings.generations,
-            patience=settings.patience, islands=settings.islands, apart=settings.exchange,
-            seed=settings.seed,
-        ),
-        seeds=seeds[: settings.islands * settings.population // 2], task="two-level search",
-        bound=None if bound_ps is None else bound_ps / PS_PER_S, unit=1 / PS_PER_S,
-        progress=progress, executor=executor, record=resume, subject=_subject(problem, settings),
+    seeds, whole = _weighed(genomes, progress)
+    genomes.reference = genomes.value(seeds[0])
+    found: Evolved[_Genome] = Evolved(
+        best=seeds[0], value=genomes.reference, generations=0, finished=False,
+        history=(genomes.reference,),
     )  # fmt: skip
+    if whole:
+        with contextlib.suppress(CancelledError):  # the best seed is a mapping already
+            found = evolve(
+                genomes, upper_level(settings),
+                seeds=seeds[: settings.islands * settings.population // 2], task=_TASK,
+                bound=None if bound_ps is None else bound_ps / PS_PER_S, unit=1 / PS_PER_S,
+                progress=progress, executor=executor, record=resume,
+                subject=_subject(problem, settings),
+            )  # fmt: skip
     mapping = genomes.mapping(found.best)
-    if settings.communication and not settings.one_level:
+    if found.finished and settings.communication and not settings.one_level:
         mapping = local_search(genomes.evaluator, mapping, follow=settings.polish)
     times = evaluate(problem, mapping)
     if not feasible(times):
@@ -142,6 +103,24 @@ def two_level(
         mapping=mapping, makespan_ps=times.makespan_ps, finished=found.finished,
         generations=found.generations, history=found.history,
     )  # fmt: skip
+
+
+def _weighed(genomes: _Sets, progress: Progress) -> tuple[list[_Genome], bool]:
+    """Return the seeds, best first, as far as there was time, and whether that was all."""
+    seeds, whole = genomes.seeds(), True
+    for number, seed in enumerate(seeds):
+        known = [genomes.values[s] for s in seeds[:number]]
+        best = min(known, default=HOPELESS)
+        try:
+            progress.step(f"{_TASK}: seeds", number, len(seeds),
+                          best=None if best >= NEVER else best / PS_PER_S)  # fmt: skip
+        except CancelledError:
+            if not number:
+                raise
+            seeds, whole = seeds[:number], False
+            break
+        genomes.value(seed)
+    return sorted(seeds, key=genomes.value), whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +133,8 @@ class _Part:
 
 
 _Genome = tuple[tuple[_Part, ...], ...]
+
+_TASK = "two-level search"
 
 _ATTEMPTS = 20  #: random mappings that leave some network without devices, before a seed serves
 
@@ -302,11 +283,7 @@ class _Sets:
             s = self.settings
             self.shared[key] = share_range(
                 self.evaluator, self.features, alone,
-                Evolution(
-                    population=s.lower_population, generations=s.lower_generations, islands=1,
-                    apart=max(1, s.lower_generations), elite=1, tournament=s.tournament,
-                    crossover=s.crossover, patience=s.patience, seed=s.seed,
-                ),
+                lower_level(s),
                 genetic=not s.one_level, communication=s.communication,
             )  # fmt: skip
         return self.shared[key]
