@@ -248,21 +248,23 @@ def read_record(
     SpecError : not JSON, another kind of file, a newer schema, unknown or missing keys
     """
     where = str(path)
+    wanted = f"{'an' if kind[0] in 'aeio' else 'a'} {kind} file"
     try:
         with open_plain(path) as handle:
             document = json.loads(handle.read())
     except FileNotFoundError:
+        raise SpecError(where, found="no such file", wanted=wanted, fix="check the path") from None
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise SpecError(where, found=found, wanted=wanted, fix="check the path") from None
+    except (ValueError, RecursionError) as error:
         raise SpecError(
-            where, found="no such file", wanted=f"a {kind} file", fix="check the path"
-        ) from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise SpecError(
-            where, found=str(error), wanted=f"a {kind} file (JSON)", fix="make the file again"
+            where, found=str(error), wanted=f"{wanted} (JSON)", fix="make the file again"
         ) from None
     header = document.get("orrery") if isinstance(document, dict) else None
     if not isinstance(header, dict) or header.get("kind") != kind or kind not in document:
         found = header.get("kind", "no header") if isinstance(header, dict) else "no header"
-        raise SpecError(where, found=found, wanted=f"a {kind} file", fix="give the right file")
+        raise SpecError(where, found=found, wanted=wanted, fix="give the right file")
     schema, body = header.get("schema"), document[kind]
     while isinstance(schema, int) and schema < version and upgrade and schema in upgrade:
         body, schema = upgrade[schema](body), schema + 1

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .errors import SpecError, did_you_mean
 
-__all__ = ["DIMENSIONS", "format_quantity", "format_si", "read_quantity"]
+__all__ = ["DIMENSIONS", "counted", "format_quantity", "format_si", "read_quantity"]
 
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _DECIMAL = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
@@ -87,6 +87,11 @@ def read_quantity(text: object, dimension: str, *, where: str, zero_allowed: boo
         kind = "a finite number, zero or more" if zero_allowed else "a finite number above zero"
         raise SpecError(where, found=text, wanted=kind, fix="correct the number")
     return value
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, e.g. ``"1 node"``, ``"2 nodes"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_si(value: float, unit: str, *, digits: int = 3) -> str:

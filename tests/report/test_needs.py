@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orrery.errors import SpecError, UnknownNameError
 from orrery.provenance import Basis
-from orrery.report import FIGURES, Verdict, judge, make_scorecard, parse_need
+from orrery.report import FIGURES, Verdict, judge, make_scorecard, parse_need, parse_needs
 
 from .sample import figure
 
@@ -31,6 +31,9 @@ def answer(text: str, *figures: object) -> Verdict:
         ("Top-1 Accuracy≥75%", "top-1 accuracy", ">=", 75.0, "%"),
         ("speed-up>3x", "speed-up", ">", 3.0, "x"),
         ("devices<=8", "devices", "<=", 8.0, ""),
+        ("devices<=2 devices", "devices", "<=", 2.0, ""),
+        ("devices<2device", "devices", "<", 2.0, ""),
+        ("DSP blocks<=4e3 DSPs", "DSP blocks", "<=", 4000.0, ""),
         ("area<100mm2", "area", "<", 100.0, "mm2"),
     ],
 )
@@ -53,7 +56,11 @@ def test_needs_are_read(text: str, name: str, relation: str, limit: float, unit:
         ("throughput>30", "a number above zero with a unit"),
         ("throughput>0/s", "above zero"),
         ("accuracy>0.75", "write e.g. '75%'"),
-        ("devices<8GiB", "without a unit"),
+        ("devices<8GiB", "above zero, in devices, device"),
+        ("perplexity<8GiB", "without a unit"),
+        ("hardware cost<8", "a figure below it: area, peak memory"),
+        ("Energy and Power<8W", "energy, power, off-chip traffic"),
+        ("scalability>2x", "speed-up, scaling efficiency"),
         ("speed-up>fast", "write e.g. '3x'"),
     ],
 )
@@ -61,6 +68,14 @@ def test_needs_that_say_too_little_are_refused(text: str, message: str) -> None:
     with pytest.raises(SpecError) as refusal:
         parse_need(text)
     assert message in str(refusal.value)
+
+
+def test_one_text_is_one_need_and_what_is_no_text_is_refused() -> None:
+    assert parse_needs("latency<1ms") == [parse_need("latency<1ms")]
+    assert parse_needs(("latency<1ms", "energy<1J"))[1].figure == "energy"
+    for wrong in ([3], 3, [None], [b"latency<1ms"]):
+        with pytest.raises(SpecError, match="needs: found"):
+            parse_needs(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -99,15 +99,24 @@ def read_call(text: str) -> tuple[str, Mapping[str, Any]]:
                         fix="write name=value")  # fmt: skip
     arguments: dict[str, Any] = {}
     for keyword in tree.keywords:
-        value = keyword.value
-        if keyword.arg is None or not isinstance(value, ast.Constant):
+        literal = _literal(keyword.value)
+        if keyword.arg is None or literal is None:
             raise SpecError(where, found=ast.unparse(keyword), wanted="name=literal",
                             fix="write a plain number, word in quotes, True or False")  # fmt: skip
         if keyword.arg in arguments:
             raise SpecError(where, found=f"{keyword.arg!r} twice", wanted="each parameter once",
                             fix="remove one")  # fmt: skip
-        arguments[keyword.arg] = value.value
+        arguments[keyword.arg] = literal
     return tree.func.id, arguments
+
+
+def _literal(node: ast.expr) -> object | None:
+    """Return a number with or without sign, a word or a boolean; None for anything else."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = node.operand.value if isinstance(node.operand, ast.Constant) else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return -value if number else None  # type: ignore[operator]  # a number
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a word in quotes"}

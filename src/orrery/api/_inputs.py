@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.store import open_plain
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -52,18 +53,33 @@ def make_inputs(
 
 def _read(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("a single array without a name")
-        with archive:
+        with open_plain(Path(path)) as handle:
+            if handle.read(4) not in _ARCHIVES:
+                raise ValueError("another kind of file")
+            handle.seek(0)
+            archive = np.load(handle, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise SpecError(
             str(path),
-            found=str(error),
+            found=_why(error),
             wanted="an .npz file with one array per input",
             fix="write it with numpy.savez(path, input=array)",
         ) from None
+
+
+#: How a zip archive begins, one with entries and an empty one.
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a file, without NumPy's advice to trust it."""
+    if isinstance(error, OSError):
+        said = error.strerror or str(error)
+        return "no such file" if isinstance(error, FileNotFoundError) else said
+    if "allow_pickle" in str(error):
+        return "an array of Python objects, which only running its code could read"
+    return str(error)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -29,9 +29,10 @@ def load_system(system: object) -> System:
             wanted="a path or a name",
             fix="see `orrery systems`",
         )
+    from orrery.accel import resolve
     from orrery.runtime import this_machine
 
-    loaded = load(system, probes={THIS_MACHINE: this_machine})
+    loaded = load(system, probes={THIS_MACHINE: this_machine}, check_design=resolve)
     _check_operators(loaded)
     return loaded
 

@@ -28,7 +28,7 @@ def map(
     options: ModelOptions | None = None,
     search: MapSearch | None = None,
     compare: Sequence[str] = (),
-    needs: Sequence[str] = (),
+    needs: str | Sequence[str] = (),
     strict: bool = False,
     progress: Progress = SILENT,
 ) -> MapResult:
@@ -50,9 +50,9 @@ def map(
     OrreryError : a network, system, option or need that cannot be read
     """
     from orrery.mapping import map_by
-    from orrery.report import parse_need
+    from orrery.report import parse_needs
 
-    parsed = [parse_need(text) for text in needs]
+    parsed = parse_needs(needs)
     wanted = list(models) if isinstance(models, list | tuple) else [models]
     graphs = load_models(wanted, options)
     system = load_system(on)

@@ -11,7 +11,7 @@ from orrery.errors import SpecError, UnknownNameError
 
 from ._options import ModelOptions
 from ._sizes import bind_shapes, state_batch
-from .pages import BATCH_KEY
+from .figures import BATCH_KEY, INFERENCE_KEY, PHASE_KEY
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -49,15 +49,22 @@ def load_model(
             graph = bind_shapes(_from_library(text, options), options.shape)
         elif path.suffix == ".onnx" or path.is_file():
             graph = _of_a_file(read_onnx(path), text, options)
-        elif path.suffix or "/" in text:
+        elif path.suffix or "/" in text or path.is_dir():
             raise SpecError(
                 text,
-                found="no such file",
+                found="a folder" if path.is_dir() else "no such file",
                 wanted="an ONNX file or a library name",
                 fix="check the path; `orrery models` lists the names",
             )
         else:
             raise UnknownNameError("network", text, MODELS)
+    elif not callable(getattr(model, "forward", None)):
+        raise SpecError(
+            "network",
+            found=model,
+            wanted="an ONNX file, a library name, a Graph or a torch.nn.Module",
+            fix="see `orrery models`",
+        )
     else:
         from orrery.graph import from_torch
 
@@ -80,9 +87,23 @@ def _from_library(name: str, options: ModelOptions) -> Graph:
     # A language model learns from every position, not from the last one alone.
     every = options.training and "all_logits" in MODELS[name].options
     given = {"all_logits": True} if every else {}
-    given |= {key: getattr(options, key) for key in ("batch", "phase", "context")}
-    graph = build_model(name, **{k: v for k, v in given.items() if v is not None})
-    return replace(graph, metadata={**graph.metadata, BATCH_KEY: str(options.batch or 1)})
+    if options.training and options.phase == "decode":
+        raise SpecError(
+            "--phase decode", found="--training", wanted="--phase prefill",
+            fix="leave --phase out: a training step reads whole sequences",
+        )  # fmt: skip
+    chosen = {key: getattr(options, key) for key in ("batch", "phase", "context")}
+    given |= {key: value for key, value in chosen.items() if value is not None}
+    graph = build_model(name, **given)
+    said = {BATCH_KEY: str(options.batch or 1)}
+    task, taken = MODELS[name].task, {**MODELS[name].options, **given}
+    if "phase" in taken:
+        said[PHASE_KEY] = f"{taken['phase']}, context {taken['context']}"
+    if "phase" in taken and taken["phase"] == "decode":
+        said[INFERENCE_KEY] = "token"
+    elif "image classification" in task or "language" in task or "text" in task:
+        said[INFERENCE_KEY] = "image" if "image classification" in task else "sequence"
+    return replace(graph, metadata={**graph.metadata, **said})
 
 
 def _of_a_file(graph: Graph, name: str, options: ModelOptions) -> Graph:
@@ -96,7 +117,7 @@ def _of_a_file(graph: Graph, name: str, options: ModelOptions) -> Graph:
                 + (f" ({', '.join(graph.symbols)})" if graph.symbols else ""),
             )
     graph, shape = state_batch(graph, options.batch, options.shape)
-    return bind_shapes(graph, shape)
+    return bind_shapes(graph, shape, name)
 
 
 def load_models(names: Sequence[object], options: ModelOptions | None = None) -> list[Graph]:

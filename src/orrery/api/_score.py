@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from orrery.errors import SpecError
 from orrery.evidence import Evidence
 from orrery.report import Page, Text
 from orrery.store import read_record
@@ -16,12 +17,12 @@ __all__ = ["score"]
 
 
 def score(
-    models: Sequence[object],
+    models: object = (),
     *,
     on: object = None,
     evidence: Sequence[str | Path] = (),
     options: ModelOptions | None = None,
-    needs: Sequence[str] = (),
+    needs: str | Sequence[str] = (),
     strict: bool = False,
 ) -> Page:
     """Return a page with the seven metrics and the answers to needs.
@@ -32,18 +33,37 @@ def score(
     evidence : evidence.json files of earlier commands, put on the same card
     needs : e.g. ``["latency<33ms", "energy<=0.5J"]``
     strict : refuse when anything of the network could not be priced
+
+    Raises
+    ------
+    SpecError : no network and no figure; `strict` without a network
     """
-    from orrery.report import judge, make_scorecard, parse_need
+    from orrery.report import judge, make_scorecard, parse_needs
 
-    from .pages import WHY_UNKNOWN
+    from .figures import WHY_UNKNOWN
 
-    parsed = [parse_need(text) for text in needs]
+    networks = list(models) if isinstance(models, list | tuple) else [models]
+    parsed = parse_needs(needs)
+    if strict and not networks:
+        raise SpecError(
+            "score", found="strict with evidence files alone", wanted="a network to price",
+            fix="leave out --strict: evidence does not say what it could not price",
+        )  # fmt: skip
     figures: list[Evidence] = []
     for path in evidence:
-        figures += read_record(Path(path), "evidence", tuple[Evidence, ...], 1)
+        read = read_record(Path(path), "evidence", tuple[Evidence, ...], 1)
+        if not read:
+            raise SpecError(
+                str(path), found="no figure", wanted="evidence of a run, a map or a simulation",
+                fix="make the file again",
+            )  # fmt: skip
+        figures += read
+    if not networks and not figures:
+        raise SpecError("score", found="nothing", wanted="a network or evidence files",
+                        fix="give at least one")  # fmt: skip
     covered: tuple[Text, ...] = ()
-    if models:
-        result = map(list(models), on=on, options=options, strict=strict)
+    if networks:
+        result = map(networks, on=on, options=options, strict=strict)
         figures += result.evidence
         coverage = result.price.coverage
         covered = (

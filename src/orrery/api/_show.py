@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orrery.progress import SILENT, Progress
 from orrery.report import Column, Page, Section, Table
+from orrery.units import counted
 
 from ._options import ModelOptions
 from ._resolve import load_model

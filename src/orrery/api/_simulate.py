@@ -28,7 +28,7 @@ def simulate(
     *,
     models: Sequence[object] = (),
     on: object = None,
-    needs: Sequence[str] = (),
+    needs: str | Sequence[str] = (),
     strict: bool = False,
 ) -> MapResult:
     """Price and replay a plan file.
@@ -43,9 +43,9 @@ def simulate(
     ------
     PlanMismatchError : the networks or the system are not those of the plan
     """
-    from orrery.report import parse_need
+    from orrery.report import parse_needs
 
-    parsed = [parse_need(text) for text in needs]
+    parsed = parse_needs(needs)
     read, graphs, system = load_planned(Path(plan), models, on)
     return judge_plan(graphs, system, read, needs=parsed, strict=strict)
 

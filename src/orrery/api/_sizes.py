@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
 
-from .pages import BATCH_KEY
+from .figures import BATCH_KEY
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -21,8 +21,10 @@ __all__ = ["bind_shapes", "state_batch"]
 _BATCH_NAMES = ("batch", "batch_size", "N", "n", "B", "b")
 
 
-def bind_shapes(graph: Graph, shape: Sequence[str]) -> Graph:
+def bind_shapes(graph: Graph, shape: Sequence[str], origin: str = "") -> Graph:
     """Bind ``NAME=SIZE`` texts; every dimension must be bound afterwards.
+
+    `origin` is the file the network came from, for messages.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def bind_shapes(graph: Graph, shape: Sequence[str]) -> Graph:
         graph = graph.bind(**sizes)
     if graph.symbols:
         raise SpecError(
-            f"{graph.name}: inputs",
+            f"{origin or graph.name}: inputs",
             found=f"unbound dimensions {', '.join(map(repr, graph.symbols))}",
             wanted="a size for each",
             fix=f"add --shape {shlex.quote(f'{graph.symbols[0]}=8')}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orrery.errors import OrreryError
-from orrery.units import format_quantity, format_si
+from orrery.units import counted, format_quantity, format_si
 
 __all__ = ["Coverage", "Unpriced", "UnpricedError"]
 
@@ -56,8 +56,8 @@ class Coverage:
         if self.unpriced:
             listed = "; ".join(f"{row.region}: {row.reason}" for row in self.unpriced)
             raise UnpricedError(
-                f"{where}: found {len(self.unpriced)} regions without a price ({listed}), wanted "
-                "all priced; use a system that runs them, or leave out --strict"
+                f"{where}: found {counted(len(self.unpriced), 'region')} without a price "
+                f"({listed}), wanted all priced; use a system that runs them, or leave out --strict"
             )
 
     def __str__(self) -> str:

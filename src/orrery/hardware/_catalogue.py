@@ -58,8 +58,9 @@ def catalogue() -> tuple[CatalogueEntry, ...]:
 
 
 def load_system(
-    name: str | Path, *, probes: Mapping[str, Callable[[], System]] | None = None
-) -> System:
+    name: str | Path, *, probes: Mapping[str, Callable[[], System]] | None = None,
+    check_design: Callable[[str], object] | None = None,
+) -> System:  # fmt: skip
     """Return a system from a YAML file or, by name, from the catalogue.
 
     Parameters
@@ -69,6 +70,7 @@ def load_system(
         ``h2h(link_bandwidth=0.5 GB/s)``
     probes : names that a function answers, e.g. ``{"this-machine": probe}``; measuring is not done
         here
+    check_design : raises for a text of a file that names no accelerator design
 
     Raises
     ------
@@ -78,7 +80,7 @@ def load_system(
     probes = probes or {}
     text = str(name)
     if isinstance(name, Path) or text.endswith((".yaml", ".yml")) or "/" in text.partition("(")[0]:
-        return read_system(Path(name))
+        return read_system(Path(name), check_design=check_design)
     if text in probes:
         return probes[text]()
     match = _CALL.fullmatch(text)

@@ -35,7 +35,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, UnknownNameError, did_you_mean
 from orrery.provenance import Basis, Source
 from orrery.store import open_plain
 from orrery.units import read_quantity
@@ -86,19 +86,24 @@ DEVICE_KEYS = {
 }  # fmt: skip
 
 KINDS = ("cpu", "gpu", "fpga", "asic")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}")
+_NAME = re.compile(r"[^\W_][\w.:+-]{0,199}")  # letters of any alphabet
 _MOST_DEVICES, _MOST_LINKS = 256, 2048
 #: Keys of a link whose value lists ends; a switch lists them under ``ports``.
 _SHAPES = ("ends", "ring", "all-to-all")
 _Keys = Mapping[str, tuple[str, str, bool]]
 
 
-def read_system(path: Path, options: Mapping[str, str] | None = None) -> System:
+def read_system(
+    path: Path, options: Mapping[str, str] | None = None, *,
+    check_design: Callable[[str], object] | None = None,
+) -> System:  # fmt: skip
     """Read a system from a YAML file.
 
     Parameters
     ----------
     options : values for what the file lists under ``options:``, as text with a unit
+    check_design : raises for a text under ``designs:`` that names no accelerator; this room knows
+        none, but knows the line
 
     Raises
     ------
@@ -110,22 +115,27 @@ def read_system(path: Path, options: Mapping[str, str] | None = None) -> System:
     except OSError as error:
         raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
                         fix="check the path") from None  # fmt: skip
-    return read_system_text(raw, str(path), options)
+    return read_system_text(raw, str(path), options, check_design=check_design)
 
 
 def read_system_text(
-    text: bytes | str, file: str = "system", options: Mapping[str, str] | None = None
-) -> System:
+    text: bytes | str, file: str = "system", options: Mapping[str, str] | None = None, *,
+    check_design: Callable[[str], object] | None = None,
+) -> System:  # fmt: skip
     """Read a system from the text of a YAML file; `file` stands in messages."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _Reader(parse(raw, file), dict(options or {})).system()
+    return _Reader(parse(raw, file), dict(options or {}), check_design).system()
 
 
 class _Reader:
     """One pass over one document."""
 
-    def __init__(self, root: Item, options: dict[str, str]) -> None:
+    def __init__(
+        self, root: Item, options: dict[str, str],
+        check_design: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
         self.root = root
+        self.check_design = check_design
         self.top = root.keys(
             (
                 "name",
@@ -331,7 +341,7 @@ class _Reader:
             raise table["name"].error(wanted="a name with {i} for the number",
                                       fix=f"write e.g. '{template}{{i}}'")  # fmt: skip
         operators = self._texts(table["operators"]) if "operators" in table else None
-        designs = self._texts(table["designs"]) if "designs" in table else ()
+        designs = self._designs(table["designs"]) if "designs" in table else ()
         group = table["group"].text() if "group" in table else ""
         devices = []
         for i in range(count):
@@ -363,6 +373,20 @@ class _Reader:
         )
         values = self._numbers(table, FLASH_KEYS, self._source(table.get("source")) or default)
         return self._make(item, Flash, dict(values, name=self._name(table["name"])))
+
+    def _designs(self, item: Item) -> tuple[str, ...]:
+        if self.check_design is not None:
+            for entry in item.items():
+                try:
+                    self.check_design(entry.text())
+                except UnknownNameError as error:
+                    near = did_you_mean(error.name, error.known)
+                    raise entry.error(wanted=f"one of {', '.join(error.known)}",
+                                      fix=f"correct the name{near}") from None  # fmt: skip
+                except SpecError as error:
+                    raise SpecError(f"{entry.where}: {error.where}", found=error.found,
+                                    wanted=error.wanted, fix=error.fix) from None  # fmt: skip
+        return self._texts(item)
 
     def _texts(self, item: Item) -> tuple[str, ...]:
         return tuple(entry.text() for entry in item.items())

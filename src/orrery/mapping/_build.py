@@ -185,5 +185,8 @@ def explain_time(makespan_s: float, tables: Tables) -> Infeasible:
     return Infeasible(
         what=f"time of the best plan on {tables.system.name}", need=makespan_s, have=LONGEST_S,
         unit="s",
-        remedies=("correct the rates and bandwidths of the system", "use faster devices or links"),
+        remedies=(
+            "reduce the batch, the context or other sizes of the network",
+            "correct the rates and bandwidths of the system", "use faster devices or links",
+        ),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from ._format import format_value
 from ._html import render_html, write_report
 from ._json import to_document, to_json
-from ._needs import Need, Verdict, judge, parse_need
+from ._needs import Need, Verdict, judge, parse_need, parse_needs
 from ._scorecard import FIGURES, METRICS, FigureRule, Metric, Scorecard, make_scorecard
 from ._sections import (
     Arrow,
@@ -59,6 +59,7 @@ __all__ = [
     "judge",
     "make_scorecard",
     "parse_need",
+    "parse_needs",
     "render_card",
     "render_html",
     "render_text",

@@ -14,9 +14,9 @@ from orrery.provenance import Basis
 from orrery.units import read_quantity
 
 from ._format import format_value
-from ._scorecard import FIGURES, Scorecard, value_text
+from ._scorecard import FIGURES, METRICS, FigureRule, Scorecard, value_text
 
-__all__ = ["Need", "Verdict", "judge", "parse_need"]
+__all__ = ["Need", "Verdict", "judge", "parse_need", "parse_needs"]
 
 _NEED = re.compile(r"\s*([^<>=≤≥]+?)\s*(<=|>=|<|>|≤|≥)\s*([^<>=≤≥]+?)\s*")
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)?")
@@ -69,14 +69,33 @@ class Verdict:
     note: str = ""
 
 
+def parse_needs(needs: str | Sequence[str]) -> list[Need]:
+    """Read several needs; a single text is one need.
+
+    Raises
+    ------
+    SpecError, UnknownNameError : as `parse_need`; also for what is no text
+    """
+    if isinstance(needs, str):
+        return [parse_need(needs)]
+    if not isinstance(needs, Sequence):
+        raise SpecError("needs", found=needs, wanted="a list of texts",
+                        fix="write e.g. needs=['latency<33ms']")  # fmt: skip
+    return [parse_need(text) for text in needs]
+
+
 def parse_need(text: str) -> Need:
     """Read ``latency<33ms``, ``energy<=0.5J``, ``throughput>30/s`` or ``peak memory<24GiB``.
 
     Raises
     ------
-    SpecError : no bound, a bare number where a unit is needed, an unknown unit
+    SpecError : no bound, a bare number where a unit is needed, an unknown unit, a heading of the
+        card that has no figure of its own
     UnknownNameError : a figure that no scorecard has; the nearest one is offered
     """
+    if not isinstance(text, str):
+        raise SpecError("needs", found=text, wanted="text",
+                        fix="write e.g. 'latency<33ms'")  # fmt: skip
     where = f"need {text!r}"
     match = _NEED.fullmatch(text)
     if match is None:
@@ -84,13 +103,20 @@ def parse_need(text: str) -> Need:
                         fix="write e.g. 'latency<33ms'")  # fmt: skip
     name = next((known for known in FIGURES if known.casefold() == match[1].casefold()), None)
     if name is None:
+        heading = next((m for m in METRICS if m.casefold() == match[1].casefold()), None)
+        if heading is not None:
+            below = [figure for figure, rule in FIGURES.items() if rule.metric == heading]
+            raise SpecError(where, found=f"{heading!r}, a heading of the card",
+                            wanted=f"a figure below it: {', '.join(below)}",
+                            fix="name the figure")  # fmt: skip
         raise UnknownNameError("figure", match[1], FIGURES)
     relation = {"≤": "<=", "≥": ">="}.get(match[2], match[2])
-    limit, unit = _quantity(match[3], FIGURES[name].dimension, where)
+    limit, unit = _quantity(match[3], FIGURES[name], where)
     return Need(text=text.strip(), figure=name, relation=relation, limit=limit, unit=unit)  # type: ignore[arg-type]  # one of four by the pattern
 
 
-def _quantity(text: str, dimension: str, where: str) -> tuple[float, str]:
+def _quantity(text: str, rule: FigureRule, where: str) -> tuple[float, str]:
+    dimension = rule.dimension
     if dimension not in ("rate", "share", "factor", "count"):
         # The floor reads "33 ms" and "33ms" alike and refuses a bare number.
         return read_quantity(text, dimension, where=where), _INTERNAL[dimension]
@@ -102,16 +128,23 @@ def _quantity(text: str, dimension: str, where: str) -> tuple[float, str]:
                  **{unit: (1.0, unit) for unit in FIGURES["throughput"].units}},
         "share": {"%": (1.0, "%")},
         "factor": {"x": (1.0, "x"), "×": (1.0, "x")},
-        "count": {"": (1.0, "")},
+        "count": dict.fromkeys(("", *_nouns(rule)), (1.0, "")),
     }[dimension]  # fmt: skip
     if match is None or given not in units or not math.isfinite(value) or value <= 0:
         listed = ", ".join(unit for unit in units if unit)
-        wanted = f"a number above zero with a unit, one of {listed}" if listed else (
-            "a number above zero without a unit")  # fmt: skip
+        wanted = f"a number above zero with a unit, one of {listed}"
+        if dimension == "count":
+            wanted = f"a number above zero{f', in {listed}' if listed else ' without a unit'}"
         raise SpecError(where, found=text, wanted=wanted,
                         fix=f"write e.g. {_EXAMPLE[dimension]!r}")  # fmt: skip
     factor, unit = units[given]
     return value * factor, unit
+
+
+def _nouns(rule: FigureRule) -> list[str]:
+    """Return the words that may stand after a count, in the plural and the singular."""
+    words = [unit for unit in rule.units if unit not in ("", "1", "count")]
+    return [*words, *(word.removesuffix("s") for word in words)]
 
 
 def judge(card: Scorecard, needs: Sequence[Need]) -> tuple[Verdict, ...]:
@@ -127,8 +160,7 @@ def _judge(card: Scorecard, need: Need) -> Verdict:
     figures = card.figures(need.figure)
     strongest: dict[str, list[tuple[float, Evidence]]] = {}
     for figure in figures:
-        if figure.value is None or (rule.dimension == "rate" and need.unit not in (
-                "/s", figure.unit)):  # fmt: skip
+        if figure.value is None or (rule.dimension == "rate" and not _counts(figure, need.unit)):
             continue
         best = strongest.setdefault(figure.subject, [])
         if best and _STRENGTH[best[0][1].source.basis] < _STRENGTH[figure.source.basis]:
@@ -159,6 +191,19 @@ def _judge(card: Scorecard, need: Need) -> Verdict:
         need=need, status="pass" if met else "fail", figure=figure,
         margin_percent=100.0 * gap / need.limit, note=_doubt(need, value, figure),
     )  # fmt: skip
+
+
+def _counts(figure: Evidence, unit: str) -> bool:
+    """Return whether a rate answers a need in some unit: one inference may be one image.
+
+    Training steps are no answers, so they only count where somebody asks for them.
+    """
+    if unit == "/s":
+        return figure.unit != "step/s"
+    nouns = figure.context.get("counts_as", "").split(", ")
+    return unit == figure.unit or (
+        figure.unit in ("inference/s", "sample/s") and unit.removesuffix("/s") in nouns
+    )
 
 
 def _doubt(need: Need, value: float, figure: Evidence) -> str:

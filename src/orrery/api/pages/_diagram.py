@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orrery.report import Arrow, Box, Diagram, Section
-from orrery.units import format_quantity, format_si
+from orrery.units import counted, format_quantity, format_si
 
 if TYPE_CHECKING:
     from orrery.hardware import System
@@ -21,7 +21,7 @@ def system_diagram(system: System, plan: Plan) -> Section:
         mine = [a for a in plan.assignments if device.name in a.devices]
         designs = dict.fromkeys(a.design for a in mine if a.design)
         lines = (
-            f"{len(mine)} regions",
+            counted(len(mine), "region"),
             *designs,
             format_quantity(device.offchip.size_bytes, "bytes"),
         )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from orrery.plan import Plan
 from orrery.report import Page, Scorecard, Section, Text, Verdict, format_value
 from orrery.timeline import Timeline
+from orrery.units import counted
 
+from ..figures import doubtful
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
-from ._doubts import doubtful
 from ._roofline import roofline_chart
 from ._sets import set_sections
 from ._tables import device_table, layer_table, regions_of
@@ -71,7 +72,7 @@ def map_page(
 
 def _subtitle(plan: Plan, timeline: Timeline, certified: str) -> str:
     sets = len({assignment.devices for assignment in plan.assignments})
-    parts = [f"{len(plan.assignments)} regions"]
+    parts = [counted(len(plan.assignments), "region")]
     parts.append(f"{sets} sets of devices" if plan.is_split else f"{len(plan.transfers)} transfers")
     parts.append(f"mapped for {plan.objective} by {plan.searcher}")
     if plan.lower_bound_s is not None:

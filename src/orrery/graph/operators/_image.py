@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,7 @@ def _resized(
             raise ModelError("Resize", found="neither scales nor sizes", wanted="one of them",
                              fix="give input 2 or 3")  # fmt: skip
         factors = [float(np.float32(s)) for s in scales]
+        _refuse_scales((*factors, *crop))
         # Rounding happens in float32, as in ONNX's own shape inference: 10 × 0.7 makes 7.
         return [
             math.floor(np.float32(n) * np.float32(c) * np.float32(s))
@@ -125,11 +126,21 @@ def _resized(
     return [math.floor(scale * n + 0.5) for n in lengths], [scale] * len(lengths)
 
 
+def _refuse_scales(scales: Iterable[float]) -> None:
+    for scale in scales:
+        if not (math.isfinite(scale) and scale >= 0):
+            raise ModelError("Resize", found=f"a scale of {scale}",
+                             wanted="finite scales, zero or more",
+                             fix="correct the model")  # fmt: skip
+
+
 def _resize_type(context: TypeContext) -> list[TensorType | None]:
     x = context.input(0)
     axes = axes_of(context, context.attribute("axes") or range(x.rank), x.rank)
     shape: list[Dimension] = list(x.shape)
     scales, sizes = context.value(2), known_integers(context, 3)
+    if scales is not None:
+        _refuse_scales(scales.ravel().tolist())
     mode = context.attribute("coordinate_transformation_mode", "half_pixel")
     stretch = context.attribute("keep_aspect_ratio_policy", "stretch") == "stretch"
     for i, axis in enumerate(axes):
