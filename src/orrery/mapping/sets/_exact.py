@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -124,13 +123,12 @@ class _Chain:
             for place in range(len(self.units) + 1)
         ]
         self.results = w.results
-        sizes = [len(group) for group in problem.groups]
+        reached = _reached(problem)
         #: per class, the counts taken that include it
         self.taken = [
-            [u for u in product(*(range(n + 1) for n in sizes))
-             if all(a >= b for a, b in zip(u, one.counts))]
+            [u for u in reached if tuple(a - b for a, b in zip(u, one.counts)) in reached]
             for one in problem.classes
-        ]  # fmt: skip
+        ]
         self.row = [{u: i for i, u in enumerate(taken)} for taken in self.taken]
         self.hands: dict[tuple[int, int, int], Ints] = {}
         self.rest = self._rest()
@@ -464,6 +462,25 @@ class _Chain:
                 back = (x if x < half else x + half for x, half in zip(states, halves))
                 return before, (d, row, *back)
         raise AssertionError(f"no set before unit {place}")  # forwards, one was found
+
+
+def _reached(problem: Problem) -> dict[tuple[int, ...], None]:
+    """Return every count of devices that some sets together take, none included."""
+    sizes = [len(group) for group in problem.groups]
+    found = {(0,) * len(sizes): None}
+    fresh = list(found)
+    while fresh:
+        fresh = list(
+            dict.fromkeys(
+                total
+                for taken in fresh
+                for one in problem.classes
+                if all((a + b) <= n for a, b, n in zip(taken, one.counts, sizes))
+                and (total := tuple(a + b for a, b in zip(taken, one.counts))) not in found
+            )
+        )
+        found.update(dict.fromkeys(fresh))
+    return found
 
 
 def _mesh(designs: int, rows: int, axes: list[Ints]) -> tuple[Any, ...]:

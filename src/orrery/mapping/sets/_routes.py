@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 NEVER = 2**50
 
 _BOXES = 512  #: room for the boxes that a party still lacks
-_MESSAGES = 4096  #: room for the messages of one change
+_FULL = -2  #: what a change answers when that was too little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,10 @@ def reshard_ps(links: Links, befores: Ints, afters: Ints, ends: Ints, element_by
     out = np.zeros((len(befores), len(afters)), np.int64)
     _compiled()[1](out, befores, afters, ends, element_bytes, links.latency_s, links.first,
                   links.hops, links.channels, links.bandwidth)  # fmt: skip
+    if (out == _FULL).any():
+        raise MemoryError(
+            f"a change of layout among {len(ends)} parties in more than {_BOXES} boxes"
+        )
     return out
 
 
@@ -238,7 +242,8 @@ def _change(
         place[i] = number
         if _volume(before[i]) > 0 or (ringed[i] == 0 and _volume(wanted[i]) > 0):
             number += 1
-    messages = np.empty((_MESSAGES, 3), np.int64)
+    room = 4 * parties * parties + 64
+    messages = np.empty((room, 3), np.int64)
     count = 0
     missing = np.empty((_BOXES, rank, 2), np.int64)
     rest = np.empty((_BOXES, rank, 2), np.int64)
@@ -253,6 +258,8 @@ def _change(
                 continue
             left = 0
             for b in range(lack):
+                if count == room or left + 2 * rank > _BOXES:
+                    return _FULL
                 _meet(missing[b], before[j], both)
                 part = _volume(both)
                 if part > 0:
