@@ -8,7 +8,8 @@ import pytest
 
 import orrery
 from orrery.api._machines import cost_models
-from orrery.api.pages import map_page, plan_figures
+from orrery.api.figures import plan_figures
+from orrery.api.pages import map_page
 from orrery.cost import expand, price
 from orrery.graph import Graph, build_model
 from orrery.hardware import System, load_system

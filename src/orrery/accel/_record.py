@@ -74,6 +74,7 @@ class Accelerator:
     cost : refuses or prices a region
     evaluate : what it computes, bit for bit
     tolerance : exact, or a stated bound with its reason
+    precision : number format of its multipliers; empty: that of what it is given
     simulate : what would happen, cycle by cycle; None when there is no cycle model
     generate : the circuit's files; None when there is no circuit
     """
@@ -84,6 +85,7 @@ class Accelerator:
     cost: CostModel
     evaluate: Evaluator
     tolerance: Tolerance
+    precision: str = ""
     simulate: Simulator | None = None
     generate: Generator | None = None
 

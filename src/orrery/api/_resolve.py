@@ -101,8 +101,10 @@ def _from_library(name: str, options: ModelOptions) -> Graph:
         said[PHASE_KEY] = f"{taken['phase']}, context {taken['context']}"
     if "phase" in taken and taken["phase"] == "decode":
         said[INFERENCE_KEY] = "token"
-    elif "image classification" in task or "language" in task or "text" in task:
-        said[INFERENCE_KEY] = "image" if "image classification" in task else "sequence"
+    elif task.startswith("image classification"):
+        said[INFERENCE_KEY] = "image"
+    elif task.startswith(("language", "sentence encoding", "text generation")):
+        said[INFERENCE_KEY] = "sequence"
     return replace(graph, metadata={**graph.metadata, **said})
 
 

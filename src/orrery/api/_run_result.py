@@ -16,7 +16,7 @@ from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity, format_si
 
 from ._inputs import write_arrays
-from .pages import batch_of, precisions
+from .figures import batch_of, precisions
 
 if TYPE_CHECKING:
     from orrery.graph import Graph

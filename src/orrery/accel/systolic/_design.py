@@ -67,7 +67,7 @@ def systolic(
     array = SystolicArray(rows=rows, cols=cols, vector=vector, buffer_bytes=buffer_kib * 1024,
                           fixed=precision == "fixed16")  # fmt: skip
     return Accelerator(
-        name=name, paper=_PAPER, device=device,
+        name=name, paper=_PAPER, device=device, precision=precision,
         evaluate=SystolicFunction(vector=vector, precision=precision),
         cost=ConvolutionCost(name=name, clock_hz=clock_hz, dataflow=array),
         tolerance=Tolerance(

@@ -85,7 +85,7 @@ def tiled(
     )  # fmt: skip
     function = TiledFunction(tm=tm, tn=tn, precision=precision)
     return Accelerator(
-        name=name, paper=_PAPER, device=device, evaluate=function,
+        name=name, paper=_PAPER, device=device, precision=precision, evaluate=function,
         cost=ConvolutionCost(
             name=name, clock_hz=clock_hz, dataflow=loops, power=power if published else None
         ),

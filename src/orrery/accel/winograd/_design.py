@@ -69,7 +69,7 @@ def winograd(
     array = WinogradArray(tile=tile, pm=pm, pn=pn, buffer_bytes=buffer_kib * 1024,
                           fixed=precision == "fixed16")  # fmt: skip
     return Accelerator(
-        name=name, paper=_PAPER, device=device,
+        name=name, paper=_PAPER, device=device, precision=precision,
         evaluate=WinogradFunction(tile=tile, pm=pm, pn=pn, precision=precision),
         cost=ConvolutionCost(name=name, clock_hz=clock_hz, dataflow=array),
         tolerance=Tolerance(

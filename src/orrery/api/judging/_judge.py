@@ -33,7 +33,8 @@ def judge_plan(
     from orrery.report import judge, make_scorecard
     from orrery.sim import replay_certified
 
-    from ..pages import WHY_UNKNOWN, map_page, plan_figures, regions_of
+    from ..figures import WHY_UNKNOWN, plan_figures
+    from ..pages import map_page, regions_of
 
     price = price_plan(plan, graphs, system, cost_models(system))
     if price.infeasible:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from orrery.evidence import Evidence
 from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
 
-from ._context import batch_of, precisions
+from ._context import shared_context
 from ._doubts import doubts, rests_on, why_no_energy
+from ._formats import formats_of
+from ._times import ends_s, times
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -23,9 +25,9 @@ __all__ = ["WHY_UNKNOWN", "plan_figures"]
 
 #: metric -> why a mapping alone cannot tell
 WHY_UNKNOWN = {
-    "accuracy": "mapping does not run the network on labelled data",
     "flexibility": "only the networks given were priced on this system",
 }
+_NOT_RUN = "mapping does not run the network on labelled data"
 _WHERE = f"orrery {PROGRAM_VERSION}"
 
 
@@ -35,10 +37,12 @@ def plan_figures(
     """Return every figure that a plan, its price and its replay give, with source and context.
 
     Where something was not priced, times and traffic are lower bounds, rates upper ones; where an
-    idle power is not known, energy is one and power is not known.
+    idle power is not known, energy is one and power is not known. Of several networks the first
+    figures are those of all together; each has latency and throughput of its own as well.
     """
     used = [d for d in system.devices if any(d.name in a.devices for a in plan.assignments)]
     subject = f"{', '.join(graph.name for graph in graphs)} on {system.name}"
+    formats = formats_of(graphs, plan, price)
     plain = Evidence(
         subject=subject,
         metric="",
@@ -47,21 +51,33 @@ def plan_figures(
         source=Source(basis=Basis.ESTIMATED, where=_WHERE),
         rests_on=rests_on(used, system, plan),
         bound="" if price.coverage.complete else "lower",
-        context={
-            "batch": ", ".join(dict.fromkeys(str(batch_of(graph)) for graph in graphs)),
-            "precision": ", ".join(dict.fromkeys(t for graph in graphs for t in precisions(graph))),
-            "searcher": plan.searcher,
-        },
+        context=shared_context(graphs, [n for f in formats for n in f.names], plan.searcher),
     )
     doubt = doubts(used, system, plan)
-    figures = [*_times(graphs, plain, timeline), *_energy(used, plain, price, timeline)]
+    figures = list(times(graphs, plain, timeline, ends_at_s=timeline.makespan_s))
+    if len(graphs) > 1:
+        for graph, mine, end in zip(graphs, formats, ends_s(plan, timeline), strict=True):
+            alone = replace(
+                plain,
+                subject=f"{graph.name} on {system.name}",
+                context=shared_context([graph], mine.names, plan.searcher),
+            )
+            figures += times([graph], alone, timeline, ends_at_s=end, note="beside the others")
+    figures += _energy(used, plain, price, timeline)
     if price.total.offchip_bytes is not None:
         figures.append(_say(plain, "off-chip traffic", price.total.offchip_bytes, "bytes"))
     if price.peak_bytes:
         name, most = max(price.peak_bytes.items(), key=lambda item: item[1])
         figures.append(_say(plain, "peak memory", most, "bytes", memory=name))
     figures = [_noted(figure, doubt) if figure.value is not None else figure for figure in figures]
-    return figures + list(_hardware(used, replace(plain, bound="", rests_on=None)))
+    certain = replace(plain, bound="", rests_on=None)
+    rounding = [
+        f.approximation if len(graphs) == 1 else f"{graph.name}: {f.approximation}"
+        for graph, f in zip(graphs, formats, strict=True)
+        if f.approximation
+    ]
+    unknown = _say(certain, "accuracy", None, "%", "; ".join((_NOT_RUN, *rounding)))
+    return [*figures, unknown, *_hardware(used, certain)]
 
 
 def _say(
@@ -87,20 +103,6 @@ def _say(
 def _noted(figure: Evidence, doubt: str) -> Evidence:
     note = "; ".join(text for text in (figure.source.note, doubt) if text)
     return replace(figure, source=replace(figure.source, note=note))
-
-
-def _times(graphs: Sequence[Graph], plain: Evidence, timeline: Timeline) -> Iterator[Evidence]:
-    seconds, sim = timeline.makespan_s, Basis.SIMULATED
-    note = "region durations from the cost models; links shared by transfers"
-    yield _say(plain, "latency", seconds, "s", note, sim)
-    if not seconds:
-        yield _say(plain, "throughput", None, "inference/s", "the plan takes no time", sim)
-        return
-    inferences = sum(batch_of(graph) for graph in graphs)
-    bound: Literal["", "upper"] = "upper" if plain.bound else ""
-    note = "one batch at a time, none overlapping"
-    rate = _say(plain, "throughput", inferences / seconds, "inference/s", note, sim)
-    yield replace(rate, bound=bound)
 
 
 def _energy(

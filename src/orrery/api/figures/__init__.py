@@ -1,0 +1,16 @@
+"""From priced and replayed plans to figures that say what they rest on."""
+
+from ._context import BATCH_KEY, INFERENCE_KEY, PHASE_KEY, batch_of, precisions
+from ._doubts import doubtful
+from ._figures import WHY_UNKNOWN, plan_figures
+
+__all__ = [
+    "BATCH_KEY",
+    "INFERENCE_KEY",
+    "PHASE_KEY",
+    "WHY_UNKNOWN",
+    "batch_of",
+    "doubtful",
+    "plan_figures",
+    "precisions",
+]

@@ -1,0 +1,68 @@
+"""The number formats a plan really computes in: a design may round what a network holds exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._context import precisions
+
+if TYPE_CHECKING:
+    from orrery.cost import PlanCost
+    from orrery.graph import Graph, Region
+    from orrery.plan import Plan
+
+__all__ = ["Formats", "formats_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """Number formats in the order in which a plan first uses them, and what they approximate."""
+
+    names: tuple[str, ...]
+    approximation: str = ""
+
+
+def formats_of(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> list[Formats]:
+    """Return the formats that each network is computed in, designs before the devices' own.
+
+    A region counts under its design's format only where the design, not the device as it is,
+    takes it; what computes nothing (a view) has no format.
+    """
+    from orrery.accel import resolve
+    from orrery.cost import plan_regions
+
+    planned = plan_regions(plan, graphs)
+    designs = {a.design: resolve(a.design) for a in plan.assignments if a.design}
+    counts: list[dict[str, int]] = [{} for _ in graphs]
+    reasons: list[dict[str, str]] = [{} for _ in graphs]
+    own: list[list[str]] = [[] for _ in graphs]
+    for assignment in plan.assignments:
+        where = planned[assignment.region]
+        design = designs.get(assignment.design) if assignment.design else None
+        taken = design is not None and (price.priced_by.get(assignment.region) == design.cost.name)
+        held = precisions(graphs[where.network])
+        if design is not None and taken and design.precision:
+            mine = counts[where.network]
+            mine[design.precision] = mine.get(design.precision, 0) + 1
+            if design.precision not in held:
+                reasons[where.network].setdefault(design.precision, design.tolerance.reason)
+        elif _computes(where.region):
+            own[where.network] = held
+    totals = [sum(r.network == i for r in planned.values()) for i in range(len(graphs))]
+    return [
+        Formats(
+            names=tuple(dict.fromkeys((*counts[i], *own[i]))) or tuple(precisions(graph)),
+            approximation="; ".join(
+                f"{counts[i][name]} of {totals[i]} regions compute in {name}: {text}"
+                for name, text in reasons[i].items()
+            ),
+        )
+        for i, graph in enumerate(graphs)
+    ]
+
+
+def _computes(region: Region) -> bool:
+    known = [region.graph.known_operations(node) for node in region.members]
+    return any(count is None or count.total for count in known)
