@@ -26,7 +26,7 @@ from ._memory import Shortage
 from ._schedule import Schedule, Scheduler, Trial
 from ._tables import LONGEST_S, Tables
 
-__all__ = ["balanced", "random_mapping", "single_device"]
+__all__ = ["balanced", "best_alone", "random_mapping", "single_device"]
 
 
 def balanced(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
@@ -37,7 +37,7 @@ def balanced(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
     """
     if tables.refusals:
         return explain_refusals(tables)
-    configuration = _best_alone(tables)
+    configuration = best_alone(tables)
     w, t = tables.workload, tables
     capacity = usable_bytes(tables, memory_share)
     devices = range(len(t.of_device))
@@ -182,7 +182,7 @@ def _each_alone(tables: Tables) -> Iterator[tuple[int, tuple[int, ...]]]:
                 yield device, (*first[:device], row, *first[device + 1 :])
 
 
-def _best_alone(tables: Tables) -> tuple[int, ...]:
+def best_alone(tables: Tables) -> tuple[int, ...]:
     """Return per device the configuration that covers most regions, then takes least for all.
 
     Changed one by one while that lets more regions run somewhere.

@@ -19,13 +19,15 @@ from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
-from orrery.settings import setting
+from orrery.settings import setting, to_record
 
 from ._baselines import balanced, random_mapping, single_device
 from ._dag_exact import DagSearch, exact_dag
+from ._four_steps import four_steps_plan, published_four_steps_plan
 from ._greedy import GreedySearch, greedy
 from ._tables import Tables, fill_tables, number_workload
-from .sets import Problem, TooManyStatesError, best_series, fill_problem
+from .genetic import TwoLevelSearch, random_sets, two_level, uniform_sets
+from .sets import Problem, TooManyStatesError, best_series, fill_problem, plan_of
 
 __all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
 
@@ -35,8 +37,8 @@ class MapSearch:
     """Settings of the mapper."""
 
     search: str = setting(
-        "auto", "How to search: auto (greedy, then sets exactly where that is possible), or one "
-        "of the methods that --with lists."
+        "auto", "How to search: auto (greedy, then sets exactly, or by two-level where too many "
+        "tensors are live), or one of the methods that --with lists."
     )  # fmt: skip
     objective: Literal["latency", "throughput"] = setting(
         "latency", "What to make best: the time of one inference, or inferences per second when "
@@ -55,6 +57,8 @@ class MapSearch:
     memory_share: float = setting(
         1.0, "Share of each device's off-chip memory that weights and activations may take."
     )
+    population: int = setting(16, "Two-level: mappings per island in a generation.")
+    generations: int = setting(30, "Two-level: generations of the upper level.")
     work: float = setting(20.0, "Exact search of whole regions: work units (about seconds).")
     draws: int = setting(100, "Random mapping: how many to draw; the best one is kept.")
     seed: int = setting(0, "Seed of everything random; the same seed gives the same plan.")
@@ -73,6 +77,7 @@ class MapSearch:
         if self.search not in ("auto", *METHODS):
             raise UnknownNameError("search method", self.search, ["auto", *METHODS])
         GreedySearch(configurations=self.configurations, memory_share=self.memory_share)
+        TwoLevelSearch(population=self.population, generations=self.generations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +148,35 @@ def _sets(c: _Context) -> Plan | Infeasible:
     return best_series(c.problem, objective=c.settings.objective, progress=c.progress)
 
 
+def _two_level(c: _Context) -> Plan | Infeasible:
+    s = c.settings
+    settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
+    found = two_level(c.problem, settings, progress=c.progress)
+    if isinstance(found, Infeasible):
+        return found
+    note = () if found.finished else (
+        f"The two-level search was stopped after {found.generations} generations.",
+    )  # fmt: skip
+    return plan_of(c.problem, found.mapping, searcher="two-level", seed=s.seed, notes=note,
+                   settings=to_record(settings), objective=c.settings.objective)  # fmt: skip
+
+
+def _uniform(c: _Context) -> Plan | Infeasible:
+    found = uniform_sets(c.problem, progress=c.progress)
+    if isinstance(found, Infeasible):
+        return found
+    note = f"All layers that can be are split in one way: {found.kind}."
+    return plan_of(c.problem, found.mapping, searcher="uniform", notes=(note,))
+
+
+def _random_sets(c: _Context) -> Plan | Infeasible:
+    s = c.settings
+    found = random_sets(c.problem, draws=s.draws, seed=s.seed, progress=c.progress)
+    if isinstance(found, Infeasible):
+        return found
+    return plan_of(c.problem, found, searcher="random-sets", seed=s.seed)
+
+
 def _dag(c: _Context) -> Plan | Infeasible:
     s = c.settings
     found = exact_dag(
@@ -158,6 +192,9 @@ def _dag(c: _Context) -> Plan | Infeasible:
 METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
     "greedy": ("list schedule of whole layers over all devices", _greedy),
     "exact-sets": ("the optimum of sets in series, layers split inside them", _sets),
+    "two-level": ("genetic search of sets, designs and cuts, and of splits inside", _two_level),
+    "uniform": ("one kind of split for all layers, on the best set", _uniform),
+    "random-sets": ("the best of random sets, cuts and splits", _random_sets),
     "exact-layers": ("whole layers on devices by constraint programming, with a bound", _dag),
     "single": ("the best single device", lambda c: single_device(
         c.tables, memory_share=c.settings.memory_share)),
@@ -166,6 +203,12 @@ METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
     "random": ("the best of random mappings of whole layers", lambda c: random_mapping(
         c.tables, draws=c.settings.draws, seed=c.settings.seed, progress=c.progress,
         memory_share=c.settings.memory_share)),
+    "four-steps": ("locality-aware remapping in four steps, made dependency-safe",
+                   lambda c: four_steps_plan(
+        c.tables, memory_share=c.settings.memory_share, progress=c.progress)),
+    "four-steps-published": ("the four steps as published; no plan where they break rules",
+                             lambda c: published_four_steps_plan(
+        c.tables, memory_share=c.settings.memory_share, progress=c.progress)),
 }  # fmt: skip
 
 
@@ -205,12 +248,16 @@ def map_by(
         own = ["greedy", "exact-sets"] if len(system.devices) > 1 else ["greedy"]
     tried: list[Tried] = []
     interrupted = False
-    for name in dict.fromkeys((*own, *also)):
+    waiting = list(dict.fromkeys((*own, *also)))
+    while waiting:
+        name = waiting.pop(0)
         try:
             outcome = METHODS[name][1](context)
             seconds = None if isinstance(outcome, Infeasible) else judge(outcome)
         except TooManyStatesError as error:
             outcome, seconds = error.infeasible, None
+            if settings.search == "auto" and "two-level" not in waiting:
+                waiting.insert(0, "two-level")
         except CancelledError:
             if not any(t.seconds is not None for t in tried):
                 raise
