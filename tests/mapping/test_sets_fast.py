@@ -109,3 +109,27 @@ def test_an_evaluator_travels_to_another_process() -> None:
 
 def _parties(mapping: SetMapping, unit: int) -> int:
     return next(len(s.devices) for s in mapping.sets if s.first <= unit < s.last)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_runs_of_wished_choices_are_kept_only_where_they_gain(seed: int) -> None:
+    problem, random = _problem(seed), Random(seed)
+    mapping = random_mapping(problem, random)
+    running = Evaluator(problem).start(mapping)
+    for placed in mapping.sets:
+        units = np.arange(placed.first, placed.last)
+        parties = len(placed.devices)
+        wishes = np.array([
+            [random.randrange(-1, len(problem.choices[u][parties])) for u in units]
+            for _ in range(4)
+        ])  # fmt: skip
+        before, kept = (running.excess_bytes, running.makespan_ps), running.state.choice.copy()
+        running.spread(units, wishes, 3)
+        _agree(problem, running, running.mapping())
+        after = (running.excess_bytes, running.makespan_ps)
+        changed = not np.array_equal(kept, running.state.choice)
+        assert after < before if changed else after == before
+        for u, choice in enumerate(running.state.choice):
+            here = placed.first <= u < placed.last
+            wished = wishes[:, u - placed.first] if here else np.array([], np.int64)
+            assert choice == kept[u] or choice in wished

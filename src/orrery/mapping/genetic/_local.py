@@ -1,7 +1,7 @@
 """What every search over sets ends with: a local search, and what a mapping lacks.
 
 Models:  changes of one gene: a choice (with the answers of units after it), a set's design, a cut
-         by one place.
+         by one place; and choices of one kind for a run of units.
 Ignores: changes of a set's devices.
 Judge:   no single choice helps any more; never worse than before (tests).
 """
@@ -12,12 +12,14 @@ import numpy as np
 
 from orrery.plan import Infeasible
 
-from ..sets._fast import Evaluator
+from ..sets._fast import Evaluator, Running
 from ..sets._mapping import Placed, SetMapping, evaluate
 from ..sets._problem import Problem
-from ..sets._routes import NEVER
+from ..sets._routes import NEVER, Ints
 
 __all__ = ["local_search", "shortage"]
+
+_RUN = 24  #: units that may change their way of being shared together
 
 
 def local_search(evaluator: Evaluator, mapping: SetMapping, *, follow: int = 1) -> SetMapping:
@@ -29,7 +31,7 @@ def local_search(evaluator: Evaluator, mapping: SetMapping, *, follow: int = 1) 
     """
     problem, every = evaluator.problem, np.arange(len(evaluator.problem.units))
     running = evaluator.start(mapping)
-    running.descend(every, 20, follow)
+    _settle(running, mapping, follow)
     best, mapping = (running.excess_bytes, running.makespan_ps), running.mapping()
     improved = True
     while improved:
@@ -40,11 +42,50 @@ def local_search(evaluator: Evaluator, mapping: SetMapping, *, follow: int = 1) 
                 continue
             running.descend(every, 3, 0)
             if (running.excess_bytes, running.makespan_ps) < best:
-                running.descend(every, 20, follow)
+                _settle(running, changed, follow)
                 best, mapping = (running.excess_bytes, running.makespan_ps), running.mapping()
                 improved = True
                 break
     return mapping
+
+
+def _settle(running: Running, mapping: SetMapping, follow: int) -> None:
+    """Change single choices, and runs of them, until neither helps."""
+    problem = running.evaluator.problem
+    wishes = [
+        (np.arange(placed.first, placed.last), _wishes(problem, placed)) for placed in mapping.sets
+    ]
+    every, before = np.arange(len(problem.units)), None
+    while before != (running.excess_bytes, running.makespan_ps):
+        running.descend(every, 20, follow)
+        before = (running.excess_bytes, running.makespan_ps)
+        for units, wished in wishes:
+            running.spread(units, wished, _RUN)
+
+
+def _wishes(problem: Problem, placed: Placed) -> Ints:
+    """Return per way to cut results, with and without a ring: each unit's fastest such choice."""
+    parties = len(placed.devices)
+    kinds: dict[tuple[object, ...], dict[int, int]] = {}
+    for i, u in enumerate(range(placed.first, placed.last)):
+        steps = problem.step_ps[u][placed.set_class][placed.design]
+        for number, choice in enumerate(problem.choices[u][parties]):
+            strategy = choice.strategies[0]
+            if steps[number] >= NEVER:
+                continue
+            cuts: tuple[int, ...] = ()
+            if choice.outputs:
+                tensor = problem.units[u].outputs[0][0]
+                boxes = problem.layouts[tensor][parties][choice.outputs[0]]
+                cuts = tuple(len(np.unique(boxes[:, a, 0])) for a in range(boxes.shape[1]))
+            ring = strategy is not None and strategy.shared is not None
+            known = kinds.setdefault((strategy is None, ring, cuts), {})
+            if i not in known or steps[number] < steps[known[i]]:
+                known[i] = number
+    out = np.full((len(kinds), placed.last - placed.first), -1, np.int64)
+    for kind, known in enumerate(kinds.values()):
+        out[kind, list(known)] = list(known.values())
+    return out
 
 
 def _neighbours(problem: Problem, mapping: SetMapping) -> list[SetMapping]:

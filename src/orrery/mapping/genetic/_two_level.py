@@ -34,7 +34,7 @@ from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
 from ._engine import HOPELESS, Evolved, evolve
 from ._local import local_search, shortage
-from ._settings import TwoLevelSearch, lower_level, upper_level
+from ._settings import TwoLevelSearch, closer_look, lower_level, upper_level
 from ._within import Features, least_steps, share_range
 
 __all__ = ["FoundSets", "genomes_of", "two_level"]
@@ -95,7 +95,7 @@ def two_level(
             )  # fmt: skip
     mapping = genomes.mapping(found.best)
     if found.finished and settings.communication and not settings.one_level:
-        mapping = local_search(genomes.evaluator, mapping, follow=settings.polish)
+        mapping = genomes.finish(mapping)
     times = evaluate(problem, mapping)
     if not feasible(times):
         return shortage(problem, mapping)
@@ -271,6 +271,25 @@ class _Sets:
                 ))  # fmt: skip
                 taken = [a + b for a, b in zip(taken, one.counts)]
         return tuple(sets)
+
+    def finish(self, mapping: SetMapping) -> SetMapping:
+        """Look closer at how the sets of a mapping are shared; a local search ends it."""
+        choices = np.array(mapping.choices)
+        for placed in mapping.sets:
+            choices[placed.first : placed.last] = share_range(
+                self.evaluator, self.features, placed, closer_look(self.settings)
+            )
+        closer = SetMapping(sets=mapping.sets, choices=tuple(map(int, choices)))
+        ends = [
+            local_search(self.evaluator, start, follow=self.settings.polish)
+            for start in dict.fromkeys((mapping, closer))
+        ]
+
+        def worth(end: SetMapping) -> tuple[int, int]:
+            running = self.evaluator.start(end)
+            return running.excess_bytes, running.makespan_ps
+
+        return min(ends, key=worth)
 
     def _shared(self, placed: Placed) -> Ints:
         key = (placed.first, placed.last, placed.set_class, placed.design)

@@ -196,6 +196,19 @@ class Running:
         self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
         return self.makespan_ps
 
+    def spread(self, units: Ints, wishes: Ints, length: int) -> int:
+        """Give runs of units choices of one kind while that helps; return the makespan.
+
+        Parameters
+        ----------
+        wishes : kinds × units, the choice of that kind or -1
+        length : units in a run at most
+        """
+        self.makespan_ps, self.excess_bytes = map(int, compiled().spread(
+            self.evaluator.flat, self.costs, self.state, units, wishes, length
+        ))  # fmt: skip
+        return self.makespan_ps
+
     def reset(self, units: Ints, choices: Ints) -> int:
         """Change the choices of many units at once; return the makespan."""
         return self._again(units, ways=True, choices=choices)

@@ -22,6 +22,7 @@ class Compiled(NamedTuple):
     explore: Any
     descend: Any
     greedy: Any
+    spread: Any
 
 
 def _add(f: Any, m: Any, u: Any, difference: Any) -> None:
@@ -260,6 +261,29 @@ def _greedy(f: Any, c: Any, m: Any, units: Any, s: Any) -> Any:
     return _value(m, f), _excess(f, m)
 
 
+def _spread(f: Any, c: Any, m: Any, units: Any, wishes: Any, length: Any) -> Any:
+    """Give runs of units, at most so long, choices of one kind where the whole run gains."""
+    value, excess = _value(m, f), _excess(f, m)
+    for kind in range(len(wishes)):
+        for i in range(len(units)):
+            if wishes[kind, i] < 0 or wishes[kind, i] == m.choice[units[i]]:
+                continue
+            last, kept = min(i + length, len(units)), i
+            before = m.choice[units[i:last]].copy()
+            for j in range(i, last):
+                wish = wishes[kind, j]
+                if wish < 0 or wish == m.choice[units[j]]:
+                    continue
+                _put(f, c, m, units[j], wish)
+                now, over = _value(m, f), _excess(f, m)
+                if _better(now, over, value, excess):
+                    value, excess, kept = now, over, j + 1
+            for j in range(kept, last):
+                if m.choice[units[j]] != before[j - i]:
+                    _put(f, c, m, units[j], before[j - i])
+    return value, excess
+
+
 @cache
 def compiled() -> Compiled:
     """Compile on first use (once per machine, where the cache can be written)."""
@@ -268,7 +292,7 @@ def compiled() -> Compiled:
 
     for helper in (_add, _step, _tensor, _value, _excess, _most, _weights, _put, _better, _answer):
         register_jitable(helper)
-    functions = (_whole, _again, _choose, _explore, _descend, _greedy)
+    functions = (_whole, _again, _choose, _explore, _descend, _greedy, _spread)
     try:
         return Compiled(*(njit(cache=True, nogil=True)(function) for function in functions))
     except RuntimeError:  # no folder in which the cache may lie
