@@ -8,7 +8,7 @@ of their network, as in the plan.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,17 @@ def gap_of(makespan_ps: int, lower_bound_ps: int) -> float | None:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Return the content hash of a plan; the same before it is written and after it is read."""
-    return content_hash(json.dumps(_plain(encode(plan)), ensure_ascii=False))
+    """Return the content hash of a plan; the same before it is written and after it is read.
+
+    Where its networks and its system lie does not count: they are known by their own hashes, and
+    a plan is the same after its folder has moved.
+    """
+    here = replace(
+        plan,
+        models=tuple(replace(model, origin="") for model in plan.models),
+        system=replace(plan.system, origin=""),
+    )
+    return content_hash(json.dumps(_plain(encode(here)), ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:

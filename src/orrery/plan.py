@@ -6,6 +6,7 @@ them, executors obey them; none of the three knows the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,9 +243,26 @@ def read_plan(path: Path) -> Plan:
 
     Raises
     ------
-    SpecError : no such file, not a plan, another schema, unknown or missing keys
+    SpecError : no such file, not a plan, another schema, unknown or missing keys, a time or a size
+        that is negative or no number
     """
     from .store import read_record
 
     # Schema 1 had neither splits nor bounds; both are absent by default.
-    return read_record(path, "plan", Plan, PLAN_SCHEMA, upgrade={1: lambda body: body})
+    plan = read_record(path, "plan", Plan, PLAN_SCHEMA, upgrade={1: lambda body: body})
+    _refuse_impossible(plan, str(path))
+    return plan
+
+
+def _refuse_impossible(plan: Plan, where: str) -> None:
+    """Refuse times and sizes that nothing can take: whoever wrote the file may have erred."""
+    amounts: dict[str, float | None] = {
+        "predicted_latency_s": plan.predicted_latency_s,
+        "lower_bound_s": plan.lower_bound_s,
+        **{f"resident_bytes: {name}": size for name, size in plan.resident_bytes.items()},
+        **{f"transfers[{n}]: size_bytes": t.size_bytes for n, t in enumerate(plan.transfers)},
+    }
+    for key, amount in amounts.items():
+        if amount is not None and not (math.isfinite(amount) and amount >= 0):
+            raise SpecError(f"{where}: {key}", found=amount, wanted="zero or more",
+                            fix="correct this entry, or make the plan again")  # fmt: skip

@@ -99,10 +99,13 @@ class MapResult:
         from orrery.report import render_card, wrap
 
         from .judging import describe
-        from .pages import glance_text
+        from .pages import forecast, glance_text
 
         card = render_card(self.scorecard, self.verdicts, width=width)
-        said = f"Coverage: {self.price.coverage}.\n{describe(self.certificate, self.report)}"
+        said = "\n".join(filter(None, (
+            f"Coverage: {self.price.coverage}.", forecast(self.plan, self.timeline),
+            describe(self.certificate, self.report),
+        )))  # fmt: skip
         glance = glance_text(self.page, width=width).rstrip() if self.plan.is_split else ""
         below = "\n".join(wrap(line, width) for line in said.splitlines())
         ways = self._ways(width)
@@ -128,10 +131,14 @@ class MapResult:
         from orrery.hardware import write_system
         from orrery.report import write_report
 
+        from .planned import placed_beside
+
+        plan = placed_beside(self.plan, Path(folder))
+        certificate = replace(self.certificate, models=plan.models, system=plan.system)
         with whole_folder(Path(folder)) as fresh:
-            write_plan(fresh / "plan.json", self.plan)
+            write_plan(fresh / "plan.json", plan)
             write_timeline(fresh / "timeline.json", self.timeline)
-            write_certificate(fresh / "certificate.json", self.certificate)
+            write_certificate(fresh / "certificate.json", certificate)
             write_record(fresh / "evidence.json", "evidence", 1, self.evidence)
             write_text(fresh / "system.yaml", write_system(self.system))
             write_report(self.page, fresh)

@@ -16,7 +16,7 @@ from orrery.report import Page, TimelineChart
 
 from ._inputs import agreement, make_inputs
 from ._run_result import RunResult, facts, run_context, tolerance
-from ._simulate import load_planned
+from .planned import load_planned
 
 if TYPE_CHECKING:
     from orrery.runtime import Backend, Execution

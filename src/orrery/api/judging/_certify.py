@@ -58,7 +58,7 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
     from orrery.cost import price
 
     from .._machines import cost_models
-    from .._simulate import load_planned
+    from ..planned import load_planned
     from ._seconds import check
 
     given = Path(path)

@@ -1,6 +1,7 @@
 """From plans, prices and replays to report sections."""
 
 from ._compare import comparison
+from ._forecast import forecast
 from ._page import map_page
 from ._render import Page, glance_text, needs_met, page_document, page_text
 from ._tables import regions_of
@@ -9,6 +10,7 @@ from ._totals import totals_text
 __all__ = [
     "Page",
     "comparison",
+    "forecast",
     "glance_text",
     "map_page",
     "needs_met",

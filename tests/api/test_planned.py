@@ -1,0 +1,122 @@
+"""Plan files: found again from anywhere, refused when impossible, predictions beside replays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orrery import api
+from orrery.errors import PlanMismatchError, SpecError
+from orrery.graph import build_model, write_onnx
+from orrery.plan import read_plan
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``nets/m.onnx`` and ``f1.yaml``, which is the current one."""
+    (tmp_path / "nets").mkdir()
+    write_onnx(build_model("squeezenet1_1", image=64, width=0.125), tmp_path / "nets/m.onnx")
+    (tmp_path / "f1.yaml").write_text(api.system_yaml("aws-f1"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_plan_names_its_files_as_seen_from_its_folder(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = api.map("nets/m.onnx", on="f1.yaml")
+    plan = result.write("a/out")["plan"]
+    written = read_plan(plan)
+    assert written.models[0].origin == "../../nets/m.onnx"
+    assert written.system.origin == "../../f1.yaml"
+    beside = read_plan(result.write("nets")["plan"])
+    assert beside.models[0].origin == "./m.onnx"
+    elsewhere = work / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    again = api.simulate("../../a/out/plan.json")
+    assert again.timeline == result.timeline
+    assert again.report.holds
+    # What is written anew is as seen from the new place, and found again from a third one.
+    (work / "a/out/system.yaml").unlink()
+    moved = again.write("new")["plan"].resolve()
+    monkeypatch.chdir("/")
+    assert read_plan(moved).models[0].origin == "../../../nets/m.onnx"
+    assert api.simulate(moved).timeline == result.timeline
+    assert api.certify(moved.parent).report.holds
+
+
+def test_a_folder_with_plan_and_network_moves_as_a_whole(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = api.map("nets/m.onnx", on="f1.yaml")
+    result.write("out")
+    target = work / "away"
+    target.mkdir()
+    for name in ("nets", "out"):
+        shutil.move(work / name, target / name)
+    monkeypatch.chdir("/")
+    assert api.certify(target / "out").report.holds
+    # Without its tree the network may lie beside the plan.
+    shutil.move(target / "nets/m.onnx", target / "out/m.onnx")
+    assert api.simulate(target / "out/plan.json").timeline == result.timeline
+
+
+def test_a_plan_of_an_earlier_version_is_as_seen_from_here(work: Path) -> None:
+    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
+    document = json.loads(path.read_text())
+    assert document["plan"]["system"]["origin"] == "aws-f1"
+    document["plan"]["models"][0]["origin"] = "nets/m.onnx"
+    path.write_text(json.dumps(document))
+    assert api.simulate(path).report.holds
+
+
+def test_a_network_that_is_nowhere_says_relative_to_what(work: Path) -> None:
+    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
+    (work / "nets/m.onnx").rename(work / "nets/n.onnx")
+    with pytest.raises(SpecError) as caught:
+        api.simulate(path)
+    assert f"no model at ../nets/m.onnx, relative to {work / 'out'}" in str(caught.value)
+    assert "--model PATH" in str(caught.value)
+    assert api.simulate(path, models=["nets/n.onnx"]).plan.models[0].origin == "nets/n.onnx"
+
+
+def test_another_network_at_the_place_is_refused(work: Path) -> None:
+    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
+    other = build_model("squeezenet1_1", image=64, width=0.125, classes=7)
+    write_onnx(other, work / "nets/m.onnx")
+    with pytest.raises(PlanMismatchError):
+        api.simulate(path)
+
+
+def test_a_library_name_is_no_path(work: Path) -> None:
+    (work / "alexnet").write_text("a file of that name")
+    path = api.map("alexnet", on="a100").write("out")["plan"]
+    assert read_plan(path).models[0].origin == "alexnet"
+
+
+@pytest.mark.parametrize("key", ["predicted_latency_s", "lower_bound_s"])
+@pytest.mark.parametrize("value", ["-1.0", "NaN", "Infinity"])
+def test_an_impossible_time_is_refused(key: str, value: str, work: Path) -> None:
+    path = api.map("alexnet", on="a100").write("out")["plan"]
+    document = json.loads(path.read_text())
+    document["plan"][key] = float(value)
+    path.write_text(json.dumps(document))
+    with pytest.raises(SpecError, match=f"{key}: found .*zero or more"):
+        read_plan(path)
+
+
+def test_the_prediction_stands_beside_the_replay(work: Path) -> None:
+    result = api.map("alexnet", on="a100")
+    assert "the replay takes as long." in " ".join(result.text.split())
+    path = result.write("out")["plan"]
+    document = json.loads(path.read_text())
+    document["plan"]["predicted_latency_s"] = result.timeline.makespan_s / 2
+    path.write_text(json.dumps(document))
+    again = api.simulate(path)
+    assert "100 % more." in " ".join(again.text.split())
+    notes = next(s for s in again.page.sections if s.title == "What the figures cover")
+    assert any("Predicted by" in paragraph for paragraph in notes.paragraphs)
