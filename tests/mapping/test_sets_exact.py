@@ -7,7 +7,13 @@ from random import Random
 import pytest
 
 from orrery.cost import check_flow, price
-from orrery.mapping.sets import chain_optimum, combine_networks, evaluate, plan_of
+from orrery.mapping.sets import (
+    chain_optimum,
+    combine_networks,
+    evaluate,
+    path_bound_ps,
+    plan_of,
+)
 from orrery.mapping.sets._routes import NEVER
 
 from .random_graphs import MODELS, random_system, residual_graph
@@ -48,6 +54,7 @@ def test_the_clock_is_that_of_the_plans_price(seed: int) -> None:
     for _ in range(4):
         mapping = random_mapping(problem, random)
         times = evaluate(problem, mapping)
+        assert path_bound_ps(problem) <= times.makespan_ps
         if times.makespan_ps >= NEVER:
             continue
         plan = plan_of(problem, mapping, searcher="random")

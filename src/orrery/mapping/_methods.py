@@ -27,7 +27,15 @@ from ._four_steps import four_steps_plan, published_four_steps_plan
 from ._greedy import GreedySearch, greedy
 from ._tables import Tables, fill_tables, number_workload
 from .genetic import TwoLevelSearch, random_sets, two_level, uniform_sets
-from .sets import Problem, TooManyStatesError, best_series, fill_problem, plan_of
+from .sets import (
+    PATH_BOUND,
+    Problem,
+    TooManyStatesError,
+    best_series,
+    fill_problem,
+    path_bound_ps,
+    plan_of,
+)
 
 __all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
 
@@ -151,14 +159,15 @@ def _sets(c: _Context) -> Plan | Infeasible:
 def _two_level(c: _Context) -> Plan | Infeasible:
     s = c.settings
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
-    found = two_level(c.problem, settings, progress=c.progress)
+    found = two_level(c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress)
     if isinstance(found, Infeasible):
         return found
     note = () if found.finished else (
         f"The two-level search was stopped after {found.generations} generations.",
     )  # fmt: skip
     return plan_of(c.problem, found.mapping, searcher="two-level", seed=s.seed, notes=note,
-                   settings=to_record(settings), objective=c.settings.objective)  # fmt: skip
+                   settings=to_record(settings), objective=c.settings.objective,
+                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
 
 
 def _uniform(c: _Context) -> Plan | Infeasible:
@@ -166,7 +175,8 @@ def _uniform(c: _Context) -> Plan | Infeasible:
     if isinstance(found, Infeasible):
         return found
     note = f"All layers that can be are split in one way: {found.kind}."
-    return plan_of(c.problem, found.mapping, searcher="uniform", notes=(note,))
+    return plan_of(c.problem, found.mapping, searcher="uniform", notes=(note,),
+                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
 
 
 def _random_sets(c: _Context) -> Plan | Infeasible:
@@ -174,7 +184,8 @@ def _random_sets(c: _Context) -> Plan | Infeasible:
     found = random_sets(c.problem, draws=s.draws, seed=s.seed, progress=c.progress)
     if isinstance(found, Infeasible):
         return found
-    return plan_of(c.problem, found, searcher="random-sets", seed=s.seed)
+    return plan_of(c.problem, found, searcher="random-sets", seed=s.seed,
+                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
 
 
 def _dag(c: _Context) -> Plan | Infeasible:
