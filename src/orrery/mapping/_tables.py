@@ -18,12 +18,20 @@ from numpy.typing import NDArray
 from orrery.cost import CostModel, signature
 from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Graph, Region
-from orrery.hardware import Device, System
+from orrery.hardware import Device, Link, System
 from orrery.plan import ModelReference
 from orrery.progress import SILENT, Progress
 from orrery.timeline import MOST_PS, PS_PER_S
 
-__all__ = ["LONGEST_S", "Configuration", "Tables", "Workload", "fill_tables", "number_workload"]
+__all__ = [
+    "LONGEST_S",
+    "Configuration",
+    "Tables",
+    "Workload",
+    "fill_tables",
+    "number_workload",
+    "with_links",
+]
 
 #: What no clock can say, no plan may take.
 LONGEST_S = MOST_PS / PS_PER_S
@@ -284,6 +292,22 @@ def fill_tables(
         route_links=links, route_channels=channels, route_s=latency, width_bytes_per_s=width,
         channels=count, refusals={int(r): tuple(refused[sample_of[r]]) for r in nowhere},
         unpriced=tuple(unpriced),
+    )  # fmt: skip
+
+
+def with_links(tables: Tables, links: Sequence[Link]) -> Tables:
+    """Return tables of the same devices joined by other links; nothing is priced again.
+
+    Raises
+    ------
+    SpecError : a link that takes longer than any clock runs
+    """
+    system = replace(tables.system, links=tuple(links))
+    names, channels, latency, width, count = _routes(system, tables.ends)
+    _check_routes(tables.workload, system, tables.ends, latency, width)
+    return replace(
+        tables, system=system, route_links=names, route_channels=channels, route_s=latency,
+        width_bytes_per_s=width, channels=count,
     )  # fmt: skip
 
 

@@ -4,26 +4,46 @@ from ._bound import PATH_BOUND, path_bound_ps
 from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_networks
 from ._fast import Evaluator, Running
 from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
-from ._problem import Problem, fill_problem
-from ._series import best_series, period_ps
+from ._problem import Problem, fill_problem, fill_problems
+from ._restrict import restrict
+from ._sensitivity import (
+    Candidate,
+    Change,
+    Sensitivity,
+    compare_cases,
+    fill_scaled,
+    scale_links,
+    set_texts,
+)
+from ._series import best_mapping, best_series, period_ps
 
 __all__ = [
     "PATH_BOUND",
+    "Candidate",
     "ChainOptimum",
+    "Change",
     "Evaluator",
     "Placed",
     "Problem",
     "Running",
+    "Sensitivity",
     "SetMapping",
     "Times",
     "TooManyStatesError",
+    "best_mapping",
     "best_series",
     "chain_optimum",
     "combine_networks",
+    "compare_cases",
     "evaluate",
     "feasible",
     "fill_problem",
+    "fill_problems",
+    "fill_scaled",
     "path_bound_ps",
     "period_ps",
     "plan_of",
+    "restrict",
+    "scale_links",
+    "set_texts",
 ]

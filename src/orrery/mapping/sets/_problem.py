@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from orrery.cost import CostModel, Sharding, signature
+from orrery.errors import SpecError
 from orrery.graph import Region
 from orrery.hardware import Device
 from orrery.progress import SILENT, Progress
@@ -26,7 +27,7 @@ from ._classes import SetClass, like_devices, set_classes
 from ._routes import NEVER, Ints, Links, links_of, reshard_ps
 from ._units import Unit, local_name, units_of
 
-__all__ = ["Problem", "fill_problem"]
+__all__ = ["Problem", "fill_problem", "fill_problems"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +152,49 @@ def fill_problem(
     designs : the only ones to use; all when None
     most_classes : see `set_classes`
     """
-    links = links_of(tables)
+    return fill_problems(
+        [tables], models, capacity_bytes, sizes=sizes, shared=shared, dimensions=dimensions,
+        kernel=kernel, designs=designs, most_classes=most_classes, progress=progress,
+    )[0]  # fmt: skip
+
+
+def fill_problems(
+    variants: Sequence[Tables],
+    models: Mapping[str, CostModel],
+    capacity_bytes: Sequence[int],
+    *,
+    sizes: Sequence[int] | None = None,
+    shared: bool = True,
+    dimensions: int = 2,
+    kernel: bool = False,
+    designs: Sequence[str | None] | None = None,
+    most_classes: int = 64,
+    progress: Progress = SILENT,
+) -> tuple[Problem, ...]:
+    """Fill problems that differ in their links alone; shares are listed and priced once.
+
+    Classes, choices and layouts have the same numbers in all of them, so that a mapping of one
+    means the same in each.
+
+    Parameters
+    ----------
+    variants : tables of one workload on the same devices (see `with_links`)
+    others : see `fill_problem`
+
+    Raises
+    ------
+    SpecError : devices that are alike in one variant are not in another
+    """
+    tables = variants[0]
+    links = [links_of(variant) for variant in variants]
     groups = like_devices(tables)
+    for variant in variants[1:]:
+        if like_devices(variant) != groups:
+            raise SpecError(
+                f"system {variant.system.name!r}: links", found="devices alike that were not, or "
+                "the other way round", wanted="links whose change keeps devices alike",
+                fix="change the links of like devices alike",
+            )  # fmt: skip
     classes = set_classes(tables, groups, sizes, most_classes)
     offered = tuple(_designs(tables, one, designs) for one in classes)
     units = units_of(tables.workload)
@@ -162,7 +204,7 @@ def fill_problem(
     universe = _Universe()
     known: dict[object, _Filled] = {}
     choices: list[Mapping[int, tuple[Choice, ...]]] = []
-    steps: list[tuple[Ints, ...]] = []
+    steps: list[list[tuple[Ints, ...]]] = [[] for _ in variants]
     for number, unit in enumerate(units):
         progress.step("listing ways to share", number, len(units))
         key = _likeness(tables, unit, names)
@@ -184,7 +226,8 @@ def fill_problem(
             )
             for parties, shapes in filled.shapes.items()
         })  # fmt: skip
-        steps.append(filled.step_ps)
+        for table, own in zip(steps, filled.step_ps):
+            table.append(own)
     element_bytes = {}
     for unit in units:
         for tensor, place in (*unit.uses, *unit.outputs):
@@ -192,13 +235,18 @@ def fill_problem(
             graph = tables.workload.regions[region].graph
             type_ = graph.type(local_name(tables.workload, region, tensor))
             element_bytes[tensor] = replace(type_, shape=(1,)).size_bytes
-    return Problem(
-        tables=tables, links=links, units=units, groups=groups, classes=classes, designs=offered,
-        choices=tuple(choices), step_ps=tuple(steps), cuts=_cuts(tables, units),
-        layouts=universe.arrays(),
+    first = Problem(
+        tables=tables, links=links[0], units=units, groups=groups, classes=classes,
+        designs=offered, choices=tuple(choices), step_ps=tuple(steps[0]),
+        cuts=_cuts(tables, units), layouts=universe.arrays(),
         element_bytes=element_bytes, capacity_bytes=tuple(capacity_bytes), host=tables.host,
         pricer=pricer,
     )  # fmt: skip
+    others = zip(variants[1:], links[1:], steps[1:])
+    return (first, *(
+        replace(first, tables=variant, links=own, step_ps=tuple(table), _moves={})
+        for variant, own, table in others
+    ))  # fmt: skip
 
 
 def _cuts(tables: Tables, units: Sequence[Unit]) -> tuple[bool, ...]:
@@ -230,10 +278,10 @@ class _Universe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filled:
-    """Shapes per number of parties, and their times per class."""
+    """Shapes per number of parties, and their times per variant and class."""
 
     shapes: Mapping[int, tuple[Shape, ...]]
-    step_ps: tuple[Ints, ...]
+    step_ps: tuple[tuple[Ints, ...], ...]
 
 
 def _designs(
@@ -265,8 +313,8 @@ def _likeness(tables: Tables, unit: Unit, names: Sequence[str]) -> object:
 
 def _fill(
     tables: Tables, unit: Unit, names: Sequence[str], classes: Sequence[SetClass],
-    offered: Sequence[Sequence[str | None]], links: Links, pricer: Pricer, *, shared: bool,
-    dimensions: int, kernel: bool,
+    offered: Sequence[Sequence[str | None]], links: Sequence[Links], pricer: Pricer, *,
+    shared: bool, dimensions: int, kernel: bool,
 ) -> _Filled:  # fmt: skip
     w = tables.workload
     regions = [w.regions[region] for region in unit.regions]
@@ -281,7 +329,7 @@ def _fill(
     shapes: dict[int, tuple[Shape, ...]] = {}
     followers: dict[tuple[object, ...], Sharding | None] = {}
     compute: dict[tuple[int, int, str | None], list[list[list[int]] | None]] = {}
-    out: list[Ints] = []
+    out: list[list[Ints]] = [[] for _ in links]
     for one, designs in zip(classes, offered):
         parties = one.parties
         if parties not in shapes:
@@ -290,20 +338,23 @@ def _fill(
                 kernel=kernel, followers=followers,
             ))  # fmt: skip
         kind, device = tables.kind[one.devices[0]], tables.system.devices[one.devices[0]]
-        table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
-        moved = [links_ps(shape, links, one.devices) for shape in shapes[parties]]
-        for d, design in enumerate(designs):
+        for design in designs:
             key = (parties, kind, design)
             if key not in compute:
                 compute[key] = [
                     _rounds(shape, regions, name, design, device, kind, pricer)
                     for shape in shapes[parties]
                 ]
-            for c, (rounds, (turns, sums)) in enumerate(zip(compute[key], moved)):
-                if rounds is not None:
-                    table[d, c] = step_ps(rounds, turns, sums)
-        out.append(table)
-    return _Filled(shapes=shapes, step_ps=tuple(out))
+        for own, tables_of in zip(links, out):
+            table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
+            for c, shape in enumerate(shapes[parties]):
+                turns, sums = links_ps(shape, own, one.devices)
+                for d, design in enumerate(designs):
+                    rounds = compute[parties, kind, design][c]
+                    if rounds is not None:
+                        table[d, c] = step_ps(rounds, turns, sums)
+            tables_of.append(table)
+    return _Filled(shapes=shapes, step_ps=tuple(map(tuple, out)))
 
 
 def _rounds(

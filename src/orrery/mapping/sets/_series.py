@@ -22,7 +22,10 @@ from ._mapping import SetMapping, evaluate, plan_of
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["best_series", "period_ps"]
+__all__ = ["PROOF", "best_mapping", "best_series", "period_ps"]
+
+#: what the bound of `best_mapping` says
+PROOF = "no plan of these sets in series, units in this order, is faster"
 
 #: how finely the period of a pipeline is searched
 _FINENESS = 0.005
@@ -38,17 +41,34 @@ def best_series(
     TooManyStatesError : too many tensors are needed later at some place
     CancelledError : the user asked to stop
     """
+    if objective == "throughput":
+        refused = _refused(problem)
+        return _pipeline(problem, progress) if refused is None else refused
+    found = best_mapping(problem, progress=progress)
+    if isinstance(found, Infeasible):
+        return found
+    bound, mapping = found
+    return plan_of(problem, mapping, searcher="exact-sets", lower_bound_ps=bound, bound=PROOF)
+
+
+def best_mapping(
+    problem: Problem, *, progress: Progress = SILENT
+) -> tuple[int, SetMapping] | Infeasible:
+    """Return a lower bound (ps) and the best mapping onto sets in series that fits.
+
+    Raises
+    ------
+    TooManyStatesError : too many tensors are needed later at some place
+    CancelledError : the user asked to stop
+    """
     refused = _refused(problem)
     if refused is not None:
         return refused
-    if objective == "throughput":
-        return _pipeline(problem, progress)
     found = _solve(problem, progress)
     if found is None:
         return _too_few(problem)
     bound, mapping = found
     times = evaluate(problem, mapping)
-    proof = "no plan of these sets in series, units in this order, is faster"
     if times.overfull:
         fitting = _within_memory(problem, bound, progress)
         if fitting is None:
@@ -61,7 +81,7 @@ def best_series(
                           "reduce the batch, the context or the element size"),
             )  # fmt: skip
         mapping = fitting
-    return plan_of(problem, mapping, searcher="exact-sets", lower_bound_ps=bound, bound=proof)
+    return bound, mapping
 
 
 def _solve(
