@@ -4,8 +4,7 @@ from ._bound import PATH_BOUND, path_bound_ps
 from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_networks
 from ._fast import Evaluator, Running
 from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
-from ._problem import Problem, fill_problem, fill_problems
-from ._restrict import restrict
+from ._problem import Problem, fill_problem, fill_problems, restrict
 from ._sensitivity import (
     Candidate,
     Change,

@@ -10,13 +10,13 @@ Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from orrery.cost import CostModel, Sharding, signature
-from orrery.errors import SpecError
+from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Region
 from orrery.hardware import Device
 from orrery.progress import SILENT, Progress
@@ -27,7 +27,7 @@ from ._classes import SetClass, like_devices, set_classes
 from ._routes import NEVER, Ints, Links, links_of, reshard_ps
 from ._units import Unit, local_name, units_of
 
-__all__ = ["Problem", "fill_problem", "fill_problems"]
+__all__ = ["Problem", "fill_problem", "fill_problems", "restrict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +247,58 @@ def fill_problems(
         replace(first, tables=variant, links=own, step_ps=tuple(table), _moves={})
         for variant, own, table in others
     ))  # fmt: skip
+
+
+def restrict(
+    problem: Problem, *, designs: Collection[str | None] | None = None, rings: bool = True,
+    loops: int | None = None, one_set: bool = False,
+) -> Problem:  # fmt: skip
+    """Return a problem with fewer freedoms; nothing is priced again.
+
+    Parameters
+    ----------
+    designs : the only ones that devices may be configured with (None in it: as they are). Designs
+        are numbered anew; choices keep their numbers
+    rings : whether operands may rotate round a set
+    loops : most loops of a layer that are split at once
+    one_set : whether one set takes over all units of a network
+
+    Raises
+    ------
+    UnknownNameError : no device offers such a design; offers the nearest
+    """
+    steps = problem.step_ps
+    offered = problem.designs
+    if designs is not None:
+        known = dict.fromkeys(name for names in offered for name in names)
+        for name in designs:
+            if name not in known:
+                raise UnknownNameError("design", str(name), [n for n in known if n is not None])
+        kept = [[d for d, name in enumerate(names) if name in designs] for names in offered]
+        steps = tuple(tuple(table[rows] for table, rows in zip(tables, kept)) for tables in steps)
+        offered = tuple(tuple(names[d] for d in rows) for names, rows in zip(offered, kept))
+    if not rings or loops is not None:
+        masked = []
+        for choices, tables in zip(problem.choices, steps):
+            forbidden = {
+                parties: np.array([not _allowed(c, rings, loops) for c in listed])
+                for parties, listed in choices.items()
+            }
+            masked.append(tuple(
+                np.where(forbidden[one.parties], NEVER, table)
+                for one, table in zip(problem.classes, tables)
+            ))  # fmt: skip
+        steps = tuple(masked)
+    cuts = (False,) * len(problem.cuts) if one_set else problem.cuts
+    return replace(problem, designs=offered, step_ps=steps, cuts=cuts)
+
+
+def _allowed(choice: Choice, rings: bool, loops: int | None) -> bool:
+    strategies = [s for s in choice.strategies if s is not None]
+    if not rings and any(s.shared is not None for s in strategies):
+        return False
+    first = choice.strategies[0]
+    return loops is None or first is None or len(first.exclusive) <= loops
 
 
 def _cuts(tables: Tables, units: Sequence[Unit]) -> tuple[bool, ...]:
