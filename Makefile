@@ -17,7 +17,7 @@ setup:
 
 demo:
 	@scripts/setup.sh run
-	@.venv/bin/orrery map inception_v3 --on aws-f1 --out $(OUT)
+	@.venv/bin/orrery map resnet50 --on aws-f1 --out $(OUT)
 
 test: setup
 	@.venv/bin/python scripts/run_tests.py
