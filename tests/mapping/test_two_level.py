@@ -157,3 +157,16 @@ def test_local_search_never_makes_it_worse(seed: int) -> None:
 def test_settings_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(SpecError, match=f"two-level search: {field}"):
         TwoLevelSearch(**{field: value})
+
+
+def test_a_search_that_reaches_its_bound_ends_there() -> None:
+    problem = problem_of([residual_graph(4, least=5, most=6)], random_system(4, least=3))
+    whole = two_level(problem, SMALL)
+    assert isinstance(whole, FoundSets)
+    steps: list[Step] = []
+    reached = min(whole.history)
+    found = two_level(problem, SMALL, bound_ps=reached, progress=Progress(report=steps.append))
+    assert isinstance(found, FoundSets)
+    assert found.finished
+    assert found.generations < SMALL.generations
+    assert {step.bound for step in steps if step.task == "two-level search"} >= {reached * 1e-12}

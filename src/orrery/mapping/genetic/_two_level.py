@@ -89,7 +89,7 @@ def two_level(
             found = evolve(
                 genomes, upper_level(settings),
                 seeds=seeds[: settings.islands * settings.population // 2], task=_TASK,
-                bound=None if bound_ps is None else bound_ps / PS_PER_S, unit=1 / PS_PER_S,
+                bound=None if bound_ps is None else bound_ps * (1 / PS_PER_S), unit=1 / PS_PER_S,
                 progress=progress, executor=executor, record=resume,
                 subject=_subject(problem, settings),
             )  # fmt: skip
