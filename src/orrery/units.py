@@ -14,7 +14,7 @@ from .errors import SpecError, did_you_mean
 
 __all__ = ["DIMENSIONS", "counted", "format_quantity", "format_si", "read_quantity"]
 
-_BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50, "EiB": 2**60}
 _DECIMAL = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 _SIZE = {"B": 1.0, **_DECIMAL, **_BINARY}
 
@@ -94,18 +94,45 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+#: Units of what is counted one by one: less than a thousand of them has no decimals.
+_COUNTED = frozenset({"", "MAC", "op", "FLOP"})
+
+#: seconds from which on a time is told in this unit, and the seconds it has
+_LONG_TIMES = ((8.64e7, "years", 365.25 * 86400), (172800.0, "d", 86400.0),
+               (7200.0, "h", 3600.0), (1000.0, "min", 60.0))  # fmt: skip
+
+
 def format_si(value: float, unit: str, *, digits: int = 3) -> str:
-    """Return e.g. ``"1.25 ms"`` for 0.00125 and ``"s"``."""
+    """Return e.g. ``"1.25 ms"`` for 0.00125 and ``"s"``.
+
+    Long times are told in minutes, hours, days (from two of them on) and years; counts below a
+    thousand have no decimals; what no prefix reaches stands as a power of ten.
+    """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}".strip()
-    prefixes = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "",
-                3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}  # fmt: skip
+    if unit in _COUNTED and abs(value) < 1000 and value == int(value):
+        return f"{value:.0f} {unit}".strip()
+    prefixes = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G",
+                12: "T", 15: "P", 18: "E", 21: "Z", 24: "Y", 27: "R", 30: "Q"}  # fmt: skip
     # Round first, so that 999.96 becomes 1.00 k and not 1000.
     rounded = float(f"{value:.{digits - 1}e}")
-    exponent = min(15, max(-15, 3 * math.floor(math.log10(abs(rounded)) / 3)))
+    if unit == "s":
+        for least, name, size in _LONG_TIMES:
+            if abs(rounded) >= least:
+                return f"{_long(value / size)} {name}"
+    if abs(rounded) >= 1e33:
+        return f"{value:.{digits - 1}e} {unit}".strip()
+    exponent = min(30, max(-15, 3 * math.floor(math.log10(abs(rounded)) / 3)))
     scaled = rounded / 10.0**exponent
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(scaled)))) if scaled else 0
     return f"{scaled:.{decimals}f} {prefixes[exponent]}{unit}".strip()
+
+
+def _long(value: float) -> str:
+    rounded = float(f"{value:.2e}")
+    if abs(rounded) >= 1e6:
+        return f"{value:.2e}"
+    return f"{value:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
 #: Units of measured quantities, whose digits mean precision; others are counts.
@@ -118,6 +145,8 @@ def format_quantity(value: float, unit: str) -> str:
         whole = value == int(value) if math.isfinite(value) else False
         counted = whole and abs(value) < 1000 and unit not in _PHYSICAL
         return f"{value:.0f} {unit}".strip() if counted else format_si(value, unit)
+    if abs(value) >= 2**70:
+        return f"{value:.2e} B"
     for name, factor in reversed(_BINARY.items()):
         scaled = value / factor
         if abs(scaled) >= 1:

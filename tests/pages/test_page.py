@@ -152,8 +152,8 @@ def test_the_script_writes_numbers_as_the_program_does(browser: Browser, page: P
     draw = random.Random(11)
     units = ["s", "J", "bytes", "MAC", "MAC/byte", "%", "layers", "x", "bytes/s", "mm2"]
     values = [0.0, 1.125, 1.135, 0.125, 2.5, 999.5, 999.96, 1234.5, 1235.5, 1e15, 1e-5, 1.005e-3,
-              1023.5, 1048576.0, 0.5, 1.5]  # fmt: skip
-    values += [draw.uniform(1, 10) * 10.0 ** draw.randrange(-14, 17) for _ in range(300)]
+              1023.5, 1048576.0, 0.5, 1.5, 7199.0, 7200.0, 172800.0, 8.64e7, 8.0]  # fmt: skip
+    values += [draw.uniform(1, 10) * 10.0 ** draw.randrange(-14, 40) for _ in range(400)]
     values += [draw.randrange(1, 4000) / 8 for _ in range(200)]
     cases = [(value, unit) for value in values for unit in units]
     browser.open(page)

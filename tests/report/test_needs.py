@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from orrery.errors import SpecError, UnknownNameError
 from orrery.provenance import Basis
 from orrery.report import FIGURES, Verdict, judge, make_scorecard, parse_need, parse_needs
+from orrery.report._needs import limit_text, verdict_text
 
 from .sample import figure
 
@@ -165,3 +166,47 @@ def test_any_text_is_read_or_refused_kindly(text: str) -> None:
     except (SpecError, UnknownNameError):
         return
     assert need.figure in FIGURES
+
+
+@pytest.mark.parametrize(
+    ("need", "value", "text"),
+    [
+        ("latency<33ms", 4.818, "4.82 s, 146 times the limit"),  # 4.818 / 0.033
+        ("latency<33ms", 0.045, "45.0 ms, 36.4 % short"),
+        ("latency<33ms", 0.0155, "15.5 ms, 53 % to spare"),
+        ("throughput>1000/s", 5.0, "5 inference/s, 200 times too little"),
+        ("throughput>1000/s", 500.0, "500 inference/s, 50 % short"),
+        ("throughput>1/s", 146.0, "146 inference/s, 146 times what is needed"),
+        ("throughput>1/s", 1.5, "1.5 inference/s, 50 % to spare"),
+    ],
+)
+def test_margins_are_shares_or_factors(need: str, value: float, text: str) -> None:
+    name, unit = ("latency", "s") if need.startswith("latency") else ("throughput", "inference/s")
+    assert verdict_text(answer(need, figure(name, value, unit, context=AT, subject="s"))) == text
+
+
+@pytest.mark.parametrize(
+    ("need", "text"),
+    [
+        ("peak memory<10MB", "< 10 MB"),
+        ("latency<=33.0 ms", "≤ 33.0 ms"),
+        ("throughput>600/min", "> 600 /min"),
+        ("throughput >= 5token/s", "≥ 5 token/s"),
+        ("speed-up>3x", "> 3×"),
+        ("top-1 accuracy≥75%", "≥ 75 %"),
+        ("devices<8", "< 8"),
+    ],
+)
+def test_limits_are_told_in_the_unit_they_were_given_in(need: str, text: str) -> None:
+    assert limit_text(parse_need(need)) == text
+
+
+def test_a_rate_counts_in_what_one_inference_is() -> None:
+    context = {**AT, "counts_as": "sample, token"}
+    rate = figure("throughput", 45.0, "inference/s", context=context, subject="s")
+    assert answer("throughput>30 token/s", rate).status == "pass"
+    assert answer("throughput>90 sample/s", rate).status == "fail"
+    assert answer("throughput>30 image/s", rate).status == "not known"
+    steps = figure("throughput", 4.0, "step/s", context=context, subject="s")
+    assert answer("throughput>30/s", rate, steps).status == "pass"
+    assert answer("throughput>5 step/s", rate, steps).status == "fail"

@@ -49,6 +49,7 @@ from . import sample
     ("value", "unit", "text"),
     [
         (None, "s", "not known"), (0, "s", "0 s"), (0.00125, "s", "1.25 ms"),
+        (36000, "s", "10 h"), (8, "MAC", "8 MAC"), (1e30, "MAC", "1.00 QMAC"),
         (3 * 2**20, "bytes", "3 MiB"), (1023, "bytes", "1023 B"),
         (1023.7 * 2**10, "bytes", "1024 KiB"),
         (999.7 * 2**20, "bytes", "1000 MiB"), (1.154 * 2**20, "bytes", "1.15 MiB"),
@@ -62,13 +63,14 @@ def test_numbers_read_as_people_write_them(value: float | None, unit: str, text:
     assert format_value(value, unit) == text
 
 
-@given(st.floats(1e-14, 1e17), st.sampled_from(["s", "MAC", "bytes", "MAC/byte", "layers"]))
+@given(st.floats(1e-14, 1e17), st.sampled_from(["J", "MAC", "bytes", "MAC/byte", "layers"]))
 def test_a_formatted_number_is_within_half_a_unit_of_its_last_digit(
     value: float, unit: str
 ) -> None:
     factors = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6,
                "G": 1e9, "T": 1e12, "P": 1e15,
-               "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}  # fmt: skip
+               "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
+               "Pi": 2.0**50}  # fmt: skip
     if unit == "bytes" and value < 1:
         return
     number, _, said = format_value(value, unit).partition(" ")

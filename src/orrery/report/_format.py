@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from orrery.units import format_si
+from orrery.units import format_quantity, format_si
 
 __all__ = ["NOT_KNOWN", "context_label", "format_value"]
 
@@ -32,7 +32,7 @@ def format_value(value: float | int | None, unit: str) -> str:
         return NOT_KNOWN
     unit = _SPELLED.get(unit, unit)
     if unit == "bytes":
-        return _bytes(value)
+        return format_quantity(value, "bytes")
     if unit in SI_UNITS:
         return format_si(value, unit)
     number = _plain(value)
@@ -46,14 +46,6 @@ def _plain(value: float) -> str:
         return f"{value:.2e}"
     rounded = float(f"{value:.2e}")
     return f"{value:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
-
-
-def _bytes(value: float) -> str:
-    for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        scaled = value / 2**power
-        if abs(scaled) >= 1:
-            return f"{scaled:.0f} {name}" if abs(scaled) >= 999.5 else f"{scaled:.3g} {name}"
-    return f"{value:.0f} B"
 
 
 def context_label(key: str) -> str:

@@ -33,7 +33,8 @@ _STRENGTH = {basis: rank for rank, basis in enumerate(Basis)}
 class Need:
     """A bound on a figure, in the first unit of its `FigureRule`.
 
-    `unit` of a rate is e.g. ``token/s``, or ``/s`` when the need does not say per what.
+    `unit` of a rate is e.g. ``token/s``, or ``/s`` when the need does not say per what; `given` is
+    the limit as it was written.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Need:
     relation: Literal["<", "<=", ">", ">="]
     limit: float
     unit: str
+    given: str = ""
 
     @property
     def upper(self) -> bool:
@@ -112,7 +114,14 @@ def parse_need(text: str) -> Need:
         raise UnknownNameError("figure", match[1], FIGURES)
     relation = {"≤": "<=", "≥": ">="}.get(match[2], match[2])
     limit, unit = _quantity(match[3], FIGURES[name], where)
-    return Need(text=text.strip(), figure=name, relation=relation, limit=limit, unit=unit)  # type: ignore[arg-type]  # one of four by the pattern
+    return Need(
+        text=text.strip(),
+        figure=name,
+        relation=relation,
+        limit=limit,
+        unit=unit,
+        given=match[3].strip(),
+    )  # type: ignore[arg-type]  # one of four by the pattern
 
 
 def _quantity(text: str, rule: FigureRule, where: str) -> tuple[float, str]:
@@ -222,17 +231,32 @@ def _doubt(need: Need, value: float, figure: Evidence) -> str:
 
 
 def limit_text(need: Need) -> str:
-    """Return the limit as a person reads it, e.g. ``< 33.0 ms``."""
+    """Return the limit in the unit in which it was given, e.g. ``< 33 ms``."""
     sign = {"<=": "≤", ">=": "≥"}.get(need.relation, need.relation)
+    given = _NUMBER.fullmatch(need.given)
+    if given is not None:
+        unit = given[2] or ""
+        return f"{sign} {given[1]}×" if need.unit == "x" else f"{sign} {given[1]} {unit}".rstrip()
     if need.unit == "/s":
         return f"{sign} {format_value(need.limit, '')} /s"
     return f"{sign} {format_value(need.limit, need.unit)}"
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """Return e.g. ``15.6 ms, 53 % to spare``."""
+    """Return e.g. ``15.6 ms, 53 % to spare``, or ``4.82 s, 146 times the limit``."""
     if verdict.figure is None or verdict.margin_percent is None:
         return f"not known: {verdict.note}"
-    margin = verdict.margin_percent
-    word = "to spare" if verdict.status == "pass" else "short"
-    return f"{value_text(verdict.figure)}, {abs(margin):.3g} % {word}"
+    said = _margin(verdict.need, verdict.margin_percent, passed=verdict.status == "pass")
+    return f"{value_text(verdict.figure)}, {said}"
+
+
+def _margin(need: Need, percent: float, *, passed: bool) -> str:
+    """Return a margin as a percentage as long as that says something, else as a factor."""
+    share = 1.0 - percent / 100 if need.upper else 1.0 + percent / 100  # of the limit
+    if need.upper and share >= 2:
+        return f"{format_value(share, '')} times the limit"
+    if not need.upper and share >= 10:
+        return f"{format_value(share, '')} times what is needed"
+    if not need.upper and 0 < share <= 0.1:
+        return f"{format_value(1 / share, '')} times too little"
+    return f"{abs(percent):.3g} % {'to spare' if passed else 'short'}"

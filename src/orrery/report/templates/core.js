@@ -30,14 +30,32 @@ function whole(value) {
   const over = value - below;
   return over > 0.5 || (over === 0.5 && below % 2 !== 0) ? below + 1 : below;
 }
-const PREFIXES = { "-15": "f", "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P" };
+const PREFIXES = { "-15": "f", "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E", 21: "Z", 24: "Y", 27: "R", 30: "Q" };
 const SI_UNITS = new Set(["s", "J", "W", "Hz", "B/s", "bit/s", "MAC", "MAC/s", "op", "op/s", "FLOP", "FLOP/s", "J/op", "J/MAC", "J/B"]);
 const SPELLED = { "bytes/s": "B/s", mm2: "mm²", x: "×", 1: "" };
 
+const COUNTED = new Set(["MAC", "op", "FLOP"]);
+const LONG_TIMES = [[8.64e7, "years", 365.25 * 86400], [172800, "d", 86400], [7200, "h", 3600], [1000, "min", 60]];
+
+/** A power of ten as Python writes it: two digits at least. */
+const powerOfTen = (value) => exponential(value, 3).replace(/e([+-])(\d)$/, "e$10$2");
+
+function formatLong(value) {
+  if (Math.abs(rounded3(value)) >= 1e6) return powerOfTen(value);
+  return Math.abs(rounded3(value)) >= 1000 ? grouped(value) : String(rounded3(value));
+}
+
 function formatSi(value, unit) {
   if (value === 0) return `0 ${unit}`;
+  if (COUNTED.has(unit) && Number.isInteger(value) && Math.abs(value) < 1000) return `${value} ${unit}`;
+  if (unit === "s") {
+    for (const [least, name, size] of LONG_TIMES) {
+      if (Math.abs(rounded3(value)) >= least) return `${formatLong(value / size)} ${name}`;
+    }
+  }
+  if (Math.abs(rounded3(value)) >= 1e33) return `${powerOfTen(value)} ${unit}`;
   const magnitude = Number(exponential(value, 3).split("e")[1]);
-  const exponent = Math.min(15, Math.max(-15, 3 * Math.floor(magnitude / 3)));
+  const exponent = Math.min(30, Math.max(-15, 3 * Math.floor(magnitude / 3)));
   const scaled = rounded3(value) / 10 ** exponent;
   return `${scaled.toFixed(Math.max(0, 2 - (magnitude - exponent)))} ${PREFIXES[exponent]}${unit}`;
 }
@@ -45,12 +63,13 @@ function formatSi(value, unit) {
 function formatPlain(value) {
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return grouped(value);
-  if (size < 1e-4 || size >= 1e15) return exponential(value, 3).replace(/e([+-])(\d)$/, "e$10$2");
+  if (size < 1e-4 || size >= 1e15) return powerOfTen(value);
   return Math.abs(rounded3(value)) >= 1000 ? grouped(value) : String(rounded3(value));
 }
 
 function formatBytes(value) {
-  for (const [power, name] of [[40, "TiB"], [30, "GiB"], [20, "MiB"], [10, "KiB"]]) {
+  if (Math.abs(value) >= 2 ** 70) return `${powerOfTen(value)} B`;
+  for (const [power, name] of [[60, "EiB"], [50, "PiB"], [40, "TiB"], [30, "GiB"], [20, "MiB"], [10, "KiB"]]) {
     const scaled = value / 2 ** power;
     if (Math.abs(scaled) >= 1) {
       return `${Math.abs(scaled) >= 999.5 ? whole(scaled) : rounded3(scaled)} ${name}`;
@@ -261,8 +280,8 @@ const trimmed = (text) => text.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?
 /** The text of a tick; on a linear axis all ticks share the prefix of the largest. */
 function tickText(value, unit, ticks, log = false) {
   const largest = Math.max(...ticks.map(Math.abs));
-  if (log || !SI_UNITS.has(unit) || !largest) return trimmed(format(value, unit));
+  if (log || !SI_UNITS.has(unit) || !largest || (unit === "s" && largest >= 1000)) return trimmed(format(value, unit));
   const magnitude = Number(exponential(largest, 3).split("e")[1]);
-  const exponent = Math.min(15, Math.max(-15, 3 * Math.floor(magnitude / 3)));
+  const exponent = Math.min(30, Math.max(-15, 3 * Math.floor(magnitude / 3)));
   return value === 0 ? "0" : `${Number((value / 10 ** exponent).toPrecision(6))} ${PREFIXES[exponent]}${unit}`;
 }
