@@ -117,11 +117,11 @@ def parse_need(text: str) -> Need:
     return Need(
         text=text.strip(),
         figure=name,
-        relation=relation,
+        relation=relation,  # type: ignore[arg-type]  # one of four by the pattern
         limit=limit,
         unit=unit,
         given=match[3].strip(),
-    )  # type: ignore[arg-type]  # one of four by the pattern
+    )
 
 
 def _quantity(text: str, rule: FigureRule, where: str) -> tuple[float, str]:

@@ -48,7 +48,7 @@ function drawSeries(host, section) {
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}` });
     axes(svg, x, y, section, box);
     const items = [];
-    const labels = [];
+    const bounds = [];
     // Bounds first, so that points lie on top of them.
     for (const line of [...section.lines].sort((a, b) => (a.style !== "bound") - (b.style !== "bound"))) {
       const paint = colour(own.indexOf(line));
@@ -59,7 +59,7 @@ function drawSeries(host, section) {
         if (line.style === "bound") stroke.setAttribute("class", "bound");
         svg.append(stroke);
       }
-      if (line.style === "bound" && at.length > 1) labels.push(boundLabel(line, at, box));
+      if (line.style === "bound" && at.length > 1) bounds.push([line.name, at[at.length - 1]]);
       line.points.forEach((point, i) => {
         const [px, py] = at[i];
         const shown = line.style === "scatter" || (line.style === "line" && line.points.length <= 60);
@@ -71,20 +71,34 @@ function drawSeries(host, section) {
         items.push({ x: px, y: py, node: dot, text: `${title}\n${section.x.name} ${format(point.x, section.x.unit)}\n${section.y.name} ${format(point.y, section.y.unit)}${point.label && many ? `\n${line.name}` : ""}` });
       });
     }
-    svg.append(...labels);
+    svg.append(...boundLabels(bounds, box));
     return { svg, items: items.sort((a, b) => a.x - b.x) };
   });
   legend(host, own.map((line, index) => [line.name, colour(index)]));
 }
 
-/** A bound's name along its own line, above it. */
-function boundLabel(line, at, box) {
-  const [[x1, y1], [x2, y2]] = [at[0], at[1]];
-  const slope = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI;
-  const flat = Math.abs(slope) < 3;
-  const part = flat ? 0.97 : 0.5;
-  const [x, y] = [x1 + (Math.min(x2, box.right) - x1) * part, y1 + (y2 - y1) * part];
-  return label(x, y - 8, line.name, { class: "halo", "text-anchor": flat ? "end" : "middle", transform: `rotate(${slope} ${x} ${y})` });
+/**
+ * The bounds' names at the ends of their lines, above or below, none over another and none outside
+ * the plot: bounds often share their slope, and a level too. One that finds no room is left out.
+ */
+function boundLabels(bounds, box) {
+  const placed = [];
+  const step = 15;
+  const rows = Math.floor((box.bottom - box.top) / step);
+  for (const [name, [end, height]] of [...bounds].sort((a, b) => a[1][1] - b[1][1])) {
+    const text = fitted(name, box.right - box.left - 8);
+    const right = Math.min(end, box.right) - 4;
+    const left = Math.max(box.left + 4, right - text.length * LETTER);
+    const free = (base) => base - 12 >= box.top - 14 && base + 4 <= box.bottom &&
+      placed.every((other) => base <= other.base - step || base >= other.base + step || left >= other.right || other.left >= left + text.length * LETTER);
+    for (let row = 0; row < rows; row += 1) {
+      const base = [height - 7 - row * step, height + 15 + row * step].find(free);
+      if (base === undefined) continue;
+      placed.push({ text, left, right: left + text.length * LETTER, base });
+      break;
+    }
+  }
+  return placed.map((spot) => label(spot.right, spot.base, spot.text, { class: "halo", "text-anchor": "end" }));
 }
 
 // ---- memory over time: one small chart a memory, all over the same time ----
