@@ -12,11 +12,12 @@ from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 from orrery.report import Page
 
-from ._inputs import agreement, make_inputs
+from ._inputs import make_inputs
 from ._options import ModelOptions
 from ._resolve import load_model
 from ._run_plan import run_plan
 from ._run_result import RunResult, facts, run_context, tolerance
+from .checking import judge_outputs
 
 __all__ = ["run"]
 
@@ -42,7 +43,8 @@ def run(
     backend : ``onnxruntime`` or ``reference`` (NumPy, slow, the definition of what is right)
     inputs : an .npz file or arrays by input name; None draws them from `seed`
     repeats : timed runs of a network; a plan is run twice and the second is timed
-    check : also run the NumPy reference and compare every output
+    check : also run the NumPy reference and compare every output; with `designs`, every region
+        against the reference by the tolerance that its design states
     plan_models : where a plan's networks are now, when they have moved
     designs : of a plan: compute every region bit for bit as the design it is planned on would
     """
@@ -89,15 +91,16 @@ def run(
     timing = measure(executable, given, repeats=repeats, progress=progress)
     figure = timing.evidence(
         f"{graph.name} here",
-        run_context(graph, chosen.name) | {"confidence": f"{timing.confidence:.1%}"},
+        run_context(graph, chosen.name),
     )
-    error = agreement(outputs, graph.evaluate(given)) if check else None
+    judgement = None
+    if check:
+        judgement = judge_outputs(outputs, graph.evaluate(given), tolerance(graph))
     title = f"{graph.name} on this machine, {chosen.name}"
-    page = Page(title=title, sections=(facts(outputs, [figure], error),))
+    page = Page(title=title, sections=(facts(outputs, [figure], judgement),))
     return RunResult(
         outputs=outputs,
         evidence=(figure,),
-        worst_error=error,
+        judgement=judgement,
         page=page,
-        tolerance=tolerance(graph),
     )

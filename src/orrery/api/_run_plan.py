@@ -14,8 +14,9 @@ from orrery.progress import Progress
 from orrery.provenance import Basis, Source
 from orrery.report import Page, TimelineChart
 
-from ._inputs import agreement, make_inputs
+from ._inputs import make_inputs
 from ._run_result import RunResult, facts, run_context, tolerance
+from .checking import judge_designs, judge_outputs
 from .planned import load_planned
 
 if TYPE_CHECKING:
@@ -66,8 +67,13 @@ def run_plan(
         ),
     )
     figures = (figure, *_messages(done, figure))
-    error = None
-    if check:
+    judgement = None
+    rounding = max(tolerance(graph) for graph in graphs)
+    if check and designs:
+        judgement = judge_designs(
+            plan, graphs, given, done.outputs, otherwise=evaluate, rounding=rounding
+        )
+    elif check:
         wanted = {
             m.prefix + name: value
             for m, graph in zip(plan.models, graphs, strict=True)
@@ -75,19 +81,18 @@ def run_plan(
                 {name: given[m.prefix + name] for name in graph.inputs}
             ).items()
         }
-        error = agreement(done.outputs, wanted)
+        judgement = judge_outputs(done.outputs, wanted, rounding)
     chart = TimelineChart(title="Measured timeline", timeline=done.timeline)
     page = Page(
         title=f"{path.name} on this machine, {backend.name}",
-        sections=(facts(done.outputs, figures, error), chart),
+        sections=(facts(done.outputs, figures, judgement), chart),
     )
     return RunResult(
         outputs=done.outputs,
         evidence=figures,
-        worst_error=error,
+        judgement=judgement,
         page=page,
         timeline=done.timeline,
-        tolerance=max(tolerance(graph) for graph in graphs),
     )
 
 

@@ -16,6 +16,7 @@ from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity, format_si
 
 from ._inputs import write_arrays
+from .checking import Judgement
 from .figures import batch_of, precisions
 
 if TYPE_CHECKING:
@@ -32,23 +33,26 @@ class RunResult:
     ----------
     outputs : tensor name -> value
     evidence : measured figures
-    worst_error : largest |a - b| / (1 + |b|) against the NumPy reference, None if not checked
-    tolerance : what `worst_error` may be at the precision of the network
+    judgement : how the outputs compare with what is right, None if not checked
     page : the report
     timeline : of a plan's execution, None for a single network
     """
 
     outputs: Mapping[str, NDArray[Any]]
     evidence: tuple[Evidence, ...]
-    worst_error: float | None
+    judgement: Judgement | None
     page: Page
     timeline: Timeline | None = None
-    tolerance: float = 1e-3
 
     @property
     def agrees(self) -> bool:
         """Whether the outputs agree with the reference, or were not compared."""
-        return self.worst_error is None or self.worst_error <= self.tolerance
+        return self.judgement is None or self.judgement.agrees
+
+    @property
+    def worst_error(self) -> float | None:
+        """The largest |a - b| / (1 + |b|) of what was judged, None if nothing was."""
+        return None if self.judgement is None else self.judgement.error
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write outputs, evidence and (of a plan) the measured timeline."""
@@ -73,7 +77,7 @@ def tolerance(graph: Graph) -> float:
 
 
 def facts(
-    outputs: Mapping[str, NDArray[Any]], figures: Sequence[Evidence], error: float | None
+    outputs: Mapping[str, NDArray[Any]], figures: Sequence[Evidence], judgement: Judgement | None
 ) -> Text:
     """Return the figures, the outputs and the comparison in sentences."""
     lines = []
@@ -85,11 +89,10 @@ def facts(
         value = format_quantity(figure.value or 0.0, figure.unit)
         lines.append(f"{figure.metric}: {value}{between} ({figure.source})")
     lines += [f"{name}: {value.dtype}{list(value.shape)}" for name, value in outputs.items()]
-    if error is not None:
-        lines.append(
-            f"largest difference from the NumPy reference, |a - b| / (1 + |b|): {error:.2e}"
-        )
-    return Text(title="Result", paragraphs=tuple(lines))
+    if judgement is not None:
+        lines += judgement.lines
+    wrong = judgement is not None and not judgement.agrees
+    return Text(title="Result", paragraphs=tuple(lines), tone="warning" if wrong else "plain")
 
 
 def run_context(graph: Graph, backend: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ def run(
         Of a plan: compute every region bit for bit as the design it is planned on would.
     check
         Also run the NumPy reference and compare; exit code 1 when they differ by more than
-        rounding explains.
+        rounding explains, or with --designs, than a design states of itself.
     plan_model
         Where a plan's network is now, when it has moved; repeatable.
     """
