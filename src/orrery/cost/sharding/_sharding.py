@@ -146,6 +146,7 @@ def shard(region: Region, strategy: Strategy, parties: int | Sequence[float]) ->
     rings, chunks = _rings(nest, strategy, len(weights))
     rounds = max((len(ring) for ring in rings), default=1)
     places = {party: (ring, rank) for ring in rings for rank, party in enumerate(ring)}
+    boxes = _Boxes()
     shards = []
     for turn in range(rounds):
         row = []
@@ -153,7 +154,7 @@ def shard(region: Region, strategy: Strategy, parties: int | Sequence[float]) ->
             if strategy.shared is not None:
                 ring, rank = places[party]
                 spans = {**spans, strategy.shared.loop: chunks[(rank - turn) % len(ring)]}
-            row.append(_shard(region, nest, spans))
+            row.append(_shard(region, nest, spans, boxes))
         shards.append(tuple(row))
     turning = None if strategy.shared is None else strategy.shared.operand
     rotating = next((i for i, o in enumerate(nest.operands) if o.index == turning), None)
@@ -284,7 +285,35 @@ def _reads(nest: Nest, operand: Operand, spans: Mapping[str, Span]) -> bool:
     return not operand.once or all(spans[loop.name][0] == 0 for loop in nest.loops if loop.sums)
 
 
-def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
+class _Boxes:
+    """Remembers which part of a tensor parts of the loops touch: most parties ask for the same."""
+
+    def __init__(self) -> None:
+        self._loops: dict[int, tuple[str, ...]] = {}
+        self._known: dict[tuple[object, ...], Box] = {}
+        self._types: dict[tuple[str, tuple[int, ...]], TensorType] = {}
+
+    def type_of(self, graph: Graph, tensor: str, box: Box) -> TensorType:
+        """Return the type of a part of a tensor."""
+        key = (tensor, box.sizes)
+        type_ = self._types.get(key)
+        if type_ is None:
+            type_ = self._types[key] = replace(graph.type(tensor), shape=box.sizes)
+        return type_
+
+    def of(self, operand: Operand, spans: Mapping[str, Span]) -> Box:
+        """Return ``operand.box(spans)``."""
+        loops = self._loops.get(id(operand))
+        if loops is None:
+            loops = self._loops[id(operand)] = tuple(sorted(operand.loops))
+        key = (id(operand), *(spans[loop] for loop in loops))
+        box = self._known.get(key)
+        if box is None:
+            box = self._known[key] = operand.box(spans)
+        return box
+
+
+def _shard(region: Region, nest: Nest, spans: Mapping[str, Span], touched: _Boxes) -> Shard:
     node, graph = nest.node, region.graph
     inputs = [""] * len(node.inputs)
     boxes: list[Box | None] = []
@@ -294,7 +323,7 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
         if not _reads(nest, operand, spans):
             boxes.append(None)
             continue
-        box = operand.box(spans)
+        box = touched.of(operand, spans)
         boxes.append(box)
         known = parts.setdefault(operand.tensor, [])
         if box not in known:
@@ -302,7 +331,7 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
         number = known.index(box)
         name = operand.tensor if number == 0 else f"{operand.tensor}#{number + 1}"
         inputs[operand.index] = name
-        types[name] = replace(graph.type(operand.tensor), shape=box.sizes)
+        types[name] = touched.type_of(graph, operand.tensor, box)
     own: dict[str, NDArray[np.int64]] = {}
     for index, numbers in nest.values(spans).items():
         name = inputs[index] = node.inputs[index]
@@ -310,9 +339,9 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span]) -> Shard:
         types[name] = TensorType(dtype="int64", shape=(len(numbers),))
     while inputs and not inputs[-1]:
         inputs.pop()
-    results = tuple(result.box(spans) for result in nest.results)
+    results = tuple(touched.of(result, spans) for result in nest.results)
     for result, box in zip(nest.results, results):
-        types[result.tensor] = replace(graph.type(result.tensor), shape=box.sizes)
+        types[result.tensor] = touched.type_of(graph, result.tensor, box)
     attributes = {**node.attributes, **nest.attributes(spans)}
     return Shard(spans=spans, operands=tuple(boxes), results=results, types=types, values=own,
                  node=replace(node, inputs=tuple(inputs), attributes=attributes))  # fmt: skip
