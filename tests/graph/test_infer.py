@@ -185,7 +185,7 @@ def test_sizes_that_no_axis_has_are_refused(size):
 
 def test_what_no_array_can_hold_is_said_with_its_size():
     graph = chain(("Relu", ["x"], "y", {}), inputs={"x": (1 << 40, 1 << 40)})
-    with pytest.raises(ModelError, match=r"input 'x': found 'float32\[.*TiB'"):
+    with pytest.raises(ModelError, match=r"input 'x': found 'float32\[.*4.84e\+24 B'"):
         example_inputs(graph)
     for bound in ("0", "-3", "many", "9" * 30):
         noted = replace(graph, metadata={"below.x": bound})

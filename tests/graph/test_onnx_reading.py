@@ -101,6 +101,23 @@ def test_unknown_dimensions_are_named_by_their_place() -> None:
     assert graph_from_bytes(proto.SerializeToString(), "m").symbols == ("x.0",)
 
 
+@pytest.mark.parametrize("size", [2**31, 2**40, 2**62])
+def test_dimensions_that_no_network_has_are_refused(size: int) -> None:
+    proto = parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[2, 3] x) => (float[2, 3] y) '
+        "{ y = Relu(x) }"
+    )
+    axis = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    axis.dim_value = size
+    with pytest.raises(ModelError, match=f"tensor 'x': found 'dimension {size}', wanted zero to"):
+        graph_from_bytes(proto.SerializeToString(), "m")
+    axis.dim_value = 2**31 - 1
+    del proto.graph.output[0].type.tensor_type.shape.dim[:]
+    proto.graph.output[0].type.tensor_type.shape.dim.add().dim_param = "n"
+    proto.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 3
+    assert graph_from_bytes(proto.SerializeToString(), "m").type("y").shape == (2**31 - 1, 3)
+
+
 def test_attributes_are_the_shortest_decimals() -> None:
     graph = model("g (float[2] x) => (float[2] y) { y = Elu <alpha = 0.1> (x) }")
     assert graph.nodes[0].attributes["alpha"] == 0.1

@@ -53,6 +53,16 @@ def test_runs_are_counted_and_timed() -> None:
     assert result.confidence == pytest.approx(1 - 20 / 512)
 
 
+def test_one_run_gives_no_interval() -> None:
+    result = measure(Counting(), {}, repeats=1, clock=Ticking())
+    assert result.confidence == 0  # 1 − 2·(1/2): the run lies on either side of the median
+    evidence = result.evidence("net on cpu", {"batch": "1"})
+    assert (evidence.value, evidence.interval) == (1.0, None)
+    assert dict(evidence.context) == {"batch": "1"} and "one run after 2" in evidence.source.note
+    two = measure(Counting(), {}, repeats=2, clock=Ticking()).evidence("net on cpu", {})
+    assert two.interval == (1.0, 2.0) and two.context["confidence"] == "50.0%"
+
+
 def test_evidence_says_measured_and_how() -> None:
     evidence = measure(Counting(), {}, repeats=7).evidence("net on cpu", {"batch": "1"})
     assert evidence.source.basis is Basis.MEASURED

@@ -25,12 +25,9 @@ from orrery.errors import (
 from ._graph import Graph, Node
 from ._operator import Operations, TypeContext, find_operator
 from ._sizes import Sizes, propagate
-from ._types import TensorType
+from ._types import LARGEST_SIZE, TensorType
 
 __all__ = ["bind", "count", "infer", "known_values", "macs_by_type", "require_known_operators"]
-
-#: No machine numbers the elements of a longer axis with 32 bits, and no network has one.
-_LARGEST_SIZE = 2**31 - 1
 
 #: Tensors with more elements than this are not folded: they are data, not shapes.
 _FOLD_LIMIT = 4096
@@ -59,11 +56,11 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
                 fix=f"correct the name{did_you_mean(name, symbols)}",
             )
         whole = isinstance(size, int) and not isinstance(size, bool)
-        if not whole or not 1 <= size <= _LARGEST_SIZE:
+        if not whole or not 1 <= size <= LARGEST_SIZE:
             raise SpecError(
                 where,
                 found=size,
-                wanted=f"a whole number, 1 to {_LARGEST_SIZE}",
+                wanted=f"a whole number, 1 to {LARGEST_SIZE}",
                 fix="correct the size",
             )
     types = {

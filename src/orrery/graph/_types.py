@@ -11,9 +11,12 @@ import numpy as np
 
 from orrery.errors import ModelError
 
-__all__ = ["BITS", "Dimension", "TensorType", "numpy_dtype"]
+__all__ = ["BITS", "LARGEST_SIZE", "Dimension", "TensorType", "numpy_dtype"]
 
 Dimension = int | str  #: a size, or the name of a size that is not bound yet
+
+#: No machine numbers the elements of a longer axis with 32 bits, and no network has one.
+LARGEST_SIZE = 2**31 - 1
 
 #: element type -> bits per element as stored (strings have no fixed size)
 BITS: dict[str, int] = {

@@ -139,15 +139,21 @@ class Measurement:
     machine: str
 
     def evidence(self, subject: str, context: Mapping[str, str]) -> Evidence:
-        """Return the measured latency as evidence about a subject."""
+        """Return the measured latency as evidence about a subject.
+
+        A single run says nothing about how far others would lie off: no interval then.
+        """
+        sure = {"interval": f"{self.confidence:.1%} for the median",
+                "confidence": f"{self.confidence:.1%}"} if self.confidence > 0 else {}  # fmt: skip
+        runs = f"median of {len(self.times_s)} runs" if len(self.times_s) > 1 else "one run"
         return Evidence(
             subject=subject, metric="latency", value=self.median_s, unit="s",
             source=Source(
                 basis=Basis.MEASURED, where=self.machine,
-                note=f"median of {len(self.times_s)} runs after {self.warmup} to warm up",
+                note=f"{runs} after {self.warmup} to warm up",
             ),
-            interval=self.interval_s,
-            context={"interval": f"{self.confidence:.1%} for the median", **context},
+            interval=self.interval_s if sure else None,
+            context={**sure, **context},
         )  # fmt: skip
 
 

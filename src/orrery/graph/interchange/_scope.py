@@ -14,7 +14,7 @@ from orrery.errors import ModelError
 
 from .._constant import ArrayConstant, Constant
 from .._graph import Node
-from .._types import Dimension, TensorType
+from .._types import LARGEST_SIZE, Dimension, TensorType
 from ._tensors import ELEMENT_NAMES, TensorSource
 
 __all__ = ["Frame", "Names", "Scope", "Value", "in_order", "sparse_value", "value_type"]
@@ -121,7 +121,7 @@ def value_type(info: Any, where: str, *, required: bool = False) -> TensorType |
 
     Raises
     ------
-    ModelError : with `required`, no tensor type or no rank; a negative dimension
+    ModelError : with `required`, no tensor type or no rank; a dimension out of range
     """
     where = f"{where}: tensor {info.name!r}"
     kind = info.type.WhichOneof("value")
@@ -144,6 +144,9 @@ def value_type(info: Any, where: str, *, required: bool = False) -> TensorType |
                          fix="convert the model")  # fmt: skip
     shape: list[Dimension] = []
     for axis, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > LARGEST_SIZE:
+            raise ModelError(where, found=f"dimension {dim.dim_value}",
+                             wanted=f"zero to {LARGEST_SIZE}", fix="correct the shape")  # fmt: skip
         if dim.HasField("dim_value") and dim.dim_value >= 0:
             shape.append(int(dim.dim_value))
         elif dim.HasField("dim_value") and dim.dim_value < -1:
