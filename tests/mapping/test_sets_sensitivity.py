@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -12,6 +13,7 @@ from orrery.cost import price
 from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Graph
 from orrery.hardware import System, load_system
+from orrery.mapping import MapSearch, map_by
 from orrery.mapping._tables import Tables, fill_tables, number_workload, with_links
 from orrery.mapping.genetic import single_set
 from orrery.mapping.sets import (
@@ -211,3 +213,33 @@ def test_an_unknown_design_is_refused_with_the_nearest() -> None:
                 restrict(full, designs=["dens"])
             return
     pytest.fail("no system among the seeds offered that design")
+
+
+def _seconds(graph: Graph, system: System) -> Callable[[Plan], float]:
+    return lambda plan: price(plan, [graph], system, MODELS).total.latency_s
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_the_mapper_keeps_the_plan_that_regrets_least(seed: int) -> None:
+    graph, system, _ = _tables(seed)
+    found = map_by([graph], system, MODELS, MapSearch(loops=1), also=["exact-sets"],
+                   robust=(0.125, 8.0), judge=_seconds(graph, system))  # fmt: skip
+    assert isinstance(found.best, Plan)
+    sensitivity = next(t.sensitivity for t in found.tried if t.method == "robust-sets")
+    assert sensitivity is not None
+    assert sensitivity.factors == FACTORS
+    assert found.best.searcher == "robust-sets"
+    assert found.best.settings == {"robust": "0.125, 1, 8"}
+    times = []
+    for factor in FACTORS:
+        scaled = replace(system, links=scale_links(system, factor))
+        cost = price(_moved(found.best, scaled), [graph], scaled, MODELS)
+        times.append(round(cost.total.latency_s * PS_PER_S))
+    assert times == sensitivity.makespan_ps[sensitivity.robust].tolist()
+
+
+def test_robust_mapping_of_a_pipeline_is_refused() -> None:
+    graph, system, _ = _tables(3)
+    with pytest.raises(SpecError, match="latency"):
+        map_by([graph], system, MODELS, MapSearch(objective="throughput"), robust=(0.5,),
+               judge=_seconds(graph, system))  # fmt: skip

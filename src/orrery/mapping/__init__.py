@@ -5,6 +5,7 @@ from ._dag_bound import Bound, dag_bound, split_bound
 from ._dag_exact import Certified, DagSearch, exact_dag
 from ._greedy import GreedySearch, greedy
 from ._methods import METHODS, Found, MapSearch, Tried, map_by
+from ._tables import Tables, fill_tables, number_workload
 from .locality import (
     LocalityBound,
     LocalityFault,
@@ -21,20 +22,26 @@ from .locality import (
     random_locality,
     safe_four_steps,
 )
+from .sets import Explanation, LayerClass, explain_sets, layer_classes, mapping_of
+from .sets import Problem as SetProblem
 
 __all__ = [
     "METHODS",
     "Bound",
     "Certified",
     "DagSearch",
+    "Explanation",
     "Found",
     "GreedySearch",
+    "LayerClass",
     "LocalityBound",
     "LocalityFault",
     "LocalityProblem",
     "LocalitySchedule",
     "LocalitySearch",
     "MapSearch",
+    "SetProblem",
+    "Tables",
     "Tried",
     "anneal_locality",
     "balanced",
@@ -43,10 +50,15 @@ __all__ = [
     "critical_path_s",
     "dag_bound",
     "exact_dag",
+    "explain_sets",
+    "fill_tables",
     "four_steps",
     "greedy",
+    "layer_classes",
     "locality_bound",
     "map_by",
+    "mapping_of",
+    "number_workload",
     "one_per_kind",
     "random_locality",
     "random_mapping",

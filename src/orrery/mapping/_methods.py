@@ -9,8 +9,9 @@ Judge:   the best of several is never worse than one of them, nor than the best 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Literal
 
 from orrery.cost import CostModel
@@ -22,17 +23,22 @@ from orrery.progress import SILENT, Progress
 from orrery.settings import setting, to_record
 
 from ._baselines import balanced, random_mapping, single_device
+from ._dag_bound import dag_bound
 from ._dag_exact import DagSearch, exact_dag
 from ._four_steps import four_steps_plan, published_four_steps_plan
 from ._greedy import GreedySearch, greedy
 from ._tables import Tables, fill_tables, number_workload
-from .genetic import TwoLevelSearch, random_sets, two_level, uniform_sets
+from .genetic import TwoLevelSearch, random_sets, single_set, two_level, uniform_sets
 from .sets import (
     PATH_BOUND,
+    PROOF,
     Problem,
+    Sensitivity,
+    SetMapping,
     TooManyStatesError,
     best_series,
-    fill_problem,
+    compare_cases,
+    fill_scaled,
     path_bound_ps,
     plan_of,
 )
@@ -67,6 +73,9 @@ class MapSearch:
     )
     population: int = setting(16, "Two-level: mappings per island in a generation.")
     generations: int = setting(30, "Two-level: generations of the upper level.")
+    state: str = setting(
+        "", "Two-level: file that keeps the state of the search; continued from where there is one."
+    )  # fmt: skip
     work: float = setting(20.0, "Exact search of whole regions: work units (about seconds).")
     draws: int = setting(100, "Random mapping: how many to draw; the best one is kept.")
     seed: int = setting(0, "Seed of everything random; the same seed gives the same plan.")
@@ -90,23 +99,29 @@ class MapSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What one method gave; `seconds` is the judge's."""
+    """What one method gave; `seconds` is the judge's.
+
+    `sensitivity` is what ``robust-sets`` found: its candidates at every bandwidth.
+    """
 
     method: str
     outcome: Plan | Infeasible
     seconds: float | None = None
+    sensitivity: Sensitivity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The best plan, or why there is none, and what every method gave.
 
-    `interrupted` when the user stopped the search: the best plan until then is kept.
+    `interrupted` when the user stopped the search: the best plan until then is kept. `problem`
+    gives the problem of sets, with which a plan can be explained; it is made where it is not yet.
     """
 
     best: Plan | Infeasible
     tried: tuple[Tried, ...]
     interrupted: bool = False
+    problem: Callable[[], Problem] = field(kw_only=True, repr=False, compare=False)
 
 
 class _Context:
@@ -114,10 +129,13 @@ class _Context:
 
     def __init__(
         self, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel],
-        settings: MapSearch, progress: Progress,
+        settings: MapSearch, progress: Progress, robust: Sequence[float] = (),
     ) -> None:  # fmt: skip
         self.graphs, self.system, self.models = graphs, system, models
         self.settings, self.progress = settings, progress
+        #: bandwidths as they are always count
+        self.factors = tuple(sorted({1.0, *(robust or _FACTORS)}))
+        self.sensitivity: Sensitivity | None = None
 
     @cached_property
     def tables(self) -> Tables:
@@ -126,12 +144,20 @@ class _Context:
 
     @cached_property
     def problem(self) -> Problem:
+        return self.scaled((1.0,))[0]
+
+    def scaled(self, factors: Sequence[float]) -> tuple[Problem, ...]:
+        """Return a problem per factor of bandwidths."""
         share = self.settings.memory_share
-        return fill_problem(
+        return fill_scaled(
             self.tables, self.models, [int(size * share) for size in self.tables.capacity_bytes],
-            sizes=self.settings.set_sizes or _usual_sizes(len(self.system.devices)),
+            factors, sizes=self.settings.set_sizes or _usual_sizes(len(self.system.devices)),
             shared=self.settings.rings, dimensions=self.settings.loops, progress=self.progress,
         )  # fmt: skip
+
+
+#: of bandwidths, where the user names none
+_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def _usual_sizes(devices: int) -> tuple[int, ...]:
@@ -159,7 +185,10 @@ def _sets(c: _Context) -> Plan | Infeasible:
 def _two_level(c: _Context) -> Plan | Infeasible:
     s = c.settings
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
-    found = two_level(c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress)
+    found = two_level(
+        c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress,
+        resume=Path(s.state) if s.state else None,
+    )  # fmt: skip
     if isinstance(found, Infeasible):
         return found
     note = () if found.finished else (
@@ -188,6 +217,44 @@ def _random_sets(c: _Context) -> Plan | Infeasible:
                    lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
 
 
+def _robust(c: _Context) -> Plan | Infeasible:
+    if c.settings.objective != "latency":
+        raise SpecError("search: robust-sets", found=f"objective {c.settings.objective!r}",
+                        wanted="latency", fix="leave out --objective or --robust")  # fmt: skip
+    problems = c.scaled(c.factors)
+    now = c.factors.index(1.0)
+    single = single_set(problems[now])
+    also = {} if isinstance(single, Infeasible) else {"single device": single}
+    try:
+        found = compare_cases(problems, c.factors, also=also, progress=c.progress)
+        proof = PROOF
+    except TooManyStatesError:
+        found = compare_cases(problems, c.factors, also=also, search=partial(_by_two_level, c),
+                              progress=c.progress)  # fmt: skip
+        proof = PATH_BOUND
+    if isinstance(found, Infeasible):
+        return found
+    c.sensitivity = found
+    worst = 100 * float(found.regret[found.robust].max())
+    factors = ", ".join(f"{f:g}" for f in c.factors)
+    return plan_of(
+        problems[now], found.mapping, searcher="robust-sets", settings={"robust": factors},
+        seed=c.settings.seed, lower_bound_ps=found.bound_ps[now], bound=proof,
+        notes=(f"At {factors} times the bandwidth of all links this plan takes at most "
+               f"{worst:.3g} % longer than the best that was found there.",),
+    )  # fmt: skip
+
+
+def _by_two_level(
+    c: _Context, problem: Problem, *, progress: Progress = SILENT
+) -> tuple[int, SetMapping] | Infeasible:
+    s = c.settings
+    settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
+    bound = path_bound_ps(problem)
+    found = two_level(problem, settings, bound_ps=bound, progress=progress)
+    return found if isinstance(found, Infeasible) else (bound, found.mapping)
+
+
 def _dag(c: _Context) -> Plan | Infeasible:
     s = c.settings
     found = exact_dag(
@@ -204,6 +271,8 @@ METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
     "greedy": ("list schedule of whole layers over all devices", _greedy),
     "exact-sets": ("the optimum of sets in series, layers split inside them", _sets),
     "two-level": ("genetic search of sets, designs and cuts, and of splits inside", _two_level),
+    "robust-sets": ("the sets whose latency suffers least when links are slower or faster",
+                    _robust),
     "uniform": ("one kind of split for all layers, on the best set", _uniform),
     "random-sets": ("the best of random sets, cuts and splits", _random_sets),
     "exact-layers": ("whole layers on devices by constraint programming, with a bound", _dag),
@@ -230,6 +299,7 @@ def map_by(
     settings: MapSearch = MapSearch(),  # frozen
     *,
     also: Sequence[str] = (),
+    robust: Sequence[float] = (),
     judge: Callable[[Plan], float],
     progress: Progress = SILENT,
 ) -> Found:
@@ -238,6 +308,8 @@ def map_by(
     Parameters
     ----------
     also : further methods, whose plans are compared with that of the settings' own
+    robust : factors of all links' bandwidths; when given, the plan of ``robust-sets`` is kept,
+        whatever others take on the system as it is
     judge : what a plan takes, the less the better; e.g. its replayed makespan
 
     Returns
@@ -253,10 +325,12 @@ def map_by(
     for name in also:
         if name not in METHODS:
             raise UnknownNameError("search method", name, [*METHODS])
-    context = _Context(graphs, system, models, settings, progress)
+    context = _Context(graphs, system, models, settings, progress, robust)
     own = [settings.search]
     if settings.search == "auto":
         own = ["greedy", "exact-sets"] if len(system.devices) > 1 else ["greedy"]
+    if robust:
+        own = ["robust-sets", *(name for name in own if settings.search != "auto")]
     tried: list[Tried] = []
     interrupted = False
     waiting = list(dict.fromkeys((*own, *also)))
@@ -274,12 +348,25 @@ def map_by(
                 raise
             interrupted = True
             break
-        tried.append(Tried(method=name, outcome=outcome, seconds=seconds))
+        sensitivity = context.sensitivity if name == "robust-sets" else None
+        tried.append(Tried(method=name, outcome=outcome, seconds=seconds, sensitivity=sensitivity))
     done = [t for t in tried if t.seconds is not None]
     if not done:
-        return Found(best=tried[0].outcome, tried=tuple(tried))
-    best = min(done, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
+        return Found(best=tried[0].outcome, tried=tuple(tried), interrupted=interrupted,
+                     problem=lambda: context.problem)  # fmt: skip
+    kept = [t for t in done if robust and t.method == "robust-sets"] or done
+    best = min(kept, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
     if interrupted and isinstance(best, Plan):
-        best = replace(best, notes=(*best.notes, "The search was interrupted; this is the best "
-                                    "plan it had found."))  # fmt: skip
-    return Found(best=best, tried=tuple(tried), interrupted=interrupted)
+        best = _interrupted(best, context.tables)
+    return Found(best=best, tried=tuple(tried), interrupted=interrupted,
+                 problem=lambda: context.problem)  # fmt: skip
+
+
+def _interrupted(plan: Plan, tables: Tables) -> Plan:
+    """Say so in the plan, with a bound that needs no search where it has none of its own."""
+    note = "The search was interrupted; this is the best plan it had found."
+    if plan.lower_bound_s is None and plan.objective == "latency" and not plan.is_split:
+        bound = dag_bound(tables)
+        said = f"no plan of whole layers is faster: {bound.reason}"
+        plan = replace(plan, lower_bound_s=bound.value_s, bound=said)
+    return replace(plan, notes=(*plan.notes, note))

@@ -2,6 +2,16 @@
 
 from ._bound import PATH_BOUND, path_bound_ps
 from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_networks
+from ._explain import (
+    Explanation,
+    LayerClass,
+    Other,
+    SetReason,
+    UnitReason,
+    explain_sets,
+    layer_classes,
+    mapping_of,
+)
 from ._fast import Evaluator, Running
 from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
 from ._problem import Problem, fill_problem, fill_problems, restrict
@@ -14,31 +24,40 @@ from ._sensitivity import (
     scale_links,
     set_texts,
 )
-from ._series import best_mapping, best_series, period_ps
+from ._series import PROOF, best_mapping, best_series, period_ps
 
 __all__ = [
     "PATH_BOUND",
+    "PROOF",
     "Candidate",
     "ChainOptimum",
     "Change",
     "Evaluator",
+    "Explanation",
+    "LayerClass",
+    "Other",
     "Placed",
     "Problem",
     "Running",
     "Sensitivity",
     "SetMapping",
+    "SetReason",
     "Times",
     "TooManyStatesError",
+    "UnitReason",
     "best_mapping",
     "best_series",
     "chain_optimum",
     "combine_networks",
     "compare_cases",
     "evaluate",
+    "explain_sets",
     "feasible",
     "fill_problem",
     "fill_problems",
     "fill_scaled",
+    "layer_classes",
+    "mapping_of",
     "path_bound_ps",
     "period_ps",
     "plan_of",

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +47,21 @@ Which = Literal["all", "host", "devices"]
 _WHICH = ("all", "host", "devices")
 
 
+class Search(Protocol):
+    """Finds a lower bound (ps) and a good mapping."""
+
+    def __call__(
+        self, problem: Problem, *, progress: Progress = SILENT
+    ) -> tuple[int, SetMapping] | Infeasible: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A mapping, and the cases in which a search found it."""
+    """A mapping, the cases in which a search found it, and a line for each of its sets."""
 
     names: tuple[str, ...]
     mapping: SetMapping
+    sets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +103,11 @@ class Sensitivity:
     makespan_ps: Ints
     robust: int
     changes: tuple[Change, ...]
+
+    @property
+    def never_ps(self) -> int:
+        """What nothing takes that fits."""
+        return NEVER
 
     @property
     def best_ps(self) -> Ints:
@@ -169,7 +183,8 @@ def fill_scaled(
 
 def compare_cases(
     problems: Sequence[Problem], factors: Sequence[float], *,
-    also: Mapping[str, SetMapping] | None = None, progress: Progress = SILENT,
+    also: Mapping[str, SetMapping] | None = None, search: Search = best_mapping,
+    progress: Progress = SILENT,
 ) -> Sensitivity | Infeasible:  # fmt: skip
     """Search every case, evaluate every mapping in every case, and find the one to regret least.
 
@@ -177,6 +192,7 @@ def compare_cases(
     ----------
     problems, factors : of `fill_scaled`, factors rising
     also : name -> further mappings that compete
+    search : finds a lower bound (ps) and a mapping for each case
 
     Raises
     ------
@@ -194,7 +210,7 @@ def compare_cases(
     found: list[SetMapping] = []
     for done, (problem, factor) in enumerate(zip(problems, factors)):
         progress.step("bandwidths", done, len(problems))
-        best = best_mapping(problem, progress=progress)
+        best = search(problem, progress=progress)
         if isinstance(best, Infeasible):
             return best
         bounds.append(best[0])
@@ -207,7 +223,9 @@ def compare_cases(
     numbers = {mapping: number for number, mapping in enumerate(names)}
     return Sensitivity(
         factors=tuple(factors), bound_ps=tuple(bounds),
-        candidates=tuple(Candidate(names=tuple(n), mapping=m) for m, n in names.items()),
+        candidates=tuple(Candidate(
+            names=tuple(n), mapping=m, sets=set_texts(problems[0], m)
+        ) for m, n in names.items()),
         own=tuple(numbers[m] for m in found), makespan_ps=table,
         # Of equal ones the one that is faster in sum.
         robust=min(range(len(table)), key=lambda i: (worst[i], int(table[i].sum()))),
