@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import orrery
-from orrery.api import ModelOptions
+from orrery.api import MapSearch, ModelOptions
 from orrery.api.figures import precisions
 from orrery.errors import SpecError
 from orrery.evidence import Evidence
 from orrery.graph import ArrayConstant, Graph, Node, TensorType
+from orrery.report import render_text
 from orrery.timeline import PS_PER_S
 
 
@@ -151,3 +154,52 @@ def test_a_rate_is_asked_for_in_what_an_inference_is(
 ) -> None:
     result = orrery.map(name, on="a100", options=options, needs=[f"throughput>0.001 {unit}"])
     assert _statuses(result) == [status]
+
+
+SYSTEM = """\
+name: starred
+description: Two boards on one switch
+host: host
+source: mine
+sources:
+  mine: {basis: measured, where: "our lab"}
+devices:
+  - name: "board{i}"
+    count: 2
+    kind: cpu
+    idle_power: "10 W"
+    compute:
+      macs: {float32: "1 GMAC/s"}
+      others: "1 Gop/s"
+      mac_energy: {float32: "1 pJ/MAC"}
+      other_energy: "1 pJ/op"
+    memories:
+      - {name: dram, size: "4 GiB", bandwidth: "10 GB/s", energy: "1 pJ/B", offchip: true}
+links:
+  - switch: star
+    ports: [host, board0, board1]
+    bandwidth: "1 GB/s"
+    latency: "1 us"
+    energy: "1 pJ/B"
+"""
+
+
+def test_idle_power_and_switches_count_as_is_said(tmp_path: Path) -> None:
+    (tmp_path / "starred.yaml").write_text(SYSTEM)
+    size = TensorType(dtype="float32", shape=(1000, 1000))
+    graph = Graph(name="one", nodes=(Node(name="r", op="Relu", inputs=("x",), outputs=("y",)),),
+                  inputs=("x",), outputs=("y",), types={"x": size}).infer()  # fmt: skip
+    result = orrery.map(graph, on=tmp_path / "starred.yaml", search=MapSearch(search="greedy"))
+    assert {a.device for a in result.plan.assignments} == {"board0"}
+    (latency,) = _figures(result, "latency")
+    (energy,) = _figures(result, "energy")
+    # There and back: 4 MB each way at 1 GB/s and two links of 1 µs; 1 ms of work between.
+    assert latency.value == pytest.approx(2 * (4e-3 + 2e-6) + 1e-3)
+    # Work; both tensors to and from memory, by the board and by the link; two links each way;
+    # idle power of the one board in use.
+    picojoules = 1e6 + 2 * 8e6 + 2 * 8e6
+    assert energy.value == pytest.approx(picojoules * 1e-12 + 10 * latency.value)
+    assert energy.context["idle_power"] == "of 1 of 2 devices"
+    page = render_text(result.page)
+    assert "idle power of 1 of 2 devices" in " ".join(page.split())
+    assert "twice from port to port" in " ".join(page.split())

@@ -63,7 +63,8 @@ def plan_figures(
                 context=shared_context([graph], mine.names, plan.searcher),
             )
             figures += times([graph], alone, timeline, ends_at_s=end, note="beside the others")
-    figures += _energy(used, plain, price, timeline)
+    idle = f"{len(used)} of {len(system.devices)}"
+    figures += _energy(used, plain, price, timeline, idle=idle)
     if price.total.offchip_bytes is not None:
         figures.append(_say(plain, "off-chip traffic", price.total.offchip_bytes, "bytes"))
     if price.peak_bytes:
@@ -106,8 +107,9 @@ def _noted(figure: Evidence, doubt: str) -> Evidence:
 
 
 def _energy(
-    used: Sequence[Device], plain: Evidence, price: PlanCost, timeline: Timeline
+    used: Sequence[Device], plain: Evidence, price: PlanCost, timeline: Timeline, *, idle: str
 ) -> Iterator[Evidence]:
+    """Yield energy and power; `idle` says of how many devices idle power is charged."""
     energy, seconds = price.total.energy_j, timeline.makespan_s
     if energy is None:
         why = why_no_energy(used, price)
@@ -120,9 +122,10 @@ def _energy(
         yield replace(dynamic, bound="lower")
         yield _say(plain, "power", None, "W", why)
         return
-    yield _say(plain, "energy", energy, "J", offchip="counted")
+    counted = {"offchip": "counted", "idle_power": f"of {idle} devices"}
+    yield _say(plain, "energy", energy, "J", **counted)
     if seconds:
-        yield _say(plain, "power", energy / seconds, "W", offchip="counted")
+        yield _say(plain, "power", energy / seconds, "W", **counted)
 
 
 def _hardware(used: Sequence[Device], plain: Evidence) -> Iterator[Evidence]:

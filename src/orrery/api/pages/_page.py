@@ -48,7 +48,7 @@ def map_page(
         energy_bill(price.total),
     ]
     sections = [
-        _notes(plan, price, timeline),
+        _notes(plan, price, timeline, system),
         *set_sections(plan, price, price.steps),
         *(chart for chart in charts if chart is not None),
         layer_table(plan, price, regions),
@@ -88,7 +88,7 @@ def _gap(bound_s: float, timeline: Timeline) -> str | None:
     return f"{100 * (timeline.makespan_s / bound_s - 1):.3g} %" if bound_s > 0 else None
 
 
-def _notes(plan: Plan, price: PlanCost, timeline: Timeline) -> Section:
+def _notes(plan: Plan, price: PlanCost, timeline: Timeline, system: System) -> Section:
     lines, doubt = [f"Coverage: {price.coverage}."], not price.coverage.complete
     lines += filter(None, [forecast(plan, timeline)])
     if plan.lower_bound_s is not None:
@@ -102,6 +102,10 @@ def _notes(plan: Plan, price: PlanCost, timeline: Timeline) -> Section:
         if timeline.makespan_s < plan.lower_bound_s * (1 - 1e-9) - len(plan.assignments) * 1e-12:
             doubt = True
             lines.append("The replay ends before the lower bound, so one of the two is wrong.")
+    ends = {system.host, *(device.name for device in system.devices)}
+    if any(end not in ends for link in system.links for end in link.ends):
+        lines.append("Latency and energy of a switch count once for each of its links crossed: "
+                     "twice from port to port.")  # fmt: skip
     return Text(
         title="What the figures cover",
         paragraphs=tuple(dict.fromkeys((*lines, *plan.notes, *price.notes))),
