@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
     from ._machines import load_system
-    from ._map import map, read_search, search_methods
+    from ._map import map, read_factors, read_search, search_methods
     from ._options import ModelOptions
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
+    from .exploring import explained_text
     from .judging import Certified, certify
     from .pages import needs_met, page_document, page_text
 
@@ -36,6 +37,7 @@ _PLACES = {
     "StudyRun": "_study",
     "accelerators": "_catalogues",
     "certify": "judging",
+    "explained_text": "exploring",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
@@ -44,6 +46,7 @@ _PLACES = {
     "operators": "_catalogues",
     "page_document": "pages",
     "page_text": "pages",
+    "read_factors": "_map",
     "read_search": "_map",
     "run": "_run",
     "score": "_score",
@@ -69,6 +72,7 @@ __all__ = [
     "StudyRun",
     "accelerators",
     "certify",
+    "explained_text",
     "load_model",
     "load_system",
     "map",
@@ -77,6 +81,7 @@ __all__ = [
     "operators",
     "page_document",
     "page_text",
+    "read_factors",
     "read_search",
     "run",
     "score",

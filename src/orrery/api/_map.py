@@ -16,9 +16,10 @@ from ._machines import cost_models, load_system
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
+from .exploring import explained
 from .judging import judge_plan, plan_seconds
 
-__all__ = ["MapSearch", "map", "read_search", "search_methods"]
+__all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
 
 
 def map(
@@ -28,8 +29,10 @@ def map(
     options: ModelOptions | None = None,
     search: MapSearch | None = None,
     compare: Sequence[str] = (),
+    robust: Sequence[float] = (),
     needs: str | Sequence[str] = (),
     strict: bool = False,
+    explain: bool = False,
     progress: Progress = SILENT,
 ) -> MapResult:
     """Spread one network, or several at once, over a system.
@@ -41,8 +44,11 @@ def map(
     options : batch, phase, context, symbolic sizes, training
     search : how to search, and for what
     compare : further methods to try, whose plans are compared; the best of all is kept
+    robust : factors by which the bandwidth of all links may turn out other; the plan that regrets
+        least over these (and 1) is kept
     needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`
     strict : refuse when anything of the network could not be priced
+    explain : say on the page what every other choice would cost, however long that takes
 
     Raises
     ------
@@ -64,6 +70,7 @@ def map(
         costs,
         settings,
         also=compare,
+        robust=robust,
         judge=plan_seconds(graphs, system, settings.objective),
         progress=progress,
     )
@@ -71,7 +78,8 @@ def map(
         raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", found.best)
     plan = remember(found.best, wanted, on, options)
     result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
-    return result.compared(found.tried)
+    result = explained(result, found, asked=explain, progress=progress)
+    return replace(result.compared(found.tried), interrupted=found.interrupted)
 
 
 def remember(
@@ -89,6 +97,18 @@ def remember(
         ),
         system=replace(plan.system, origin=str(on) if isinstance(on, str | Path) else ""),
     )
+
+
+def read_factors(text: str) -> tuple[float, ...]:
+    """Return factors of bandwidths from text such as ``0.25,0.5,1``; none from an empty one."""
+    found = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(float(word))
+        except ValueError:
+            raise SpecError("--robust", found=word, wanted="numbers with commas between",
+                            fix="e.g. 0.25,0.5,1,2,4") from None  # fmt: skip
+    return tuple(found)
 
 
 def read_search(path: Path | None, given: MapSearch | None = None) -> MapSearch:

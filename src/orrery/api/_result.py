@@ -65,6 +65,7 @@ class MapResult:
     evidence, scorecard, verdicts : every figure, the seven metrics, the answers to needs
     page : the report, for `orrery.report`'s writers
     tried : every search method that was run, with its plan or why it found none
+    interrupted : whether the user stopped the search, so that this is the best it had found
     """
 
     plan: Plan
@@ -78,15 +79,14 @@ class MapResult:
     verdicts: tuple[Verdict, ...]
     page: Page
     tried: tuple[Tried, ...] = ()
+    interrupted: bool = False
 
     def compared(self, tried: Sequence[Tried]) -> MapResult:
         """Return the same with a comparison of what several search methods gave."""
-        from .pages import comparison
+        from .pages import comparison, regrets
 
-        if len(tried) < 2:
-            return replace(self, tried=tuple(tried))
-        table = comparison(tried, self.plan)
-        sections = (*self.page.sections[:1], table, *self.page.sections[1:])
+        tables = (*([comparison(tried, self.plan)] if len(tried) > 1 else []), *regrets(tried))
+        sections = (*self.page.sections[:1], *tables, *self.page.sections[1:])
         return replace(self, tried=tuple(tried), page=replace(self.page, sections=sections))
 
     @property
@@ -114,12 +114,11 @@ class MapResult:
 
     def _ways(self, width: int) -> list[str]:
         """Return the comparison of search methods as text, where there is one."""
-        from .pages import comparison, page_text
+        from .pages import comparison, page_text, regrets
 
-        if len(self.tried) < 2:
-            return []
-        alone = Page(title="ways", sections=(comparison(self.tried, self.plan),))
-        return [page_text(alone, width=width).split("\n", 3)[3].strip()]
+        tables = (comparison(self.tried, self.plan),) if len(self.tried) > 1 else ()
+        alone = Page(title="ways", sections=(*tables, *regrets(self.tried)))
+        return [page_text(alone, width=width).split("\n", 3)[3].strip()] if alone.sections else []
 
     @property
     def needs_met(self) -> bool:

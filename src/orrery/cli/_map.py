@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 from orrery import api
 
 from ._options import JsonFlag, Needs, Options, Out, show_page
+from ._process import stoppable
 from ._terminal import columns, progress_bar, written
 
 
@@ -22,6 +24,7 @@ def map_command(
     out: Out = None,
     settings: Path | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
+    explain: Annotated[bool, Parameter(negative=())] = False,
     search: Annotated[
         api.MapSearch,
         Parameter(name="*", group="Search settings", negative_bool="no-", negative_iterable=()),
@@ -36,13 +39,14 @@ def map_command(
             + ".",
         ),
     ] = (),
+    robust: str = "",
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
     """Spread a network over a system and say what that takes.
 
     Writes plan.json, timeline.json (opens in Perfetto), evidence.json and report.html when --out
-    is given.
+    is given. Ctrl-C ends the search and keeps the best plan until then; a second one ends at once.
 
     Parameters
     ----------
@@ -52,21 +56,34 @@ def map_command(
         System: a YAML file, a name of `orrery systems`, or this-machine.
     settings
         YAML file with the search settings below, by name; instead of their flags.
+    robust
+        Factors of all links' bandwidths, e.g. 0.25,0.5,1,2,4: keep the plan that regrets least
+        wherever among these (and 1) they turn out.
     strict
         Refuse when anything of the network could not be priced.
+    explain
+        Say what every other choice would cost, and which design suits which layers.
     """
-    with progress_bar() as progress:
+    with stoppable() as cancelled, progress_bar(cancelled) as progress:
         result = api.map(
             models,
             on=on,
             options=options,
             search=api.read_search(settings, search),
             compare=[name for names in with_ for name in names.split(",")],
+            robust=api.read_factors(robust),
             needs=need,
             strict=strict,
+            explain=explain,
             progress=progress,
         )
-    return finish(result, out, as_json=json)
+    code = finish(result, out, as_json=json)
+    if explain and not json:
+        print(f"\n{api.explained_text(result, width=columns())}", end="")
+    if result.interrupted:
+        print(f"orrery: {result.plan.notes[-1]}", file=sys.stderr)
+        return 130
+    return code
 
 
 def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:

@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from traceback import walk_tb
 from types import FrameType
 
-__all__ = ["Terminated", "blamed", "drop", "ending_cleanly", "open_streams"]
+__all__ = ["Terminated", "blamed", "drop", "ending_cleanly", "open_streams", "stoppable"]
 
 
 class Terminated(BaseException):
@@ -42,6 +42,30 @@ def ending_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Yield a question whether the user asked to stop: the first Ctrl-C asks, the second insists.
+
+    Where SIGINT is ignored or handled by somebody else, and outside the main thread, nobody asks.
+    """
+    asked = threading.Event()
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked.set()
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def open_streams() -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,18 @@ def written(label: str, files: Mapping[str, Path]) -> str:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar(cancelled: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Yield a progress that draws on a terminal's standard error, and else nothing.
+
+    Parameters
+    ----------
+    cancelled : whether the user asked to stop
 
     When the block ends, however it does, the bars are gone and the cursor is back: nothing is
     printed beside them.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield Progress()
+        yield Progress(cancelled=cancelled)
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -68,7 +72,7 @@ def progress_bar() -> Iterator[Progress]:
         )  # fmt: skip
 
     with bar:
-        yield Progress(report=draw)
+        yield Progress(report=draw, cancelled=cancelled)
 
 
 def _note(step: Step) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from orrery.errors import printable
 from orrery.report import Page
 
-__all__ = ["Page", "glance_text", "needs_met", "page_document", "page_text"]
+__all__ = ["Page", "glance_text", "needs_met", "page_document", "page_text", "titled_text"]
 
 
 def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
@@ -29,6 +29,17 @@ def glance_text(page: Page, *, width: int = 96) -> str:
         return ""
     shown = Page(title="glance", sections=page.sections[first : first + 2])
     return printable(render_text(shown, width=width, rows=40).split("\n", 3)[3])
+
+
+def titled_text(page: Page, titles: Collection[str], *, width: int = 96, rows: int = 40) -> str:
+    """Return the sections of some titles as text; empty where there is none."""
+    from orrery.report import render_text
+
+    chosen = tuple(section for section in page.sections if section.title in titles)
+    if not chosen:
+        return ""
+    shown = Page(title="sections", sections=chosen)
+    return printable(render_text(shown, width=width, rows=rows).split("\n", 3)[3])
 
 
 def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[str, Any]:

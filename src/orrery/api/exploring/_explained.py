@@ -1,0 +1,57 @@
+"""Why a plan is as it is, on its page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.progress import Progress
+from orrery.report import Section, Text
+
+from .._result import MapResult
+
+if TYPE_CHECKING:
+    from orrery.mapping import Found
+
+__all__ = ["explained", "explained_text"]
+
+#: Plans of up to so many regions are explained unasked: that takes less than a second.
+_FEW = 120
+
+
+def explained(result: MapResult, found: Found, *, asked: bool, progress: Progress) -> MapResult:
+    """Return the result with what other choices would cost on its page.
+
+    Parameters
+    ----------
+    asked : also where that takes a while, or where only part of it can be said
+    """
+    from orrery.mapping import explain_sets, layer_classes, mapping_of
+
+    from ..pages import EXPLAINED, class_table, explain_sections
+
+    plan = result.plan
+    if not asked and (found.interrupted or not plan.is_split or len(plan.assignments) > _FEW):
+        return result
+    problem = found.problem()
+    classes = layer_classes(problem.tables)
+    sections: tuple[Section, ...]
+    if plan.is_split:
+        reasons = explain_sets(problem, mapping_of(problem, plan), progress=progress)
+        sections = explain_sections(problem, reasons, classes, plan, result.price)
+    else:
+        said = (
+            "The plan places whole layers one by one, so what another choice would cost depends on "
+            "all that is scheduled after it; only plans of sets are explained layer by layer "
+            "(--search exact-sets)."
+        )
+        sections = (Text(title=EXPLAINED[0], paragraphs=(said,), tone="note"), class_table(classes))
+    page = replace(result.page, sections=(*result.page.sections, *sections))
+    return replace(result, page=page)
+
+
+def explained_text(result: MapResult, *, width: int = 96) -> str:
+    """Return as text what other choices would cost; empty where nobody asked."""
+    from ..pages import EXPLAINED, titled_text
+
+    return titled_text(result.page, EXPLAINED, width=width)
