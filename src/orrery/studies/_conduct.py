@@ -29,6 +29,13 @@ CATALOGUE: tuple[Study, ...] = (
         source="Zhang et al., H2H, DAC 2022, arXiv 2204.13852",
         place="orrery.studies.h2h:h2h_study",
     ),
+    Study(
+        name="mars",
+        question="How much faster do five networks run on eight FPGAs when layers are shared in "
+        "sets, and how far from the best is the two-level search?",
+        source="Shen et al., MARS, DAC 2023, arXiv 2307.12234",
+        place="orrery.studies.mars:mars_study",
+    ),
 )
 
 FILES = {
