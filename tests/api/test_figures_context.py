@@ -16,6 +16,9 @@ from orrery.graph import ArrayConstant, Graph, Node, TensorType
 from orrery.report import render_text
 from orrery.timeline import PS_PER_S
 
+#: What figures state does not depend on how hard the search is.
+GREEDY = MapSearch(search="greedy")
+
 
 def _figures(result: orrery.MapResult, metric: str) -> list[Evidence]:
     return [e for e in result.evidence if e.metric == metric]
@@ -79,7 +82,11 @@ def test_a_trip_count_is_no_precision_and_weights_in_bodies_are() -> None:
 def test_each_of_several_networks_has_its_own_figures() -> None:
     needs = ["throughput>1/s", "latency<1h", "throughput>1 image/s"]
     result = orrery.map(
-        ["alexnet", "squeezenet1_1"], on="aws-f1", options=ModelOptions(batch=2), needs=needs
+        ["alexnet", "squeezenet1_1"],
+        on="aws-f1",
+        search=GREEDY,
+        options=ModelOptions(batch=2),
+        needs=needs,
     )
     whole, first, second = _figures(result, "throughput")
     subject = "{} on aws-f1".format
@@ -104,7 +111,11 @@ def test_each_of_several_networks_has_its_own_figures() -> None:
     assert result.verdicts[0].figure in (first, second)
     between = f"throughput>{3 / makespan:.6f}/s"  # below the sum, above each
     again = orrery.map(
-        ["alexnet", "squeezenet1_1"], on="aws-f1", options=ModelOptions(batch=2), needs=[between]
+        ["alexnet", "squeezenet1_1"],
+        on="aws-f1",
+        search=GREEDY,
+        options=ModelOptions(batch=2),
+        needs=[between],
     )
     assert _statuses(again) == ["fail"]
 
@@ -189,7 +200,7 @@ def test_idle_power_and_switches_count_as_is_said(tmp_path: Path) -> None:
     size = TensorType(dtype="float32", shape=(1000, 1000))
     graph = Graph(name="one", nodes=(Node(name="r", op="Relu", inputs=("x",), outputs=("y",)),),
                   inputs=("x",), outputs=("y",), types={"x": size}).infer()  # fmt: skip
-    result = orrery.map(graph, on=tmp_path / "starred.yaml", search=MapSearch(search="greedy"))
+    result = orrery.map(graph, on=tmp_path / "starred.yaml", search=GREEDY)
     assert {a.device for a in result.plan.assignments} == {"board0"}
     (latency,) = _figures(result, "latency")
     (energy,) = _figures(result, "energy")

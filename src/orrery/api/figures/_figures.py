@@ -122,10 +122,10 @@ def _energy(
         yield replace(dynamic, bound="lower")
         yield _say(plain, "power", None, "W", why)
         return
-    counted = {"offchip": "counted", "idle_power": f"of {idle} devices"}
-    yield _say(plain, "energy", energy, "J", **counted)
+    idle = f"of {idle} devices"
+    yield _say(plain, "energy", energy, "J", offchip="counted", idle_power=idle)
     if seconds:
-        yield _say(plain, "power", energy / seconds, "W", **counted)
+        yield _say(plain, "power", energy / seconds, "W", offchip="counted", idle_power=idle)
 
 
 def _hardware(used: Sequence[Device], plain: Evidence) -> Iterator[Evidence]:

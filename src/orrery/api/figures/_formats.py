@@ -35,8 +35,8 @@ def formats_of(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> list[For
 
     planned = plan_regions(plan, graphs)
     designs = {a.design: resolve(a.design) for a in plan.assignments if a.design}
-    counts: list[dict[str, int]] = [{} for _ in graphs]
-    reasons: list[dict[str, str]] = [{} for _ in graphs]
+    used: list[dict[str, None]] = [{} for _ in graphs]
+    rounded: list[dict[tuple[str, str], int]] = [{} for _ in graphs]
     own: list[list[str]] = [[] for _ in graphs]
     for assignment in plan.assignments:
         where = planned[assignment.region]
@@ -44,19 +44,19 @@ def formats_of(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> list[For
         taken = design is not None and (price.priced_by.get(assignment.region) == design.cost.name)
         held = precisions(graphs[where.network])
         if design is not None and taken and design.precision:
-            mine = counts[where.network]
-            mine[design.precision] = mine.get(design.precision, 0) + 1
+            used[where.network][design.precision] = None
             if design.precision not in held:
-                reasons[where.network].setdefault(design.precision, design.tolerance.reason)
+                mine, key = rounded[where.network], (design.precision, design.tolerance.reason)
+                mine[key] = mine.get(key, 0) + 1
         elif _computes(where.region):
             own[where.network] = held
     totals = [sum(r.network == i for r in planned.values()) for i in range(len(graphs))]
     return [
         Formats(
-            names=tuple(dict.fromkeys((*counts[i], *own[i]))) or tuple(precisions(graph)),
+            names=tuple(dict.fromkeys((*used[i], *own[i]))) or tuple(precisions(graph)),
             approximation="; ".join(
-                f"{counts[i][name]} of {totals[i]} regions compute in {name}: {text}"
-                for name, text in reasons[i].items()
+                f"{number} of {totals[i]} regions compute in {name}: {why}"
+                for (name, why), number in rounded[i].items()
             ),
         )
         for i, graph in enumerate(graphs)
