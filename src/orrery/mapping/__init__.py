@@ -5,7 +5,7 @@ from ._dag_bound import Bound, dag_bound, split_bound
 from ._dag_exact import Certified, DagSearch, exact_dag
 from ._greedy import GreedySearch, greedy
 from ._methods import METHODS, Found, MapSearch, Tried, map_by
-from ._tables import Tables, fill_tables, number_workload
+from ._tables import Tables, fill_tables, number_workload, with_links
 from .locality import (
     LocalityBound,
     LocalityFault,
@@ -22,7 +22,16 @@ from .locality import (
     random_locality,
     safe_four_steps,
 )
-from .sets import Explanation, LayerClass, explain_sets, layer_classes, mapping_of
+from .sets import (
+    Explanation,
+    LayerClass,
+    conflict,
+    explain_sets,
+    front_plans,
+    layer_classes,
+    mapping_of,
+    non_dominated,
+)
 from .sets import Problem as SetProblem
 
 __all__ = [
@@ -47,17 +56,20 @@ __all__ = [
     "balanced",
     "branch_bound",
     "check_locality",
+    "conflict",
     "critical_path_s",
     "dag_bound",
     "exact_dag",
     "explain_sets",
     "fill_tables",
     "four_steps",
+    "front_plans",
     "greedy",
     "layer_classes",
     "locality_bound",
     "map_by",
     "mapping_of",
+    "non_dominated",
     "number_workload",
     "one_per_kind",
     "random_locality",
@@ -65,4 +77,5 @@ __all__ = [
     "safe_four_steps",
     "single_device",
     "split_bound",
+    "with_links",
 ]

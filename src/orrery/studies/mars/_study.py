@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from statistics import mean
 
 from orrery.graph import count_parameters
-from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis
 
@@ -45,10 +44,8 @@ def mars_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
         kinds: dict[Which, tuple[float, ...]] = {
             "all": effort.factors, "host": effort.apart, "devices": effort.apart,
         }  # fmt: skip
-        for which, factors in kinds.items():
-            swept = sweep_links(case, factors, which, progress) if factors else None
-            if swept is not None and not isinstance(swept, Infeasible):
-                links.append(swept)
+        used = {which: factors for which, factors in kinds.items() if factors}
+        links += sweep_links(case, used, progress)
         designs += sweep_designs(case, effort.swept, progress)
     return StudyResult(
         records=(*_claims(cases), *_found(cases), *_sizes(cases)),

@@ -7,11 +7,12 @@ Judge:   every latency of sets is the exact optimum or comes with its bound.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from orrery.mapping import Tables, balanced, fill_tables, number_workload
-from orrery.mapping.genetic import TwoLevelSearch, two_level, uniform_sets
+from orrery.mapping import Tables, balanced, fill_tables, number_workload, with_links
+from orrery.mapping.genetic import FoundSets, TwoLevelSearch, two_level, uniform_sets
 from orrery.mapping.sets import (
     Problem,
     Sensitivity,
@@ -20,8 +21,9 @@ from orrery.mapping.sets import (
     compare_cases,
     evaluate,
     fill_problem,
-    fill_scaled,
+    fill_problems,
     restrict,
+    scale_links,
 )
 from orrery.plan import Infeasible, Plan
 from orrery.progress import Progress
@@ -62,30 +64,39 @@ class LinkSweep:
 
 
 def sweep_links(
-    case: Case,
-    factors: tuple[float, ...],
-    which: Which,
-    progress: Progress,
-) -> LinkSweep | Infeasible:
-    """Map a network in each case of its links' bandwidths, and every mapping in every case."""
-    problems = fill_scaled(
-        case.tables, case.models, case.tables.capacity_bytes, factors, which=which, sizes=SIZES,
-        progress=progress,
-    )  # fmt: skip
-    also: dict[str, SetMapping] = {}
-    for factor, problem in zip(factors, problems, strict=True):
-        found = two_level(problem, TwoLevelSearch(), progress=progress)
-        if not isinstance(found, Infeasible):
-            also[f"two-level at {factor:g}"] = found.mapping
-    compared = compare_cases(problems, factors, also=also, progress=progress)
-    if isinstance(compared, Infeasible):
-        return compared
-    return LinkSweep(
-        network=case.network, which=which, found=compared, baseline_s={
-            "greedy by layers": tuple(_balanced_s(problem.tables) for problem in problems),
-            "uniform split": tuple(_uniform_s(problem, progress) for problem in problems),
-        },
-    )  # fmt: skip
+    case: Case, kinds: Mapping[Which, tuple[float, ...]], progress: Progress
+) -> list[LinkSweep]:
+    """Map a network in each case of its links' bandwidths, and every mapping in every case.
+
+    Parameters
+    ----------
+    kinds : links to scale -> factors, rising; two-level results compete where all are scaled
+    """
+    cases = [(which, factor) for which, factors in kinds.items() for factor in factors]
+    links = case.tables.system
+    variants = [with_links(case.tables, scale_links(links, f, which)) for which, f in cases]
+    filled = fill_problems(
+        variants, case.models, case.tables.capacity_bytes, sizes=SIZES, progress=progress
+    )
+    swept: list[LinkSweep] = []
+    for which, factors in kinds.items():
+        problems = [p for p, (own, _) in zip(filled, cases, strict=True) if own == which]
+        also: dict[str, SetMapping] = {}
+        for factor, problem in zip(factors, problems, strict=True):
+            found = two_level(problem, TwoLevelSearch(), progress=progress) \
+                if which == "all" else None  # fmt: skip
+            if isinstance(found, FoundSets):
+                also[f"two-level at {factor:g}"] = found.mapping
+        compared = compare_cases(problems, factors, also=also, progress=progress)
+        if isinstance(compared, Infeasible):
+            continue
+        swept.append(LinkSweep(
+            network=case.network, which=which, found=compared, baseline_s={
+                "greedy by layers": tuple(_balanced_s(problem.tables) for problem in problems),
+                "uniform split": tuple(_uniform_s(problem, progress) for problem in problems),
+            },
+        ))  # fmt: skip
+    return swept
 
 
 def _balanced_s(tables: Tables) -> float | None:
