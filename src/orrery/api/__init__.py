@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
-    from .exploring import explained_text
+    from .exploring import explained_text, front_text
     from .judging import Certified, certify
     from .pages import needs_met, page_document, page_text
 
@@ -38,6 +38,7 @@ _PLACES = {
     "accelerators": "_catalogues",
     "certify": "judging",
     "explained_text": "exploring",
+    "front_text": "exploring",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
@@ -73,6 +74,7 @@ __all__ = [
     "accelerators",
     "certify",
     "explained_text",
+    "front_text",
     "load_model",
     "load_system",
     "map",

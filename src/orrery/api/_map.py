@@ -16,7 +16,7 @@ from ._machines import cost_models, load_system
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
-from .exploring import explained
+from .exploring import explained, front_of, with_front
 from .judging import judge_plan, plan_seconds
 
 __all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
@@ -33,6 +33,7 @@ def map(
     needs: str | Sequence[str] = (),
     strict: bool = False,
     explain: bool = False,
+    pareto: bool = False,
     progress: Progress = SILENT,
 ) -> MapResult:
     """Spread one network, or several at once, over a system.
@@ -49,6 +50,8 @@ def map(
     needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`
     strict : refuse when anything of the network could not be priced
     explain : say on the page what every other choice would cost, however long that takes
+    pareto : search for plans that trade one figure for another as well, and keep the fastest that
+        meets all needs; the page shows them
 
     Raises
     ------
@@ -74,12 +77,17 @@ def map(
         judge=plan_seconds(graphs, system, settings.objective),
         progress=progress,
     )
-    if isinstance(found.best, Infeasible):
-        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", found.best)
-    plan = remember(found.best, wanted, on, options)
+    best, front = found.best, None
+    if pareto and isinstance(best, Plan):
+        front = front_of(found, graphs, system, settings.objective, parsed, progress)
+        best, found = front.best, replace(found, interrupted=front.interrupted)
+    if isinstance(best, Infeasible):
+        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", best)
+    plan = remember(best, wanted, on, options)
     result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
     result = explained(result, found, asked=explain, progress=progress)
-    return replace(result.compared(found.tried), interrupted=found.interrupted)
+    result = replace(result.compared(found.tried), interrupted=found.interrupted)
+    return result if front is None else with_front(result, front)
 
 
 def remember(

@@ -25,6 +25,7 @@ def map_command(
     settings: Path | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
     explain: Annotated[bool, Parameter(negative=())] = False,
+    pareto: Annotated[bool, Parameter(negative=())] = False,
     search: Annotated[
         api.MapSearch,
         Parameter(name="*", group="Search settings", negative_bool="no-", negative_iterable=()),
@@ -63,6 +64,9 @@ def map_command(
         Refuse when anything of the network could not be priced.
     explain
         Say what every other choice would cost, and which design suits which layers.
+    pareto
+        Search for plans that trade latency, throughput, energy, memory and devices for each other
+        as well; keep the fastest that meets every --need, or say which needs contradict.
     """
     with stoppable() as cancelled, progress_bar(cancelled) as progress:
         result = api.map(
@@ -75,9 +79,12 @@ def map_command(
             needs=need,
             strict=strict,
             explain=explain,
+            pareto=pareto,
             progress=progress,
         )
     code = finish(result, out, as_json=json)
+    if pareto and not json:
+        print(f"\n{api.front_text(result, width=columns())}", end="")
     if explain and not json:
         print(f"\n{api.explained_text(result, width=columns())}", end="")
     if result.interrupted:

@@ -22,7 +22,16 @@ from .locality import (
     random_locality,
     safe_four_steps,
 )
-from .sets import Explanation, LayerClass, explain_sets, layer_classes, mapping_of
+from .sets import (
+    Explanation,
+    LayerClass,
+    conflict,
+    explain_sets,
+    front_plans,
+    layer_classes,
+    mapping_of,
+    non_dominated,
+)
 from .sets import Problem as SetProblem
 
 __all__ = [
@@ -47,17 +56,20 @@ __all__ = [
     "balanced",
     "branch_bound",
     "check_locality",
+    "conflict",
     "critical_path_s",
     "dag_bound",
     "exact_dag",
     "explain_sets",
     "fill_tables",
     "four_steps",
+    "front_plans",
     "greedy",
     "layer_classes",
     "locality_bound",
     "map_by",
     "mapping_of",
+    "non_dominated",
     "number_workload",
     "one_per_kind",
     "random_locality",

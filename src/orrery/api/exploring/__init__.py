@@ -1,5 +1,7 @@
 """What else could have been decided: other choices of a plan, and other plans."""
 
 from ._explained import explained, explained_text
+from ._front import front_of
+from ._front_page import FRONT, front_text, with_front
 
-__all__ = ["explained", "explained_text"]
+__all__ = ["FRONT", "explained", "explained_text", "front_of", "front_text", "with_front"]

@@ -496,16 +496,24 @@ def _min_plus(part: Table, axis: int, cost: Ints) -> Table:
     return np.moveaxis(np.minimum(out, NEVER), -1, axis)
 
 
-def combine_networks(problem: Problem, optima: list[ChainOptimum]) -> tuple[int, SetMapping] | None:
-    """Share the devices among networks so that the last is done earliest; None without a way."""
+def combine_networks(
+    problem: Problem, optima: list[ChainOptimum], *, most_devices: int | None = None
+) -> tuple[int, SetMapping] | None:
+    """Share the devices among networks so that the last is done earliest; None without a way.
+
+    Parameters
+    ----------
+    most_devices : that all networks together may take; all of them by default
+    """
     sizes = tuple(len(group) for group in problem.groups)
+    most = sum(sizes) if most_devices is None else most_devices
     best: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {(0,) * len(sizes): (0, [])}
     for optimum in optima:
         following: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {}
         for gone, (value, parts) in best.items():
             for taken, own in optimum.value_ps.items():
                 total = tuple(a + b for a, b in zip(gone, taken))
-                if any(a > n for a, n in zip(total, sizes)):
+                if sum(total) > most or any(a > n for a, n in zip(total, sizes)):
                     continue
                 worst = max(value, own)
                 if total not in following or worst < following[total][0]:

@@ -1,0 +1,107 @@
+"""Plans that trade one figure for another, and the best of them under ceilings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orrery import api
+from orrery.api._machines import cost_models
+from orrery.api.exploring import FRONT
+from orrery.cli import main
+from orrery.cost import expand, price
+from orrery.cost.split import ShardPrices
+from orrery.errors import SpecError
+from orrery.mapping._tables import fill_tables, number_workload
+from orrery.mapping.sets import choice_energies_j, evaluate, fill_problem, front_plans, mapping_of
+from orrery.report import Series, Table
+
+FOUR = Path(__file__).parent / "four-boards.yaml"
+
+
+def _rows(result: api.MapResult) -> list[dict[str, object]]:
+    (table,) = (s for s in result.page.sections if s.title == FRONT[0])
+    assert isinstance(table, Table)
+    return [dict(zip((c.name for c in table.columns), row, strict=True)) for row in table.rows]
+
+
+@pytest.fixture(scope="module")
+def front() -> api.MapResult:
+    return api.map("alexnet", on=str(FOUR), pareto=True)
+
+
+def test_the_front_trades_latency_for_energy_and_devices(front: api.MapResult) -> None:
+    rows = _rows(front)
+    assert [row["note"] for row in rows].count("chosen") == 1
+    latency = [float(str(row["latency"])) for row in rows]
+    energy = [float(str(row["energy"])) for row in rows]
+    assert latency == sorted(latency)
+    assert rows[0]["note"] == "chosen"
+    assert min(energy) < energy[0] / 2  # the slow boards take a twentieth of the energy per MAC
+    figures = [tuple(row[k] for k in ("latency", "period", "energy", "peak memory", "devices"))
+               for row in rows]  # fmt: skip
+    for one in figures:
+        assert not any(
+            other != one and all(float(str(a)) <= float(str(b)) for a, b in zip(other, one))
+            for other in figures
+        )
+    assert front.report.holds
+    titles = [s.title for s in front.page.sections if isinstance(s, Series)]
+    assert set(FRONT[1:]) <= set(titles)
+
+
+def test_ceilings_choose_and_the_rest_is_named(front: api.MapResult) -> None:
+    rows = _rows(front)
+    least = min(float(str(row["energy"])) for row in rows)
+    fast = float(str(rows[0]["latency"]))
+    kept = api.map("alexnet", on=str(FOUR), pareto=True, needs=[f"energy<{1.5 * least:.9g}J"])
+    assert kept.needs_met
+    assert kept.timeline.makespan_s > fast
+    chosen = min(float(str(r["latency"])) for r in rows if float(str(r["energy"])) < 1.5 * least)
+    assert kept.timeline.makespan_s == pytest.approx(chosen, rel=1e-9)
+    both = [f"latency<{1.01 * fast:.9g}s", f"energy<{1.5 * least:.9g}J", "devices<=4"]
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on=str(FOUR), pareto=True, needs=both)
+    why = refused.value.infeasible
+    assert both[0] in why.what and both[1] in why.what and both[2] not in why.what
+    assert why.unit == "s" and why.need == pytest.approx(1.01 * fast)
+    assert why.have == pytest.approx(chosen, rel=1e-6)
+    assert any("relax" in text for text in why.remedies)
+
+
+def test_one_ceiling_too_low_and_ceilings_that_exclude_each_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on=str(FOUR), pareto=True, needs=["latency<1us"])
+    assert refused.value.infeasible.have > refused.value.infeasible.need == pytest.approx(1e-6)
+    contradictory = ["--need", "latency<1ms", "--need", "latency>2s"]
+    assert main(["map", "alexnet", "--on", str(FOUR), "--pareto", *contradictory]) == 2
+    assert "latency<1ms" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="not known"):
+        api.map("alexnet", on="aws-f1", pareto=True, needs=["energy<1J"])
+
+
+def test_energies_of_choices_are_those_of_the_plans_shards() -> None:
+    graph, system = api.load_model("alexnet"), api.load_system(str(FOUR))
+    models = cost_models(system)
+    tables = fill_tables(number_workload([graph]), system, models)
+    problem = fill_problem(tables, models, tables.capacity_bytes, sizes=(1, 2), dimensions=1)
+    energies = choice_energies_j(problem, models)
+    assert energies is not None
+    for plan in front_plans(problem, models):
+        mapping = mapping_of(problem, plan)
+        assert evaluate(problem, mapping).makespan_ps > 0
+        ours = 0.0
+        for placed in mapping.sets:
+            for unit in range(placed.first, placed.last):
+                table = energies[unit][placed.set_class]
+                ours += float(table[placed.design, mapping.choices[unit]])
+        prices, shards = ShardPrices(system, models), 0.0
+        for step in expand(plan, [graph], system).steps:
+            for row in prices.answer(step).rounds:
+                shards += sum(cost.energy_j or 0.0 for cost in row)
+        assert ours == pytest.approx(shards, rel=1e-9)
+        dynamic = price(plan, [graph], system, models).dynamic_energy_j
+        assert dynamic is not None and dynamic >= ours
