@@ -81,9 +81,7 @@ def front_plans(
         return
 
 
-def _by_devices(
-    priced: Problem, progress: Progress
-) -> Iterator[tuple[int, int, SetMapping]]:
+def _by_devices(priced: Problem, progress: Progress) -> Iterator[tuple[int, int, SetMapping]]:
     """Yield for every number of devices that gains a bound and the best mapping."""
     networks = range(len(priced.tables.workload.references))
     relaxed = [chain_optimum(priced, n, behind="relaxed", progress=progress) for n in networks]

@@ -175,6 +175,12 @@ def period_ps(problem: Problem, mapping: SetMapping) -> int:
 
 def _refused(problem: Problem) -> Infeasible | None:
     """Say which unit no set can do."""
+    if not problem.classes:
+        return Infeasible(
+            what=f"sets of a size that is allowed among {len(problem.tables.of_device)} devices",
+            need=1.0, have=0.0, unit="sets",
+            remedies=("allow smaller sets (--set-sizes)", "add devices of one kind"),
+        )  # fmt: skip
     w = problem.tables.workload
     for unit, tables in zip(problem.units, problem.step_ps):
         if all((table >= NEVER).all() for table in tables):

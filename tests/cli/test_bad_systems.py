@@ -1,0 +1,78 @@
+"""Systems on which nothing can be mapped: what is short, by how much, and what would help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orrery import api
+from orrery.cli import main
+from orrery.errors import SpecError
+
+FOUR = (Path(__file__).parent.parent / "api/four-boards.yaml").read_text()
+
+
+def _system(folder: Path, **changes: tuple[str, str]) -> str:
+    """Write the four boards with some text replaced by other text."""
+    text = FOUR
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "system.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('ports: ["@fast", "@slow"]', 'ports: ["@fast"]', ("slow0", "no route", "add a link")),
+        ('bandwidth: "4 GB/s"', 'bandwidth: "0 B/s"', ("bandwidth", "0 B/s", "above zero")),
+    ],
+    ids=["unreachable device", "zero bandwidth"],
+)
+def test_what_no_system_can_be_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: tuple[str, ...]
+) -> None:
+    path = _system(tmp_path, change=(old, new))
+    assert main(["map", "alexnet", "--on", path]) == 2
+    error = capsys.readouterr().err
+    assert all(text in error for text in ("system.yaml:", *said))
+    with pytest.raises(SpecError):
+        api.map("alexnet", on=path)
+
+
+@pytest.mark.parametrize("search", ["auto", "exact-sets", "four-steps"])
+def test_a_network_that_no_set_can_hold(tmp_path: Path, search: str) -> None:
+    path = _system(tmp_path, change=('size: "1 GiB"', 'size: "20 MiB"'))
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on=path, search=api.MapSearch(search=search))
+    why = refused.value.infeasible
+    assert why.unit == "bytes"
+    assert why.need > why.have > 0
+    assert any("more memory" in remedy for remedy in why.remedies)
+
+
+@pytest.mark.parametrize("search", ["auto", "exact-sets", "four-steps", "single"])
+def test_designs_that_support_none_of_the_layers(tmp_path: Path, search: str) -> None:
+    kind = "    kind: asic\n"
+    path = _system(
+        tmp_path,
+        change=(kind, kind + '    operators: [Softmax]\n    designs: ["winograd(tile=2)"]\n'),
+    )
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on=path, search=api.MapSearch(search=search))
+    why = refused.value.infeasible
+    assert why.need > why.have
+    assert "conv1" in why.what
+    assert any("operators" in remedy for remedy in why.remedies)
+
+
+def test_sets_larger_than_the_system() -> None:
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on="aws-f1",
+                search=api.MapSearch(search="exact-sets", set_sizes=(16,)))  # fmt: skip
+    why = refused.value.infeasible
+    assert "8 devices" in why.what and why.unit == "sets"
+    assert any("--set-sizes" in remedy for remedy in why.remedies)
