@@ -15,6 +15,7 @@ from orrery.certify._needs import operand_needs, summed_loops
 from orrery.certify._reshape import reshaped
 from orrery.cost import Refusal, shard, strategies
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, evaluate_node
+from tests.cost.training_layers import EXACT, FLOATS
 from tests.mapping.random_graphs import residual_graph
 
 F32 = "float32"
@@ -44,19 +45,52 @@ LAYERS: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any], Mapping[str,
     "Reshape": ({"x": (2, 6, 4)}, {"shape": [2, 24]}, {}),
     "Flatten": ({"x": (2, 3, 4)}, {}, {}),
     "Attention": ({"q": (1, 4, 3, 2), "k": (1, 2, 5, 2), "v": (1, 2, 5, 2), "m": (3, 5)}, {}, {}),
+    "orrery.training.ConvGradWeight": (
+        {"x": (2, 4, 6, 5), "g": (2, 4, 3, 4)}, {},
+        {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1], "strides": [2, 1], "dilations": [1, 2]}),
+    "orrery.training.ConvGradWeight groups": (
+        {"x": (2, 6, 5, 5), "g": (2, 9, 3, 3)}, {}, {"kernel_shape": [3, 3], "group": 3}),
+    "orrery.training.ConvGradInput": (
+        {"g": (2, 4, 3, 4), "w": (4, 4, 3, 2)}, {"shape": [2, 4, 6, 5]},
+        {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1], "strides": [2, 1], "dilations": [1, 2]}),
+    "orrery.training.ConvGradInput groups": (
+        {"g": (2, 9, 3, 3), "w": (9, 2, 3, 3)}, {"shape": [2, 6, 5, 5]},
+        {"kernel_shape": [3, 3], "group": 3}),
+    "orrery.training.MaxPoolGrad": ({"g": (2, 3, 3, 3), "x": (2, 3, 6, 6)}, {},
+                                    {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    "orrery.training.AveragePoolGrad": ({"g": (2, 3, 3, 3)}, {"shape": [2, 3, 6, 6]},
+                                        {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    "BatchNormalization training": (
+        {"x": (2, 3, 4), "s": (3,), "b": (3,), "m": (3,), "v": (3,)}, {}, {"training_mode": 1}),
+    "SoftmaxCrossEntropyLoss": ({"x": (3, 4, 2)}, {"labels": [[0, 3], [1, 2], [2, 0]]},
+                                {"reduction": "none"}),
+    "Expand": ({"x": (3, 1, 4)}, {"shape": [2, 3, 5, 4]}, {}),
+    "Gather": ({"x": (3, 6, 4)}, {"at": [[0, 5], [2, -1], [3, 3]]}, {"axis": 1}),
+    "Gather scalar": ({"x": (3, 6, 4)}, {"at": -2}, {"axis": 1}),
+    "OneHot": ({}, {"at": [[0, 3], [1, 2]], "depth": 4, "values": [0, 1]}, {"axis": 1}),
+    "ScatterND": ({"x": (6, 4), "u": (2, 3, 4)}, {"at": [[[0], [1], [2]], [[0], [4], [5]]]},
+                  {"reduction": "add"}),
+    "Split": ({"x": (4, 6)}, {"sizes": [2, 4]}, {"axis": 1}),
+    "Slice": ({"x": (4, 6, 3)}, {"starts": [1], "ends": [-1], "axes": [-2]}, {}),
+    "Pad": ({"x": (4, 6, 3)}, {"pads": [0, 1, 0, 0, 2, 0]}, {}),
 }  # fmt: skip
+#: in the order of the node's inputs, where constants are not the last ones
+ORDER = {"ScatterND": ("x", "at", "u")}
+OUTPUTS = {"BatchNormalization training": 3, "Split": 2}
 
 
 def layer(name: str) -> Graph:
     inputs, constants, attributes = LAYERS[name]
-    op = name.split()[0]
+    domain, _, op = name.split()[0].rpartition(".")
     types = {n: TensorType(dtype="bool" if (op, n) == ("Where", "c") else F32, shape=shape)
              for n, shape in inputs.items()}  # fmt: skip
     held = {n: ArrayConstant(np.array(v, np.int64)) for n, v in constants.items()}
-    node = Node(name="n", op=op, inputs=(*inputs, *held), outputs=("y",), attributes=attributes)
+    outputs = ("y", "y1", "y2")[: OUTPUTS.get(name, 1)]
+    node = Node(name="n", op=op, domain=domain, inputs=ORDER.get(name, (*inputs, *held)),
+                outputs=outputs, attributes=attributes)  # fmt: skip
     types |= {n: constant.type for n, constant in held.items()}
-    return Graph(name="layer", nodes=(node,), inputs=tuple(inputs), outputs=("y",), types=types,
-                 constants=held).infer()  # fmt: skip
+    return Graph(name="layer", nodes=(node,), inputs=tuple(inputs), outputs=outputs,
+                 types=types, constants=held).infer()  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -113,6 +147,32 @@ def test_sums_in_parts_read_what_the_shards_of_the_algebra_read(name: str) -> No
                 for (a, b), (c, d) in zip(box.spans, need, strict=True):
                     assert a <= c and d <= b, (strategy, operand.tensor, box, need)
     assert seen
+
+
+@pytest.mark.parametrize("name", EXACT | FLOATS)
+def test_shards_of_training_steps_have_what_is_needed_and_split_something(name: str) -> None:
+    region = (EXACT | FLOATS)[name]
+    node, graph = region.members[0], region.graph
+    loops, saved = summed_loops(graph, node), False
+    found = strategies(region, 2)
+    assert not isinstance(found, Refusal)
+    for strategy in found:
+        sharding = shard(region, strategy, 2)
+        assert not isinstance(sharding, Refusal)
+        for part in itertools.chain(*sharding.shards):
+            partial = {n: part.spans[n] for n in loops if part.spans[n] != (0, loops[n])}
+            written = {result.index: box.spans
+                       for result, box in zip(sharding.nest.results, part.results)}  # fmt: skip
+            needs = operand_needs(graph, node, written, partial)
+            for operand, box in zip(sharding.nest.operands, part.operands, strict=True):
+                need = needs[operand.index]
+                assert box is not None
+                if need is None or any(a >= b for a, b in need):
+                    continue
+                for (a, b), (c, d) in zip(box.spans, need, strict=True):
+                    assert a <= c and d <= b, (strategy, operand.tensor, box, need)
+                saved |= need != tuple((0, n) for n in graph.type(operand.tensor).sizes)
+    assert saved
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.randoms(), st.data())

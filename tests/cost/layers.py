@@ -11,7 +11,7 @@ from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
 def layer(
     op: str, *shapes: tuple[int, ...], weights: tuple[int, ...] = (), outputs: int = 1,
     dtype: str = "int64", seed: int = 0, values: dict[int, object] | None = None,
-    inputs: tuple[str, ...] | None = None, **attributes: object,
+    inputs: tuple[str, ...] | None = None, domain: str = "", **attributes: object,
 ) -> Region:  # fmt: skip
     """One node; the inputs at the positions in `weights` (and in `values`) are constants."""
     rng = np.random.default_rng(seed)
@@ -27,7 +27,8 @@ def layer(
         types[name] = (constants[name].type if name in constants
                        else TensorType(dtype=dtype, shape=shape))  # fmt: skip
     made = tuple(f"y{i}" for i in range(outputs))
-    node = Node(name=op.lower(), op=op, inputs=names, outputs=made, attributes=attributes)
+    node = Node(name=op.lower(), op=op, inputs=names, outputs=made, domain=domain,
+                attributes=attributes)  # fmt: skip
     free = tuple(dict.fromkeys(n for n in names if n and n not in constants))
     graph = Graph(name="layer", nodes=(node,), inputs=free, outputs=made, types=types,
                   constants=constants).infer()  # fmt: skip

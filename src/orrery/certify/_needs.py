@@ -1,8 +1,9 @@
 """What an operator has to read to write a part of its results, from its definition.
 
-Models:  convolution and pooling windows, matrix products, attention, element-wise operators with
-         broadcasting, normalisations, reductions, joins, reshapes; which of their loops are sums
-         that may be done in parts. Any other operator needs all of every operand.
+Models:  convolution and pooling windows and their gradients, matrix products, attention,
+         element-wise operators with broadcasting, normalisations, reductions, joins, cuts,
+         look-ups, reshapes; which of their loops are sums that may be done in parts. Any other
+         operator needs all of every operand.
 Ignores: values: zero weights, masks and indices do not make an operator need less.
 Judge:   elements found by evaluating the NumPy reference with one changed input (tests).
 """
@@ -45,6 +46,10 @@ class _Call:
     def sizes(self, index: int) -> tuple[int, ...]:
         return self.graph.type(self.node.inputs[index]).sizes
 
+    def given(self, index: int = 0) -> tuple[int, ...]:
+        """Return the sizes of a whole output."""
+        return self.graph.type(self.node.outputs[index]).sizes
+
     def has(self, index: int) -> bool:
         return index < len(self.node.inputs) and bool(self.node.inputs[index])
 
@@ -82,7 +87,7 @@ def operand_needs(
     partial : summed loop -> the part of it that is added up; others are done from end to end
     """
     call = _Call(graph, node, written, partial)
-    rule = None if node.domain else _RULES.get(node.op)
+    rule = _RULES.get(node.operator)
     if rule is None and not node.domain and node.op in _ELEMENTWISE:
         rule = _elementwise
     found = None if rule is None or 0 not in written else rule(call)
@@ -91,9 +96,11 @@ def operand_needs(
 
 def summed_loops(graph: Graph, node: Node) -> dict[str, int]:
     """Return the loops of a node whose iterations are added up, and how long they are."""
+    sizes = [graph.type(name).sizes if name else () for name in node.inputs]
+    if node.operator in (_GRADIENT_OF_WEIGHTS, _GRADIENT_OF_IMAGE):
+        return _gradient_sums(node, sizes)
     if node.domain:
         return {}
-    sizes = [graph.type(name).sizes if name else () for name in node.inputs]
     if node.op == "Conv":
         weights = sizes[1]
         loops = dict(zip(_KERNELS.get(len(weights) - 2, ()), weights[2:]))
@@ -122,12 +129,15 @@ def _window(
     return low, max(min(high, size), low)
 
 
-def _seen(call: _Call, taps: Sequence[Span], kernel: Sequence[int]) -> list[Span]:
+def _seen(
+    call: _Call, taps: Sequence[Span], kernel: Sequence[int], outputs: Sequence[Span],
+    full: Sequence[int],
+) -> list[Span]:  # fmt: skip
+    """Return the pixels behind some outputs, of as many as there are, through some taps."""
     sizes, rank = call.sizes(0)[2:], len(call.sizes(0)) - 2
     strides = call.attribute("strides") or (1,) * rank
     dilations = call.attribute("dilations") or (1,) * rank
     pads, auto = call.attribute("pads") or (0,) * (2 * rank), call.attribute("auto_pad", "NOTSET")
-    full = call.graph.type(call.node.outputs[0]).sizes[2:]
     spans = []
     for i in range(rank):
         begin = int(pads[i]) if auto in ("NOTSET", "") else 0
@@ -135,7 +145,7 @@ def _seen(call: _Call, taps: Sequence[Span], kernel: Sequence[int]) -> list[Span
             reach = (full[i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1
             spare = max(reach - sizes[i], 0)
             begin = spare // 2 if auto == "SAME_UPPER" else (spare + 1) // 2
-        spans.append(_window(call.out[2 + i], taps[i], sizes[i], strides[i], dilations[i], begin))
+        spans.append(_window(outputs[i], taps[i], sizes[i], strides[i], dilations[i], begin))
     return spans
 
 
@@ -147,7 +157,7 @@ def _conv(call: _Call) -> Need | None:
     batch, made = call.out[:2]
     groups = int(call.attribute("group", 1))
     taps = [call.part(name, size) for name, size in zip(names, weights[2:])]
-    seen = _seen(call, taps, weights[2:])
+    seen = _seen(call, taps, weights[2:], call.out[2:], call.given()[2:])
     if groups == 1:
         channels = inner = call.part("Cin", weights[1])
     else:
@@ -162,7 +172,62 @@ def _pool(call: _Call) -> Need | None:
     if len(call.written) > 1:
         return None  # positions are counted in the whole image
     kernel = tuple(call.attribute("kernel_shape"))
-    return [(*call.out[:2], *_seen(call, whole_box(kernel), kernel))]
+    seen = _seen(call, whole_box(kernel), kernel, call.out[2:], call.given()[2:])
+    return [(*call.out[:2], *seen)]
+
+
+# -- gradients ------------------------------------------------------------------------------------
+
+_GRADIENT_OF_WEIGHTS = "orrery.training.ConvGradWeight"
+_GRADIENT_OF_IMAGE = "orrery.training.ConvGradInput"
+
+
+def _gradient_sums(node: Node, sizes: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Return what a convolution's gradient adds up over: all places, or all filters."""
+    if node.operator == _GRADIENT_OF_IMAGE:
+        return {"Cout": sizes[0][1]} if node.attributes.get("group", 1) == 1 else {}
+    places = [name[1:].upper() for name in _KERNELS.get(len(sizes[0]) - 2, ())]
+    return {"N": sizes[0][0], **dict(zip(places, sizes[1][2:]))}
+
+
+def _groups(span: Span, made: int, read: int) -> Span:
+    """Return the channels that are of the same groups: so many there for so many here."""
+    return span[0] // made * read, -(-span[1] // made) * read
+
+
+def _conv_grad_weight(call: _Call) -> Need | None:
+    image, gradient = call.sizes(0), call.sizes(1)
+    names = _KERNELS.get(len(image) - 2)
+    if names is None:
+        return None
+    filters, channels, *taps = call.out
+    groups = int(call.attribute("group", 1))
+    if groups > 1:
+        channels = _groups(filters, gradient[1] // groups, image[1] // groups)
+    batch = call.part("N", image[0])
+    places = [call.part(name[1:].upper(), size) for name, size in zip(names, gradient[2:])]
+    seen = _seen(call, taps, call.given()[2:], places, gradient[2:])
+    return [(batch, channels, *seen), (batch, filters, *places)]
+
+
+def _conv_grad_input(call: _Call) -> Need | None:
+    gradient, weights = call.sizes(0), call.sizes(1)
+    batch, made = call.out[:2]
+    groups = int(call.attribute("group", 1))
+    filters, inner = call.part("Cout", weights[0]), made
+    if groups > 1:
+        filters = _groups(made, weights[1], weights[0] // groups)
+        inner = (0, weights[1])
+    # Any place may see any pixel here: rows and columns are read from end to end.
+    return [(batch, filters, *whole_box(gradient[2:])),
+            (filters, inner, *whole_box(weights[2:])), None]  # fmt: skip
+
+
+def _pool_grad(call: _Call) -> Need:
+    lead = call.out[:2]
+    needs: Need = [(*lead, *whole_box(call.sizes(0)[2:]))]
+    needs.append((*lead, *whole_box(call.sizes(1)[2:])) if call.node.op == "MaxPoolGrad" else None)
+    return needs
 
 
 # -- matrix products ------------------------------------------------------------------------------
@@ -264,11 +329,33 @@ def _trailing_axes(call: _Call, rank: int) -> Sequence[int]:
     return range(call.attribute("axis", -1) % rank, rank)
 
 
+def _hull(spans: Sequence[Span]) -> Span:
+    return min(a for a, _ in spans), max(b for _, b in spans)
+
+
 def _batch_norm(call: _Call) -> Need | None:
-    if call.attribute("training_mode", 0) or len(call.written) > 1:
+    if len(call.out) < 2:
+        return None if call.attribute("training_mode", 0) else [call.out, *call.rest(1)]
+    image: Box = call.out
+    channel = call.out[1]
+    if call.attribute("training_mode", 0):
+        sizes = call.sizes(0)
+        channel = _hull([channel, *(box[0] for i, box in call.written.items() if i)])
+        image = ((0, sizes[0]), channel, *whole_box(sizes[2:]))
+    return [image, *((channel,) for _ in range(1, len(call.node.inputs)))]
+
+
+def _cross_entropy(call: _Call) -> Need | None:
+    """Only a loss per place asks for less than all."""
+    if call.attribute("reduction", "mean") != "none":
         return None
-    channel: Box = (call.out[1],) if len(call.out) > 1 else ((0, 1),)
-    return [call.out, *(channel for _ in range(1, len(call.node.inputs)))]
+    boxes = [call.out]
+    if 1 in call.written:
+        logs = call.written[1]
+        boxes.append((logs[0], *logs[2:]))
+    places = tuple(_hull(spans) for spans in zip(*boxes, strict=True))
+    scores = (places[0], (0, call.sizes(0)[1]), *places[1:])
+    return [scores, places, *call.rest(2)]
 
 
 def _instance_norm(call: _Call) -> Need:
@@ -346,10 +433,70 @@ def _reshape(call: _Call) -> Need:
     return [reshaped(call.sizes(0), out, call.out), *(None for _ in call.node.inputs[1:])]
 
 
+# -- looking up, cutting and placing --------------------------------------------------------------
+
+
+def _gather(call: _Call) -> Need:
+    data, rank = call.sizes(0), len(call.sizes(1))
+    axis = call.attribute("axis", 0) % len(data)
+    table = (*call.out[:axis], (0, data[axis]), *call.out[axis + rank :])
+    return [table, call.out[axis : axis + rank]]
+
+
+def _one_hot(call: _Call) -> Need:
+    axis = call.attribute("axis", -1) % len(call.out)
+    return [(*call.out[:axis], *call.out[axis + 1 :]), *call.rest(1)]
+
+
+def _scatter_nd(call: _Call) -> Need:
+    indices, updates = call.sizes(1), call.sizes(2)
+    slices = call.out[indices[-1] :]
+    lead = whole_box(updates[: len(indices) - 1])
+    return [call.out, call.all_of(1), (*lead, *slices)]
+
+
+def _split(call: _Call) -> Need:
+    sizes = call.sizes(0)
+    axis = call.attribute("axis", 0) % len(sizes)
+    along = [_hull(spans) for spans in zip(*call.written.values(), strict=True)]
+    # Which output starts where along the cut axis is not followed.
+    return [(*along[:axis], (0, sizes[axis]), *along[axis + 1 :]), *call.rest(1)]
+
+
+def _untouched(call: _Call) -> Need | None:
+    """A slice or a padding: along the axes it does not name, an element stays at its place."""
+    sizes = call.sizes(0)
+    cuts = call.node.op == "Slice"
+    axes: Sequence[int] = range(call.sizes(1)[0] if cuts else len(sizes))
+    if call.has(3):
+        constant = call.graph.constants.get(call.node.inputs[3])
+        if constant is None:
+            return None
+        axes = [int(axis) % len(sizes) for axis in constant.array().ravel()]
+    if not cuts:
+        amounts = call.graph.constants.get(call.node.inputs[1])
+        if amounts is None:
+            return None
+        pads = amounts.array().reshape(2, -1)
+        axes = [axis for axis, pair in zip(axes, pads.T) if pair.any()]
+    box = tuple((0, n) if i in axes else call.out[i] for i, n in enumerate(sizes))
+    return [box, *call.rest(1)]
+
+
+def _expand(call: _Call) -> Need:
+    # The shape to give is the writer's own, as for a reshape.
+    return [_broadcast(call.sizes(0), call.out), None]
+
+
 _RULES: dict[str, Callable[[_Call], Need | None]] = {
     "Attention": _attention, "BatchNormalization": _batch_norm, "Concat": _concat, "Conv": _conv,
     "Gemm": _gemm, "GroupNormalization": _group_norm, "InstanceNormalization": _instance_norm,
     "LRN": _local_response, "MatMul": _matmul, "Transpose": _transpose,
+    "Expand": _expand, "Gather": _gather, "OneHot": _one_hot, "Pad": _untouched,
+    "ScatterND": _scatter_nd, "Slice": _untouched, "Split": _split,
+    _GRADIENT_OF_WEIGHTS: _conv_grad_weight, _GRADIENT_OF_IMAGE: _conv_grad_input,
+    **dict.fromkeys(["orrery.training.AveragePoolGrad", "orrery.training.MaxPoolGrad"], _pool_grad),
+    **dict.fromkeys(["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"], _cross_entropy),
     **dict.fromkeys(["AveragePool", "LpPool", "MaxPool"], _pool),
     **dict.fromkeys(["GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"], _global_pool),
     **dict.fromkeys(["Flatten", "Reshape", "Squeeze", "Unsqueeze"], _reshape),

@@ -135,9 +135,11 @@ class Regions:
         whole = [(prefix + tensor, self.whole(prefix + tensor)) for tensor in known.reads]
         complete = not c.partial and {t for t, _ in c.writes} == {prefix + t for t in known.writes}
         if node is None or (complete and all(box == self.whole(t) for t, box in c.writes)):
-            if node is not None and node.op in _OWN_SHAPE and not node.domain:
-                return [pair for pair in whole if pair[0] == prefix + node.inputs[0]]
-            return whole
+            shape = None if node is None else _OWN_SHAPE.get(node.operator)
+            if node is None or shape is None:
+                return whole
+            values = {prefix + t for i, t in enumerate(node.inputs) if i != shape}
+            return [pair for pair in whole if pair[0] in values]
         if any(prefix + t not in self.types for t in (*node.inputs, *node.outputs) if t):
             return whole
         key = (known.assignment.region, c.writes, c.partial)
@@ -170,8 +172,10 @@ class Regions:
         return max([longest, *busy.values()])
 
 
-#: Operators that need the shape they give, but not what says it, once that is known.
-_OWN_SHAPE = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
+#: Operators that need the shape they give, but not the input that says it (which one), once that
+#: is known.
+_OWN_SHAPE = {"Expand": 1, "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1,
+              "orrery.training.AveragePoolGrad": 1, "orrery.training.ConvGradInput": 2}  # fmt: skip
 
 
 def _holds(box: Box, inner: Box) -> bool:

@@ -19,6 +19,7 @@ from ._onnx_io import (
 )
 from ._operator import (
     CANONICAL_OPSET,
+    TRAINING_DOMAIN,
     Operations,
     Operator,
     TypeContext,
@@ -45,6 +46,7 @@ __all__ = [
     "CANONICAL_OPSET",
     "MODELS",
     "PRECISION_KEY",
+    "TRAINING_DOMAIN",
     "ArrayConstant",
     "Constant",
     "FileConstant",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANONICAL_OPSET",
     "OPERATORS",
+    "TRAINING_DOMAIN",
     "Operations",
     "Operator",
     "TypeContext",

@@ -2,8 +2,8 @@
 
 Models:  Conv (1-D to 3-D, groups), pooling, MatMul, Gemm, Attention, softmaxes, normalisations,
          reductions, Transpose, Concat and all element-wise operators, with broadcasting.
-         Reshape and its like split where blocks of both shapes agree. All other operators
-         (Gather, …) have no loop: every party computes them whole.
+         Reshape and its like split where blocks of both shapes agree. Gradients and look-ups have
+         files of their own. All other operators have no loop: every party computes them whole.
 Ignores: operators that draw random numbers and those with bodies: they are refused.
 Judge:   execution of every shard (tests/runtime/test_sharded.py).
 """
@@ -11,18 +11,18 @@ Judge:   execution of every shard (tests/runtime/test_sharded.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from orrery.graph import Graph, Node, Region, TensorType
+from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region
 
 from .._cost import Refusal
 from .._work import unpriceable
-from ._nest import Axis, Loop, Nest, Operand, Spans, Window, follow, plain
+from ._indexing import INDEXING
+from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, whole, windows_of
+from ._nest import Axis, Loop, Nest, Spans, follow
+from ._training import TRAINING, batch_norm, cross_entropy
 
 __all__ = ["nest_of"]
-
-_SPATIAL = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 _ELEMENTWISE = frozenset("""
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
@@ -35,55 +35,6 @@ _ELEMENTWISE = frozenset("""
 #: Each call gives another result.
 _RANDOM = frozenset(["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
                      "RandomUniform", "RandomUniformLike"])  # fmt: skip
-
-_Builder = Callable[["_Layer"], Nest | str]
-
-
-class _Layer:
-    """A node with the types of its tensors at hand."""
-
-    def __init__(self, graph: Graph, node: Node) -> None:
-        self.graph, self.node = graph, node
-
-    def type(self, index: int) -> TensorType:
-        return self.graph.type(self.node.inputs[index])
-
-    def sizes(self, index: int) -> tuple[int, ...]:
-        return self.type(index).sizes
-
-    def out(self, index: int = 0) -> tuple[int, ...]:
-        return self.graph.type(self.node.outputs[index]).sizes
-
-    def has(self, index: int) -> bool:
-        return index < len(self.node.inputs) and bool(self.node.inputs[index])
-
-    def gives(self, index: int) -> bool:
-        """Whether somebody wants this output."""
-        return index < len(self.node.outputs) and bool(self.node.outputs[index])
-
-    def attribute(self, name: str, default: Any = None) -> Any:
-        return self.node.attributes.get(name, default)
-
-    def operand(self, index: int, axes: Sequence[Axis], *, once: bool = False) -> Operand:
-        return Operand(tensor=self.node.inputs[index], index=index, axes=tuple(axes), once=once)
-
-    def kept(self, start: int) -> list[Operand]:
-        """Return the operands from a position on, as ones that everybody needs whole."""
-        return [plain(self.node.inputs[i], i, self.sizes(i))
-                for i in range(start, len(self.node.inputs)) if self.has(i)]  # fmt: skip
-
-    def result(self, index: int, axes: Sequence[Axis]) -> Operand:
-        return Operand(tensor=self.node.outputs[index], index=index, axes=tuple(axes))
-
-    def nest(
-        self, loops: Sequence[Loop], operands: Sequence[Operand], results: Sequence[Operand],
-        fixed: dict[str, str] | None = None,
-        attributes: Callable[[Spans], dict[str, Any]] = lambda spans: {},
-        values: Callable[[Spans], dict[int, tuple[int, ...]]] = lambda spans: {},
-    ) -> Nest:  # fmt: skip
-        return Nest(node=self.node, loops=tuple(loops), operands=tuple(operands),
-                    results=tuple(results), fixed=fixed or {}, attributes=attributes,
-                    values=values)  # fmt: skip
 
 
 def nest_of(region: Region) -> Nest | Refusal:
@@ -98,81 +49,29 @@ def nest_of(region: Region) -> Nest | Refusal:
         why = "parties that compute it apart would not agree" if node.op in _RANDOM else (
             "its bodies are opaque")  # fmt: skip
         return Refusal(reason=f"{node.operator}: {why}")
-    builder = _whole if node.domain else _builder(node.op)
-    found = builder(_Layer(region.graph, node))
+    builder = _builder(node)
+    found = builder(Layer(region.graph, node))
     return Refusal(reason=f"{node.operator}: {found}") if isinstance(found, str) else found
 
 
-def _builder(op: str) -> _Builder:
-    return _elementwise if op in _ELEMENTWISE else _BUILDERS.get(op, _whole)
-
-
-def _whole(layer: _Layer) -> Nest | str:
-    """An operator of which everybody needs and computes everything: nothing to split."""
-    results = [
-        plain(layer.node.outputs[index], index, layer.out(index))
-        for index in range(len(layer.node.outputs)) if layer.gives(index)
-    ]  # fmt: skip
-    return layer.nest([], layer.kept(0), results)
+def _builder(node: Node) -> Builder:
+    if node.domain == TRAINING_DOMAIN:
+        return TRAINING.get(node.op, whole)
+    if node.domain:
+        return whole
+    return _elementwise if node.op in _ELEMENTWISE else _BUILDERS.get(node.op, whole)
 
 
 # -- windows --------------------------------------------------------------------------------------
 
 
-def _windows(layer: _Layer, kernel: Sequence[int], *, sums: bool) -> list[Window]:
-    """Return one window per spatial axis; kernel loops are named where they may be split."""
-    sizes, outputs = layer.sizes(0)[2:], layer.out()[2:]
-    names, windows = _SPATIAL[len(sizes)], []
-    strides, dilations = layer.attribute("strides"), layer.attribute("dilations")
-    pads, auto = layer.attribute("pads"), layer.attribute("auto_pad", "NOTSET")
-    for i, size in enumerate(sizes):
-        stride = int(strides[i]) if strides else 1
-        dilation = int(dilations[i]) if dilations else 1
-        begin = int(pads[i]) if pads and auto in ("NOTSET", "") else 0
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            extent = dilation * (int(kernel[i]) - 1) + 1
-            total = max((outputs[i] - 1) * stride + extent - size, 0)
-            begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
-        windows.append(Window(stride=stride, dilation=dilation, begin=begin, kernel=int(kernel[i]),
-                              kernel_loop=f"K{names[i].lower()}" if sums else None,
-                              outputs=outputs[i]))  # fmt: skip
-    return windows
-
-
-def _image(layer: _Layer, windows: Sequence[Window]) -> list[Axis]:
-    sizes = layer.sizes(0)[2:]
-    return [Axis(size=size, loop=name, window=window)
-            for size, name, window in zip(sizes, _SPATIAL[len(sizes)], windows)]  # fmt: skip
-
-
-def _local_window(
-    layer: _Layer, windows: Sequence[Window], spans: Spans, *, kernel_shape: bool
-) -> dict[str, Any]:
-    """Return explicit padding (what the part touches outside of the image) and kernel sizes."""
-    sizes = layer.sizes(0)[2:]
-    begins, ends, kernel = [], [], []
-    for size, name, window in zip(sizes, _SPATIAL[len(sizes)], windows):
-        low, high = window.ends(spans[name], spans)
-        start, stop = Axis(size=size, loop=name, window=window).span(spans)
-        # A window that lies outside altogether sees an empty image; all it sees is padding.
-        begin = min(max(start - low, 0), high - low)
-        begins.append(begin)
-        ends.append(max(0, high - low - begin - (stop - start)))
-        first, last = spans[window.kernel_loop] if window.kernel_loop else (0, window.kernel)
-        kernel.append(last - first)
-    changes: dict[str, Any] = {"pads": (*begins, *ends), "auto_pad": "NOTSET"}
-    if kernel_shape:
-        changes["kernel_shape"] = tuple(kernel)
-    return changes
-
-
-def _conv(layer: _Layer) -> Nest | str:
+def _conv(layer: Layer) -> Nest | str:
     image, weights, outputs = layer.sizes(0), layer.sizes(1), layer.out()
-    if len(image) - 2 not in _SPATIAL:
+    if len(image) - 2 not in SPATIAL:
         return f"{len(image) - 2} spatial axes; up to 3 have names"
     group = int(layer.attribute("group", 1))
-    names = _SPATIAL[len(image) - 2]
-    windows = _windows(layer, weights[2:], sums=True)
+    names = SPATIAL[len(image) - 2]
+    windows = windows_of(layer, weights[2:], outputs[2:], split_kernel=True)
     spatial = [Loop(name=n, extent=e) for n, e in zip(names, outputs[2:])]
     kernels = [Loop(name=f"K{n.lower()}", extent=k, sums=True) for n, k in zip(names, weights[2:])]
     taps = [Axis(size=loop.extent, loop=loop.name) for loop in kernels]
@@ -192,14 +91,14 @@ def _conv(layer: _Layer) -> Nest | str:
         read = Axis(size=image[1], loop="G", block=image[1] // group)
         made = Axis(size=weights[0], loop="G", block=weights[0] // group)
         filters = [made, Axis(size=weights[1])]
-    operands = [layer.operand(0, [batch, read, *_image(layer, windows)]),
+    operands = [layer.operand(0, [batch, read, *image_axes(layer, windows)]),
                 layer.operand(1, [*filters, *taps])]  # fmt: skip
     if layer.has(2):
         operands.append(layer.operand(2, [made], once=True))
     result = layer.result(0, [batch, made, *(Axis(size=s.extent, loop=s.name) for s in spatial)])
 
     def attributes(spans: Spans) -> dict[str, Any]:
-        changes = _local_window(layer, windows, spans, kernel_shape=True)
+        changes = local_window(layer, windows, spans, kernel_shape=True)
         if group > 1:
             changes["group"] = spans["G"][1] - spans["G"][0]
         return changes
@@ -208,14 +107,14 @@ def _conv(layer: _Layer) -> Nest | str:
                       operands, [result], fixed, attributes)  # fmt: skip
 
 
-def _pool(layer: _Layer) -> Nest | str:
+def _pool(layer: Layer) -> Nest | str:
     image, outputs = layer.sizes(0), layer.out()
-    if len(image) - 2 not in _SPATIAL:
+    if len(image) - 2 not in SPATIAL:
         return f"{len(image) - 2} spatial axes; up to 3 have names"
     if layer.gives(1):
         return "its second output numbers positions of the whole image"
-    names = _SPATIAL[len(image) - 2]
-    windows = _windows(layer, layer.attribute("kernel_shape"), sums=False)
+    names = SPATIAL[len(image) - 2]
+    windows = windows_of(layer, layer.attribute("kernel_shape"), outputs[2:])
     fixed = {}
     if layer.attribute("ceil_mode", 0) and layer.attribute("count_include_pad", 0):
         # Overhang and padding are divided by differently, and a shard's padding may be either.
@@ -228,19 +127,19 @@ def _pool(layer: _Layer) -> Nest | str:
     def attributes(spans: Spans) -> dict[str, Any]:
         if fixed:
             return {}
-        return {**_local_window(layer, windows, spans, kernel_shape=False), "ceil_mode": 0}
+        return {**local_window(layer, windows, spans, kernel_shape=False), "ceil_mode": 0}
 
     if fixed:
         operand = layer.operand(0, [*lead, *(Axis(size=size) for size in image[2:])])
     else:
-        operand = layer.operand(0, [*lead, *_image(layer, windows)])
+        operand = layer.operand(0, [*lead, *image_axes(layer, windows)])
     return layer.nest([*loops, *spatial], [operand], [layer.result(0, result)], fixed, attributes)
 
 
 # -- matrix products ------------------------------------------------------------------------------
 
 
-def _matmul(layer: _Layer) -> Nest | str:
+def _matmul(layer: Layer) -> Nest | str:
     a, b, out = layer.sizes(0), layer.sizes(1), layer.out()
     if len(a) < 2 or len(b) < 2:
         return "a factor of rank 1; reshape it to a matrix"
@@ -262,7 +161,7 @@ def _matmul(layer: _Layer) -> Nest | str:
     )  # fmt: skip
 
 
-def _gemm(layer: _Layer) -> Nest | str:
+def _gemm(layer: Layer) -> Nest | str:
     (m, n), a = layer.out(), layer.sizes(0)
     k = a[0] if layer.attribute("transA", 0) else a[1]
     rows, inner, columns = (Axis(size=s, loop=x) for s, x in ((m, "M"), (k, "K"), (n, "N")))
@@ -284,7 +183,7 @@ def _gemm(layer: _Layer) -> Nest | str:
 # -- attention ------------------------------------------------------------------------------------
 
 
-def _attention(layer: _Layer) -> Nest | str:
+def _attention(layer: Layer) -> Nest | str:
     packed = len(layer.sizes(0)) == 3
     queries, keys = layer.sizes(0), layer.sizes(1)
     if packed:
@@ -351,22 +250,7 @@ def _attention(layer: _Layer) -> Nest | str:
 # -- everything that follows its first input axis by axis -----------------------------------------
 
 
-def _free(layer: _Layer, held: Sequence[int], why: str, others: Sequence[Operand] = ()) -> Nest:
-    """Every output axis is a loop of its own, except those that the operator needs whole."""
-    sizes = layer.sizes(0)
-    axes = [Axis(size=size) if i in held else Axis(size=size, loop=f"axis{i}")
-            for i, size in enumerate(sizes)]  # fmt: skip
-    loops = [Loop(name=f"axis{i}", extent=s) for i, s in enumerate(sizes) if i not in held]
-    results = [
-        layer.result(index, [Axis(size=out) if out != axis.size else axis
-                             for out, axis in zip(layer.out(index), axes)])
-        for index in range(len(layer.node.outputs)) if layer.gives(index)
-    ]  # fmt: skip
-    fixed = {f"axis{i}": why for i in held}
-    return layer.nest(loops, [layer.operand(0, axes), *others], results, fixed)
-
-
-def _elementwise(layer: _Layer) -> Nest | str:
+def _elementwise(layer: Layer) -> Nest | str:
     out = layer.out()
     loops = [Loop(name=f"axis{i}", extent=size) for i, size in enumerate(out)]
     operands = []
@@ -380,12 +264,12 @@ def _elementwise(layer: _Layer) -> Nest | str:
     return layer.nest(loops, operands, [layer.result(0, axes)])
 
 
-def _softmax(layer: _Layer) -> Nest | str:
+def _softmax(layer: Layer) -> Nest | str:
     rank = len(layer.sizes(0))
-    return _free(layer, [layer.attribute("axis", -1) % rank], "it is normalised over")
+    return free(layer, [layer.attribute("axis", -1) % rank], "it is normalised over")
 
 
-def _layer_norm(layer: _Layer) -> Nest | str:
+def _layer_norm(layer: Layer) -> Nest | str:
     rank = len(layer.sizes(0))
     first = layer.attribute("axis", -1) % rank
     affine = []
@@ -397,37 +281,29 @@ def _layer_norm(layer: _Layer) -> Nest | str:
                 Axis(size=size) if i >= first else follow(size, f"axis{i}")
                 for i, size in zip(places, sizes)
             ]))  # fmt: skip
-    return _free(layer, range(first, rank), "it is normalised over", affine)
+    return free(layer, range(first, rank), "it is normalised over", affine)
 
 
-def _batch_norm(layer: _Layer) -> Nest | str:
-    if layer.attribute("training_mode", 0) or layer.gives(1):
-        return "training mode takes statistics over the whole batch"
-    sizes = layer.sizes(0)
-    channel = [Axis(size=sizes[1], loop="axis1")] if len(sizes) > 1 else [Axis(size=1)]
-    return _free(layer, [], "", [layer.operand(i, channel) for i in range(1, 5)])
-
-
-def _instance_norm(layer: _Layer) -> Nest | str:
+def _instance_norm(layer: Layer) -> Nest | str:
     sizes = layer.sizes(0)
     channel = [Axis(size=sizes[1], loop="axis1")]
-    return _free(layer, range(2, len(sizes)), "it is normalised over",
+    return free(layer, range(2, len(sizes)), "it is normalised over",
                  [layer.operand(i, channel) for i in (1, 2)])  # fmt: skip
 
 
-def _group_norm(layer: _Layer) -> Nest | str:
-    return _free(layer, range(1, len(layer.sizes(0))), "it is normalised over", layer.kept(1))
+def _group_norm(layer: Layer) -> Nest | str:
+    return free(layer, range(1, len(layer.sizes(0))), "it is normalised over", layer.kept(1))
 
 
-def _local_response(layer: _Layer) -> Nest | str:
-    return _free(layer, [1], "neighbouring channels are summed")
+def _local_response(layer: Layer) -> Nest | str:
+    return free(layer, [1], "neighbouring channels are summed")
 
 
-def _global_pool(layer: _Layer) -> Nest | str:
-    return _free(layer, range(2, len(layer.sizes(0))), "it is pooled over")
+def _global_pool(layer: Layer) -> Nest | str:
+    return free(layer, range(2, len(layer.sizes(0))), "it is pooled over")
 
 
-def _reduce(layer: _Layer) -> Nest | str:
+def _reduce(layer: Layer) -> Nest | str:
     sizes, rank = layer.sizes(0), len(layer.sizes(0))
     if layer.has(1):
         constant = layer.graph.constants.get(layer.node.inputs[1])
@@ -462,7 +338,7 @@ def _reduce(layer: _Layer) -> Nest | str:
     )
 
 
-def _reshape(layer: _Layer) -> Nest | str:
+def _reshape(layer: Layer) -> Nest | str:
     """Group the axes of both shapes into runs of equal size; a run splits at its outermost axes.
 
     In (2, 6, 4) → (2, 24) the runs are 2 → 2 and 6×4 → 24; the second splits into gcd(6, 24) parts,
@@ -498,13 +374,13 @@ def _reshape(layer: _Layer) -> Nest | str:
                       values=lambda spans: {1: result.box(spans).sizes})  # fmt: skip
 
 
-def _dropout(layer: _Layer) -> Nest | str:
+def _dropout(layer: Layer) -> Nest | str:
     if layer.has(2):
         return "parties that draw random numbers apart would not agree"
-    return _free(layer, [], "", layer.kept(1))
+    return free(layer, [], "", layer.kept(1))
 
 
-def _transpose(layer: _Layer) -> Nest | str:
+def _transpose(layer: Layer) -> Nest | str:
     sizes = layer.sizes(0)
     order = layer.attribute("perm") or tuple(reversed(range(len(sizes))))
     axes = [Axis(size=size, loop=f"axis{i}") for i, size in enumerate(layer.out())]
@@ -513,7 +389,7 @@ def _transpose(layer: _Layer) -> Nest | str:
     return layer.nest(loops, [layer.operand(0, read)], [layer.result(0, axes)])
 
 
-def _concat(layer: _Layer) -> Nest | str:
+def _concat(layer: Layer) -> Nest | str:
     out = layer.out()
     joined = layer.attribute("axis") % len(out)
     free = [i for i in range(len(out)) if i != joined]
@@ -529,8 +405,8 @@ def _concat(layer: _Layer) -> Nest | str:
     )  # fmt: skip
 
 
-_BUILDERS: dict[str, _Builder] = {
-    "Attention": _attention, "AveragePool": _pool, "BatchNormalization": _batch_norm,
+_BUILDERS: dict[str, Builder] = {
+    "Attention": _attention, "AveragePool": _pool, "BatchNormalization": batch_norm,
     "Concat": _concat, "Conv": _conv, "Flatten": _reshape, "Gemm": _gemm,
     "Dropout": _dropout, "GlobalAveragePool": _global_pool,
     "GlobalLpPool": _global_pool, "GlobalMaxPool": _global_pool,
@@ -541,5 +417,6 @@ _BUILDERS: dict[str, _Builder] = {
     "ReduceL1": _reduce, "ReduceL2": _reduce, "ReduceMax": _reduce, "ReduceMean": _reduce,
     "ReduceMin": _reduce, "ReduceProd": _reduce, "ReduceSum": _reduce,
     "ReduceSumSquare": _reduce, "Reshape": _reshape, "Softmax": _softmax, "Squeeze": _reshape,
-    "Transpose": _transpose, "Unsqueeze": _reshape,
+    "NegativeLogLikelihoodLoss": cross_entropy, "SoftmaxCrossEntropyLoss": cross_entropy,
+    "Transpose": _transpose, "Unsqueeze": _reshape, **INDEXING,
 }  # fmt: skip
