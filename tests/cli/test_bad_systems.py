@@ -69,10 +69,21 @@ def test_designs_that_support_none_of_the_layers(tmp_path: Path, search: str) ->
     assert any("operators" in remedy for remedy in why.remedies)
 
 
-def test_sets_larger_than_the_system() -> None:
+_OVER_SETS = ["exact-sets", "two-level", "uniform", "random-sets", "robust-sets"]
+
+
+@pytest.mark.parametrize("search", _OVER_SETS)
+def test_sets_larger_than_the_system(search: str) -> None:
     with pytest.raises(api.InfeasibleError) as refused:
         api.map("alexnet", on="aws-f1",
-                search=api.MapSearch(search="exact-sets", set_sizes=(16,)))  # fmt: skip
+                search=api.MapSearch(search=search, set_sizes=(16,)))  # fmt: skip
     why = refused.value.infeasible
     assert "8 devices" in why.what and why.unit == "sets"
     assert any("--set-sizes" in remedy for remedy in why.remedies)
+
+
+def test_other_plans_are_kept_where_there_are_no_sets() -> None:
+    search = api.MapSearch(set_sizes=(16,))
+    result = api.map("alexnet", on="aws-f1", search=search, pareto=True, explain=True)
+    assert result.plan.searcher == "greedy"
+    assert result.report.holds

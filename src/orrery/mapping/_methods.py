@@ -41,6 +41,7 @@ from .sets import (
     fill_scaled,
     path_bound_ps,
     plan_of,
+    refused_by_all,
 )
 
 __all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
@@ -183,7 +184,9 @@ def _sets(c: _Context) -> Plan | Infeasible:
 
 
 def _two_level(c: _Context) -> Plan | Infeasible:
-    s = c.settings
+    s, refused = c.settings, refused_by_all(c.problem)
+    if refused is not None:
+        return refused
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
     found = two_level(
         c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress,
@@ -200,7 +203,8 @@ def _two_level(c: _Context) -> Plan | Infeasible:
 
 
 def _uniform(c: _Context) -> Plan | Infeasible:
-    found = uniform_sets(c.problem, progress=c.progress)
+    refused = refused_by_all(c.problem)
+    found = refused or uniform_sets(c.problem, progress=c.progress)
     if isinstance(found, Infeasible):
         return found
     note = f"All layers that can be are split in one way: {found.kind}."
@@ -209,8 +213,8 @@ def _uniform(c: _Context) -> Plan | Infeasible:
 
 
 def _random_sets(c: _Context) -> Plan | Infeasible:
-    s = c.settings
-    found = random_sets(c.problem, draws=s.draws, seed=s.seed, progress=c.progress)
+    s, refused = c.settings, refused_by_all(c.problem)
+    found = refused or random_sets(c.problem, draws=s.draws, seed=s.seed, progress=c.progress)
     if isinstance(found, Infeasible):
         return found
     return plan_of(c.problem, found, searcher="random-sets", seed=s.seed,

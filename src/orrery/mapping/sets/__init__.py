@@ -25,7 +25,7 @@ from ._sensitivity import (
     scale_links,
     set_texts,
 )
-from ._series import PROOF, best_mapping, best_series, period_ps
+from ._series import PROOF, best_mapping, best_series, period_ps, refused_by_all
 
 __all__ = [
     "PATH_BOUND",
@@ -66,6 +66,7 @@ __all__ = [
     "path_bound_ps",
     "period_ps",
     "plan_of",
+    "refused_by_all",
     "restrict",
     "scale_links",
     "set_texts",

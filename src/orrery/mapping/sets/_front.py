@@ -28,6 +28,7 @@ from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_net
 from ._mapping import SetMapping, evaluate, feasible, plan_of
 from ._problem import Problem
 from ._routes import NEVER
+from ._series import refused_by_all
 
 __all__ = ["choice_energies_j", "conflict", "front_plans", "non_dominated"]
 
@@ -47,6 +48,8 @@ def front_plans(
     ------
     CancelledError : the user asked to stop; plans until then have been yielded
     """
+    if refused_by_all(problem) is not None:
+        return
     seen: set[SetMapping] = set()
 
     def fresh(mapping: SetMapping) -> bool:

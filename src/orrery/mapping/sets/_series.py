@@ -22,7 +22,7 @@ from ._mapping import SetMapping, evaluate, plan_of
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["PROOF", "best_mapping", "best_series", "period_ps"]
+__all__ = ["PROOF", "best_mapping", "best_series", "period_ps", "refused_by_all"]
 
 #: what the bound of `best_mapping` says
 PROOF = "no plan of these sets in series, units in this order, is faster"
@@ -42,7 +42,7 @@ def best_series(
     CancelledError : the user asked to stop
     """
     if objective == "throughput":
-        refused = _refused(problem)
+        refused = refused_by_all(problem)
         return _pipeline(problem, progress) if refused is None else refused
     found = best_mapping(problem, progress=progress)
     if isinstance(found, Infeasible):
@@ -61,7 +61,7 @@ def best_mapping(
     TooManyStatesError : too many tensors are needed later at some place
     CancelledError : the user asked to stop
     """
-    refused = _refused(problem)
+    refused = refused_by_all(problem)
     if refused is not None:
         return refused
     found = _solve(problem, progress)
@@ -173,8 +173,8 @@ def period_ps(problem: Problem, mapping: SetMapping) -> int:
     )
 
 
-def _refused(problem: Problem) -> Infeasible | None:
-    """Say which unit no set can do."""
+def refused_by_all(problem: Problem) -> Infeasible | None:
+    """Say that there are no sets, or which unit no set can do; None where all is well."""
     if not problem.classes:
         return Infeasible(
             what=f"sets of a size that is allowed among {len(problem.tables.of_device)} devices",
