@@ -15,6 +15,7 @@ from orrery.cost.split import ShardPrices
 from orrery.errors import SpecError
 from orrery.mapping._tables import fill_tables, number_workload
 from orrery.mapping.sets import choice_energies_j, evaluate, fill_problem, front_plans, mapping_of
+from orrery.progress import Progress
 from orrery.report import Series, Table
 
 FOUR = Path(__file__).parent / "four-boards.yaml"
@@ -105,3 +106,23 @@ def test_energies_of_choices_are_those_of_the_plans_shards() -> None:
         assert ours == pytest.approx(shards, rel=1e-9)
         dynamic = price(plan, [graph], system, models).dynamic_energy_j
         assert dynamic is not None and dynamic >= ours
+
+
+def test_a_front_that_is_stopped_keeps_what_it_found() -> None:
+    seen: list[str] = []
+    alone = Progress(report=lambda step: seen.append(step.task),
+                     cancelled=lambda: "energy of choices" in seen)  # fmt: skip
+    result = api.map("alexnet", on=str(FOUR), pareto=True, progress=alone)
+    assert result.interrupted
+    assert "interrupted" in result.plan.notes[-1]
+    assert result.plan.lower_bound_s is not None
+    assert result.report.holds
+    found_by = {row["found by"] for row in _rows(result)}
+    assert "front: energy" not in found_by and len(found_by) >= 2
+
+
+def test_the_page_of_a_need_that_is_kept_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["map", "alexnet", "--on", str(FOUR), "--pareto", "--need", "devices<=1"])
+    text = capsys.readouterr().out
+    assert code == 0
+    assert FRONT[0] in text and "misses devices<=1" in text and "chosen" in text

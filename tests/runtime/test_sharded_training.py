@@ -89,7 +89,6 @@ def test_data_parallel_training_sends_the_weights_gradient_alone(p: int, pool: P
 
 _NORM = ("BatchNormalization", (4, 8, 6), *[(8,)] * 4)
 _REFUSED = {
-    "image rows": (EXACT["conv-grad-input"], "H", "overlap"),
     "pooled rows": (EXACT["max-pool-grad"], "W", "overlap"),
     "a batch's statistics": (layer(*_NORM, dtype="float64", outputs=3, training_mode=1),
                              "axis0", "statistics"),

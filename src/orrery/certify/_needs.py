@@ -129,6 +129,17 @@ def _window(
     return low, max(min(high, size), low)
 
 
+def _padded(call: _Call, axis: int, size: int, outputs: int, kernel: int) -> int:
+    """Return the padding before an axis of an image."""
+    pads, auto = call.attribute("pads"), call.attribute("auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        strides, dilations = call.attribute("strides"), call.attribute("dilations")
+        stride, dilation = (int(v[axis]) if v else 1 for v in (strides, dilations))
+        spare = max((outputs - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+        return spare // 2 if auto == "SAME_UPPER" else (spare + 1) // 2
+    return int(pads[axis]) if pads and auto in ("NOTSET", "") else 0
+
+
 def _seen(
     call: _Call, taps: Sequence[Span], kernel: Sequence[int], outputs: Sequence[Span],
     full: Sequence[int],
@@ -137,14 +148,9 @@ def _seen(
     sizes, rank = call.sizes(0)[2:], len(call.sizes(0)) - 2
     strides = call.attribute("strides") or (1,) * rank
     dilations = call.attribute("dilations") or (1,) * rank
-    pads, auto = call.attribute("pads") or (0,) * (2 * rank), call.attribute("auto_pad", "NOTSET")
     spans = []
     for i in range(rank):
-        begin = int(pads[i]) if auto in ("NOTSET", "") else 0
-        if auto.startswith("SAME"):
-            reach = (full[i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1
-            spare = max(reach - sizes[i], 0)
-            begin = spare // 2 if auto == "SAME_UPPER" else (spare + 1) // 2
+        begin = _padded(call, i, sizes[i], full[i], kernel[i])
         spans.append(_window(outputs[i], taps[i], sizes[i], strides[i], dilations[i], begin))
     return spans
 
@@ -218,9 +224,27 @@ def _conv_grad_input(call: _Call) -> Need | None:
     if groups > 1:
         filters = _groups(made, weights[1], weights[0] // groups)
         inner = (0, weights[1])
-    # Any place may see any pixel here: rows and columns are read from end to end.
-    return [(batch, filters, *whole_box(gradient[2:])),
-            (filters, inner, *whole_box(weights[2:])), None]  # fmt: skip
+    places = _places(call, weights[2:], gradient[2:])
+    return [(batch, filters, *places), (filters, inner, *whole_box(weights[2:])), None]
+
+
+def _places(call: _Call, kernel: Sequence[int], outputs: Sequence[int]) -> list[Span]:
+    """Return the places of a window that see some of the pixels that are written."""
+    image, rank = call.given()[2:], len(kernel)
+    strides = call.attribute("strides") or (1,) * rank
+    dilations = call.attribute("dilations") or (1,) * rank
+    spans = []
+    for i, (low, high) in enumerate(call.out[2:]):
+        begin = _padded(call, i, image[i], outputs[i], kernel[i])
+        seeing = [
+            p
+            for p in range(outputs[i])
+            if any(
+                low <= p * strides[i] + k * dilations[i] - begin < high for k in range(kernel[i])
+            )
+        ]
+        spans.append((seeing[0], seeing[-1] + 1) if seeing else (0, 0))
+    return spans
 
 
 def _pool_grad(call: _Call) -> Need:

@@ -71,8 +71,7 @@ _DATA = {
     "precision": "the approximations used are part of the claim",
 }
 _SHARE = {"%": 1.0, "1": 100.0, "": 100.0, "fraction": 100.0}
-_RATE = {f"{noun}/s": 1.0 for noun in
-         ("inference", "sample", "image", "token", "sequence", "step")}
+_RATE = {f"{noun}/s": 1.0 for noun in ("inference", "sample", "image", "token", "sequence", "step")}
 
 
 def _count(*units: str) -> dict[str, float]:

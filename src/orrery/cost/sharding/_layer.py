@@ -109,16 +109,17 @@ def free(layer: Layer, held: Sequence[int], why: str, others: Sequence[Operand] 
 
 
 def windows_of(
-    layer: Layer, kernel: Sequence[int], outputs: Sequence[int], *, split_kernel: bool = False
-) -> list[Window]:
-    """Return one window per spatial axis of the first operand.
+    layer: Layer, sizes: Sequence[int], kernel: Sequence[int], outputs: Sequence[int], *,
+    split_kernel: bool = False,
+) -> list[Window]:  # fmt: skip
+    """Return one window per spatial axis of an image.
 
     Parameters
     ----------
+    sizes : of the image along them
     outputs : places of the window along each of them
     split_kernel : whether the positions in a kernel are loops that may be split
     """
-    sizes = layer.sizes(0)[2:]
     names, windows = SPATIAL[len(sizes)], []
     strides, dilations = layer.attribute("strides"), layer.attribute("dilations")
     pads, auto = layer.attribute("pads"), layer.attribute("auto_pad", "NOTSET")

@@ -16,7 +16,7 @@ from orrery.graph import Node
 
 from ._box import Box, Span
 
-__all__ = ["Axis", "Loop", "Nest", "Operand", "Spans", "Window", "follow", "plain"]
+__all__ = ["Axis", "Loop", "Nest", "Operand", "Reach", "Spans", "Window", "follow", "plain"]
 
 Spans = Mapping[str, Span]  #: loop name -> the part of it that is run
 
@@ -74,6 +74,46 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How the places of a window follow a loop over the image: those that see some of its pixels.
+
+    The inverse of a `Window`. At least one place that starts no later than the first pixel is among
+    them, so that the image begins inside of the first window or its padding.
+
+    Attributes
+    ----------
+    window : over the image, its kernel whole
+    """
+
+    window: Window
+
+    @property
+    def kernel_loop(self) -> None:
+        """Return None: the kernel's positions are not split."""
+        return None
+
+    def ends(self, pixels: Span, spans: Spans) -> Span:
+        """Return the places from the first to the last that see one of the pixels."""
+        w = self.window
+        first, last = pixels[0] + w.begin, pixels[1] - 1 + w.begin
+        sees = -((w.dilation * (w.kernel - 1) - first) // w.stride)
+        low = min(sees, first // w.stride, w.outputs - 1)
+        return max(low, 0), min(last // w.stride + 1, w.outputs)
+
+    def skipped(self, pixels: Span, spans: Spans, size: int) -> int:
+        """Return where they end: places leave nothing out."""
+        return self.ends(pixels, spans)[1]
+
+    def padding(self, pixels: Span, spans: Spans) -> tuple[int, int]:
+        """Return by how much these places see beyond the pixels, before and after them."""
+        w = self.window
+        low, high = self.ends(pixels, spans)
+        before = pixels[0] + w.begin - low * w.stride
+        reach = (high - low - 1) * w.stride + w.dilation * (w.kernel - 1) + 1
+        return before, max(0, reach - before - (pixels[1] - pixels[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
     """How one axis of a tensor follows loops.
 
@@ -82,13 +122,13 @@ class Axis:
     size : of the whole axis
     loop : the loop it follows; None for an axis that everybody needs whole
     block : elements per iteration of the loop
-    window : set for image axes
+    window : set for image axes, and for axes of places where the loop runs over the image
     """
 
     size: int
     loop: str | None = None
     block: int = 1
-    window: Window | None = None
+    window: Window | Reach | None = None
 
     @property
     def loops(self) -> tuple[str, ...]:

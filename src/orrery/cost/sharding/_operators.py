@@ -71,7 +71,7 @@ def _conv(layer: Layer) -> Nest | str:
         return f"{len(image) - 2} spatial axes; up to 3 have names"
     group = int(layer.attribute("group", 1))
     names = SPATIAL[len(image) - 2]
-    windows = windows_of(layer, weights[2:], outputs[2:], split_kernel=True)
+    windows = windows_of(layer, image[2:], weights[2:], outputs[2:], split_kernel=True)
     spatial = [Loop(name=n, extent=e) for n, e in zip(names, outputs[2:])]
     kernels = [Loop(name=f"K{n.lower()}", extent=k, sums=True) for n, k in zip(names, weights[2:])]
     taps = [Axis(size=loop.extent, loop=loop.name) for loop in kernels]
@@ -114,7 +114,7 @@ def _pool(layer: Layer) -> Nest | str:
     if layer.gives(1):
         return "its second output numbers positions of the whole image"
     names = SPATIAL[len(image) - 2]
-    windows = windows_of(layer, layer.attribute("kernel_shape"), outputs[2:])
+    windows = windows_of(layer, image[2:], layer.attribute("kernel_shape"), outputs[2:])
     fixed = {}
     if layer.attribute("ceil_mode", 0) and layer.attribute("count_include_pad", 0):
         # Overhang and padding are divided by differently, and a shard's padding may be either.

@@ -1,10 +1,10 @@
 """The loop nests of gradients and of operators that differ in training.
 
-Models:  gradients of convolutions (data parallel over N and over rows and columns of the output
-         gradient for weights, over Cout for images) and of pooling; normalisation by the batch's
-         own statistics, channel by channel; losses that are not reduced.
-Ignores: splitting the image of a ConvGradInput or a pooling gradient: windows overlap there, and
-         what two parties add to the same pixel would have to be exchanged.
+Models:  gradients of convolutions (those of weights are summed over N and over the places of the
+         window, those of images over Cout) and of pooling; normalisation by the batch's own
+         statistics, channel by channel; losses that are not reduced.
+Ignores: splitting the image of a pooling gradient: windows overlap there, and what two parties add
+         to the same pixel would have to be exchanged.
 Judge:   execution of every shard (tests/runtime/test_sharded_training.py).
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, whole, windows_of
-from ._nest import Axis, Loop, Nest, Operand, Spans
+from ._nest import Axis, Loop, Nest, Operand, Reach, Spans
 
 __all__ = ["TRAINING", "batch_norm", "cross_entropy"]
 
@@ -48,7 +48,7 @@ def _conv_grad_weight(layer: Layer) -> Nest | str:
     if len(image) - 2 not in SPATIAL:
         return f"{len(image) - 2} spatial axes; up to 3 have names"
     group, names = int(layer.attribute("group", 1)), SPATIAL[len(image) - 2]
-    windows = windows_of(layer, weights[2:], gradient[2:], split_kernel=True)
+    windows = windows_of(layer, image[2:], weights[2:], gradient[2:], split_kernel=True)
     batch = Loop(name="N", extent=image[0], sums=True)
     places = [Loop(name=n, extent=e, sums=True) for n, e in zip(names, gradient[2:])]
     taps = [Loop(name=f"K{n.lower()}", extent=k) for n, k in zip(names, weights[2:])]
@@ -81,18 +81,27 @@ def _conv_grad_input(layer: Layer) -> Nest | str:
     group, names = int(layer.attribute("group", 1)), SPATIAL[len(image) - 2]
     channels, made, read, inner = _channels(group, gradient[1], image[1])
     channels = [Loop(name=c.name, extent=c.extent, sums=c.name == "Cout") for c in channels]
+    windows = windows_of(layer, image[2:], weights[2:], gradient[2:])
+    reaches = [Reach(window=window) for window in windows]
+    pixels = [Loop(name=n, extent=e) for n, e in zip(names, image[2:])]
+    places = [Axis(size=size, loop=name, window=reach)
+              for size, name, reach in zip(gradient[2:], names, reaches)]  # fmt: skip
     lead = Axis(size=image[0], loop="N")
-    result = layer.result(0, [lead, read, *_held(image[2:])])
+    result = layer.result(0, [lead, read, *_axes(pixels)])
 
     def attributes(spans: Spans) -> dict[str, Any]:
-        return {"group": spans["G"][1] - spans["G"][0]} if group > 1 else {}
+        around = [reach.padding(spans[name], spans) for name, reach in zip(names, reaches)]
+        pads = (*(before for before, _ in around), *(after for _, after in around))
+        changes: dict[str, Any] = {"pads": pads, "auto_pad": "NOTSET"}
+        if group > 1:
+            changes["group"] = spans["G"][1] - spans["G"][0]
+        return changes
 
     return layer.nest(
-        [Loop(name="N", extent=image[0]), *channels],
-        [layer.operand(0, [lead, made, *_held(gradient[2:])]),
+        [Loop(name="N", extent=image[0]), *channels, *pixels],
+        [layer.operand(0, [lead, made, *places]),
          layer.operand(1, [made, inner, *_held(weights[2:])])],
-        [result], {**dict.fromkeys(names, _OVERLAP), **_per_group(group)}, attributes,
-        lambda spans: {2: result.box(spans).sizes},
+        [result], _per_group(group), attributes, lambda spans: {2: result.box(spans).sizes},
     )  # fmt: skip
 
 
