@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orrery import api
-from orrery.api.pages import EXPLAINED
+from orrery.api.exploring import EXPLAINED
 from orrery.cli import main
 from orrery.report import Table, Text
 

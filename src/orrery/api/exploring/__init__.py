@@ -1,7 +1,16 @@
 """What else could have been decided: other choices of a plan, and other plans."""
 
+from ._design_tables import EXPLAINED
 from ._explained import explained, explained_text
 from ._front import front_of
 from ._front_page import FRONT, front_text, with_front
 
-__all__ = ["FRONT", "explained", "explained_text", "front_of", "front_text", "with_front"]
+__all__ = [
+    "EXPLAINED",
+    "FRONT",
+    "explained",
+    "explained_text",
+    "front_of",
+    "front_text",
+    "with_front",
+]

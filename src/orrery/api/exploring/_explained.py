@@ -9,6 +9,8 @@ from orrery.progress import Progress
 from orrery.report import Section, Text
 
 from .._result import MapResult
+from ._choice_table import explain_sections
+from ._design_tables import EXPLAINED, class_table
 
 if TYPE_CHECKING:
     from orrery.mapping import Found
@@ -27,8 +29,6 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
     asked : also where that takes a while, or where only part of it can be said
     """
     from orrery.mapping import explain_sets, layer_classes, mapping_of
-
-    from ..pages import EXPLAINED, class_table, explain_sections
 
     plan = result.plan
     if not asked and (found.interrupted or not plan.is_split or len(plan.assignments) > _FEW):
@@ -52,6 +52,6 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
 
 def explained_text(result: MapResult, *, width: int = 96) -> str:
     """Return as text what other choices would cost; empty where nobody asked."""
-    from ..pages import EXPLAINED, titled_text
+    from ..pages import titled_text
 
     return titled_text(result.page, EXPLAINED, width=width)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orrery.errors import CancelledError, SpecError
+from orrery.errors import CancelledError
 from orrery.plan import Infeasible, Plan
 from orrery.progress import Progress
 
 from .._machines import cost_models
 from ..judging._seconds import part_seconds
+from ._ceilings import why_none
 
 if TYPE_CHECKING:
     from orrery.cost import CostModel
@@ -82,7 +83,7 @@ def front_of(
     kept = [c for c in candidates if all(v.status == "pass" for v in c.verdicts)]
     if not kept:
         met = [[v.status == "pass" for v in c.verdicts] for c in candidates]
-        why = _why_none(candidates, needs, conflict(met), system)
+        why = why_none([c.verdicts for c in candidates], needs, conflict(met), system)
         return Front(candidates=tuple(candidates), best=why, interrupted=interrupted)
 
     def rank(one: Candidate) -> tuple[float, ...]:
@@ -123,41 +124,3 @@ def _measured(
         devices=len({name for a in plan.assignments for name in a.devices}),
         verdicts=judge(card, needs),
     )  # fmt: skip
-
-
-def _why_none(
-    candidates: Sequence[Candidate], needs: Sequence[Need], clash: Sequence[int], system: System
-) -> Infeasible:
-    """Name the fewest needs that no plan meets together, and the nearest miss."""
-    first, others = clash[0], clash[1:]
-    for number in clash:
-        verdicts = [c.verdicts[number] for c in candidates]
-        if all(verdict.status == "not known" for verdict in verdicts):
-            raise SpecError(
-                f"need {needs[number].text!r}", found=f"not known: {verdicts[0].note}",
-                wanted=f"a figure that is known of plans on {system.name}",
-                fix="leave the need out, or describe the system in more detail",
-            )  # fmt: skip
-    able = [c for c in candidates if all(c.verdicts[n].status == "pass" for n in others)]
-    have = _nearest([c.verdicts[first] for c in able], needs[first])
-    texts = [needs[n].text for n in clash]
-    relaxed = [f"relax {text!r}" for text in texts]
-    if others:
-        what = f"{needs[first].figure} of the best plan that keeps {' and '.join(texts[1:])}: "
-        what += f"no plan of the front keeps {' and '.join(map(repr, texts))} together"
-    else:
-        what = f"{needs[first].figure} of the best plan of the front, which {texts[0]!r} bounds"
-    return Infeasible(
-        what=what, need=needs[first].limit, have=have, unit=needs[first].unit,
-        remedies=(*relaxed, "use faster, more, or other devices"),
-    )  # fmt: skip
-
-
-def _nearest(verdicts: Sequence[Verdict], need: Need) -> float:
-    """Return the best value of a figure that any verdict rests on, in the need's unit."""
-    sign = -1 if need.upper else 1
-    values = [
-        need.limit * (1 + sign * v.margin_percent / 100)
-        for v in verdicts if v.margin_percent is not None
-    ]  # fmt: skip
-    return (min if need.upper else max)(values, default=0.0)

@@ -1,7 +1,6 @@
 """From plans, prices and replays to report sections."""
 
 from ._compare import comparison
-from ._explain import EXPLAINED, class_table, explain_sections
 from ._forecast import forecast
 from ._page import map_page
 from ._render import Page, glance_text, needs_met, page_document, page_text, titled_text
@@ -10,11 +9,8 @@ from ._tables import regions_of
 from ._totals import totals_text
 
 __all__ = [
-    "EXPLAINED",
     "Page",
-    "class_table",
     "comparison",
-    "explain_sections",
     "forecast",
     "glance_text",
     "map_page",

@@ -1,0 +1,63 @@
+"""Why no plan keeps all ceilings: which ones contradict, and how near one comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError
+from orrery.plan import Infeasible
+
+if TYPE_CHECKING:
+    from orrery.hardware import System
+    from orrery.report import Need, Verdict
+
+__all__ = ["why_none"]
+
+
+def why_none(
+    plans: Sequence[Sequence[Verdict]], needs: Sequence[Need], clash: Sequence[int], system: System
+) -> Infeasible:
+    """Name the fewest needs that no plan meets together, and the nearest miss.
+
+    Parameters
+    ----------
+    plans : of every plan, the verdict on each need
+    clash : those needs, by number
+
+    Raises
+    ------
+    SpecError : one of them is about a figure that is not known of any plan
+    """
+    first, others = clash[0], clash[1:]
+    for number in clash:
+        verdicts = [plan[number] for plan in plans]
+        if all(verdict.status == "not known" for verdict in verdicts):
+            raise SpecError(
+                f"need {needs[number].text!r}", found=f"not known: {verdicts[0].note}",
+                wanted=f"a figure that is known of plans on {system.name}",
+                fix="leave the need out, or describe the system in more detail",
+            )  # fmt: skip
+    able = [plan for plan in plans if all(plan[n].status == "pass" for n in others)]
+    have = _nearest([plan[first] for plan in able], needs[first])
+    texts = [needs[n].text for n in clash]
+    relaxed = [f"relax {text!r}" for text in texts]
+    if others:
+        what = f"{needs[first].figure} of the best plan that keeps {' and '.join(texts[1:])}: "
+        what += f"no plan of the front keeps {' and '.join(map(repr, texts))} together"
+    else:
+        what = f"{needs[first].figure} of the best plan of the front, which {texts[0]!r} bounds"
+    return Infeasible(
+        what=what, need=needs[first].limit, have=have, unit=needs[first].unit,
+        remedies=(*relaxed, "use faster, more, or other devices"),
+    )  # fmt: skip
+
+
+def _nearest(verdicts: Sequence[Verdict], need: Need) -> float:
+    """Return the best value of a figure that any verdict rests on, in the need's unit."""
+    sign = -1 if need.upper else 1
+    values = [
+        need.limit * (1 + sign * v.margin_percent / 100)
+        for v in verdicts if v.margin_percent is not None
+    ]  # fmt: skip
+    return (min if need.upper else max)(values, default=0.0)
