@@ -294,8 +294,13 @@ def test_any_element_of_whole_bytes_travels(dtype: str, pool: PartyPool) -> None
     assert run.sent_bytes == inputs["x0"].nbytes // 2
 
 
-@pytest.mark.parametrize("dtype", ["int4", "float4e2m1", "string"])
-def test_elements_that_are_packed_or_text_are_refused(dtype: str, pool: PartyPool) -> None:
+def test_text_is_not_split() -> None:
+    refused = shard(layer("Identity", (8, 6), dtype="string"), Strategy(), 2)
+    assert isinstance(refused, Refusal)
+
+
+@pytest.mark.parametrize("dtype", ["int4", "float4e2m1"])
+def test_elements_that_are_packed_are_refused(dtype: str, pool: PartyPool) -> None:
     region = layer("Identity", (8, 6), dtype=dtype)
     sharding = _split(region, Strategy(exclusive=(("axis0", 2),)), 2)
     with pytest.raises(SpecError, match="numbers of whole bytes"):

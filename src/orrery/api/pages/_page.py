@@ -74,7 +74,8 @@ def map_page(
 def _subtitle(plan: Plan, timeline: Timeline, certified: str) -> str:
     sets = len({assignment.devices for assignment in plan.assignments})
     parts = [counted(len(plan.assignments), "region")]
-    parts.append(f"{sets} sets of devices" if plan.is_split else f"{len(plan.transfers)} transfers")
+    groups = f"{counted(sets, 'set')} of devices"
+    parts.append(groups if plan.is_split else counted(len(plan.transfers), "transfer"))
     parts.append(f"mapped for {plan.objective} by {plan.searcher}")
     if plan.lower_bound_s is not None:
         parts.append(f"lower bound {format_value(plan.lower_bound_s, 's')}")
