@@ -121,7 +121,10 @@ def test_a_front_that_is_stopped_keeps_what_it_found() -> None:
     assert "front: energy" not in found_by and len(found_by) >= 2
 
 
-def test_the_page_of_a_need_that_is_kept_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_of_a_need_that_is_kept_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")  # a narrow table shortens its notes
     code = main(["map", "alexnet", "--on", str(FOUR), "--pareto", "--need", "devices<=1"])
     text = capsys.readouterr().out
     assert code == 0

@@ -184,7 +184,7 @@ def test_a_name_that_is_no_text() -> None:
 def test_a_rank_of_billions(body: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(ModelError, match=r"dimensions|theta|axes"):
+        with pytest.raises(ModelError, match=r"dimension|theta|axes"):
             graph_from_bytes(small(body).SerializeToString(), "m")
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
@@ -202,7 +202,7 @@ def test_a_split_into_billions(parts: int) -> None:
 
 
 def test_a_shape_of_a_tensor_that_no_memory_holds() -> None:
-    body = "g (float[4611686018427387904,16] x) => (int64[2] y) { y = Shape(x) }"
+    body = "g (float[2147483647,2147483647] x) => (int64[2] y) { y = Shape(x) }"
     graph = graph_from_bytes(small(body).SerializeToString(), "m")
     assert graph.type("y").shape == (2,)
 
