@@ -4,14 +4,19 @@ from ._catalogue import THIS_MACHINE, CatalogueEntry, catalogue, load_system, sy
 from ._records import Compute, Device, Flash, Link, Memory, System
 from ._write import write_system
 from ._yaml import ELEMENT_TYPES, read_system, read_system_text
+from .spatial import ROLES, Architecture, ArrayAxis, Level
 
 __all__ = [
     "ELEMENT_TYPES",
+    "ROLES",
     "THIS_MACHINE",
+    "Architecture",
+    "ArrayAxis",
     "CatalogueEntry",
     "Compute",
     "Device",
     "Flash",
+    "Level",
     "Link",
     "Memory",
     "System",

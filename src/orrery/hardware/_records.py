@@ -7,7 +7,7 @@ refused when the record is made. A field that nobody knows is None, never zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from orrery.errors import SpecError, UnknownNameError
@@ -187,7 +187,10 @@ class System:
     links: tuple[Link, ...] = ()
     host: str = ""
     description: str = ""
-    _routes: dict[tuple[str, str], tuple[Link, ...] | None] = field(
+    _routes: dict[str, dict[str, tuple[Link, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _beyond: dict[str, list[tuple[Link, str]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -252,31 +255,34 @@ class System:
         """Return the links from one end to another: fewest hops, then most bandwidth; None if
         there is no way, empty when both are the same end.
         """
-        if (source, target) not in self._routes:
-            self._routes[source, target] = self._find_route(source, target)
-        return self._routes[source, target]
+        if source not in self._routes:
+            self._routes[source] = self._routes_from(source)
+        return self._routes[source].get(target)
 
-    def _find_route(self, source: str, target: str) -> tuple[Link, ...] | None:
+    def _routes_from(self, source: str) -> dict[str, tuple[Link, ...]]:
         # Breadth first keeps the fewest hops; among those, the widest bottleneck wins.
+        beyond = self._neighbours()
         reached: dict[str, tuple[float, tuple[Link, ...]]] = {source: (math.inf, ())}
         frontier = [source]
-        while frontier and target not in reached:
+        while frontier and len(reached) < len(beyond):
             found: dict[str, tuple[float, tuple[Link, ...]]] = {}
             for end in frontier:
                 width, path = reached[end]
-                for link, other in self._neighbours(end):
-                    candidate = (min(width, link.bandwidth_bytes_per_s), (*path, link))
-                    if other not in reached and (
-                        other not in found or candidate[0] > found[other][0]
-                    ):
-                        found[other] = candidate
+                for link, other in beyond.get(end, ()):
+                    if other not in reached:
+                        narrowest = min(width, link.bandwidth_bytes_per_s)
+                        if other not in found or narrowest > found[other][0]:
+                            found[other] = (narrowest, (*path, link))
             reached |= found
             frontier = list(found)
-        return reached[target][1] if target in reached else None
+        return {end: path for end, (_, path) in reached.items()}
 
-    def _neighbours(self, end: str) -> Iterator[tuple[Link, str]]:
-        for link in self.links:
-            if end in link.ends:
-                for other in link.ends:
-                    if other != end:
-                        yield link, other
+    def _neighbours(self) -> dict[str, list[tuple[Link, str]]]:
+        """Return per end that has links, in their order, each link and who is at its other ends."""
+        if not self._beyond:
+            for link in self.links:
+                ends = dict.fromkeys(link.ends)
+                for end in ends:
+                    others = self._beyond.setdefault(end, [])
+                    others += [(link, other) for other in ends if other != end]
+        return self._beyond

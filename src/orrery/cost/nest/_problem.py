@@ -1,0 +1,70 @@
+"""A layer as what a loop nest computes: loops, and tensors whose axes are sums of loop indices.
+
+Models:  an axis of a tensor is indexed by offset + sum of stride · loop; what lies outside of
+         [0, size) is padding, which no memory holds and no link carries.
+Ignores: in which order loops run (a `NestMapping` says it).
+Judge:   the number of distinct elements touched equals enumeration (tests).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Index", "NestProblem", "NestTensor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """How one axis of a tensor follows loops.
+
+    Attributes
+    ----------
+    size : elements along the axis
+    terms : (loop, stride), at most two; none: the axis is touched whole
+    offset : what the sum of terms starts from; minus the padding at the beginning
+    """
+
+    size: int
+    terms: tuple[tuple[str, int], ...] = ()
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestTensor:
+    """A tensor of the layer.
+
+    Attributes
+    ----------
+    role : ``input``, ``weight`` or ``output``: which memories hold it
+    """
+
+    name: str
+    role: str
+    axes: tuple[Index, ...]
+
+    @property
+    def loops(self) -> frozenset[str]:
+        """Loops that decide which elements are touched."""
+        return frozenset(loop for axis in self.axes for loop, _ in axis.terms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestProblem:
+    """A layer.
+
+    Attributes
+    ----------
+    loops : (name, extent); every combination of indices is one operation of the array
+    tensors : exactly one has the role ``output``
+    times : how often the whole nest is run (equal sub-problems that share nothing)
+    """
+
+    loops: tuple[tuple[str, int], ...]
+    tensors: tuple[NestTensor, ...]
+    times: int = 1
+
+    @property
+    def operations(self) -> int:
+        """Operations of one run, padding included."""
+        return math.prod(extent for _, extent in self.loops)

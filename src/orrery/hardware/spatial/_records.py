@@ -1,0 +1,208 @@
+"""A spatial accelerator: an array of processing elements below a hierarchy of memories.
+
+Levels stand outermost first: the first is the off-chip memory, the last feeds the arithmetic. A
+level has one instance for every position along the array axes in its `per`; going inwards `per`
+only grows, so that the array fans out in one place per axis.
+
+    dram    per ()               one
+    buffer  per ()               one, shared by the whole array
+    column  per (cols,)          one per column
+    pads    per (rows, cols)     one per processing element
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+
+from orrery.errors import SpecError
+from orrery.provenance import Source
+
+__all__ = ["ROLES", "Architecture", "ArrayAxis", "Level"]
+
+#: What a level may hold: activations that come in, weights (or the second factor), results.
+ROLES = ("input", "weight", "output")
+
+
+def _numbers(record: object, where: str, zero: tuple[str, ...] = ()) -> None:
+    """Refuse a number that is not finite and positive, or that has no source."""
+    sources: Mapping[str, Source] = getattr(record, "sources", {})
+    for f in fields(record):  # type: ignore[arg-type]  # called with dataclasses only
+        value = getattr(record, f.name)
+        values = value.values() if isinstance(value, Mapping) and f.name != "sources" else [value]
+        for number in values:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if not math.isfinite(number) or number < 0 or (number == 0 and f.name not in zero):
+                raise SpecError(f"{where}: {f.name}", found=number,
+                                wanted="a finite number above zero", fix="correct it")  # fmt: skip
+            if f.name not in sources:
+                raise SpecError(f"{where}: {f.name}", found="no source",
+                                wanted="a source for every number",
+                                fix=f"add sources[{f.name!r}]")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayAxis:
+    """One axis of the array.
+
+    Attributes
+    ----------
+    loops : loops that may be spread along it; None: any
+    fixed : loop -> factor, where the wiring leaves no choice (each loop's part is clipped to its
+        extent); None: free
+    """
+
+    name: str
+    size: int
+    loops: tuple[str, ...] | None = None
+    fixed: Mapping[str, int] | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _numbers(self, f"array axis {self.name!r}")
+        parts = math.prod(self.fixed.values()) if self.fixed else 1
+        if parts > self.size:
+            raise SpecError(f"array axis {self.name!r}: fixed", found=f"{parts} positions",
+                            wanted=f"at most {self.size}", fix="lower the factors")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A memory of the hierarchy, given per instance.
+
+    Attributes
+    ----------
+    holds : roles it holds; a role that is not named passes by
+    per : array axes along each position of which there is one instance; empty: one for all
+    capacity_bits : of one instance, for all roles together; None: more than any layer needs
+    shares_bits : role -> bits that are kept for this role alone; roles named here take nothing
+        from the rest
+    word_bits : of one access; transfers are counted in words, packed without gaps
+    read_energy_j, write_energy_j : joules per word; None: not known
+    read_bits_per_cycle, write_bits_per_cycle : of one instance; None: never the bottleneck. With
+        `one_port` both directions share `read_bits_per_cycle`.
+    double_buffered : roles whose next tile arrives while the present one is used; each such tile
+        takes twice its size
+    slides : roles whose overlap with the tile before is kept, so that only new elements arrive
+    multicast : array axes along which one read from this level serves all instances below
+    reduces : array axes along which results are added on their way up to this level
+    static_power_w : leakage and clock of one instance
+    """
+
+    name: str
+    holds: tuple[str, ...]
+    per: tuple[str, ...] = ()
+    capacity_bits: int | None = None
+    shares_bits: Mapping[str, int] = field(default_factory=dict)
+    word_bits: int
+    read_energy_j: float | None = None
+    write_energy_j: float | None = None
+    read_bits_per_cycle: float | None = None
+    write_bits_per_cycle: float | None = None
+    one_port: bool = False
+    double_buffered: tuple[str, ...] = ()
+    slides: tuple[str, ...] = ()
+    multicast: tuple[str, ...] = ()
+    reduces: tuple[str, ...] = ()
+    static_power_w: float | None = None
+    area_mm2: float | None = None
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        where = f"level {self.name!r}"
+        _numbers(self, where, ("read_energy_j", "write_energy_j", "static_power_w"))
+        for name in ("holds", "double_buffered", "slides"):
+            for role in getattr(self, name):
+                if role not in ROLES:
+                    known = f"one of {', '.join(ROLES)}"
+                    raise SpecError(f"{where}: {name}", found=role, wanted=known, fix="correct it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """An array of processing elements, its memories and what each action takes.
+
+    Attributes
+    ----------
+    axes : of the array; together as many processing elements as the product of their sizes
+    levels : outermost (off-chip) first
+    clock_hz : of the array
+    macs_per_cycle : of one processing element
+    bits : role -> width of an element as stored; partial sums may be wider than results
+    partial_sum_bits : width of an output element while it is being summed
+    mac_energy_j : joules of one multiply-accumulate, operands at hand
+    idle_mac_energy_j : joules of a multiplier that waits or is gated for one cycle
+    hop_energy_j_per_bit : network on chip, per bit and array position crossed
+    static_power_w : of everything that is not a level (clock tree, control)
+    area_mm2, process_nm, price_usd : of the chip
+    """
+
+    name: str
+    description: str = ""
+    axes: tuple[ArrayAxis, ...]
+    levels: tuple[Level, ...]
+    clock_hz: float
+    macs_per_cycle: int = 1
+    bits: Mapping[str, int]
+    partial_sum_bits: int
+    mac_energy_j: float | None = None
+    idle_mac_energy_j: float | None = None
+    hop_energy_j_per_bit: float | None = None
+    static_power_w: float | None = None
+    area_mm2: float | None = None
+    process_nm: float | None = None
+    price_usd: float | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"architecture {self.name!r}"
+        _numbers(self, where, ("mac_energy_j", "idle_mac_energy_j", "hop_energy_j_per_bit",
+                               "static_power_w"))  # fmt: skip
+        names = [axis.name for axis in self.axes]
+        last: set[str] = set()
+        for level in self.levels:
+            strange = (set(level.per) | set(level.multicast) | set(level.reduces)) - set(names)
+            if strange:
+                raise SpecError(f"{where}: level {level.name!r}", found=", ".join(sorted(strange)),
+                                wanted=f"array axes among {', '.join(names) or '(none)'}",
+                                fix="correct the name")  # fmt: skip
+            if not last <= set(level.per):
+                raise SpecError(f"{where}: level {level.name!r}: per", found=", ".join(level.per),
+                                wanted=f"at least {', '.join(sorted(last))}, as further out",
+                                fix="order the levels outermost first")  # fmt: skip
+            last = set(level.per)
+        first = self.levels[0] if self.levels else None
+        if first is None or first.per or set(first.holds) != set(ROLES):
+            raise SpecError(f"{where}: levels", found=first.name if first else "none",
+                            wanted="an outermost level that holds all roles, one for all",
+                            fix="add the off-chip memory")  # fmt: skip
+
+    @property
+    def elements(self) -> int:
+        """Processing elements of the array."""
+        return math.prod(axis.size for axis in self.axes)
+
+    def chain(self, role: str) -> tuple[int, ...]:
+        """Return the places of the levels that hold a role, outermost first."""
+        return tuple(i for i, level in enumerate(self.levels) if role in level.holds)
+
+    def fans_out_below(self) -> dict[str, int]:
+        """Return per axis the place of the innermost level above which it is not spread.
+
+        An axis that no level is `per` spreads below the last level, among the multipliers.
+        """
+        place = {}
+        for axis in self.axes:
+            inner = [i for i, level in enumerate(self.levels) if axis.name in level.per]
+            place[axis.name] = (min(inner) if inner else len(self.levels)) - 1
+        return place
+
+    def instances(self, level: Level) -> int:
+        """Return how many of a level there are."""
+        sizes = {axis.name: axis.size for axis in self.axes}
+        return math.prod(sizes[name] for name in level.per)
+
+    def __iter__(self) -> Iterator[Level]:
+        return iter(self.levels)
