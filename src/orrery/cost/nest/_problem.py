@@ -11,7 +11,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Index", "NestProblem", "NestTensor"]
+__all__ = ["LOOPS", "Index", "NestProblem", "NestTensor"]
+
+#: The one vocabulary of loops, so that an axis of an array can name what may run along it. A
+#: product A[M, K] B[K, L] has its rows in ``N``, L in ``Cout`` and K in ``Cin``; what is neither
+#: shared nor summed (groups, heads, batched products, channels of pooling) is ``G``.
+LOOPS = {
+    "N": "images, or rows of a product", "G": "groups, heads, separate products",
+    "Cout": "output channels", "Cin": "input channels, or the summed axis of a product",
+    "D": "output depth", "H": "output rows", "W": "output columns",
+    "Kd": "kernel depth", "Kh": "kernel rows", "Kw": "kernel columns",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
