@@ -3,6 +3,7 @@
 from ._kernel import Kernel, Server, to_ps
 from ._links import Channels, fair_rates
 from ._phases import fair_paces
+from ._pipeline import Pipeline, replay_pipeline
 from ._replay import Replayer, replay
 from ._split import SplitReplay, replay_split
 from ._witness import part_of, replay_certified
@@ -10,6 +11,7 @@ from ._witness import part_of, replay_certified
 __all__ = [
     "Channels",
     "Kernel",
+    "Pipeline",
     "Replayer",
     "Server",
     "SplitReplay",
@@ -18,6 +20,7 @@ __all__ = [
     "part_of",
     "replay",
     "replay_certified",
+    "replay_pipeline",
     "replay_split",
     "to_ps",
 ]

@@ -57,14 +57,23 @@ class _Flowing:
     pace: float
     last_ps: int
     version: int = 0
+    slowed_by: int = -1
 
 
 class PhaseNetwork:
-    """The links of a system, for phases on a kernel's clock."""
+    """The links of a system, for phases on a kernel's clock.
+
+    Attributes
+    ----------
+    busy_ps : per channel, how long what was sent over it takes it, were it full meanwhile
+    slowed_ps : per channel, by how much phases ended later because it was full
+    """
 
     def __init__(self, system: System, ends: Sequence[str], kernel: Kernel) -> None:
         self._system, self._ends, self._kernel = system, ends, kernel
         self._channels = Channels(system)
+        self.busy_ps = [0.0] * len(self._channels.capacity_bytes_per_s)
+        self.slowed_ps = list(self.busy_ps)
         self._known: dict[tuple[tuple[int, int, int], ...], Wire] = {}
         self._flowing: dict[int, _Flowing] = {}
         self._count = 0
@@ -107,6 +116,8 @@ class PhaseNetwork:
     def issue(self, wire: Wire, done: Callable[[], None]) -> None:
         """Start a phase now; `done` runs when its last message has arrived."""
         kernel = self._kernel
+        for channel, share in wire.shares.items():
+            self.busy_ps[channel] += share * (wire.alone_ps - wire.latency_ps)
         if not wire.shares:
             kernel.after(wire.alone_ps, done)
             return
@@ -127,16 +138,32 @@ class PhaseNetwork:
         if flowing is None or flowing.version != version:
             return  # its pace has changed since this end was foreseen
         del self._flowing[number]
+        self._count_slowed(flowing)
         self._share()
         flowing.done()
+
+    def _count_slowed(self, flowing: _Flowing) -> None:
+        if flowing.slowed_by >= 0:
+            lost_ps = (1.0 - flowing.pace) * (self._kernel.now_ps - flowing.last_ps)
+            self.slowed_ps[flowing.slowed_by] += lost_ps
+
+    def _paces(self, wires: Sequence[Wire]) -> list[float]:
+        return fair_paces([wire.shares for wire in wires])
 
     def _share(self) -> None:
         """Find the paces anew, and when each phase ends if nothing changes."""
         now = self._kernel.now_ps
-        paces = fair_paces([flowing.wire.shares for flowing in self._flowing.values()])
+        paces = self._paces([flowing.wire for flowing in self._flowing.values()])
+        load: dict[int, float] = {}
+        for flowing, pace in zip(self._flowing.values(), paces, strict=True):
+            for channel, share in flowing.wire.shares.items():
+                load[channel] = load.get(channel, 0.0) + share * pace
         for (number, flowing), pace in zip(self._flowing.items(), paces, strict=True):
             if pace == flowing.pace:
                 continue
+            self._count_slowed(flowing)
+            full = max(flowing.wire.shares, key=lambda channel: load[channel])
+            flowing.slowed_by = full if pace < 1.0 else -1
             flowing.remaining_ps -= flowing.pace * (now - flowing.last_ps)
             flowing.remaining_ps = max(flowing.remaining_ps, 0.0)
             flowing.last_ps, flowing.pace = now, pace

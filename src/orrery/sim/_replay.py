@@ -30,9 +30,10 @@ from orrery.timeline import MOST_PS, PS_PER_S, MemorySample, Span, Timeline, mak
 from ._engine import compiled, simulate
 from ._kernel import to_ps
 from ._links import Channels
+from ._memory import Times, activations, samples, with_residents
 from ._tabulate import PlanTables, tabulate
 
-__all__ = ["Replayer", "Times", "replay"]
+__all__ = ["Replayer", "replay"]
 
 #: Fewer assignments and transfers than this are played in plain Python: loading the compiler and
 #: its cached result takes longer (about a second) than the events would.
@@ -49,16 +50,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """Picoseconds: of each assignment begin and end, of each flow issue and arrival."""
-
-    begin: Sequence[int]
-    end: Sequence[int]
-    sent: Sequence[int]
-    arrived: Sequence[int]
 
 
 class Replayer:
@@ -128,7 +119,8 @@ class Replayer:
         self.times = Times(begin=begin, end=end, sent=sent, arrived=arrived)
         memory: tuple[MemorySample, ...] = ()
         if output_bytes is not None:
-            memory = _memory(plan, tables.flows, output_bytes, begin, end, sent, arrived)
+            changes = activations(plan, tables.flows, output_bytes, self.times)
+            memory = samples(with_residents(changes, plan.resident_bytes))
         names = ", ".join(model.name for model in plan.models) or "plan"
         return Timeline(name=f"{names} on {self.system.name}", spans=spans, memory=memory)
 
@@ -298,54 +290,3 @@ def _spans(
         finishes.astype(np.int64).tolist(), rows.details,
     )  # fmt: skip
     return tuple([spans[i] for i in np.argsort(starts, kind="stable").tolist()])
-
-
-def _memory(
-    plan: Plan,
-    flows: Sequence[tuple[int, int]],
-    output_bytes: Callable[[Assignment], int],
-    begin: Sequence[int],
-    end: Sequence[int],
-    sent: Sequence[int],
-    arrived: Sequence[int],
-) -> tuple[MemorySample, ...]:
-    index = {a.region: i for i, a in enumerate(plan.assignments)}
-    device = plan.device_of()
-    changes: dict[str, list[tuple[int, int]]] = {a.device: [] for a in plan.assignments}
-    freed: list[int | None] = [None] * len(plan.assignments)
-    for i, assignment in enumerate(plan.assignments):
-        for name in assignment.after:
-            if device[name] == assignment.device:
-                freed[index[name]] = max(freed[index[name]] or 0, end[i])
-    for flow, (x, place) in enumerate(flows):
-        transfer, target = plan.transfers[x], plan.transfers[x].targets[place]
-        made_here = transfer.producer is not None and device[transfer.producer] == transfer.source
-        if transfer.producer is not None and made_here:
-            producer = index[transfer.producer]
-            freed[producer] = max(freed[producer] or 0, arrived[flow])
-        if target in changes:  # else the host or a switch: not a memory of ours
-            users = [end[index[c]] for c in transfer.consumers if device[c] == target]
-            changes[target].append((sent[flow], transfer.size_bytes))
-            if users:
-                changes[target].append((max(users), -transfer.size_bytes))
-    for i, assignment in enumerate(plan.assignments):
-        size = output_bytes(assignment)
-        changes[assignment.device].append((begin[i], size))
-        free_at = freed[i]
-        if free_at is not None:
-            changes[assignment.device].append((free_at, -size))
-    samples = []
-    for name, resident in plan.resident_bytes.items():
-        changes.setdefault(name, [])
-        changes[name].append((0, resident))
-    for name, steps in changes.items():
-        # Frees before allocations at one instant: the next region takes over what the last gave.
-        used, by_time = 0, dict[int, int]()
-        for time_ps, change in sorted(steps):
-            used += change
-            by_time[time_ps] = used
-        samples += [
-            MemorySample(memory=name, time_ps=time_ps, used_bytes=bytes_)
-            for time_ps, bytes_ in by_time.items()
-        ]
-    return tuple(sorted(samples, key=lambda sample: sample.time_ps))

@@ -12,7 +12,7 @@ Judge:   with no two phases at once, the price of the plan to the picosecond; ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from orrery.cost import Expansion, Phase, Step
@@ -22,9 +22,10 @@ from orrery.plan import Assignment, Plan
 from orrery.timeline import MOST_PS, PS_PER_S, MemorySample, Span, Timeline
 
 from ._kernel import Kernel, to_ps
+from ._memory import HeldTimes, holdings, residents, samples, with_residents
 from ._phases import PhaseNetwork, Wire
 
-__all__ = ["Computed", "Moved", "PartSeconds", "SplitReplay", "replay_split"]
+__all__ = ["Computed", "Moved", "PartSeconds", "SplitPlayer", "SplitReplay", "replay_split"]
 
 #: assignment, number of the party, round -> seconds of that part
 PartSeconds = Callable[[Assignment, int, int], float]
@@ -87,13 +88,15 @@ def replay_split(
     SpecError : a duration that is negative or not finite, no route between two ends, an end that
         is later than the clock can say (53 days)
     """
-    return _Player(plan, system, expansion, durations).run()
+    return SplitPlayer(plan, system, expansion, durations).run()
 
 
-class _Player:
+class SplitPlayer:
     def __init__(
-        self, plan: Plan, system: System, expansion: Expansion, durations: PartSeconds
-    ) -> None:
+        self, plan: Plan, system: System, expansion: Expansion, durations: PartSeconds,
+        *, per_input: int = 0,
+    ) -> None:  # fmt: skip
+        """Begin; the order on a device binds among `per_input` steps at a time (0: all)."""
         self.plan, self.system, self.expansion = plan, system, expansion
         self.durations = durations
         self.kernel = Kernel()
@@ -107,6 +110,8 @@ class _Player:
         self.followers: list[list[int]] = [[] for _ in steps]
         last: dict[int, int] = {}
         for number, step in enumerate(steps):
+            if per_input and number % per_input == 0:
+                last = {}
             before = {last[party] for party in step.parties if party in last} | set(step.after)
             for other in before:
                 self.followers[other].append(number)
@@ -131,7 +136,7 @@ class _Player:
         names = ", ".join(model.name for model in self.plan.models) or "plan"
         timeline = Timeline(
             name=f"{names} on {self.system.name}", spans=tuple(self.spans[i] for i in order),
-            memory=tuple(self._memory()),
+            memory=self._memory(),
         )  # fmt: skip
         return SplitReplay(
             timeline=timeline, computed=tuple(self.computed), moved=tuple(self.moved),
@@ -193,11 +198,19 @@ class _Player:
     def _end(self, number: int) -> None:
         self.ends[number] = self.kernel.now_ps
         for tensor, phases in self.returns[number]:
-            self._chain(number, "return", [(tensor, phase) for phase in phases], lambda: None)
+            self._chain(number, "return", [(tensor, phase) for phase in phases],
+                        lambda: self._returned(number))  # fmt: skip
         for follower in self.followers[number]:
             self.waits[follower] -= 1
             if not self.waits[follower]:
-                self._start(follower)
+                self._ready(follower)
+
+    def _ready(self, number: int) -> None:
+        """Do what nothing is missing for."""
+        self._start(number)
+
+    def _returned(self, number: int) -> None:
+        """Take note that one of a step's results is where it belongs."""
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -239,33 +252,23 @@ class _Player:
             self.spans += [_span(self.expansion.ends[p], step, kind, begun, now, {})
                            for p in step.parties]  # fmt: skip
 
-    def _memory(self) -> Iterator[MemorySample]:
-        """Yield resident bytes and what is held from step to step, per device."""
-        ends, final = self.expansion.ends, self.kernel.now_ps
-        leaves: dict[str, int] = {}
-        for moved in self.moved:
-            if moved.role == "return":
-                leaves[moved.tensor] = max(leaves.get(moved.tensor, 0), moved.end_ps)
-        changes: list[list[tuple[int, int]]] = [
-            [(0, sum(mine.values()))] for mine in self.expansion.residents
-        ]
-        for held in self.expansion.holdings:
-            start = 0 if held.first < 0 else self.starts[held.first]
-            stop = final if held.last >= len(self.ends) else self.ends[held.last]
-            stop = max([stop, leaves.get(held.tensor, 0), *(self.ends[u] for u in held.users)])
-            for end, mine in enumerate(changes[: len(self.system.devices)]):
-                size = held.layout.held_bytes(end)
-                if size:
-                    mine += [(start, size), (stop, -size)]
-        samples = []
-        for end, mine in enumerate(changes[: len(self.system.devices)]):
-            used, by_time = 0, dict[int, int]()
-            for time_ps, change in sorted(mine):
-                used += change
-                by_time[time_ps] = used
-            samples += [MemorySample(memory=ends[end], time_ps=time_ps, used_bytes=used)
-                        for time_ps, used in by_time.items()]  # fmt: skip
-        yield from sorted(samples, key=lambda sample: sample.time_ps)
+    def _memory(self) -> tuple[MemorySample, ...]:
+        """Return resident bytes and what is held from step to step, per device."""
+        played = HeldTimes(starts=self.starts, ends=self.ends, leaves=leaves_of(self.moved),
+                           begun_ps=0, done_ps=self.kernel.now_ps)  # fmt: skip
+        devices = len(self.system.devices)
+        return samples(with_residents(
+            holdings(self.expansion, devices, played), residents(self.expansion, devices)
+        ))  # fmt: skip
+
+
+def leaves_of(moved: Iterable[Moved]) -> dict[str, int]:
+    """Return when the last part of each result has left (ps)."""
+    leaves: dict[str, int] = {}
+    for one in moved:
+        if one.role == "return":
+            leaves[one.tensor] = max(leaves.get(one.tensor, 0), one.end_ps)
+    return leaves
 
 
 def _span(
