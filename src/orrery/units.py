@@ -21,7 +21,7 @@ _SIZE = {"B": 1.0, **_DECIMAL, **_BINARY}
 
 def _prefixed(unit: str, prefixes: str) -> dict[str, float]:
     factors = {
-        "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3,
+        "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3,
         "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     }  # fmt: skip
     return {unit: 1.0, **{prefix + unit: factors[prefix] for prefix in prefixes}}
@@ -34,16 +34,19 @@ DIMENSIONS: Mapping[str, Mapping[str, float]] = {
     | {f"{u}/s": f / 8 for u, f in _prefixed("bit", "kMGT").items()},
     "time": {**_prefixed("s", "pnuµm"), "min": 60.0, "h": 3600.0},
     "frequency": _prefixed("Hz", "kMGT"),
-    "energy": {**_prefixed("J", "pnuµmk"), "kWh": 3.6e6},
+    "energy": {**_prefixed("J", "fpnuµmk"), "kWh": 3.6e6},
     "power": _prefixed("W", "nuµmkM"),
     "area": {"mm2": 1.0, "mm²": 1.0, "um2": 1e-6, "µm²": 1e-6, "cm2": 100.0},
     "rate": _prefixed("op/s", "kMGTP"),
     "macs": _prefixed("MAC/s", "kMGTP"),
-    "energy per byte": {f"{u}/B": f for u, f in _prefixed("J", "pnuµ").items()}
-    | {f"{u}/bit": f * 8 for u, f in _prefixed("J", "pnuµ").items()},
-    "energy per operation": {f"{u}/{o}": f for u, f in _prefixed("J", "pnuµ").items()
+    "energy per byte": {f"{u}/B": f for u, f in _prefixed("J", "fpnuµ").items()}
+    | {f"{u}/bit": f * 8 for u, f in _prefixed("J", "fpnuµ").items()},
+    "energy per operation": {f"{u}/{o}": f for u, f in _prefixed("J", "fpnuµ").items()
                              for o in ("op", "MAC")},
     "price": {"USD": 1.0, "kUSD": 1e3},
+    "width": {"bit": 1.0, "kbit": 1e3, "Kibit": 1024.0, **{u: 8 * f for u, f in _SIZE.items()}},
+    "bits per cycle": {"bit/cycle": 1.0, "B/cycle": 8.0},
+    "energy per bit": {f"{u}/bit": f for u, f in _prefixed("J", "fpnuµ").items()},
     "length": {"nm": 1.0, "um": 1e3, "µm": 1e3},
 }  # fmt: skip
 

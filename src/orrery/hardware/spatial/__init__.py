@@ -1,5 +1,18 @@
 """Spatial accelerators: arrays of processing elements below a hierarchy of memories."""
 
+from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
+from ._yaml import read_architecture, read_architecture_text
 
-__all__ = ["ROLES", "Architecture", "ArrayAxis", "Level"]
+__all__ = [
+    "ROLES",
+    "Architecture",
+    "ArrayAxis",
+    "EnergyRow",
+    "EnergyTable",
+    "Level",
+    "energy_table",
+    "energy_tables",
+    "read_architecture",
+    "read_architecture_text",
+]

@@ -1,0 +1,239 @@
+"""Spatial accelerators as YAML.
+
+Before (file)::
+
+    name: small
+    clock: "200 MHz"
+    source: guess
+    sources: {guess: {basis: assumed, where: sketch, note: "orders of magnitude"}}
+    array: [{axis: rows, size: 12}, {axis: cols, size: 14, loops: [Cout, H]}]
+    bits: {input: 16, weight: 16, output: 16, partial_sum: 16}
+    energy: {mac: "2 pJ"}
+    levels:
+      - {name: dram, holds: [input, weight, output], word: "16 bit",
+         read: {table: eyeriss-16-bit, row: dram}, write: "460 pJ"}
+      - {name: pads, per: [rows, cols], holds: [input, weight, output], size: "512 B",
+         word: "16 bit", read: "1 pJ", write: "1 pJ"}
+
+After: an `Architecture` whose every number carries its source. An energy is a quantity per word or
+a row of a named table, taken to the width of the level's word; ``scale_to`` takes the row to
+another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orrery.errors import SpecError, UnknownNameError, did_you_mean
+from orrery.provenance import Source
+from orrery.store import open_plain
+from orrery.units import read_quantity
+
+from .._document import Item, parse
+from .._sourced import SourcedReader
+from ._energy import energy_table
+from ._records import ROLES, Architecture, ArrayAxis, Level
+
+__all__ = ["read_architecture", "read_architecture_text"]
+
+_CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
+         "price": ("price_usd", "price"), "static_power": ("static_power_w", "power"),
+         "clock": ("clock_hz", "frequency")}  # fmt: skip
+_PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bits_per_cycle"}
+_LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
+          "write_bandwidth", "one_port", "double_buffered", "slides", "multicast", "reduces",
+          "static_power", "area", "source")  # fmt: skip
+
+
+def read_architecture(path: Path, *, loops: tuple[str, ...] = ()) -> Architecture:
+    """Read a spatial accelerator from a YAML file.
+
+    Parameters
+    ----------
+    loops : the loops that layers have, so that an axis that names another is refused; empty: any
+
+    Raises
+    ------
+    SpecError : with file, line and key, what was found, what was wanted and what to change
+    """
+    try:
+        with open_plain(path) as handle:
+            raw = handle.read((1 << 20) + 1)
+    except OSError as error:
+        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                        fix="check the path") from None  # fmt: skip
+    return read_architecture_text(raw, str(path), loops=loops)
+
+
+def read_architecture_text(
+    text: bytes | str, file: str = "architecture", *, loops: tuple[str, ...] = ()
+) -> Architecture:
+    """Read a spatial accelerator from the text of a YAML file; `file` stands in messages."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return _Reader(parse(raw, file), loops).architecture()
+
+
+class _Reader(SourcedReader):
+    def __init__(self, root: Item, loops: tuple[str, ...]) -> None:
+        self.root, self.options, self.given, self.loops = root, {}, {}, loops
+        self.top = root.keys(
+            ("name", "description", "source", "sources", "array", "macs_per_cycle", "bits",
+             "energy", "levels", *_CHIP),
+            required=("name", "clock", "array", "bits", "levels"),
+        )  # fmt: skip
+        self.sources = self._sources(self.top.get("sources"))
+        self.default = self._source(self.top.get("source"))
+        self.mac_j: float | None = None
+
+    def architecture(self) -> Architecture:
+        values: dict[str, Any] = {"name": self._name(self.top["name"])}
+        if "description" in self.top:
+            values["description"] = self.top["description"].text()
+        sources: dict[str, Source] = {}
+        for key, (field, dimension) in _CHIP.items():
+            if key in self.top:
+                values[field], sources[field] = self._quantity(
+                    self.top[key], dimension, key == "static_power", self.default)  # fmt: skip
+        values["macs_per_cycle"] = (
+            self.top["macs_per_cycle"].whole(1, 1024) if "macs_per_cycle" in self.top else 1
+        )
+        sources["macs_per_cycle"] = self._needed(self.top["array"])
+        values |= self._bits(sources)
+        values |= self._energies(sources)
+        values["axes"] = tuple(self._axis(item) for item in self.top["array"].items())
+        self._once([item.table()["axis"] for item in self.top["array"].items()])
+        values["levels"] = tuple(self._level(item) for item in self.top["levels"].items())
+        self._once([item.table()["name"] for item in self.top["levels"].items()],
+                   {axis.name for axis in values["axes"]})  # fmt: skip
+        return self._make(self.root, Architecture, {**values, "sources": sources})
+
+    def _needed(self, item: Item, source: Source | None = None) -> Source:
+        found = source or self.default
+        if found is None:
+            raise item.error(found="numbers without a source", wanted="a source for every number",
+                             fix="add `source:` here or on the document")  # fmt: skip
+        return found
+
+    def _once(self, names: list[Item], taken: set[str] = frozenset()) -> None:  # type: ignore[assignment]  # a frozen default
+        seen: set[str] = set(taken)
+        for item in names:
+            if item.text() in seen:
+                raise item.error(found=f"{item.text()!r} twice", fix="rename one",
+                                 wanted="one meaning for one name")  # fmt: skip
+            seen.add(item.text())
+
+    def _bits(self, sources: dict[str, Source]) -> dict[str, Any]:
+        table = self.top["bits"].keys((*ROLES, "partial_sum", "source"),
+                                      required=(*ROLES, "partial_sum"))  # fmt: skip
+        source = self._needed(self.top["bits"], self._source(table.get("source")))
+        sources["bits"] = sources["partial_sum_bits"] = source
+        return {"bits": {role: table[role].whole(1, 256) for role in ROLES},
+                "partial_sum_bits": table["partial_sum"].whole(1, 256)}  # fmt: skip
+
+    def _energies(self, sources: dict[str, Source]) -> dict[str, Any]:
+        if "energy" not in self.top:
+            return {}
+        table = self.top["energy"].keys(("mac", "idle_mac", "hop", "source"))
+        default = self._source(table.get("source")) or self.default
+        values: dict[str, Any] = {}
+        for key, field in (("mac", "mac_energy_j"), ("idle_mac", "idle_mac_energy_j")):
+            if key in table:
+                values[field], sources[field] = self._energy(table[key], None, default)
+        self.mac_j = values.get("mac_energy_j")
+        if "hop" in table:
+            values["hop_energy_j_per_bit"], sources["hop_energy_j_per_bit"] = self._quantity(
+                table["hop"], "energy per bit", True, default)  # fmt: skip
+        return values
+
+    def _energy(self, item: Item, bits: int | None, default: Source | None) -> tuple[float, Source]:
+        """Read joules per word: a quantity, or a row of a named table at this width.
+
+        Without a width (arithmetic, which does not grow in proportion) the row stands as it is.
+        """
+        table = item.data if isinstance(item.data, dict) else {}
+        if "table" not in table:
+            return self._quantity(item, "energy", True, default)
+        keys = item.keys(("table", "row", "scale_to"), required=("table", "row"))
+        try:
+            named = energy_table(keys["table"].text())
+            if "scale_to" in keys:
+                to = keys["scale_to"]
+                named = named.scaled(read_quantity(to.text(), "length", where=to.where))
+            row = named.row(keys["row"].text())
+        except UnknownNameError as error:
+            raise item.error(found=error.name, wanted=f"a {error.kind}",
+                             fix=f"write one of {', '.join(error.known)}") from None  # fmt: skip
+        except SpecError as error:
+            raise SpecError(f"{item.where}: {error.where}", found=error.found, wanted=error.wanted,
+                            fix=error.fix) from None  # fmt: skip
+        if row.per_mac is not None and self.mac_j is None:
+            raise item.error(found=f"{named.name} in multiples of one MAC",
+                             wanted="the energy of a MAC", fix="add `energy: mac:`")  # fmt: skip
+        where = f"{row.source.where}: {named.name}, {row.name}"
+        return row.at(bits or row.bits, self.mac_j), Source(basis=row.source.basis, where=where,
+                                                note=row.source.note)  # fmt: skip
+
+    def _axis(self, item: Item) -> ArrayAxis:
+        table = item.keys(("axis", "size", "loops", "fixed", "source"), required=("axis", "size"))
+        source = self._needed(item, self._source(table.get("source")))
+        values: dict[str, Any] = {"name": self._name(table["axis"]),
+                                  "size": table["size"].whole(1, 1 << 16)}  # fmt: skip
+        if "loops" in table:
+            values["loops"] = tuple(self._loop(entry, entry.text())
+                                    for entry in table["loops"].items())  # fmt: skip
+        if "fixed" in table:
+            values["fixed"] = {self._loop(entry, name): entry.whole(1, 1 << 16)
+                               for name, entry in table["fixed"].table().items()}  # fmt: skip
+            strange = set(values["fixed"]) - set(values.get("loops") or values["fixed"])
+            if strange:
+                raise table["fixed"].error(found=", ".join(sorted(strange)), fix="correct one",
+                                           wanted="loops that `loops:` allows")  # fmt: skip
+        return self._make(item, ArrayAxis, {
+            **values, "sources": {"size": source, "fixed": source}})  # fmt: skip
+
+    def _loop(self, item: Item, name: str) -> str:
+        if self.loops and name not in self.loops:
+            raise item.error(found=name, wanted=f"loops among {', '.join(self.loops)}",
+                             fix=f"correct it{did_you_mean(name, self.loops)}")  # fmt: skip
+        return name
+
+    def _level(self, item: Item) -> Level:
+        table = item.keys(_LEVEL, required=("name", "holds", "word"))
+        default = self._source(table.get("source")) or self.default
+        given = self._needed(item, default)
+        sources: dict[str, Source] = {"word_bits": given}
+        values: dict[str, Any] = {"name": self._name(table["name"])}
+        for key in ("holds", "per", "double_buffered", "slides", "multicast", "reduces"):
+            if key in table:
+                values[key] = tuple(entry.text() for entry in table[key].items())
+        if "one_port" in table:
+            values["one_port"] = table["one_port"].boolean()
+        read: list[tuple[str, str, Callable[[Item], tuple[Any, Source]]]] = [
+            ("word", "word_bits", lambda i: self._width(i, default)),
+            ("size", "capacity_bits", lambda i: self._width(i, default)),
+            ("static_power", "static_power_w", lambda i: self._quantity(i, "power", True, default)),
+            ("area", "area_mm2", lambda i: self._quantity(i, "area", False, default)),
+            *((key, field, lambda i: self._quantity(i, "bits per cycle", False, default))
+              for key, field in _PORTS.items()),
+        ]  # fmt: skip
+        for key, field, reader in read:
+            if key in table:
+                values[field], sources[field] = reader(table[key])
+        for key in ("read", "write"):
+            if key in table:
+                values[f"{key}_energy_j"], sources[f"{key}_energy_j"] = self._energy(
+                    table[key], values["word_bits"], default)  # fmt: skip
+        if "shares" in table:
+            shares: Mapping[str, Item] = table["shares"].keys(ROLES)
+            values["shares_bits"] = {role: self._width(entry, default)[0]
+                                     for role, entry in shares.items()}  # fmt: skip
+            sources["shares_bits"] = given
+        return self._make(item, Level, {**values, "sources": sources})
+
+    def _width(self, item: Item, default: Source | None) -> tuple[int, Source]:
+        value, source = self._quantity(item, "width", False, default)
+        if abs(value - round(value)) > 1e-6 * value or round(value) < 1:
+            raise item.error(wanted="a whole number of bits", fix="correct the size")
+        return round(value), source
