@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ class Bits:
     def improve(self, genome: Any) -> Any:
         return genome
 
+    def values(self, genomes: Sequence[Any]) -> list[int]:
+        return list(map(self.value, genomes))
+
     def value(self, genome: Any) -> int:
         return sum(a != b for a, b in zip(genome, GOAL, strict=True))
 
@@ -53,13 +56,21 @@ def test_it_finds_the_known_best_and_never_gets_worse() -> None:
     assert found.finished
 
 
-def test_workers_do_not_show_in_the_result() -> None:
-    alone = evolve(Bits(), SETTINGS)
-    with ThreadPoolExecutor(2) as threads:
-        assert evolve(Bits(), SETTINGS, executor=threads) == alone
-    with ProcessPoolExecutor(2) as processes:
-        assert evolve(Bits(), SETTINGS, executor=processes) == alone
+def test_the_seed_decides_and_all_islands_are_valued_at_once() -> None:
+    batches: list[int] = []
+
+    class Counted(Bits):
+        def values(self, genomes: Sequence[Any]) -> list[int]:
+            batches.append(len(genomes))
+            return super().values(genomes)
+
+    alone = evolve(Counted(), SETTINGS)
+    assert evolve(Bits(), SETTINGS) == alone
     assert evolve(Bits(), replace(SETTINGS, seed=6)).history != alone.history
+    children = SETTINGS.population - SETTINGS.elite
+    assert batches[0] == SETTINGS.islands * SETTINGS.population
+    assert set(batches[1:]) == {SETTINGS.islands * children}
+    assert len(batches) == 1 + alone.generations
 
 
 def test_an_interrupted_search_continues_as_if_nothing_had_happened(tmp_path: Path) -> None:

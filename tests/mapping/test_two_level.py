@@ -77,8 +77,9 @@ def test_workers_and_interruptions_do_not_show(tmp_path: Path) -> None:
     alone = two_level(problem, SMALL)
     with ThreadPoolExecutor(2) as threads:
         assert two_level(problem, SMALL, executor=threads) == alone
-    with ProcessPoolExecutor(2) as processes:
-        assert two_level(problem, SMALL, executor=processes) == alone
+    for workers in (1, 2, 3):
+        with ProcessPoolExecutor(workers) as processes:
+            assert two_level(problem, SMALL, executor=processes) == alone
     steps: list[Step] = []
     progress = Progress(
         report=steps.append,
@@ -89,7 +90,8 @@ def test_workers_and_interruptions_do_not_show(tmp_path: Path) -> None:
     assert isinstance(part, FoundSets)
     assert not part.finished
     assert feasible(evaluate(problem, part.mapping))
-    assert two_level(problem, SMALL, resume=record) == alone
+    with ProcessPoolExecutor(2) as processes:
+        assert two_level(problem, SMALL, resume=record, executor=processes) == alone
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 20])

@@ -1,16 +1,15 @@
 """A genetic search that knows nothing of its genomes: islands, elitism, tournaments, restarts.
 
 Models:  islands that breed by themselves for some generations, then pass their best on in a ring.
-         Every draw comes from (seed, island, epoch), so neither workers nor interruptions show in
-         the result.
+         Every draw comes from (seed, island, epoch), so interruptions do not show in the result;
+         all islands' new members are valued at once, so that genomes can share that out.
 Ignores: what a genome means (see `Genomes`).
-Judge:   a problem with a known optimum; runs whole, in parallel and continued, all equal (tests).
+Judge:   a problem with a known optimum; runs whole and continued, equal (tests).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -50,8 +49,8 @@ class Genomes(Protocol[G]):
         """Return what a local search makes of a genome; the genome itself where there is none."""
         ...
 
-    def value(self, genome: G) -> int:
-        """Return what is to be small."""
+    def values(self, genomes: Sequence[G]) -> list[int]:
+        """Return what is to be small, of each."""
         ...
 
     def write(self, genome: G) -> Any:
@@ -124,7 +123,6 @@ def evolve(
     bound: float | None = None,
     unit: float = 1.0,
     progress: Progress = SILENT,
-    executor: Executor | None = None,
     record: Path | None = None,
     subject: str = "",
 ) -> Evolved[G]:
@@ -134,7 +132,6 @@ def evolve(
     ----------
     seeds : members of the first generation, shared out among the islands
     bound, unit : lower bound and size of one, for progress: best and bound in these units
-    executor : runs islands side by side; the result is the same as without
     record : file that holds the state; continued from where it is there, written at every exchange
     subject : what is searched, so that a record of something else is refused
 
@@ -146,10 +143,7 @@ def evolve(
     islands, epoch, history = _begin(genomes, settings, seeds, record, subject)
     if not islands:
         progress.step(task, 0, settings.generations)
-        shares = [list(seeds[i :: settings.islands]) for i in range(settings.islands)]
-        islands = _each(
-            executor, _found, [(genomes, settings, i, shares[i]) for i in range(settings.islands)]
-        )
+        islands = _found(genomes, settings, seeds)
     finished = True
     while True:
         _, best, _ = _best(islands)
@@ -164,9 +158,7 @@ def evolve(
             break
         if done >= settings.generations or (bound is not None and best * unit <= bound):
             break
-        islands = _each(executor, _breed, [
-            (genomes, settings, i, epoch, island) for i, island in enumerate(islands)
-        ])  # fmt: skip
+        _breed(genomes, settings, epoch, islands)
         _exchange(islands)
         epoch += 1
         if record is not None:
@@ -178,55 +170,68 @@ def evolve(
     )  # fmt: skip
 
 
-def _each(executor: Executor | None, work: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    if executor is None or len(arguments) < 2:
-        return [work(*one) for one in arguments]
-    return [future.result() for future in [executor.submit(work, *one) for one in arguments]]
-
-
-def _found(genomes: Genomes[G], settings: Evolution, number: int, seeds: list[G]) -> _Island[G]:
-    """Return an island's first generation."""
-    random = np.random.default_rng([settings.seed, number])
-    members = list(seeds[: settings.population])
-    while len(members) < settings.population:
-        members.append(genomes.create(random))
-    island = _Island(members=members, values=[genomes.value(member) for member in members])
-    _sort(island)
-    _polish(genomes, island)
-    return island
+def _found(
+    genomes: Genomes[G], settings: Evolution, seeds: Sequence[G]
+) -> list[_Island[G]]:  # fmt: skip
+    """Return every island's first generation."""
+    islands: list[_Island[G]] = []
+    for number in range(settings.islands):
+        random = np.random.default_rng([settings.seed, number])
+        members = list(seeds[number :: settings.islands])[: settings.population]
+        while len(members) < settings.population:
+            members.append(genomes.create(random))
+        islands.append(_Island(members=members, values=[]))
+    _value(genomes, islands)
+    return islands
 
 
 def _breed(
-    genomes: Genomes[G], settings: Evolution, number: int, epoch: int, island: _Island[G],
-) -> _Island[G]:  # fmt: skip
-    """Return an island after some generations."""
-    random = np.random.default_rng([settings.seed, number, epoch, 1])
-    island = _Island(members=list(island.members), values=list(island.values),
-                     stalled=island.stalled, best=island.best)  # fmt: skip
+    genomes: Genomes[G], settings: Evolution, epoch: int, islands: Sequence[_Island[G]]
+) -> None:
+    """Let islands breed until the next exchange."""
+    draws = [
+        np.random.default_rng([settings.seed, number, epoch, 1]) for number in range(len(islands))
+    ]
     for _ in range(settings.apart):
-        keep = settings.elite
-        members, values = island.members[:keep], island.values[:keep]
-        restart = island.stalled >= settings.patience
-        while len(members) < settings.population:
-            if restart:
-                child = genomes.create(random)
-            elif random.random() < settings.crossover:
-                one, other = _chosen(island, settings, random), _chosen(island, settings, random)
-                child = genomes.cross(one, other, random)
-                if random.random() < 0.5:
-                    child = genomes.mutate(child, random)
+        for island, random in zip(islands, draws, strict=True):
+            _next(genomes, settings, island, random)
+        _value(genomes, islands)
+        for island in islands:
+            if island.values[0] < island.best:
+                island.best, island.stalled = island.values[0], 0
             else:
-                child = genomes.mutate(_chosen(island, settings, random), random)
-            members.append(child)
-            values.append(genomes.value(child))
-        island.members, island.values = members, values
+                again = island.stalled >= settings.patience
+                island.stalled = 0 if again else island.stalled + 1
+
+
+def _next(
+    genomes: Genomes[G], settings: Evolution, island: _Island[G], random: np.random.Generator
+) -> None:
+    """Put children in the place of all but the elite; they have no values yet."""
+    members = island.members[: settings.elite]
+    restart = island.stalled >= settings.patience
+    while len(members) < settings.population:
+        if restart:
+            child = genomes.create(random)
+        elif random.random() < settings.crossover:
+            one, other = _chosen(island, settings, random), _chosen(island, settings, random)
+            child = genomes.cross(one, other, random)
+            if random.random() < 0.5:
+                child = genomes.mutate(child, random)
+        else:
+            child = genomes.mutate(_chosen(island, settings, random), random)
+        members.append(child)
+    island.members, island.values = members, island.values[: settings.elite]
+
+
+def _value(genomes: Genomes[G], islands: Sequence[_Island[G]]) -> None:
+    """Value the members that are new, sort all, and let a local search work on the best."""
+    fresh = [island.members[len(island.values) :] for island in islands]
+    values = iter(genomes.values([member for members in fresh for member in members]))
+    for island, members in zip(islands, fresh, strict=True):
+        island.values = [*island.values, *(next(values) for _ in members)]
         _sort(island)
         _polish(genomes, island)
-        if island.values[0] < island.best:
-            island.best, island.stalled = island.values[0], 0
-        else:
-            island.stalled = 0 if restart else island.stalled + 1
-    return island
 
 
 def _chosen(island: _Island[G], settings: Evolution, random: np.random.Generator) -> G:
@@ -244,7 +249,7 @@ def _polish(genomes: Genomes[G], island: _Island[G]) -> None:
     """Let a local search work on the best, and keep what it finds."""
     better = genomes.improve(island.members[0])
     if better is not island.members[0]:
-        value = genomes.value(better)
+        (value,) = genomes.values([better])
         if value < island.values[0]:
             island.members[0], island.values[0] = better, value
 

@@ -12,10 +12,9 @@ After the first level of the genetic search of MARS (DAC 2023), reconstructed fr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from orrery.settings import to_record
 from orrery.store import content_hash
 from orrery.timeline import PS_PER_S
 
+from .._workers import Shared, run_all
 from ..sets._fast import Evaluator
 from ..sets._mapping import Placed, SetMapping, evaluate, feasible
 from ..sets._problem import Problem
@@ -67,7 +67,7 @@ def two_level(
     Parameters
     ----------
     bound_ps : a lower bound, shown with the best; the search ends where it is reached
-    executor : runs islands side by side (threads or processes); the result is the same as without
+    executor : threads or processes that share sets' units; the result is the same as without
     resume : file of the search's state; continued from where there is one, and kept up to date
 
     Raises
@@ -75,7 +75,7 @@ def two_level(
     SpecError : `resume` belongs to another search
     CancelledError : the user asked to stop before there was any mapping
     """
-    genomes = genomes_of(problem, settings)
+    genomes = genomes_of(problem, settings, executor)
     if isinstance(genomes, Infeasible):
         return genomes
     seeds, whole = _weighed(genomes, progress)
@@ -90,7 +90,7 @@ def two_level(
                 genomes, upper_level(settings),
                 seeds=seeds[: settings.islands * settings.population // 2], task=_TASK,
                 bound=None if bound_ps is None else bound_ps * (1 / PS_PER_S), unit=1 / PS_PER_S,
-                progress=progress, executor=executor, record=resume,
+                progress=progress, record=resume,
                 subject=_subject(problem, settings),
             )  # fmt: skip
     mapping = genomes.mapping(found.best)
@@ -109,8 +109,7 @@ def _weighed(genomes: _Sets, progress: Progress) -> tuple[list[_Genome], bool]:
     """Return the seeds, best first, as far as there was time, and whether that was all."""
     seeds, whole = genomes.seeds(), True
     for number, seed in enumerate(seeds):
-        known = [genomes.values[s] for s in seeds[:number]]
-        best = min(known, default=HOPELESS)
+        best = min(map(genomes.value, seeds[:number]), default=HOPELESS)
         try:
             progress.step(f"{_TASK}: seeds", number, len(seeds),
                           best=None if best >= NEVER else best / PS_PER_S)  # fmt: skip
@@ -119,7 +118,8 @@ def _weighed(genomes: _Sets, progress: Progress) -> tuple[list[_Genome], bool]:
                 raise
             seeds, whole = seeds[:number], False
             break
-        genomes.value(seed)
+        if seed not in genomes.known:
+            genomes.values(seeds[number : number + _AT_ONCE])
     return sorted(seeds, key=genomes.value), whole
 
 
@@ -138,17 +138,32 @@ _TASK = "two-level search"
 
 _ATTEMPTS = 20  #: random mappings that leave some network without devices, before a seed serves
 
-_TOKENS = count()
-_REVIVED: dict[str, _Sets] = {}
+_AT_ONCE = 8  #: seeds that are valued between two questions whether to stop
 
 
-def _revive(token: str, problem: Problem, settings: TwoLevelSearch, reference: int) -> _Sets:
-    """Return the genomes that a worker process knows already, with all they remember."""
-    if token not in _REVIVED:
-        _REVIVED.clear()
-        _REVIVED[token] = _Sets(problem, settings)
-        _REVIVED[token].reference = reference
-    return _REVIVED[token]
+class Lower:
+    """The lower level; worker processes have it too, each with its own tables."""
+
+    def __init__(self, problem: Problem, settings: TwoLevelSearch) -> None:
+        self.evaluator, self.features = Evaluator(problem), Features(problem)
+        self.problem, self.settings = problem, settings
+
+    def __reduce__(self) -> tuple[type[Lower], tuple[Problem, TwoLevelSearch]]:
+        return Lower, (self.problem, self.settings)
+
+
+def _share(lower: Lower, placed: Placed) -> Ints:
+    s = lower.settings
+    return share_range(lower.evaluator, lower.features, placed, lower_level(s),
+                       genetic=not s.one_level, communication=s.communication)  # fmt: skip
+
+
+def _look_closer(lower: Lower, placed: Placed) -> Ints:
+    return share_range(lower.evaluator, lower.features, placed, closer_look(lower.settings))
+
+
+def _polish(lower: Lower, mapping: SetMapping) -> SetMapping:
+    return local_search(lower.evaluator, mapping, follow=lower.settings.polish)
 
 
 class _Sets:
@@ -159,9 +174,12 @@ class _Sets:
     reference : a makespan that is reached; what cannot beat it is not looked into
     """
 
-    def __init__(self, problem: Problem, settings: TwoLevelSearch) -> None:
-        self.p, self.settings = problem, settings
-        self.evaluator, self.features = Evaluator(problem), Features(problem)
+    def __init__(
+        self, problem: Problem, settings: TwoLevelSearch, executor: Executor | None = None
+    ) -> None:
+        self.p, self.settings, self.executor = problem, settings, executor
+        self.lower = Shared(Lower(problem, settings))
+        self.evaluator = self.lower.value.evaluator
         self.least = least_steps(problem)
         self.networks = max(unit.network for unit in problem.units) + 1
         self.spans: list[tuple[int, int]] = []
@@ -174,11 +192,7 @@ class _Sets:
         self.components = _components(problem)
         self.reference = 2 * HOPELESS
         self.shared: dict[tuple[int, int, int, int], Ints] = {}
-        self.values: dict[_Genome, int] = {}
-        self.token = f"{content_hash(_subject(problem, settings))}-{id(self)}-{next(_TOKENS)}"
-
-    def __reduce__(self) -> tuple[Callable[..., _Sets], tuple[Any, ...]]:
-        return _revive, (self.token, self.p, self.settings, self.reference)
+        self.known: dict[_Genome, int] = {}
 
     # -- what the engine asks ---------------------------------------------------------------------
 
@@ -219,10 +233,15 @@ class _Sets:
     def improve(self, genome: _Genome) -> _Genome:
         return genome
 
+    def values(self, genomes: Sequence[_Genome]) -> list[int]:
+        fresh = [g for g in dict.fromkeys(genomes) if g not in self.known and self._hopeful(g)]
+        self._share([placed for genome in fresh for placed in self.place(genome)])
+        return list(map(self.value, genomes))
+
     def value(self, genome: _Genome) -> int:
-        if genome not in self.values:
-            self.values[genome] = self._value(genome)
-        return self.values[genome]
+        if genome not in self.known:
+            self.known[genome] = self._value(genome)
+        return self.known[genome]
 
     def write(self, genome: _Genome) -> Any:
         return [[[x.set_class, x.design, x.last] for x in network] for network in genome]
@@ -235,14 +254,20 @@ class _Sets:
 
     # -- worth ------------------------------------------------------------------------------------
 
-    def _value(self, genome: _Genome) -> int:
-        least = max(
+    def _least(self, genome: _Genome) -> int:
+        """Return what all units take at least, whatever fetches take."""
+        return max(
             sum(int(np.diff(self.least[s.set_class, s.design][[first, s.last]])[0])
                 for first, s in self._ranges(network, parts))
             for network, parts in enumerate(genome)
         )  # fmt: skip
-        if least >= min(self.reference, NEVER):
-            return max(least, self.reference)
+
+    def _hopeful(self, genome: _Genome) -> bool:
+        return self._least(genome) < min(self.reference, NEVER)
+
+    def _value(self, genome: _Genome) -> int:
+        if not self._hopeful(genome):
+            return max(self._least(genome), self.reference)
         mapping = self.mapping(genome)
         running = self.evaluator.start(mapping)
         if len(mapping.sets) > self.networks and not self.settings.one_level:
@@ -253,9 +278,10 @@ class _Sets:
     def mapping(self, genome: _Genome) -> SetMapping:
         """Return a genome's sets, each shared as the lower level finds it."""
         sets = self.place(genome)
+        self._share(sets)
         choices = np.zeros(len(self.p.units), np.int64)
         for placed in sets:
-            choices[placed.first : placed.last] = self._shared(placed)
+            choices[placed.first : placed.last] = self.shared[_key(placed)]
         return SetMapping(sets=sets, choices=tuple(map(int, choices)))
 
     def place(self, genome: _Genome) -> tuple[Placed, ...]:
@@ -275,15 +301,12 @@ class _Sets:
     def finish(self, mapping: SetMapping) -> SetMapping:
         """Look closer at how the sets of a mapping are shared; a local search ends it."""
         choices = np.array(mapping.choices)
-        for placed in mapping.sets:
-            choices[placed.first : placed.last] = share_range(
-                self.evaluator, self.features, placed, closer_look(self.settings)
-            )
+        found = run_all(self.executor, _look_closer, self.lower, mapping.sets)
+        for placed, own in zip(mapping.sets, found):
+            choices[placed.first : placed.last] = own
         closer = SetMapping(sets=mapping.sets, choices=tuple(map(int, choices)))
-        ends = [
-            local_search(self.evaluator, start, follow=self.settings.polish)
-            for start in dict.fromkeys((mapping, closer))
-        ]
+        starts = list(dict.fromkeys((mapping, closer)))
+        ends = run_all(self.executor, _polish, self.lower, starts)
 
         def worth(end: SetMapping) -> tuple[int, int]:
             running = self.evaluator.start(end)
@@ -291,21 +314,15 @@ class _Sets:
 
         return min(ends, key=worth)
 
-    def _shared(self, placed: Placed) -> Ints:
-        key = (placed.first, placed.last, placed.set_class, placed.design)
-        if key not in self.shared:
-            # Devices of the class's own example: what is found must not depend on who asks first.
-            alone = Placed(
-                set_class=placed.set_class, design=placed.design, first=placed.first,
-                last=placed.last, devices=self.p.classes[placed.set_class].devices,
-            )  # fmt: skip
-            s = self.settings
-            self.shared[key] = share_range(
-                self.evaluator, self.features, alone,
-                lower_level(s),
-                genetic=not s.one_level, communication=s.communication,
-            )  # fmt: skip
-        return self.shared[key]
+    def _share(self, sets: Sequence[Placed]) -> None:
+        """Find how sets are shared that nobody has asked for yet."""
+        # Devices of the class's own example: what is found must not depend on who asks first.
+        wanted = {
+            _key(one): replace(one, devices=self.p.classes[one.set_class].devices)
+            for one in sets if _key(one) not in self.shared
+        }  # fmt: skip
+        found = run_all(self.executor, _share, self.lower, list(wanted.values()))
+        self.shared |= dict(zip(wanted, found))
 
     def _ranges(self, network: int, parts: tuple[_Part, ...]) -> list[tuple[int, _Part]]:
         firsts = [self.spans[network][0], *(part.last for part in parts)]
@@ -506,6 +523,10 @@ class _Sets:
         return min(self.cuts[0], key=lambda u: total(one, begin, u) + total(other, u, end))
 
 
+def _key(placed: Placed) -> tuple[int, int, int, int]:
+    return placed.first, placed.last, placed.set_class, placed.design
+
+
 class _NoRoomError(Exception):
     """More networks than devices can be had for; raised and caught inside this module."""
 
@@ -542,9 +563,11 @@ def _components(problem: Problem) -> list[int]:
     return list(found)
 
 
-def genomes_of(problem: Problem, settings: TwoLevelSearch) -> _Sets | Infeasible:
+def genomes_of(
+    problem: Problem, settings: TwoLevelSearch, executor: Executor | None = None
+) -> _Sets | Infeasible:
     """Return the genomes of the upper level, or why no mapping can be one."""
-    genomes = _Sets(problem, settings)
+    genomes = _Sets(problem, settings, executor)
     if sum(map(len, problem.groups)) < genomes.networks or not genomes.seeds():
         return _too_few(problem, genomes.networks)
     return genomes

@@ -10,7 +10,7 @@ After the second level of the genetic search of MARS (DAC 2023), reconstructed f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 from typing import Any
@@ -175,6 +175,9 @@ class _Range:
         if np.array_equal(found, genome.direct):
             return genome
         return Ways(priorities=genome.priorities, direct=found)
+
+    def values(self, genomes: Sequence[Ways]) -> list[int]:
+        return list(map(self.value, genomes))
 
     def value(self, genome: Ways) -> int:
         makespan = self.running.reset(self.units, self.decode(genome))

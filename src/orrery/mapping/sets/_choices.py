@@ -31,9 +31,12 @@ from orrery.graph import Region
 from orrery.hardware import Device
 from orrery.timeline import PS_PER_S
 
+from .._tables import Workload
+from ._classes import SetClass
 from ._routes import NEVER, Ints, Links, phase_ps
+from ._units import Unit, local_name
 
-__all__ = ["Choice", "Pricer", "Shape", "shapes_of"]
+__all__ = ["Choice", "Filler", "Pricer", "Shape", "case_of", "fill", "shapes_of"]
 
 
 Messages = tuple[tuple[int, int, int], ...]  #: source, target, bytes
@@ -367,3 +370,123 @@ def step_ps(compute: Sequence[Sequence[int]], rotations: Sequence[Sequence[int]]
     for rounds, turns in zip(compute, rotations):
         total += sum(max(pair) for pair in zip(rounds, turns)) + sum(rounds[len(turns) :])
     return min(total, NEVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A unit as `shapes_of` asks for it; `names` are the signatures of its regions."""
+
+    regions: tuple[Region, ...]
+    names: tuple[str, ...]
+    main: tuple[str, ...]
+    uses: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+
+
+def case_of(workload: Workload, unit: Unit, names: Sequence[str]) -> Case:
+    """Return a unit with its tensors as its own regions call them."""
+
+    def local(tensor: int, place: int) -> str:
+        return local_name(workload, unit.regions[place], tensor)
+
+    return Case(
+        regions=tuple(workload.regions[region] for region in unit.regions),
+        names=tuple(names[region] for region in unit.regions),
+        main=tuple(local(tensor, place + 1) for place, tensor in enumerate(unit.main)),
+        uses=tuple((local(tensor, place), place) for tensor, place in unit.uses),
+        outputs=tuple((local(tensor, place), place) for tensor, place in unit.outputs),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What a problem keeps of a `Shape`."""
+
+    strategies: tuple[Strategy | None, ...]
+    needs: tuple[Ints, ...]
+    outputs: tuple[Ints, ...]
+    resident_bytes: int
+    working_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """Ways to share a unit per number of parties; their times per variant of links and class."""
+
+    ways: Mapping[int, tuple[Way, ...]]
+    step_ps: tuple[tuple[Ints, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filler:
+    """All that filling needs; worker processes get a copy.
+
+    Attributes
+    ----------
+    offered, kinds, devices : per class, its designs, and the kind and record of its devices
+    links : per variant
+    """
+
+    cases: tuple[Case, ...]
+    classes: tuple[SetClass, ...]
+    offered: tuple[tuple[str | None, ...], ...]
+    kinds: tuple[int, ...]
+    devices: tuple[Device, ...]
+    links: tuple[Links, ...]
+    pricer: Pricer
+    shared: bool
+    dimensions: int
+    kernel: bool
+
+
+def fill(filler: Filler, number: int) -> Filled:
+    """List the ways to share one of the cases, and what each takes on every class of sets."""
+    case = filler.cases[number]
+    shapes: dict[int, list[Shape]] = {}
+    followers: dict[tuple[object, ...], Sharding | None] = {}
+    compute: dict[tuple[int, int, str | None], list[list[list[int]] | None]] = {}
+    out: list[list[Ints]] = [[] for _ in filler.links]
+    for k, one in enumerate(filler.classes):
+        parties, kind, designs = one.parties, filler.kinds[k], filler.offered[k]
+        if parties not in shapes:
+            shapes[parties] = shapes_of(
+                case.regions, case.main, case.uses, case.outputs, parties, shared=filler.shared,
+                dimensions=filler.dimensions, kernel=filler.kernel, followers=followers,
+            )  # fmt: skip
+        for design in designs:
+            key = (parties, kind, design)
+            if key not in compute:
+                compute[key] = [
+                    _rounds(shape, case, design, filler.devices[k], kind, filler.pricer)
+                    for shape in shapes[parties]
+                ]
+        for links, tables in zip(filler.links, out):
+            table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
+            for c, shape in enumerate(shapes[parties]):
+                turns, sums = links_ps(shape, links, one.devices)
+                for d, design in enumerate(designs):
+                    rounds = compute[parties, kind, design][c]
+                    if rounds is not None:
+                        table[d, c] = step_ps(rounds, turns, sums)
+            tables.append(table)
+    ways = {
+        parties: tuple(
+            Way(strategies=x.strategies, needs=x.needs, outputs=x.outputs,
+                resident_bytes=x.resident_bytes, working_bytes=x.working_bytes)
+            for x in listed
+        )
+        for parties, listed in shapes.items()
+    }  # fmt: skip
+    return Filled(ways=ways, step_ps=tuple(map(tuple, out)))
+
+
+def _rounds(
+    shape: Shape, case: Case, design: str | None, device: Device, kind: int, pricer: Pricer
+) -> list[list[int]] | None:
+    found = []
+    for place, (region, name) in enumerate(zip(case.regions, case.names)):
+        rounds = pricer.rounds_ps(shape, place, region, name, design, device, kind)
+        if rounds is None:
+            return None
+        found.append(rounds)
+    return found

@@ -11,23 +11,24 @@ Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import TypedDict, Unpack
 
 import numpy as np
 
-from orrery.cost import CostModel, Sharding, signature
+from orrery.cost import CostModel, signature
 from orrery.errors import SpecError, UnknownNameError
-from orrery.graph import Region
-from orrery.hardware import Device
 from orrery.progress import SILENT, Progress
 
 from .._tables import Tables
-from ._choices import Choice, Pricer, Shape, links_ps, shapes_of, step_ps
+from .._workers import Shared, run_all
+from ._choices import Choice, Filler, Pricer, case_of, fill
 from ._classes import SetClass, like_devices, set_classes
 from ._routes import NEVER, Ints, Links, links_of, reshard_ps
 from ._units import Unit, local_name, units_of
 
-__all__ = ["Problem", "fill_problem", "fill_problems", "restrict"]
+__all__ = ["Freedoms", "Problem", "fill_problem", "fill_problems", "restrict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,18 +130,30 @@ def _placed(boxes: Ints, places: Sequence[int], ends: Sequence[int]) -> Ints:
     return out
 
 
+class Freedoms(TypedDict, total=False):
+    """What a problem may use, and how it is filled; `fill_problem` says what each is."""
+
+    sizes: Sequence[int] | None
+    shared: bool
+    dimensions: int
+    kernel: bool
+    designs: Sequence[str | None] | None
+    most_classes: int
+    executor: Executor | None
+    progress: Progress
+
+
+_USUAL: Freedoms = {
+    "sizes": None, "shared": True, "dimensions": 2, "kernel": False, "designs": None,
+    "most_classes": 64, "executor": None, "progress": SILENT,
+}  # fmt: skip
+
+
 def fill_problem(
     tables: Tables,
     models: Mapping[str, CostModel],
     capacity_bytes: Sequence[int],
-    *,
-    sizes: Sequence[int] | None = None,
-    shared: bool = True,
-    dimensions: int = 2,
-    kernel: bool = False,
-    designs: Sequence[str | None] | None = None,
-    most_classes: int = 64,
-    progress: Progress = SILENT,
+    **freedoms: Unpack[Freedoms],
 ) -> Problem:
     """List all ways to share every unit, and price them.
 
@@ -148,28 +161,21 @@ def fill_problem(
     ----------
     capacity_bytes : per device
     sizes : numbers of devices that a set may have; any when None
-    shared, dimensions, kernel : which strategies (rotating operands; loops at once; kernel loops)
+    shared, dimensions, kernel : which strategies (rotating operands; loops at once, 2 unless said
+        otherwise; kernel loops, none unless asked for)
     designs : the only ones to use; all when None
-    most_classes : see `set_classes`
+    most_classes : see `set_classes`; 64
+    executor : fills units side by side; the problem is the same as without
+    progress : told which unit is filled
     """
-    return fill_problems(
-        [tables], models, capacity_bytes, sizes=sizes, shared=shared, dimensions=dimensions,
-        kernel=kernel, designs=designs, most_classes=most_classes, progress=progress,
-    )[0]  # fmt: skip
+    return fill_problems([tables], models, capacity_bytes, **freedoms)[0]
 
 
 def fill_problems(
     variants: Sequence[Tables],
     models: Mapping[str, CostModel],
     capacity_bytes: Sequence[int],
-    *,
-    sizes: Sequence[int] | None = None,
-    shared: bool = True,
-    dimensions: int = 2,
-    kernel: bool = False,
-    designs: Sequence[str | None] | None = None,
-    most_classes: int = 64,
-    progress: Progress = SILENT,
+    **freedoms: Unpack[Freedoms],
 ) -> tuple[Problem, ...]:
     """Fill problems that differ in their links alone; shares are listed and priced once.
 
@@ -179,12 +185,13 @@ def fill_problems(
     Parameters
     ----------
     variants : tables of one workload on the same devices (see `with_links`)
-    others : see `fill_problem`
+    freedoms : see `fill_problem`
 
     Raises
     ------
     SpecError : devices that are alike in one variant are not in another
     """
+    given: Freedoms = {**_USUAL, **freedoms}
     tables = variants[0]
     links = [links_of(variant) for variant in variants]
     groups = like_devices(tables)
@@ -195,39 +202,43 @@ def fill_problems(
                 "the other way round", wanted="links whose change keeps devices alike",
                 fix="change the links of like devices alike",
             )  # fmt: skip
-    classes = set_classes(tables, groups, sizes, most_classes)
-    offered = tuple(_designs(tables, one, designs) for one in classes)
+    classes = set_classes(tables, groups, given["sizes"], given["most_classes"])
+    offered = tuple(_designs(tables, one, given["designs"]) for one in classes)
     units = units_of(tables.workload)
     unpriced = frozenset(signature(tables.workload.regions[r]) for r in tables.unpriced)
     pricer = Pricer(models, unpriced)
     names = [signature(region) for region in tables.workload.regions]
+    numbers: dict[object, int] = {}
+    like = [numbers.setdefault(_likeness(tables, unit, names), len(numbers)) for unit in units]
+    first_of = [units[like.index(number)] for number in numbers.values()]
+    filler = Filler(
+        cases=tuple(case_of(tables.workload, unit, names) for unit in first_of),
+        classes=classes, offered=offered, kinds=tuple(tables.kind[c.devices[0]] for c in classes),
+        devices=tuple(tables.system.devices[c.devices[0]] for c in classes), links=tuple(links),
+        pricer=pricer, shared=given["shared"], dimensions=given["dimensions"],
+        kernel=given["kernel"],
+    )  # fmt: skip
+    known = run_all(
+        given["executor"], fill, Shared(filler), range(len(numbers)),
+        lambda done: given["progress"].step("listing ways to share", done, len(numbers)),
+    )  # fmt: skip
     universe = _Universe()
-    known: dict[object, _Filled] = {}
     choices: list[Mapping[int, tuple[Choice, ...]]] = []
-    steps: list[list[tuple[Ints, ...]]] = [[] for _ in variants]
-    for number, unit in enumerate(units):
-        progress.step("listing ways to share", number, len(units))
-        key = _likeness(tables, unit, names)
-        if key not in known:
-            known[key] = _fill(tables, unit, names, classes, offered, links, pricer,
-                               shared=shared, dimensions=dimensions, kernel=kernel)  # fmt: skip
-        filled = known[key]
+    for unit, number in zip(units, like):
         choices.append({
             parties: tuple(
                 Choice(
-                    strategies=shape.strategies,
+                    strategies=way.strategies,
                     needs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
-                                in zip(unit.uses, shape.needs)),
+                                in zip(unit.uses, way.needs)),
                     outputs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
-                                  in zip(unit.outputs, shape.outputs)),
-                    resident_bytes=shape.resident_bytes, working_bytes=shape.working_bytes,
+                                  in zip(unit.outputs, way.outputs)),
+                    resident_bytes=way.resident_bytes, working_bytes=way.working_bytes,
                 )
-                for shape in shapes
+                for way in ways
             )
-            for parties, shapes in filled.shapes.items()
+            for parties, ways in known[number].ways.items()
         })  # fmt: skip
-        for table, own in zip(steps, filled.step_ps):
-            table.append(own)
     element_bytes = {}
     for unit in units:
         for tensor, place in (*unit.uses, *unit.outputs):
@@ -235,16 +246,17 @@ def fill_problems(
             graph = tables.workload.regions[region].graph
             type_ = graph.type(local_name(tables.workload, region, tensor))
             element_bytes[tensor] = replace(type_, shape=(1,)).size_bytes
+    steps = [tuple(known[number].step_ps[v] for number in like) for v in range(len(variants))]
     first = Problem(
         tables=tables, links=links[0], units=units, groups=groups, classes=classes,
-        designs=offered, choices=tuple(choices), step_ps=tuple(steps[0]),
+        designs=offered, choices=tuple(choices), step_ps=steps[0],
         cuts=_cuts(tables, units), layouts=universe.arrays(),
         element_bytes=element_bytes, capacity_bytes=tuple(capacity_bytes), host=tables.host,
         pricer=pricer,
     )  # fmt: skip
     others = zip(variants[1:], links[1:], steps[1:])
     return (first, *(
-        replace(first, tables=variant, links=own, step_ps=tuple(table), _moves={})
+        replace(first, tables=variant, links=own, step_ps=table, _moves={})
         for variant, own, table in others
     ))  # fmt: skip
 
@@ -328,14 +340,6 @@ class _Universe:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Filled:
-    """Shapes per number of parties, and their times per variant and class."""
-
-    shapes: Mapping[int, tuple[Shape, ...]]
-    step_ps: tuple[tuple[Ints, ...], ...]
-
-
 def _designs(
     tables: Tables, one: SetClass, allowed: Sequence[str | None] | None
 ) -> tuple[str | None, ...]:
@@ -361,62 +365,3 @@ def _likeness(tables: Tables, unit: Unit, names: Sequence[str]) -> object:
                               for t in (*w.inputs[region], *w.outputs[region]))))
               for region in unit.regions),
     )  # fmt: skip
-
-
-def _fill(
-    tables: Tables, unit: Unit, names: Sequence[str], classes: Sequence[SetClass],
-    offered: Sequence[Sequence[str | None]], links: Sequence[Links], pricer: Pricer, *,
-    shared: bool, dimensions: int, kernel: bool,
-) -> _Filled:  # fmt: skip
-    w = tables.workload
-    regions = [w.regions[region] for region in unit.regions]
-    name = [names[region] for region in unit.regions]
-
-    def local(tensor: int, place: int) -> str:
-        return local_name(w, unit.regions[place], tensor)
-
-    main = [local(tensor, place + 1) for place, tensor in enumerate(unit.main)]
-    uses = [(local(tensor, place), place) for tensor, place in unit.uses]
-    outputs = [(local(tensor, place), place) for tensor, place in unit.outputs]
-    shapes: dict[int, tuple[Shape, ...]] = {}
-    followers: dict[tuple[object, ...], Sharding | None] = {}
-    compute: dict[tuple[int, int, str | None], list[list[list[int]] | None]] = {}
-    out: list[list[Ints]] = [[] for _ in links]
-    for one, designs in zip(classes, offered):
-        parties = one.parties
-        if parties not in shapes:
-            shapes[parties] = tuple(shapes_of(
-                regions, main, uses, outputs, parties, shared=shared, dimensions=dimensions,
-                kernel=kernel, followers=followers,
-            ))  # fmt: skip
-        kind, device = tables.kind[one.devices[0]], tables.system.devices[one.devices[0]]
-        for design in designs:
-            key = (parties, kind, design)
-            if key not in compute:
-                compute[key] = [
-                    _rounds(shape, regions, name, design, device, kind, pricer)
-                    for shape in shapes[parties]
-                ]
-        for own, tables_of in zip(links, out):
-            table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
-            for c, shape in enumerate(shapes[parties]):
-                turns, sums = links_ps(shape, own, one.devices)
-                for d, design in enumerate(designs):
-                    rounds = compute[parties, kind, design][c]
-                    if rounds is not None:
-                        table[d, c] = step_ps(rounds, turns, sums)
-            tables_of.append(table)
-    return _Filled(shapes=shapes, step_ps=tuple(map(tuple, out)))
-
-
-def _rounds(
-    shape: Shape, regions: Sequence[Region], names: Sequence[str], design: str | None,
-    device: Device, kind: int, pricer: Pricer,
-) -> list[list[int]] | None:  # fmt: skip
-    found = []
-    for place, (region, name) in enumerate(zip(regions, names)):
-        rounds = pricer.rounds_ps(shape, place, region, name, design, device, kind)
-        if rounds is None:
-            return None
-        found.append(rounds)
-    return found

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from orrery.progress import SILENT, Progress
 
 from .._tables import Tables, with_links
 from ._mapping import SetMapping, evaluate, feasible
-from ._problem import Problem, fill_problems
+from ._problem import Freedoms, Problem, fill_problems
 from ._routes import NEVER, Ints
 from ._series import best_mapping
 
@@ -158,14 +158,13 @@ def scale_links(system: System, factor: float, which: Which = "all") -> tuple[Li
 
 def fill_scaled(
     tables: Tables, models: Mapping[str, CostModel], capacity_bytes: Sequence[int],
-    factors: Sequence[float], *, which: Which = "all", sizes: Sequence[int] | None = None,
-    shared: bool = True, dimensions: int = 2, progress: Progress = SILENT,
+    factors: Sequence[float], *, which: Which = "all", **freedoms: Unpack[Freedoms],
 ) -> tuple[Problem, ...]:  # fmt: skip
     """Fill a problem per factor of the links' bandwidths; devices' work is priced once.
 
     Parameters
     ----------
-    capacity_bytes, sizes, shared, dimensions : see `fill_problem`
+    capacity_bytes, freedoms : see `fill_problem`
 
     Raises
     ------
@@ -175,10 +174,7 @@ def fill_scaled(
         raise SpecError("factors of bandwidths", found="none", wanted="one or more",
                         fix="give a factor")  # fmt: skip
     variants = [with_links(tables, scale_links(tables.system, f, which)) for f in factors]
-    return fill_problems(
-        variants, models, capacity_bytes, sizes=sizes, shared=shared, dimensions=dimensions,
-        progress=progress,
-    )  # fmt: skip
+    return fill_problems(variants, models, capacity_bytes, **freedoms)
 
 
 def compare_cases(
