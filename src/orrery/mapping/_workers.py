@@ -8,7 +8,7 @@ Judge:   the same work without an executor (tests).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -19,6 +19,7 @@ from concurrent.futures import (
 )
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
+from weakref import WeakSet
 
 __all__ = ["Shared", "run_all"]
 
@@ -81,31 +82,51 @@ def run_all(
 
     Parameters
     ----------
-    executor : threads or processes; None to do all here. Also done here: what cannot travel to
-        another process, and what workers that have died leave undone
+    executor : threads or processes that work beside the caller; None to do all here. Also done
+        here: what cannot travel to another process, and all when a worker has died
     work : a function of a module; its answer must depend on its arguments alone
     tell : called with how many are done, time and again; what it raises ends the work
     """
-    futures: list[Future[R]] = []
-    able = isinstance(executor, ThreadPoolExecutor) or executor is None or shared.packs()
-    if executor is not None and len(arguments) > 1 and able:
-        try:
-            futures = [executor.submit(_apply, work, shared, a) for a in arguments]
-            waiting = set(futures)
-            while waiting:
-                tell(len(futures) - len(waiting))
-                _, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            return [future.result() for future in futures]
-        except BrokenExecutor:
-            futures = []  # done below
-        finally:
-            for future in futures:
-                future.cancel()
-    found = []
-    for number, argument in enumerate(arguments):
-        tell(number)
-        found.append(work(shared.value, argument))
-    return found
+    able = isinstance(executor, ThreadPoolExecutor) or (executor is not None and shared.packs())
+    found: dict[int, R] = {}
+    futures: dict[int, Future[R]] = {}
+    try:
+        if able and executor is not None:
+            for number in range(1, len(arguments)):
+                futures[number] = executor.submit(_apply, work, shared, arguments[number])
+        # They take from the front, the caller from the back: all it can before they have begun.
+        for number in (0, *reversed(range(1, len(arguments)))):
+            future = futures.get(number)
+            if number >= len(arguments) or (
+                future is not None and _taken(executor, futures, future)
+            ):
+                continue
+            tell(len(found))
+            found[number] = work(shared.value, arguments[number])
+        waiting = {future for number, future in futures.items() if number not in found}
+        while waiting:
+            tell(len(arguments) - len(waiting))
+            _, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+        found |= {n: future.result() for n, future in futures.items() if n not in found}
+    except BrokenExecutor:
+        return run_all(None, work, shared, arguments, tell)
+    finally:
+        for future in futures.values():
+            future.cancel()
+    return [found[number] for number in range(len(arguments))]
+
+
+#: Executors that have answered; until then their processes may still be starting.
+_AWAKE: WeakSet[Executor] = WeakSet()
+
+
+def _taken(executor: Executor | None, futures: Mapping[int, Future[R]], one: Future[R]) -> bool:
+    """Whether a worker has begun with a task; if not, it is taken back."""
+    if one.cancel():
+        return False
+    if executor is not None and any(f.done() and not f.cancelled() for f in futures.values()):
+        _AWAKE.add(executor)
+    return executor in _AWAKE
 
 
 def _apply(work: Callable[[T, A], R], shared: Shared[T], argument: A) -> R:

@@ -9,6 +9,7 @@ from ._parties import PartyFailedError, PartyPool, Traffic
 from ._probe import probe_machine, this_machine
 from ._reference import ReferenceBackend, reference_evaluator
 from ._sharded import ShardedLayer, ShardedRun, run_sharded
+from ._workers import usable_cores, worker_processes
 
 __all__ = [
     "BACKENDS",
@@ -36,4 +37,6 @@ __all__ = [
     "region_evaluator",
     "run_sharded",
     "this_machine",
+    "usable_cores",
+    "worker_processes",
 ]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Gpu", "Machine", "describe_machine", "usable_memory_bytes"]
+__all__ = ["Gpu", "Machine", "allowed_processors", "describe_machine", "usable_memory_bytes"]
 
 _VECTOR_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile",
@@ -73,7 +73,7 @@ class Machine:
 
 def describe_machine(root: Path = Path("/")) -> Machine:
     """Return what this machine is; `root` is where ``proc`` and ``sys`` are."""
-    allowed = _allowed_processors()
+    allowed = allowed_processors()
     quota = _cpu_quota(root)
     threads = max(1, min(len(allowed), math.floor(quota) or 1))
     siblings = {_sibling_key(root, processor) for processor in allowed}
@@ -95,7 +95,8 @@ def usable_memory_bytes(root: Path = Path("/")) -> int:
     return min([psutil.virtual_memory().total, *_memory_limits(root)])
 
 
-def _allowed_processors() -> list[int]:
+def allowed_processors() -> list[int]:
+    """Return the processors that this process may use."""
     try:
         return sorted(os.sched_getaffinity(0))
     except AttributeError:  # not on every operating system
