@@ -8,11 +8,10 @@ import pytest
 
 from orrery.cost import check_flow, price
 from orrery.mapping.sets import (
-    chain_optimum,
-    combine_networks,
     evaluate,
     path_bound_ps,
     plan_of,
+    series_optimum,
 )
 from orrery.mapping.sets._routes import NEVER
 
@@ -26,21 +25,19 @@ def test_the_optimum_is_that_of_trying_everything(seed: int) -> None:
     problem = problem_of([graph], random_system(seed), dimensions=1, shared=seed % 4 == 0)
     everything = Everything(problem)
     best = everything.run()
-    exact = chain_optimum(problem, 0, behind="exact")
-    found = combine_networks(problem, [exact])
+    found = series_optimum(problem)
     if best >= NEVER:
         assert found is None
         return
     assert found is not None
     value, mapping = found
-    times = evaluate(problem, mapping)
-    early = len(problem.tables.workload.results) > 1
-    assert value == best or (early and value <= best)
-    assert times.makespan_ps == value or (early and times.makespan_ps >= value)
-    relaxed = chain_optimum(problem, 0, behind="relaxed")
-    assert min(relaxed.value_ps.values()) <= best
-    never = chain_optimum(problem, 0, behind="never")
-    assert min(never.value_ps.values(), default=NEVER) >= best or early
+    assert value == best == evaluate(problem, mapping).makespan_ps
+    for behind, forget in (("relaxed", None), ("relaxed", 100), ("exact", 500)):
+        below = series_optimum(problem, behind=behind, forget=forget)
+        assert below is not None
+        assert below[0] <= best <= evaluate(problem, below[1]).makespan_ps
+    never = series_optimum(problem, behind="never")
+    assert never is None or best <= never[0] == evaluate(problem, never[1]).makespan_ps
 
 
 @pytest.mark.parametrize("seed", range(60))

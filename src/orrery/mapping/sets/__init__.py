@@ -1,7 +1,7 @@
 """Sets of devices that share layers: the problem, exact and heuristic searches, bounds."""
 
-from ._bound import PATH_BOUND, path_bound_ps
-from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_networks
+from ._bound import PATH_BOUND, path_bound_ps, series_bound_ps
+from ._exact import ChainOptimum, TooManyStatesError, chain_optimum
 from ._explain import (
     Explanation,
     LayerClass,
@@ -25,7 +25,15 @@ from ._sensitivity import (
     scale_links,
     set_texts,
 )
-from ._series import PROOF, best_mapping, best_series, period_ps, refused_by_all
+from ._series import (
+    PROOF,
+    best_mapping,
+    best_series,
+    combine_networks,
+    period_ps,
+    refused_by_all,
+    series_optimum,
+)
 
 __all__ = [
     "PATH_BOUND",
@@ -69,5 +77,7 @@ __all__ = [
     "refused_by_all",
     "restrict",
     "scale_links",
+    "series_bound_ps",
+    "series_optimum",
     "set_texts",
 ]

@@ -4,11 +4,12 @@ Models:  states are the set at work (its class and design), how many like device
          and by earlier sets, and the layout of every tensor that is still needed. A step shares the
          next unit in one of its ways; between units a set may hand over to one of free devices.
          Like devices are interchangeable, so counts stand for sets.
-         A tensor that the next set does not read stays behind on the set that has it.
-Ignores: memories (the caller checks; without room the value is still a lower bound); results that
-         return before the last unit ends, where their way to the host would end later than
-         everything else.
-Judge:   brute force over all mappings of random residual networks (tests).
+         A tensor that the next set does not read stays behind on the set that has it. A result
+         that is made early may come home last: whether all are home by some time is decided by
+         leaving out states whose results would not be (`upper_ps`), for whoever is done earlier
+         has them home earlier; `_series` finds the least such time by halving.
+Ignores: memories (the caller checks; without room the value is still a lower bound).
+Judge:   brute force over all mappings of random residual networks (tests, `bench/brute_force.py`).
 
 The answer is the optimum of all plans of this form, so its value is the bound of every search over
 sets that keeps the order of units.
@@ -16,6 +17,7 @@ sets that keeps the order of units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +28,11 @@ from numpy.typing import NDArray
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 
-from ._mapping import Placed, SetMapping
+from ._mapping import Placed
 from ._problem import Problem
 from ._routes import NEVER, Ints
 
-__all__ = ["ChainOptimum", "TooManyStatesError", "chain_optimum", "combine_networks"]
+__all__ = ["ChainOptimum", "TooManyStatesError", "chain_optimum"]
 
 Table = NDArray[np.int64]
 
@@ -54,19 +56,21 @@ class ChainOptimum:
 
     Attributes
     ----------
-    value_ps : devices taken of each group -> picoseconds
+    value_ps : devices taken of each group -> picoseconds until the last unit's results are home
+    next_ps : the least `upper_ps` that leaves out fewer states
     relaxed : what stays behind is fetched later as from wherever that is cheapest, so that values
         are lower bounds; a mapping may take longer
     """
 
     value_ps: Mapping[tuple[int, ...], int]
+    next_ps: int
     relaxed: bool
     _solver: _Chain
 
     def mapping(
         self, taken: tuple[int, ...], offset: tuple[int, ...]
-    ) -> tuple[list[Placed], dict[int, int]]:
-        """Return the sets and the choice per unit that reach a value.
+    ) -> tuple[list[Placed], dict[int, int], int]:
+        """Return the sets and the choice per unit that reach a value, and when all is home.
 
         Parameters
         ----------
@@ -78,7 +82,8 @@ class ChainOptimum:
 
 def chain_optimum(
     problem: Problem, network: int, *, behind: str = "exact", upper_ps: int = NEVER,
-    period_ps: int | None = None, most_states: int = 20_000_000, progress: Progress = SILENT,
+    period_ps: int | None = None, most_states: int = 20_000_000, forget: int | None = None,
+    progress: Progress = SILENT,
 ) -> ChainOptimum:  # fmt: skip
     """Solve one network exactly.
 
@@ -86,40 +91,44 @@ def chain_optimum(
     ----------
     behind : what becomes of tensors that the next set does not read: ``exact`` knows where each
         lies; ``relaxed`` forgets, with far fewer states, and bounds from below; ``never`` forbids
-    upper_ps : a value that is known to be reached; states that cannot beat it are left out
+    upper_ps : when all results must be home; states from which they cannot be are left out
     period_ps : ask instead for a mapping in which no set works longer than this on one input;
         values are then what the last set takes
-    most_states : refuse when one layer of states would be larger
+    most_states : refuse when there would be more states between two units
+    forget : where there would be more states than this, forget where those tensors lie that are
+        needed last: they are read from wherever that is cheapest, so that values bound from below
 
     Raises
     ------
     TooManyStatesError : so many tensors are needed later at some place that the states explode
     CancelledError : the user asked to stop
     """
-    solver = _Chain(problem, network, behind, upper_ps, period_ps, most_states, progress)
-    return ChainOptimum(value_ps=solver.solve(), relaxed=behind == "relaxed", _solver=solver)
+    solver = _Chain(problem, network, behind, upper_ps, period_ps, most_states, forget, progress)
+    value_ps = solver.solve()
+    return ChainOptimum(value_ps=value_ps, next_ps=solver.next, _solver=solver,
+                        relaxed=behind == "relaxed" or solver.forgets)  # fmt: skip
 
 
 class _Chain:
     def __init__(
         self, problem: Problem, network: int, behind: str, upper_ps: int, period_ps: int | None,
-        most_states: int, progress: Progress,
+        most_states: int, forget: int | None, progress: Progress,
     ) -> None:  # fmt: skip
         self.p, self.upper, self.most, self.progress = problem, upper_ps, most_states, progress
-        self.behind, self.period = behind, period_ps
+        self.behind, self.period, self.next = behind, period_ps, NEVER
         self.units = [i for i, unit in enumerate(problem.units) if unit.network == network]
         w = problem.tables.workload
-        last_use: dict[int, int] = {}
+        used: dict[int, list[int]] = {}
         for place, number in enumerate(self.units):
             for tensor, _ in problem.units[number].uses:
-                last_use[tensor] = place
-        born: dict[int, int] = {}
+                used.setdefault(tensor, []).append(place)
+        self.born: dict[int, int] = {}
         for place, number in enumerate(self.units):
             for tensor, _ in (*problem.units[number].uses, *problem.units[number].outputs):
-                born.setdefault(tensor, place)
+                self.born.setdefault(tensor, place)
         #: per boundary (after so many units), tensors that lie on devices and are still needed
         self.live = [
-            tuple(sorted(t for t in born if born[t] < place <= last_use.get(t, -1)))
+            tuple(sorted(t for t in self.born if self.born[t] < place <= used.get(t, [-1])[-1]))
             for place in range(len(self.units) + 1)
         ]
         self.results = w.results
@@ -131,8 +140,26 @@ class _Chain:
         ]
         self.row = [{u: i for i, u in enumerate(taken)} for taken in self.taken]
         self.hands: dict[tuple[int, int, int], Ints] = {}
+        self.forgets = forget is not None and self._forget(used, forget)
         self.rest = self._rest()
         self.tables: list[list[Table]] = []
+
+    def _forget(self, used: Mapping[int, list[int]], most: int) -> bool:
+        """Forget what is needed last wherever there are too many states; say whether any was."""
+        gone: set[int] = set()
+        for place in range(len(self.live)):
+            left = [t for t in self.live[place] if t not in gone]
+            self.live[place] = tuple(left)
+            # One stays that the next unit reads: a hand-over is told by what waits to be read.
+            while len(left) > 1 and self._states(place) > most:
+                last = max(left, key=lambda t: next(u for u in used[t] if u >= place))
+                gone.add(last)
+                left.remove(last)
+                self.live[place] = tuple(left)
+        return bool(gone)
+
+    def _states(self, place: int) -> int:
+        return sum(math.prod(self._shape(k, place)) for k in range(len(self.p.classes)))
 
     def _rest(self) -> list[int]:
         """Return per boundary a bound of what is still to come."""
@@ -158,7 +185,7 @@ class _Chain:
     def solve(self) -> dict[tuple[int, ...], int]:
         count = len(self.units)
         for place in range(count + 1):
-            total = sum(int(np.prod(self._shape(k, place))) for k in range(len(self.p.classes)))
+            total = self._states(place)
             if total > self.most:
                 raise TooManyStatesError(total, self.most, place)
         self.tables = []
@@ -188,7 +215,15 @@ class _Chain:
         if self.period is not None:
             table[table > self.period] = NEVER
             return table
-        table[table + self.rest[place] > self.upper] = NEVER
+        return self._cut_off(table, self.rest[place])
+
+    def _cut_off(self, table: Table, more: int) -> Table:
+        """Leave out what would take too long with so much more to come."""
+        if self.upper < NEVER:
+            late = (table + more > self.upper) & (table < NEVER)
+            if late.any():
+                self.next = min(self.next, int(table[late].min()) + more)
+                table[late] = NEVER
         return table
 
     def _through(self, k: int, place: int, table: Table) -> Table:
@@ -196,12 +231,45 @@ class _Chain:
         out = np.full(self._shape(k, place + 1), NEVER, np.int64)
         if not (table < NEVER).any():
             return out
-        for choice in range(len(self.p.choices[self.units[place]][self.p.classes[k].parties])):
-            found = self._apply(k, place, table, choice)
-            if found is not None:
-                part, index = found
-                np.minimum(out[index], part, out=out[index])
+        number, before, after = self.units[place], self.live[place], self.live[place + 1]
+        listed = self.p.choices[number][self.p.classes[k].parties]
+        alike: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
+        for choice, one in enumerate(listed):
+            alike.setdefault(one.needs, {}).setdefault(one.outputs, []).append(choice)
+        for leaving in alike.values():
+            part: Table | None = None
+            for choices in leaving.values():
+                step = self.p.step_ps[number][k][:, choices].min(axis=1)
+                if not (step < NEVER).any():
+                    continue
+                ways, fresh, extra = self._terms(k, place, choices[0])
+                if part is None:
+                    part = self._moved(table, before, after, ways)
+                shift = (step + extra).reshape(-1, *(1,) * (part.ndim - 1))
+                done = np.minimum(part + shift, NEVER)
+                back = self._back(k, place, choices[0])
+                if back:
+                    done = self._cut_off(done, back)
+                index = (slice(None), slice(None), *(
+                    slice(None) if tensor in before else fresh[tensor] for tensor in after
+                ))  # fmt: skip
+                np.minimum(out[index], done, out=out[index])
         return self._prune(out, place + 1)
+
+    def _back(self, k: int, place: int, choice: int) -> int:
+        """Return how long what an early unit makes for the caller takes to come home."""
+        if place == len(self.units) - 1 or self.period is not None:
+            return 0
+        return self._home(k, place, choice)
+
+    def _home(self, k: int, place: int, choice: int) -> int:
+        number = self.units[place]
+        one = self.p.choices[number][self.p.classes[k].parties][choice]
+        return max(
+            (int(self.p.finish_ps(t, k)[layout])
+             for (t, _), layout in zip(self.p.units[number].outputs, one.outputs)
+             if t in self.results), default=0,
+        )  # fmt: skip
 
     def _terms(
         self, k: int, place: int, choice: int
@@ -221,6 +289,8 @@ class _Chain:
                     first_cost, first_goal = ways[tensor]
                     cost, goal = first_cost + cost[first_goal], goal[first_goal]
                 ways[tensor] = (cost, goal)
+            elif self.born[tensor] < place:
+                extra += self._least(tensor, k, need)
             elif tensor in fresh:
                 moved = int(self.p.move_ps(tensor, k)[fresh[tensor], need])
                 if moved >= 0:
@@ -232,32 +302,29 @@ class _Chain:
         for (tensor, _), layout in zip(unit.outputs, one.outputs):
             fresh[tensor] = layout
         if place == len(self.units) - 1 and self.period is None:
-            extra += max(
-                (int(self.p.finish_ps(t, k)[fresh[t]])
-                 for t, _ in unit.outputs if t in self.results), default=0,
-            )  # fmt: skip
+            extra += self._home(k, place, choice)
         return ways, fresh, extra
 
-    def _apply(
-        self, k: int, place: int, table: Table, choice: int
-    ) -> tuple[Table, tuple[Any, ...]] | None:
-        """Return values after one choice, and where they stand among the next states."""
-        step = self.p.step_ps[self.units[place]][k][:, choice]
-        if not (step < NEVER).any():
-            return None
-        before, after = self.live[place], self.live[place + 1]
-        ways, fresh, extra = self._terms(k, place, choice)
-        part = table
+    def _least(self, tensor: int, k: int, need: int) -> int:
+        """Return what a set takes at least to read a tensor of which nobody knows where it lies."""
+        ways = [self.p.move_ps(tensor, k), *(
+            self.p.hand_ps(tensor, other, k) for other in range(len(self.p.classes))
+            if self._apart(other, k)
+        )]  # fmt: skip
+        return max(0, min(int(way[:, need].min()) for way in ways))
+
+    def _moved(
+        self, table: Table, before: tuple[int, ...], after: tuple[int, ...],
+        ways: Mapping[int, tuple[Ints, Ints]],
+    ) -> Table:  # fmt: skip
+        """Return values once tensors have moved to where a choice needs them."""
         for axis in range(len(before) - 1, -1, -1):
             tensor = before[axis]
             if tensor in ways:
-                part = self._move(part, axis + 2, ways[tensor], stays=tensor in after)
-        shift = (step + extra).reshape(-1, *(1,) * (part.ndim - 1))
-        part = np.minimum(part + shift, NEVER)
-        index = [slice(None), slice(None)] + [
-            slice(None) if tensor in before else fresh[tensor] for tensor in after
-        ]
-        return part, tuple(index)
+                table = self._move(table, axis + 2, ways[tensor], stays=tensor in after)
+            elif tensor not in after:
+                table = table.min(axis=axis + 2)
+        return table
 
     def _way(self, tensor: int, k: int, need: int) -> tuple[Ints, Ints]:
         """Return per state of a tensor what a need costs, and its state afterwards."""
@@ -378,13 +445,14 @@ class _Chain:
 
     def trace(
         self, taken: tuple[int, ...], offset: tuple[int, ...]
-    ) -> tuple[list[Placed], dict[int, int]]:
+    ) -> tuple[list[Placed], dict[int, int], int]:
         count = len(self.units)
         k, where = min(
             ((k, (d, self.row[k][taken])) for k in range(len(self.p.classes))
              if taken in self.row[k] for d in range(len(self.p.designs[k]))),
             key=lambda state: int(self.tables[count][state[0]][state[1]]),
         )  # fmt: skip
+        ends = int(self.tables[count][k][where])
         choices: dict[int, int] = {}
         sets: list[tuple[int, int, int, int, int]] = []
         end = count
@@ -400,6 +468,9 @@ class _Chain:
                 found = self._undo(k, place - 1, at)
             if found is None:
                 raise AssertionError(f"no way back from unit {place}")  # forwards, one was found
+            back = self._back(k, place - 1, found[0])
+            if back:
+                ends = max(ends, int(self.tables[place][k][at]) + back)
             choices[self.units[place - 1]], at = found
         placed = []
         for k, design, row, first, last in reversed(sets):
@@ -409,7 +480,7 @@ class _Chain:
                 set_class=k, design=design, devices=one.placed(self.p.groups, gone),
                 first=self.units[first], last=self.units[last - 1] + 1,
             ))  # fmt: skip
-        return placed, choices
+        return placed, choices, ends
 
     def _undo(
         self, k: int, place: int, where: tuple[int, ...]
@@ -422,7 +493,7 @@ class _Chain:
         number = self.units[place]
         for choice in range(len(self.p.choices[number][self.p.classes[k].parties])):
             step = int(self.p.step_ps[number][k][d, choice])
-            if step >= NEVER:
+            if step >= NEVER or goal + self._back(k, place, choice) > self.upper:
                 continue
             ways, fresh, extra = self._terms(k, place, choice)
             if any(layouts[t] != fresh[t] for t in layouts if t in fresh):
@@ -494,41 +565,3 @@ def _min_plus(part: Table, axis: int, cost: Ints) -> Table:
     for state in range(cost.shape[0]):
         np.minimum(out, moved[..., state, None] + cost[state], out=out)
     return np.moveaxis(np.minimum(out, NEVER), -1, axis)
-
-
-def combine_networks(
-    problem: Problem, optima: list[ChainOptimum], *, most_devices: int | None = None
-) -> tuple[int, SetMapping] | None:
-    """Share the devices among networks so that the last is done earliest; None without a way.
-
-    Parameters
-    ----------
-    most_devices : that all networks together may take; all of them by default
-    """
-    sizes = tuple(len(group) for group in problem.groups)
-    most = sum(sizes) if most_devices is None else most_devices
-    best: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {(0,) * len(sizes): (0, [])}
-    for optimum in optima:
-        following: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {}
-        for gone, (value, parts) in best.items():
-            for taken, own in optimum.value_ps.items():
-                total = tuple(a + b for a, b in zip(gone, taken))
-                if sum(total) > most or any(a > n for a, n in zip(total, sizes)):
-                    continue
-                worst = max(value, own)
-                if total not in following or worst < following[total][0]:
-                    following[total] = (worst, [*parts, taken])
-        best = following
-    if not best:
-        return None
-    value, parts = min(best.values(), key=lambda entry: entry[0])
-    sets: list[Placed] = []
-    choices = [0] * len(problem.units)
-    offset = (0,) * len(sizes)
-    for optimum, taken in zip(optima, parts):
-        placed, chosen = optimum.mapping(taken, offset)
-        sets += placed
-        for unit, choice in chosen.items():
-            choices[unit] = choice
-        offset = tuple(a + b for a, b in zip(offset, taken))
-    return value, SetMapping(sets=tuple(sets), choices=tuple(choices))

@@ -24,11 +24,11 @@ from orrery.hardware import Device
 from orrery.plan import Plan
 from orrery.progress import SILENT, Progress
 
-from ._exact import ChainOptimum, TooManyStatesError, chain_optimum, combine_networks
+from ._exact import ChainOptimum, TooManyStatesError, chain_optimum
 from ._mapping import SetMapping, evaluate, feasible, plan_of
 from ._problem import Problem
 from ._routes import NEVER
-from ._series import refused_by_all
+from ._series import combine_networks, refused_by_all
 
 __all__ = ["choice_energies_j", "conflict", "front_plans", "non_dominated"]
 

@@ -17,18 +17,120 @@ from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
 
-from ._exact import chain_optimum, combine_networks
-from ._mapping import SetMapping, evaluate, plan_of
+from ._exact import ChainOptimum, chain_optimum
+from ._mapping import Placed, SetMapping, evaluate, plan_of
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["PROOF", "best_mapping", "best_series", "period_ps", "refused_by_all"]
+__all__ = [
+    "PROOF",
+    "best_mapping",
+    "best_series",
+    "combine_networks",
+    "period_ps",
+    "refused_by_all",
+    "series_optimum",
+]
 
 #: what the bound of `best_mapping` says
 PROOF = "no plan of these sets in series, units in this order, is faster"
 
+#: searches at most, where results that are made early come home last
+_PASSES = 8
+
 #: how finely the period of a pipeline is searched
 _FINENESS = 0.005
+
+
+def combine_networks(
+    problem: Problem, optima: list[ChainOptimum], *, most_devices: int | None = None
+) -> tuple[int, SetMapping] | None:
+    """Share the devices among networks so that the last is done earliest; None without a way.
+
+    Parameters
+    ----------
+    most_devices : that all networks together may take; all of them by default
+    """
+    found = _share(problem, optima, most_devices)
+    return None if found is None else (found[0], found[2])
+
+
+def _share(
+    problem: Problem, optima: list[ChainOptimum], most_devices: int | None
+) -> tuple[int, int, SetMapping] | None:
+    """Return the least time until all end, when all is home at that mapping, and the mapping."""
+    sizes = tuple(len(group) for group in problem.groups)
+    most = sum(sizes) if most_devices is None else most_devices
+    best: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {(0,) * len(sizes): (0, [])}
+    for optimum in optima:
+        following: dict[tuple[int, ...], tuple[int, list[tuple[int, ...]]]] = {}
+        for gone, (value, parts) in best.items():
+            for taken, own in optimum.value_ps.items():
+                total = tuple(a + b for a, b in zip(gone, taken))
+                if sum(total) > most or any(a > n for a, n in zip(total, sizes)):
+                    continue
+                worst = max(value, own)
+                if total not in following or worst < following[total][0]:
+                    following[total] = (worst, [*parts, taken])
+        best = following
+    if not best:
+        return None
+    value, parts = min(best.values(), key=lambda entry: entry[0])
+    home = 0
+    sets: list[Placed] = []
+    choices = [0] * len(problem.units)
+    offset = (0,) * len(sizes)
+    for optimum, taken in zip(optima, parts):
+        placed, chosen, ends = optimum.mapping(taken, offset)
+        home = max(home, ends)
+        sets += placed
+        for unit, choice in chosen.items():
+            choices[unit] = choice
+        offset = tuple(a + b for a, b in zip(offset, taken))
+    return value, home, SetMapping(sets=tuple(sets), choices=tuple(choices))
+
+
+def series_optimum(
+    problem: Problem, *, behind: str = "exact", period_ps: int | None = None, passes: int = 100,
+    most_states: int = 20_000_000, forget: int | None = None, progress: Progress = SILENT,
+) -> tuple[int, SetMapping] | None:  # fmt: skip
+    """Return the least time after which all networks' results are home, and how; None without way.
+
+    With `behind` ``relaxed`` or with `forget` the time is a lower bound, the mapping takes longer.
+
+    Parameters
+    ----------
+    passes : searches at most; where results made early would need more, the time is a lower bound
+    others : see `chain_optimum`
+
+    Raises
+    ------
+    TooManyStatesError : see `chain_optimum`
+    CancelledError : the user asked to stop
+    """
+
+    def within(upper_ps: int) -> tuple[tuple[int, int, SetMapping] | None, int]:
+        optima = [
+            chain_optimum(problem, n, behind=behind, period_ps=period_ps, upper_ps=upper_ps,
+                          most_states=most_states, forget=forget, progress=progress)
+            for n in range(len(problem.tables.workload.references))
+        ]  # fmt: skip
+        return _share(problem, optima, None), min(one.next_ps for one in optima)
+
+    found, _ = within(NEVER)
+    if found is None:
+        return None
+    low, high, mapping = found
+    trial = low
+    while low < high and passes > 1:
+        passes -= 1
+        found, following = within(trial)
+        if found is None:  # nor at any time before it leaves fewer states out
+            low = min(high, max(trial + 1, following))
+        else:  # whoever is home by then ends no earlier than this one
+            low, high, mapping = max(low, found[0]), found[1], found[2]
+        trial = (low + high) // 2
+    return low, mapping
 
 
 def best_series(
@@ -85,14 +187,12 @@ def best_mapping(
 
 
 def _solve(
-    problem: Problem, progress: Progress, period_ps: int | None = None
+    problem: Problem, progress: Progress, period_ps: int | None = None, passes: int = _PASSES
 ) -> tuple[int, SetMapping] | None:
     """Return a bound and the best mapping found: the bound's own, wherever that takes no longer."""
     networks = range(len(problem.tables.workload.references))
-    relaxed = combine_networks(problem, [
-        chain_optimum(problem, n, behind="relaxed", period_ps=period_ps, progress=progress)
-        for n in networks
-    ])  # fmt: skip
+    relaxed = series_optimum(problem, behind="relaxed", period_ps=period_ps, passes=passes,
+                             progress=progress)  # fmt: skip
     if relaxed is None:
         return None
     bound, mapping = relaxed
@@ -112,7 +212,7 @@ def _within_memory(problem: Problem, bound_ps: int, progress: Progress) -> SetMa
     price, cheap, dear = bound_ps / total, 0.0, 0.0
     best: tuple[int, SetMapping] | None = None
     for _ in range(16):
-        found = _solve(_priced(problem, price), progress)
+        found = _solve(_priced(problem, price), progress, passes=1)
         if found is None:
             return None
         times = evaluate(problem, found[1])
