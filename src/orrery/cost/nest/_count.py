@@ -1,0 +1,302 @@
+"""What moves between the memories when a loop nest runs: integer counts, exact.
+
+Models:  every memory keeps its tile while only loops that the tensor does not follow advance
+         directly outside of it; when any other loop outside advances, the tile is fetched anew.
+         A level that slides fetches what the tile just before did not hold. Padding never moves.
+         Multipliers read their operands each step. Results leave a level tile by tile and come
+         back before they are added to, unless they start from zero there; where instances hold
+         parts of the same result and the level above adds them up, one of them takes the part
+         that comes back. A result is final when it leaves for the last time and nobody else
+         holds a part of it.
+Ignores: luck at the ends of loops (a loop with one pass left keeps nothing); values (zeros).
+Judge:   a brute-force interpreter that walks the loops with a set of elements per memory (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from orrery.hardware import Architecture
+
+from ._mapping import NestMapping
+from ._problem import NestProblem, NestTensor
+from ._reach import (
+    EACH,
+    FREE,
+    INSIDE,
+    ONCE,
+    SLIDE,
+    WHICH,
+    Digits,
+    Reach,
+    axis_reach,
+    distinct,
+    loop_reach,
+    passes,
+)
+
+__all__ = ["Flow", "NestCounts", "count_nest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What moves of one tensor between a level and the next one inwards that holds it, a run.
+
+    Attributes
+    ----------
+    parent, child : places of the levels; the child is the number of levels for the multipliers
+    outer : elements at the parent's port, per instance of it: reads going in, writes coming out
+    inner : elements at the child's ports: writes going in, reads coming out (drains)
+    back : elements read at the parent and written at the child because their sums go on
+    final_outer, final_inner : elements of `outer` and `inner` that are final results
+    """
+
+    tensor: NestTensor
+    parent: int
+    child: int
+    outer: Reach
+    inner: Reach
+    back: int = 0
+    final_outer: int = 0
+    final_inner: int = 0
+
+    @property
+    def busiest_back(self) -> tuple[int, int]:
+        """`back` at the busiest parent and child: in proportion to what comes out of them."""
+        outer, inner = self.outer, self.inner
+        if not self.back:
+            return 0, 0
+        return (-(-self.back * outer.busiest // outer.total),
+                min(-(-self.back * inner.busiest // outer.total), self.back))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestCounts:
+    """A nest, counted; everything for one run of the problem.
+
+    Attributes
+    ----------
+    steps : combinations of temporal indices with work: cycles at one operation each
+    operations : combinations of indices, padding included
+    active : processing elements that ever work
+    flows : per tensor, outermost first
+    tiles : per level: tensor -> most elements of a tile
+    partial : per level: whether sums that go on are written there
+    """
+
+    steps: int
+    operations: int
+    active: int
+    flows: tuple[Flow, ...]
+    tiles: tuple[dict[str, int], ...]
+    partial: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Digit:
+    """A factor: where it stands (the place of its level), its order there and its array axis."""
+
+    factor: int
+    place: int
+    order: int
+    axis: str | None
+
+
+class _Nest:
+    """The digits of every loop, outermost first, and the order of temporal loops."""
+
+    def __init__(
+        self, problem: NestProblem, mapping: NestMapping, architecture: Architecture
+    ) -> None:
+        self.problem = problem
+        self.depth = len(architecture.levels)
+        self.loops: dict[str, list[_Digit]] = {name: [] for name, _ in problem.loops}
+        self.extents = dict(problem.loops)
+        self.temporal: list[tuple[str, int, int]] = []
+        below = _fan_out(architecture)
+        for place in range(self.depth):
+            for loop, factor in mapping.temporal[place]:
+                if factor > 1:
+                    order = len(self.temporal)
+                    self.loops[loop].append(_Digit(factor, place, order, None))
+                    self.temporal.append((loop, place, order))
+            for axis in below[place]:
+                for loop, factor in mapping.spatial.get(axis, ()):
+                    if factor > 1:
+                        self.loops[loop].append(_Digit(factor, place, -1, axis))
+
+    def free(self, tensor: NestTensor, child: int) -> tuple[frozenset[int], int]:
+        """Return the temporal loops outside a level during which its tile stays, and the next."""
+        stay: set[int] = set()
+        for loop, place, order in reversed(self.temporal):
+            if place >= child:
+                continue
+            if loop in tensor.loops:
+                return frozenset(stay), order
+            stay.add(order)
+        return frozenset(stay), -1
+
+    def reach(self, tensor: NestTensor, kinds: dict[str, Digits]) -> Reach:
+        """Return the elements of a tensor that digits of these kinds move."""
+        found = Reach(1, 1, 1)
+        for axis in tensor.axes:
+            names = [loop for loop, _ in axis.terms]
+            found = found.times(axis_reach(axis, tuple(self.extents[n] for n in names),
+                                           tuple(kinds[n] for n in names)))  # fmt: skip
+        for name, digits in kinds.items():
+            if digits and name not in tensor.loops:
+                found = found.times(loop_reach(self.extents[name], digits))
+        return found
+
+    def kinds(
+        self, child: int, owner: int, free: frozenset[int], slide: int, joins: tuple[str, ...]
+    ) -> dict[str, Digits]:
+        """Say what the digits of every loop do to the tile of a level.
+
+        Parameters
+        ----------
+        child : the level whose tile moves
+        owner : the level whose instances are told apart
+        joins : array axes inside the owner along which elements move once
+        """
+        found = {}
+        for name, digits in self.loops.items():
+            row = []
+            for digit in digits:
+                if digit.place >= child:
+                    kind = INSIDE
+                elif digit.axis is None:
+                    kind = FREE if digit.order in free else SLIDE if digit.order == slide else EACH
+                elif digit.place < owner:
+                    kind = WHICH
+                else:
+                    kind = ONCE if digit.axis in joins else EACH
+                row.append((digit.factor, kind))
+            found[name] = tuple(row)
+        return found
+
+    def ever(self, tensor: NestTensor, level: int) -> int:
+        """Return the elements that the instances of a level ever hold, added up."""
+        kinds = {
+            name: tuple((d.factor, EACH if d.axis is not None and d.place < level else INSIDE)
+                        for d in digits)
+            for name, digits in self.loops.items()
+        }  # fmt: skip
+        return self.reach(tensor, kinds).total
+
+
+@lru_cache(maxsize=256)
+def _below(axes: tuple[str, ...], per: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    places = [min((i for i, names in enumerate(per) if axis in names), default=len(per)) - 1
+              for axis in axes]  # fmt: skip
+    return tuple(tuple(a for a, p in zip(axes, places, strict=True) if p == place)
+                 for place in range(len(per)))  # fmt: skip
+
+
+def _fan_out(architecture: Architecture) -> tuple[tuple[str, ...], ...]:
+    """Return per level the axes that are spread directly inside of it."""
+    return _below(tuple(axis.name for axis in architecture.axes),
+                  tuple(level.per for level in architecture.levels))  # fmt: skip
+
+
+def count_nest(
+    problem: NestProblem, mapping: NestMapping, architecture: Architecture
+) -> NestCounts:
+    """Count what a nest moves; `check_mapping` must have found nothing wrong with its loops."""
+    nest = _Nest(problem, mapping, architecture)
+    steps, active = 1, 1
+    for name, extent in problem.loops:
+        digits = nest.loops[name]
+        steps *= passes(extent, tuple((d.factor, "t" if d.axis is None else "s") for d in digits),
+                        "t")  # fmt: skip
+        active *= passes(extent, tuple((d.factor, "t" if d.axis is None else "s") for d in digits),
+                         "s")  # fmt: skip
+    flows: list[Flow] = []
+    tiles: list[dict[str, int]] = [{} for _ in architecture.levels]
+    partial = [False] * nest.depth
+    for tensor in problem.tensors:
+        chain = architecture.chain(tensor.role)
+        whole = 1
+        for axis in tensor.axes:
+            whole *= distinct(axis, tuple((0, nest.extents[loop]) for loop, _ in axis.terms))
+        tiles[0][tensor.name] = whole
+        ends = tuple(zip(chain, (*chain[1:], nest.depth), strict=True))
+        made = _results if tensor.role == "output" else _operands
+        for flow, largest in made(nest, architecture, tensor, ends, whole):
+            flows.append(flow)
+            if flow.child < nest.depth:
+                tiles[flow.child][tensor.name] = largest
+            if tensor.role == "output":
+                partial[flow.parent] = flow.final_outer < flow.outer.total
+    return NestCounts(
+        steps=steps, operations=problem.operations, active=active, flows=tuple(flows),
+        tiles=tuple(tiles), partial=tuple(partial),
+    )  # fmt: skip
+
+
+def _operands(
+    nest: _Nest, architecture: Architecture, tensor: NestTensor,
+    ends: tuple[tuple[int, int], ...], whole: int,
+) -> Iterator[tuple[Flow, int]]:  # fmt: skip
+    for parent, child in ends:
+        free, slide = nest.free(tensor, child)
+        slides = False
+        if child == nest.depth:
+            free = frozenset()
+        else:
+            slides = tensor.role in architecture.levels[child].slides
+        at = slide if slides else -1
+        joins = architecture.levels[parent].multicast
+        outer = nest.reach(tensor, nest.kinds(child, parent, free, at, joins))
+        inner, largest = Reach(0, 0, 0), 0
+        if child < nest.depth:
+            inner = nest.reach(tensor, nest.kinds(child, child, free, at, ()))
+            largest = inner.largest
+            if slides:
+                largest = nest.reach(tensor, nest.kinds(child, child, free, -1, ())).largest
+        yield Flow(tensor=tensor, parent=parent, child=child, outer=outer, inner=inner), largest
+
+
+def _results(
+    nest: _Nest, architecture: Architecture, tensor: NestTensor,
+    ends: tuple[tuple[int, int], ...], whole: int,
+) -> Iterator[tuple[Flow, int]]:  # fmt: skip
+    """Count what leaves each level, what comes back, and what of it is final.
+
+    Every stay of an element in a level begins with a part that comes back or from zero. What a
+    level is given by its child, but for the first of a stay that began from zero, it adds to what
+    it had: that it gave back before.
+    """
+    from_zero = whole
+    sole = True  # no two instances of the parent hold parts of the same result
+    for parent, child in ends:
+        free, _ = nest.free(tensor, child)
+        if child == nest.depth:
+            free = frozenset()
+        joins = architecture.levels[parent].reduces
+        outer = nest.reach(tensor, nest.kinds(child, parent, free, -1, joins))
+        back = outer.total - from_zero
+        if child == nest.depth:
+            yield (
+                Flow(
+                    tensor=tensor,
+                    parent=parent,
+                    child=child,
+                    outer=outer,
+                    inner=Reach(0, 0, 0),
+                    back=back,
+                    final_outer=whole if sole else 0,
+                ),
+                0,
+            )
+            return
+        inner = nest.reach(tensor, nest.kinds(child, child, free, -1, ()))
+        sole_inside = sole and nest.ever(tensor, child) == whole
+        yield Flow(
+            tensor=tensor, parent=parent, child=child, outer=outer, inner=inner, back=back,
+            final_outer=whole if sole else 0, final_inner=whole if sole_inside else 0,
+        ), inner.largest  # fmt: skip
+        sole = sole_inside
+        from_zero = inner.total - back
