@@ -1,5 +1,6 @@
 """Spatial accelerators: arrays of processing elements below a hierarchy of memories."""
 
+from ._catalogue import architecture_names, load_architecture
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
 from ._yaml import read_architecture, read_architecture_text
@@ -11,8 +12,10 @@ __all__ = [
     "EnergyRow",
     "EnergyTable",
     "Level",
+    "architecture_names",
     "energy_table",
     "energy_tables",
+    "load_architecture",
     "read_architecture",
     "read_architecture_text",
 ]
