@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orrery import api
@@ -27,8 +28,10 @@ def test_a_real_ctrl_c_leaves_the_best_plan_with_bound_and_gap(tmp_path: Path) -
     with subprocess.Popen(
         [sys.executable, "-c", program, "map", "resnet18", "--on", "aws-f1", "--out", str(out)],
         stdout=subprocess.PIPE, stderr=slave, text=True, env={**os.environ, "TERM": "xterm"},
+        start_new_session=True,
     ) as child:  # fmt: skip
         os.close(slave)
+        family: list[psutil.Process] = []
         shown, told, until = b"", False, time.monotonic() + 120
         while time.monotonic() < until:
             if select.select([master], [], [], 0.2)[0]:
@@ -40,7 +43,8 @@ def test_a_real_ctrl_c_leaves_the_best_plan_with_bound_and_gap(tmp_path: Path) -
                     break
                 shown += piece
             if not told and b"listing ways to share" in shown:
-                child.send_signal(signal.SIGINT)
+                family = psutil.Process(child.pid).children(recursive=True)
+                os.killpg(child.pid, signal.SIGINT)  # as a terminal does
                 told = True
             if child.poll() is not None:
                 break
@@ -48,6 +52,9 @@ def test_a_real_ctrl_c_leaves_the_best_plan_with_bound_and_gap(tmp_path: Path) -
         text = child.stdout.read()
     os.close(master)
     assert told, shown[-500:]
+    assert b"Traceback" not in shown
+    assert bool(family) == (len(os.sched_getaffinity(0)) > 1)
+    assert not psutil.wait_procs(family, timeout=20)[1], "a worker outlives its search"
     assert child.returncode == 130
     assert b"interrupted; this is the best plan" in shown
     assert "gap" in text and "lower bound" in text and "certificate: holds" in text

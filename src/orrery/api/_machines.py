@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from orrery.cost import CostModel
     from orrery.hardware import System
 
-__all__ = ["cost_models", "load_system"]
+__all__ = ["cost_models", "load_system", "workers"]
 
 
 def load_system(system: object) -> System:
@@ -64,3 +66,16 @@ def cost_models(system: System) -> Mapping[str, CostModel]:
             if design not in models:
                 models[design] = resolve(design).cost
     return models
+
+
+def workers(jobs: int, system: System) -> AbstractContextManager[Executor | None]:
+    """Return a block in which a search has so many processes; one where there is nothing to split.
+
+    Parameters
+    ----------
+    jobs : processes, this one included; 0 for one per core
+    """
+    from orrery.runtime import worker_processes
+
+    needed = ("orrery.runtime", "orrery.mapping.genetic", "orrery.accel")
+    return worker_processes(jobs if jobs < 0 or len(system.devices) > 1 else 1, preload=needed)

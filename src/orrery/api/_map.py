@@ -12,7 +12,7 @@ from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import read_settings, to_record
 
-from ._machines import cost_models, load_system
+from ._machines import cost_models, load_system, workers
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
@@ -34,6 +34,7 @@ def map(
     strict: bool = False,
     explain: bool = False,
     pareto: bool = False,
+    jobs: int = 1,
     progress: Progress = SILENT,
 ) -> MapResult:
     """Spread one network, or several at once, over a system.
@@ -52,6 +53,7 @@ def map(
     explain : say on the page what every other choice would cost, however long that takes
     pareto : search for plans that trade one figure for another as well, and keep the fastest that
         meets all needs; the page shows them
+    jobs : processes to search with, this one included; 0 for all cores. The result is the same
 
     Raises
     ------
@@ -67,16 +69,18 @@ def map(
     system = load_system(on)
     costs = cost_models(system)
     settings = search or MapSearch()
-    found = map_by(
-        graphs,
-        system,
-        costs,
-        settings,
-        also=compare,
-        robust=robust,
-        judge=plan_seconds(graphs, system, settings.objective),
-        progress=progress,
-    )
+    with workers(jobs, system) as executor:
+        found = map_by(
+            graphs,
+            system,
+            costs,
+            settings,
+            also=compare,
+            robust=robust,
+            judge=plan_seconds(graphs, system, settings.objective),
+            executor=executor,
+            progress=progress,
+        )
     best, front = found.best, None
     if pareto and isinstance(best, Plan):
         front = front_of(found, graphs, system, settings.objective, parsed, progress)

@@ -41,6 +41,7 @@ def map_command(
         ),
     ] = (),
     robust: str = "",
+    jobs: int = 0,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
@@ -60,6 +61,9 @@ def map_command(
     robust
         Factors of all links' bandwidths, e.g. 0.25,0.5,1,2,4: keep the plan that regrets least
         wherever among these (and 1) they turn out.
+    jobs
+        Processes to search with; 0 for one per core, 1 for none beside the command's own. The
+        result is the same.
     strict
         Refuse when anything of the network could not be priced.
     explain
@@ -80,6 +84,7 @@ def map_command(
             strict=strict,
             explain=explain,
             pareto=pareto,
+            jobs=jobs,
             progress=progress,
         )
     code = finish(result, out, as_json=json)

@@ -9,6 +9,7 @@ Judge:   the best of several is never worse than one of them, nor than the best 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -137,6 +138,7 @@ class _Context:
         #: bandwidths as they are always count
         self.factors = tuple(sorted({1.0, *(robust or _FACTORS)}))
         self.sensitivity: Sensitivity | None = None
+        self.executor: Executor | None = None  # as long as there is one
 
     @cached_property
     def tables(self) -> Tables:
@@ -154,6 +156,7 @@ class _Context:
             self.tables, self.models, [int(size * share) for size in self.tables.capacity_bytes],
             factors, sizes=self.settings.set_sizes or _usual_sizes(len(self.system.devices)),
             shared=self.settings.rings, dimensions=self.settings.loops, progress=self.progress,
+            executor=self.executor,
         )  # fmt: skip
 
 
@@ -190,7 +193,7 @@ def _two_level(c: _Context) -> Plan | Infeasible:
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
     found = two_level(
         c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress,
-        resume=Path(s.state) if s.state else None,
+        resume=Path(s.state) if s.state else None, executor=c.executor,
     )  # fmt: skip
     if isinstance(found, Infeasible):
         return found
@@ -255,7 +258,8 @@ def _by_two_level(
     s = c.settings
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
     bound = path_bound_ps(problem)
-    found = two_level(problem, settings, bound_ps=bound, progress=progress)
+    found = two_level(problem, settings, bound_ps=bound, progress=progress,
+                      executor=c.executor)  # fmt: skip
     return found if isinstance(found, Infeasible) else (bound, found.mapping)
 
 
@@ -305,6 +309,7 @@ def map_by(
     also: Sequence[str] = (),
     robust: Sequence[float] = (),
     judge: Callable[[Plan], float],
+    executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Found:
     """Map networks onto a system by one or more methods and keep the best plan.
@@ -314,6 +319,7 @@ def map_by(
     also : further methods, whose plans are compared with that of the settings' own
     robust : factors of all links' bandwidths; when given, the plan of ``robust-sets`` is kept,
         whatever others take on the system as it is
+    executor : works beside the caller; the plans are the same as without
     judge : what a plan takes, the less the better; e.g. its replayed makespan
 
     Returns
@@ -338,6 +344,7 @@ def map_by(
     tried: list[Tried] = []
     interrupted = False
     waiting = list(dict.fromkeys((*own, *also)))
+    context.executor = executor
     while waiting:
         name = waiting.pop(0)
         try:
@@ -354,6 +361,7 @@ def map_by(
             break
         sensitivity = context.sensitivity if name == "robust-sets" else None
         tried.append(Tried(method=name, outcome=outcome, seconds=seconds, sensitivity=sensitivity))
+    context.executor = None
     done = [t for t in tried if t.seconds is not None]
     if not done:
         return Found(best=tried[0].outcome, tried=tuple(tried), interrupted=interrupted,
