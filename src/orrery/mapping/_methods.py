@@ -31,7 +31,6 @@ from ._greedy import GreedySearch, greedy
 from ._tables import Tables, fill_tables, number_workload
 from .genetic import TwoLevelSearch, random_sets, single_set, two_level, uniform_sets
 from .sets import (
-    PATH_BOUND,
     PROOF,
     Problem,
     Sensitivity,
@@ -40,9 +39,9 @@ from .sets import (
     best_series,
     compare_cases,
     fill_scaled,
-    path_bound_ps,
     plan_of,
     refused_by_all,
+    series_bound_ps,
 )
 
 __all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
@@ -149,6 +148,11 @@ class _Context:
     def problem(self) -> Problem:
         return self.scaled((1.0,))[0]
 
+    @cached_property
+    def bound(self) -> tuple[int, str]:
+        """Return picoseconds that no search over sets undercuts, and of which plans it is said."""
+        return series_bound_ps(self.problem, progress=self.progress)
+
     def scaled(self, factors: Sequence[float]) -> tuple[Problem, ...]:
         """Return a problem per factor of bandwidths."""
         share = self.settings.memory_share
@@ -192,7 +196,7 @@ def _two_level(c: _Context) -> Plan | Infeasible:
         return refused
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
     found = two_level(
-        c.problem, settings, bound_ps=path_bound_ps(c.problem), progress=c.progress,
+        c.problem, settings, bound_ps=c.bound[0], progress=c.progress,
         resume=Path(s.state) if s.state else None, executor=c.executor,
     )  # fmt: skip
     if isinstance(found, Infeasible):
@@ -202,7 +206,7 @@ def _two_level(c: _Context) -> Plan | Infeasible:
     )  # fmt: skip
     return plan_of(c.problem, found.mapping, searcher="two-level", seed=s.seed, notes=note,
                    settings=to_record(settings), objective=c.settings.objective,
-                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
+                   lower_bound_ps=c.bound[0], bound=c.bound[1])  # fmt: skip
 
 
 def _uniform(c: _Context) -> Plan | Infeasible:
@@ -212,7 +216,7 @@ def _uniform(c: _Context) -> Plan | Infeasible:
         return found
     note = f"All layers that can be are split in one way: {found.kind}."
     return plan_of(c.problem, found.mapping, searcher="uniform", notes=(note,),
-                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
+                   lower_bound_ps=c.bound[0], bound=c.bound[1])  # fmt: skip
 
 
 def _random_sets(c: _Context) -> Plan | Infeasible:
@@ -221,7 +225,7 @@ def _random_sets(c: _Context) -> Plan | Infeasible:
     if isinstance(found, Infeasible):
         return found
     return plan_of(c.problem, found, searcher="random-sets", seed=s.seed,
-                   lower_bound_ps=path_bound_ps(c.problem), bound=PATH_BOUND)  # fmt: skip
+                   lower_bound_ps=c.bound[0], bound=c.bound[1])  # fmt: skip
 
 
 def _robust(c: _Context) -> Plan | Infeasible:
@@ -234,11 +238,9 @@ def _robust(c: _Context) -> Plan | Infeasible:
     also = {} if isinstance(single, Infeasible) else {"single device": single}
     try:
         found = compare_cases(problems, c.factors, also=also, progress=c.progress)
-        proof = PROOF
     except TooManyStatesError:
         found = compare_cases(problems, c.factors, also=also, search=partial(_by_two_level, c),
                               progress=c.progress)  # fmt: skip
-        proof = PATH_BOUND
     if isinstance(found, Infeasible):
         return found
     c.sensitivity = found
@@ -246,7 +248,7 @@ def _robust(c: _Context) -> Plan | Infeasible:
     factors = ", ".join(f"{f:g}" for f in c.factors)
     return plan_of(
         problems[now], found.mapping, searcher="robust-sets", settings={"robust": factors},
-        seed=c.settings.seed, lower_bound_ps=found.bound_ps[now], bound=proof,
+        seed=c.settings.seed, lower_bound_ps=found.bound_ps[now], bound=PROOF,
         notes=(f"At {factors} times the bandwidth of all links this plan takes at most "
                f"{worst:.3g} % longer than the best that was found there.",),
     )  # fmt: skip
@@ -257,7 +259,7 @@ def _by_two_level(
 ) -> tuple[int, SetMapping] | Infeasible:
     s = c.settings
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
-    bound = path_bound_ps(problem)
+    bound, _ = series_bound_ps(problem, progress=progress)
     found = two_level(problem, settings, bound_ps=bound, progress=progress,
                       executor=c.executor)  # fmt: skip
     return found if isinstance(found, Infeasible) else (bound, found.mapping)
