@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
-    from .exploring import explained_text, front_text
+    from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
     from .pages import needs_met, page_document, page_text
 
@@ -39,6 +39,7 @@ _PLACES = {
     "certify": "judging",
     "explained_text": "exploring",
     "front_text": "exploring",
+    "under_load_text": "exploring",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
@@ -96,6 +97,7 @@ __all__ = [
     "system_document",
     "system_yaml",
     "systems",
+    "under_load_text",
 ]
 
 

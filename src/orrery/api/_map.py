@@ -16,7 +16,7 @@ from ._machines import cost_models, load_system, workers
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
-from .exploring import explained, front_of, with_front
+from .exploring import explained, front_of, under_load, with_front
 from .judging import judge_plan, plan_seconds
 
 __all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
@@ -89,6 +89,8 @@ def map(
         raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", best)
     plan = remember(best, wanted, on, options)
     result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
+    if settings.objective == "throughput":
+        result = under_load(result, graphs, parsed)
     result = explained(result, found, asked=explain, progress=progress)
     result = replace(result.compared(found.tried), interrupted=found.interrupted)
     return result if front is None else with_front(result, front)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ._result import MapResult
+from .exploring import under_load
 from .judging import judge_plan
 from .planned import load_planned
 
@@ -19,6 +20,7 @@ def simulate(
     on: object = None,
     needs: str | Sequence[str] = (),
     strict: bool = False,
+    inferences: int = 0,
 ) -> MapResult:
     """Price and replay a plan file.
 
@@ -27,6 +29,8 @@ def simulate(
     plan : a plan.json
     models, on : where its networks and its system are now, when they have moved
     needs, strict : as in `map`
+    inferences : how many to replay in a row at most, so that their period and their latency under
+        load are known; 64 for a plan that was made for throughput, else none
 
     Raises
     ------
@@ -36,4 +40,6 @@ def simulate(
 
     parsed = parse_needs(needs)
     read, graphs, system = load_planned(Path(plan), models, on, seen_from_here=True)
-    return judge_plan(graphs, system, read, needs=parsed, strict=strict)
+    result = judge_plan(graphs, system, read, needs=parsed, strict=strict)
+    most = inferences or (64 if read.objective == "throughput" else 0)
+    return under_load(result, graphs, parsed, most=most) if most else result

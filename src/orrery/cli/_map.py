@@ -108,6 +108,8 @@ def finish(result: api.MapResult, out: Path | None, *, as_json: bool) -> int:
         show_page(result.page, as_json=True, files=files)
     else:
         print(result.render(columns()), end="")
+        load = api.under_load_text(result, width=columns())
+        print(f"\n{load}" if load else "", end="")
         if files:
             print(f"\nreport: {files['report']}")
             print(written("also:   ", {k: path for k, path in files.items() if k != "report"}))

@@ -20,6 +20,7 @@ def simulate(
     model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     on: str | None = None,
     need: Needs = (),
+    inferences: int = 0,
     strict: Annotated[bool, Parameter(negative=())] = False,
     out: Out = None,
     json: JsonFlag = False,
@@ -34,8 +35,11 @@ def simulate(
         Where the plan's network is now, when it has moved; repeatable.
     on
         Where the plan's system is now, when it has moved.
+    inferences
+        Replay so many inputs in a row at most (4 or more), until they leave in a steady rhythm.
     strict
         Refuse when anything of the network could not be priced.
     """
-    result = api.simulate(plan, models=model, on=on, needs=need, strict=strict)
+    result = api.simulate(plan, models=model, on=on, needs=need, strict=strict,
+                          inferences=inferences)  # fmt: skip
     return finish(result, out, as_json=json)

@@ -1,0 +1,105 @@
+"""A plan under load: inputs in a row, replayed, beside the period that its search saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.evidence import Evidence
+from orrery.report import Cell, Column, Need, Section, Table, Text, judge
+
+from .._result import MapResult
+from ..figures import WHY_UNKNOWN, batch_of
+from ..judging._seconds import part_seconds
+from ..pages import regions_of, titled_text
+from ._load_words import beside, doubts_of, rhythm
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.sim import Pipeline
+
+__all__ = ["INPUTS", "under_load", "under_load_text"]
+
+INPUTS = ("Inputs in a row", "Who is busy while inputs follow each other")
+
+
+def under_load(
+    result: MapResult, graphs: Sequence[Graph], needs: Sequence[Need] = (), *, most: int = 64
+) -> MapResult:
+    """Return the result with the period and the latency of inputs that follow each other.
+
+    The throughput of its card is then theirs, unless inputs need what those before them leave.
+    """
+    from orrery.report import make_scorecard
+    from orrery.sim import replay_pipeline
+
+    plan, price = result.plan, result.price
+    made = {
+        name: sum(region.graph.known_bytes(t) or 0 for t in region.outputs)
+        for name, region in regions_of(graphs, plan).items()
+    }
+    found = replay_pipeline(
+        plan, result.system, part_seconds(price), expansion=price.expansion,
+        output_bytes=lambda a: made[a.region], most=most,
+    )  # fmt: skip
+    searched = max(price.busy_s.values(), default=0.0)
+    doubts = tuple(doubts_of(found, result.system, graphs))
+    lines = (rhythm(found), beside(found, searched), *doubts)
+    sections: tuple[Section, ...] = (
+        Text(title=INPUTS[0], paragraphs=lines, tone="warning" if doubts else "note"),
+        _table(found),
+    )
+    batch = 0 if any(g.states for g in graphs) else sum(batch_of(g) for g in graphs)
+    evidence = tuple(_figures(result, found, batch))
+    card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
+    verdicts = judge(card, needs)
+    page = replace(
+        result.page, scorecard=card, verdicts=tuple(verdicts),
+        sections=(*result.page.sections[:1], *sections, *result.page.sections[1:]),
+    )  # fmt: skip
+    return replace(result, evidence=evidence, scorecard=card, verdicts=tuple(verdicts), page=page)
+
+
+def under_load_text(result: MapResult, *, width: int = 96) -> str:
+    """Return as text what inputs in a row take; empty where nobody asked."""
+    return titled_text(result.page, INPUTS, width=width)
+
+
+def _table(found: Pipeline) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for name, busy in [*found.device_busy_s.items(), *found.link_busy_s.items()]:
+        share = 100 * busy / found.period_s if found.period_s else None
+        most = found.peak_bytes.get(name)
+        rows.append((name, busy, share, found.link_slowed_s.get(name), most))
+    return Table(
+        title=INPUTS[1],
+        columns=(
+            Column(name="device or link"),
+            Column(name="busy per input", unit="s", kind="number"),
+            Column(name="of the period", unit="%", kind="number", bar=True),
+            Column(name="transfers slowed by", unit="s", kind="number",
+                   help="per input, all its transfers together, because the link was full"),
+            Column(name="most memory", unit="bytes", kind="number",
+                   help="with all inputs that are on their way"),
+        ),
+        rows=tuple(rows),
+        filterable=len(rows) > 12,
+    )  # fmt: skip
+
+
+def _figures(result: MapResult, found: Pipeline, batch: int) -> Iterator[Evidence]:
+    """Yield the evidence, its first throughput that of inputs in a row, then two more figures.
+
+    `batch` is how many inferences one input is; 0 where the throughput is to stay.
+    """
+    latency = next(e for e in result.evidence if e.metric == "latency")
+    source = replace(latency.source, note=f"{found.inputs} inputs in a row; {latency.source.note}")
+    for one in result.evidence:
+        if batch and one.metric == "throughput" and one.value is not None and found.period_s:
+            yield replace(one, value=batch / found.period_s, source=source)
+            batch = 0
+        else:
+            yield one
+    yield replace(latency, metric="period", value=found.period_s, source=source)
+    yield replace(latency, metric="latency under load", value=found.latency_s, source=source)
