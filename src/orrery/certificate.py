@@ -134,7 +134,10 @@ def plan_digest(plan: Plan) -> str:
         models=tuple(replace(model, origin="") for model in plan.models),
         system=replace(plan.system, origin=""),
     )
-    return content_hash(json.dumps(_plain(encode(here)), ensure_ascii=False))
+    body = _plain(encode(here))
+    if here.lower_bound_j is None:  # so that plans of older schemas keep their hashes
+        del body["lower_bound_j"]
+    return content_hash(json.dumps(body, ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:

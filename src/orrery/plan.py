@@ -28,7 +28,7 @@ __all__ = [
     "write_plan",
 ]
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
 
 Scalar = str | int | float | bool
 
@@ -146,6 +146,8 @@ class Plan:
     predicted_latency_s : what the searcher expects, to be judged by replay
     resident_bytes : per device, the bytes of weights and resident tensors placed there
     lower_bound_s, bound : what no plan can be faster than, and of which plans that is proved
+    lower_bound_j : what no plan takes less energy than; `bound` says of which, without a bound in
+        seconds
     notes : what a reader should know, one sentence each
     """
 
@@ -162,6 +164,7 @@ class Plan:
     lower_bound_s: float | None = None
     bound: str = ""
     notes: tuple[str, ...] = ()
+    lower_bound_j: float | None = None
 
     @property
     def is_split(self) -> bool:
@@ -248,8 +251,9 @@ def read_plan(path: Path) -> Plan:
     """
     from .store import read_record
 
-    # Schema 1 had neither splits nor bounds; both are absent by default.
-    plan = read_record(path, "plan", Plan, PLAN_SCHEMA, upgrade={1: lambda body: body})
+    # Schema 1 had neither splits nor bounds, 2 none of energy; all are absent by default.
+    plan = read_record(path, "plan", Plan, PLAN_SCHEMA,
+                       upgrade={1: lambda body: body, 2: lambda body: body})  # fmt: skip
     _refuse_impossible(plan, str(path))
     return plan
 
@@ -258,7 +262,7 @@ def _refuse_impossible(plan: Plan, where: str) -> None:
     """Refuse times and sizes that nothing can take: whoever wrote the file may have erred."""
     amounts: dict[str, float | None] = {
         "predicted_latency_s": plan.predicted_latency_s,
-        "lower_bound_s": plan.lower_bound_s,
+        "lower_bound_s": plan.lower_bound_s, "lower_bound_j": plan.lower_bound_j,
         **{f"resident_bytes: {name}": size for name, size in plan.resident_bytes.items()},
         **{f"transfers[{n}]: size_bytes": t.size_bytes for n, t in enumerate(plan.transfers)},
     }

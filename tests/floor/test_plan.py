@@ -83,7 +83,7 @@ def test_readers_are_strict(tmp_path: Path) -> None:
         read_plan(path)
     document["orrery"]["schema"] = 99
     path.write_text(json.dumps(document))
-    with pytest.raises(SpecError, match="schema 2 of plan"):
+    with pytest.raises(SpecError, match="schema 3 of plan"):
         read_plan(path)
     with pytest.raises(SpecError, match="no such file"):
         read_plan(tmp_path / "nothing.json")

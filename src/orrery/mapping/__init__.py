@@ -3,6 +3,7 @@
 from ._baselines import balanced, random_mapping, single_device
 from ._dag_bound import Bound, dag_bound, split_bound
 from ._dag_exact import Certified, DagSearch, exact_dag
+from ._explain_layers import LayerReason, LayersExplained, explain_layers
 from ._greedy import GreedySearch, greedy
 from ._methods import METHODS, Found, MapSearch, Tried, map_by
 from ._tables import Tables, fill_tables, number_workload, with_links
@@ -25,24 +26,26 @@ from .locality import (
 from .sets import (
     Explanation,
     LayerClass,
-    conflict,
     explain_sets,
-    front_plans,
     layer_classes,
     mapping_of,
-    non_dominated,
 )
 from .sets import Problem as SetProblem
+from .trade import Ceilings, EnergyUnknownError, conflict, front_plans, non_dominated
 
 __all__ = [
     "METHODS",
     "Bound",
+    "Ceilings",
     "Certified",
     "DagSearch",
+    "EnergyUnknownError",
     "Explanation",
     "Found",
     "GreedySearch",
     "LayerClass",
+    "LayerReason",
+    "LayersExplained",
     "LocalityBound",
     "LocalityFault",
     "LocalityProblem",
@@ -60,6 +63,7 @@ __all__ = [
     "critical_path_s",
     "dag_bound",
     "exact_dag",
+    "explain_layers",
     "explain_sets",
     "fill_tables",
     "four_steps",

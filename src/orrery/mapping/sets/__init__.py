@@ -13,7 +13,6 @@ from ._explain import (
     mapping_of,
 )
 from ._fast import Evaluator, Running
-from ._front import choice_energies_j, conflict, front_plans, non_dominated
 from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
 from ._problem import Problem, fill_problem, fill_problems, restrict
 from ._sensitivity import (
@@ -57,20 +56,16 @@ __all__ = [
     "best_mapping",
     "best_series",
     "chain_optimum",
-    "choice_energies_j",
     "combine_networks",
     "compare_cases",
-    "conflict",
     "evaluate",
     "explain_sets",
     "feasible",
     "fill_problem",
     "fill_problems",
     "fill_scaled",
-    "front_plans",
     "layer_classes",
     "mapping_of",
-    "non_dominated",
     "path_bound_ps",
     "period_ps",
     "plan_of",

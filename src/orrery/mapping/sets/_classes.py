@@ -48,8 +48,8 @@ class SetClass:
 def like_devices(tables: Tables) -> tuple[tuple[int, ...], ...]:
     """Return the groups of devices that may be exchanged, each in order."""
     links: Counter[_Link] = Counter(
-        ((min(x.ends), max(x.ends)) if x.duplex else x.ends, x.bandwidth_bytes_per_s, x.latency_s,
-         x.duplex)
+        ((min(x.ends), max(x.ends)) if x.duplex else x.ends,
+         (x.bandwidth_bytes_per_s, x.latency_s, x.energy_j_per_byte), x.duplex)
         for x in tables.system.links
     )  # fmt: skip
     groups: list[list[int]] = []
@@ -65,19 +65,19 @@ def like_devices(tables: Tables) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, groups))
 
 
-_Link = tuple[tuple[str, ...], float, float, bool]
+_Link = tuple[tuple[str, ...], tuple[float, float, float | None], bool]
 
 
 def _exchangeable(links: Counter[_Link], one: str, other: str, host: str) -> bool:
     if host in (one, other):
         return False
     swap = {one: other, other: one}
-    for (ends, bandwidth, latency_s, duplex), count in links.items():
+    for (ends, numbers, duplex), count in links.items():
         if one in ends or other in ends:
             new = tuple(swap.get(end, end) for end in ends)
             if duplex:
                 new = (min(new), max(new))
-            if links[new, bandwidth, latency_s, duplex] != count:
+            if links[new, numbers, duplex] != count:
                 return False
     return True
 

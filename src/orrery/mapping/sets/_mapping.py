@@ -21,7 +21,7 @@ from ._choices import Choice
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "plan_of"]
+__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "places_of", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +76,18 @@ def evaluate(problem: Problem, mapping: SetMapping) -> Times:
     return _Clock(problem, mapping).run()
 
 
+def places_of(problem: Problem, mapping: SetMapping) -> list[Placed]:
+    """Return the set of every unit."""
+    found = [mapping.sets[0]] * len(problem.units)
+    for placed in mapping.sets:
+        found[placed.first : placed.last] = [placed] * (placed.last - placed.first)
+    return found
+
+
 class _Clock:
     def __init__(self, problem: Problem, mapping: SetMapping) -> None:
         self.p, self.m = problem, mapping
-        self.set_of: list[Placed] = [mapping.sets[0]] * len(problem.units)
-        for placed in mapping.sets:
-            for unit in range(placed.first, placed.last):
-                self.set_of[unit] = placed
+        self.set_of = places_of(problem, mapping)
         #: tensor -> where it lies: the set, and the number of its layout there
         self.lies: dict[int, tuple[Placed, int]] = {}
 

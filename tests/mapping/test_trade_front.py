@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orrery.cost import price
 from orrery.errors import CancelledError
-from orrery.mapping.sets import conflict, front_plans, non_dominated
 from orrery.mapping.sets._routes import NEVER
+from orrery.mapping.trade import conflict, front_plans, non_dominated
 from orrery.progress import Progress, Step
 
 from .random_graphs import MODELS, random_system, residual_graph

@@ -1,0 +1,22 @@
+"""What trades for what: searches for little energy, under ceilings, and for a Pareto front."""
+
+from ._front import conflict, front_plans, non_dominated
+from ._joules import EnergyUnknownError, Joules, fill_joules
+from ._plans import best_traded, traded_plan
+from ._search import NO_CEILINGS, Ceilings, Point, Traded, Trader
+
+__all__ = [
+    "NO_CEILINGS",
+    "Ceilings",
+    "EnergyUnknownError",
+    "Joules",
+    "Point",
+    "Traded",
+    "Trader",
+    "best_traded",
+    "conflict",
+    "fill_joules",
+    "front_plans",
+    "non_dominated",
+    "traded_plan",
+]
