@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orrery import api
@@ -49,8 +51,21 @@ def test_the_text_comes_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert EXPLAINED[0] not in capsys.readouterr().out
 
 
-def test_a_plan_of_whole_layers_says_what_cannot_be_told() -> None:
+def test_every_whole_layer_has_its_next_best_place() -> None:
+    search = api.MapSearch(search="greedy")
+    result = api.map("alexnet", on=str(Path(__file__).parent / "four-boards.yaml"), search=search,
+                     explain=True)  # fmt: skip
+    places, classes = _section(result, EXPLAINED[0]), _section(result, EXPLAINED[2])
+    assert isinstance(places, Table) and isinstance(classes, Table) and len(classes.rows) >= 4
+    assert [row[0] for row in places.rows] == [a.region for a in result.plan.assignments]
+    assert "by the list schedule in this plan's order" in places.caption
+    devices = {device.name for device in result.system.devices}
+    for row in places.rows:
+        assert row[5] is not None and str(row[5]).split(",")[0] in devices
+        assert isinstance(row[6], float)
+
+
+def test_a_layer_without_another_place_says_none() -> None:
     result = api.map("alexnet", on="a100", explain=True)
-    note, classes = _section(result, EXPLAINED[0]), _section(result, EXPLAINED[2])
-    assert isinstance(note, Text) and "whole layers" in note.paragraphs[0]
-    assert isinstance(classes, Table) and len(classes.rows) >= 4
+    places = _section(result, EXPLAINED[0])
+    assert isinstance(places, Table) and all(row[5:] == (None,) * 3 for row in places.rows)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orrery.progress import Progress
-from orrery.report import Section, Text
+from orrery.report import Section, Table
 
 from .._result import MapResult
 from ._choice_table import explain_sections
 from ._design_tables import EXPLAINED, class_table
+from ._late import late_line
+from ._place_table import place_table
 
 if TYPE_CHECKING:
     from orrery.mapping import Found
@@ -28,7 +30,7 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
     ----------
     asked : also where that takes a while, or where only part of it can be said
     """
-    from orrery.mapping import explain_sets, layer_classes, mapping_of
+    from orrery.mapping import explain_layers, explain_sets, layer_classes, mapping_of
 
     plan = result.plan
     if not asked and (found.interrupted or not plan.is_split or len(plan.assignments) > _FEW):
@@ -40,12 +42,12 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
         reasons = explain_sets(problem, mapping_of(problem, plan), progress=progress)
         sections = explain_sections(problem, reasons, classes, plan, result.price)
     else:
-        said = (
-            "The plan places whole layers one by one, so what another choice would cost depends on "
-            "all that is scheduled after it; only plans of sets are explained layer by layer "
-            "(--search exact-sets)."
-        )
-        sections = (Text(title=EXPLAINED[0], paragraphs=(said,), tone="note"), class_table(classes))
+        places = explain_layers(problem.tables, plan, progress=progress,
+                                capacity_bytes=problem.capacity_bytes)  # fmt: skip
+        sections = (place_table(places, plan, result.price), class_table(classes))
+    late = late_line(plan, result.timeline)
+    if late and isinstance(sections[0], Table):
+        sections = (replace(sections[0], caption=f"{sections[0].caption} {late}"), *sections[1:])
     page = replace(result.page, sections=(*result.page.sections, *sections))
     return replace(result, page=page)
 
