@@ -14,6 +14,9 @@ COMMANDS = (
     "models", "systems", "accelerators", "show", "map", "simulate", "run", "score", "study",
 )  # fmt: skip
 
+#: sizes of sets, so that a search has less to list
+FEW = ["--set-sizes", "1", "--set-sizes", "4"]
+
 
 @pytest.fixture
 def onnx_file(tmp_path: Path) -> Path:
@@ -55,7 +58,7 @@ def test_a_catalogue_system_prints_as_yaml_that_reads_back(
     assert main(["systems", "aws-f1"]) == 0
     path = tmp_path / "mine.yaml"
     path.write_text(capsys.readouterr().out)
-    assert main(["map", "alexnet", "--on", str(path)]) == 0
+    assert main(["map", "alexnet", "--on", str(path), "--search", "greedy"]) == 0
 
 
 def test_show_binds_dimensions(onnx_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +73,7 @@ def test_map_writes_whole_files_and_replays_to_the_same(
     onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    arguments = ["map", str(onnx_file), "--shape", "batch=1", "--on", "aws-f1"]
+    arguments = ["map", str(onnx_file), "--shape", "batch=1", "--on", "aws-f1", *FEW]
     assert main([*arguments, "--out", str(out), "--json"]) == 0
     first = _json(capsys)
     assert set(first["files"]) >= {"plan", "timeline", "evidence", "report"}
@@ -91,13 +94,13 @@ def test_run_equals_the_reference_alone_and_by_plan(
 ) -> None:
     shape = ["--shape", "batch=1"]
     assert main(["run", str(onnx_file), *shape, "--check", "--repeats", "2"]) == 0
-    main(["map", str(onnx_file), *shape, "--on", "aws-f1", "--out", str(tmp_path)])
+    main(["map", str(onnx_file), *shape, "--on", "aws-f1", "--out", str(tmp_path), *FEW])
     assert main(["run", str(tmp_path / "plan.json"), "--check"]) == 0
     assert "largest difference" in capsys.readouterr().out
 
 
 def test_needs_decide_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["map", "alexnet", "--on", "aws-f1"]
+    common = ["map", "alexnet", "--on", "aws-f1", "--search", "greedy"]
     assert main([*common, "--need", "latency<10s"]) == 0
     assert "PASS" in capsys.readouterr().out
     assert main([*common, "--need", "latency<1ns"]) == 1
@@ -107,15 +110,16 @@ def test_needs_decide_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_several_networks_share_a_system(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", "alexnet", "squeezenet1_1", "--on", "aws-f1", "--json"]) == 0
+    assert main(["map", "alexnet", "squeezenet1_1", "--on", "aws-f1", "--json", *FEW]) == 0
     sections = {s["title"]: s for s in _json(capsys)["report"]["sections"]}
     prefixes = {row[0].split("/")[0] for row in sections["Layers"]["rows"]}
     assert prefixes == {"alexnet", "squeezenet1_1"}
 
 
 def test_same_seed_same_plan(tmp_path: Path) -> None:
+    search = ["--search", "two-level", "--generations", "5", *FEW]
     for name in ("a", "b"):
-        main(["map", "googlenet", "--on", "aws-f1", "--out", str(tmp_path / name)])
+        main(["map", "squeezenet1_1", "--on", "aws-f1", *search, "--out", str(tmp_path / name)])
     assert (tmp_path / "a/plan.json").read_bytes() == (tmp_path / "b/plan.json").read_bytes()
 
 
@@ -133,7 +137,7 @@ BAD = {
     "shape of nothing": (["show", "resnet18", "--shape", "batch=2"], "no dimension 'batch'"),
     "phase of a CNN": (["show", "resnet18", "--phase", "decode"], "phase"),
     "negative batch": (["show", "resnet18", "--batch", "-1"], "batch"),
-    "too large": (["map", "llama-7b", "--on", "aws-f1"], "there is"),
+    "too large": (["map", "llama-7b", "--on", "aws-f1", "--search", "greedy"], "there is"),
     "no plan file": (["simulate", "none.json"], "no such file"),
     "no model": (["show"], "no model"),
     "score without system": (["score", "resnet18"], "--on"),
