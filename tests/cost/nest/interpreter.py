@@ -25,6 +25,8 @@ class Traffic:
     largest_tile: int = 0
     final_outer: int = 0
     final_inner: int = 0
+    first_outer: int = 0
+    first_inner: int = 0
 
     def at_outer(self, instance: object, count: int) -> None:
         self.outer += count
@@ -153,6 +155,7 @@ class Interpreter:
         traffic = self.traffic[tensor.name, parent, child] = Traffic()
         joins = self.architecture.levels[parent].multicast
         stays, slide = self._stays(tensor, parent, child, joins)
+        self._first(traffic, stays)
         keeps = child < self.depth and tensor.role in self.architecture.levels[child].slides
         for key, stay in stays.items():
             before: dict = {}
@@ -167,6 +170,15 @@ class Interpreter:
                 groups.setdefault((owner, group), set()).update(new)
             for (owner, _), elements in groups.items():
                 traffic.at_outer(owner, len(elements))
+
+    @staticmethod
+    def _first(traffic: Traffic, stays: dict) -> None:
+        """Note what moves at the first stay, at the busiest instance of either end."""
+        owners: dict = {}
+        for owner, group, elements in stays[min(stays)].values():
+            owners.setdefault(owner, {}).setdefault(group, set()).update(elements)
+            traffic.first_inner = max(traffic.first_inner, len(elements))
+        traffic.first_outer = max(sum(map(len, groups.values())) for groups in owners.values())
 
     def _results(self, tensor: NestTensor, ends: list[tuple[int, int]]) -> None:
         """Follow partial sums: who holds a part of which element, from when to when."""
@@ -221,6 +233,8 @@ class Interpreter:
                 enter(parent, child)
         for parent, child in reversed(ends):
             leave(parent, child)
+        for _, child in ends:
+            self._first(flows[child], stays[child])
         whole = len({e for stay in stays[ends[-1][1]].values() for _, _, es in stay.values()
                      for e in es})  # fmt: skip
         for parent, child in ends:

@@ -27,6 +27,8 @@ def compare(layer, mapping, architecture) -> None:
             said, max(seen.per_outer.values(), default=0),
             max(seen.per_inner.values(), default=0))  # fmt: skip
         if flow.child < len(architecture.levels):
+            assert (said, flow.first_outer, flow.first_inner) == (
+                said, seen.first_outer, seen.first_inner)  # fmt: skip
             assert (said, counts.tiles[flow.child][flow.tensor.name]) == (said, seen.largest_tile)
         if flow.tensor.role == "output":
             assert (said, flow.final_outer, flow.final_inner) == (

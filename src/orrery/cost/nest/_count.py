@@ -49,6 +49,7 @@ class Flow:
     parent, child : places of the levels; the child is the number of levels for the multipliers
     outer : elements at the parent's port, per instance of it: reads going in, writes coming out
     inner : elements at the child's ports: writes going in, reads coming out (drains)
+    first_outer, first_inner : elements of the first fetch at the busiest parent and child
     back : elements read at the parent and written at the child because their sums go on
     final_outer, final_inner : elements of `outer` and `inner` that are final results
     """
@@ -58,6 +59,8 @@ class Flow:
     child: int
     outer: Reach
     inner: Reach
+    first_outer: int = 0
+    first_inner: int = 0
     back: int = 0
     final_outer: int = 0
     final_inner: int = 0
@@ -151,14 +154,16 @@ class _Nest:
         return found
 
     def kinds(
-        self, child: int, owner: int, free: frozenset[int], slide: int, joins: tuple[str, ...]
-    ) -> dict[str, Digits]:
+        self, child: int, owner: int, free: frozenset[int] | None, slide: int,
+        joins: tuple[str, ...],
+    ) -> dict[str, Digits]:  # fmt: skip
         """Say what the digits of every loop do to the tile of a level.
 
         Parameters
         ----------
         child : the level whose tile moves
         owner : the level whose instances are told apart
+        free : temporal loops during which it stays; None: all, for its first fetch
         joins : array axes inside the owner along which elements move once
         """
         found = {}
@@ -168,7 +173,8 @@ class _Nest:
                 if digit.place >= child:
                     kind = INSIDE
                 elif digit.axis is None:
-                    kind = FREE if digit.order in free else SLIDE if digit.order == slide else EACH
+                    stays = free is None or digit.order in free
+                    kind = FREE if stays else SLIDE if digit.order == slide else EACH
                 elif digit.place < owner:
                     kind = WHICH
                 else:
@@ -176,6 +182,13 @@ class _Nest:
                 row.append((digit.factor, kind))
             found[name] = tuple(row)
         return found
+
+    def first(
+        self, tensor: NestTensor, parent: int, child: int, joins: tuple[str, ...]
+    ) -> tuple[int, int]:
+        """Return the elements of the first fetch at the busiest parent and child."""
+        return (self.reach(tensor, self.kinds(child, parent, None, -1, joins)).busiest,
+                self.reach(tensor, self.kinds(child, child, None, -1, ())).busiest)  # fmt: skip
 
     def ever(self, tensor: NestTensor, level: int) -> int:
         """Return the elements that the instances of a level ever hold, added up."""
@@ -250,13 +263,15 @@ def _operands(
         at = slide if slides else -1
         joins = architecture.levels[parent].multicast
         outer = nest.reach(tensor, nest.kinds(child, parent, free, at, joins))
-        inner, largest = Reach(0, 0, 0), 0
+        inner, largest, first = Reach(0, 0, 0), 0, (0, 0)
         if child < nest.depth:
             inner = nest.reach(tensor, nest.kinds(child, child, free, at, ()))
             largest = inner.largest
             if slides:
                 largest = nest.reach(tensor, nest.kinds(child, child, free, -1, ())).largest
-        yield Flow(tensor=tensor, parent=parent, child=child, outer=outer, inner=inner), largest
+            first = nest.first(tensor, parent, child, joins)
+        yield Flow(tensor=tensor, parent=parent, child=child, outer=outer, inner=inner,
+                   first_outer=first[0], first_inner=first[1]), largest  # fmt: skip
 
 
 def _results(
@@ -293,9 +308,11 @@ def _results(
             )
             return
         inner = nest.reach(tensor, nest.kinds(child, child, free, -1, ()))
+        first = nest.first(tensor, parent, child, joins)
         sole_inside = sole and nest.ever(tensor, child) == whole
         yield Flow(
             tensor=tensor, parent=parent, child=child, outer=outer, inner=inner, back=back,
+            first_outer=first[0], first_inner=first[1],
             final_outer=whole if sole else 0, final_inner=whole if sole_inside else 0,
         ), inner.largest  # fmt: skip
         sole = sole_inside

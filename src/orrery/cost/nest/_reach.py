@@ -8,7 +8,7 @@ that the values of a digit touch is its kind:
     WHICH   the same, and the value also says which instance of the level it is
     ONCE    moved once for all values together (a multicast, a sum on the way)
     SLIDE   only what the value before did not touch is moved
-    FREE    the tile stays while it advances (a loop the tensor does not follow)
+    FREE    only its first value counts (the tile stays while it advances)
     INSIDE  within the tile
 
 Models:  axes of a tensor that share no loop are independent, so that a count over all tiles is a
@@ -132,9 +132,12 @@ def _single(index: Index, stride: int, extent: int, digits: Digits) -> Reach:
     low, high = _valid(index, stride, extent)
     if low == 0 and high == extent:
         kinds = ONCE + INSIDE
-        return Reach(extent, passes(extent, digits, kinds + EACH + SLIDE),
+        total = passes(extent, digits, kinds + EACH + SLIDE + WHICH)
+        return Reach(total, passes(extent, digits, kinds + EACH + SLIDE),
                      passes(extent, digits, kinds))  # fmt: skip
     touched = np.arange(low, high)
+    if any(kind == FREE for _, kind in digits):
+        touched = touched[_value(touched, digits, FREE) == 0]
     if not touched.size:
         return Reach(0, 0, 0)
     return Reach(touched.size, _most(touched, digits, WHICH),

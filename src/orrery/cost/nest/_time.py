@@ -1,0 +1,182 @@
+"""Cycles of a loop nest: computation, and what the ports of memories add to it.
+
+Models:  every level's port is busy for the bits that its busiest instance moves, on either side
+         of it; reads and writes share one port or have one each. From the innermost level
+         outwards: what arrives while the tile before is in use hides behind the cycles so far, and
+         only a port that is busy for longer adds to them; a tile without a second buffer is
+         waited for, at the slower of the two ports. Tiles that hide are waited for once, at the
+         beginning (ramp-up: the first fetch, level by level from outside in) and, results, at the
+         end. Multipliers' own traffic always hides. Read-backs, and bits of mixed width, are
+         spread over instances as what leaves them is.
+Ignores: bursts within a tile (average rates), refresh, latency of links, bank conflicts.
+Judge:   closed forms of single levels; more bandwidth never costs cycles (tests).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from orrery.hardware import Architecture, Level
+
+from ._count import Flow, NestCounts
+from ._zeros import DENSE, Zeros
+
+__all__ = ["Moved", "NestTime", "moved_bits", "nest_time"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Bits of a flow, of one run and all instances.
+
+    Attributes
+    ----------
+    parent_reads, parent_writes, child_reads, child_writes : bits at the ports of both ends
+    """
+
+    flow: Flow
+    parent_reads: int
+    parent_writes: int
+    child_reads: int
+    child_writes: int
+
+    @property
+    def at_parent(self) -> tuple[Fraction, Fraction]:
+        """Bits read and written by the busiest parent."""
+        outer = self.flow.outer
+        share = Fraction(outer.busiest, outer.total) if outer.total else Fraction(0)
+        return self.parent_reads * share, self.parent_writes * share
+
+    @property
+    def at_child(self) -> tuple[Fraction, Fraction]:
+        """Bits read and written by the busiest child."""
+        inner = self.flow.inner
+        share = Fraction(inner.busiest, inner.total) if inner.total else Fraction(0)
+        return self.child_reads * share, self.child_writes * share
+
+    @property
+    def first(self) -> tuple[Fraction, Fraction]:
+        """Bits of the first fetch (of the last way out) at the busiest parent and child."""
+        outer, inner = self.flow.outer, self.flow.inner
+        up = self.flow.tensor.role == "output"
+        parent = self.parent_writes if up else self.parent_reads
+        child = self.child_reads if up else self.child_writes
+        return (Fraction(parent * self.flow.first_outer, outer.total or 1),
+                Fraction(child * self.flow.first_inner, inner.total or 1))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestTime:
+    """Cycles of one run.
+
+    Attributes
+    ----------
+    compute : with every operand at hand
+    stalls : per level, outermost first, what waiting at its ports adds (a tile without a second
+        buffer is waited for at the level it arrives at)
+    ramp_up, drain : the first tiles' way in, the last results' way out
+    busy : per level the cycles its ports are busy
+    cycles : all of it, whole cycles
+    """
+
+    compute: int
+    stalls: tuple[Fraction, ...]
+    ramp_up: Fraction
+    drain: Fraction
+    busy: tuple[Fraction, ...]
+    cycles: int
+
+
+def moved_bits(
+    counts: NestCounts, architecture: Architecture, zeros: Zeros = DENSE
+) -> tuple[Moved, ...]:
+    """Return the bits that each flow moves."""
+    depth, wide = len(architecture.levels), architecture.partial_sum_bits
+    found = []
+    for flow in counts.flows:
+        role = flow.tensor.role
+        bits, feeds = architecture.bits[role], flow.child == depth
+        if role == "output":
+            out = _mixed(flow.outer.total, flow.final_outer, bits, wide)
+            drained = _mixed(flow.inner.total, flow.final_inner, bits, wide)
+            back = flow.back * wide
+            share = zeros.at_multipliers(role) if feeds else Fraction(1)
+            out, back = math.ceil(out * share), math.ceil(back * share)
+            found.append(Moved(flow=flow, parent_reads=back, parent_writes=out,
+                               child_reads=drained, child_writes=0 if feeds else back))  # fmt: skip
+        else:
+            share = zeros.at_multipliers(role) if feeds else Fraction(1)
+            width = share * zeros.stored(role, bits)
+            found.append(Moved(
+                flow=flow, parent_reads=math.ceil(flow.outer.total * width), parent_writes=0,
+                child_reads=0, child_writes=math.ceil(flow.inner.total * width),
+            ))  # fmt: skip
+    return tuple(found)
+
+
+def _mixed(total: int, final: int, bits: int, wide: int) -> int:
+    return final * bits + (total - final) * wide
+
+
+def nest_time(
+    counts: NestCounts, moved: Iterable[Moved], architecture: Architecture, zeros: Zeros = DENSE
+) -> NestTime:
+    """Return the cycles of one run of a nest."""
+    levels, moved = architecture.levels, tuple(moved)
+    compute = math.ceil(-(-counts.steps // architecture.macs_per_cycle) * zeros.performed)
+    now = Fraction(compute)
+    stalls, busy = [Fraction(0)] * len(levels), [Fraction(0)] * len(levels)
+    ramp_up = drain = Fraction(0)
+    for place in reversed(range(len(levels))):
+        level = levels[place]
+        below = [m for m in moved if m.flow.parent == place]
+        above = [m for m in moved if m.flow.child == place]
+        hidden = [m for m in above if m.flow.tensor.role in level.double_buffered]
+        waited = [m for m in above if m.flow.tensor.role not in level.double_buffered]
+        port = [m.at_parent for m in below] + [m.at_child for m in hidden]
+        cycles = _port(level, port)
+        stalls[place] += max(Fraction(0), cycles - now)
+        now = max(now, cycles)
+        for m in waited:
+            cycles = max(_port(level, [m.at_child]), _port(levels[m.flow.parent], [m.at_parent]))
+            stalls[place] += cycles
+            now += cycles
+        busy[place] = _port(level, port + [m.at_child for m in waited])
+        ramp_up += _first(levels, place, [m for m in hidden if m.flow.tensor.role != "output"], 0)
+        drain += _first(levels, place, [m for m in hidden if m.flow.tensor.role == "output"], 1)
+    return NestTime(
+        compute=compute, stalls=tuple(stalls), ramp_up=ramp_up, drain=drain, busy=tuple(busy),
+        cycles=math.ceil(now + ramp_up + drain),
+    )  # fmt: skip
+
+
+def _port(level: Level, traffic: Iterable[tuple[Fraction, Fraction]]) -> Fraction:
+    """Return the cycles that reading and writing so many bits keeps a level busy."""
+    reads, writes = Fraction(0), Fraction(0)
+    for read, write in traffic:
+        reads += read
+        writes += write
+    if level.one_port:
+        reads, writes = reads + writes, Fraction(0)
+    found = Fraction(0)
+    if level.read_bits_per_cycle is not None:
+        found = reads / Fraction(level.read_bits_per_cycle)
+    if level.write_bits_per_cycle is not None and writes:
+        found = max(found, writes / Fraction(level.write_bits_per_cycle))
+    return found
+
+
+def _first(levels: tuple[Level, ...], place: int, moved: list[Moved], out: int) -> Fraction:
+    """Return the cycles of the first tiles' way into a level, or of the last ones' way out."""
+    zero = Fraction(0)
+
+    def way(bits: Fraction, reads: bool) -> tuple[Fraction, Fraction]:
+        return (bits, zero) if reads else (zero, bits)
+
+    found = _port(levels[place], [way(m.first[1], bool(out)) for m in moved])
+    for parent in {m.flow.parent for m in moved}:
+        sent = [way(m.first[0], not out) for m in moved if m.flow.parent == parent]
+        found = max(found, _port(levels[parent], sent))
+    return found

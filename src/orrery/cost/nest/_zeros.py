@@ -1,0 +1,113 @@
+"""What zeros save: operations that need not be done, words that need not be stored.
+
+Models:  zeros of different operands fall independently. A multiplier that *gates* on an operand
+         spends its cycle without working when that operand is zero, and leaves the others and the
+         sum unread; one that *skips* it spends no cycle either. A stored operand without its
+         zeros takes its nonzero elements, each with the bits that say where it stands.
+Ignores: uneven work among multipliers that skip (the time is what perfect balance takes: a lower
+         bound), zeros that padding and results hold, patterns of zeros.
+Judge:   counting the products of random operands with zeros (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from orrery.errors import SpecError
+
+__all__ = ["DENSE", "Operations", "Zeros"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Operations told apart.
+
+    Attributes
+    ----------
+    nominal : what the layer asks for when nobody looks at values
+    performed : what takes a multiplier's cycle
+    worked : of these, what the multiplier was not gated for
+    effectual : without a zero operand: what no machine can do without
+    """
+
+    nominal: int
+    performed: int
+    worked: int
+    effectual: int
+
+    @property
+    def ineffectual(self) -> int:
+        """Operations with a zero operand."""
+        return self.nominal - self.effectual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zeros:
+    """The operands' densities and what the machine makes of zeros.
+
+    Attributes
+    ----------
+    density : role -> share of elements that are not zero, in [0, 1]; not named: 1
+    gates, skips : roles whose zeros multipliers gate on, or skip
+    compressed : role -> bits that each stored nonzero element carries to say where it stands
+    """
+
+    density: Mapping[str, float] = field(default_factory=dict)
+    gates: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    compressed: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for role in (*self.density, *self.gates, *self.skips, *self.compressed):
+            if role not in ("input", "weight"):
+                raise SpecError("zeros", found=role, wanted="input or weight",
+                                fix="name an operand")  # fmt: skip
+        for role, share in self.density.items():
+            if not 0 <= share <= 1:
+                raise SpecError(f"zeros: density of {role}", found=share,
+                                wanted="a share between 0 and 1",
+                                fix="give the share of elements that are not zero")  # fmt: skip
+
+    def share(self, role: str) -> Fraction:
+        """Return the share of a role's elements that are not zero."""
+        return Fraction(self.density.get(role, 1)).limit_denominator(10**6)
+
+    @property
+    def performed(self) -> Fraction:
+        """Share of operations that take a cycle."""
+        return self._product(self.skips)
+
+    def at_multipliers(self, role: str) -> Fraction:
+        """Return the share of a role's traffic to and from multipliers that is left.
+
+        An operand that is looked at for zeros is read to be seen; what is skipped is never read.
+        """
+        return self.performed * self._product(
+            tuple(r for r in self.gates if r not in self.skips and r != role)
+        )
+
+    def stored(self, role: str, bits: int) -> Fraction:
+        """Return the bits that an element of a role takes on average where it is stored."""
+        if role not in self.compressed:
+            return Fraction(bits)
+        return self.share(role) * (bits + self.compressed[role])
+
+    def operations(self, nominal: int) -> Operations:
+        """Tell a layer's operations apart; shares are rounded up to whole operations."""
+        performed = self._product(self.skips)
+        worked = self._product(tuple({*self.skips, *self.gates}))
+        effectual = self._product(("input", "weight"))
+        return Operations(nominal=nominal, performed=-(-nominal * performed // 1),
+                          worked=-(-nominal * worked // 1),
+                          effectual=-(-nominal * effectual // 1))  # fmt: skip
+
+    def _product(self, roles: tuple[str, ...]) -> Fraction:
+        found = Fraction(1)
+        for role in roles:
+            found *= self.share(role)
+        return found
+
+
+DENSE = Zeros()
