@@ -45,7 +45,7 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
         places = explain_layers(problem.tables, plan, progress=progress,
                                 capacity_bytes=problem.capacity_bytes)  # fmt: skip
         sections = (place_table(places, plan, result.price), class_table(classes))
-    late = late_line(plan, result.timeline)
+    late = late_line(plan, result.timeline, result.system)
     if late and isinstance(sections[0], Table):
         sections = (replace(sections[0], caption=f"{sections[0].caption} {late}"), *sections[1:])
     page = replace(result.page, sections=(*result.page.sections, *sections))

@@ -10,6 +10,7 @@ from orrery.timeline import PS_PER_S
 from orrery.units import counted
 
 if TYPE_CHECKING:
+    from orrery.hardware import System
     from orrery.plan import Plan
     from orrery.timeline import Span, Timeline
 
@@ -19,7 +20,7 @@ __all__ = ["late_line"]
 _SAME = 5e-4
 
 
-def late_line(plan: Plan, timeline: Timeline) -> str:
+def late_line(plan: Plan, timeline: Timeline, system: System) -> str:
     """Say what of a replay comes after the predicted end; empty where nothing does."""
     expected, took = plan.predicted_latency_s, timeline.makespan_s
     if not expected or took <= expected * (1 + _SAME):
@@ -30,7 +31,7 @@ def late_line(plan: Plan, timeline: Timeline) -> str:
     said = f"The replay takes {100 * (took / expected - 1):.3g} % longer than predicted. Its work "
     if work > expected * (1 + _SAME):
         said += f"ends at {format_value(work, 's')}, {100 * (work / expected - 1):.3g} % after the "
-        said += f"prediction{_most(moved, 'transfers that meet on links hold it up')}"
+        said += f"prediction{_most(moved, system, 'transfers that meet on links hold it up')}"
     else:
         said += f"ends at {format_value(work, 's')}, as predicted"
     late = [span for span in moved if span.end_ps > work_ps]
@@ -41,16 +42,18 @@ def late_line(plan: Plan, timeline: Timeline) -> str:
     return (
         f"{said}; {format_value(took - work, 's')} later the last of {tensors} that then are still "
         f"on their way ({last.name}) is where results and next values of states belong"
-        f"{_most(late, 'the prediction lets each have its links to itself')}."
+        f"{_most(late, system, 'the prediction lets each have its links to itself')}."
     )
 
 
-def _most(spans: Sequence[Span], what: str) -> str:
-    """Name the link that carries most of some transfers, with its bytes."""
+def _most(spans: Sequence[Span], system: System, what: str) -> str:
+    """Name the link that some transfers keep busiest, with their bytes and its bandwidth."""
     carried: dict[str, int] = {}
     for span in spans:
         carried[span.resource] = carried.get(span.resource, 0) + int(span.details.get("bytes", 0))
-    link = max(carried, key=lambda name: carried[name], default="")
+    rate = {link.name: link.bandwidth_bytes_per_s for link in system.links}
+    link = max(carried, key=lambda name: carried[name] / rate[name], default="")
     if not link:
         return ""
-    return f": {what}, and {link} carries most of them ({format_value(carried[link], 'bytes')})"
+    size, speed = format_value(carried[link], "bytes"), format_value(rate[link], "bytes/s")
+    return f": {what}, the busiest being {link} ({size} of them at {speed})"
