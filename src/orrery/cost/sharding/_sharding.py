@@ -147,6 +147,7 @@ def shard(region: Region, strategy: Strategy, parties: int | Sequence[float]) ->
     rounds = max((len(ring) for ring in rings), default=1)
     places = {party: (ring, rank) for ring in rings for rank, party in enumerate(ring)}
     boxes = _Boxes()
+    known: dict[tuple[Span, ...], Shard] = {}  # in rings, parties take each other's parts in turns
     shards = []
     for turn in range(rounds):
         row = []
@@ -154,19 +155,22 @@ def shard(region: Region, strategy: Strategy, parties: int | Sequence[float]) ->
             if strategy.shared is not None:
                 ring, rank = places[party]
                 spans = {**spans, strategy.shared.loop: chunks[(rank - turn) % len(ring)]}
-            row.append(_shard(region, nest, spans, boxes))
+            key = tuple(spans.values())
+            if key not in known:
+                known[key] = _shard(region, nest, spans, boxes)
+            row.append(known[key])
         shards.append(tuple(row))
     turning = None if strategy.shared is None else strategy.shared.operand
     rotating = next((i for i, o in enumerate(nest.operands) if o.index == turning), None)
     needs = tuple(
-        _needs(region, operand, shards, homes, i, rotating == i)
+        _needs(region, operand, shards, homes, i, rotating == i, boxes)
         for i, operand in enumerate(nest.operands)
     )  # fmt: skip
     sums = {loop.name for loop in nest.loops if loop.sums}
     partial = any(name in sums for name, _ in strategy.exclusive)
     partials = tuple(
         Layout(type=region.graph.type(result.tensor), partial=partial,
-               boxes=tuple(result.box(spans) for spans in homes))
+               boxes=tuple(boxes.of(result, spans) for spans in homes))
         for result in nest.results
     )  # fmt: skip
     rotation: tuple[Phase, ...] = ()
@@ -349,7 +353,7 @@ def _shard(region: Region, nest: Nest, spans: Mapping[str, Span], touched: _Boxe
 
 def _needs(
     region: Region, operand: Operand, shards: Sequence[Sequence[Shard]],
-    homes: Sequence[Mapping[str, Span]], position: int, rotates: bool,
+    homes: Sequence[Mapping[str, Span]], position: int, rotates: bool, touched: _Boxes,
 ) -> Layout:  # fmt: skip
     """Return what everybody must hold: the first part if it rotates, else what all rounds read."""
     type_ = region.graph.type(operand.tensor)
@@ -360,7 +364,7 @@ def _needs(
             boxes.append(Box(spans=((0, 0),) * type_.rank))
         else:
             first = read[0] if rotates else None
-            boxes.append(first if first is not None else operand.box(spans))
+            boxes.append(first if first is not None else touched.of(operand, spans))
     return Layout(type=type_, boxes=tuple(boxes))
 
 

@@ -224,7 +224,7 @@ def _parts(sharding: Sharding) -> tuple[Mapping[str, int], ...]:
     rounds = []
     for row in sharding.shards:
         seen: dict[object, int] = {}
-        for party, part in enumerate(row):
+        for party, part in {id(part): (party, part) for party, part in enumerate(row)}.values():
             sizes = [None if box is None else box.sizes for box in part.operands]
             # Attributes differ at borders only (padding), and are texts of numbers then.
             seen.setdefault((tuple(sizes), repr(part.node.attributes)), party)
@@ -269,6 +269,7 @@ class Pricer:
     def __init__(self, models: Mapping[str, CostModel], unpriced: frozenset[str]) -> None:
         self.models, self.unpriced = models, unpriced
         self._known: dict[tuple[str, str, int, str], int] = {}
+        self._parts: dict[tuple[str, str], Region] = {}
         self._by: dict[tuple[str, str, int], CostModel | None] = {}
 
     def rounds_ps(
@@ -294,7 +295,10 @@ class Pricer:
             for text, party in parts.items():
                 found = self._known.get((*key, text))
                 if found is None:
-                    part = region if sharding is None else shard_region(sharding, party, turn)
+                    part = self._parts.get((name, text))
+                    if part is None:
+                        part = region if sharding is None else shard_region(sharding, party, turn)
+                        self._parts[name, text] = part
                     found = self._price(part, model, device)
                     self._known[*key, text] = found
                 if found < 0:
@@ -302,6 +306,10 @@ class Pricer:
                 most = max(most, found)
             slowest.append(most)
         return slowest
+
+    def forget_parts(self) -> None:
+        """Let go of what was priced; other designs that ask for the same parts have done so."""
+        self._parts.clear()
 
     def _price(self, region: Region, model: CostModel, device: Device) -> int:
         if model.refuses(region, device) is not None:
@@ -469,6 +477,7 @@ def fill(filler: Filler, number: int) -> Filled:
                     if rounds is not None:
                         table[d, c] = step_ps(rounds, turns, sums)
             tables.append(table)
+    filler.pricer.forget_parts()
     ways = {
         parties: tuple(
             Way(strategies=x.strategies, needs=x.needs, outputs=x.outputs,
