@@ -11,6 +11,7 @@ from orrery.mapping.sets import (
     evaluate,
     path_bound_ps,
     plan_of,
+    series_bound_ps,
     series_optimum,
 )
 from orrery.mapping.sets._routes import NEVER
@@ -36,6 +37,7 @@ def test_the_optimum_is_that_of_trying_everything(seed: int) -> None:
         below = series_optimum(problem, behind=behind, forget=forget)
         assert below is not None
         assert below[0] <= best <= evaluate(problem, below[1]).makespan_ps
+    assert path_bound_ps(problem) <= series_bound_ps(problem, states=50)[0] <= best
     never = series_optimum(problem, behind="never")
     assert never is None or best <= never[0] == evaluate(problem, never[1]).makespan_ps
 
@@ -48,13 +50,22 @@ def test_the_clock_is_that_of_the_plans_price(seed: int) -> None:
     if seed % 3 == 0 and len(system.devices) > 1:
         graphs.append(residual_graph(seed + 1000, most=4))
     problem = problem_of(graphs, system)
+    bounds = [series_bound_ps(problem, states=states)[0] for states in (0, 1000)]
     for _ in range(4):
         mapping = random_mapping(problem, random)
         times = evaluate(problem, mapping)
-        assert path_bound_ps(problem) <= times.makespan_ps
+        assert path_bound_ps(problem) <= min(bounds) <= max(bounds) <= times.makespan_ps
         if times.makespan_ps >= NEVER:
             continue
         plan = plan_of(problem, mapping, searcher="random")
         check_flow(plan, graphs, system)
         cost = price(plan, graphs, system, MODELS)
         assert round(cost.total.latency_s * 1e12) == times.makespan_ps
+
+
+def test_a_set_that_takes_over_only_to_hand_over_is_no_way_back() -> None:
+    """Ties of such ways, which forwards do not exist, once misled the way back."""
+    problem = problem_of([residual_graph(449)], random_system(449), dimensions=1)
+    found = series_optimum(problem)
+    assert found is not None
+    assert found[0] == evaluate(problem, found[1]).makespan_ps

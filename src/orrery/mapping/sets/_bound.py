@@ -1,10 +1,10 @@
 """What no plan of a problem's choices is faster than, where the exact search asks for too much.
 
 Models:  in series, the dynamic programme of `_exact` with fewer states: where there would be too
-         many, it forgets where those tensors lie that are needed last, and lets each be read from
-         the set and layout that is cheapest for its reader. In any order, a longest path of units
-         that need each other, each shared in its fastest way by its best set and design, and all
-         messages between units free.
+         many, it forgets where those tensors lie that are needed last, and lets each be read
+         from the set and layout that is cheapest for its reader. In any order, a longest path of
+         units that need each other, each shared in its fastest way by its best set and design, and
+         all messages between units free.
 Ignores: in series, memories, and where forgotten tensors really lie; on the path, also fetches,
          hand-overs, that sets are disjoint and keep one design.
 Judge:   brute force, and every plan of every search (tests).
@@ -29,12 +29,12 @@ __all__ = ["PATH_BOUND", "path_bound_ps", "series_bound_ps"]
 #: of which plans the bound of a path is proved
 PATH_BOUND = "every layer shared in its fastest way, layers that need each other one by one"
 
-#: between two units, in a search for a bound alone
-_STATES = 500_000
+#: of all units together, in a search for a bound alone: some seconds' worth
+_STATES = 330_000_000
 
 
 def series_bound_ps(
-    problem: Problem, *, states: int = _STATES, progress: Progress = SILENT
+    problem: Problem, *, states: int | None = None, progress: Progress = SILENT
 ) -> tuple[int, str]:
     """Return picoseconds that no plan of sets in series undercuts, and of which plans that is said.
 
@@ -43,13 +43,15 @@ def series_bound_ps(
 
     Parameters
     ----------
-    states : that the search keeps between two units; the more, the closer the bound
+    states : that the search keeps between two units at most; the more, the closer the bound. By
+        default so many that all units together have not too many
 
     Raises
     ------
     CancelledError : the user asked to stop
     """
     path = path_bound_ps(problem)
+    states = _STATES // len(problem.units) if states is None else states
     try:
         found = series_optimum(problem, behind="relaxed", forget=states, passes=1,
                                progress=progress)  # fmt: skip

@@ -149,13 +149,12 @@ class _Chain:
         gone: set[int] = set()
         for place in range(len(self.live)):
             left = [t for t in self.live[place] if t not in gone]
-            self.live[place] = tuple(left)
             # One stays that the next unit reads: a hand-over is told by what waits to be read.
+            left.sort(key=lambda t: (min(u for u in used[t] if u >= place), -self.born[t]))
+            self.live[place] = tuple(sorted(left))
             while len(left) > 1 and self._states(place) > most:
-                last = max(left, key=lambda t: next(u for u in used[t] if u >= place))
-                gone.add(last)
-                left.remove(last)
-                self.live[place] = tuple(left)
+                gone.add(left.pop())
+                self.live[place] = tuple(sorted(left))
         return bool(gone)
 
     def _states(self, place: int) -> int:
@@ -526,12 +525,13 @@ class _Chain:
             for axis, (tensor, state) in enumerate(zip(live, arrived)):
                 cost = self._hand(tensor, before, k)[:, state]
                 total = total + cost.reshape(-1, *(1,) * (total.ndim - axis - 2))
-            hits = np.argwhere(total == value)
-            if len(hits):
-                d, *states = (int(x) for x in hits[0])
-                halves = [len(self.p.layouts[t][one.parties]) for t in live]
+            halves = [len(self.p.layouts[t][one.parties]) for t in live]
+            for d, *states in np.argwhere(total == value).tolist():
                 back = (x if x < half else x + half for x, half in zip(states, halves))
-                return before, (d, row, *back)
+                left = (d, row, *back)
+                # Where all lies behind, a set that has just taken over has such a state too.
+                if self._undo(before, place - 1, left) is not None:
+                    return before, left
         raise AssertionError(f"no set before unit {place}")  # forwards, one was found
 
 
