@@ -135,6 +135,13 @@ def _meet(one: Any, other: Any, out: Any) -> Any:
         out[a, 1] = max(min(one[a, 1], other[a, 1]), out[a, 0])
 
 
+def _copy(one: Any, out: Any) -> None:
+    for a in range(
+        one.shape[0]
+    ):  # an assignment of slices takes a second to compile, this does not
+        out[a, 0], out[a, 1] = one[a, 0], one[a, 1]
+
+
 def _subtract(box: Any, hole: Any, rest: Any, count: Any) -> Any:
     """Append what `box` has and `hole` lacks to `rest`; return the new count."""
     rank = box.shape[0]
@@ -142,20 +149,21 @@ def _subtract(box: Any, hole: Any, rest: Any, count: Any) -> Any:
     _meet(box, hole, common)
     if _volume(common) == 0:
         if _volume(box) > 0:
-            rest[count] = box
+            _copy(box, rest[count])
             count += 1
         return count
-    left = box.copy()
+    left = np.empty((rank, 2), np.int64)
+    _copy(box, left)
     for a in range(rank):
         if left[a, 0] < common[a, 0]:
-            rest[count] = left
+            _copy(left, rest[count])
             rest[count, a, 1] = common[a, 0]
             count += 1
         if common[a, 1] < left[a, 1]:
-            rest[count] = left
+            _copy(left, rest[count])
             rest[count, a, 0] = common[a, 1]
             count += 1
-        left[a] = common[a]
+        left[a, 0], left[a, 1] = common[a, 0], common[a, 1]
     return count
 
 
@@ -170,7 +178,7 @@ def _pieces_of(box: Any, count: Any, out: Any) -> Any:
     start = box[axis, 0]
     share, more = (box[axis, 1] - start) // count, (box[axis, 1] - start) % count
     for i in range(count):
-        out[i] = box
+        _copy(box, out[i])
         end = start + share + (1 if i < more else 0)
         out[i, axis, 0], out[i, axis, 1] = start, end
         start = end
@@ -220,8 +228,8 @@ def _change(
             fresh = np.empty((count, rank, 2), np.int64)
             _pieces_of(after[i], count, fresh)
             for m in range(count):
-                pieces[members[rings, m]] = fresh[m]
-                wanted[members[rings, m]] = fresh[m]
+                _copy(fresh[m], pieces[members[rings, m]])
+                _copy(fresh[m], wanted[members[rings, m]])
         else:
             if held != total:
                 continue
@@ -253,8 +261,16 @@ def _change(
         lack = _subtract(wanted[i], before[i], missing, 0)
         if lack == 0:
             continue
-        for j in np.argsort(np.abs(place - place[i]) * (2 * parties) + np.arange(parties)):
-            if j == i:
+        # From near to far among those who hold something, of two as near the lower number first.
+        low, high = i - 1, i + 1
+        while low >= 0 or high < parties:
+            if high == parties or (low >= 0 and place[i] - place[low] <= place[high] - place[i]):
+                j = low
+                low -= 1
+            else:
+                j = high
+                high += 1
+            if _volume(before[j]) == 0:
                 continue
             left = 0
             for b in range(lack):
@@ -268,7 +284,7 @@ def _change(
                     messages[count, 2] = part * element_bytes
                     count += 1
                 left = _subtract(missing[b], both, rest, left)
-            missing[:left] = rest[:left]
+            missing, rest = rest, missing
             lack = left
             if lack == 0:
                 break
@@ -323,7 +339,7 @@ def _compiled() -> tuple[Any, Any]:
     from numba import njit
     from numba.extending import register_jitable
 
-    for helper in (_volume, _meet, _subtract, _pieces_of, _time_of, _change):
+    for helper in (_copy, _volume, _meet, _subtract, _pieces_of, _time_of, _change):
         register_jitable(helper)
     try:
         return njit(cache=True)(_time_of), njit(cache=True)(_table)
