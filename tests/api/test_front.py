@@ -10,11 +10,11 @@ from orrery import api
 from orrery.api._machines import cost_models
 from orrery.api.exploring import FRONT
 from orrery.cli import main
-from orrery.cost import expand, price
-from orrery.cost.split import ShardPrices
+from orrery.cost import price
 from orrery.errors import SpecError
 from orrery.mapping._tables import fill_tables, number_workload
-from orrery.mapping.sets import choice_energies_j, evaluate, fill_problem, front_plans, mapping_of
+from orrery.mapping.sets import fill_problem, mapping_of
+from orrery.mapping.trade import fill_joules, front_plans
 from orrery.progress import Progress
 from orrery.report import Series, Table
 
@@ -84,28 +84,54 @@ def test_one_ceiling_too_low_and_ceilings_that_exclude_each_other(
         api.map("alexnet", on="aws-f1", pareto=True, needs=["energy<1J"])
 
 
-def test_energies_of_choices_are_those_of_the_plans_shards() -> None:
+def test_energies_of_plans_are_those_of_their_price() -> None:
     graph, system = api.load_model("alexnet"), api.load_system(str(FOUR))
     models = cost_models(system)
     tables = fill_tables(number_workload([graph]), system, models)
     problem = fill_problem(tables, models, tables.capacity_bytes, sizes=(1, 2), dimensions=1)
-    energies = choice_energies_j(problem, models)
-    assert energies is not None
+    joules = fill_joules(problem, models)
     for plan in front_plans(problem, models):
+        cost = price(plan, [graph], system, models)
         mapping = mapping_of(problem, plan)
-        assert evaluate(problem, mapping).makespan_ps > 0
-        ours = 0.0
-        for placed in mapping.sets:
-            for unit in range(placed.first, placed.last):
-                table = energies[unit][placed.set_class]
-                ours += float(table[placed.design, mapping.choices[unit]])
-        prices, shards = ShardPrices(system, models), 0.0
-        for step in expand(plan, [graph], system).steps:
-            for row in prices.answer(step).rounds:
-                shards += sum(cost.energy_j or 0.0 for cost in row)
-        assert ours == pytest.approx(shards, rel=1e-9)
-        dynamic = price(plan, [graph], system, models).dynamic_energy_j
-        assert dynamic is not None and dynamic >= ours
+        assert joules.dynamic_j(mapping) == pytest.approx(cost.dynamic_energy_j, rel=1e-9)
+        assert joules.energy_j(mapping) == pytest.approx(cost.total.energy_j, rel=1e-9)
+        if plan.lower_bound_j is not None:
+            assert plan.lower_bound_j == pytest.approx(cost.total.energy_j, rel=1e-6)
+
+
+def test_the_least_energy_is_a_plan_with_a_bound(front: api.MapResult) -> None:
+    result = api.map("alexnet", on=str(FOUR), search=api.MapSearch(objective="energy"))
+    joules = result.price.total.energy_j
+    assert joules is not None and result.plan.objective == "energy" and result.report.holds
+    assert result.plan.lower_bound_j == pytest.approx(joules, rel=1e-6)
+    assert joules <= min(float(str(row["energy"])) for row in _rows(front)) * (1 + 1e-9)
+    assert "takes less energy" in result.text and "gap 0 %" in result.text
+    assert result.needs_met and {t.method for t in result.tried} == {"greedy", "exact-sets"}
+    with pytest.raises(SpecError, match="idle power is known for fpga0") as unknown:
+        api.map("alexnet", on="aws-f1", search=api.MapSearch(objective="energy"))
+    assert "idle_power" in str(unknown.value)
+
+
+def test_a_ceiling_of_energy_bounds_a_search_for_latency(front: api.MapResult) -> None:
+    rows = _rows(front)
+    least = min(float(str(row["energy"])) for row in rows)
+    kept = api.map("alexnet", on=str(FOUR), needs=[f"energy<{1.5 * least:.9g}J"])
+    assert kept.needs_met and kept.plan.objective == "latency" and kept.report.holds
+    assert "that keeps energy at most" in kept.plan.bound
+    bound = kept.plan.lower_bound_s
+    assert bound is not None and bound <= kept.timeline.makespan_s <= 1.05 * bound
+    slow = api.map("alexnet", on=str(FOUR), search=api.MapSearch(objective="energy"),
+                   needs=[f"latency<{0.999 * kept.timeline.makespan_s:.9g}s"])  # fmt: skip
+    assert slow.needs_met and slow.plan.lower_bound_j is not None
+    joules = slow.price.total.energy_j
+    assert joules is not None and joules >= slow.plan.lower_bound_j * (1 - 1e-9)
+    with pytest.raises(api.InfeasibleError) as refused:
+        api.map("alexnet", on=str(FOUR), needs=[f"energy<{0.9 * least:.9g}J"])
+    why = refused.value.infeasible
+    assert why.unit == "J" and why.need < why.have == pytest.approx(least, rel=1e-4)
+    with pytest.raises(api.InfeasibleError, match="relax") as refused:
+        api.map("alexnet", on=str(FOUR), needs=[f"energy<{1.5 * least:.9g}J", "latency<5ms"])
+    assert "latency at most 5.00 ms" in refused.value.infeasible.what
 
 
 def test_a_front_that_is_stopped_keeps_what_it_found() -> None:

@@ -6,10 +6,20 @@ import math
 
 import pytest
 
+from orrery.cost import price
+from orrery.mapping import balanced, single_device
 from orrery.mapping._tables import fill_tables, number_workload
 from orrery.mapping.sets import fill_problem
 from orrery.mapping.sets._routes import NEVER
-from orrery.mapping.trade import Ceilings, Joules, Trader, fill_joules
+from orrery.mapping.trade import (
+    Ceilings,
+    Joules,
+    Trader,
+    fill_joules,
+    layers_bound_j,
+    sets_bound_j,
+)
+from orrery.plan import Plan
 
 from .energy_cases import METERED, powered
 from .random_graphs import random_system, residual_graph
@@ -114,3 +124,20 @@ def test_least_energy_and_ceilings_are_bounded_and_reached(seed: int) -> None:
             assert slow.best.energy_j >= cheap * (1 - 1e-9)
     if not early:
         assert math.isinf(trader.least("latency", Ceilings(energy_j=least * 0.99)).bound)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bounds_of_layers_undercut_every_mapping(seed: int) -> None:
+    joules = _case(seed)
+    tally = Tally(joules)
+    tally.run()
+    least = min((e for _, e in tally.all), default=math.inf)
+    assert sets_bound_j(joules) <= least * (1 + 1e-9)
+    tables = joules.problem.tables
+    whole = layers_bound_j(tables, METERED)
+    for plan in (single_device(tables), balanced(tables)):
+        if isinstance(plan, Plan):
+            graph = tables.workload.regions[0].graph
+            cost = price(plan, [graph], tables.system, METERED)
+            assert cost.total.energy_j is not None
+            assert whole <= cost.total.energy_j * (1 + 1e-9)

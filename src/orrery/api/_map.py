@@ -17,7 +17,7 @@ from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
 from .exploring import explained, front_of, under_load, with_front
-from .judging import judge_plan, plan_seconds
+from .judging import ceilings_of, judge_plan, plan_seconds
 
 __all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
 
@@ -48,7 +48,8 @@ def map(
     compare : further methods to try, whose plans are compared; the best of all is kept
     robust : factors by which the bandwidth of all links may turn out other; the plan that regrets
         least over these (and 1) is kept
-    needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`
+    needs : e.g. ``["latency<33ms"]``, answered in `MapResult.verdicts`; a ceiling of energy bounds
+        a search for latency, one of latency a search for energy
     strict : refuse when anything of the network could not be priced
     explain : say on the page what every other choice would cost, however long that takes
     pareto : search for plans that trade one figure for another as well, and keep the fastest that
@@ -69,6 +70,7 @@ def map(
     system = load_system(on)
     costs = cost_models(system)
     settings = search or MapSearch()
+    ceilings, keeps = ceilings_of(parsed, graphs, system, settings.objective)
     with workers(jobs, system) as executor:
         found = map_by(
             graphs,
@@ -78,12 +80,14 @@ def map(
             also=compare,
             robust=robust,
             judge=plan_seconds(graphs, system, settings.objective),
+            ceilings=ceilings,
+            keeps=None if pareto else keeps,  # the front says itself which needs contradict
             executor=executor,
             progress=progress,
         )
     best, front = found.best, None
     if pareto and isinstance(best, Plan):
-        front = front_of(found, graphs, system, settings.objective, parsed, progress)
+        front = front_of(found, graphs, system, settings.objective, parsed, ceilings, progress)
         best, found = front.best, replace(found, interrupted=front.interrupted)
     if isinstance(best, Infeasible):
         raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", best)

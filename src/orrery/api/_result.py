@@ -99,12 +99,12 @@ class MapResult:
         from orrery.report import render_card, wrap
 
         from .judging import describe
-        from .pages import forecast, glance_text
+        from .pages import energy_bound, forecast, glance_text
 
         card = render_card(self.scorecard, self.verdicts, width=width)
         said = "\n".join(filter(None, (
             f"Coverage: {self.price.coverage}.", forecast(self.plan, self.timeline),
-            describe(self.certificate, self.report),
+            energy_bound(self.plan, self.price), describe(self.certificate, self.report),
         )))  # fmt: skip
         glance = glance_text(self.page, width=width).rstrip() if self.plan.is_split else ""
         below = "\n".join(wrap(line, width) for line in said.splitlines())

@@ -43,6 +43,16 @@ from .sets import (
     refused_by_all,
     series_bound_ps,
 )
+from .trade import (
+    NO_CEILINGS,
+    Ceilings,
+    EnergyUnknownError,
+    Joules,
+    best_traded,
+    fill_joules,
+    layers_bound_j,
+    sets_bound_j,
+)
 
 __all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
 
@@ -55,9 +65,11 @@ class MapSearch:
         "auto", "How to search: auto (greedy, then sets exactly, or by two-level where too many "
         "tensors are live), or one of the methods that --with lists."
     )  # fmt: skip
-    objective: Literal["latency", "throughput"] = setting(
-        "latency", "What to make best: the time of one inference, or inferences per second when "
-        "inputs follow each other through the sets."
+    objective: Literal["latency", "throughput", "energy"] = setting(
+        "latency", "What to make best: the time of one inference, inferences per second when "
+        "inputs follow each other through the sets, or the energy of one inference, links and "
+        "idle power of the devices used included. A need such as energy<=0.5J bounds a search for "
+        "latency, one such as latency<33ms a search for energy."
     )  # fmt: skip
     set_sizes: tuple[int, ...] = setting(
         (), "Numbers of devices that a set may have; repeatable. By default the powers of two, "
@@ -100,7 +112,7 @@ class MapSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What one method gave; `seconds` is the judge's.
+    """What one method gave; `seconds` is the judge's figure (joules where the objective is energy).
 
     `sensitivity` is what ``robust-sets`` found: its candidates at every bandwidth.
     """
@@ -131,9 +143,10 @@ class _Context:
     def __init__(
         self, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel],
         settings: MapSearch, progress: Progress, robust: Sequence[float] = (),
+        ceilings: Ceilings = NO_CEILINGS,
     ) -> None:  # fmt: skip
         self.graphs, self.system, self.models = graphs, system, models
-        self.settings, self.progress = settings, progress
+        self.settings, self.progress, self.ceilings = settings, progress, ceilings
         #: bandwidths as they are always count
         self.factors = tuple(sorted({1.0, *(robust or _FACTORS)}))
         self.sensitivity: Sensitivity | None = None
@@ -152,6 +165,27 @@ class _Context:
     def bound(self) -> tuple[int, str]:
         """Return picoseconds that no search over sets undercuts, and of which plans it is said."""
         return series_bound_ps(self.problem, progress=self.progress)
+
+    @cached_property
+    def joules(self) -> Joules:
+        return fill_joules(self.problem, self.models, progress=self.progress)
+
+    @cached_property
+    def _least_j(self) -> dict[bool, float]:
+        return {}
+
+    def bounded_j(self, plan: Plan) -> Plan:
+        """Return a plan with a lower bound of its energy, where its method gave none."""
+        if plan.lower_bound_j is not None:
+            return plan
+        split, known = plan.is_split, self._least_j
+        if split not in known:
+            known[split] = (sets_bound_j(self.joules) if split
+                            else layers_bound_j(self.tables, self.models))  # fmt: skip
+        said = ("every layer shared" if split else "every whole layer computed") + (
+            " in the way that takes least energy")  # fmt: skip
+        return replace(plan, objective="energy", lower_bound_s=None, bound=said,
+                       lower_bound_j=known[split])  # fmt: skip
 
     def scaled(self, factors: Sequence[float]) -> tuple[Problem, ...]:
         """Return a problem per factor of bandwidths."""
@@ -187,6 +221,16 @@ def _greedy(c: _Context) -> Plan | Infeasible:
 
 
 def _sets(c: _Context) -> Plan | Infeasible:
+    s = c.settings
+    if s.objective == "energy" or (s.objective == "latency" and c.ceilings.energy_j is not None):
+        refused = refused_by_all(c.problem)
+        if refused is not None:
+            return refused
+        try:
+            return best_traded(c.joules, s.objective, c.ceilings, progress=c.progress)
+        except EnergyUnknownError:  # then a ceiling of energy is answered so
+            if s.objective == "energy":
+                raise
     return best_series(c.problem, objective=c.settings.objective, progress=c.progress)
 
 
@@ -311,6 +355,8 @@ def map_by(
     also: Sequence[str] = (),
     robust: Sequence[float] = (),
     judge: Callable[[Plan], float],
+    ceilings: Ceilings = NO_CEILINGS,
+    keeps: Callable[[Plan], bool] | None = None,
     executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Found:
@@ -323,6 +369,9 @@ def map_by(
         whatever others take on the system as it is
     executor : works beside the caller; the plans are the same as without
     judge : what a plan takes, the less the better; e.g. its replayed makespan
+    ceilings : that ``exact-sets`` searches under, where one is of energy or that is the objective
+    keeps : whether a plan keeps all ceilings; those that do come first, and where none does and
+        ``exact-sets`` proves that none can, there is no best plan
 
     Returns
     -------
@@ -337,7 +386,7 @@ def map_by(
     for name in also:
         if name not in METHODS:
             raise UnknownNameError("search method", name, [*METHODS])
-    context = _Context(graphs, system, models, settings, progress, robust)
+    context = _Context(graphs, system, models, settings, progress, robust, ceilings)
     own = [settings.search]
     if settings.search == "auto":
         own = ["greedy", "exact-sets"] if len(system.devices) > 1 else ["greedy"]
@@ -352,6 +401,8 @@ def map_by(
         try:
             outcome = METHODS[name][1](context)
             seconds = None if isinstance(outcome, Infeasible) else judge(outcome)
+            if settings.objective == "energy" and isinstance(outcome, Plan):
+                outcome = context.bounded_j(outcome)
         except TooManyStatesError as error:
             outcome, seconds = error.infeasible, None
             if settings.search == "auto" and "two-level" not in waiting:
@@ -369,6 +420,13 @@ def map_by(
         return Found(best=tried[0].outcome, tried=tuple(tried), interrupted=interrupted,
                      problem=lambda: context.problem)  # fmt: skip
     kept = [t for t in done if robust and t.method == "robust-sets"] or done
+    if keeps is not None:
+        keeping = [t for t in kept if isinstance(t.outcome, Plan) and keeps(t.outcome)]
+        short = next((t.outcome for t in tried if t.method == "exact-sets"), None)
+        if not keeping and isinstance(short, Infeasible):
+            return Found(best=short, tried=tuple(tried), interrupted=interrupted,
+                         problem=lambda: context.problem)  # fmt: skip
+        kept = keeping or kept
     best = min(kept, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
     if interrupted and isinstance(best, Plan):
         best = _interrupted(best, context.tables)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orrery.cost import CostModel
     from orrery.graph import Graph
     from orrery.hardware import System
-    from orrery.mapping import Found
+    from orrery.mapping import Ceilings, Found
     from orrery.report import Need, Verdict
 
 __all__ = ["Candidate", "Front", "front_of"]
@@ -59,7 +59,7 @@ class Front:
 
 def front_of(
     found: Found, graphs: Sequence[Graph], system: System, objective: str,
-    needs: Sequence[Need], progress: Progress,
+    needs: Sequence[Need], ceilings: Ceilings, progress: Progress,
 ) -> Front:  # fmt: skip
     """Return plans that trade one figure for another, and the best that meets all needs.
 
@@ -74,7 +74,7 @@ def front_of(
     interrupted = found.interrupted
     try:
         if not interrupted:
-            plans += front_plans(found.problem(), costs, progress=progress)
+            plans += front_plans(found.problem(), costs, ceilings=ceilings, progress=progress)
     except CancelledError:
         interrupted = True
     candidates = [c for plan in plans if (c := _measured(plan, graphs, system, costs, needs))]
@@ -88,6 +88,8 @@ def front_of(
 
     def rank(one: Candidate) -> tuple[float, ...]:
         times = (one.latency_s, one.period_s)
+        if objective == "energy" and one.energy_j is not None:
+            return (one.energy_j, *times, one.devices)
         return (*(times[::-1] if objective == "throughput" else times), one.devices)
 
     best = min(kept, key=rank).plan

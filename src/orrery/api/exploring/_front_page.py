@@ -69,7 +69,7 @@ def _table(front: Front, shown: list[Candidate]) -> Table:
             Column(name="sets", kind="number", help="different sets of devices that share layers"),
             Column(name="latency", unit="s", kind="number", bar=True, help="replayed"),
             Column(name="its lower bound", unit="s", kind="number",
-                   help="for plans of this form on as many devices"),
+                   help="for plans of this form on as many devices, or under the same ceilings"),
             Column(name="period", unit="s", kind="number",
                    help="after which the next input can follow: the busiest device"),
             Column(name="energy", unit="J", kind="number", help="idle power included"),
@@ -78,8 +78,8 @@ def _table(front: Front, shown: list[Candidate]) -> Table:
         ),
         rows=tuple(rows),
         caption=f"Of {len(front.candidates)} plans, those that no other beats in something without "
-        "losing elsewhere. Latency per number of devices is proved against its bound; period and "
-        "energy are the best found"
+        "losing elsewhere. Latency is proved against its bound where there is one; periods, and "
+        "what lies between, are the best found"
         + (", and the search was interrupted." if front.interrupted else "."),
         filterable=False,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """From priced and replayed plans to figures that say what they rest on."""
 
 from ._context import BATCH_KEY, INFERENCE_KEY, PHASE_KEY, batch_of, precisions
-from ._doubts import doubtful
+from ._doubts import doubtful, why_no_energy
 from ._figures import WHY_UNKNOWN, plan_figures
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "doubtful",
     "plan_figures",
     "precisions",
+    "why_no_energy",
 ]

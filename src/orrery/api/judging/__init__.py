@@ -1,6 +1,6 @@
 """What becomes of a plan, whoever made it: priced, replayed, checked, shown."""
 
 from ._certify import Certified, certify, describe
-from ._judge import judge_plan, plan_seconds
+from ._judge import ceilings_of, judge_plan, plan_seconds
 
-__all__ = ["Certified", "certify", "describe", "judge_plan", "plan_seconds"]
+__all__ = ["Certified", "ceilings_of", "certify", "describe", "judge_plan", "plan_seconds"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from orrery.errors import SpecError
 from orrery.plan import Plan
 
 from .._machines import cost_models
@@ -13,11 +14,13 @@ from .._result import InfeasibleError, MapResult
 from ._seconds import check, first_line, part_seconds
 
 if TYPE_CHECKING:
+    from orrery.cost import PlanCost
     from orrery.graph import Graph
     from orrery.hardware import System
+    from orrery.mapping import Ceilings
     from orrery.report import Need
 
-__all__ = ["judge_plan", "plan_seconds"]
+__all__ = ["ceilings_of", "judge_plan", "plan_seconds"]
 
 
 def judge_plan(
@@ -65,7 +68,8 @@ def judge_plan(
 def plan_seconds(
     graphs: Sequence[Graph], system: System, objective: str = "latency"
 ) -> Callable[[Plan], float]:
-    """Return a judge of plans: their replayed makespan, or after how long an input can follow.
+    """Return a judge of plans: their replayed makespan, after how long an input can follow, or
+    their joules over the replayed makespan.
 
     A plan that does not fit takes for ever.
     """
@@ -83,6 +87,51 @@ def plan_seconds(
         timeline, _ = replay_certified(
             plan, graphs, system, part_seconds(price), expansion=price.expansion
         )
+        if objective == "energy":
+            return _joules(plan, system, price.at_makespan(timeline.makespan_s))
         return timeline.makespan_s
 
     return seconds
+
+
+def _joules(plan: Plan, system: System, price: PlanCost) -> float:
+    from ..figures import why_no_energy
+
+    if price.total.energy_j is None or price.idle_unknown:
+        used = [d for d in system.devices if any(d.name in a.devices for a in plan.assignments)]
+        idle = f"no idle power is known for {', '.join(price.idle_unknown)}"
+        raise SpecError(
+            f"energy of a plan on {system.name}",
+            found=idle if price.idle_unknown else why_no_energy(used, price),
+            wanted="joules of all devices, links and idle power",
+            fix="add `idle_power`, `mac_energy`, `other_energy` to its devices and `energy` to "
+            "their memories and links, or search for latency",
+        )  # fmt: skip
+    return price.total.energy_j
+
+
+def ceilings_of(
+    needs: Sequence[Need], graphs: Sequence[Graph], system: System, objective: str
+) -> tuple[Ceilings, Callable[[Plan], bool] | None]:
+    """Return the ceilings that a search knows among needs, and whether a plan keeps the needs.
+
+    The second is None where no need bounds what pulls against the objective.
+    """
+    from orrery.mapping import Ceilings
+
+    limits: dict[str, float] = {}
+    for need in needs:
+        if need.upper and need.figure in ("latency", "energy", "devices"):
+            limits[need.figure] = min(need.limit, limits.get(need.figure, math.inf))
+    ceilings = Ceilings(
+        latency_s=limits.get("latency"), energy_j=limits.get("energy"),
+        devices=int(limits["devices"]) if "devices" in limits else None,
+    )  # fmt: skip
+    other = {"latency": "energy", "energy": "latency"}.get(objective)
+    if other not in limits:
+        return ceilings, None
+
+    def keeps(plan: Plan) -> bool:
+        return judge_plan(graphs, system, plan, needs=needs).needs_met
+
+    return ceilings, keeps

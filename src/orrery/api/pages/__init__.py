@@ -1,7 +1,7 @@
 """From plans, prices and replays to report sections."""
 
 from ._compare import comparison
-from ._forecast import forecast
+from ._forecast import energy_bound, forecast
 from ._page import map_page
 from ._render import Page, glance_text, needs_met, page_document, page_text, titled_text
 from ._robust import regrets
@@ -11,6 +11,7 @@ from ._totals import totals_text
 __all__ = [
     "Page",
     "comparison",
+    "energy_bound",
     "forecast",
     "glance_text",
     "map_page",

@@ -15,9 +15,10 @@ __all__ = ["comparison"]
 
 
 def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
-    """Return a row per search method: what its plan takes, and how much longer than the best."""
+    """Return a row per search method: what its plan takes, and how much more than the best."""
     from orrery.mapping import METHODS
 
+    energy = chosen.objective == "energy"
     best = min((t.seconds for t in tried if t.seconds is not None), default=None)
     rows: list[tuple[str | float | None, ...]] = []
     for one in tried:
@@ -27,16 +28,17 @@ def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
             continue
         longer = one.seconds / best - 1 if best else 0.0
         devices = len({d for a in one.outcome.assignments for d in a.devices})
-        kept = "; kept" if one.seconds == best and one.outcome.searcher == chosen.searcher else ""
-        rows.append((one.method, one.seconds, 100 * longer, one.outcome.lower_bound_s,
-                     float(devices), does + kept))  # fmt: skip
-    word = "period" if chosen.objective == "throughput" else "latency"
+        kept = "; kept" if one.outcome.assignments == chosen.assignments else ""
+        bound = one.outcome.lower_bound_j if energy else one.outcome.lower_bound_s
+        rows.append((one.method, one.seconds, 100 * longer, bound, float(devices), does + kept))
+    word = {"throughput": "period", "energy": "energy"}.get(chosen.objective, "latency")
+    unit = "J" if energy else "s"
     return Table(
         title="Ways to map, compared",
         columns=(
-            Column(name="method"), Column(name=word, unit="s", kind="number"),
-            Column(name="longer than the best", unit="%", kind="number"),
-            Column(name="its lower bound", unit="s", kind="number"),
+            Column(name="method"), Column(name=word, unit=unit, kind="number"),
+            Column(name=f"{'more' if energy else 'longer'} than the best", unit="%", kind="number"),
+            Column(name="its lower bound", unit=unit, kind="number"),
             Column(name="devices", kind="number"),
             Column(name="what it does"),
         ),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orrery.plan import Plan
 from orrery.report import format_value
 from orrery.timeline import Timeline
 
-__all__ = ["forecast"]
+if TYPE_CHECKING:
+    from orrery.cost import PlanCost
+
+__all__ = ["energy_bound", "forecast"]
 
 #: Below this share the two are one figure with rounding.
 _SAME = 5e-4
@@ -24,3 +29,14 @@ def forecast(plan: Plan, timeline: Timeline) -> str:
         return f"{said}the replay takes {format_value(took, 's')}."
     share, word = 100 * (took / expected - 1), "more" if took > expected else "less"
     return f"{said}the replay takes {format_value(took, 's')}, {abs(share):.3g} % {word}."
+
+
+def energy_bound(plan: Plan, price: PlanCost) -> str:
+    """Return what the plan takes in joules beside what none takes less than; empty without one."""
+    bound, joules = plan.lower_bound_j, price.total.energy_j
+    if bound is None or joules is None:
+        return ""
+    share = max(0.0, joules / bound - 1) if bound > 0 else None
+    gap = "" if share is None else f", gap {100 * share if share > 1e-6 else 0:.3g} %"
+    return (f"Energy {format_value(joules, 'J')}{gap}; lower bound {format_value(bound, 'J')} "
+            f"({plan.bound or 'any plan'}).")  # fmt: skip

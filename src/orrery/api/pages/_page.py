@@ -13,7 +13,7 @@ from orrery.units import counted
 from ..figures import doubtful
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
-from ._forecast import forecast
+from ._forecast import energy_bound, forecast
 from ._roofline import roofline_chart
 from ._sets import set_sections
 from ._tables import device_table, layer_table, regions_of
@@ -91,7 +91,7 @@ def _gap(bound_s: float, timeline: Timeline) -> str | None:
 
 def _notes(plan: Plan, price: PlanCost, timeline: Timeline, system: System) -> Section:
     lines, doubt = [f"Coverage: {price.coverage}."], not price.coverage.complete
-    lines += filter(None, [forecast(plan, timeline)])
+    lines += filter(None, [forecast(plan, timeline), energy_bound(plan, price)])
     if plan.lower_bound_s is not None:
         bound, took = (format_value(t, "s") for t in (plan.lower_bound_s, timeline.makespan_s))
         gap = _gap(plan.lower_bound_s, timeline)

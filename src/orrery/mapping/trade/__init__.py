@@ -2,7 +2,7 @@
 
 from ._front import conflict, front_plans, non_dominated
 from ._joules import EnergyUnknownError, Joules, fill_joules
-from ._plans import best_traded, traded_plan
+from ._plans import best_traded, layers_bound_j, sets_bound_j, traded_plan
 from ._search import NO_CEILINGS, Ceilings, Point, Traded, Trader
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "conflict",
     "fill_joules",
     "front_plans",
+    "layers_bound_j",
     "non_dominated",
+    "sets_bound_j",
     "traded_plan",
 ]

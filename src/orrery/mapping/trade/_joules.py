@@ -30,7 +30,7 @@ from ..sets._mapping import SetMapping, evaluate, places_of
 from ..sets._problem import Problem
 from ..sets._routes import NEVER, Links
 
-__all__ = ["EnergyUnknownError", "Joules", "fill_joules"]
+__all__ = ["EnergyUnknownError", "Joules", "energy_known", "fill_joules", "idle_w"]
 
 Floats = NDArray[np.float64]
 
@@ -148,7 +148,7 @@ def fill_joules(
     tables = problem.tables
     rates = _rates(tables)
     counted = tuple(_counted(problem, rates))
-    idle = tuple(_idle_w(device) for device in tables.system.devices)
+    idle = tuple(idle_w(device) for device in tables.system.devices)
     if tables.unpriced:
         name = tables.workload.names[tables.unpriced[0]]
         raise EnergyUnknownError(f"energy of {name!r}", found="a layer that nobody can price",
@@ -181,12 +181,25 @@ def fill_joules(
     return Joules(problem=problem, step_j=tuple(steps), idle_w=idle, _counted=counted)
 
 
-def _idle_w(device: Device) -> float:
+def idle_w(device: Device) -> float:
+    """Return a device's idle power, or raise."""
     if device.idle_power_w is None:
         raise EnergyUnknownError(f"energy on {device.name!r}", found="no idle power",
                                  wanted="what the device draws when it does nothing",
                                  fix="add `idle_power` to it, e.g. \"5 W\"")  # fmt: skip
     return device.idle_power_w
+
+
+def energy_known(region: Region, device: Device, joules: float | None) -> float:
+    """Return what a cost model said, or raise where it knows no energy."""
+    if joules is None:
+        raise EnergyUnknownError(
+            f"energy of {region.name!r} on {device.name!r}", found="none",
+            wanted="joules per operation and per byte off-chip",
+            fix=f"add `mac_energy` and `other_energy` to the compute of {device.name!r} "
+            "for the element types of the network, or search for latency",
+        )  # fmt: skip
+    return joules
 
 
 def _rates(tables: Tables) -> Floats:
@@ -311,12 +324,5 @@ class _Meter:
                     wanted="a cost model that prices it",
                     fix="search for latency, or use another device")  # fmt: skip
             joules = model.cost(region, device).energy_j
-            if joules is None:
-                raise EnergyUnknownError(
-                    f"energy of {region.name!r} on {device.name!r}", found="none",
-                    wanted="joules per operation and per byte off-chip",
-                    fix=f"add `mac_energy` and `other_energy` to the compute of {device.name!r} "
-                    "for the element types of the network, or search for latency",
-                )  # fmt: skip
-            self.parts[key] = joules
+            self.parts[key] = energy_known(region, device, joules)
         return self.parts[key]

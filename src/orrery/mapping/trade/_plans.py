@@ -12,19 +12,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from orrery.cost import CostModel
+import numpy as np
+
+from orrery.cost import CostModel, signature
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
 from orrery.units import format_quantity
 
+from .._tables import Tables
 from ..sets._mapping import plan_of
 from ..sets._problem import Problem
-from ..sets._series import refused_by_all
-from ._joules import fill_joules
+from ._joules import Joules, energy_known, idle_w
 from ._search import NO_CEILINGS, Ceilings, Traded, Trader
 
-__all__ = ["best_traded", "traded_plan"]
+__all__ = ["best_traded", "layers_bound_j", "sets_bound_j", "traded_plan"]
 
 #: of which plans bounds are proved
 _FORM = "no plan of these sets in series, units in this order"
@@ -32,26 +34,21 @@ _WORDS = {"latency": "is faster", "energy": "takes less energy"}
 
 
 def best_traded(
-    problem: Problem, models: Mapping[str, CostModel], objective: Literal["latency", "energy"],
-    ceilings: Ceilings = NO_CEILINGS, *, searcher: str = "exact-sets",
-    progress: Progress = SILENT,
+    joules: Joules, objective: Literal["latency", "energy"], ceilings: Ceilings = NO_CEILINGS, *,
+    searcher: str = "exact-sets", progress: Progress = SILENT,
 ) -> Plan | Infeasible:  # fmt: skip
     """Return the plan of least energy or latency that keeps ceilings.
 
     Raises
     ------
-    EnergyUnknownError : of something the energy is not known; names what to add
     TooManyStatesError : so many tensors are live that no bound can be computed
     CancelledError : the user asked to stop
     """
-    refused = refused_by_all(problem)
-    if refused is not None:
-        return refused
-    trader = Trader(fill_joules(problem, models, progress=progress), progress=progress)
+    trader = Trader(joules, progress=progress)
     found = trader.least(objective, ceilings)
     if found.best is None:
-        return _infeasible(trader, objective, ceilings, found)
-    return traded_plan(problem, found, objective, ceilings, searcher=searcher)
+        return _infeasible(trader, ceilings, found)
+    return traded_plan(joules.problem, found, objective, ceilings, searcher=searcher)
 
 
 def traded_plan(
@@ -71,6 +68,56 @@ def traded_plan(
     return replace(plan, lower_bound_j=found.bound, bound=bound)
 
 
+def sets_bound_j(joules: Joules) -> float:
+    """Return joules that no plan undercuts whose units are shared in one of their choices.
+
+    Every device that a plan uses idles for all of it, so at least while it works.
+    """
+    problem, total = joules.problem, 0.0
+    for number, tables in enumerate(joules.step_j):
+        least = math.inf
+        for k, (table, one) in enumerate(zip(tables, problem.classes)):
+            watts = [
+                sum(joules.idle_w[d] for d in (
+                    one.devices[:1] if choice.strategies[0] is None else one.devices))
+                for choice in problem.choices[number][one.parties]
+            ]  # fmt: skip
+            idle = np.array(watts) * problem.step_ps[number][k] / PS_PER_S
+            least = min(least, float((table + idle).min()))
+        total += least
+    return total
+
+
+def layers_bound_j(tables: Tables, models: Mapping[str, CostModel]) -> float:
+    """Return joules that no plan of whole layers undercuts.
+
+    Every layer computed where that takes least, idle power while it does included.
+
+    Raises
+    ------
+    EnergyUnknownError : of something the energy is not known; names what to add
+    """
+    known: dict[tuple[str, str, int], float] = {}
+    total = 0.0
+    for number, region in enumerate(tables.workload.regions):
+        if number in tables.unpriced:
+            continue
+        text, least = signature(region), math.inf
+        for row, way in enumerate(tables.configurations):
+            seconds = float(tables.seconds[row, number])
+            if not math.isfinite(seconds):
+                continue
+            device = tables.system.devices[way.device]
+            design = "" if tables.own_units[row, number] else way.design or ""
+            key = (text, design, tables.kind[way.device])
+            if key not in known:
+                joules = energy_known(region, device, models[design].cost(region, device).energy_j)
+                known[key] = joules + idle_w(device) * seconds
+            least = min(least, known[key])
+        total += least
+    return total
+
+
 def _texts(ceilings: Ceilings) -> list[str]:
     return [
         *([] if ceilings.latency_s is None else
@@ -81,9 +128,7 @@ def _texts(ceilings: Ceilings) -> list[str]:
     ]  # fmt: skip
 
 
-def _infeasible(
-    trader: Trader, objective: Literal["latency", "energy"], ceilings: Ceilings, found: Traded
-) -> Infeasible:
+def _infeasible(trader: Trader, ceilings: Ceilings, found: Traded) -> Infeasible:
     """Say how near one comes to the ceiling that the others leave out of reach."""
     if not ceilings or not trader.points:
         return Infeasible(
