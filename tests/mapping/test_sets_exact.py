@@ -39,7 +39,7 @@ def test_the_optimum_is_that_of_trying_everything(seed: int) -> None:
         assert below[0] <= best <= evaluate(problem, below[1]).makespan_ps
     assert path_bound_ps(problem) <= series_bound_ps(problem, states=50)[0] <= best
     never = series_optimum(problem, behind="never")
-    assert never is None or best <= never[0] == evaluate(problem, never[1]).makespan_ps
+    assert never is None or best <= evaluate(problem, never[1]).makespan_ps
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -61,6 +61,14 @@ def test_the_clock_is_that_of_the_plans_price(seed: int) -> None:
         check_flow(plan, graphs, system)
         cost = price(plan, graphs, system, MODELS)
         assert round(cost.total.latency_s * 1e12) == times.makespan_ps
+
+
+def test_what_is_read_later_is_fetched_later_and_delays_no_early_result() -> None:
+    """Were it paid for at the hand-over, the result of unit 3 would seem to come home too late."""
+    problem = problem_of([residual_graph(1486)], random_system(1486), dimensions=1)
+    found = series_optimum(problem)
+    assert found is not None
+    assert found[0] == evaluate(problem, found[1]).makespan_ps == Everything(problem).run()
 
 
 def test_a_set_that_takes_over_only_to_hand_over_is_no_way_back() -> None:

@@ -4,7 +4,7 @@ Models:  states are the set at work (its class and design), how many like device
          and by earlier sets, and the layout of every tensor that is still needed. A step shares the
          next unit in one of its ways; between units a set may hand over to one of free devices.
          Like devices are interchangeable, so counts stand for sets.
-         A tensor that the next set does not read stays behind on the set that has it. A result
+         A tensor stays behind on the set that has it until another reads it. A result
          that is made early may come home last: whether all are home by some time is decided by
          leaving out states whose results would not be (`upper_ps`), for whoever is done earlier
          has them home earlier; `_series` finds the least such time by halving.
@@ -90,7 +90,8 @@ def chain_optimum(
     Parameters
     ----------
     behind : what becomes of tensors that the next set does not read: ``exact`` knows where each
-        lies; ``relaxed`` forgets, with far fewer states, and bounds from below; ``never`` forbids
+        lies; ``relaxed`` forgets, with far fewer states, and bounds from below; ``never`` forbids.
+        Both price what is handed over before it is read, and heed no result that is made early
     upper_ps : when all results must be home; states from which they cannot be are left out
     period_ps : ask instead for a mapping in which no set works longer than this on one input;
         values are then what the last set takes
@@ -149,7 +150,7 @@ class _Chain:
         gone: set[int] = set()
         for place in range(len(self.live)):
             left = [t for t in self.live[place] if t not in gone]
-            # One stays that the next unit reads: a hand-over is told by what waits to be read.
+            # One stays that the next unit reads, for what waits to be read tells of a hand-over.
             left.sort(key=lambda t: (min(u for u in used[t] if u >= place), -self.born[t]))
             self.live[place] = tuple(sorted(left))
             while len(left) > 1 and self._states(place) > most:
@@ -257,7 +258,8 @@ class _Chain:
 
     def _back(self, k: int, place: int, choice: int) -> int:
         """Return how long what an early unit makes for the caller takes to come home."""
-        if place == len(self.units) - 1 or self.period is not None:
+        known = self.behind == "exact" and self.period is None
+        if place == len(self.units) - 1 or not known:
             return 0
         return self._home(k, place, choice)
 
@@ -336,7 +338,16 @@ class _Chain:
         cost[count + need] = 0  # handed over in just this layout
         left = self._left(tensor)
         cost = np.concatenate([cost, np.full(left, NEVER, np.int64)])
-        return cost, np.concatenate([goal, np.full(left, need)])
+        goal = np.concatenate([goal, np.full(left, need)])
+        first = 2 * count
+        for other, one in enumerate(self.p.classes if self.behind == "exact" else ()):
+            last = first + len(self.p.layouts[tensor][one.parties])
+            if self._apart(other, k):
+                moves = self.p.hand_ps(tensor, other, k)[:, need]
+                cost[first:last] = np.maximum(moves, 0)
+                goal[first:last] = np.where(moves < 0, np.arange(first, last), need)
+            first = last
+        return cost, goal
 
     def _move(self, part: Table, axis: int, way: tuple[Ints, Ints], *, stays: bool) -> Table:
         cost, goal = way
@@ -414,18 +425,12 @@ class _Chain:
         here, there = len(layouts[classes[before].parties]), len(layouts[classes[after].parties])
         left = self._left(tensor)
         cost = np.full((here + left, there + left), NEVER, np.int64)
-        cost[:here, :there] = np.maximum(self.p.hand_ps(tensor, before, after), 0)
-        if self.behind == "exact":
-            first = 0
-            for k, one in enumerate(classes):
-                count = len(layouts[one.parties])
-                rows = np.arange(first, first + count)
-                if k == before:
-                    cost[np.arange(here), there + rows] = 0
-                if self._apart(k, after):
-                    cost[here + rows, :there] = np.maximum(self.p.hand_ps(tensor, k, after), 0)
-                first += count
-        elif self.behind == "relaxed":
+        if self.behind == "exact":  # all stays behind until it is read, and is paid for then
+            first = sum(len(layouts[one.parties]) for one in classes[:before])
+            cost[np.arange(here), there + first + np.arange(here)] = 0
+        else:
+            cost[:here, :there] = np.maximum(self.p.hand_ps(tensor, before, after), 0)
+        if self.behind == "relaxed":
             cost[:here, there] = 0
             cheapest = [np.maximum(self.p.hand_ps(tensor, k, after), 0).min(axis=0)
                         for k in range(len(classes)) if self._apart(k, after)]  # fmt: skip

@@ -3,7 +3,8 @@
 Models:  the optimum of `chain_optimum` for every network, devices shared among networks; memories
          as limits, by a price on resident bytes; for throughput, the least time after which the
          next input can follow, sets working on different inputs at once.
-Ignores: see `_exact`. Under a price on memory the plan is not proved best; its bound still holds.
+Ignores: see `_exact`; early results, where there are too many states to know where all lies. Under
+         a price on memory the plan is not proved best; its bound still holds.
 Judge:   `_exact`'s; plans that fit by `orrery.cost.price` (tests).
 """
 
@@ -17,7 +18,7 @@ from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
 
-from ._exact import ChainOptimum, chain_optimum
+from ._exact import ChainOptimum, TooManyStatesError, chain_optimum
 from ._mapping import Placed, SetMapping, evaluate, plan_of
 from ._problem import Problem
 from ._routes import NEVER
@@ -37,6 +38,9 @@ PROOF = "no plan of these sets in series, units in this order, is faster"
 
 #: searches at most, where results that are made early come home last
 _PASSES = 8
+
+#: states between two units of the search that knows where all lies that was left behind
+_EXACT = 1_000_000
 
 #: how finely the period of a pipeline is searched
 _FINENESS = 0.005
@@ -191,12 +195,20 @@ def _solve(
 ) -> tuple[int, SetMapping] | None:
     """Return a bound and the best mapping found: the bound's own, wherever that takes no longer."""
     networks = range(len(problem.tables.workload.references))
-    relaxed = series_optimum(problem, behind="relaxed", period_ps=period_ps, passes=passes,
-                             progress=progress)  # fmt: skip
+    relaxed = series_optimum(problem, behind="relaxed", period_ps=period_ps, progress=progress)
     if relaxed is None:
         return None
     bound, mapping = relaxed
     took = evaluate(problem, mapping).makespan_ps
+    if period_ps is None and took > bound and passes > 1:
+        try:
+            exact = series_optimum(problem, passes=passes, most_states=_EXACT, progress=progress)
+        except TooManyStatesError:
+            exact = None
+        if exact is not None:
+            known = evaluate(problem, exact[1]).makespan_ps
+            bound, mapping, took = max(bound, exact[0]), *min(
+                ((mapping, took), (exact[1], known)), key=lambda one: one[1])  # fmt: skip
     if period_ps is None and took > bound:
         other = combine_networks(problem, [
             chain_optimum(problem, n, behind="never", progress=progress) for n in networks
