@@ -30,7 +30,7 @@ def simulate(
     models, on : where its networks and its system are now, when they have moved
     needs, strict : as in `map`
     inferences : how many to replay in a row at most, so that their period and their latency under
-        load are known; 64 for a plan that was made for throughput, else none
+        load are known; 0: none, but for a plan that was made for throughput
 
     Raises
     ------
@@ -41,5 +41,6 @@ def simulate(
     parsed = parse_needs(needs)
     read, graphs, system = load_planned(Path(plan), models, on, seen_from_here=True)
     result = judge_plan(graphs, system, read, needs=parsed, strict=strict)
-    most = inferences or (64 if read.objective == "throughput" else 0)
-    return under_load(result, graphs, parsed, most=most) if most else result
+    if inferences or read.objective == "throughput":
+        return under_load(result, graphs, parsed, most=inferences)
+    return result

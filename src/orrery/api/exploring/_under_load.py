@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["INPUTS", "under_load", "under_load_text"]
 
+#: inputs to play at most, where nobody says how many; a quarter of it in plans of more regions
+_MOST, _LARGE = 64, 300
+
 INPUTS = ("Inputs in a row", "Who is busy while inputs follow each other")
 
 
 def under_load(
-    result: MapResult, graphs: Sequence[Graph], needs: Sequence[Need] = (), *, most: int = 64
+    result: MapResult, graphs: Sequence[Graph], needs: Sequence[Need] = (), *, most: int = 0
 ) -> MapResult:
     """Return the result with the period and the latency of inputs that follow each other.
 
@@ -41,7 +44,8 @@ def under_load(
     }
     found = replay_pipeline(
         plan, result.system, part_seconds(price), expansion=price.expansion,
-        output_bytes=lambda a: made[a.region], most=most,
+        output_bytes=lambda a: made[a.region],
+        most=most or (_MOST if len(plan.assignments) <= _LARGE else _MOST // 4),
     )  # fmt: skip
     searched = max(price.busy_s.values(), default=0.0)
     doubts = tuple(doubts_of(found, result.system, graphs))
