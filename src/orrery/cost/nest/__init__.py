@@ -2,6 +2,7 @@
 
 from ._count import Flow, NestCounts, count_nest
 from ._fit import check_mapping, footprint_bits
+from ._layers import nest_problem
 from ._mapping import SPACE, NestMapping
 from ._price import NestCost, nest_cost
 from ._problem import LOOPS, Index, NestProblem, NestTensor
@@ -25,4 +26,5 @@ __all__ = [
     "count_nest",
     "footprint_bits",
     "nest_cost",
+    "nest_problem",
 ]

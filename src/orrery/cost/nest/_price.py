@@ -52,6 +52,7 @@ class NestCost:
     elements: int
     macs_per_cycle: int
     times: int
+    macs: bool
     latency_s: float
 
     @property
@@ -83,8 +84,8 @@ class NestCost:
         return Cost(
             latency_s=self.latency_s, energy_j=self.energy_j, offchip_bytes=-(-bits // 8),
             peak_bytes={name: -(-taken // 8) for name, taken in self.peak_bits.items()},
-            charges=self.charges, macs_nominal=self.operations.nominal,
-            macs_performed=self.operations.performed,
+            charges=self.charges, macs_nominal=self.operations.nominal if self.macs else 0,
+            macs_performed=self.operations.performed if self.macs else 0,
         )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def nest_cost(
         peak_bits={level.name: sum(bits.values()) for level, bits in
                    zip(architecture.levels, footprint_bits(counts, architecture), strict=True)},
         elements=architecture.elements, macs_per_cycle=architecture.macs_per_cycle,
-        times=problem.times, latency_s=cycles / architecture.clock_hz,
+        times=problem.times, macs=problem.macs, latency_s=cycles / architecture.clock_hz,
     )  # fmt: skip
 
 

@@ -68,11 +68,13 @@ class NestProblem:
     loops : (name, extent); every combination of indices is one operation of the array
     tensors : exactly one has the role ``output``
     times : how often the whole nest is run (equal sub-problems that share nothing)
+    macs : whether an operation is a multiply-accumulate (else a step of a pass over data)
     """
 
     loops: tuple[tuple[str, int], ...]
     tensors: tuple[NestTensor, ...]
     times: int = 1
+    macs: bool = True
 
     @property
     def operations(self) -> int:
