@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +183,33 @@ def test_a_sparkline_shows_the_highest_value_of_each_slice() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 96, 120])
 def test_text_keeps_its_width(width: int) -> None:
-    page = sample.page()
-    if width < 80:  # the numbers of eight columns need more
-        page = replace(page, sections=tuple(s for s in page.sections if not isinstance(s, Table)))
-    text = render_text(page, width=width)
+    text = render_text(sample.page(), width=width)
     assert [line for line in text.splitlines() if len(line) > width] == []
     assert text.endswith("\n")
+
+
+@given(
+    st.lists(st.tuples(st.text("ab cd", min_size=1, max_size=40), st.booleans()), max_size=9),
+    st.integers(60, 120),
+)
+def test_a_wide_table_goes_on_below(heads: list[tuple[str, bool]], width: int) -> None:
+    names = [f"column {number} {text}".strip() for number, (text, _) in enumerate(heads)]
+    columns = tuple(
+        Column(name=name, kind="number", unit="s") if is_number else Column(name=name)
+        for name, (_, is_number) in zip(names, heads, strict=True)
+    )
+    cells = [1e-3 * n if is_number else f"cell {n}" for n, (_, is_number) in enumerate(heads)]
+    table = Table(title="T", columns=(Column(name="layer"), *columns),
+                  rows=tuple((f"layer{n}", *cells) for n in range(2)))  # fmt: skip
+    text = render_text(Page(title="p", sections=(table,)), width=width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    blocks = text.count("layer0")
+    assert blocks == text.count("layer1") == sum("───" in line for line in lines)
+    rows = "\n".join(line for line in lines if "layer0" in line)
+    for cell, (_, is_number) in zip(cells, heads, strict=True):
+        shown = format_value(cell, "s") if is_number and not isinstance(cell, str) else str(cell)
+        assert shown in rows
 
 
 def test_text_counts_the_rows_it_leaves_out() -> None:

@@ -30,6 +30,11 @@ from ._sort import sort_rows
 
 __all__ = ["render_card", "render_text", "wrap"]
 
+#: characters below which text in a table is not elided: it goes on in another block instead
+_LEGIBLE = 28
+#: and the least that is left of a row's name, in a terminal that is narrower than a figure
+_NAME = 12
+
 
 def render_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
     """Return the page as plain text that ends with a line feed.
@@ -139,13 +144,9 @@ def _table(table: Table, width: int, limit: int) -> str:
     grid = [[column.name for column in table.columns]] + [
         [_cell(cell, column) for cell, column in zip(row, table.columns)] for row in shown
     ]
-    text, left_out = grid_text(grid, [column.kind == "number" for column in table.columns], width)
-    notes = []
-    if len(ordered) > len(shown):
-        notes.append(f"{len(ordered) - len(shown)} more rows")
-    if left_out:
-        notes.append(f"no room for {', '.join(left_out)}")
-    return "\n".join([text, *(wrap(f"… {note}", width) for note in notes)])
+    text = grid_text(grid, [column.kind == "number" for column in table.columns], width)
+    more = len(ordered) - len(shown)
+    return f"{text}\n… {more} more rows" if more else text
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -154,38 +155,56 @@ def _cell(cell: Cell, column: Column) -> str:
     return cell if isinstance(cell, str) else format_value(cell, column.unit)
 
 
-def grid_text(
-    grid: Sequence[Sequence[str]], right: Sequence[bool], width: int
-) -> tuple[str, list[str]]:
-    """Align a grid whose first row is the heading; return it and the headings left out.
+def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) -> str:
+    """Align a grid whose first row is the heading.
 
-    What is too wide is made narrower in this order: text after the first column is elided, then
-    the first, which names the row; then columns are left out from the right.
+    Where it is too wide, headings of numbers take several lines and text is elided, but not below
+    `_LEGIBLE` characters; columns that still find no room go on in a further block below, with the
+    first column, which names the row.
     """
-    sizes = [max(len(row[place]) for row in grid) for place in range(len(right))]
-    least = [
-        size if number else min(size, 18 if place == 0 else 8)
-        for place, (size, number) in enumerate(zip(sizes, right))
-    ]
-    kept = len(sizes)
-    while kept > 1 and sum(least[:kept]) + 2 * (kept - 1) > width:
-        kept -= 1
-    left_out = list(grid[0][kept:])
-    sizes, right = sizes[:kept], right[:kept]
-    while sum(sizes) + 2 * (kept - 1) > width:
-        places = [n for n in range(1, kept) if sizes[n] > least[n]] or [0]
+    columns = range(len(right))
+    sizes = [max(len(row[place]) for row in grid) for place in columns]
+    if sum(sizes) + 2 * (len(sizes) - 1) > width:
+        narrow = [max(map(len, (*grid[0][place].split(), *(row[place] for row in grid[1:]))), default=0)
+                  for place in columns]  # fmt: skip
+        sizes = [narrow[n] if right[n] else sizes[n] for n in columns]
+    sizes[1:] = (min(size, width - _NAME - 2) for size in sizes[1:])
+    least = [s if number else min(s, _LEGIBLE) for s, number in zip(sizes, right)]
+    blocks: list[list[int]] = [[0]]
+    for place in columns[1:]:
+        held = [*blocks[-1], place]
+        if len(held) > 2 and sum(least[p] for p in held) + 2 * (len(held) - 1) > width:
+            blocks.append([0, place])
+        else:
+            blocks[-1] = held
+    return "\n\n".join(_block([[row[p] for p in places] for row in grid],
+                              [right[p] for p in places], [sizes[p] for p in places],
+                              [least[p] for p in places], width) for places in blocks)  # fmt: skip
+
+
+def _block(
+    grid: Sequence[Sequence[str]], right: Sequence[bool], sizes: list[int], least: list[int],
+    width: int,
+) -> str:  # fmt: skip
+    """Align columns, the widest text after the first column elided first, then the first."""
+    while sum(sizes) + 2 * (len(sizes) - 1) > width:
+        places = [n for n in range(1, len(sizes)) if sizes[n] > least[n]] or [0]
         widest = max(places, key=lambda n: sizes[n])
         sizes[widest] -= 1
-    lines = []
-    for number, row in enumerate(grid):
-        cells = [
-            f"{elide(text, size):>{size}}" if is_number else f"{elide(text, size):<{size}}"
-            for text, size, is_number in zip(row, sizes, right)
-        ]
-        lines.append("  ".join(cells).rstrip())
-        if number == 0:
-            lines.append("  ".join("─" * size for size in sizes))
-    return "\n".join(lines), left_out
+
+    def line(row: Sequence[str]) -> str:
+        cells = (elide(text, size) for text, size in zip(row, sizes))
+        return "  ".join(
+            f"{text:>{size}}" if is_number else f"{text:<{size}}"
+            for text, size, is_number in zip(cells, sizes, right)
+        ).rstrip()
+
+    heads = [textwrap.wrap(name, size) if is_number and len(name) > size else [name]
+             for name, size, is_number in zip(grid[0], sizes, right)]  # fmt: skip
+    tall = max(map(len, heads))
+    above = zip(*([""] * (tall - len(head)) + head for head in heads))
+    return "\n".join([*map(line, above), "  ".join("─" * size for size in sizes),
+                      *map(line, grid[1:])])  # fmt: skip
 
 
 def _timeline(chart: TimelineChart, width: int) -> str:
@@ -287,9 +306,9 @@ def _diagram(diagram: Diagram, width: int) -> str:
     boxes = [["box", "kind", "group", "facts"]] + [
         [box.name, box.kind, box.group, ", ".join(box.lines)] for box in diagram.boxes
     ]
-    parts = [grid_text(boxes, [False] * 4, width)[0]]
+    parts = [grid_text(boxes, [False] * 4, width)]
     if diagram.arrows:
-        parts.append(grid_text(grid, [False] * 3, width)[0])
+        parts.append(grid_text(grid, [False] * 3, width))
     return "\n\n".join(parts)
 
 
