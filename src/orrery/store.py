@@ -237,11 +237,13 @@ def read_record(
     version: int,
     *,
     upgrade: dict[int, Callable[[Any], Any]] | None = None,
+    broken: str = "make the file again",
 ) -> T:
     """Read what `write_record` wrote.
 
     `upgrade[v]` turns the plain body of schema v into that of v + 1, so that files of the previous
-    schema still open. Readers are strict: an unknown key is an error.
+    schema still open. Readers are strict: an unknown key is an error. `broken` says what to do with
+    a file that is none.
 
     Raises
     ------
@@ -258,9 +260,7 @@ def read_record(
         found = error.strerror or str(error)
         raise SpecError(where, found=found, wanted=wanted, fix="check the path") from None
     except (ValueError, RecursionError) as error:
-        raise SpecError(
-            where, found=str(error), wanted=f"{wanted} (JSON)", fix="make the file again"
-        ) from None
+        raise SpecError(where, found=str(error), wanted=f"{wanted} (JSON)", fix=broken) from None
     header = document.get("orrery") if isinstance(document, dict) else None
     if not isinstance(header, dict) or header.get("kind") != kind or kind not in document:
         found = header.get("kind", "no header") if isinstance(header, dict) else "no header"

@@ -42,6 +42,13 @@ def test_integers_are_within_half_a_step(values: list[float]) -> None:
     assert np.all(np.abs(codes.astype(float) * step - array) <= step / 2 * (1 + 1e-9))
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_is_too_large_for_a_float_is_infinite() -> None:
+    mask = ArrayConstant(np.array([0.0, -3e38], np.float32))
+    turned = ConvertedConstant(original=mask, type=TensorType(dtype="float16", shape=(2,)))
+    assert turned.array().tolist() == [0.0, -np.inf]
+
+
 def test_what_has_no_code_is_refused() -> None:
     type_ = TensorType(dtype="int8", shape=(1,))
     with pytest.raises(SpecError, match="no code"):

@@ -103,6 +103,13 @@ def test_the_record_of_another_search_is_refused(tmp_path: Path, other: dict[str
         evolve(Bits(), SETTINGS, record=record, subject="b")
 
 
+def test_a_record_that_is_none_is_to_be_deleted(tmp_path: Path) -> None:
+    record = tmp_path / "state.json"
+    record.write_text("")
+    with pytest.raises(SpecError, match="delete it to start anew"):
+        evolve(Bits(), SETTINGS, record=record)
+
+
 def test_stopped_before_the_first_generation_there_is_nothing_to_return() -> None:
     with pytest.raises(CancelledError):
         evolve(Bits(), SETTINGS, progress=Progress(cancelled=lambda: True))

@@ -42,7 +42,8 @@ class ConvertedConstant:
         values = self.original.array()
         target = numpy_dtype(self.type.dtype)
         if not self.type.dtype.startswith("int"):
-            return values.astype(target)
+            with np.errstate(over="ignore"):  # a mask's -1e38 is minus infinity in float16
+                return values.astype(target)
         top = 2 ** (BITS[self.type.dtype] - 1) - 1
         wide = values.astype(np.float64)
         largest = float(np.max(np.abs(wide), initial=0.0))

@@ -161,10 +161,15 @@ class _Reader(SourcedReader):
                 wanted=f"at most {_MOST_DEVICES}", fix="describe fewer")  # fmt: skip
         host = self._name(self.top["host"]) if "host" in self.top else ""
         self._ends_known = self._known_ends(devices, host)
-        if host and host not in self._mentioned(devices):
+        ends = self._mentioned(devices)
+        if host and host not in ends:
+            near = did_you_mean(host, ends)
             raise self.top["host"].error(
-                wanted=f"one of {', '.join(sorted(self._mentioned(devices)))}",
-                fix=f"correct it{did_you_mean(host, self._mentioned(devices))}")  # fmt: skip
+                found=f"{host}, which no link reaches",
+                wanted=f"a device, or an end of a link: {_shown(ends)}",
+                fix=f"correct it{near}" if near else
+                f"correct it, or add a link such as `ends: [{host}, {devices[0].name}]`",
+            )  # fmt: skip
         links: list[Link] = []
         for item in self.top["links"].items() if "links" in self.top else ():
             links += self._links(item, default, devices)

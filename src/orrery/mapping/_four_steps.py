@@ -129,7 +129,7 @@ def locality_of(tables: Tables, *, memory_share: float = 1.0) -> LocalityCase | 
         edges=tuple(edges), compute_s=compute, weight_s=_seconds(weights, width, route_s),
         input_s=_seconds(inputs, width, route_s), output_s=_seconds(outputs, width, route_s),
         weight_words=np.array([-(-size // _WORD_BYTES) for size in weights], np.int64),
-        capacity_words=np.array([size // _WORD_BYTES for size in capacity], np.int64),
+        capacity_words=np.array([min(size // _WORD_BYTES, 2**62) for size in capacity], np.int64),
         power_w=np.zeros(len(configuration)),
     )  # fmt: skip
     most = _combinations(problem)

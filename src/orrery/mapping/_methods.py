@@ -87,7 +87,8 @@ class MapSearch:
     population: int = setting(16, "Two-level: mappings per island in a generation.")
     generations: int = setting(30, "Two-level: generations of the upper level.")
     state: str = setting(
-        "", "Two-level: file that keeps the state of the search; continued from where there is one."
+        "", "Two-level: file that keeps the state of the search; continued where there is one, "
+        "else made, its folder too."
     )  # fmt: skip
     work: float = setting(20.0, "Exact search of whole regions: work units (about seconds).")
     draws: int = setting(100, "Random mapping: how many to draw; the best one is kept.")
@@ -386,6 +387,11 @@ def map_by(
     for name in also:
         if name not in METHODS:
             raise UnknownNameError("search method", name, [*METHODS])
+    most = len(system.devices)
+    if any(size > most for size in settings.set_sizes):
+        raise SpecError("search: set_sizes", found=max(settings.set_sizes),
+                        wanted=f"at most {most}, the devices of {system.name}",
+                        fix="leave it out")  # fmt: skip
     context = _Context(graphs, system, models, settings, progress, robust, ceilings)
     own = [settings.search]
     if settings.search == "auto":

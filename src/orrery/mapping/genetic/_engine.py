@@ -308,7 +308,7 @@ def _begin(
 ) -> tuple[list[_Island[G]], int, list[int]]:
     if path is None or not path.exists():
         return [], 0, []
-    body = read_record(path, _KIND, _Record, _SCHEMA)
+    body = read_record(path, _KIND, _Record, _SCHEMA, broken="delete it to start anew")
     # More generations are no other search.
     longer = Evolution(**{
         name: getattr(body.settings if name == "generations" else settings, name)

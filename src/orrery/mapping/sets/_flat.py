@@ -19,6 +19,9 @@ from ._routes import Ints
 
 __all__ = ["Costs", "Flat", "State", "flatten", "new_state"]
 
+#: capacities from here on are all the same to compiled code
+_MOST_BYTES = 2**62 - 1
+
 
 class Flat(NamedTuple):
     """What does not change: per unit and class, offsets into pools; per tensor, who touches it.
@@ -164,7 +167,7 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
         result_of=result_of,
         result_at=_starts([sum(n == one for n, _, _ in results) for one in range(networks)]),
         result_unit=np.array([u for _, u, _ in results], np.int64),
-        capacity=np.array(problem.capacity_bytes, np.int64),
+        capacity=np.array([min(size, _MOST_BYTES) for size in problem.capacity_bytes], np.int64),
     )  # fmt: skip
     return flat, list(numbers)
 
