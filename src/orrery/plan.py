@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import PlanMismatchError, SpecError, did_you_mean
+from .provenance import PROGRAM_VERSION
 
 __all__ = [
     "Assignment",
@@ -186,6 +187,16 @@ class Infeasible:
     unit: str
     remedies: tuple[str, ...]
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same as plain data with a header; what is without end is None."""
+        plain = {name: getattr(self, name) for name in ("what", "need", "have", "unit")}
+        plain |= {n: None for n in ("need", "have") if not math.isfinite(plain[n])}
+        return {
+            "orrery": {"kind": "infeasible", "schema": 1, "program": PROGRAM_VERSION},
+            "infeasible": {**plain, "remedies": list(self.remedies)},
+        }
+
     def __str__(self) -> str:
         from .units import format_quantity
 
@@ -262,7 +273,8 @@ def _refuse_impossible(plan: Plan, where: str) -> None:
     """Refuse times and sizes that nothing can take: whoever wrote the file may have erred."""
     amounts: dict[str, float | None] = {
         "predicted_latency_s": plan.predicted_latency_s,
-        "lower_bound_s": plan.lower_bound_s, "lower_bound_j": plan.lower_bound_j,
+        "lower_bound_s": plan.lower_bound_s,
+        "lower_bound_j": plan.lower_bound_j,
         **{f"resident_bytes: {name}": size for name, size in plan.resident_bytes.items()},
         **{f"transfers[{n}]: size_bytes": t.size_bytes for n, t in enumerate(plan.transfers)},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from orrery import api
 from orrery.cli import main
 from orrery.errors import SpecError
+from orrery.plan import Infeasible
 
 FOUR = (Path(__file__).parent.parent / "api/four-boards.yaml").read_text()
 
@@ -54,6 +57,36 @@ def test_a_network_that_no_set_can_hold(tmp_path: Path, search: str) -> None:
     assert any("more memory" in remedy for remedy in why.remedies)
 
 
+def test_json_says_why_there_is_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _system(tmp_path, change=('size: "1 GiB"', 'size: "20 MiB"'))
+    assert main(["map", "alexnet", "--on", path, "--search", "single", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "no plan" in said.err
+    document = json.loads(said.out)
+    assert document["orrery"]["kind"] == "infeasible"
+    why = document["infeasible"]
+    assert why["unit"] == "bytes"
+    assert why["need"] > why["have"] > 0
+    assert why["remedies"]
+
+
+def test_need_and_have_without_end_are_plain_data() -> None:
+    why = Infeasible(what="time", need=math.inf, have=1.0, unit="s", remedies=())
+    assert why.document["infeasible"]["need"] is None
+
+
+@pytest.mark.parametrize("search", ["exact-sets", "two-level", "four-steps"])
+def test_memories_that_never_fill(tmp_path: Path, search: str) -> None:
+    path = _system(tmp_path, change=('size: "1 GiB"', 'size: "1e13 GB"'))
+    fast = api.MapSearch(search=search, set_sizes=(1, 2), population=4, generations=1)
+    assert api.map("memn2n", on=path, search=fast).report.holds
+
+
+def test_sets_of_more_devices_than_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="at most 4, the devices of"):
+        api.map("memn2n", on=_system(tmp_path), search=api.MapSearch(set_sizes=(1, 99)))
+
+
 @pytest.mark.parametrize("search", ["auto", "exact-sets", "four-steps", "single"])
 def test_designs_that_support_none_of_the_layers(tmp_path: Path, search: str) -> None:
     kind = "    kind: asic\n"
@@ -73,17 +106,17 @@ _OVER_SETS = ["exact-sets", "two-level", "uniform", "random-sets", "robust-sets"
 
 
 @pytest.mark.parametrize("search", _OVER_SETS)
-def test_sets_larger_than_the_system(search: str) -> None:
+def test_sets_larger_than_all_of_a_kind(search: str, tmp_path: Path) -> None:
     with pytest.raises(api.InfeasibleError) as refused:
-        api.map("alexnet", on="aws-f1",
-                search=api.MapSearch(search=search, set_sizes=(16,)))  # fmt: skip
+        api.map("alexnet", on=_system(tmp_path),
+                search=api.MapSearch(search=search, set_sizes=(4,)))  # fmt: skip
     why = refused.value.infeasible
-    assert "8 devices" in why.what and why.unit == "sets"
+    assert "4 devices" in why.what and why.unit == "sets"
     assert any("--set-sizes" in remedy for remedy in why.remedies)
 
 
-def test_other_plans_are_kept_where_there_are_no_sets() -> None:
-    search = api.MapSearch(set_sizes=(16,))
-    result = api.map("alexnet", on="aws-f1", search=search, pareto=True, explain=True)
+def test_other_plans_are_kept_where_there_are_no_sets(tmp_path: Path) -> None:
+    search, on = api.MapSearch(set_sizes=(4,)), _system(tmp_path)
+    result = api.map("alexnet", on=on, search=search, pareto=True, explain=True)
     assert result.plan.searcher == "greedy"
     assert result.report.holds

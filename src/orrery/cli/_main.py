@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from orrery.errors import CancelledError, OrreryError, printable
+from orrery.plan import Infeasible
 from orrery.provenance import PROGRAM_VERSION
 
 from ._process import Terminated, blamed, drop, ending_cleanly, open_streams
@@ -123,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         return _say("told to end; no file was left half written", 143)
     except OrreryError as error:
+        if "--json" in (sys.argv if arguments is None else arguments):
+            _tell(error)
         return _say(str(error), 2)
     except BrokenPipeError:
         drop(sys.stdout.fileno())  # the reader (head, less) has gone
@@ -164,6 +168,14 @@ def _say(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
         print(f"orrery: {printable(text)}", file=sys.stderr)
     return code
+
+
+def _tell(error: OrreryError) -> None:
+    """Print why no plan exists as the one document of ``--json``."""
+    why = getattr(error, "infeasible", None)
+    if isinstance(why, Infeasible):
+        with contextlib.suppress(OSError):
+            print(json.dumps(why.document, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def _speak_any_alphabet() -> None:
