@@ -17,6 +17,7 @@ from .store import content_hash, encode, read_record, write_record
 
 __all__ = [
     "SAME_PLACES",
+    "WHOLE_LAYERS",
     "Box",
     "Certificate",
     "Computation",
@@ -34,6 +35,10 @@ CERTIFICATE_SCHEMA = 1
 #: of which plans the bound holds that follows from a certificate alone: no device is done before
 #: its own computations, none before a chain of regions
 SAME_PLACES = "plans that compute the same parts on the same devices"
+
+#: of which plans the exact search over whole layers proves its bound
+WHOLE_LAYERS = ("no plan of whole layers, tensors sent straight from where they are made, is "
+                "faster, however links are shared")  # fmt: skip
 
 Box = tuple[tuple[int, int], ...]
 Part = tuple[str, Box]  #: a tensor and the part of it

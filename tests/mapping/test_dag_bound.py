@@ -40,7 +40,8 @@ def test_no_schedule_undercuts_the_bounds(first: int) -> None:
         tables = tables_of(g, system, MODELS)
         whole, split = dag_bound(tables), split_bound(tables)
         assert whole.value_s == max(whole.parts.values()) == whole.parts[whole.reason]
-        assert split.parts["critical path"] <= whole.parts["critical path"] * CLOSE
+        # The bound of whole layers is for a clock of whole picoseconds.
+        assert split.parts["critical path"] <= whole.parts["critical path"] * CLOSE + 1e-11
         best = fastest(g, system, MODELS)
         assert whole.value_s <= best * CLOSE, (seed, whole)
         assert split.value_s <= best * CLOSE, (seed, split)
@@ -48,7 +49,7 @@ def test_no_schedule_undercuts_the_bounds(first: int) -> None:
 
 @pytest.mark.parametrize("seed", range(0, 200, 5))
 def test_no_replay_undercuts_the_bound(seed: int) -> None:
-    """Replay shares links fairly, so a bound for exclusive links alone would not do."""
+    """Replay shares links fairly: a bound for one transfer at a time would not do."""
     g, system = residual_graph(seed), random_system(seed)
     plan = greedy([g], system, MODELS)
     assert isinstance(plan, Plan)

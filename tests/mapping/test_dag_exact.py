@@ -28,6 +28,7 @@ from .random_graphs import MODELS, random_system, residual_graph
 
 pytestmark = pytest.mark.needs("ortools")
 RATE: Mapping[str, CostModel] = {"": Rate()}
+CLOSE = 1 + 1e-9
 
 
 def tables_of(*graphs: Graph, on: System, models: Mapping[str, CostModel] = RATE) -> Tables:
@@ -46,51 +47,73 @@ def replayed_s(plan: Plan, g: Graph, system: System, models: Mapping[str, CostMo
     return replay(plan, system, lambda a: seconds[a.nodes[0], a.device, a.design or ""]).makespan_s
 
 
-@pytest.mark.parametrize("first", range(0, 80, 20))
-def test_equals_exhaustive_search_on_residual_networks(first: int) -> None:
-    """No schedule is faster, and the plan's own order takes the time that was promised."""
-    for seed in range(first, first + 20):
+def judged(g: Graph, system: System, models: Mapping[str, CostModel], **changes: object) -> (
+    Certified
+):  # fmt: skip
+    tables = tables_of(g, on=system, models=models)
+    found = exact_dag(tables, DagSearch(**changes),  # type: ignore[arg-type]
+                      judge=lambda plan: replayed_s(plan, g, system, models))  # fmt: skip
+    assert isinstance(found, Certified), found
+    return found
+
+
+@pytest.mark.parametrize("first", range(0, 32, 8))
+def test_no_replay_of_any_plan_is_below_the_bound_and_most_are_proved(first: int) -> None:
+    """Judge: the replay of every plan of whole layers, whose clock is the only one that counts."""
+    proved = 0
+    for seed in range(first, first + 8):
         g, system = residual_graph(seed, most=4), random_system(seed)
-        found = exact(g, on=system, models=MODELS)
-        assert found.status == "optimal", seed
-        assert found.gap < 1e-7
-        best = fastest(g, system, MODELS, found.makespan_s * (1 + 1e-6))
-        assert found.makespan_s == pytest.approx(best, rel=1e-8), seed
+        found = judged(g, system, MODELS)
+        best = fastest(g, system, MODELS)
+        assert found.lower_bound_s <= best <= found.makespan_s * CLOSE, seed
+        assert found.makespan_s <= best * 1.01, seed  # good orders, though of another clock
+        if found.status == "optimal":
+            assert found.makespan_s == pytest.approx(best, rel=1e-4), seed
+            proved += 1
         check_flow(found.plan, [g], system)
-        priced = price(found.plan, [g], system, MODELS)
-        assert priced.feasible
-        assert priced.total.latency_s <= found.makespan_s * (1 + 1e-12)
+        assert price(found.plan, [g], system, MODELS).feasible
+    assert proved >= 5
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(dags(most=4), systems())
-def test_equals_exhaustive_search_where_work_and_sizes_may_be_zero(g: Graph, s: System) -> None:
+def test_bounds_hold_where_work_and_sizes_may_be_zero(g: Graph, s: System) -> None:
     s = replace(s, devices=s.devices[:3]) if s.name in ("full", "star") else s
     if len(s.devices) > 3:
         return
-    found = exact(g, on=s)
-    best = fastest(g, s, RATE, found.makespan_s * (1 + 1e-6) + 1e-9)
-    assert found.makespan_s == pytest.approx(best, rel=1e-8, abs=1e-12)
+    found = judged(g, s, RATE)
+    best = fastest(g, s, RATE)
+    assert found.lower_bound_s <= best <= found.makespan_s * CLOSE + 1e-12
     check_valid(found.plan, [g], s)
 
 
-@pytest.mark.parametrize("seed", range(0, 60, 5))
-def test_with_shared_links_the_bound_holds_for_replay(seed: int) -> None:
-    g, system = residual_graph(seed), random_system(seed)
-    shared = exact(g, on=system, models=MODELS, exclusive=False)
-    alone = exact(g, on=system, models=MODELS)
-    assert shared.lower_bound_s <= alone.lower_bound_s * (1 + 1e-7)
-    assert "links shared in any way" in shared.bound
-    for plan in (shared.plan, alone.plan, greedy([g], system, MODELS)):
-        assert isinstance(plan, Plan)
-        # Replay rounds every duration to whole picoseconds.
-        rounding_s = 1e-12 * (len(plan.assignments) + len(plan.transfers) + 1)
-        assert replayed_s(plan, g, system, MODELS) >= shared.lower_bound_s - rounding_s
+def test_two_transfers_that_share_a_link_are_not_held_to_its_order() -> None:
+    """One after the other they end after 7 s; beside each other after less than 6.5."""
+    g = graph([("near", ["a"], 3, 1), ("far", ["b"], 1, 1)], inputs={"a": 8, "b": 4},
+              outputs=["near", "far"], ops={"near": "Conv"})  # fmt: skip
+    s = System(
+        name="line", host="host",
+        devices=(device("n", operators=("Conv",)), device("f", operators=("Relu",))),
+        links=(link("h-n", "host", "n", bandwidth=4.0), link("n-f", "n", "f", bandwidth=1.0)),
+    )  # fmt: skip
+    found = judged(g, s, RATE)
+    assert found.lower_bound_s <= fastest(g, s, RATE) <= found.makespan_s * CLOSE
+    assert 5.0 < found.lower_bound_s <= found.makespan_s < 6.5
+
+
+def test_windows_hold_where_many_share_a_link() -> None:
+    """Transfers that begin and are due at different times, all through one link."""
+    names = [f"n{i}" for i in range(4)]
+    g = graph([(n, [f"x{i}"], float(1 + i % 3), 3 + i) for i, n in enumerate(names)],
+              inputs={f"x{i}": 2 + 3 * i for i in range(4)}, outputs=names)  # fmt: skip
+    s = full_system([device("a"), device("b", 2.0)], bandwidth=4.0, latency=0.5)
+    found = judged(g, s, RATE)
+    assert found.lower_bound_s <= fastest(g, s, RATE) <= found.makespan_s * CLOSE
 
 
 def test_weights_that_fit_on_no_single_device() -> None:
     """Judge: all placements whose weights fit; nothing else lies in memory."""
-    for seed in range(12):
+    for seed in range(6):
         nodes = [(f"n{i}", ["x" if i == 0 else f"n{i - 1 - (seed >> i & 1 and i > 1)}", f"w{i}"],
                   float(1 + (7 * i + seed) % 5), 0) for i in range(5)]  # fmt: skip
         read = {name for _, inputs, _, _ in nodes for name in inputs}
@@ -101,10 +124,10 @@ def test_weights_that_fit_on_no_single_device() -> None:
             [device(f"d{i}", 1.0 + i, size_bytes=size) for i, size in enumerate(sizes)],
             latency=1.5,
         )
-        found = exact(g, on=s)
-        best = fastest(g, s, RATE, fits={f"d{i}": size for i, size in enumerate(sizes)})
-        assert found.makespan_s == pytest.approx(best, rel=1e-8)
-        assert found.status == "optimal"
+        found = judged(g, s, RATE)
+        if seed < 2:
+            best = fastest(g, s, RATE, fits={f"d{i}": size for i, size in enumerate(sizes)})
+            assert found.lower_bound_s <= best == pytest.approx(found.makespan_s, rel=1e-8)
         assert all(found.plan.resident_bytes.get(f"d{i}", 0) <= sizes[i] for i in range(3))
 
 
@@ -231,7 +254,7 @@ def test_the_judge_decides_among_solutions() -> None:
 
     def judge(plan: Plan) -> float:
         asked.append(plan)
-        return -float(len(asked))  # the last one asked about
+        return 1e6 - len(asked)  # the last one asked about
 
     found = exact_dag(tables_of(g, on=system, models=MODELS), judge=judge)
     assert isinstance(found, Certified)

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.timeline import PS_PER_S
+
 from ._greedy import usable_bytes
 from ._solver import share_out
 from ._tables import Tables
 
-__all__ = ["Bound", "dag_bound", "split_bound"]
+__all__ = ["Bound", "dag_bound", "rounding_s", "split_bound"]
 
 _Row = NDArray[np.float64]
 
@@ -66,6 +68,7 @@ def dag_bound(tables: Tables, *, memory_share: float = 1.0) -> Bound:
              + paths.last_s}  # fmt: skip
     parts |= _host(tables, paths)
     parts["memory"] = _memory(tables, paths, ways, memory_share)
+    parts = {name: max(0.0, value - rounding_s(tables)) for name, value in parts.items()}
     return _bound(parts, "every region whole on one device, links shared in any way")
 
 
@@ -116,6 +119,11 @@ def split_bound(tables: Tables, share_s: NDArray[np.float64] | None = None) -> B
         coming = sum(tables.workload.size_bytes[t] for t in _results(tables))
         parts["host results"] = _over(coming, rates[1])
     return _bound(parts, "regions split in any way, a share of the work at that share of the time")
+
+
+def rounding_s(tables: Tables) -> float:
+    """Return what a clock of whole picoseconds may lose on a path of regions and transfers."""
+    return (2 * len(tables.workload.regions) + 1) / PS_PER_S
 
 
 def _best(tables: Tables, seconds: NDArray[np.float64] | None = None) -> NDArray[np.float64]:

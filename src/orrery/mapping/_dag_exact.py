@@ -1,11 +1,13 @@
 """Exact mapping of whole regions, for networks of up to a few dozen regions of any shape.
 
-Models:  what `_dag_model` says, searched to the end by constraint programming; every solution is
-         timed again with the real durations before anybody is told how long it takes.
+Models:  what `_dag_model` says, searched to the end by constraint programming: first with shared
+         links, which gives the bound and often the plan too; then, where that plan takes longer
+         than the bound, with one transfer at a time on each link, for a better plan. Every solution
+         is timed again with the real durations before anybody is told how long it takes.
 Ignores: splitting regions. Runs of regions are not fused first, though only their ends meet other
          devices: between two of them a device may well serve another branch, and the optimum would
          be lost.
-Judge:   brute force over devices, configurations, homes and orders on small random networks.
+Judge:   replays of all plans (devices, configurations, homes and orders) of small random networks.
 
 Activations are held to the memory limit at the instants of the search. A plan says orders and no
 instants, so each solution is checked again at the times that its orders give; what is too big then
@@ -18,15 +20,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
+from orrery.certificate import WHOLE_LAYERS
 from orrery.errors import SpecError
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import setting, to_record
 
 from ._build import build_plan
-from ._dag_bound import dag_bound
+from ._dag_bound import dag_bound, rounding_s
 from ._dag_model import DagModel, Placement, interchangeable, roomy, sendings
 from ._greedy import GreedySearch, greedy_schedules, usable_bytes
 from ._memory import Occupancy
@@ -57,10 +61,6 @@ class DagSearch:
         "result depends on the machine."
     )  # fmt: skip
     workers: int = setting(1, "Threads of the solver; they take turns, so results repeat.")
-    exclusive: bool = setting(
-        True, "Whether a link carries one transfer at a time; otherwise the bound holds for every "
-        "way of sharing links, and the plan is timed with exclusive links all the same."
-    )  # fmt: skip
     memory_share: float = setting(
         1.0, "Share of each device's off-chip memory that weights and activations may take."
     )
@@ -85,9 +85,10 @@ class Certified:
 
     Attributes
     ----------
-    makespan_s : of the plan, each link carrying one transfer at a time
+    makespan_s : of the plan: the judge's seconds; without a judge, each link carrying one transfer
+        at a time
     lower_bound_s, bound : what no plan takes less than, and of which plans that is proved
-    status : ``optimal`` (gap within rounding), ``feasible`` (a limit came first), ``interrupted``
+    status : ``optimal`` (gap within rounding), ``feasible`` (a gap is left), ``interrupted``
     work : deterministic work units spent
     """
 
@@ -118,7 +119,7 @@ def exact_dag(
     Parameters
     ----------
     tables : filled
-    settings : how long to search, and for which discipline of links
+    settings : how long to search
     progress : told of best and bound; when it is cancelled, the best plan so far is returned
     judge : seconds that a plan takes, e.g. by replay; decides among the last solutions
 
@@ -145,23 +146,33 @@ def exact_dag(
     if limit_s > LONGEST_S and isinstance(warm, Infeasible):
         return warm
     tight = not all(roomy(tables, size) for size in capacity)
-    lower_s, spent, resolution = simple.value_s, 0.0, RESOLUTION
-    for resolution in (COARSE, FINE) if tight else (RESOLUTION,):
+    tight = not all(roomy(tables, size) for size in capacity)
+    lower_s, spent, resolution, proved = simple.value_s, 0.0, RESOLUTION, False
+    steps = [(COARSE, 0.25), (FINE, 0.75)] if tight else [(RESOLUTION, 1.0)]
+    hair_s = 2 * rounding_s(tables)
+    for (resolution, part), exclusive in product(steps, (False, True)):
         first = known[0].makespan_s if known else limit_s
+        if exclusive and known and first - lower_s <= 2 * first / resolution + hair_s:
+            continue
         round_ = _Round(tables, capacity, settings, unit_s=first / resolution if first > 0 else 1.0,
-                        spent=spent, least_s=lower_s, limit_s=first, part=0.25
-                        if resolution == COARSE else 0.75 if tight else 1.0)  # fmt: skip
+                        spent=spent, least_s=lower_s, limit_s=first, part=part / 2,
+                        exclusive=exclusive)  # fmt: skip
         verdict, found = round_.search(known[0] if known else None, progress)
         spent += verdict.work
-        lower_s = max(lower_s, verdict.bound * round_.unit_s)
+        if verdict.status == "infeasible" and not exclusive:
+            proved = not known
+            lower_s = max(lower_s, first if known else lower_s)
+        elif not exclusive:
+            lower_s = max(lower_s, verdict.bound * round_.unit_s - rounding_s(tables))
         timed = [timed_schedule(placement, tables) for placement in reversed(found)]
         known += [s for s in timed if _fits(s, tables, capacity) and s.makespan_s <= LONGEST_S]
         known.sort(key=lambda schedule: schedule.makespan_s)
         # Without a plan by now, fine units would only take longer.
-        if not known or verdict.interrupted or spent >= settings.work:
+        stop = verdict.interrupted or spent >= settings.work
+        if stop or proved or (exclusive and not known):
             break
     if not known:
-        return _nothing(warm, verdict, tables)
+        return _nothing(warm, proved, tables)
     verdict = replace(verdict, work=spent)
     return _certify(known, lower_s, verdict, tables, settings, resolution, judge)
 
@@ -171,17 +182,24 @@ class _Round:
 
     def __init__(
         self, tables: Tables, capacity: Sequence[int], settings: DagSearch, *, unit_s: float,
-        spent: float, least_s: float, limit_s: float, part: float,
+        spent: float, least_s: float, limit_s: float, part: float, exclusive: bool,
     ) -> None:  # fmt: skip
-        self.tables, self.capacity, self.settings, self.unit_s = tables, capacity, settings, unit_s
-        self.limits = Limits(work=max(settings.work - spent, 1e-3), seconds=settings.limit_s * part,
-                             workers=settings.workers, seed=settings.seed)  # fmt: skip
+        self.tables, self.capacity, self.unit_s, self.exclusive = (
+            tables,
+            capacity,
+            unit_s,
+            exclusive,
+        )
+        work = settings.work - spent
+        self.limits = Limits(work=max(work if exclusive else work / 2, 1e-3),
+                             seconds=settings.limit_s * part, workers=settings.workers,
+                             seed=settings.seed)  # fmt: skip
         horizon = math.floor(limit_s / unit_s) + 1
         # A bound is a sum of real durations: of rounded ones there may be a unit less for each.
         slack = 2 * len(tables.workload.regions) + 2 * len(tables.workload.tensors) + 2
         least = math.floor(least_s / unit_s * (1 - 1e-9)) - slack
         self.model = DagModel(
-            tables, capacity, unit_s=unit_s, exclusive=settings.exclusive, horizon=horizon,
+            tables, capacity, unit_s=unit_s, exclusive=exclusive, horizon=horizon,
             least=max(0, least),
         )  # fmt: skip
 
@@ -192,7 +210,7 @@ class _Round:
         model, found = self.model, list[Placement]()
         if start is not None:
             first = _canonical(_placement(start, self.tables), self.tables, self.capacity)
-            model.hint(first, _whole(first, self.tables, model.units, self.settings.exclusive))
+            model.hint(first, _whole(first, self.tables, model.units, self.exclusive))
 
         def keep(value: Callable[[Any], int], objective: float) -> None:
             del objective
@@ -204,15 +222,13 @@ class _Round:
         return verdict, found
 
 
-def _nothing(
-    warm: Infeasible | list[Schedule], verdict: Verdict, tables: Tables
-) -> Infeasible:  # fmt: skip
+def _nothing(warm: Infeasible | list[Schedule], proved: bool, tables: Tables) -> Infeasible:
     """Say why there is no plan: proved, or only not found."""
     reason = warm if isinstance(warm, Infeasible) else Infeasible(
         what=f"time of the best plan on {tables.system.name}", need=math.inf, have=LONGEST_S,
         unit="s", remedies=("correct the rates and bandwidths of the system",),
     )  # fmt: skip
-    if verdict.status == "infeasible":
+    if proved:
         return replace(reason, what=f"{reason.what} (proved: no whole-region plan exists)")
     return replace(
         reason, what=f"{reason.what} (not proved: the search ended first)",
@@ -230,30 +246,28 @@ def _certify(
     judge: Callable[[Plan], float] | None,
 ) -> Certified:
     record = to_record(settings)
-    links = "one transfer at a time on each link" if settings.exclusive else (
-        "links shared in any way")  # fmt: skip
-    bound = f"every region whole on one device, tensors sent straight to their readers, {links}"
     ranked = sorted(schedules, key=lambda schedule: schedule.makespan_s)
     lower_s = min(lower_s, ranked[0].makespan_s)  # sums in another order differ in the last digit
 
     def plan_of(schedule: Schedule) -> Plan:
         plan = build_plan(schedule, tables, searcher="exact", settings=record,
                           predicted_latency_s=schedule.makespan_s)  # fmt: skip
-        return replace(plan, seed=settings.seed, lower_bound_s=lower_s, bound=bound)
+        return replace(plan, seed=settings.seed, lower_bound_s=lower_s, bound=WHOLE_LAYERS)
 
     best, plan = ranked[0], plan_of(ranked[0])
+    makespan_s = best.makespan_s
     if judge is not None:
         plans = [plan_of(schedule) for schedule in ranked]
         judged = [judge(plan) for plan in plans]
         chosen = min(range(len(plans)), key=judged.__getitem__)
-        best, plan = ranked[chosen], plans[chosen]
+        best, plan, makespan_s = ranked[chosen], plans[chosen], judged[chosen]
     rounding = 2 * (len(best.device) + len(best.sent) + 1) / resolution
     if verdict.interrupted and verdict.status != "optimal":
         status = "interrupted"
     else:
-        close = best.makespan_s - lower_s <= rounding * best.makespan_s
+        close = makespan_s - lower_s <= rounding * makespan_s + 2 * rounding_s(tables)
         status = "optimal" if close else "feasible"
-    return Certified(plan=plan, makespan_s=best.makespan_s, lower_bound_s=lower_s, bound=bound,
+    return Certified(plan=plan, makespan_s=makespan_s, lower_bound_s=lower_s, bound=WHOLE_LAYERS,
                      status=status, work=verdict.work)  # fmt: skip
 
 

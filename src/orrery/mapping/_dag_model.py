@@ -4,15 +4,19 @@ Models:  every region whole on one device; every device with one configuration a
          time; a tensor goes straight from where it is made to each device that needs it, once;
          inputs from the host, results to the host, next values to their states; residents and live
          activations in off-chip memory. With exclusive links every directed channel of a route is
-         taken for as long as the bytes need on the narrowest of them (as the list scheduler does);
-         without, only the total of bytes on each channel counts, so the optimum is a lower bound
-         for every way of sharing links.
-Ignores: passing a tensor on from a device that did not make it; splitting a region.
-Judge:   brute force over devices, orders and homes on small networks.
+         taken for as long as the bytes need on the narrowest of them (as the list scheduler does):
+         good orders come of it, but no bound, for links that are shared may do better. With shared
+         links a transfer takes at least that long, and a channel carries no more within a window
+         than its bandwidth allows, so the optimum is a lower bound for every way of sharing.
+Ignores: passing a tensor on from a device that did not make it; splitting a region; shared links:
+         windows of channels that very many transfers may take (there, the total alone counts).
+Judge:   replays of all plans of small networks: devices, designs, orders and homes.
 
 Times are whole units, each duration rounded *down*. Rounding every start of a real schedule down
 gives a schedule of the model (floor(a) + floor(b) <= floor(a + b); intervals that share an instant
-after rounding shared one before), so the model's optimum never exceeds the real one.
+after rounding shared one before), so the model's optimum never exceeds the real one. For windows:
+let A be the rounded begin of a transfer and E its rounded arrival; what begins at A or later and
+arrives by E is carried between A and E + 1 in real time, so its rounded load is at most E - A.
 """
 
 from __future__ import annotations
@@ -20,13 +24,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 from ._solver import constraint_programming
 from ._tables import Tables
 
 __all__ = ["DagModel", "Placement", "interchangeable", "roomy", "sendings"]
+
+#: transfers that may take a channel, up to which there are windows from each begin to the end of
+#: everything and from the start to each arrival, and windows from each begin to each arrival
+_WINDOWS, _ALL_WINDOWS = 24, 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flow:
+    """A transfer that may take a channel: when it begins and arrives, and for how long it loads."""
+
+    begin: Any
+    arrival: Any
+    load: int
+    move: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +128,7 @@ class DagModel:
         self._known: dict[float, int] = {}
         self._devices = range(len(tables.of_device))
         self._channel: list[list[Any]] = [[] for _ in range(tables.channels)]
-        self._channel_load: list[list[Any]] = [[] for _ in range(tables.channels)]
+        self._flows: list[list[_Flow]] = [[] for _ in range(tables.channels)]
         self.makespan = self.model.new_int_var(least, horizon, "makespan")
         self._place()
         self._home()
@@ -269,34 +287,65 @@ class DagModel:
         whole = self._whole(tensor, source, target)
         sent, arrival = self.sent[tensor, target], self.arrival[tensor, target]
         model.add(arrival >= sent + whole).only_enforce_if(move)
-        if not self._exclusive:
-            self._load(source, target, size, move)
-        elif duration > 0:
+        widths = {link.name: link.bandwidth_bytes_per_s for link in t.system.links}
+        begin = sent + self.units(float(t.route_s[source, target]))
+        names, channels = t.route_links[source][target] or (), t.route_channels[source][target]
+        for name, channel in zip(names, channels, strict=True):
+            load = duration if self._exclusive else self.units(size / widths[name])
+            if load > 0:
+                self._flows[channel].append(
+                    _Flow(begin=begin, arrival=arrival, load=load, move=move)
+                )
+        if self._exclusive and duration > 0:
             interval = model.new_optional_fixed_size_interval_var(
                 sent, duration, move, f"way {tensor} {source} {target}"
             )
-            for channel in t.route_channels[source][target]:
+            for channel in channels:
                 self._channel[channel].append(interval)
-                self._channel_load[channel].append(duration * move)
 
     def _whole(self, tensor: int, source: int, target: int) -> int:
         # Rounded together with the latency: two roundings down would lose a unit.
         taken_s = self.w.size_bytes[tensor] / float(self.t.width_bytes_per_s[source, target])
         return self.units(taken_s + float(self.t.route_s[source, target]))
 
-    def _load(self, source: int, target: int, size: int, move: Any) -> None:
-        """However links are shared, a channel carries no more than its own bandwidth."""
-        widths = {link.name: link.bandwidth_bytes_per_s for link in self.t.system.links}
-        names = self.t.route_links[source][target] or ()
-        for name, channel in zip(names, self.t.route_channels[source][target], strict=True):
-            self._channel_load[channel].append(self.units(size / widths[name]) * move)
-
     def _links(self) -> None:
-        for intervals, load in zip(self._channel, self._channel_load, strict=True):
+        for intervals, flows in zip(self._channel, self._flows, strict=True):
             if len(intervals) > 1:
                 self.model.add_no_overlap(intervals)
-            if load:
-                self.model.add(sum(load) <= self.makespan)
+            if flows:
+                self.model.add(sum(flow.load * flow.move for flow in flows) <= self.makespan)
+            if not self._exclusive and 1 < len(flows) <= _WINDOWS:
+                self._windows(flows)
+
+    def _windows(self, flows: Sequence[_Flow]) -> None:
+        """However a channel is shared, it carries no more within a window than its bandwidth."""
+        model, numbers = self.model, range(len(flows))
+        after: dict[tuple[int, int], Any] = {}  # (i, k): k begins no sooner than i
+        due: dict[tuple[int, int], Any] = {}  # (k, j): k arrives no later than j
+        for i, k in permutations(numbers, 2):
+            a, b = flows[i], flows[k]
+            after[i, k], due[k, i] = self._bool("begins after"), self._bool("is due before")
+            both = [a.move, b.move]
+            model.add(b.begin < a.begin).only_enforce_if([*both, after[i, k].negated()])
+            model.add(b.arrival > a.arrival).only_enforce_if([*both, due[k, i].negated()])
+        for i in numbers:
+            own, others = flows[i], [k for k in numbers if k != i]
+            later = own.load + sum(flows[k].load * after[i, k] for k in others)
+            model.add(own.begin + later <= self.makespan).only_enforce_if(own.move)
+            sooner = own.load + sum(flows[k].load * due[k, i] for k in others)
+            model.add(own.arrival >= sooner).only_enforce_if(own.move)
+        if len(flows) > _ALL_WINDOWS:
+            return
+        for i, j in permutations(numbers, 2):
+            load = flows[i].load + flows[j].load
+            for k in numbers:
+                if k not in (i, j):
+                    inside = self._bool("inside")
+                    model.add_bool_or([inside, after[i, k].negated(), due[k, j].negated()])
+                    load += flows[k].load * inside
+            model.add(flows[j].arrival - flows[i].begin >= load).only_enforce_if(
+                [flows[i].move, flows[j].move, after[i, j], due[i, j]]
+            )
 
     # -- memory ---------------------------------------------------------------------------------
 
@@ -484,7 +533,7 @@ def interchangeable(tables: Tables, capacity_bytes: Sequence[int]) -> list[list[
 
 
 def _exchangeable(tables: Tables, a: int, b: int) -> bool:
-    ends = range(len(tables.ends))
+    ends, width = range(len(tables.ends)), _channel_widths(tables)
     other = [b if end == a else a if end == b else end for end in ends]
     images: dict[int, int] = {}
     for i in ends:
@@ -498,6 +547,17 @@ def _exchangeable(tables: Tables, a: int, b: int) -> bool:
                 return False
             pairs = zip(tables.route_channels[i][j], tables.route_channels[x][y], strict=True)
             for channel, image in pairs:
-                if images.setdefault(channel, image) != image:
+                if width[channel] != width[image] or images.setdefault(channel, image) != image:
                     return False
     return len(set(images.values())) == len(images)
+
+
+def _channel_widths(tables: Tables) -> dict[int, float]:
+    """Return the bandwidth of each channel that a route takes, in bytes per second."""
+    width = {link.name: link.bandwidth_bytes_per_s for link in tables.system.links}
+    return {
+        channel: width[name]
+        for links, channels in zip(tables.route_links, tables.route_channels, strict=True)
+        for names, taken in zip(links, channels, strict=True)
+        for name, channel in zip(names or (), taken, strict=True)
+    }
