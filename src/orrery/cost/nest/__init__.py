@@ -1,5 +1,6 @@
 """Loop nests of layers on spatial accelerators: what a given nest takes, level by level."""
 
+from ._bounds import Bound, Change, Explanation, explain_nest, nest_bounds
 from ._count import Flow, NestCounts, count_nest
 from ._fit import check_mapping, footprint_bits
 from ._layers import nest_problem
@@ -12,6 +13,9 @@ from ._zeros import Operations, Zeros
 __all__ = [
     "LOOPS",
     "SPACE",
+    "Bound",
+    "Change",
+    "Explanation",
     "Flow",
     "Index",
     "NestCost",
@@ -24,7 +28,9 @@ __all__ = [
     "Zeros",
     "check_mapping",
     "count_nest",
+    "explain_nest",
     "footprint_bits",
+    "nest_bounds",
     "nest_cost",
     "nest_problem",
 ]
