@@ -1,0 +1,5 @@
+"""The best loop nest of a layer: tilings, orders and places on the array, searched completely."""
+
+from ._find import OBJECTIVES, NestFound, best_nest
+
+__all__ = ["OBJECTIVES", "NestFound", "best_nest"]

@@ -1,0 +1,214 @@
+"""The best loop nest of a layer: complete search with a proof, or the best so far with a bound.
+
+Models:  all nests of `_space` on the architecture; the price is `orrery.cost.nest.nest_cost`.
+Ignores: nests that cover a loop's extent more than once over; sharing between layers.
+Judge:   exhaustive enumeration of small layers, every nest priced on its own (tests, bench).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.cost.nest import NestCost, NestMapping, NestProblem, Zeros, check_mapping, nest_cost
+from orrery.errors import SpecError, did_you_mean
+from orrery.hardware import Architecture
+from orrery.plan import Infeasible
+
+from ._engine import engine
+from ._patterns import Pattern, distinct, patterns_of
+from ._program import Program, program_of, worth_of
+from ._space import mappings_of
+from ._terms import Space
+
+__all__ = ["OBJECTIVES", "NestFound", "best_nest"]
+
+#: What can be sought: least cycles, least joules, least joules times cycles.
+OBJECTIVES = ("latency", "energy", "edp")
+
+#: A nest must be better than the best so far by this share; closer ones count as equal.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestFound:
+    """A nest and what is known about the others.
+
+    Attributes
+    ----------
+    cost : what `nest_cost` says of the mapping
+    value : the objective, from `cost`: cycles, joules, or joules times cycles
+    bound : no nest of the space has less; equal to `value` where `proven`
+    mappings : nests of the space: tilings times orders, before any is found not to fit
+    scored : nests whose price was computed; the others were ruled out together
+    patterns : kinds of orders that the search told apart
+    """
+
+    mapping: NestMapping
+    objective: str
+    cost: NestCost
+    value: float
+    bound: float
+    mappings: int
+    scored: int
+    patterns: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether no nest of the space is better."""
+        return self.bound >= self.value * (1 - 2 * TOLERANCE)
+
+    @property
+    def gap(self) -> float:
+        """Share of the value by which a better nest could be less."""
+        return max(0.0, 1 - self.bound / self.value) if self.value else 0.0
+
+
+def best_nest(
+    problem: NestProblem, architecture: Architecture, objective: str = "latency", *,
+    zeros: Zeros | None = None, most: int = 2_000_000_000,
+) -> NestFound | Infeasible:  # fmt: skip
+    """Return the best nest of a layer on an architecture.
+
+    Parameters
+    ----------
+    objective : one of `OBJECTIVES`
+    zeros : as `nest_cost` takes it
+    most : evaluations of (partial) nests before the search gives up the proof
+
+    Raises
+    ------
+    SpecError : an unknown objective; an energy objective where a price is not known
+    """
+    if objective not in OBJECTIVES:
+        raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
+                        fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
+    space = Space(problem, architecture)
+    zeros = zeros or Zeros()
+    program = program_of(space, objective, zeros)
+    search = _Search(space, program, most)
+    search.run(distinct(patterns_of(problem, architecture), program.matters))
+    mapping = search.mapping()
+    columns = [n for n, place in enumerate(space.places) if place.axis is None]
+    if mapping is None:
+        return _nothing_fits(space)
+    cost = nest_cost(problem, mapping, architecture, zeros=zeros)
+    value = worth_of(cost, objective)
+    return NestFound(
+        mapping=mapping, objective=objective, cost=cost, value=value,
+        bound=min(value, search.bound), mappings=mappings_of(space.options, columns),
+        scored=search.scored, patterns=search.patterns,
+    )  # fmt: skip
+
+
+class _Search:
+    """The incumbent, and what the search of one pattern after the other has seen."""
+
+    def __init__(self, space: Space, program: Program, most: int) -> None:
+        self.space, self.program, self.most = space, program, most
+        self.best, self.bound = np.inf, np.inf
+        self.scored, self.spent, self.patterns = 0, 0, 0
+        self.found: tuple[Pattern, list[NDArray[np.int64]]] | None = None
+
+    def run(self, patterns: Sequence[Pattern]) -> None:
+        """Search the patterns, the most promising first."""
+        self.patterns = len(patterns)
+        bounds = np.array([self._root(pattern) for pattern in patterns])
+        order = np.argsort(bounds, kind="stable")
+        for first in (True, False):
+            for n in order[:HELPERS] if first else order:
+                if bounds[n] >= self.best * (1 - TOLERANCE):
+                    break
+                if self.spent >= self.most:
+                    self.bound = min(self.bound, float(bounds[n]))
+                    break
+                self._one(patterns[n], descend=first)
+        self.bound = min(self.bound, self.best)
+
+    def _root(self, pattern: Pattern) -> float:
+        """Return the bound of a pattern with nothing decided."""
+        found = [self.space.root(term, pattern) for term in self.program.terms]
+        return self.program.value(np.array(found))
+
+    def _one(self, pattern: Pattern, *, descend: bool) -> None:
+        terms, groups = self.program.terms, range(len(self.space.groups))
+        allowed = [np.flatnonzero(self.space.allowed(g, pattern)) for g in groups]
+        if not all(len(rows) for rows in allowed):
+            return
+        tables = [np.empty((len(rows), len(terms))) for rows in allowed]
+        for g in groups:
+            for n, term in enumerate(terms):
+                tables[g][:, n] = self.space.column(g, term, pattern)[allowed[g]]
+        starts = np.cumsum([0, *(len(rows) for rows in allowed)])
+        table = np.concatenate(tables) if tables else np.empty((0, len(terms)))
+        constants = np.array([self.space.constant(term, pattern) for term in terms])
+        search, walk, _ = engine()
+        if descend:
+            best, chosen, scored = walk(table, starts, constants, self.program.arrays, self.best)
+            self.scored += int(scored)
+        else:
+            best, chosen, scored, spent, left = search(
+                table, starts, constants, self.program.most, self.program.arrays, self.best,
+                TOLERANCE, self.most - self.spent,
+            )  # fmt: skip
+            self.scored += int(scored)
+            self.spent += int(spent)
+            self.bound = min(self.bound, float(left))
+        if best < self.best:
+            self.best = float(best)
+            rows: list[NDArray[np.int64]] = [options[0] for options in self.space.options]
+            for g in groups:
+                choice = self.space.groups[g].choices[allowed[g][chosen[g]]]
+                for loop, row in zip(self.space.groups[g].loops, choice, strict=True):
+                    rows[loop] = self.space.options[loop][row]
+            self.found = pattern, rows
+
+    def mapping(self) -> NestMapping | None:
+        """Return the best nest so far."""
+        if self.found is None:
+            return None
+        space = self.space
+        pattern, rows = self.found
+        columns = {(place.level, place.axis): n for n, place in enumerate(space.places)}
+        temporal = []
+        for level in range(space.depth):
+            inside_out = list(pattern.orders[level]) if level < len(pattern.orders) else []
+            inside_out += [n for n in range(len(space.names)) if n not in inside_out]
+            factors = [(n, int(rows[n][columns[level, None]])) for n in reversed(inside_out)]
+            temporal.append(tuple((space.names[n], f) for n, f in factors if f > 1))
+        spatial = {}
+        for place, n in zip(space.places, range(len(space.places)), strict=True):
+            if place.axis is not None:
+                parts = tuple(
+                    (name, int(row[n])) for name, row in zip(space.names, rows, strict=True)
+                )
+                spatial[place.axis] = tuple((name, f) for name, f in parts if f > 1)
+        return NestMapping(temporal=tuple(temporal), spatial=spatial)
+
+
+#: Patterns that are tried by coordinate descent before the search proper begins.
+HELPERS = 12
+
+
+def _nothing_fits(space: Space) -> Infeasible:
+    """Say what the smallest tiles of all lack: everything is cut as finely as it can be."""
+    outer = next(n for n, place in enumerate(space.places) if place.axis is None)
+    temporal: list[tuple[str, int]] = []
+    spatial: dict[str, list[tuple[str, int]]] = {}
+    for name, options in zip(space.names, space.options, strict=True):
+        row = options[np.argmax(options[:, outer])]
+        temporal.append((name, int(row[outer])))
+        for place, factor in zip(space.places, row.tolist(), strict=True):
+            if place.axis is not None and factor > 1:
+                spatial.setdefault(place.axis, []).append((name, factor))
+    mapping = NestMapping(
+        temporal=(tuple(temporal), *((),) * (space.depth - 1)),
+        spatial={axis: tuple(parts) for axis, parts in spatial.items()},
+    )
+    reason = check_mapping(space.problem, mapping, space.architecture)
+    if reason is None:
+        raise AssertionError("the search refused a nest that fits")
+    return reason

@@ -1,0 +1,57 @@
+"""The search of loop nests against every nest priced on its own."""
+
+from __future__ import annotations
+
+from math import inf, isclose
+from random import Random
+
+import pytest
+
+from orrery.cost.nest import check_mapping, nest_cost
+from orrery.errors import SpecError
+from orrery.mapping.nest import OBJECTIVES, NestFound, best_nest
+from orrery.mapping.nest._space import mappings_of, options_of, places_of
+from orrery.plan import Infeasible
+
+from .cases import conv, exhaustive, random_array, random_layer
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_optimum_is_that_of_all_nests(seed: int) -> None:
+    draw = Random(seed)
+    while True:
+        problem, architecture = random_layer(draw), random_array(draw)
+        columns = [n for n, p in enumerate(places_of(architecture)) if p.axis is None]
+        number = mappings_of(options_of(problem, architecture), columns)
+        if 2 <= number <= 250:
+            break
+    best, counted = exhaustive(problem, architecture)
+    assert counted == number
+    for objective in OBJECTIVES:
+        found = best_nest(problem, architecture, objective)
+        if best[objective] == inf:
+            assert isinstance(found, Infeasible)
+            continue
+        assert isinstance(found, NestFound)
+        assert found.mappings == number
+        assert isclose(found.value, best[objective], rel_tol=1e-8)
+        assert found.proven and found.gap <= 1e-8
+        assert check_mapping(problem, found.mapping, architecture) is None
+        assert found.cost == nest_cost(problem, found.mapping, architecture)
+
+
+def test_a_search_cut_short_bounds_what_it_has_not_seen() -> None:
+    draw = Random(3)
+    problem = conv(6, 4, 5, 5, 3, 3, padding=1)
+    architecture = random_array(draw)
+    whole = best_nest(problem, architecture, "energy")
+    short = best_nest(problem, architecture, "energy", most=1)
+    assert isinstance(whole, NestFound) and isinstance(short, NestFound)
+    assert whole.proven
+    assert short.bound <= whole.value * (1 + 1e-9) <= short.value * (1 + 2e-9)
+
+
+def test_an_unknown_objective_is_named() -> None:
+    draw = Random(0)
+    with pytest.raises(SpecError, match="did you mean 'latency'"):
+        best_nest(random_layer(draw), random_array(draw), "latencies")
