@@ -260,7 +260,9 @@ def _certify(
         plans = [plan_of(schedule) for schedule in ranked]
         judged = [judge(plan) for plan in plans]
         chosen = min(range(len(plans)), key=judged.__getitem__)
-        best, plan, makespan_s = ranked[chosen], plans[chosen], judged[chosen]
+        if judged[chosen] < math.inf:
+            best, makespan_s = ranked[chosen], judged[chosen]
+            plan = replace(plans[chosen], predicted_latency_s=makespan_s)
     rounding = 2 * (len(best.device) + len(best.sent) + 1) / resolution
     if verdict.interrupted and verdict.status != "optimal":
         status = "interrupted"

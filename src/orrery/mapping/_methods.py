@@ -152,6 +152,7 @@ class _Context:
         self.factors = tuple(sorted({1.0, *(robust or _FACTORS)}))
         self.sensitivity: Sensitivity | None = None
         self.executor: Executor | None = None  # as long as there is one
+        self.judge: Callable[[Plan], float] | None = None
 
     @cached_property
     def tables(self) -> Tables:
@@ -240,6 +241,7 @@ def _two_level(c: _Context) -> Plan | Infeasible:
     if refused is not None:
         return refused
     settings = TwoLevelSearch(seed=s.seed, population=s.population, generations=s.generations)
+    timed = s.objective != "throughput"  # a bound of latency says nothing of a period
     found = two_level(
         c.problem, settings, bound_ps=c.bound[0], progress=c.progress,
         resume=Path(s.state) if s.state else None, executor=c.executor,
@@ -251,7 +253,8 @@ def _two_level(c: _Context) -> Plan | Infeasible:
     )  # fmt: skip
     return plan_of(c.problem, found.mapping, searcher="two-level", seed=s.seed, notes=note,
                    settings=to_record(settings), objective=c.settings.objective,
-                   lower_bound_ps=c.bound[0], bound=c.bound[1])  # fmt: skip
+                   lower_bound_ps=c.bound[0] if timed else None,
+                   bound=c.bound[1] if timed else "")  # fmt: skip
 
 
 def _uniform(c: _Context) -> Plan | Infeasible:
@@ -314,7 +317,7 @@ def _dag(c: _Context) -> Plan | Infeasible:
     s = c.settings
     found = exact_dag(
         c.tables, DagSearch(work=s.work, memory_share=s.memory_share, seed=s.seed),
-        progress=c.progress,
+        progress=c.progress, judge=c.judge if s.objective == "latency" else None,
     )  # fmt: skip
     if isinstance(found, Infeasible):
         return found
@@ -401,7 +404,7 @@ def map_by(
     tried: list[Tried] = []
     interrupted = False
     waiting = list(dict.fromkeys((*own, *also)))
-    context.executor = executor
+    context.executor, context.judge = executor, judge
     while waiting:
         name = waiting.pop(0)
         try:
