@@ -33,7 +33,7 @@ def tensors(input: tuple[Index, ...], output: tuple[Index, ...], weight: tuple[I
     return (*found, NestTensor(name="y", role="output", axes=output))
 
 
-def problem(draw: Random, most: int = 90) -> NestProblem:
+def problem(draw: Random, most: int = 70) -> NestProblem:
     """Draw a layer of at most so many operations."""
     while True:
         found = draw.choice((_conv2d, _conv1d, _matmul, _depthwise, _elementwise, _scatter))(draw)

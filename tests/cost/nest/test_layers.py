@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from orrery.cost import Refusal, work_of
-from orrery.cost.nest import NestMapping, NestProblem, count_nest, nest_problem
+from orrery.cost.nest import (
+    Index,
+    NestMapping,
+    NestProblem,
+    NestTensor,
+    count_nest,
+    nest_problem,
+)
+from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import TRAINING_DOMAIN, build_model, evaluate_node
 from tests.cost.layers import LAYERS, layer
 from tests.cost.nest.test_price import level, machine
@@ -112,3 +120,19 @@ def test_what_has_no_nest_says_why() -> None:
         "Conv: 4 spatial axes; up to 3 have names")  # fmt: skip
     assert why("Det", (2, 2), dtype="float32") == "Det: its loops are not known"
     assert nest_problem(layer("Reshape", (2, 3), (1,), values={1: np.array([6])})) == ()
+
+
+def test_nests_that_make_no_sense_are_refused() -> None:
+    def nest(*axes: Index, loops: tuple = (("N", 2), ("W", 3)), role: str = "output") -> None:
+        NestProblem(loops=loops, tensors=(NestTensor(name="y", role=role, axes=axes),))
+
+    with pytest.raises(SpecError, match="loops of different names"):
+        nest(loops=(("N", 2), ("N", 3)))
+    with pytest.raises(SpecError, match="found 'input', wanted one output"):
+        nest(role="input")
+    with pytest.raises(UnknownNameError, match="no loop that tensor y follows named 'M'"):
+        nest(Index(size=2, terms=(("M", 1),)))
+    with pytest.raises(SpecError, match="tensor y: found 'N, N', wanted every loop in one axis"):
+        nest(Index(size=2, terms=(("N", 1),)), Index(size=2, terms=(("N", 1),)))
+    with pytest.raises(SpecError, match="with strides above 0"):
+        nest(Index(size=2, terms=(("N", -1),)))

@@ -21,7 +21,7 @@ from functools import lru_cache
 from orrery.hardware import Architecture
 
 from ._mapping import NestMapping
-from ._problem import NestProblem, NestTensor
+from ._problem import Index, NestProblem, NestTensor
 from ._reach import (
     EACH,
     FREE,
@@ -65,15 +65,6 @@ class Flow:
     final_outer: int = 0
     final_inner: int = 0
 
-    @property
-    def busiest_back(self) -> tuple[int, int]:
-        """`back` at the busiest parent and child: in proportion to what comes out of them."""
-        outer, inner = self.outer, self.inner
-        if not self.back:
-            return 0, 0
-        return (-(-self.back * outer.busiest // outer.total),
-                min(-(-self.back * inner.busiest // outer.total), self.back))  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestCounts:
@@ -107,6 +98,10 @@ class _Digit:
     axis: str | None
 
 
+#: an axis of a tensor, the loops it follows, their extents
+_Axis = tuple[Index, tuple[str, ...], tuple[int, ...]]
+
+
 class _Nest:
     """The digits of every loop, outermost first, and the order of temporal loops."""
 
@@ -118,6 +113,7 @@ class _Nest:
         self.loops: dict[str, list[_Digit]] = {name: [] for name, _ in problem.loops}
         self.extents = dict(problem.loops)
         self.temporal: list[tuple[str, int, int]] = []
+        self.spaces: set[int] = set()
         below = _fan_out(architecture)
         for place in range(self.depth):
             for loop, factor in mapping.temporal[place]:
@@ -129,29 +125,47 @@ class _Nest:
                 for loop, factor in mapping.spatial.get(axis, ()):
                     if factor > 1:
                         self.loops[loop].append(_Digit(factor, place, -1, axis))
+                        self.spaces.add(place)
+
+        self.parts = {tensor.name: self._parts(tensor) for tensor in problem.tensors}
+
+    def _parts(self, tensor: NestTensor) -> tuple[list[_Axis], list[tuple[str, int]]]:
+        """Return a tensor's axes with their loops and extents, and the other loops that are cut."""
+        axes = []
+        for axis in tensor.axes:
+            names = tuple([loop for loop, _ in axis.terms])
+            axes.append((axis, names, tuple([self.extents[name] for name in names])))
+        own = tensor.loops
+        others = [(name, self.extents[name]) for name, digits in self.loops.items()
+                  if digits and name not in own]  # fmt: skip
+        return axes, others
 
     def free(self, tensor: NestTensor, child: int) -> tuple[frozenset[int], int]:
         """Return the temporal loops outside a level during which its tile stays, and the next."""
         stay: set[int] = set()
+        own = tensor.loops
         for loop, place, order in reversed(self.temporal):
             if place >= child:
                 continue
-            if loop in tensor.loops:
+            if loop in own:
                 return frozenset(stay), order
             stay.add(order)
         return frozenset(stay), -1
 
     def reach(self, tensor: NestTensor, kinds: dict[str, Digits]) -> Reach:
         """Return the elements of a tensor that digits of these kinds move."""
-        found = Reach(1, 1, 1)
-        for axis in tensor.axes:
-            names = [loop for loop, _ in axis.terms]
-            found = found.times(axis_reach(axis, tuple(self.extents[n] for n in names),
-                                           tuple(kinds[n] for n in names)))  # fmt: skip
-        for name, digits in kinds.items():
-            if digits and name not in tensor.loops:
-                found = found.times(loop_reach(self.extents[name], digits))
-        return found
+        total = busiest = largest = 1
+        axes, others = self.parts[tensor.name]
+        for axis, names, extents in axes:
+            found = axis_reach(axis, extents, tuple([kinds[name] for name in names]))
+            total *= found[0]
+            busiest *= found[1]
+            largest *= found[2]
+        for name, extent in others:
+            found = loop_reach(extent, kinds[name])
+            total *= found[0]
+            busiest *= found[1]
+        return Reach(total, busiest, largest)
 
     def kinds(
         self, child: int, owner: int, free: frozenset[int] | None, slide: int,
@@ -187,8 +201,14 @@ class _Nest:
         self, tensor: NestTensor, parent: int, child: int, joins: tuple[str, ...]
     ) -> tuple[int, int]:
         """Return the elements of the first fetch at the busiest parent and child."""
-        return (self.reach(tensor, self.kinds(child, parent, None, -1, joins)).busiest,
-                self.reach(tensor, self.kinds(child, child, None, -1, ())).busiest)  # fmt: skip
+        outer = self.reach(tensor, self.kinds(child, parent, None, -1, joins)).busiest
+        if not self.spread(parent, child):
+            return outer, outer
+        return outer, self.reach(tensor, self.kinds(child, child, None, -1, ())).busiest
+
+    def spread(self, parent: int, child: int) -> bool:
+        """Return whether loops run along axes between two levels."""
+        return any(parent <= place < child for place in self.spaces)
 
     def ever(self, tensor: NestTensor, level: int) -> int:
         """Return the elements that the instances of a level ever hold, added up."""
@@ -222,10 +242,9 @@ def count_nest(
     steps, active = 1, 1
     for name, extent in problem.loops:
         digits = nest.loops[name]
-        steps *= passes(extent, tuple((d.factor, "t" if d.axis is None else "s") for d in digits),
-                        "t")  # fmt: skip
-        active *= passes(extent, tuple((d.factor, "t" if d.axis is None else "s") for d in digits),
-                         "s")  # fmt: skip
+        cut = tuple([(d.factor, "t" if d.axis is None else "s") for d in digits])
+        steps *= passes(extent, cut, "t")
+        active *= passes(extent, cut, "s")
     flows: list[Flow] = []
     tiles: list[dict[str, int]] = [{} for _ in architecture.levels]
     partial = [False] * nest.depth
@@ -265,7 +284,9 @@ def _operands(
         outer = nest.reach(tensor, nest.kinds(child, parent, free, at, joins))
         inner, largest, first = Reach(0, 0, 0), 0, (0, 0)
         if child < nest.depth:
-            inner = nest.reach(tensor, nest.kinds(child, child, free, at, ()))
+            inner = outer
+            if nest.spread(parent, child):
+                inner = nest.reach(tensor, nest.kinds(child, child, free, at, ()))
             largest = inner.largest
             if slides:
                 largest = nest.reach(tensor, nest.kinds(child, child, free, -1, ())).largest
@@ -294,20 +315,13 @@ def _results(
         outer = nest.reach(tensor, nest.kinds(child, parent, free, -1, joins))
         back = outer.total - from_zero
         if child == nest.depth:
-            yield (
-                Flow(
-                    tensor=tensor,
-                    parent=parent,
-                    child=child,
-                    outer=outer,
-                    inner=Reach(0, 0, 0),
-                    back=back,
-                    final_outer=whole if sole else 0,
-                ),
-                0,
-            )
+            flow = Flow(tensor=tensor, parent=parent, child=child, outer=outer,
+                        inner=Reach(0, 0, 0), back=back, final_outer=whole * sole)  # fmt: skip
+            yield flow, 0
             return
-        inner = nest.reach(tensor, nest.kinds(child, child, free, -1, ()))
+        inner = outer
+        if nest.spread(parent, child):
+            inner = nest.reach(tensor, nest.kinds(child, child, free, -1, ()))
         first = nest.first(tensor, parent, child, joins)
         sole_inside = sole and nest.ever(tensor, child) == whole
         yield Flow(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from orrery.errors import SpecError, UnknownNameError
+
 __all__ = ["LOOPS", "Index", "NestProblem", "NestTensor"]
 
 #: The one vocabulary of loops, so that an axis of an array can name what may run along it. A
@@ -75,6 +77,30 @@ class NestProblem:
     tensors: tuple[NestTensor, ...]
     times: int = 1
     macs: bool = True
+
+    def __post_init__(self) -> None:
+        extents = dict(self.loops)
+        if len(extents) < len(self.loops) or any(extent < 1 for extent in extents.values()):
+            raise SpecError("loop nest: loops", found=self.loops,
+                            wanted="loops of different names, of 1 pass or more",
+                            fix="correct the loops")  # fmt: skip
+        if [tensor.role for tensor in self.tensors].count("output") != 1:
+            raise SpecError("loop nest: tensors", found=", ".join(t.role for t in self.tensors),
+                            wanted="one output", fix="make a nest for every result")  # fmt: skip
+        for tensor in self.tensors:
+            used = [loop for axis in tensor.axes for loop, _ in axis.terms]
+            for loop in used:
+                if loop not in extents:
+                    raise UnknownNameError(f"loop that tensor {tensor.name} follows", loop, extents)
+            if len(set(used)) < len(used):
+                raise SpecError(f"loop nest: tensor {tensor.name}", found=", ".join(used),
+                                wanted="every loop in one axis and term",
+                                fix="a diagonal is an operand of its own: copy it out")  # fmt: skip
+            for axis in tensor.axes:
+                if len(axis.terms) > 2 or any(stride < 1 for _, stride in axis.terms):
+                    raise SpecError(f"loop nest: tensor {tensor.name}", found=axis.terms,
+                                    wanted="at most two loops an axis, with strides above 0",
+                                    fix="turn the loop around, or split the axis")  # fmt: skip
 
     @property
     def operations(self) -> int:

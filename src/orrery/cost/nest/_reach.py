@@ -47,11 +47,6 @@ class Reach(NamedTuple):
     busiest: int
     largest: int
 
-    def times(self, other: Reach) -> Reach:
-        """Return the count of two independent parts together."""
-        return Reach(self.total * other.total, self.busiest * other.busiest,
-                     self.largest * other.largest)  # fmt: skip
-
 
 def passes(extent: int, digits: Digits, kinds: str) -> int:
     """Return how many values the digits of these kinds take together with some index in range."""
@@ -103,6 +98,7 @@ def axis_reach(index: Index, extents: tuple[int, ...], digits: tuple[Digits, ...
     return _blocks(index, extents, digits, slides[0][0] if slides else None)
 
 
+@lru_cache(maxsize=1 << 12)
 def distinct(index: Index, ranges: tuple[tuple[int, int], ...]) -> int:
     """Return the elements that whole ranges (start, length) of the loops of an axis touch."""
     if not index.terms:

@@ -27,6 +27,10 @@ from ._zeros import DENSE, Zeros
 __all__ = ["Moved", "NestTime", "moved_bits", "nest_time"]
 
 
+#: read and written, or at a parent and its child; whole wherever instances move equally much
+Bits = tuple[int | Fraction, int | Fraction]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """Bits of a flow, of one run and all instances.
@@ -43,28 +47,32 @@ class Moved:
     child_writes: int
 
     @property
-    def at_parent(self) -> tuple[Fraction, Fraction]:
+    def at_parent(self) -> Bits:
         """Bits read and written by the busiest parent."""
         outer = self.flow.outer
-        share = Fraction(outer.busiest, outer.total) if outer.total else Fraction(0)
-        return self.parent_reads * share, self.parent_writes * share
+        return (_part(self.parent_reads, outer.busiest, outer.total),
+                _part(self.parent_writes, outer.busiest, outer.total))  # fmt: skip
 
     @property
-    def at_child(self) -> tuple[Fraction, Fraction]:
+    def at_child(self) -> Bits:
         """Bits read and written by the busiest child."""
         inner = self.flow.inner
-        share = Fraction(inner.busiest, inner.total) if inner.total else Fraction(0)
-        return self.child_reads * share, self.child_writes * share
+        return (_part(self.child_reads, inner.busiest, inner.total),
+                _part(self.child_writes, inner.busiest, inner.total))  # fmt: skip
 
     @property
-    def first(self) -> tuple[Fraction, Fraction]:
+    def first(self) -> Bits:
         """Bits of the first fetch (of the last way out) at the busiest parent and child."""
-        outer, inner = self.flow.outer, self.flow.inner
         up = self.flow.tensor.role == "output"
         parent = self.parent_writes if up else self.parent_reads
         child = self.child_reads if up else self.child_writes
-        return (Fraction(parent * self.flow.first_outer, outer.total or 1),
-                Fraction(child * self.flow.first_inner, inner.total or 1))  # fmt: skip
+        return (_part(parent, self.flow.first_outer, self.flow.outer.total),
+                _part(child, self.flow.first_inner, self.flow.inner.total))  # fmt: skip
+
+
+def _part(bits: int, some: int, total: int) -> int | Fraction:
+    """Return the bits of some of all elements."""
+    return bits if some == total else Fraction(bits * some, total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +110,12 @@ def moved_bits(
             out = _mixed(flow.outer.total, flow.final_outer, bits, wide)
             drained = _mixed(flow.inner.total, flow.final_inner, bits, wide)
             back = flow.back * wide
-            share = zeros.at_multipliers(role) if feeds else Fraction(1)
+            share = zeros.at_multipliers(role) if feeds else 1
             out, back = math.ceil(out * share), math.ceil(back * share)
             found.append(Moved(flow=flow, parent_reads=back, parent_writes=out,
                                child_reads=drained, child_writes=0 if feeds else back))  # fmt: skip
         else:
-            share = zeros.at_multipliers(role) if feeds else Fraction(1)
+            share = zeros.at_multipliers(role) if feeds else 1
             width = share * zeros.stored(role, bits)
             found.append(Moved(
                 flow=flow, parent_reads=math.ceil(flow.outer.total * width), parent_writes=0,
@@ -152,28 +160,32 @@ def nest_time(
     )  # fmt: skip
 
 
-def _port(level: Level, traffic: Iterable[tuple[Fraction, Fraction]]) -> Fraction:
+def _port(level: Level, traffic: Iterable[Bits]) -> Fraction:
     """Return the cycles that reading and writing so many bits keeps a level busy."""
-    reads, writes = Fraction(0), Fraction(0)
+    if level.read_bits_per_cycle is None and level.write_bits_per_cycle is None:
+        return Fraction(0)
+    reads: int | Fraction = 0
+    writes: int | Fraction = 0
     for read, write in traffic:
         reads += read
         writes += write
     if level.one_port:
-        reads, writes = reads + writes, Fraction(0)
+        reads, writes = reads + writes, 0
     found = Fraction(0)
-    if level.read_bits_per_cycle is not None:
+    if reads and level.read_bits_per_cycle is not None:
         found = reads / Fraction(level.read_bits_per_cycle)
-    if level.write_bits_per_cycle is not None and writes:
+    if writes and level.write_bits_per_cycle is not None:
         found = max(found, writes / Fraction(level.write_bits_per_cycle))
     return found
 
 
 def _first(levels: tuple[Level, ...], place: int, moved: list[Moved], out: int) -> Fraction:
     """Return the cycles of the first tiles' way into a level, or of the last ones' way out."""
-    zero = Fraction(0)
+    if not moved:
+        return Fraction(0)
 
-    def way(bits: Fraction, reads: bool) -> tuple[Fraction, Fraction]:
-        return (bits, zero) if reads else (zero, bits)
+    def way(bits: int | Fraction, reads: bool) -> Bits:
+        return (bits, 0) if reads else (0, bits)
 
     found = _port(levels[place], [way(m.first[1], bool(out)) for m in moved])
     for parent in {m.flow.parent for m in moved}:

@@ -79,19 +79,21 @@ class Zeros:
         """Share of operations that take a cycle."""
         return self._product(self.skips)
 
-    def at_multipliers(self, role: str) -> Fraction:
+    def at_multipliers(self, role: str) -> int | Fraction:
         """Return the share of a role's traffic to and from multipliers that is left.
 
         An operand that is looked at for zeros is read to be seen; what is skipped is never read.
         """
+        if not self.gates and not self.skips:
+            return 1
         return self.performed * self._product(
             tuple(r for r in self.gates if r not in self.skips and r != role)
         )
 
-    def stored(self, role: str, bits: int) -> Fraction:
+    def stored(self, role: str, bits: int) -> int | Fraction:
         """Return the bits that an element of a role takes on average where it is stored."""
         if role not in self.compressed:
-            return Fraction(bits)
+            return bits
         return self.share(role) * (bits + self.compressed[role])
 
     def operations(self, nominal: int) -> Operations:
