@@ -276,30 +276,51 @@ def _listed(a: int, b: int, m: int, n: int, low: int, high: int) -> int:
 
 def _walk(index: Index, extents: tuple[int, ...], digits: tuple[Digits, ...]) -> Reach:
     """Two loops whose tiles are scattered, or slide in several places: list what is touched."""
-    turns = [_starts(n, cut, EACH + WHICH) for n, cut in zip(extents, digits, strict=True)]
-    ids = [_value(turn, cut, WHICH) for turn, cut in zip(turns, digits, strict=True)]
-    sliding = [_starts(math.prod(f for f, _ in cut), cut, SLIDE) for cut in digits]
-    joined = [_starts(math.prod(f for f, _ in cut), cut, ONCE) for cut in digits]
-    inside = [_starts(math.prod(f for f, _ in cut), cut, INSIDE) for cut in digits]
+    turns = [_turns(index, t, extents, cut) for t, cut in enumerate(digits)]
+    sliding, joined, inside = (
+        [_starts(math.prod(f for f, _ in cut), cut, kind) for cut in digits]
+        for kind in (SLIDE, ONCE, INSIDE)
+    )
+    steps = [(x, y) for x in sliding[0].tolist() for y in sliding[1].tolist()]
+    parts = [(x, y) for x in joined[0].tolist() for y in joined[1].tolist()]
     (_, a), (_, b) = index.terms
     total, largest, shares = 0, 0, dict[tuple[int, int], int]()
-    for i, which_i in zip(turns[0].tolist(), ids[0].tolist(), strict=True):
-        for j, which_j in zip(turns[1].tolist(), ids[1].tolist(), strict=True):
+    for i, which_i, often_i in turns[0]:
+        for j, which_j, often_j in turns[1]:
             before: dict[tuple[int, int], set[int]] = {}
-            for slid_i, slid_j in (
-                (x, y) for x in sliding[0].tolist() for y in sliding[1].tolist()
-            ):
+            moved = 0
+            for step in steps:
                 new: set[int] = set()
-                for at in ((x, y) for x in joined[0].tolist() for y in joined[1].tolist()):
-                    rows = inside[0] + (i + slid_i + at[0])
-                    columns = inside[1] + (j + slid_j + at[1])
+                for at in parts:
+                    rows = inside[0] + (i + step[0] + at[0])
+                    columns = inside[1] + (j + step[1] + at[1])
                     values = (index.offset + a * rows[rows < extents[0]][:, None]
                               + b * columns[columns < extents[1]]).ravel()  # fmt: skip
                     values = values[(values >= 0) & (values < index.size)]
                     tile = set(values.tolist())
                     new |= tile - before.get(at, set())
                     before[at] = tile
-                total += len(new)
+                moved += len(new)
                 largest = max(largest, len(new))
-                shares[which_i, which_j] = shares.get((which_i, which_j), 0) + len(new)
+            total += moved * often_i * often_j
+            key = which_i, which_j
+            shares[key] = shares.get(key, 0) + moved * often_i * often_j
     return Reach(total, max(shares.values(), default=0), largest)
+
+
+def _turns(
+    index: Index, t: int, extents: tuple[int, ...], digits: Digits
+) -> list[tuple[int, int, int]]:
+    """Return index, instance and number of turns of a loop: those nowhere cut off are alike."""
+    turns = _starts(extents[t], digits, EACH + WHICH)
+    ids = _value(turns, digits, WHICH)
+    span = int(_starts(math.prod(f for f, _ in digits), digits, SLIDE + ONCE + INSIDE)[-1])
+    stride, other = index.terms[t][1], index.terms[1 - t][1]
+    far = index.offset + stride * (turns + span) + other * (extents[1 - t] - 1)
+    alike = (turns + span < extents[t]) & (index.offset + stride * turns >= 0) & (far < index.size)
+    found = [(turn, which, 1) for turn, which in
+             zip(turns[~alike].tolist(), ids[~alike].tolist(), strict=True)]  # fmt: skip
+    for which in np.unique(ids[alike]).tolist():
+        same = turns[alike & (ids == which)]
+        found.append((int(same[0]), which, len(same)))
+    return found
