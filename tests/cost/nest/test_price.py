@@ -162,7 +162,7 @@ def test_an_output_stationary_array_fills_and_drains() -> None:
     assert found.traffic["dram"] == {"input": (20 * 8, 0), "weight": (20 * 8, 0),
                                      "output": (0, 16 * 8)}  # fmt: skip
     assert found.traffic["sums"] == {"output": ((80 - 16 + 16) * 8, 80 * 8)}
-    assert found.utilisation == 1 and found.active_share == 1
+    assert found.utilisation == found.active_share == found.busy_share == 1
     hops = next(c.count for c in found.charges if c.action == "bit hop")
     # Each operand is broadcast along both axes; each sum crosses half of either on average.
     assert hops == 40 * 8 * (3 + 3) + 16 * 8 * (3 + 3) // 2
@@ -200,6 +200,9 @@ def test_zeros_are_told_apart() -> None:
     packed = nest_cost(layer, nest, plain,
                        zeros=Zeros(density={"weight": 0.25}, compressed={"weight": 4}))  # fmt: skip
     assert packed.traffic["dram"]["weight"] == (60000 * 12 // 4, 0)
+    both = Zeros(density={"weight": 0.25}, compressed={"weight": 4}, skips=("weight",))
+    packed = nest_cost(layer, nest, plain, zeros=both)
+    assert packed.traffic["dram"]["weight"] == (60000 // 4 * 12, 0)
     with pytest.raises(SpecError, match=r"density of input: found 1\.5"):
         Zeros(density={"input": 1.5})
     with pytest.raises(SpecError, match="found 'output', wanted input or weight"):
@@ -254,3 +257,13 @@ def test_partial_sums_are_wide_only_where_they_go_on() -> None:
     found = nest_cost(layer, open_, array)
     assert found.traffic["buffer"]["output"] == (12 * 24 + 4 * 8, 12 * 24 + 4 * 8)
     assert found.peak_bits["buffer"] == 4 * 24
+
+
+def test_idle_elements_are_told_apart() -> None:
+    """Five rows on four: all work in the first turn, one in the second."""
+    nest = NestMapping(temporal=((("N", 2),),), spatial={"rows": (("N", 4),)})
+    found = nest_cost(product(5, 1, 1), nest, machine(
+        level("dram"), axes=(spread("rows", 8),), idle_mac_energy_j=1e-12))  # fmt: skip
+    assert (found.active_share, found.busy_share, found.utilisation) == (4 / 8, 5 / 8, 5 / 16)
+    waits = next(c.count for c in found.charges if c.action == "idle multiplier cycle")
+    assert waits == 2 * 8 - 5

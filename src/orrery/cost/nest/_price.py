@@ -71,6 +71,11 @@ class NestCost:
         return self.counts.active / self.elements
 
     @property
+    def busy_share(self) -> float:
+        """Share of the active elements' time in computation that has work for them."""
+        return self.counts.operations / (self.counts.active * self.counts.steps)
+
+    @property
     def utilisation(self) -> float:
         """Operations performed for every one that the array could do in the time."""
         peak = self.cycles * self.elements * self.macs_per_cycle

@@ -116,7 +116,7 @@ def moved_bits(
                                child_reads=drained, child_writes=0 if feeds else back))  # fmt: skip
         else:
             share = zeros.at_multipliers(role) if feeds else 1
-            width = share * zeros.stored(role, bits)
+            width = share * zeros.stored(role, bits, read=feeds)
             found.append(Moved(
                 flow=flow, parent_reads=math.ceil(flow.outer.total * width), parent_writes=0,
                 child_reads=0, child_writes=math.ceil(flow.inner.total * width),

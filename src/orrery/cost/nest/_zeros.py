@@ -90,10 +90,15 @@ class Zeros:
             tuple(r for r in self.gates if r not in self.skips and r != role)
         )
 
-    def stored(self, role: str, bits: int) -> int | Fraction:
-        """Return the bits that an element of a role takes on average where it is stored."""
+    def stored(self, role: str, bits: int, *, read: bool = False) -> int | Fraction:
+        """Return the bits that an element of a role takes on average where it is stored.
+
+        With `read`, those that one operation reads: what skips zeros reads nothing but others.
+        """
         if role not in self.compressed:
             return bits
+        if read and role in self.skips:
+            return bits + self.compressed[role]
         return self.share(role) * (bits + self.compressed[role])
 
     def operations(self, nominal: int) -> Operations:

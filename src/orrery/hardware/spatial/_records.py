@@ -118,6 +118,9 @@ class Level:
                 if role not in ROLES:
                     known = f"one of {', '.join(ROLES)}"
                     raise SpecError(f"{where}: {name}", found=role, wanted=known, fix="correct it")
+        if "output" in self.slides:
+            raise SpecError(f"{where}: slides", found="output", wanted="input or weight",
+                            fix="results leave tile by tile: take it out")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
