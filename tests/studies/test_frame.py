@@ -17,6 +17,7 @@ from orrery.errors import CancelledError, SpecError, UnknownNameError
 from orrery.progress import Progress, Step
 from orrery.provenance import Basis
 from orrery.registry import Registry
+from orrery.report import render_text
 from orrery.studies import CATALOGUE, Record, Study, StudyResult, compared, conduct
 from orrery.studies import _conduct as frame
 
@@ -185,3 +186,21 @@ def test_full_size_runs_keep_their_records_with_machine_and_date(
     assert {"date", "machine", "study", "scale", "seconds", "records"} == set(body)
     assert [list(record) for record in body["records"]] == [FIELDS, FIELDS]
     assert script.main(["sqare"]) == 2
+
+
+def test_what_was_never_published_agrees_with_its_judge() -> None:
+    common: dict[str, Any] = {"unit": "s", "published": None, "ours": 1.0, "judge_value": 1.0}
+    records = (
+        _record(name="a", judge="brute force", **common),
+        _record(name="b", judge="brute force", **{**common, "ours": 2.0}, status="differs",
+                note="slower"),
+        _record(name="c"),
+    )  # fmt: skip
+    run = frame.StudyRun(study=CATALOGUE[0], scale=1.0, seconds=1.0,
+                         result=StudyResult(records=records))  # fmt: skip
+    assert [d["status"] for d in run.documents] == ["match", "differs", "match"]
+    text = " ".join(render_text(run.page).split())
+    assert "1 agreeing with the judge, nothing published" in text
+    assert "1 differing from the judge, nothing published, 1 match" in text
+    assert "agrees with brute force" in text
+    assert "b: differs from brute force. slower" in text

@@ -66,7 +66,7 @@ class StudyRun:
         records = self.result.records
         figures, origins = _figures(records)
         sections: list[Section] = [_summary(self), *((figures,) if records else ())]
-        reasons = tuple(f"{r.name}: {r.status}. {r.note}" for r in records if r.status != "match")
+        reasons = tuple(f"{r.name}: {_status(r)}. {r.note}" for r in records if r.status != "match")
         if reasons:
             sections.append(
                 Text(title="What does not match, and why", paragraphs=reasons, tone="warning")
@@ -153,7 +153,8 @@ def study_list() -> Page:
 
 
 def _summary(run: StudyRun) -> Text:
-    counts = Counter(record.status for record in run.result.records)
+    statuses = {record.status for record in run.result.records}
+    counts = Counter(_counted_as(record) for record in run.result.records)
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     total = len(run.result.records)
     return Text(
@@ -162,8 +163,25 @@ def _summary(run: StudyRun) -> Text:
             f"{total} figure{'' if total == 1 else 's'}: {said or 'nothing to compare'}.",
             "Ours are worked out here; a published number is only ever printed beside them.",
         ),
-        tone="note" if set(counts) <= {"match"} else "warning",
+        tone="note" if statuses <= {"match"} else "warning",
     )
+
+
+_SAYS = {"match": "agrees with", "differs": "differs from"}
+
+
+def _counted_as(record: Record) -> str:
+    if record.published is not None or record.status == "not reproducible":
+        return record.status
+    word = "agreeing with" if record.status == "match" else "differing from"
+    return f"{word} the judge, nothing published"
+
+
+def _status(record: Record) -> str:
+    """Return the status as read beside the published value: where there is none, by its judge."""
+    if record.published is not None or record.status == "not reproducible":
+        return record.status
+    return f"{_SAYS[record.status]} {record.judge or 'the judge'}"
 
 
 def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
@@ -189,13 +207,14 @@ def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
             column("published"),
             column("ours"),
             Column(name="ratio", unit="x", kind="number", help="ours / published"),
-            Column(name="status"),
+            Column(name="status", help="held against the published value; where there is none, "
+                   "against the judge's"),
             Column(name="took", unit="s", kind="number", help="to find ours"),
         ),
         rows=tuple(
             (
-                r.name, cell(r.published, r.unit), cell(r.ours, r.unit), r.ratio, r.status,
-                r.seconds,
+                r.name, cell(r.published, r.unit), cell(r.ours, r.unit), r.ratio,
+                _status(r), r.seconds,
             )
             for r in records
         ),
