@@ -140,8 +140,9 @@ def plan_digest(plan: Plan) -> str:
         system=replace(plan.system, origin=""),
     )
     body = _plain(encode(here))
-    if here.lower_bound_j is None:  # so that plans of older schemas keep their hashes
-        del body["lower_bound_j"]
+    for late in ("lower_bound_j", "lower_bound_period_s"):
+        if body[late] is None:  # so that plans of older schemas keep their hashes
+            del body[late]
     return content_hash(json.dumps(body, ensure_ascii=False))
 
 

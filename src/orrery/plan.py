@@ -149,6 +149,7 @@ class Plan:
     lower_bound_s, bound : what no plan can be faster than, and of which plans that is proved
     lower_bound_j : what no plan takes less energy than; `bound` says of which, without a bound in
         seconds
+    lower_bound_period_s : what no plan lets inputs follow each other in less than, in the same way
     notes : what a reader should know, one sentence each
     """
 
@@ -166,6 +167,7 @@ class Plan:
     bound: str = ""
     notes: tuple[str, ...] = ()
     lower_bound_j: float | None = None
+    lower_bound_period_s: float | None = None
 
     @property
     def is_split(self) -> bool:
@@ -275,6 +277,7 @@ def _refuse_impossible(plan: Plan, where: str) -> None:
         "predicted_latency_s": plan.predicted_latency_s,
         "lower_bound_s": plan.lower_bound_s,
         "lower_bound_j": plan.lower_bound_j,
+        "lower_bound_period_s": plan.lower_bound_period_s,
         **{f"resident_bytes: {name}": size for name, size in plan.resident_bytes.items()},
         **{f"transfers[{n}]: size_bytes": t.size_bytes for n, t in enumerate(plan.transfers)},
     }

@@ -23,7 +23,7 @@ from ._greedy import usable_bytes
 from ._solver import share_out
 from ._tables import Tables
 
-__all__ = ["Bound", "dag_bound", "rounding_s", "split_bound"]
+__all__ = ["Bound", "dag_bound", "period_bound", "rounding_s", "split_bound"]
 
 _Row = NDArray[np.float64]
 
@@ -70,6 +70,23 @@ def dag_bound(tables: Tables, *, memory_share: float = 1.0) -> Bound:
     parts["memory"] = _memory(tables, paths, ways, memory_share)
     parts = {name: max(0.0, value - rounding_s(tables)) for name, value in parts.items()}
     return _bound(parts, "every region whole on one device, links shared in any way")
+
+
+def period_bound(tables: Tables) -> Bound:
+    """Return a bound of the time between two inputs that follow each other through whole regions.
+
+    No device works longer on one input, and no link of the host carries it longer. Parts: ``work``,
+    ``host inputs``, ``host results``, ``host bytes``, as in `dag_bound`, nothing before or after.
+    """
+    parts = {"work": _work(_best(tables))}
+    rates = _host_rates(tables)
+    if rates is not None:
+        sent, results = _host_tensors(tables)
+        out, back = (sum(tables.workload.size_bytes[t] for t in some) for some in (sent, results))
+        parts |= {"host inputs": _over(out, rates[0]), "host results": _over(back, rates[1]),
+                  "host bytes": _over(out + back, rates[2])}  # fmt: skip
+    parts = {name: max(0.0, value - rounding_s(tables)) for name, value in parts.items()}
+    return _bound(parts, "every region whole on one device, inputs in a row")
 
 
 def split_bound(tables: Tables, share_s: NDArray[np.float64] | None = None) -> Bound:
@@ -249,14 +266,20 @@ def _over(size: int, rate: float) -> float:
     return size / rate * (1 - 1e-12) if size and rate > 0 else 0.0
 
 
+def _host_tensors(tables: Tables) -> tuple[list[int], list[int]]:
+    """Return the inputs that the host sends, and the results that it receives."""
+    w = tables.workload
+    sent = [t for t, p in enumerate(w.producer) if p < 0 and w.consumers[t] and t not in w.states]
+    return sent, _results(tables)
+
+
 def _host(tables: Tables, paths: _Paths) -> dict[str, float]:
     """Bound by the bytes that enter and leave a host that computes nothing."""
     rates = _host_rates(tables)
     if rates is None:
         return {}
     w = tables.workload
-    sent = [t for t, p in enumerate(w.producer) if p < 0 and w.consumers[t] and t not in w.states]
-    results = _results(tables)
+    sent, results = _host_tensors(tables)
     out, back = (sum(w.size_bytes[t] for t in tensors) for tensors in (sent, results))
     # The last input to arrive has all its readers, and what follows them, still to come.
     following = [max(paths.least[r] + paths.after[r] for r in w.consumers[t]) for t in sent]

@@ -3,7 +3,7 @@
 from ._kernel import Kernel, Server, to_ps
 from ._links import Channels, fair_rates
 from ._phases import fair_paces
-from ._pipeline import Pipeline, replay_pipeline
+from ._pipeline import Pipeline, least_period, replay_pipeline
 from ._replay import Replayer, replay
 from ._split import SplitReplay, replay_split
 from ._witness import part_of, replay_certified
@@ -17,6 +17,7 @@ __all__ = [
     "SplitReplay",
     "fair_paces",
     "fair_rates",
+    "least_period",
     "part_of",
     "replay",
     "replay_certified",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from math import ceil
 
@@ -26,7 +27,7 @@ from ._split import PartSeconds
 from ._stream import Entry, Stream, play_split, play_whole
 from ._tabulate import tabulate
 
-__all__ = ["Pipeline", "replay_pipeline"]
+__all__ = ["Pipeline", "least_period", "replay_pipeline"]
 
 #: inputs of the first attempt; doubled until they are steady
 _FIRST = 8
@@ -100,16 +101,47 @@ def replay_pipeline(
         raise SpecError("inferences in a row", found=most, wanted="4 or more, to show a rhythm",
                         fix="play more of them")  # fmt: skip
     channels = Channels(system)
-    if expansion is not None:
-        written = expansion
-        return _Search(
-            lambda entry: play_split(plan, system, written, durations, entry), channels, most
-        ).run()
-    tables = tabulate(plan, system, channels)
     return _Search(
-        lambda entry: play_whole(plan, system, tables, channels, lambda a: durations(a, 0, 0),
-                                 output_bytes, entry), channels, most,
-    ).run()  # fmt: skip
+        _player(plan, system, channels, durations, expansion, output_bytes), channels, most
+    ).run()
+
+
+def least_period(
+    plan: Plan, system: System, durations: PartSeconds, *, expansion: Expansion | None = None
+) -> float:
+    """Return the seconds after which the next input can follow at the soonest.
+
+    What the busiest device or direction of a link takes for one input; both directions together
+    where a link is not duplex. A device of a split region is busy while it waits for its messages.
+
+    Parameters
+    ----------
+    durations, expansion : see `replay_pipeline`
+
+    Raises
+    ------
+    UnknownNameError, SpecError : see `replay` and `replay_split`
+    """
+    channels = Channels(system)
+    play = _player(plan, system, channels, durations, expansion, lambda _: 0)
+    return max(_busy(channels, play(Entry(count=1))).values(), default=0.0) / PS_PER_S
+
+
+def _player(
+    plan: Plan, system: System, channels: Channels, durations: PartSeconds,
+    expansion: Expansion | None, output_bytes: Callable[[Assignment], int],
+) -> Callable[[Entry], Stream]:  # fmt: skip
+    if expansion is not None:
+        return partial(play_split, plan, system, expansion, durations)
+    tables = tabulate(plan, system, channels)
+    return partial(play_whole, plan, system, tables, channels, lambda a: durations(a, 0, 0),
+                   output_bytes)  # fmt: skip
+
+
+def _busy(channels: Channels, one: Stream) -> dict[str, float]:
+    """Return for how many picoseconds one input keeps each device and each link."""
+    links = _per_link(channels, one.channel_busy_ps[0], max)
+    return {**{name: float(held) for name, held in one.held_ps.items()}, **links}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +163,7 @@ class _Search:
     def run(self) -> Pipeline:
         one = self.play(Entry(count=1))
         alone = one.left_ps[0] - one.entered_ps[0]
-        links = _per_link(self.channels, one.channel_busy_ps[0], max)
-        busy = {**{name: float(held) for name, held in one.held_ps.items()}, **links}
+        busy = _busy(self.channels, one)
         busiest = max(busy, key=lambda name: busy[name], default="")
         least = busy.get(busiest, 0.0)
         pace = ceil(least)

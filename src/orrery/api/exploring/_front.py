@@ -11,7 +11,7 @@ from orrery.plan import Infeasible, Plan
 from orrery.progress import Progress
 
 from .._machines import cost_models
-from ..judging._seconds import part_seconds
+from ..judging._seconds import part_seconds, period_s
 from ._ceilings import why_none
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _measured(
     evidence = plan_figures(graphs, system, plan, price, timeline)
     card = make_scorecard(evidence[0].subject, evidence)
     return Candidate(
-        plan=plan, latency_s=timeline.makespan_s, period_s=max(price.busy_s.values(), default=0.0),
+        plan=plan, latency_s=timeline.makespan_s, period_s=period_s(plan, system, price),
         energy_j=None if price.idle_unknown else price.total.energy_j,
         peak_bytes=max(price.peak_bytes.values(), default=0),
         devices=len({name for a in plan.assignments for name in a.devices}),

@@ -32,9 +32,11 @@ def rhythm(found: Pipeline) -> str:
             "replayed, with links shared by all transfers.")  # fmt: skip
 
 
-def beside(found: Pipeline, searched_s: float) -> str:
-    """Compare with what the busiest device takes, which is what searches make small."""
-    said = f"Searched period (the busiest device or set): {format_value(searched_s, 's')}; "
+def beside(found: Pipeline) -> str:
+    """Compare with what the busiest device or link takes, by which plans are compared."""
+    searched_s = found.least_period_s
+    said = f"Searched period (what one input keeps {found.busiest} busy): "
+    said += f"{format_value(searched_s, 's')}; "
     if not searched_s or abs(found.period_s / searched_s - 1) <= _SAME:
         return f"{said}the replay's is the same."
     share = 100 * (found.period_s / searched_s - 1)

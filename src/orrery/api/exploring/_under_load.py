@@ -47,9 +47,8 @@ def under_load(
         output_bytes=lambda a: made[a.region],
         most=most or (_MOST if len(plan.assignments) <= _LARGE else _MOST // 4),
     )  # fmt: skip
-    searched = max(price.busy_s.values(), default=0.0)
     doubts = tuple(doubts_of(found, result.system, graphs))
-    lines = (rhythm(found), beside(found, searched), *doubts)
+    lines = (rhythm(found), beside(found), *doubts)
     sections: tuple[Section, ...] = (
         Text(title=INPUTS[0], paragraphs=lines, tone="warning" if doubts else "note"),
         _table(found),

@@ -11,7 +11,7 @@ from orrery.plan import Plan
 
 from .._machines import cost_models
 from .._result import InfeasibleError, MapResult
-from ._seconds import check, first_line, part_seconds
+from ._seconds import check, first_line, part_seconds, period_s
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -68,8 +68,8 @@ def judge_plan(
 def plan_seconds(
     graphs: Sequence[Graph], system: System, objective: str = "latency"
 ) -> Callable[[Plan], float]:
-    """Return a judge of plans: their replayed makespan, after how long an input can follow, or
-    their joules over the replayed makespan.
+    """Return a judge of plans: their replayed makespan, after how long the next input can follow,
+    or their joules over the replayed makespan.
 
     A plan that does not fit takes for ever.
     """
@@ -83,7 +83,7 @@ def plan_seconds(
         if price.infeasible:
             return math.inf
         if objective == "throughput":
-            return max(price.busy_s.values())
+            return period_s(plan, system, price)
         timeline, _ = replay_certified(
             plan, graphs, system, part_seconds(price), expansion=price.expansion
         )

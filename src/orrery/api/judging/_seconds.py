@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
 
-__all__ = ["check", "computation_seconds", "first_line", "part_seconds"]
+__all__ = ["check", "computation_seconds", "first_line", "part_seconds", "period_s"]
 
 
 def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
@@ -31,6 +31,13 @@ def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
         return step.party_s[turn][party] if step.party_s else 0.0
 
     return seconds
+
+
+def period_s(plan: Plan, system: System, price: PlanCost) -> float:
+    """Return after how long the next input can follow: what keeps a device or a link busiest."""
+    from orrery.sim import least_period
+
+    return least_period(plan, system, part_seconds(price), expansion=price.expansion)
 
 
 def computation_seconds(plan: Plan, price: PlanCost) -> Callable[[Computation], float | None]:
