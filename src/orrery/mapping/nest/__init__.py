@@ -1,5 +1,6 @@
 """The best loop nest of a layer: tilings, orders and places on the array, searched completely."""
 
 from ._find import OBJECTIVES, NestFound, best_nest
+from ._network import nest_key, nest_network
 
-__all__ = ["OBJECTIVES", "NestFound", "best_nest"]
+__all__ = ["OBJECTIVES", "NestFound", "best_nest", "nest_key", "nest_network"]

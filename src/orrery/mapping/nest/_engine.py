@@ -1,4 +1,4 @@
-"""Depth-first branch and bound over groups of loops, and what a nest is worth, in machine code.
+"""Depth-first branch and bound over groups of loops, and what a nest is worth, as machine code.
 
 A node has decided some groups. Its bound is the value of its terms when every group left takes,
 term by term, the best that any of its remaining choices has; values do not fall when a term grows
@@ -25,15 +25,17 @@ import numpy as np
 
 from orrery.timeline import PS_PER_S
 
-__all__ = ["CHILD", "EVER", "FIRSTS", "IN", "IN_MOST", "LARGEST", "OUT", "engine"]
+__all__ = ["CHILD", "ENTERS", "EVER", "FIRSTS", "IN", "IN_MOST", "LARGEST", "OUT", "engine"]
 
 
 # Columns of a flow: what it is, then the places of its terms.
 UP, PARENT, CHILD, FEEDS, HIDDEN, ROLE = range(6)
 OUT, OUT_BUSY, IN, IN_BUSY, IN_MOST, LARGEST, EVER, FIRST_OUT, FIRST_IN = range(6, 15)
 FIRSTS = {"outer": FIRST_OUT, "inner": FIRST_IN}
+#: What of a group that is not decided enters a bound.
+ENTERS = ("least", "most", "one")
 # Numbers of a flow.
-WIDTH, FINAL, WIDE, SHARE, WHOLE, TILE, HOPS, HOPS_BACK = range(8)
+WIDTH, FINAL, WIDE, SHARE, WHOLE, TILE, HOPS, HOPS_BACK, OUT_EVEN, IN_EVEN = range(10)
 # Numbers of a level.
 WORD, READ_J, WRITE_J, READ_WAY, WRITE_WAY, ONE_PORT, ROOM = range(7)
 # Numbers of the whole.
@@ -42,23 +44,22 @@ TINY = 1e-12
 
 
 @cache
-def engine() -> tuple[Callable[..., Any], ...]:
-    """Return `search`, `descend` and `value` as machine code; loads the compiler on first use."""
+def engine() -> Callable[..., Any]:
+    """Return `search` as machine code; loads the compiler on first use."""
     from numba import njit
     from numba.extending import register_jitable
 
-    for inner in (_port, _returned, _bits, value, _bests, _strike, _bound):
+    for inner in (_port, _returned, _bits, value, _bests, _strike, _bound, _descend):
         register_jitable(inner)
     try:
-        keep = njit(cache=True, nogil=True)
-        return keep(search), keep(descend), keep(value)
+        return njit(cache=True, nogil=True)(search)  # type: ignore[no-any-return]
     except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return tuple(njit(nogil=True)(f) for f in (search, descend, value))
+        return njit(nogil=True)(search)  # type: ignore[no-any-return]
 
 
 def search(
-    tables: Any, starts: Any, constants: Any, most: Any, program: Any, best: float,
-    tolerance: float, budget: int,
+    tables: Any, starts: Any, constants: Any, enters: Any, program: Any, best: float,
+    tolerance: float, budget: int, greedy: bool,
 ) -> Any:  # fmt: skip
     """Search one pattern.
 
@@ -67,10 +68,11 @@ def search(
     tables : terms of all choices of all groups, shape (choices, terms)
     starts : where each group's choices begin, with the end
     constants : what the terms begin with
-    most : whether a bound takes the highest of a term
+    enters : what a bound takes of a term, a place in `ENTERS`
     best : value to beat
     tolerance : share of `best` by which a mapping must be better to count
     budget : evaluations allowed
+    greedy : only look for a good mapping, see `_descend`
 
     Returns
     -------
@@ -95,6 +97,9 @@ def search(
     extremes = np.ones((groups, terms))
     vector = np.empty(terms)
 
+    if greedy:
+        best, chosen, scored = _descend(tables, starts, constants, program, best)
+        return best, chosen, scored, scored, 0.0
     if groups == 0:
         reached = value(constants, program)
         return (reached, chosen, 1, 1, left) if reached < best else (best, chosen, 1, 1, left)
@@ -115,7 +120,9 @@ def search(
             for _ in range(3):
                 for g in range(groups):
                     if open_[g]:
-                        _bests(tables, active[depth], starts[g], count[depth, g], most, extremes[g])
+                        _bests(
+                            tables, active[depth], starts[g], count[depth, g], enters, extremes[g]
+                        )
                 struck = 0
                 total = 0
                 for g in range(groups):
@@ -143,7 +150,7 @@ def search(
                         alive = False
                         break
                     if kept < before:
-                        _bests(tables, active[depth], starts[g], kept, most, extremes[g])
+                        _bests(tables, active[depth], starts[g], kept, enters, extremes[g])
                 if not alive or struck * 8 < total:
                     break
             if alive:
@@ -185,14 +192,17 @@ def search(
     return best, chosen, scored, spent, left
 
 
-def _bests(tables: Any, active: Any, start: int, number: int, most: Any, into: Any) -> None:
+def _bests(tables: Any, active: Any, start: int, number: int, enters: Any, into: Any) -> None:
     """Put the best of every term over the choices left into `into`."""
     into[:] = tables[active[start]]
     for k in range(start + 1, start + number):
         row = tables[active[k]]
         for t in range(len(into)):
-            if (row[t] > into[t]) if most[t] else (row[t] < into[t]):
+            if (row[t] > into[t]) if enters[t] == 1 else (row[t] < into[t]):
                 into[t] = row[t]
+    for t in range(len(into)):
+        if enters[t] == 2:
+            into[t] = 1.0
 
 
 def _bound(decided: Any, extremes: Any, open_: Any, group: int, into: Any) -> None:
@@ -224,7 +234,7 @@ def _strike(
     return kept, best, leaf
 
 
-def descend(tables: Any, starts: Any, constants: Any, program: Any, best: float) -> Any:
+def _descend(tables: Any, starts: Any, constants: Any, program: Any, best: float) -> Any:
     """Find a good mapping of one pattern: settle one group after the other, until nothing helps.
 
     Starts from the last choices, which cut everything outermost: no tile could be smaller.
@@ -291,9 +301,16 @@ def value(x: Any, program: Any) -> Any:
         if left < -TINY * levels[place, ROOM]:
             return np.inf
     # Time: what each port is busy with, then what each tile without a second buffer waits for.
-    compute = np.ceil(np.ceil(x[1] / whole[MACS]) * whole[PERFORMED] * (1 - TINY))
+    # The steps of what is decided, but for the work on all positions that may be left.
+    positions = 1.0
+    for n in range(len(axes)):
+        used = x[int(axes[n, 0]) + 1]
+        positions *= used * np.floor(axes[n, 1] / used)
+    steps = max(x[1], np.ceil(x[2] / positions * (1 - TINY)))
+    compute = np.ceil(np.ceil(steps / whole[MACS]) * whole[PERFORMED] * (1 - TINY))
     for f in range(count):
-        parent, child, busy = flows[f, PARENT], flows[f, CHILD], x[flows[f, OUT_BUSY]]
+        parent, child = flows[f, PARENT], flows[f, CHILD]
+        busy = max(x[flows[f, OUT_BUSY]], x[flows[f, OUT]] * numbers[f, OUT_EVEN])
         if flows[f, UP] == 0:
             read[parent] += busy * numbers[f, WIDTH]
         elif x[flows[f, OUT]] > 0:
@@ -301,7 +318,7 @@ def value(x: Any, program: Any) -> Any:
             written[parent] += out_bits[f] / x[flows[f, OUT]] * busy * share
             read[parent] += ratio[f] * numbers[f, WIDE] * busy * share
         if flows[f, HIDDEN] == 1:
-            busy = x[flows[f, IN_BUSY]]
+            busy = max(x[flows[f, IN_BUSY]], x[flows[f, IN]] * numbers[f, IN_EVEN])
             if flows[f, UP] == 0:
                 written[child] += busy * numbers[f, WIDTH]
             elif x[flows[f, IN]] > 0:
@@ -330,7 +347,8 @@ def value(x: Any, program: Any) -> Any:
                     sent[parent] += outer * x[flows[f, FIRST_OUT]]
                     into_first += inner * x[flows[f, FIRST_IN]]
             else:
-                there, here = x[flows[f, OUT_BUSY]], x[flows[f, IN_BUSY]]
+                there = max(x[flows[f, OUT_BUSY]], x[flows[f, OUT]] * numbers[f, OUT_EVEN])
+                here = max(x[flows[f, IN_BUSY]], x[flows[f, IN]] * numbers[f, IN_EVEN])
                 if flows[f, UP] == 1:
                     now += max(_port(levels[place], inner * here, returned * here),
                                _port(levels[parent], again * there, outer * there))  # fmt: skip

@@ -145,17 +145,13 @@ class _Search:
         starts = np.cumsum([0, *(len(rows) for rows in allowed)])
         table = np.concatenate(tables) if tables else np.empty((0, len(terms)))
         constants = np.array([self.space.constant(term, pattern) for term in terms])
-        search, walk, _ = engine()
-        if descend:
-            best, chosen, scored = walk(table, starts, constants, self.program.arrays, self.best)
-            self.scored += int(scored)
-        else:
-            best, chosen, scored, spent, left = search(
-                table, starts, constants, self.program.most, self.program.arrays, self.best,
-                TOLERANCE, self.most - self.spent,
-            )  # fmt: skip
-            self.scored += int(scored)
-            self.spent += int(spent)
+        best, chosen, scored, spent, left = engine()(
+            table, starts, constants, self.program.enters, self.program.arrays, self.best,
+            TOLERANCE, self.most - self.spent, descend,
+        )  # fmt: skip
+        self.scored += int(scored)
+        self.spent += int(spent)
+        if not descend:
             self.bound = min(self.bound, float(left))
         if best < self.best:
             self.best = float(best)

@@ -12,7 +12,7 @@ from orrery.cost.nest import NestCost, Zeros
 from orrery.errors import SpecError
 from orrery.hardware import ROLES
 
-from ._engine import CHILD, EVER, FIRSTS, IN, IN_MOST, LARGEST, OUT, engine
+from ._engine import CHILD, ENTERS, EVER, FIRSTS, IN, IN_MOST, LARGEST, OUT, engine
 from ._terms import Space, Term
 
 __all__ = ["Program", "program_of", "worth_of"]
@@ -24,12 +24,16 @@ class Program:
 
     terms: list[Term]
     arrays: tuple[NDArray[Any], ...]
-    most: NDArray[np.bool_]
+    enters: NDArray[np.int64]
     matters: frozenset[int]
 
     def value(self, vector: NDArray[np.float64]) -> float:
         """Return the value of one vector of terms."""
-        return float(engine()[2](vector, self.arrays))
+        none = np.zeros((0, len(vector)))
+        start = np.zeros(1, np.int64)
+        return float(
+            engine()(none, start, vector, self.enters, self.arrays, np.inf, 0.0, 0, False)[0]
+        )
 
 
 def worth_of(cost: NestCost, objective: str) -> float:
@@ -61,11 +65,12 @@ def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
     joules = objective != "latency"
     if joules:
         _priced(space)
-    terms = [Term(what="zero"), Term(what="steps")]
+    terms = [Term(what="zero"), Term(what="steps"), Term(what="work")]
     axes = []
     for axis in architecture.axes:
         axes.append((len(terms), axis.size))
-        terms.append(Term(what="positions", axis=axis.name))
+        positions = Term(what="positions", axis=axis.name)
+        terms += [positions, replace(positions, enters="one")]
     flows, numbers = [], []
     below = architecture.fans_out_below()
     matters = set()
@@ -90,11 +95,12 @@ def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
         for base, side, port in ((OUT, "outer", ported[0]), (IN, "inner", ported[1])):
             there = side == "outer" or not feeds
             moved = Term(what="moved", boundary=n, side=side)
-            row[base] = add(there and (joules or up), moved)
+            spread = parent.per if side == "outer" else child and child.per
+            row[base] = add(there and (joules or up or bool(port and spread)), moved)
             row[base + 1] = add(there and port, replace(moved, busiest=True))
             first = FIRSTS[side]
             row[first] = add(hidden and port, replace(moved, what="first", busiest=True))
-        partial = Term(what="moved", boundary=n, side="inner", most=True)
+        partial = Term(what="moved", boundary=n, side="inner", enters="most")
         row[IN_MOST] = add(up and not feeds, partial)
         limited = child is not None and (
             child.capacity_bits is not None or tensor.role in child.shares_bits
@@ -115,6 +121,8 @@ def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
             float(bits[tensor.role]) * (2.0 if hidden else 1.0),
             sum((a.size - 1) * (1.0 if a.name in joins else 0.5) for a in crossed),
             sum((a.size - 1) * 0.5 for a in crossed) if up else 0.0,
+            1 / architecture.instances(parent),
+            1 / architecture.instances(child) if child is not None else 0.0,
         ])  # fmt: skip
     rows, shares = [], np.full((len(levels), 3), np.inf)
     ways = [(level.read_bits_per_cycle, level.write_bits_per_cycle) for level in levels]
@@ -150,8 +158,8 @@ def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
         np.array(axes, np.float64).reshape(-1, 2), np.array(whole), outermost,
         np.zeros((12, max(len(flows), 3 * len(levels)))),
     )  # fmt: skip
-    return Program(terms=terms, arrays=arrays, most=np.array([t.most for t in terms]),
-                   matters=frozenset(matters))  # fmt: skip
+    enters = np.array([ENTERS.index(term.enters) for term in terms])
+    return Program(terms=terms, arrays=arrays, enters=enters, matters=frozenset(matters))
 
 
 def _priced(space: Space) -> None:

@@ -33,10 +33,12 @@ class Term:
 
     Attributes
     ----------
-    what : ``zero``; ``steps``; ``positions`` of an axis; elements of a tensor ``moved`` over a
-        boundary, at its `side` (``outer``, ``inner``), in all or by the busiest instance; of these
-        the ``first`` fetch; the ``largest`` tile inside; elements that the instances ``ever`` hold
-    most : whether a bound needs the highest value of it, because it is subtracted
+    what : ``zero``; ``steps``; ``work``: steps times positions; ``positions`` of an axis; elements
+        of a tensor ``moved`` over a boundary, at its `side` (``outer``, ``inner``), in all or by
+        the busiest instance; of these the ``first`` fetch; the ``largest`` tile inside; elements
+        that the instances ``ever`` hold
+    enters : what a bound takes of a group that is not decided: the ``least``; the ``most``, as it
+        is subtracted; or ``one``, nothing
     """
 
     what: str
@@ -44,7 +46,7 @@ class Term:
     boundary: int = -1
     side: str = ""
     busiest: bool = False
-    most: bool = False
+    enters: str = "least"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,8 @@ class Space:
             found = self.constant(term, pattern)
             for group in range(len(self.groups)):
                 column = self.column(group, term, pattern)
-                found *= float(column.max() if term.most else column.min())
+                if term.enters != "one":
+                    found *= float(column.max() if term.enters == "most" else column.min())
             self._roots[key] = found
         return self._roots[key]
 
@@ -181,6 +184,9 @@ class Space:
             if loop in follows:
                 continue
             role = roles(loop)
+            if term.what == "work":
+                axes = tuple(MERGE if p.axis is None else KEEP for p in self.places)
+                found *= self._loop(loop, axes)[choices[:, at[loop]]]
             if KEEP in role:
                 found *= self._loop(loop, role)[choices[:, at[loop]]]
         return found
@@ -246,7 +252,7 @@ class Space:
     def _what_places_do(self, term: Term, pattern: Pattern) -> _Roles:
         if term.what == "zero":
             return _Roles([MERGE for _ in self.places])
-        if term.what == "steps":
+        if term.what in ("steps", "work"):
             return _Roles([KEEP if p.axis is None else MERGE for p in self.places])
         if term.what == "positions":
             return _Roles([KEEP if p.axis == term.axis else MERGE for p in self.places])
