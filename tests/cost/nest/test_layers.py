@@ -51,7 +51,7 @@ CASES = {
     "pointwise": layer("Conv", (2, 5, 3, 3), (4, 5, 1, 1), strides=(2, 2)),
     "transposed": layer("ConvTranspose", (2, 4, 4, 3), (4, 3, 3, 2), strides=(2, 3),
                         pads=(1, 0, 1, 1), group=2, dilations=(1, 2), dtype="float32"),
-    "transposed-same": layer("ConvTranspose", (1, 2, 5), (2, 3, 4), strides=(2,),
+    "transposed-same": layer("ConvTranspose", (1, 2, 5), (2, 3, 3), strides=(2,),
                              auto_pad="SAME_LOWER", dtype="float32"),
     "product": layer("MatMul", (2, 3, 4, 5), (2, 3, 5, 6)),
     "rows": layer("MatMul", (2, 3, 4, 5), (5, 6)),

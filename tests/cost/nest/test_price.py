@@ -148,6 +148,23 @@ def test_second_buffers_hide_transfers() -> None:
     assert cycles(80, "weight") == ceil(24 + 4 / 10)
 
 
+def test_results_leave_behind_the_work_but_for_the_last() -> None:
+    """Two results a stay, three stays: six on their way, of which the last two are waited for."""
+    layer = product(2, 3, 4)
+    nest = NestMapping(temporal=((("Cout", 3),), (("N", 2), ("Cin", 4))))
+
+    def found(bits: float):
+        return nest_cost(layer, nest, machine(
+            level("dram", write_bits_per_cycle=bits),
+            level("buffer", ("output",), double_buffered=("output",)),
+        ))  # fmt: skip
+
+    wide, narrow = found(8), found(1)
+    assert (wide.cycles, wide.time.drain, wide.time.stalls) == (24 + 2, 2, (0, 0))
+    assert (narrow.cycles, narrow.time.drain, narrow.time.stalls) == (48 + 16, 16, (24, 0))
+    assert wide.peak_bits["buffer"] == 2 * 2 * 8
+
+
 def test_an_output_stationary_array_fills_and_drains() -> None:
     """4 x 4 sums stay in place; every step sends 4 rows and 4 columns, sums leave once."""
     layer = product(4, 4, 5)
@@ -197,6 +214,13 @@ def test_zeros_are_told_apart() -> None:
     assert gated.time.compute == dense.time.compute
     assert skipped.operations.performed == skipped.operations.effectual == skipped.time.compute
     assert skipped.energy_j < gated.energy_j < dense.energy_j == looked.energy_j
+    # Who gates on an operand sees all of it, and of the others what is not gated.
+    reads = 60000 * 8
+    share = Fraction(int(a.sum()), a.size)
+    assert gated.traffic["dram"]["input"] == (reads, 0)
+    assert gated.traffic["dram"]["weight"] == (ceil(reads * share), 0)
+    seen = nest_cost(layer, nest, plain, zeros=Zeros(**spec, gates=("input", "weight")))
+    assert seen.traffic["dram"]["input"] == seen.traffic["dram"]["weight"] == (reads, 0)
     packed = nest_cost(layer, nest, plain,
                        zeros=Zeros(density={"weight": 0.25}, compressed={"weight": 4}))  # fmt: skip
     assert packed.traffic["dram"]["weight"] == (60000 * 12 // 4, 0)

@@ -79,16 +79,14 @@ class Zeros:
         """Share of operations that take a cycle."""
         return self._product(self.skips)
 
-    def at_multipliers(self, role: str) -> int | Fraction:
+    def at_multipliers(self, role: str) -> Fraction:
         """Return the share of a role's traffic to and from multipliers that is left.
 
-        An operand that is looked at for zeros is read to be seen; what is skipped is never read.
+        An operand that is gated on is read to be seen; what is skipped is never read.
         """
-        if not self.gates and not self.skips:
-            return 1
-        return self.performed * self._product(
-            tuple(r for r in self.gates if r not in self.skips and r != role)
-        )
+        if role in self.gates or not (self.gates or self.skips):
+            return self.performed
+        return self._product(tuple({*self.skips, *self.gates}))
 
     def stored(self, role: str, bits: int, *, read: bool = False) -> int | Fraction:
         """Return the bits that an element of a role takes on average where it is stored.
