@@ -13,10 +13,12 @@ from orrery.cost.nest import (
     NestTensor,
     count_nest,
     nest_problem,
+    operand_density,
 )
 from orrery.errors import SpecError, UnknownNameError
-from orrery.graph import TRAINING_DOMAIN, build_model, evaluate_node
+from orrery.graph import TRAINING_DOMAIN, Statistics, build_model, evaluate_node
 from tests.cost.layers import LAYERS, layer
+from tests.cost.nest.draws import HAND
 from tests.cost.nest.test_price import level, machine
 from tests.cost.training_layers import EXACT, FLOATS
 
@@ -120,6 +122,17 @@ def test_what_has_no_nest_says_why() -> None:
         "Conv: 4 spatial axes; up to 3 have names")  # fmt: skip
     assert why("Det", (2, 2), dtype="float32") == "Det: its loops are not known"
     assert nest_problem(layer("Reshape", (2, 3), (1,), values={1: np.array([6])})) == ()
+
+
+def test_densities_go_to_the_operands_roles() -> None:
+    def found(*given: object, **more: object) -> dict[str, float]:
+        density = {"x0": 0.5, "x1": 0.25, "x2": 0.125}
+        return operand_density(layer(*given, **more), Statistics(source=HAND, density=density))
+
+    assert found("Conv", (1, 2, 3), (2, 2, 1), weights=(1,)) == {"input": 0.5, "weight": 0.25}
+    assert found("MatMul", (2, 3), (3, 4), weights=(1,)) == {"input": 0.5, "weight": 0.25}
+    assert found("MatMul", (2, 3), (3, 4), weights=(0,)) == {"input": 0.25, "weight": 0.5}
+    assert found("Relu", (2, 3)) == {}
 
 
 def test_nests_that_make_no_sense_are_refused() -> None:

@@ -3,7 +3,7 @@
 from ._bounds import Bound, Change, Explanation, explain_nest, nest_bounds
 from ._count import Flow, NestCounts, count_nest
 from ._fit import check_mapping, footprint_bits
-from ._layers import nest_problem
+from ._layers import nest_problem, operand_density
 from ._mapping import SPACE, NestMapping
 from ._price import NestCost, nest_cost
 from ._problem import LOOPS, Index, NestProblem, NestTensor
@@ -33,4 +33,5 @@ __all__ = [
     "nest_bounds",
     "nest_cost",
     "nest_problem",
+    "operand_density",
 ]

@@ -18,14 +18,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from orrery.errors import OrreryError
-from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region
+from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region, Statistics
 
 from .._cost import Refusal
 from .._work import moves_nothing, unpriceable, work_of
 from ..sharding._layer import SPATIAL, Layer, windows_of
 from ._problem import Index, NestProblem, NestTensor
 
-__all__ = ["Found", "Shape", "image_window", "nest_problem", "problem", "tensor"]
+__all__ = ["Found", "Shape", "image_window", "nest_problem", "operand_density", "problem", "tensor"]
 
 #: nests in the order in which they run, or why there are none
 Found = tuple[NestProblem, ...] | str
@@ -62,6 +62,22 @@ def nest_problem(region: Region) -> tuple[NestProblem, ...] | Refusal:
             reason=f"{node.operator}: its nests do {macs} MACs of {wanted}; it cannot be mapped"
         )
     return found
+
+
+def operand_density(region: Region, statistics: Statistics) -> dict[str, float]:
+    """Return role -> density of a product's operands, as far as it is known.
+
+    Attention and recurrent layers make operands of their own: nothing is known of them.
+    """
+    node = region.members[0]
+    if node.op not in _READERS or node.op in ("Attention", "GRU", "LSTM", "RNN"):
+        return {}
+    second = 3 if node.op.startswith("QLinear") else 1
+    names = [node.inputs[0], node.inputs[second]]
+    if node.op in _EITHER and _swapped(Layer(region.graph, node), second):
+        names.reverse()
+    return {role: statistics.density[name] for role, name in
+            zip(("input", "weight"), names, strict=True) if name in statistics.density}  # fmt: skip
 
 
 def _reader(node: Node) -> Callable[[Layer], Found]:
@@ -256,18 +272,20 @@ def _matmul(layer: Layer, second: int = 1) -> Found:
             rows *= m
         else:
             columns *= n
-    swap = _constant(layer, 0) and not _constant(layer, second)
+    swap = _swapped(layer, second)
     return (_product(shared, rows, columns, a[-1], first_is_weight=swap),)
 
 
-def _constant(layer: Layer, index: int) -> bool:
-    return layer.node.inputs[index] in layer.graph.constants
+def _swapped(layer: Layer, second: int) -> bool:
+    """Return whether the first factor is the one that is learned."""
+    constants, inputs = layer.graph.constants, layer.node.inputs
+    return inputs[0] in constants and inputs[second] not in constants
 
 
 def _gemm(layer: Layer) -> Found:
     (rows, columns), a = layer.out(), layer.sizes(0)
     inner = a[0] if layer.attribute("transA", 0) else a[1]
-    swap = _constant(layer, 0) and not _constant(layer, 1)
+    swap = _swapped(layer, 1)
     return (_product(1, rows, columns, inner, first_is_weight=swap),)
 
 
@@ -324,6 +342,9 @@ def _recurrent(layer: Layer) -> Found:
     return (_product(1, steps * batch, directions * gates, x[2]),
             _product(1, batch, gates, hidden, times=steps * directions))  # fmt: skip
 
+
+#: products of which either factor may be the learned one
+_EITHER = frozenset(("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"))
 
 _READERS: dict[str, Callable[[Layer], Found]] = {
     "Attention": _attention, "Conv": _conv, "ConvGradInput": _conv_grad_input,
