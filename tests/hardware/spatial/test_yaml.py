@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from orrery.cost.nest import LOOPS
 from orrery.errors import SpecError
-from orrery.hardware.spatial import energy_table, energy_tables, read_architecture_text
+from orrery.hardware.spatial import (
+    architecture_names,
+    doubts,
+    energy_table,
+    energy_tables,
+    load_architecture,
+    read_architecture_text,
+)
+from orrery.hardware.spatial._doubts import BANDS
 from orrery.provenance import Basis
 
 GOOD = """\
@@ -101,3 +110,75 @@ def test_every_table_names_its_sources() -> None:
 def test_a_table_without_a_process_is_not_scaled() -> None:
     with pytest.raises(SpecError, match="process"):
         energy_table("dram").scaled(28)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("holds: [input, weight, output], size", "holds: [input, output], size",
+         ["weight bypasses every level on chip (buffer, pads)"]),
+        ("holds: [input, output], size", "holds: [], size", ["holds nothing"]),
+        ("holds: [input, output], size", "holds: [input, input], size", ["each name once"]),
+        ("double_buffered: [input]", "double_buffered: [weight]", ["weight, which passes by"]),
+        ('size: "512 B"', 'size: "512 B", multicast: [rows]', ["multicast along rows"]),
+        ('size: "512 B"', 'size: "512 B", shares: {weight: "513 B"}', ["4104 bits in 4096"]),
+        ('"8 B/cycle"', '"8 B/cycle", one_port: true, write_bandwidth: "1 B/cycle"',
+         ["`one_port: true`"]),
+        ("partial_sum: 24", "partial_sum: 8", ["sums of 8 bits, results of 16"]),
+    ],
+)  # fmt: skip
+def test_what_a_file_says_against_itself_is_refused(
+    before: str, after: str, said: list[str]
+) -> None:
+    text = GOOD.replace(before, after)
+    assert text != GOOD
+    with pytest.raises(SpecError) as caught:
+        read_architecture_text(text, "a.yaml")
+    for piece in ("a.yaml", *said):
+        assert piece in str(caught.value)
+
+
+@pytest.mark.parametrize("name", architecture_names())
+def test_catalogue_energies_are_physical(name: str) -> None:
+    architecture = load_architecture(name, loops=tuple(LOOPS))
+    assert doubts(architecture) == ()
+    assert architecture.elements * architecture.macs_per_cycle == {
+        "eyeriss-v1": 168, "eyeriss-v2": 384, "gemmini-16": 256, "nvdla-like": 2048,
+        "row-stationary-256": 256, "tpu-v1": 65536,
+    }.get(name, 1024)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('write: "460 pJ"', 'write: "460 nJ"', ["dram: write: 7.19 nJ/bit", "off-chip memory"]),
+        ('"512 B",\n     word: "16 bit", read: "1 pJ"',
+         '"512 B",\n     word: "16 bit", read: "40 pJ"',
+         ["pads: read: 2.50 pJ/bit; a register takes 0.900 fJ to 1.20 pJ/bit", "more than"]),
+        ("energy: {mac: {table: eyeriss-16-bit, row: mac}}", 'energy: {mac: "1 nJ"}',
+         ["small: MAC: 1.00 nJ"]),
+    ],
+)  # fmt: skip
+def test_doubts_name_the_row_its_value_and_the_band(
+    before: str, after: str, said: list[str]
+) -> None:
+    text = GOOD.replace(before, after)
+    assert text != GOOD
+    found = "\n".join(doubts(read_architecture_text(text)))
+    for piece in said:
+        assert piece in found
+
+
+def test_rows_of_the_shipped_tables_lie_within_the_bands() -> None:
+    kinds = {"register": "register", "register file": "register", "sram": "buffer",
+             "global": "buffer", "dram": "off-chip memory"}  # fmt: skip
+    for name in energy_tables():
+        if energy_table(name).relative:
+            continue
+        for row in energy_table(name).rows.values():
+            kind = next((k for start, k in kinds.items() if row.name.startswith(start)), None)
+            if kind is None and name == "dram":
+                kind = "off-chip memory"
+            if kind is not None:
+                least, most = BANDS[kind]
+                assert least <= row.at(1) <= most, (name, row.name)

@@ -107,6 +107,12 @@ class _Reader(SourcedReader):
         values["levels"] = tuple(self._level(item) for item in self.top["levels"].items())
         self._once([item.table()["name"] for item in self.top["levels"].items()],
                    {axis.name for axis in values["axes"]})  # fmt: skip
+        self._reached(values["levels"])
+        narrow = min(values["bits"]["output"], values["partial_sum_bits"])
+        if narrow < values["bits"]["output"]:
+            raise self.top["bits"].error(
+                found=f"sums of {narrow} bits, results of {values['bits']['output']}",
+                wanted="sums at least as wide as results", fix="widen `partial_sum:`")  # fmt: skip
         return self._make(self.root, Architecture, {**values, "sources": sources})
 
     def _needed(self, item: Item, source: Source | None = None) -> Source:
@@ -123,6 +129,47 @@ class _Reader(SourcedReader):
                 raise item.error(found=f"{item.text()!r} twice", fix="rename one",
                                  wanted="one meaning for one name")  # fmt: skip
             seen.add(item.text())
+
+    def _reached(self, levels: tuple[Level, ...]) -> None:
+        """Refuse a role that passes every memory on chip by."""
+        for role in ROLES:
+            if levels[1:] and not any(role in level.holds for level in levels[1:]):
+                names = ", ".join(level.name for level in levels[1:])
+                raise self.top["levels"].error(
+                    found=f"{role} bypasses every level on chip ({names})",
+                    wanted="one that holds it, if only a latch of one word",
+                    fix=f"add {role} to a `holds:`")  # fmt: skip
+
+    def _consistent(self, item: Item, values: Mapping[str, Any]) -> None:
+        """Refuse what a level says against itself."""
+        holds, per = values["holds"], values.get("per", ())
+        if not holds:
+            raise item.error(found="a level that holds nothing", fix="name a role or remove it",
+                             wanted=f"roles among {', '.join(ROLES)}")  # fmt: skip
+        for key in ("holds", "per", "double_buffered", "slides", "multicast", "reduces"):
+            given = values.get(key, ())
+            if len(set(given)) < len(given):
+                raise item.error(found=f"{key}: {', '.join(given)}", wanted="each name once",
+                                 fix="remove one")  # fmt: skip
+        for key in ("double_buffered", "slides", "shares_bits"):
+            strange = [role for role in values.get(key, ()) if role not in holds]
+            if strange and strange[0] in ROLES:
+                raise item.error(found=f"{key.removesuffix('_bits')} for {strange[0]}, which "
+                                 "passes by", wanted=f"roles it holds: {', '.join(holds)}",
+                                 fix="add it to `holds:` or remove it")  # fmt: skip
+        for key in ("multicast", "reduces"):
+            inside = [axis for axis in values.get(key, ()) if axis in per]
+            if inside:
+                raise item.error(found=f"{key} along {inside[0]}, with an instance at every "
+                                 "position of it", wanted="an axis that fans out further in",
+                                 fix=f"take it out of `{key}:` or of `per:`")  # fmt: skip
+        shares, size = sum(values.get("shares_bits", {}).values()), values.get("capacity_bits")
+        if size is not None and shares > size:
+            raise item.error(found=f"shares of {shares} bits in {size}", fix="correct one",
+                             wanted="shares that fit into `size:`")  # fmt: skip
+        if values.get("one_port") and "write_bits_per_cycle" in values:
+            raise item.error(found="`one_port: true` and `write_bandwidth:`", fix="remove one",
+                             wanted="`read_bandwidth:` alone, for both directions")  # fmt: skip
 
     def _bits(self, sources: dict[str, Source]) -> dict[str, Any]:
         table = self.top["bits"].keys((*ROLES, "partial_sum", "source"),
@@ -230,6 +277,7 @@ class _Reader(SourcedReader):
             values["shares_bits"] = {role: self._width(entry, default)[0]
                                      for role, entry in shares.items()}  # fmt: skip
             sources["shares_bits"] = given
+        self._consistent(item, values)
         return self._make(item, Level, {**values, "sources": sources})
 
     def _width(self, item: Item, default: Source | None) -> tuple[int, Source]:
