@@ -15,7 +15,7 @@ from orrery.errors import SpecError
 from orrery.mapping._tables import fill_tables, number_workload
 from orrery.mapping.sets import fill_problem, mapping_of
 from orrery.mapping.trade import fill_joules, front_plans
-from orrery.progress import Progress
+from orrery.progress import Progress, Step
 from orrery.report import Series, Table
 
 FOUR = Path(__file__).parent / "four-boards.yaml"
@@ -82,6 +82,21 @@ def test_one_ceiling_too_low_and_ceilings_that_exclude_each_other(
     assert "latency<1ms" in capsys.readouterr().err
     with pytest.raises(SpecError, match="not known"):
         api.map("alexnet", on="aws-f1", pareto=True, needs=["energy<1J"])
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_needs_that_contradict_are_named_before_anything_is_searched(pareto: bool) -> None:
+    seen: list[Step] = []
+    needs = ["devices<=2", "latency<5ms", "latency>10ms"]
+    with pytest.raises(api.InfeasibleError, match="contradict") as refused:
+        api.map("alexnet", on=str(FOUR), pareto=pareto, needs=needs,
+                progress=Progress(report=seen.append))  # fmt: skip
+    why = refused.value.infeasible
+    assert "latency<5ms" in why.what and "latency>10ms" in why.what and "devices" not in why.what
+    assert (why.need, why.have, why.unit) == (pytest.approx(5e-3), pytest.approx(10e-3), "s")
+    assert len(why.remedies) == 2 and not seen
+    with pytest.raises(api.InfeasibleError, match="contradict"):
+        api.map("alexnet", on=str(FOUR), pareto=pareto, needs=["devices<2", "devices>=2"])
 
 
 def test_energies_of_plans_are_those_of_their_price() -> None:

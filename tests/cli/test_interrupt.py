@@ -93,6 +93,17 @@ def test_before_there_is_any_plan_the_search_just_ends(
     assert "no-such-network" in capsys.readouterr().err
 
 
+def test_a_stop_after_the_search_leaves_its_result_whole() -> None:
+    told: list[str] = []
+    stop = Progress(report=lambda step: told.append(step.task),
+                    cancelled=lambda: "what other choices cost" in told)  # fmt: skip
+    boards = Path(__file__).parents[1] / "api" / "four-boards.yaml"
+    result = api.map("alexnet", on=str(boards), explain=True, progress=stop)
+    assert "what other choices cost" in told and result.report.holds
+    assert "What another choice would cost" not in {s.title for s in result.page.sections}
+    assert not result.interrupted and {t.method for t in result.tried} >= {"greedy", "exact-sets"}
+
+
 def test_the_result_of_a_stopped_search_says_how_good_it_is() -> None:
     seen: list[str] = []
 

@@ -16,7 +16,7 @@ from ._machines import cost_models, load_system, workers
 from ._options import ModelOptions
 from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
-from .exploring import explained, front_of, under_load, with_front
+from .exploring import explained, front_of, refuse_contradiction, under_load, with_front
 from .judging import ceilings_of, judge_plan, plan_seconds
 
 __all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
@@ -58,7 +58,7 @@ def map(
 
     Raises
     ------
-    InfeasibleError : no plan exists; says what is short
+    InfeasibleError : no plan exists; says what is short, or which needs contradict each other
     OrreryError : a network, system, option or need that cannot be read
     """
     from orrery.mapping import map_by
@@ -68,6 +68,8 @@ def map(
     wanted = list(models) if isinstance(models, list | tuple) else [models]
     graphs = load_models(wanted, options)
     system = load_system(on)
+    where = f"{', '.join(g.name for g in graphs)} on {system.name}"
+    refuse_contradiction(parsed, where)
     costs = cost_models(system)
     settings = search or MapSearch()
     ceilings, keeps = ceilings_of(parsed, graphs, system, settings.objective)
@@ -90,7 +92,7 @@ def map(
         front = front_of(found, graphs, system, settings.objective, parsed, ceilings, progress)
         best, found = front.best, replace(found, interrupted=front.interrupted)
     if isinstance(best, Infeasible):
-        raise InfeasibleError(f"{', '.join(g.name for g in graphs)} on {system.name}", best)
+        raise InfeasibleError(where, best)
     plan = remember(best, wanted, on, options)
     result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
     if settings.objective == "throughput":

@@ -1,5 +1,6 @@
 """What else could have been decided: other choices of a plan, and other plans."""
 
+from ._ceilings import refuse_contradiction
 from ._design_tables import EXPLAINED
 from ._explained import explained, explained_text
 from ._front import front_of
@@ -14,6 +15,7 @@ __all__ = [
     "explained_text",
     "front_of",
     "front_text",
+    "refuse_contradiction",
     "under_load",
     "under_load_text",
     "with_front",

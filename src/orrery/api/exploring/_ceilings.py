@@ -8,11 +8,33 @@ from typing import TYPE_CHECKING
 from orrery.errors import SpecError
 from orrery.plan import Infeasible
 
+from .._result import InfeasibleError
+
 if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.report import Need, Verdict
 
-__all__ = ["why_none"]
+__all__ = ["refuse_contradiction", "why_none"]
+
+
+def refuse_contradiction(needs: Sequence[Need], where: str) -> None:
+    """Refuse two needs that no figure of any plan can meet together.
+
+    Raises
+    ------
+    InfeasibleError : names the two
+    """
+    for most in (need for need in needs if need.upper):
+        for least in (need for need in needs if not need.upper):
+            if (most.figure, most.unit) != (least.figure, least.unit):
+                continue
+            strict = "=" not in most.relation or "=" not in least.relation
+            if most.limit < least.limit or (strict and most.limit == least.limit):
+                raise InfeasibleError(where, Infeasible(
+                    what=f"{most.figure}: {most.text!r} and {least.text!r} contradict each other, "
+                    "whatever the plan", need=most.limit, have=least.limit, unit=most.unit,
+                    remedies=tuple(f"leave out or relax {n.text!r}" for n in (most, least)),
+                ))  # fmt: skip
 
 
 def why_none(

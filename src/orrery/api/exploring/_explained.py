@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orrery.errors import CancelledError
 from orrery.progress import Progress
 from orrery.report import Section, Table
 
@@ -24,18 +25,27 @@ _FEW = 120
 
 
 def explained(result: MapResult, found: Found, *, asked: bool, progress: Progress) -> MapResult:
-    """Return the result with what other choices would cost on its page.
+    """Return the result with what other choices would cost on its page; as it is when stopped.
 
     Parameters
     ----------
     asked : also where that takes a while, or where only part of it can be said
     """
-    from orrery.mapping import explain_layers, explain_sets, layer_classes, mapping_of
-
     plan = result.plan
     if not asked and (found.interrupted or not plan.is_split or len(plan.assignments) > _FEW):
         return result
-    problem = found.problem()
+    try:
+        sections = _sections(result, found, progress)
+    except CancelledError:  # the search is over: its result stays whole
+        return result
+    page = replace(result.page, sections=(*result.page.sections, *sections))
+    return replace(result, page=page)
+
+
+def _sections(result: MapResult, found: Found, progress: Progress) -> tuple[Section, ...]:
+    from orrery.mapping import explain_layers, explain_sets, layer_classes, mapping_of
+
+    plan, problem = result.plan, found.problem()
     classes = layer_classes(problem.tables)
     sections: tuple[Section, ...]
     if plan.is_split:
@@ -48,8 +58,7 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
     late = late_line(plan, result.timeline, result.system)
     if late and isinstance(sections[0], Table):
         sections = (replace(sections[0], caption=f"{sections[0].caption} {late}"), *sections[1:])
-    page = replace(result.page, sections=(*result.page.sections, *sections))
-    return replace(result, page=page)
+    return sections
 
 
 def explained_text(result: MapResult, *, width: int = 96) -> str:
