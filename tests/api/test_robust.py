@@ -29,7 +29,7 @@ def test_the_kept_plan_stands_first_with_its_latency_at_each_bandwidth() -> None
     graph = residual_graph(5, least=4, most=5)
     result = api.map(graph, on=_system(), robust=(0.25, 4.0))
     assert result.plan.searcher == "robust-sets"
-    assert result.plan.settings == {"robust": "0.25, 1, 4"}
+    assert result.plan.settings == {"robust": "0.25, 1, 4", "set_sizes": "1, 2"}
     table = next(s for s in result.page.sections if isinstance(s, Table) and s.title == TITLE)
     names = [column.name for column in table.columns]
     first = dict(zip(names, table.rows[0], strict=True))

@@ -70,7 +70,7 @@ def test_two_sets_on_a_page() -> None:
     assert [(t.letter, t.group, t.value, t.part) for t in strip.tiles] == [
         ("C", "set 1: d0–1", 5.0, 1.0), ("H", "set 1: d0–1", 7.5, 3.5), ("", "set 2: d0", 5.0, 3.0)
     ]  # fmt: skip
-    assert strip.letters == {"C": "Cout", "H": "H + ring Cin of operand 1"}
+    assert strip.letters == {"C": "C", "H": "H + ring Cin of operand 1"}
     assert strip.tiles[1].note == "design tiled\nlongest: rotation, d0--d1"
     assert isinstance(sets, Table)
     assert sets.rows == (
@@ -119,4 +119,7 @@ def test_splits_in_words() -> None:
     assert strategy_text(replace(PAIR, exclusive=())) == "everybody all"
     both = replace(PAIR, exclusive=(("Cin", 2), ("H", 2)), combine="reduce_scatter")
     assert strategy_text(both, brief=True) == "Cin/2×H/2, reduce-scatter"
-    assert strategy_text(PAIR, brief=True) == "Cout"
+    assert strategy_text(PAIR, brief=True) == "C"
+    rows = replace(PAIR, exclusive=(("axis1", 2), ("axis3", 2)))
+    assert strategy_text(rows) == "axis1/2×axis3/2"
+    assert strategy_text(rows, image=True) == "C/2×W/2"

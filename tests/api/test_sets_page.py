@@ -15,7 +15,15 @@ from orrery.graph import Graph, build_model
 from orrery.hardware import System, load_system
 from orrery.mapping import MapSearch
 from orrery.plan import Plan, write_plan
-from orrery.report import Page, Table, TimelineChart, make_scorecard, render_html
+from orrery.report import (
+    Page,
+    Strip,
+    Table,
+    TimelineChart,
+    make_scorecard,
+    render_html,
+    render_text,
+)
 from orrery.sim import replay_split
 
 from .split_plans import plan_on_sets
@@ -42,7 +50,7 @@ def test_the_page_of_a_real_plan_shows_sets_bound_and_gap() -> None:
     chart = next(s for s in page.sections if isinstance(s, TimelineChart))
     assert chart.marks == {"lower bound": 10**8}
     gap = chart.timeline.makespan_s / 1e-4 - 1
-    assert page.subtitle.endswith(f"lower bound 100 µs, gap {100 * gap:.3g} %")
+    assert page.subtitle.endswith(f"lower bound 100 µs, gap {100 * gap:.3g} % among {plan.bound}")
     tables = {s.title: s for s in page.sections if isinstance(s, Table)}
     assert {row[1] for row in tables["Sets of devices"].rows} <= {
         "fpga0–1", "fpga2, fpga4", "fpga0", "fpga2"}  # fmt: skip
@@ -68,5 +76,38 @@ def test_the_shell_shows_the_sets_of_a_split_plan(tmp_path: Path) -> None:
     result = orrery.simulate(tmp_path / "plan.json", models=[graph], on=system)
     assert "set 1: fpga0–1  " in result.text
     assert "Sets of devices" in result.text
-    whole = orrery.map(graph, on=system, search=MapSearch(search="greedy"))
-    assert "Sets of devices" not in whole.text
+    alone = orrery.map(graph, on="a100", search=MapSearch(search="greedy"))
+    assert "Sets of devices" not in alone.text
+
+
+@pytest.mark.parametrize(
+    ("search", "covered"),
+    [
+        (MapSearch(search="random", draws=2), "whole layers, links shared in any way"),
+        (MapSearch(search="uniform"), "sets of 1, 2, 4, 8 equal devices in series, layers in"),
+        (MapSearch(search="uniform", set_sizes=(1, 3)), "sets of 1, 3 equal devices in series"),
+    ],
+)
+def test_page_and_shell_say_what_the_gap_covers(search: MapSearch, covered: str) -> None:
+    graph = build_model("alexnet", image=64, width=0.25)
+    result = orrery.map(graph, on="aws-f1", search=search)
+    page = " ".join(render_text(result.page).split())
+    gap = f"gap {100 * (result.certificate.gap or 0):.3g} %"
+    assert f"{gap} among {covered}" in page
+    for text in (page, " ".join(result.text.split())):
+        assert all(title in text for title in ("The mapping at a glance", "Sets of devices"))
+        assert gap in text and f"({covered}" in text
+        assert "On the whole machine no plan is faster than" in text
+
+
+def test_a_layer_that_follows_a_convolution_reads_like_it() -> None:
+    graph = build_model("alexnet", image=64, width=0.25)
+    result = orrery.map(graph, on="aws-f1", search=MapSearch(search="uniform"))
+    conv, relu = (next(n.name for n in graph.nodes if n.op == op) for op in ("Conv", "Relu"))
+    table = next(s for s in result.page.sections if s.title == "How each layer is split")
+    assert isinstance(table, Table)
+    split = {row[0]: row[2] for row in table.rows}
+    assert not any("axis2" in str(text) for text in split.values())
+    strip = next(s for s in result.page.sections if isinstance(s, Strip))
+    letters = {tile.name: tile.letter for tile in strip.tiles}
+    assert letters[conv] == letters[relu] != ""

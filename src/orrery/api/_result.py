@@ -99,14 +99,18 @@ class MapResult:
         from orrery.report import render_card, wrap
 
         from .judging import describe
-        from .pages import energy_bound, forecast, glance_text
+        from .pages import bound_words, energy_bound, forecast, glance_text, machine_bound
 
+        bounded = self.plan.lower_bound_s is not None
+        of = bound_words(self.plan) if bounded else self.certificate.bound
+        certificate = replace(self.certificate, bound=of)
         card = render_card(self.scorecard, self.verdicts, width=width)
         said = "\n".join(filter(None, (
             f"Coverage: {self.price.coverage}.", forecast(self.plan, self.timeline),
-            energy_bound(self.plan, self.price), describe(self.certificate, self.report),
+            energy_bound(self.plan, self.price), describe(certificate, self.report),
+            machine_bound(self.plan),
         )))  # fmt: skip
-        glance = glance_text(self.page, width=width).rstrip() if self.plan.is_split else ""
+        glance = glance_text(self.page, width=width).rstrip()
         below = "\n".join(wrap(line, width) for line in said.splitlines())
         ways = self._ways(width)
         parts = (card.rstrip(), *ways, *([glance] if glance else []), below)

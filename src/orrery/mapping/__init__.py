@@ -5,7 +5,7 @@ from ._dag_bound import Bound, dag_bound, split_bound
 from ._dag_exact import Certified, DagSearch, exact_dag
 from ._explain_layers import LayerReason, LayersExplained, explain_layers
 from ._greedy import GreedySearch, greedy
-from ._methods import METHODS, Found, MapSearch, Tried, map_by
+from ._methods import MACHINE, METHODS, Found, MapSearch, Tried, map_by
 from ._tables import Tables, fill_tables, number_workload, with_links
 from .locality import (
     LocalityBound,
@@ -34,6 +34,7 @@ from .sets import Problem as SetProblem
 from .trade import Ceilings, EnergyUnknownError, conflict, front_plans, non_dominated
 
 __all__ = [
+    "MACHINE",
     "METHODS",
     "Bound",
     "Ceilings",

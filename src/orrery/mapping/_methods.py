@@ -8,6 +8,7 @@ Judge:   the best of several is never worse than one of them, nor than the best 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
+from orrery.certificate import WHOLE_LAYERS
 from orrery.cost import CostModel
 from orrery.errors import CancelledError, SpecError, UnknownNameError
 from orrery.graph import Graph
@@ -22,9 +24,10 @@ from orrery.hardware import System
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import setting, to_record
+from orrery.units import format_quantity
 
 from ._baselines import balanced, random_mapping, single_device
-from ._dag_bound import dag_bound
+from ._dag_bound import dag_bound, split_bound
 from ._dag_exact import DagSearch, exact_dag
 from ._four_steps import four_steps_plan, published_four_steps_plan
 from ._greedy import GreedySearch, greedy
@@ -54,7 +57,10 @@ from .trade import (
     sets_bound_j,
 )
 
-__all__ = ["METHODS", "Found", "MapSearch", "Tried", "map_by"]
+__all__ = ["MACHINE", "METHODS", "Found", "MapSearch", "Tried", "map_by"]
+
+#: how the note begins that says what no plan at all of the machine undercuts
+MACHINE = "On the whole machine no plan is faster than"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +181,26 @@ class _Context:
     @cached_property
     def _least_j(self) -> dict[bool, float]:
         return {}
+
+    @cached_property
+    def whole_layers(self) -> float:
+        return dag_bound(self.tables).value_s
+
+    def bounded(self, plan: Plan) -> Plan:
+        """Return a plan with what its bound covers, and with a bound where its method gave none."""
+        if self.settings.objective != "latency" or plan.objective != "latency":
+            return plan
+        if plan.is_split:
+            sizes = ", ".join(map(str, sorted({one.parties for one in self.problem.classes})))
+            plan = replace(plan, settings={**plan.settings, "set_sizes": sizes})
+        elif plan.lower_bound_s is None and math.isfinite(self.whole_layers):
+            plan = replace(plan, lower_bound_s=self.whole_layers, bound=WHOLE_LAYERS)
+        machine = split_bound(self.tables).value_s
+        if not 0 < machine < math.inf:
+            return plan
+        said = (f"{MACHINE} {format_quantity(machine, 's')}, layers shared in any way, where a "
+                "share of a layer takes at least that share of its time.")  # fmt: skip
+        return replace(plan, notes=(*plan.notes, said))
 
     def bounded_j(self, plan: Plan) -> Plan:
         """Return a plan with a lower bound of its energy, where its method gave none."""
@@ -410,6 +436,8 @@ def map_by(
         try:
             outcome = METHODS[name][1](context)
             seconds = None if isinstance(outcome, Infeasible) else judge(outcome)
+            if isinstance(outcome, Plan):
+                outcome = context.bounded(outcome)
             if settings.objective == "energy" and isinstance(outcome, Plan):
                 outcome = context.bounded_j(outcome)
         except TooManyStatesError as error:
@@ -438,16 +466,7 @@ def map_by(
         kept = keeping or kept
     best = min(kept, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
     if interrupted and isinstance(best, Plan):
-        best = _interrupted(best, context.tables)
+        note = "The search was interrupted; this is the best plan it had found."
+        best = replace(best, notes=(*best.notes, note))
     return Found(best=best, tried=tuple(tried), interrupted=interrupted,
                  problem=lambda: context.problem)  # fmt: skip
-
-
-def _interrupted(plan: Plan, tables: Tables) -> Plan:
-    """Say so in the plan, with a bound that needs no search where it has none of its own."""
-    note = "The search was interrupted; this is the best plan it had found."
-    if plan.lower_bound_s is None and plan.objective == "latency" and not plan.is_split:
-        bound = dag_bound(tables)
-        said = f"no plan of whole layers is faster: {bound.reason}"
-        plan = replace(plan, lower_bound_s=bound.value_s, bound=said)
-    return replace(plan, notes=(*plan.notes, note))

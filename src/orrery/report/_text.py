@@ -165,9 +165,9 @@ def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) 
     columns = range(len(right))
     sizes = [max(len(row[place]) for row in grid) for place in columns]
     if sum(sizes) + 2 * (len(sizes) - 1) > width:
-        narrow = [max(map(len, (*grid[0][place].split(), *(row[place] for row in grid[1:]))), default=0)
-                  for place in columns]  # fmt: skip
-        sizes = [narrow[n] if right[n] else sizes[n] for n in columns]
+        heads = [max(map(len, name.split()), default=0) for name in grid[0]]
+        sizes = [max(heads[n], *(len(row[n]) for row in grid[1:]), 0) if right[n] else sizes[n]
+                 for n in columns]  # fmt: skip
     sizes[1:] = (min(size, width - _NAME - 2) for size in sizes[1:])
     least = [s if number else min(s, _LEGIBLE) for s, number in zip(sizes, right)]
     blocks: list[list[int]] = [[0]]
@@ -186,9 +186,9 @@ def _block(
     grid: Sequence[Sequence[str]], right: Sequence[bool], sizes: list[int], least: list[int],
     width: int,
 ) -> str:  # fmt: skip
-    """Align columns, the widest text after the first column elided first, then the first."""
+    """Align columns, the widest text elided first; below what is legible, the first column."""
     while sum(sizes) + 2 * (len(sizes) - 1) > width:
-        places = [n for n in range(1, len(sizes)) if sizes[n] > least[n]] or [0]
+        places = [n for n, size in enumerate(sizes) if size > least[n]] or [0]
         widest = max(places, key=lambda n: sizes[n])
         sizes[widest] -= 1
 

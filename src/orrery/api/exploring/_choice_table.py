@@ -9,7 +9,7 @@ from orrery.plan import Split
 from orrery.report import Cell, Column, Section, Table
 from orrery.timeline import PS_PER_S
 
-from ..pages._set_names import sets_of, strategy_text
+from ..pages._set_names import is_image, sets_of, strategy_text
 from ..pages._terms import terms_of
 from ._design_tables import EXPLAINED, class_table, design_table, device_names
 
@@ -102,4 +102,4 @@ def _choice_text(
     return strategy_text(Split(
         devices=tuple(devices), weights=(1.0,) * len(devices), exclusive=strategy.exclusive,
         shared=None if shared is None else (shared.loop, shared.operand), combine=strategy.combine,
-    ))  # fmt: skip
+    ), image=is_image(problem.tables.workload.regions[problem.units[unit].regions[0]]))  # fmt: skip

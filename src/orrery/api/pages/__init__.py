@@ -1,5 +1,6 @@
 """From plans, prices and replays to report sections."""
 
+from ._bound import bound_words, machine_bound
 from ._compare import comparison
 from ._forecast import energy_bound, forecast
 from ._page import map_page
@@ -10,10 +11,12 @@ from ._totals import totals_text
 
 __all__ = [
     "Page",
+    "bound_words",
     "comparison",
     "energy_bound",
     "forecast",
     "glance_text",
+    "machine_bound",
     "map_page",
     "needs_met",
     "page_document",

@@ -8,6 +8,8 @@ from orrery.plan import Plan
 from orrery.report import format_value
 from orrery.timeline import Timeline
 
+from ._bound import bound_words
+
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
 
@@ -39,4 +41,4 @@ def energy_bound(plan: Plan, price: PlanCost) -> str:
     share = max(0.0, joules / bound - 1) if bound > 0 else None
     gap = "" if share is None else f", gap {100 * share if share > 1e-6 else 0:.3g} %"
     return (f"Energy {format_value(joules, 'J')}{gap}; lower bound {format_value(bound, 'J')} "
-            f"({plan.bound or 'any plan'}).")  # fmt: skip
+            f"({bound_words(plan)}).")  # fmt: skip

@@ -11,10 +11,12 @@ from orrery.timeline import Timeline
 from orrery.units import counted
 
 from ..figures import doubtful
+from ._bound import bound_words
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
 from ._forecast import energy_bound, forecast
 from ._roofline import roofline_chart
+from ._set_names import is_image
 from ._sets import set_sections
 from ._tables import device_table, layer_table, regions_of
 
@@ -49,7 +51,7 @@ def map_page(
     ]
     sections = [
         _notes(plan, price, timeline, system),
-        *set_sections(plan, price, price.steps),
+        *set_sections(plan, price, price.steps, {n for n, one in regions.items() if is_image(one)}),
         *(chart for chart in charts if chart is not None),
         layer_table(plan, price, regions),
         device_table(system, plan, timeline),
@@ -80,7 +82,7 @@ def _subtitle(plan: Plan, timeline: Timeline, certified: str) -> str:
     if plan.lower_bound_s is not None:
         parts.append(f"lower bound {format_value(plan.lower_bound_s, 's')}")
         gap = _gap(plan.lower_bound_s, timeline)
-        parts += [] if gap is None else [f"gap {gap}"]
+        parts += [] if gap is None else [f"gap {gap} among {bound_words(plan)}"]
     return ", ".join([*parts, certified] if certified else parts)
 
 
@@ -96,7 +98,7 @@ def _notes(plan: Plan, price: PlanCost, timeline: Timeline, system: System) -> S
         bound, took = (format_value(t, "s") for t in (plan.lower_bound_s, timeline.makespan_s))
         gap = _gap(plan.lower_bound_s, timeline)
         lines.append(
-            f"Lower bound: {bound} ({plan.bound or 'any plan'}); this plan takes {took}"
+            f"Lower bound: {bound} ({bound_words(plan)}); this plan takes {took}"
             + ("." if gap is None else f", {gap} more.")
         )
         # A replay rounds to whole picoseconds; anything below the bound by more is a contradiction.

@@ -9,11 +9,22 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orrery.graph import Region
     from orrery.plan import Assignment, Plan, Split
 
-__all__ = ["ALONE", "DeviceSet", "devices_text", "range_text", "sets_of", "strategy_text"]
+__all__ = [
+    "ALONE",
+    "DeviceSet",
+    "devices_text",
+    "is_image",
+    "range_text",
+    "sets_of",
+    "strategy_text",
+]
 
 ALONE = "one device"
+
+_IMAGE_AXES = {"axis0": "N", "axis1": "C", "axis2": "H", "axis3": "W"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +52,36 @@ def sets_of(plan: Plan) -> tuple[DeviceSet, ...]:
     )
 
 
-def strategy_text(split: Split | None, *, brief: bool = False) -> str:
+def strategy_text(split: Split | None, *, brief: bool = False, image: bool = False) -> str:
     """Return how a region is split, e.g. ``Cout/2×H/2 + ring Cin of operand 1``.
 
-    `brief` leaves out the number of parts of a single loop: it is that of the set's devices.
+    Parameters
+    ----------
+    brief : leave out the number of parts of a single loop (it is that of the set's devices), and
+        call the channels of a result C whatever makes it, so that what is split alike reads alike
+    image : what it makes is one: its axes have the names that a convolution gives them
     """
     if split is None or len(split.devices) == 1:
         return ALONE
-    text = "×".join(f"{loop}/{factor}" for loop, factor in split.exclusive) or "everybody all"
-    if brief and len(split.exclusive) == 1:
-        text = split.exclusive[0][0]
+    names = {**(_IMAGE_AXES if image else {}), **({"Cout": "C"} if brief else {})}
+    shares = [(names.get(loop, loop), factor) for loop, factor in split.exclusive]
+    text = "×".join(f"{loop}/{factor}" for loop, factor in shares) or "everybody all"
+    if brief and len(shares) == 1:
+        text = shares[0][0]
     if split.shared is not None:
-        text += f" + ring {split.shared[0]} of operand {split.shared[1]}"
+        text += (
+            f" + ring {names.get(split.shared[0], split.shared[0])} of operand {split.shared[1]}"
+        )
     if split.combine != "all_reduce":
         text += f", {split.combine.replace('_', '-')}"
     return text
+
+
+def is_image(region: Region) -> bool:
+    """Whether a region makes tensors of four axes in a network of convolutions."""
+    graph = region.graph
+    ranks = {len(graph.types[name].shape) for name in region.outputs if name in graph.types}
+    return ranks == {4} and any(node.op == "Conv" for node in graph.nodes)
 
 
 def range_text(group: DeviceSet, place: Mapping[str, int]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orrery.report import Cell, Column, Section, Strip, Table, Tile
+from orrery.report import Cell, Column, Section, Strip, Table, Tile, format_value
 
 from ._set_names import ALONE, DeviceSet, devices_text, range_text, sets_of, strategy_text
 from ._split_table import split_table
@@ -23,20 +23,26 @@ _MORE = "…"
 
 
 def set_sections(
-    plan: Plan, price: PlanCost, steps: Mapping[str, SplitStep]
+    plan: Plan, price: PlanCost, steps: Mapping[str, SplitStep], images: Collection[str] = ()
 ) -> tuple[Section, ...]:
-    """Return strip, table of sets and table of splits; none where one device does everything."""
+    """Return strip, table of sets and table of splits; none where one device does everything.
+
+    `images` are the regions whose axes have the names that a convolution gives them.
+    """
     sets = sets_of(plan)
     if len(sets) < 2 and not plan.is_split:
         return ()
     terms = terms_of(plan, price, steps)
-    glance = (_strip(plan, sets, terms), _set_table(plan, sets, terms))
-    return (*glance, split_table(plan, sets, terms)) if plan.is_split else glance
+    glance = (_strip(plan, sets, terms, images), _set_table(plan, sets, terms))
+    return (*glance, split_table(plan, sets, terms, images)) if plan.is_split else glance
 
 
-def _strip(plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms]) -> Strip:
+def _strip(
+    plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms], images: Collection[str]
+) -> Strip:
     owner = {a.region: group.label for group in sets for a in group.assignments}
-    texts = {a.region: strategy_text(a.split, brief=True) for a in plan.assignments}
+    texts = {a.region: strategy_text(a.split, brief=True, image=a.region in images)
+             for a in plan.assignments}  # fmt: skip
     letters = _letters([text for text in texts.values() if text != ALONE])
     tiles = []
     for assignment in plan.assignments:
@@ -54,12 +60,17 @@ def _strip(plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms]) ->
     if _MORE in letters.values():
         explained[_MORE] = "another split; the table names it"
     letter = "its letter how it is split among them, " if explained else ""
+    home = sum(term.return_s for term in terms.values())
+    after = (
+        f" The way of results to the host, {format_value(home, 's')}, is in none." if home else ""
+    )
     return Strip(
         title="The mapping at a glance", tiles=tuple(tiles), measure="time", unit="s",
         part="communication",
         letters=explained, groups=tuple(group.label for group in sets),
         caption="Every layer in plan order: its colour is the set of devices that takes it, "
-        f"{letter}its height how long it takes; the solid part is waiting for messages.",
+        f"{letter}its height how long it takes; the solid part is waiting for messages."
+        + after,
     )  # fmt: skip
 
 

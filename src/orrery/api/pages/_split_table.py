@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,9 @@ _SECONDS = (
 )  # fmt: skip
 
 
-def split_table(plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms]) -> Table:
+def split_table(
+    plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms], images: Collection[str] = ()
+) -> Table:
     """Return the terms of every layer; a term that no layer has is left out and named."""
     owner = {a.region: group.name for group in sets for a in group.assignments}
     shown = [term for term in _SECONDS if term.always or any(map(term.of, terms.values()))]
@@ -50,7 +52,8 @@ def split_table(plan: Plan, sets: Sequence[DeviceSet], terms: Mapping[str, Terms
     for assignment in plan.assignments:
         priced = terms.get(assignment.region)
         rows.append((
-            assignment.region, owner[assignment.region], strategy_text(assignment.split),
+            assignment.region, owner[assignment.region],
+            strategy_text(assignment.split, image=assignment.region in images),
             *(None if priced is None else term.of(priced) for term in shown),
             (priced.critical if priced else None) or None,
             (priced.link if priced else None) or None,
