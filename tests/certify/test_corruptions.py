@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.certificate import Certificate, Computation, Delivery, Resident
+from orrery.certificate import (
+    WHOLE_LAYERS,
+    Certificate,
+    Computation,
+    Delivery,
+    Resident,
+    gap_of,
+    plan_digest,
+)
 from orrery.certify import KINDS, Report
 from orrery.hardware import Memory
+from orrery.mapping.sets import PROOF
+from orrery.plan import Transfer
 from tests.mapping.random_graphs import MADE_UP
 
 from .cases import Case, split_case, state_case, whole_case
@@ -109,6 +119,50 @@ def resident(**changes: Any) -> Change:
 
 def on_state(change: Change) -> Change:
     return lambda _: change(state_case())
+
+
+def on_whole(change: Change) -> Change:
+    return lambda _: change(whole_case())
+
+
+def claimed(**changes: Any) -> Change:
+    """Change what the plan says of itself, and the certificate with it, hash and all."""
+
+    def judge(case: Case) -> Report:
+        told = replace(case.plan, **changes)
+        certificate = replace(case.certificate, plan=plan_digest(told), objective=told.objective)
+        if told.lower_bound_s is not None:
+            bound = round(told.lower_bound_s * 1e12)
+            certificate = replace(certificate, lower_bound_ps=bound, bound=told.bound,
+                                  gap=gap_of(certificate.makespan_ps, bound))  # fmt: skip
+        return case.check(certificate, plan=told)
+
+    return judge
+
+
+def rerouted(case: Case) -> Report:
+    """Send the input round by another device, in plenty of time: only the plan forbids it."""
+    way = case.certificate.deliveries[0]
+    detour = next(d.name for d in case.system.devices if d.name != way.target)
+    half = replace(way, target=detour, links=(f"{detour}-host",), end_ps=way.end_ps)
+    late = way.end_ps + 10**9
+    rest = replace(way, source=detour, links=("-".join(sorted((detour, way.target))),),
+                   start_ps=way.end_ps, end_ps=late)  # fmt: skip
+    return case.check(moved(case, (half, rest), late))
+
+
+def moved(case: Case, firsts: Sequence[Delivery], by: int) -> Certificate:
+    """Begin with other deliveries and do all else later."""
+
+    def edit(record: Any) -> Any:
+        return replace(record, start_ps=record.start_ps + by, end_ps=record.end_ps + by)
+
+    c = case.certificate
+    makespan = c.makespan_ps + by
+    return replace(
+        c, deliveries=(*firsts, *map(edit, c.deliveries[1:])), makespan_ps=makespan,
+        computations=tuple(map(edit, c.computations)), gap=gap_of(makespan, c.lower_bound_ps),
+    )  # fmt: skip
 
 
 def small_memory(case: Case) -> Report:
@@ -230,6 +284,28 @@ CORRUPTIONS: dict[str, tuple[str, Change]] = {
     "no gap": ("gap", stated(gap=None)),
     "another plan": ("plan", plan(seed=7)),
     "another objective": ("plan", stated(objective="energy")),
+    "objective of nobody": ("claim", claimed(objective="beauty")),
+    "bound of latency beside throughput": ("claim", claimed(
+        objective="throughput", lower_bound_s=1e-6, bound=PROOF)),
+    "bound of nobody": ("claim", claimed(lower_bound_s=1e-6, bound="any plan whatsoever")),
+    "bound without words": ("claim", claimed(lower_bound_s=1e-6, bound="")),
+    "bound of whole layers beside shared ones": ("claim", claimed(
+        lower_bound_s=1e-6, bound=WHOLE_LAYERS)),
+    "bound of sets beside whole layers": ("claim", on_whole(claimed(
+        lower_bound_s=1e-6, bound=PROOF))),
+    "bound of joules beside latency": ("claim", claimed(lower_bound_j=1.0)),
+    "bounds of both": ("claim", claimed(
+        objective="energy", lower_bound_j=1.0, lower_bound_s=1e-6, bound=PROOF)),
+    "predicted faster than its devices": ("prediction", claimed(predicted_latency_s=1e-9)),
+    "sent by another route than planned": ("transfer", on_whole(rerouted)),
+    "sent once more than planned": ("transfer", on_whole(lambda case: case.check(replace(
+        case.certificate, deliveries=case.certificate.deliveries[:1] * 2 +
+        case.certificate.deliveries[1:])))),
+    "planned transfer left out": ("transfer", on_whole(lambda case: case.check(replace(
+        case.certificate, deliveries=case.certificate.deliveries[1:])))),
+    "transfers beside shared layers": ("transfer", plan(transfers=(Transfer(
+        tensor="x", size_bytes=1, source="host", targets=("d0",), producer=None, consumers=(),
+        links=(("d0-host",),)),))),
     "another network": ("model", stated(models=())),
     "a network of other content": ("model", plan(
         models=lambda p: (replace(p.models[0], digest="0" * 40),))),
@@ -253,6 +329,11 @@ def test_corruption_is_refused_for_its_reason(name: str) -> None:
     kind, change = CORRUPTIONS[name]
     report = change(split_case())
     assert kind in report.kinds, str(report)
+
+
+def test_another_route_alone_is_what_is_refused() -> None:
+    """All else of the detour is in order: it can be carried out, and takes its time."""
+    assert rerouted(whole_case()).kinds == {"transfer"}
 
 
 def test_every_kind_is_shown_and_none_is_unknown() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["KINDS", "Report", "Violation", "Violations"]
+__all__ = ["KINDS", "Proved", "Report", "Violation", "Violations"]
 
 #: kind of violation -> what it says
 KINDS: Mapping[str, str] = MappingProxyType({
@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "bound": "a lower bound that is none, or not the plan's",
     "box": "a part that its tensor does not have",
     "capacity": "a link direction carries more than its rate",
+    "claim": "objective and bounds of a plan that do not go together, or a proof nobody knows",
     "coverage": "elements of a result that nobody, or one device twice, computes",
     "design": "a device configured with what it has not, or with two designs",
     "device": "a device that does not exist, or not one of the region's",
@@ -29,6 +30,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "overlap": "a device computes two regions at once",
     "part": "a computation that the plan does not have",
     "plan": "another plan",
+    "prediction": "a predicted latency that the plan's own devices or chains exceed",
     "reads": "less is read than the operator needs",
     "region": "a region that does not exist or is not computed",
     "resident": "something lies on a device that cannot be there before the clock starts",
@@ -40,6 +42,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "system": "another system than the plan's",
     "tensor": "a tensor that the networks, or the region, do not have",
     "time": "a time before zero, an end before its start",
+    "transfer": "a delivery that the plan does not list, or a listed one that is not made",
 })  # fmt: skip
 
 
@@ -57,6 +60,14 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """Picoseconds that the checker itself has found no plan to undercut, and of which plans."""
+
+    value_ps: int
+    of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a checker has to say.
 
@@ -64,10 +75,15 @@ class Report:
     ----------
     violations : in the order in which they were found; none when the certificate holds
     more : violations of a kind beyond the first few, which are counted only
+    proved : lower bounds that the checker has found by itself
+    claim_proved : whether one of them proves the certificate's bound; else that is the searcher's
+        word alone
     """
 
     violations: tuple[Violation, ...]
     more: int = 0
+    proved: tuple[Proved, ...] = ()
+    claim_proved: bool = False
 
     @property
     def holds(self) -> bool:
@@ -103,7 +119,7 @@ class Violations:
                 Violation(kind=kind, where=where, found=str(found), wanted=str(wanted))
             )
 
-    def report(self) -> Report:
-        """Return everything that was noted."""
-        return Report(violations=tuple(self._found),
+    def report(self, proved: tuple[Proved, ...] = (), claim_proved: bool = False) -> Report:
+        """Return everything that was noted, beside what was proved."""
+        return Report(violations=tuple(self._found), proved=proved, claim_proved=claim_proved,
                       more=sum(self._count.values()) - len(self._found))  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orrery.certificate import Certificate, read_certificate
+from orrery.certificate import Certificate, gap_of, read_certificate
 from orrery.errors import printable
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Certified:
             "holds": self.report.holds, "violations": encode(self.report.violations),
             "more": self.report.more, "makespan_ps": c.makespan_ps,
             "lower_bound_ps": c.lower_bound_ps, "bound": c.bound, "gap": c.gap,
+            "claim_proved": self.report.claim_proved, "proved": encode(self.report.proved),
             "computations": len(c.computations), "deliveries": len(c.deliveries),
         }  # fmt: skip
 
@@ -55,27 +56,31 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
     SpecError : a file that is missing or no certificate
     PlanMismatchError : the networks or the system are not those of the plan
     """
-    from orrery.cost import price
-
-    from .._machines import cost_models
     from ..planned import load_planned
-    from ._seconds import check
+    from ._durations import check
 
     given = Path(path)
     file = given / "certificate.json" if given.is_dir() else given
     certificate = read_certificate(file)
     plan, graphs, system = load_planned(file.parent / "plan.json", models, on)
-    cost = price(plan, graphs, system, cost_models(system))
-    return Certified(certificate=certificate, report=check(certificate, plan, graphs, system, cost))
+    return Certified(certificate=certificate, report=check(certificate, plan, graphs, system))
 
 
 def describe(certificate: Certificate, report: Report) -> str:
-    """Return the verdict with makespan, bound and gap."""
+    """Return the verdict with makespan, bounds and gaps, claimed and proved."""
     from orrery.timeline import PS_PER_S
     from orrery.units import format_quantity
 
-    took, least = (format_quantity(ps / PS_PER_S, "s")
-                   for ps in (certificate.makespan_ps, certificate.lower_bound_ps))  # fmt: skip
-    gap = "" if certificate.gap is None else f", gap {100 * certificate.gap:.3g} %"
-    of = certificate.bound or "any plan"
-    return f"{report}\nmakespan {took}{gap}\nlower bound {least} ({of})\n"
+    def line(value_ps: int, who: str) -> str:
+        gap = gap_of(certificate.makespan_ps, value_ps)
+        return (f"lower bound {format_quantity(value_ps / PS_PER_S, 's')}"
+                f"{'' if gap is None else f', gap {100 * gap:.3g} %'}: {who}")  # fmt: skip
+
+    said = certificate.bound or "any plan"
+    claimed, proved = certificate.lower_bound_ps, report.claim_proved
+    who = "proved by this check" if proved else "claimed by the searcher, not proved by this check"
+    own = [b for b in report.proved if (b.value_ps, b.of) != (claimed, said)]
+    lines = [f"makespan {format_quantity(certificate.makespan_ps / PS_PER_S, 's')}",
+             line(claimed, f"{who} ({said})"),
+             *(line(b.value_ps, f"proved by this check ({b.of})") for b in own)]  # fmt: skip
+    return "\n".join([str(report), *lines, ""])

@@ -11,7 +11,8 @@ from orrery.plan import Plan
 
 from .._machines import cost_models
 from .._result import InfeasibleError, MapResult
-from ._seconds import check, first_line, part_seconds, period_s
+from ._durations import check
+from ._seconds import first_line, part_seconds, period_s
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -53,7 +54,7 @@ def judge_plan(
         plan, graphs, system, part_seconds(price), expansion=price.expansion,
         output_bytes=lambda a: made[a.region],
     )  # fmt: skip
-    report = check(certificate, plan, graphs, system, price)
+    report = check(certificate, plan, graphs, system)
     price = price.at_makespan(timeline.makespan_s)
     evidence = plan_figures(graphs, system, plan, price, timeline)
     card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
