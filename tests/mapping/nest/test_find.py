@@ -55,3 +55,19 @@ def test_an_unknown_objective_is_named() -> None:
     draw = Random(0)
     with pytest.raises(SpecError, match="did you mean 'latency'"):
         best_nest(random_layer(draw), random_array(draw), "latencies")
+
+
+def test_the_least_energy_among_the_fastest() -> None:
+    problem, architecture = conv(6, 4, 5, 1, 3, 1, padding=1), random_array(Random(3))
+    fastest = best_nest(problem, architecture, "latency")
+    assert isinstance(fastest, NestFound)
+    cycles = fastest.cost.cycles
+    both = best_nest(problem, architecture, "energy", most_cycles=cycles)
+    frugal = best_nest(problem, architecture, "energy")
+    assert isinstance(both, NestFound) and isinstance(frugal, NestFound)
+    assert both.cost.cycles == cycles and both.proven
+    assert fastest.cost.energy_j is not None
+    assert frugal.value <= both.value <= fastest.cost.energy_j
+    refused = best_nest(problem, architecture, "energy", most_cycles=cycles - 1)
+    assert isinstance(refused, Infeasible)
+    assert (refused.need, refused.have) == (cycles, cycles - 1)

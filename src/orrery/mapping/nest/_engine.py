@@ -39,7 +39,7 @@ WIDTH, FINAL, WIDE, SHARE, WHOLE, TILE, HOPS, HOPS_BACK, OUT_EVEN, IN_EVEN = ran
 # Numbers of a level.
 WORD, READ_J, WRITE_J, READ_WAY, WRITE_WAY, ONE_PORT, ROOM = range(7)
 # Numbers of the whole.
-(GOAL, TIMES, MACS, PERFORMED, CONSTANT_J, STEP_J, HOP_J, STATIC_W, CLOCK) = range(9)
+(GOAL, TIMES, MACS, PERFORMED, CONSTANT_J, STEP_J, HOP_J, STATIC_W, CLOCK, LIMIT) = range(10)
 TINY = 1e-12
 
 
@@ -365,6 +365,8 @@ def value(x: Any, program: Any) -> Any:
             sent[flows[g, PARENT]] = stored[flows[g, PARENT]] = 0.0
         beside += ramp + drain
     cycles = np.ceil((now + beside) * (1 - TINY) - TINY) * whole[TIMES]
+    if cycles > whole[LIMIT]:
+        return np.inf
     if whole[GOAL] == 0:
         return cycles
     # Energy: words per level and role, hops, the rest.

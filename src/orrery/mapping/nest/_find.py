@@ -69,7 +69,7 @@ class NestFound:
 
 def best_nest(
     problem: NestProblem, architecture: Architecture, objective: str = "latency", *,
-    zeros: Zeros | None = None, most: int = 2_000_000_000,
+    zeros: Zeros | None = None, most_cycles: int | None = None, most: int = 2_000_000_000,
 ) -> NestFound | Infeasible:  # fmt: skip
     """Return the best nest of a layer on an architecture.
 
@@ -77,6 +77,7 @@ def best_nest(
     ----------
     objective : one of `OBJECTIVES`
     zeros : as `nest_cost` takes it
+    most_cycles : of all runs; to seek the least energy among the fastest nests, say
     most : evaluations of (partial) nests before the search gives up the proof
 
     Raises
@@ -88,13 +89,24 @@ def best_nest(
                         fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
     space = Space(problem, architecture)
     zeros = zeros or Zeros()
-    program = program_of(space, objective, zeros)
+    program = program_of(space, objective, zeros, most_cycles)
     search = _Search(space, program, most)
     search.run(distinct(patterns_of(problem, architecture), program.matters))
     mapping = search.mapping()
     columns = [n for n, place in enumerate(space.places) if place.axis is None]
     if mapping is None:
-        return _nothing_fits(space)
+        mapping = _smallest(space)
+        reason = check_mapping(problem, mapping, architecture)
+        if reason is None and most_cycles is not None:
+            fastest = best_nest(problem, architecture, "latency", zeros=zeros, most=most)
+            if isinstance(fastest, Infeasible):
+                return fastest
+            reason = Infeasible(
+                what=f"cycles of a loop nest on {architecture.name}", need=fastest.value,
+                have=most_cycles, unit="cycles", remedies=("allow more cycles",),
+            )  # fmt: skip
+        if reason is not None:
+            return reason
     cost = nest_cost(problem, mapping, architecture, zeros=zeros)
     value = worth_of(cost, objective)
     return NestFound(
@@ -189,8 +201,8 @@ class _Search:
 HELPERS = 12
 
 
-def _nothing_fits(space: Space) -> Infeasible:
-    """Say what the smallest tiles of all lack: everything is cut as finely as it can be."""
+def _smallest(space: Space) -> NestMapping:
+    """Return the nest that cuts everything outermost: no tile could be smaller."""
     outer = next(n for n, place in enumerate(space.places) if place.axis is None)
     temporal: list[tuple[str, int]] = []
     spatial: dict[str, list[tuple[str, int]]] = {}
@@ -200,11 +212,7 @@ def _nothing_fits(space: Space) -> Infeasible:
         for place, factor in zip(space.places, row.tolist(), strict=True):
             if place.axis is not None and factor > 1:
                 spatial.setdefault(place.axis, []).append((name, factor))
-    mapping = NestMapping(
+    return NestMapping(
         temporal=(tuple(temporal), *((),) * (space.depth - 1)),
         spatial={axis: tuple(parts) for axis, parts in spatial.items()},
     )
-    reason = check_mapping(space.problem, mapping, space.architecture)
-    if reason is None:
-        raise AssertionError("the search refused a nest that fits")
-    return reason

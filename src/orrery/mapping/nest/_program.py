@@ -48,7 +48,7 @@ def worth_of(cost: NestCost, objective: str) -> float:
     return energy if objective == "energy" else energy * cost.latency_s
 
 
-def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
+def program_of(space: Space, objective: str, zeros: Zeros, most_cycles: int | None) -> Program:
     """Prepare `value` for a layer on an architecture.
 
     Raises
@@ -146,6 +146,7 @@ def program_of(space: Space, objective: str, zeros: Zeros) -> Program:
         operations.worked * ((architecture.mac_energy_j or 0.0) - idle),
         idle * architecture.elements * architecture.macs_per_cycle * problem.times,
         architecture.hop_energy_j_per_bit or 0.0, static, architecture.clock_hz,
+        np.inf if most_cycles is None else float(most_cycles),
     ]  # fmt: skip
     # What the outermost level holds for good.
     outermost = np.zeros(3)
