@@ -121,7 +121,7 @@ def test_the_least_energy_is_a_plan_with_a_bound(front: api.MapResult) -> None:
     assert result.plan.lower_bound_j == pytest.approx(joules, rel=1e-6)
     assert joules <= min(float(str(row["energy"])) for row in _rows(front)) * (1 + 1e-9)
     assert "takes less energy" in result.text and "gap 0 %" in result.text
-    assert result.needs_met and {t.method for t in result.tried} == {"greedy", "exact-sets"}
+    assert result.needs_met and {t.method for t in result.tried} >= {"greedy", "exact-sets"}
     with pytest.raises(SpecError, match="idle power is known for fpga0") as unknown:
         api.map("alexnet", on="aws-f1", search=api.MapSearch(objective="energy"))
     assert "idle_power" in str(unknown.value)

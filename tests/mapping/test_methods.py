@@ -13,6 +13,7 @@ from orrery.mapping.sets import best_series, chain_optimum, combine_networks, ev
 from orrery.mapping.sets._routes import NEVER
 from orrery.plan import Infeasible, Plan
 from orrery.progress import Progress, Step
+from orrery.sim import least_period
 
 from .random_graphs import MODELS, random_system, residual_graph
 from .sets_cases import Everything, problem_of
@@ -117,6 +118,51 @@ def test_an_interrupted_search_keeps_the_best_plan_until_then() -> None:
     with pytest.raises(CancelledError):
         map_by(graphs, system, MODELS, judge=lambda plan: 1.0,
                progress=Progress(cancelled=lambda: True))  # fmt: skip
+
+
+@pytest.mark.parametrize("search", ["two-level", "exact-sets", "uniform", "four-steps"])
+def test_a_search_that_finds_nothing_in_time_leaves_the_best_device(search: str) -> None:
+    graphs, system = [residual_graph(3, least=4)], random_system(3, least=2)
+    seen: list[str] = []
+    calls = 0
+
+    def judge(plan: Plan) -> float:
+        nonlocal calls
+        calls += 1
+        return price(plan, graphs, system, MODELS).total.latency_s
+
+    stop = Progress(report=lambda step: seen.append(step.task), cancelled=lambda: calls > 0)
+    settings = MapSearch(search=search)
+    found = map_by(graphs, system, MODELS, settings, judge=judge, progress=stop)
+    assert isinstance(found.best, Plan)
+    assert found.tried[-1].method == "single"
+    assert found.interrupted
+    assert found.best.searcher == "single device" and "interrupted" in found.best.notes[-1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_plan_for_throughput_has_a_bound_of_the_period(seed: int) -> None:
+    graphs, system = [residual_graph(seed, most=4)], random_system(seed, least=2)
+
+    def judge(plan: Plan) -> float:
+        cost = price(plan, graphs, system, MODELS)
+        durations = {name: c.latency_s for name, c in cost.per_region.items()}
+
+        def part(assignment, party, turn):
+            step = cost.steps.get(assignment.region)
+            return step.party_s[turn][party] if step else durations.get(assignment.region, 0.0)
+
+        return least_period(plan, system, part, expansion=cost.expansion)
+
+    settings = MapSearch(objective="throughput", draws=5, loops=1, generations=2, population=4)
+    also = ["balanced", "random", "two-level", "uniform", "random-sets", "four-steps"]
+    found = map_by(graphs, system, MODELS, settings, also=also, judge=judge)
+    for one in found.tried:
+        if isinstance(one.outcome, Plan) and one.seconds is not None:
+            bound = one.outcome.lower_bound_period_s
+            assert one.outcome.objective == "throughput" and one.outcome.lower_bound_s is None
+            assert bound is not None and bound <= one.seconds * (1 + 1e-9), one.method
+            assert "busy" in one.outcome.bound or "sooner" in one.outcome.bound
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -3,6 +3,8 @@
 Models:  every method sees the same tables; a judge that is handed in (a replay) compares plans
          that were timed by different clocks.
 Ignores: how a method works: see its own module.
+         The best single device always competes, so that there is a plan whenever a search is
+         stopped.
 Judge:   the best of several is never worse than one of them, nor than the best single device.
 """
 
@@ -16,6 +18,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from orrery.certificate import WHOLE_LAYERS
 from orrery.cost import CostModel
 from orrery.errors import CancelledError, SpecError, UnknownNameError
@@ -24,10 +28,11 @@ from orrery.hardware import System
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.settings import setting, to_record
+from orrery.timeline import PS_PER_S
 from orrery.units import format_quantity
 
 from ._baselines import balanced, random_mapping, single_device
-from ._dag_bound import dag_bound, split_bound
+from ._dag_bound import dag_bound, period_bound, split_bound
 from ._dag_exact import DagSearch, exact_dag
 from ._four_steps import four_steps_plan, published_four_steps_plan
 from ._greedy import GreedySearch, greedy
@@ -215,6 +220,21 @@ class _Context:
         return replace(plan, objective="energy", lower_bound_s=None, bound=said,
                        lower_bound_j=known[split])  # fmt: skip
 
+    @cached_property
+    def _least_periods(self) -> dict[bool, tuple[float, str]]:
+        return {}
+
+    def bounded_period(self, plan: Plan) -> Plan:
+        """Return a plan for throughput, its bound one of the time between two inputs."""
+        if plan.lower_bound_period_s is None:
+            split, known = plan.is_split, self._least_periods
+            if split not in known:
+                known[split] = (_sets_period_s(self.problem), _SETS_BUSY) if split else (
+                    period_bound(self.tables).value_s, _LAYERS_BUSY)  # fmt: skip
+            bound, said = known[split]
+            plan = replace(plan, lower_bound_period_s=bound, bound=said)
+        return replace(plan, objective="throughput", lower_bound_s=None)
+
     def scaled(self, factors: Sequence[float]) -> tuple[Problem, ...]:
         """Return a problem per factor of bandwidths."""
         share = self.settings.memory_share
@@ -228,6 +248,25 @@ class _Context:
 
 #: of bandwidths, where the user names none
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+#: of which plans a bound of the time between two inputs is proved, without a search
+_SETS_BUSY = "no plan of these sets, units in these ways, keeps its busiest device less busy"
+_LAYERS_BUSY = "no plan of whole layers keeps its busiest device or the host's links less busy"
+
+
+def _sets_period_s(problem: Problem) -> float:
+    """Return seconds that one device at least is busy with one input: a unit's, or its share."""
+    longest = work = 0
+    for tables, listed in zip(problem.step_ps, problem.choices):
+        shares = []
+        for table, one in zip(tables, problem.classes):
+            used = [1 if choice.strategies[0] is None else one.parties
+                    for choice in listed[one.parties]]  # fmt: skip
+            shares.append(int((table * np.array(used, np.int64)).min()))
+        longest = max(longest, min(int(table.min()) for table in tables))
+        work += min(shares)
+    return max(longest, work // len(problem.tables.of_device)) / PS_PER_S
 
 
 def _usual_sizes(devices: int) -> tuple[int, ...]:
@@ -244,7 +283,7 @@ def _greedy(c: _Context) -> Plan | Infeasible:
     return greedy(
         c.graphs, c.system, c.models, GreedySearch(
             configurations=s.configurations, serial=s.serial, memory_share=s.memory_share
-        ), progress=c.progress,
+        ), progress=c.progress, judge=c.judge if s.objective == "throughput" else None,
     )  # fmt: skip
 
 
@@ -398,7 +437,9 @@ def map_by(
     robust : factors of all links' bandwidths; when given, the plan of ``robust-sets`` is kept,
         whatever others take on the system as it is
     executor : works beside the caller; the plans are the same as without
-    judge : what a plan takes, the less the better; e.g. its replayed makespan
+    judge : what a plan takes, the less the better; e.g. its replayed makespan. The best single
+        device competes too where there are several, and is what is left of a search that is
+        stopped before it found anything
     ceilings : that ``exact-sets`` searches under, where one is of energy or that is the objective
     keeps : whether a plan keeps all ceilings; those that do come first, and where none does and
         ``exact-sets`` proves that none can, there is no best plan
@@ -406,7 +447,8 @@ def map_by(
     Returns
     -------
     Found
-        its `best` is the judge's favourite, or the reasons of the first method
+        its `best` is the judge's favourite, or the reasons of the first method where none of
+        those asked for gave a plan
 
     Raises
     ------
@@ -429,7 +471,9 @@ def map_by(
         own = ["robust-sets", *(name for name in own if settings.search != "auto")]
     tried: list[Tried] = []
     interrupted = False
-    waiting = list(dict.fromkeys((*own, *also)))
+    asked = list(dict.fromkeys((*own, *also)))
+    several = len(system.devices) > 1 or asked != ["greedy"]
+    waiting = list(dict.fromkeys((*(["single"] if several else []), *asked)))
     context.executor, context.judge = executor, judge
     while waiting:
         name = waiting.pop(0)
@@ -440,6 +484,8 @@ def map_by(
                 outcome = context.bounded(outcome)
             if settings.objective == "energy" and isinstance(outcome, Plan):
                 outcome = context.bounded_j(outcome)
+            elif settings.objective == "throughput" and isinstance(outcome, Plan):
+                outcome = context.bounded_period(outcome)
         except TooManyStatesError as error:
             outcome, seconds = error.infeasible, None
             if settings.search == "auto" and "two-level" not in waiting:
@@ -452,9 +498,12 @@ def map_by(
         sensitivity = context.sensitivity if name == "robust-sets" else None
         tried.append(Tried(method=name, outcome=outcome, seconds=seconds, sensitivity=sensitivity))
     context.executor = None
+    tried.sort(key=lambda t: asked.index(t.method) if t.method in asked else len(asked)
+               + (t.method == "single"))  # fmt: skip
     done = [t for t in tried if t.seconds is not None]
-    if not done:
-        return Found(best=tried[0].outcome, tried=tuple(tried), interrupted=interrupted,
+    if not interrupted and not any(t.method in asked or t.method == "two-level" for t in done):
+        first = next(t for t in tried if t.method == asked[0])
+        return Found(best=first.outcome, tried=tuple(tried), interrupted=interrupted,
                      problem=lambda: context.problem)  # fmt: skip
     kept = [t for t in done if robust and t.method == "robust-sets"] or done
     if keeps is not None:

@@ -29,7 +29,9 @@ def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
         longer = one.seconds / best - 1 if best else 0.0
         devices = len({d for a in one.outcome.assignments for d in a.devices})
         kept = "; kept" if one.outcome.assignments == chosen.assignments else ""
-        bound = one.outcome.lower_bound_j if energy else one.outcome.lower_bound_s
+        bounds = {"energy": one.outcome.lower_bound_j,
+                  "throughput": one.outcome.lower_bound_period_s}  # fmt: skip
+        bound = bounds.get(chosen.objective, one.outcome.lower_bound_s)
         rows.append((one.method, one.seconds, 100 * longer, bound, float(devices), does + kept))
     word = {"throughput": "period", "energy": "energy"}.get(chosen.objective, "latency")
     unit = "J" if energy else "s"

@@ -36,6 +36,11 @@ __all__ = [
 #: what the bound of `best_mapping` says
 PROOF = "no plan of these sets in series, units in this order, is faster"
 
+#: what the bound of a plan for throughput says
+_PERIOD_PROOF = (
+    "no plan of these sets in series, units in this order, lets inputs follow each other sooner"
+)
+
 #: searches at most, where results that are made early come home last
 _PASSES = 8
 
@@ -265,6 +270,7 @@ def _pipeline(problem: Problem, progress: Progress) -> Plan | Infeasible:
             high, best = period_ps(problem, found[1]), found[1]
             low = min(low, high)
     plan = plan_of(problem, best, searcher="exact-sets", objective="throughput")
+    plan = replace(plan, lower_bound_period_s=low / PS_PER_S, bound=_PERIOD_PROOF)
     every = period_ps(problem, best) / PS_PER_S
     note = (
         f"When inputs follow each other, one can start every {every:.6g} s; no plan of these sets "
