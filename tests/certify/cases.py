@@ -15,6 +15,7 @@ from orrery.graph import ArrayConstant, Graph, Node, TensorType
 from orrery.hardware import Compute as Arithmetic
 from orrery.hardware import Device, Link, Memory, System
 from orrery.mapping import greedy
+from orrery.mapping.sets import PROOF
 from orrery.plan import Assignment, Infeasible, ModelReference, Plan, Split, SystemReference
 from orrery.sim import replay_certified
 from tests.mapping.random_graphs import MADE_UP, MODELS
@@ -40,7 +41,7 @@ class Case:
     ) -> Report:  # fmt: skip
         """Check another certificate, plan or system in place of this one's."""
         return check_certificate(certificate or self.certificate, plan or self.plan, [self.graph],
-                                 system or self.system, self.seconds)  # fmt: skip
+                                 system or self.system, self.seconds, proofs=[PROOF])  # fmt: skip
 
     def seconds(self, c) -> float | None:
         """Return what the price says of a computation that the plan has."""

@@ -16,7 +16,7 @@ least the sum over r of the least w(d) t(d, r), wherever each region is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import floor, inf, isclose
 
 from orrery.certificate import SAME_PLACES, WHOLE_LAYERS, Certificate, Computation, gap_of
@@ -39,7 +39,8 @@ _PS = 10**12
 _HAIR = 1e-9
 _SETS = r"no plan of these sets in series, units in this order,?( on at most \d+ devices|, that "\
         r"keeps .+,)? is faster"  # fmt: skip
-#: the bounds in seconds that a searcher may claim, by their words; whether of whole layers
+#: bounds in seconds that a searcher may claim, by their words, those of earlier versions too;
+#: whether of whole layers
 _CLAIMS: Mapping[str, bool] = {
     re.escape(WHOLE_LAYERS): True,
     r"no plan of whole layers is faster: .+": True,
@@ -51,7 +52,7 @@ _OBJECTIVES = ("latency", "throughput", "energy")
 
 def check_bounds(
     certificate: Certificate, plan: Plan, regions: Regions, computations: Sequence[Computation],
-    system: System, whole: WholeSeconds | None, found: Violations,
+    system: System, whole: WholeSeconds | None, proofs: Collection[str], found: Violations,
 ) -> tuple[tuple[Proved, ...], bool]:  # fmt: skip
     """Check bound, gap, prediction and objective; return our own bounds and if they prove it.
 
@@ -64,7 +65,7 @@ def check_bounds(
         known.append(Proved(value_ps=value, of=EVERY_LAYER_WHOLE))
     known.append(Proved(value_ps=same, of=SAME_PLACES))
     _check_claim(certificate, plan, same, found)
-    _check_words(plan, found)
+    _check_words(plan, proofs, found)
     predicted = plan.predicted_latency_s
     slack = len(plan.assignments) + 1  # each duration is rounded to whole picoseconds
     if predicted is not None and predicted * _PS * (1 + _HAIR) + slack < same:
@@ -111,7 +112,7 @@ def _check_claim(
         found.add("gap", "certificate", certificate.gap, gap)
 
 
-def _check_words(plan: Plan, found: Violations) -> None:
+def _check_words(plan: Plan, proofs: Collection[str], found: Violations) -> None:
     """Check that objective and bound of a plan go together and say what somebody proves."""
     if plan.objective not in _OBJECTIVES:
         found.add("claim", "plan: objective", plan.objective, f"one of {', '.join(_OBJECTIVES)}")
@@ -122,7 +123,8 @@ def _check_words(plan: Plan, found: Violations) -> None:
     if plan.objective != "latency" or plan.lower_bound_j is not None:
         joules = "" if plan.lower_bound_j is None else " and a bound of joules"
         found.add("claim", "plan: lower_bound_s", f"beside {plan.objective!r}{joules}", "latency")
-    of_whole = next((w for text, w in _CLAIMS.items() if re.fullmatch(text, plan.bound)), None)
+    of_whole = next((w for text, w in _CLAIMS.items() if re.fullmatch(text, plan.bound)),
+                    False if plan.bound in proofs else None)  # fmt: skip
     if of_whole is None:
         found.add("claim", "plan: bound", plan.bound or "nothing", "the words of a known proof")
     elif of_whole == plan.is_split:

@@ -12,7 +12,7 @@ Judge:   every kind of violation by a deliberate corruption of valid certificate
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from orrery.certificate import Certificate, Computation, Delivery, plan_digest
 from orrery.graph import Graph
@@ -36,6 +36,7 @@ def check_certificate(
     system: System,
     seconds: Callable[[Computation], float | None],
     whole: WholeSeconds | None = None,
+    proofs: Collection[str] = (),
 ) -> Report:
     """Check a certificate against its plan, networks and system; believe nothing.
 
@@ -45,6 +46,7 @@ def check_certificate(
     seconds : what a computation takes by the cost models; None when the plan has no such part
     whole : (region, device, design) -> what a region takes whole, by the cost models, None where it
         cannot run; with it, a bound over all plans of whole layers is proved
+    proofs : words of bounds that searchers prove of plans with shared layers; others are refused
 
     Returns
     -------
@@ -71,7 +73,9 @@ def check_certificate(
     check_flow(certificate, sound, deliveries, regions, system, found)
     _check_transfers(plan, certificate.deliveries, found)
     _check_makespan(certificate, found)
-    return found.report(*check_bounds(certificate, plan, regions, sound, system, whole, found))
+    return found.report(
+        *check_bounds(certificate, plan, regions, sound, system, whole, proofs, found)
+    )
 
 
 def _check_names(

@@ -30,9 +30,12 @@ def check(
 ) -> Report:  # fmt: skip
     """Check a certificate; the checker is told what parts take and believes nothing else."""
     from orrery.certify import check_certificate
+    from orrery.mapping.sets import PATH_BOUND, PROOF
 
     told = Durations(plan, graphs, system, cost_models(system))
-    return check_certificate(certificate, plan, graphs, system, told.of, told.whole)
+    return check_certificate(
+        certificate, plan, graphs, system, told.of, told.whole, (PATH_BOUND, PROOF)
+    )
 
 
 class Durations:
