@@ -25,7 +25,7 @@ WANTED = [
     "googlenet", "inception_v3", "mobilenet_v2", "bert-base", "bert-large", "minilm-l6",
     "gpt2-124m", "gpt2-345m", "gpt2-774m", "gpt2-1.5b", "gpt2-1.5b-h1536", "vit-b16", "llama-7b",
     "wide-deep", "siamese-lstm", "mt-dnn", "memn2n", "c3d", "vlocnet", "casia-surf", "vfs",
-    "facebagnet", "cnn-lstm", "mocap",
+    "facebagnet", "cnn-lstm", "mocap", "resnet20", "resnet56",
 ]  # fmt: skip
 
 

@@ -50,6 +50,19 @@ def _operators(graph: Graph) -> Counter[str]:
     return Counter(node.op for node in graph.nodes)
 
 
+#: He et al. 2015, table 6: layers, parameters in millions.
+CIFAR = {"resnet20": (20, 0.27), "resnet56": (56, 0.85)}
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_small_residual_networks_have_the_published_layers_and_parameters(name: str) -> None:
+    graph, (layers, millions) = build_model(name), CIFAR[name]
+    found = _operators(graph)
+    assert found["Conv"] + found["Gemm"] == layers
+    assert round(count_parameters(graph) / 1e6, 2) == millions
+    assert graph.type("logits").shape == (1, 10)
+
+
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_image_networks_match_torchvision(name: str) -> None:
     graph = build_model(name)

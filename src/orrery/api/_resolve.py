@@ -76,6 +76,11 @@ def load_model(
                 fix="give example_inputs=(…,)",
             )
         graph = _of_a_file(from_torch(model, example_inputs), "module", options)
+    if options.weights is not None:
+        from orrery.graph import read_safetensors, with_weights
+
+        weights = read_safetensors(Path(options.weights))
+        graph = with_weights(graph, weights, where=options.weights)
     if options.precision is not None:
         graph = in_precision(graph, options.precision)
     return graph.training(options.optimizer) if options.training else graph

@@ -30,6 +30,7 @@ from ._precision import PRECISION_KEY, in_precision
 from ._subgraph import subgraph
 from ._training import initial_states, learned_tensors, phase_nodes, saved_tensors
 from ._types import TensorType, numpy_dtype
+from ._weights import read_safetensors, with_weights
 from .models import (
     MODELS,
     Model,
@@ -82,8 +83,10 @@ __all__ = [
     "operator_table",
     "phase_nodes",
     "read_onnx",
+    "read_safetensors",
     "saved_tensors",
     "subgraph",
+    "with_weights",
     "write_onnx",
 ]
 

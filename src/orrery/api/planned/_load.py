@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ def load_planned(
         [
             load_model(
                 origin,
-                strict_convert(dict(model.options), ModelOptions, where=str(path)),
+                _options(model.options, path),
             )
             for origin, model in zip(origins, plan.models, strict=True)
         ],
@@ -72,6 +72,14 @@ def load_planned(
             ),
         )
     return plan, graphs, system
+
+
+def _options(given: Mapping[str, object], path: Path) -> ModelOptions:
+    """Return how a network of a plan was taken, its weights from where they are now."""
+    options = strict_convert(dict(given), ModelOptions, where=str(path))
+    if options.weights is None:
+        return options
+    return replace(options, weights=found_again(options.weights, path, "weights"))
 
 
 def _system(plan: Plan, path: Path, on: object) -> System:

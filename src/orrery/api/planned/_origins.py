@@ -15,7 +15,11 @@ from orrery.plan import Plan
 
 __all__ = ["found_again", "placed_beside"]
 
-_FLAG = {"model": "--model PATH (for `run`: --plan-model PATH)", "system": "--on PATH"}
+_FLAG = {
+    "model": "say where it is now: --model PATH (for `run`: --plan-model PATH)",
+    "system": "say where it is now: --on PATH",
+    "weights": "put it there, or map the network again",
+}
 
 
 def placed_beside(plan: Plan, folder: Path) -> Plan:
@@ -26,7 +30,17 @@ def placed_beside(plan: Plan, folder: Path) -> Plan:
     """
     return replace(
         plan,
-        models=tuple(replace(m, origin=_seen_from(folder, m.origin)) for m in plan.models),
+        models=tuple(
+            replace(
+                m,
+                origin=_seen_from(folder, m.origin),
+                options={
+                    key: _seen_from(folder, str(value)) if key == "weights" else value
+                    for key, value in m.options.items()
+                },
+            )
+            for m in plan.models
+        ),
         system=replace(plan.system, origin=_seen_from(folder, plan.system.origin)),
     )
 
@@ -44,7 +58,9 @@ def _seen_from(folder: Path, origin: str) -> str:
     return seen if "/" in seen else f"./{seen}"
 
 
-def found_again(origin: str, plan: Path, kind: Literal["model", "system"] = "model") -> str:
+def found_again(
+    origin: str, plan: Path, kind: Literal["model", "system", "weights"] = "model"
+) -> str:
     """Return where a file of a plan is: as seen from the plan, from here, or beside the plan.
 
     Plans of earlier versions and plans never written with their folder in mind are as seen from
@@ -63,7 +79,7 @@ def found_again(origin: str, plan: Path, kind: Literal["model", "system"] = "mod
         str(plan),
         found=f"no {kind} at {origin}, relative to {plan.parent.resolve()}",
         wanted=f"the {'network' if kind == 'model' else kind} of the plan",
-        fix=f"say where it is now: {_FLAG[kind]}",
+        fix=_FLAG[kind],
     )
 
 

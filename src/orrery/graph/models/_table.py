@@ -27,6 +27,11 @@ ROWS: tuple[tuple[str, str, str, str, tuple[Member, ...]], ...] = (
         ("wide_resnet50_2", 68_883_240, 11_398_021_120,
          {"blocks": (3, 4, 6, 3), "bottleneck": True, "inner": 2.0}),
     )),
+    ("cifar_resnet", "_resnet:cifar_resnet", "image classification (CIFAR-10)",
+     "He et al. 2015, arXiv 1512.03385, section 4.2 and table 6", (
+        ("resnet20", 269_722, 40_551_040, {"blocks": 3}),
+        ("resnet56", 853_018, 125_485_696, {"blocks": 9}),
+    )),
     ("alexnet", "_alexnet_vgg:alexnet", _IMAGES, "Krizhevsky 2014, arXiv 1404.5997", (
         ("alexnet", 61_100_840, 714_188_480, {}),
     )),
@@ -123,6 +128,7 @@ _TEXT = {"layers": 2, "hidden": 32, "heads": 4, "vocabulary": 50}
 SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"width": 0.125, "depth": 0.5, "image": 64, "classes": 10},
     "wide_resnet": {"width": 0.125, "depth": 0.5, "image": 64, "classes": 10},
+    "cifar_resnet": {"width": 0.25, "depth": 0.2, "image": 16},
     "alexnet": {"width": 0.125, "image": 96, "classes": 10},
     "vgg": {"width": 0.125, "depth": 0.5, "image": 32, "classes": 10},
     "densenet": {"width": 0.2, "depth": 0.2, "image": 64, "classes": 10},
