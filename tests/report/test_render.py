@@ -212,6 +212,25 @@ def test_a_wide_table_goes_on_below(heads: list[tuple[str, bool]], width: int) -
         assert shown in rows
 
 
+def test_a_block_below_tells_its_rows_apart() -> None:
+    rows = tuple((network, way, 1.0, "x" * 60, f"note {network} {way}")
+                 for network in ("AlexNet", "VGG") for way in ("exact", "greedy"))  # fmt: skip
+    columns = (Column(name="network"), Column(name="way"), Column(name="gap", kind="number"),
+               Column(name="text"), Column(name="note"))  # fmt: skip
+    text = render_text(Page(title="p", sections=(Table(title="T", columns=columns, rows=rows),)),
+                       width=60)  # fmt: skip
+    *_, block = text.strip().split("\n\n")
+    assert [line.split() for line in block.splitlines()[2:]] == [
+        [network, way, "note", network, way] for network, way, *_ in rows
+    ]
+    names = [f"a step of the search that is {kind} latency, reduced" for kind in ("least", "most")]
+    rows = tuple((name, "y" * 40) for name in names)
+    table = Table(title="T", columns=columns[:2], rows=rows)
+    lines = render_text(Page(title="p", sections=(table,)), width=60).splitlines()
+    told = [line.split("  ")[0] for line in lines if line.startswith("a step")]
+    assert len(set(told)) == 2
+
+
 def test_text_counts_the_rows_it_leaves_out() -> None:
     assert "… 40 more rows" in render_text(sample.page())
     assert "more rows" not in render_text(sample.page(), rows=60)

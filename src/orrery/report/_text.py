@@ -160,7 +160,7 @@ def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) 
 
     Where it is too wide, headings of numbers take several lines and text is elided, but not below
     `_LEGIBLE` characters; columns that still find no room go on in a further block below, with the
-    first column, which names the row.
+    first columns again, as many as tell the rows apart.
     """
     columns = range(len(right))
     sizes = [max(len(row[place]) for row in grid) for place in columns]
@@ -170,25 +170,46 @@ def grid_text(grid: Sequence[Sequence[str]], right: Sequence[bool], width: int) 
                  for n in columns]  # fmt: skip
     sizes[1:] = (min(size, width - _NAME - 2) for size in sizes[1:])
     least = [s if number else min(s, _LEGIBLE) for s, number in zip(sizes, right)]
-    blocks: list[list[int]] = [[0]]
-    for place in columns[1:]:
+    least[0] = _telling([row[0] for row in grid], least[0])
+    keys = _keys(grid, least, width)
+    blocks: list[list[int]] = [[*range(keys)]]
+    for place in columns[keys:]:
         held = [*blocks[-1], place]
-        if len(held) > 2 and sum(least[p] for p in held) + 2 * (len(held) - 1) > width:
-            blocks.append([0, place])
-        else:
-            blocks[-1] = held
+        if len(held) > keys + 1 and sum(least[p] for p in held) + 2 * (len(held) - 1) > width:
+            held = [*range(keys), place]
+            blocks.append(held)
+        blocks[-1] = held
     return "\n\n".join(_block([[row[p] for p in places] for row in grid],
                               [right[p] for p in places], [sizes[p] for p in places],
                               [least[p] for p in places], width) for places in blocks)  # fmt: skip
+
+
+def _telling(names: Sequence[str], least: int) -> int:
+    """Return a size, `least` or more, at which different names are not elided to the same."""
+    most = max(map(len, names))
+    sizes = (size for size in range(least, most)
+             if len({elide(name, size) for name in names}) == len(set(names)))  # fmt: skip
+    return next(sizes, most)
+
+
+def _keys(grid: Sequence[Sequence[str]], least: Sequence[int], width: int) -> int:
+    """Return how many columns tell the rows apart; one where they would take half the width."""
+    for keys in range(1, len(least)):
+        if 2 * (sum(least[:keys]) + 2 * keys) > width:
+            break
+        if len({tuple(row[:keys]) for row in grid}) == len(grid):
+            return keys
+    return 1
 
 
 def _block(
     grid: Sequence[Sequence[str]], right: Sequence[bool], sizes: list[int], least: list[int],
     width: int,
 ) -> str:  # fmt: skip
-    """Align columns, the widest text elided first; below what is legible, the first column."""
+    """Align columns, the widest text elided first; below its least the first column at last."""
     while sum(sizes) + 2 * (len(sizes) - 1) > width:
-        places = [n for n, size in enumerate(sizes) if size > least[n]] or [0]
+        texts = [n for n, size in enumerate(sizes) if n and not right[n] and size > _NAME]
+        places = [n for n, size in enumerate(sizes) if size > least[n]] or texts or [0]
         widest = max(places, key=lambda n: sizes[n])
         sizes[widest] -= 1
 
