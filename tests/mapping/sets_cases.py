@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
 from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.mapping._tables import fill_tables, number_workload
-from orrery.mapping.sets import Placed, Problem, SetMapping, fill_problem
+from orrery.mapping.sets import Placed, Problem, SetMapping, evaluate, fill_problem
 
 from .random_graphs import MODELS
 
@@ -129,6 +130,12 @@ def random_mapping(problem: Problem, random: Random) -> SetMapping:
         for unit in range(placed.first, placed.last):
             choices.append(random.randrange(len(problem.choices[unit][len(placed.devices)])))
     return SetMapping(sets=tuple(sets), choices=tuple(choices))
+
+
+def needs_of(problem: Problem, mapping: SetMapping) -> list[int]:
+    """What every device needs, by giving it no memory."""
+    none = replace(problem, capacity_bytes=(-1,) * len(problem.capacity_bytes))
+    return [size for _, size in sorted(evaluate(none, mapping).overfull.items())]
 
 
 def seeds(count: int) -> Iterator[int]:

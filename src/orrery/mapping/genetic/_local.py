@@ -126,8 +126,13 @@ def _with(
     return SetMapping(sets=tuple(sets), choices=tuple(choices))
 
 
-def shortage(problem: Problem, mapping: SetMapping) -> Infeasible:
-    """Say what a mapping that breaks a rule lacks most."""
+def shortage(problem: Problem, mapping: SetMapping, tried: int) -> Infeasible:
+    """Say what a mapping that breaks a rule lacks most: the best of so many, which proves nothing.
+
+    Parameters
+    ----------
+    tried : mappings that were looked into
+    """
     times = evaluate(problem, mapping)
     names = problem.tables.workload.names
     for u, step in enumerate(times.step_ps):
@@ -139,7 +144,11 @@ def shortage(problem: Problem, mapping: SetMapping) -> Infeasible:
             )  # fmt: skip
     device, need = max(times.overfull.items(), key=lambda entry: entry[1])
     return Infeasible(
-        what=f"memory of {problem.tables.ends[device]}", need=need,
-        have=problem.capacity_bytes[device], unit="bytes",
-        remedies=("use devices with more memory", "allow larger sets", "allow shared shards"),
+        what=f"constants and live tensors on {problem.tables.ends[device]} in the mapping nearest "
+        f"to fitting; none that fits was found among {tried} tried, which does not prove that none "
+        "exists", need=need, have=problem.capacity_bytes[device], unit="bytes",
+        remedies=("search longer (--search two-level --generations 200)",
+                  "allow larger sets (--set-sizes)", "split more loops at once (--loops 3)",
+                  "use devices with more memory", "reduce the batch, the context or the element "
+                  "size"),
     )  # fmt: skip

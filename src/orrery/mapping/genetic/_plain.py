@@ -17,7 +17,7 @@ from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
 
 from ..sets._fast import Evaluator
-from ..sets._mapping import Placed, SetMapping, evaluate, feasible
+from ..sets._mapping import Placed, SetMapping, evaluate, fits
 from ..sets._problem import Problem
 from ..sets._routes import NEVER
 from ._local import shortage
@@ -63,7 +63,7 @@ def random_sets(
         if best is None or worth < best[0]:
             best = (worth, mapping)
     if best is None or best[0][0]:
-        return shortage(problem, best[1] if best else _whole(problem, 0, 0))
+        return shortage(problem, best[1] if best else _whole(problem, 0, 0), draws)
     return best[1]
 
 
@@ -99,7 +99,7 @@ def uniform_sets(problem: Problem, *, progress: Progress = SILENT) -> UniformSet
         return refused
     evaluator = Evaluator(problem)
     tried: dict[str, tuple[int, SetMapping, int]] = {}
-    worst: SetMapping | None = None
+    worst: list[SetMapping] = []
     sets = [k for k, one in enumerate(problem.classes) if one.parties > 1]
     for done, k in enumerate(sets):
         progress.step("uniform splits", done, len(sets))
@@ -115,13 +115,13 @@ def uniform_sets(problem: Problem, *, progress: Progress = SILENT) -> UniformSet
                 mapping = _whole(problem, k, d, tuple(choices))
                 running = evaluator.start(mapping)
                 if running.excess_bytes or running.makespan_ps >= NEVER:
-                    worst = worst or mapping
+                    worst.append(mapping)
                 elif kind not in tried or running.makespan_ps < tried[kind][0]:
                     split = sum(choice > 0 for choice in choices)
                     tried[kind] = (running.makespan_ps, mapping, split)
     if not tried:
-        if worst is not None:
-            return shortage(problem, worst)
+        if worst:
+            return shortage(problem, worst[0], len(worst))
         return Infeasible(
             what="sets of several devices that split some layer", need=1, have=0, unit="sets",
             remedies=("add devices of one kind", "allow larger sets"),
@@ -140,17 +140,17 @@ def single_set(problem: Problem) -> SetMapping | Infeasible:
     if refused is not None:
         return refused
     best: tuple[int, SetMapping] | None = None
-    worst: SetMapping | None = None
+    worst: list[SetMapping] = []
     for mapping in _alone(problem):
         times = evaluate(problem, mapping)
-        if not feasible(times):
-            worst = worst or mapping
+        if not fits(problem, mapping, times):
+            worst.append(mapping)
         elif best is None or times.makespan_ps < best[0]:
             best = (times.makespan_ps, mapping)
     if best is not None:
         return best[1]
-    if worst is not None:
-        return shortage(problem, worst)
+    if worst:
+        return shortage(problem, worst[0], len(worst))
     return Infeasible(
         what="sets of one device", need=1, have=0, unit="sets", remedies=("allow sets of one",)
     )

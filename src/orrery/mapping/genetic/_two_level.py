@@ -29,7 +29,7 @@ from orrery.timeline import PS_PER_S
 
 from .._workers import Shared, run_all
 from ..sets._fast import Evaluator
-from ..sets._mapping import Placed, SetMapping, evaluate, feasible
+from ..sets._mapping import Placed, SetMapping, evaluate, fits
 from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
 from ._engine import HOPELESS, Evolved, evolve
@@ -97,8 +97,8 @@ def two_level(
     if found.finished and settings.communication and not settings.one_level:
         mapping = genomes.finish(mapping)
     times = evaluate(problem, mapping)
-    if not feasible(times):
-        return shortage(problem, mapping)
+    if not fits(problem, mapping, times):
+        return shortage(problem, mapping, len(genomes.known))
     return FoundSets(
         mapping=mapping, makespan_ps=times.makespan_ps, finished=found.finished,
         generations=found.generations, history=found.history,

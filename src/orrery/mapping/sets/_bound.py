@@ -3,8 +3,8 @@
 Models:  in series, the dynamic programme of `_exact` with fewer states: where there would be too
          many, it forgets where those tensors lie that are needed last, and lets each be read
          from the set and layout that is cheapest for its reader. In any order, a longest path of
-         units that need each other, each shared in its fastest way by its best set and design, and
-         all messages between units free.
+         regions that need each other, each by itself: whole on its best device, or shared in its
+         fastest way by its best set and design; all messages between regions free.
 Ignores: in series, memories, and where forgotten tensors really lie; on the path, also fetches,
          hand-overs, that sets are disjoint and keep one design.
 Judge:   brute force, and every plan of every search (tests).
@@ -27,7 +27,10 @@ from ._series import PROOF, series_optimum
 __all__ = ["PATH_BOUND", "path_bound_ps", "series_bound_ps"]
 
 #: of which plans the bound of a path is proved
-PATH_BOUND = "every layer shared in its fastest way, layers that need each other one by one"
+PATH_BOUND = (
+    "every layer, element-wise ones too, by itself in its fastest way, whole on any device or "
+    "split among any set of like ones; layers that need each other one by one, messages free"
+)
 
 #: of all units together, in a search for a bound alone: some seconds' worth
 _STATES = 330_000_000
@@ -61,20 +64,8 @@ def series_bound_ps(
 
 
 def path_bound_ps(problem: Problem) -> int:
-    """Return picoseconds that no plan undercuts whose units are shared in one of their choices."""
-    made_by: dict[int, int] = {}
+    """Return picoseconds that no plan undercuts, whichever devices share its layers as listed."""
     done: list[int] = []
-    for number, unit in enumerate(problem.units):
-        least = min(int(table.min()) for table in problem.step_ps[number])
-        whole = all(place == len(unit.regions) - 1 for _, place in unit.outputs)
-        start, late = 0, 0
-        for tensor, place in unit.uses:
-            maker = made_by.get(tensor)
-            if maker is not None and place == 0:
-                start = max(start, done[maker])
-            elif maker is not None:  # a follower reads it: what comes before may have run already
-                late = max(late, done[maker])
-        done.append(max(start + least if whole else start, late))
-        for tensor, _ in unit.outputs:
-            made_by[tensor] = number
+    for region, needs in enumerate(problem.tables.workload.needs):
+        done.append(max((done[need] for need in needs), default=0) + problem.least_ps[region])
     return max(done, default=0)

@@ -10,8 +10,9 @@ Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,12 +32,11 @@ from orrery.graph import Region
 from orrery.hardware import Device
 from orrery.timeline import PS_PER_S
 
-from .._tables import Workload
 from ._classes import SetClass
 from ._routes import NEVER, Ints, Links, phase_ps
-from ._units import Unit, local_name
+from ._units import Case
 
-__all__ = ["Choice", "Filler", "Pricer", "Shape", "case_of", "fill", "shapes_of"]
+__all__ = ["Choice", "Filler", "Pricer", "Shape", "fill", "shapes_of", "to_ps"]
 
 
 Messages = tuple[tuple[int, int, int], ...]  #: source, target, bytes
@@ -53,7 +53,9 @@ class Shape:
     parts : per region, per round, text of what is computed -> a party that computes it
     rotations : per region, per round, messages (source, target, bytes) among parties
     sums : phases of messages that follow, of all regions
-    resident_bytes, working_bytes : most of any party: constants, and all that a region has at hand
+    resident_bytes : most of any party: constants and states
+    extra_bytes : most of any party, per region: what it has at hand beside what the unit reads and
+        leaves: tensors inside the unit, partial sums, buffers for what rotates
     """
 
     strategies: tuple[Strategy | None, ...]
@@ -64,7 +66,7 @@ class Shape:
     rotations: tuple[tuple[Messages, ...], ...]
     sums: tuple[Messages, ...]
     resident_bytes: int
-    working_bytes: int
+    extra_bytes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +77,14 @@ class Choice:
     ----------
     strategies : per region; None for one that the first device computes alone
     needs, outputs : per use and output of the unit, numbers into the layouts of its tensor
+    resident_bytes, extra_bytes : see `Shape`
     """
 
     strategies: tuple[Strategy | None, ...]
     needs: tuple[int, ...]
     outputs: tuple[int, ...]
     resident_bytes: int
-    working_bytes: int
+    extra_bytes: tuple[int, ...]
 
 
 def bounds(sharding_boxes: Sequence[object]) -> Ints:
@@ -100,6 +103,7 @@ def shapes_of(
     dimensions: int,
     kernel: bool,
     followers: dict[tuple[object, ...], Sharding | None],
+    lost: list[Sharding] | None = None,
 ) -> list[Shape]:
     """List the ways in which so many devices can share a unit.
 
@@ -111,8 +115,9 @@ def shapes_of(
     kernel : whether to split kernel positions as well. Rings inside meshes of several loops are
         never listed: they are many, and seldom worth it
     followers : shardings of followers, to be filled and given again for units of the same regions
+    lost : to be filled with ways to share the first region alone that the unit cannot follow
     """
-    alone = _alone(regions, uses, outputs, parties)
+    alone = _alone(regions, main, uses, outputs, parties)
     if parties == 1:
         return [alone]
     listed = strategies(
@@ -126,11 +131,15 @@ def shapes_of(
         shape = _shape(regions, main, uses, outputs, parties, strategy, followers)
         if shape is not None:
             found.append(shape)
+        elif lost is not None and not isinstance(
+            first := shard(regions[0], strategy, parties), Refusal
+        ):
+            lost.append(first)
     return found
 
 
 def _alone(
-    regions: Sequence[Region], uses: Sequence[tuple[str, int]],
+    regions: Sequence[Region], main: Sequence[str], uses: Sequence[tuple[str, int]],
     outputs: Sequence[tuple[str, int]], parties: int,
 ) -> Shape:  # fmt: skip
     """The set's first device computes all, the others nothing."""
@@ -149,20 +158,21 @@ def _alone(
                     boxes[0] = bounds(layout.boxes)[0]
         return boxes
 
-    resident = working = 0
-    for region in regions:
+    resident = 0
+    inside = [0] * (len(regions) + 1)  # of the tensor before each region, where it is the unit's
+    for place, region in enumerate(regions):
         graph = region.graph
-        weights = sum(graph.known_bytes(w) or 0 for w in region.weights)
-        weights += sum(c.type.size_bytes for c in region.inner_constants)
-        resident += weights
-        live = sum(graph.known_bytes(t) or 0 for t in (*region.inputs, *region.outputs))
-        working = max(working, live)
+        states = [tensor for tensor in region.inputs if tensor in graph.states]
+        resident += sum(graph.known_bytes(w) or 0 for w in (*region.weights, *states))
+        resident += sum(c.type.size_bytes for c in region.inner_constants)
+        if place:
+            inside[place] = graph.known_bytes(main[place - 1]) or 0
     return Shape(
         strategies=(None,) * len(regions), shardings=(None,) * len(regions),
         needs=tuple(held(*use, made=False) for use in uses),
         outputs=tuple(held(*out, made=True) for out in outputs),
         parts=(({"": 0},),) * len(regions), rotations=((),) * len(regions), sums=(),
-        resident_bytes=resident, working_bytes=working,
+        resident_bytes=resident, extra_bytes=tuple(a + b for a, b in pairwise(inside)),
     )  # fmt: skip
 
 
@@ -197,9 +207,8 @@ def _shape(
         needs.append(bounds(read[0]))
     made_boxes = [bounds(shardings[place].output(tensor).boxes) for tensor, place in outputs]
     resident = np.zeros(parties, np.int64)
-    working = 0
     for region, sharding in zip(regions, shardings):
-        constants = region.graph.constants
+        constants = {*region.graph.constants, *region.graph.states}
         fixed = {
             (o.tensor, party, layout.boxes[party]): layout.held_bytes(party)
             for o, layout in zip(sharding.nest.operands, sharding.needs)
@@ -208,15 +217,56 @@ def _shape(
         }
         for (_, party, _), size in fixed.items():
             resident[party] += size
-        working = max(working, *(sharding.resident_bytes(party) for party in range(parties)))
     return Shape(
         strategies=tuple(s.strategy for s in shardings), shardings=tuple(shardings),
         needs=tuple(needs), outputs=tuple(made_boxes), resident_bytes=int(resident.max()),
-        working_bytes=working, parts=tuple(map(_parts, shardings)),
+        extra_bytes=_extra(shardings, main, parties), parts=tuple(map(_parts, shardings)),
         rotations=tuple(tuple(map(_messages, s.rotation)) for s in shardings),
-        sums=tuple(_messages(phase) for s in shardings if any(p.partial for p in s.partials)
-                   for change in combining(s) for phase in change.phases),
+        sums=tuple(phase for s in shardings for phase in _sums(s)),
     )  # fmt: skip
+
+
+def _bare(sharding: Sharding) -> Shape:
+    """Return what pricing one region alone needs, whatever it reads and leaves."""
+    return Shape(
+        strategies=(sharding.strategy,), shardings=(sharding,), needs=(), outputs=(),
+        parts=(_parts(sharding),), rotations=(tuple(map(_messages, sharding.rotation)),),
+        sums=_sums(sharding), resident_bytes=0, extra_bytes=(0,),
+    )  # fmt: skip
+
+
+def _sums(sharding: Sharding) -> tuple[Messages, ...]:
+    if not any(partial.partial for partial in sharding.partials):
+        return ()
+    return tuple(_messages(p) for change in combining(sharding) for p in change.phases)
+
+
+def _extra(shardings: Sequence[Sharding], main: Sequence[str], parties: int) -> tuple[int, ...]:
+    found = []
+    for place, sharding in enumerate(shardings):
+        most = 0
+        for party in range(parties):
+            inside = sharding.output(main[place]).held_bytes(party) if place < len(main) else 0
+            if place:
+                inside += shardings[place - 1].output(main[place - 1]).held_bytes(party)
+            inside += sum(
+                max(0, partial.held_bytes(party) - output.held_bytes(party))
+                for partial, output in zip(sharding.partials, sharding.outputs)
+            )
+            most = max(most, inside + _rotating(sharding, party))
+        found.append(most)
+    return tuple(found)
+
+
+def _rotating(sharding: Sharding, party: int) -> int:
+    """Return the bytes of buffers; a second one where the first part may be read again."""
+    arriving = [m.size_bytes for phase in sharding.rotation for m in phase.messages
+                if m.target == party]  # fmt: skip
+    if not arriving or sharding.rotating is None:
+        return 0
+    graph, tensor = sharding.region.graph, sharding.nest.operands[sharding.rotating].tensor
+    fixed = tensor in graph.constants or tensor in graph.states
+    return max(arriving) * (2 if len(sharding.rotation) > 1 and not fixed else 1)
 
 
 def _parts(sharding: Sharding) -> tuple[Mapping[str, int], ...]:
@@ -271,6 +321,8 @@ class Pricer:
         self._known: dict[tuple[str, str, int, str], int] = {}
         self._parts: dict[tuple[str, str], Region] = {}
         self._by: dict[tuple[str, str, int], CostModel | None] = {}
+        #: of regions that follow others, what `Filled` says they take at least
+        self.least: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def rounds_ps(
         self, shape: Shape, place: int, region: Region, name: str, design: str | None,
@@ -381,32 +433,6 @@ def step_ps(compute: Sequence[Sequence[int]], rotations: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A unit as `shapes_of` asks for it; `names` are the signatures of its regions."""
-
-    regions: tuple[Region, ...]
-    names: tuple[str, ...]
-    main: tuple[str, ...]
-    uses: tuple[tuple[str, int], ...]
-    outputs: tuple[tuple[str, int], ...]
-
-
-def case_of(workload: Workload, unit: Unit, names: Sequence[str]) -> Case:
-    """Return a unit with its tensors as its own regions call them."""
-
-    def local(tensor: int, place: int) -> str:
-        return local_name(workload, unit.regions[place], tensor)
-
-    return Case(
-        regions=tuple(workload.regions[region] for region in unit.regions),
-        names=tuple(names[region] for region in unit.regions),
-        main=tuple(local(tensor, place + 1) for place, tensor in enumerate(unit.main)),
-        uses=tuple((local(tensor, place), place) for tensor, place in unit.uses),
-        outputs=tuple((local(tensor, place), place) for tensor, place in unit.outputs),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """What a problem keeps of a `Shape`."""
 
@@ -414,15 +440,19 @@ class Way:
     needs: tuple[Ints, ...]
     outputs: tuple[Ints, ...]
     resident_bytes: int
-    working_bytes: int
+    extra_bytes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """Ways to share a unit per number of parties; their times per variant of links and class."""
+    """Ways to share a unit per number of parties; their times per variant of links and class.
+
+    `least_ps` : per variant, what each region of the unit takes at least, were it by itself
+    """
 
     ways: Mapping[int, tuple[Way, ...]]
     step_ps: tuple[tuple[Ints, ...], ...]
+    least_ps: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,12 +484,15 @@ def fill(filler: Filler, number: int) -> Filled:
     followers: dict[tuple[object, ...], Sharding | None] = {}
     compute: dict[tuple[int, int, str | None], list[list[list[int]] | None]] = {}
     out: list[list[Ints]] = [[] for _ in filler.links]
+    least = [[NEVER] * len(case.regions) for _ in filler.links]
+    lost: dict[int, list[Sharding]] = {}
     for k, one in enumerate(filler.classes):
         parties, kind, designs = one.parties, filler.kinds[k], filler.offered[k]
         if parties not in shapes:
             shapes[parties] = shapes_of(
                 case.regions, case.main, case.uses, case.outputs, parties, shared=filler.shared,
                 dimensions=filler.dimensions, kernel=filler.kernel, followers=followers,
+                lost=lost.setdefault(parties, []),
             )  # fmt: skip
         for design in designs:
             key = (parties, kind, design)
@@ -468,7 +501,7 @@ def fill(filler: Filler, number: int) -> Filled:
                     _rounds(shape, case, design, filler.devices[k], kind, filler.pricer)
                     for shape in shapes[parties]
                 ]
-        for links, tables in zip(filler.links, out):
+        for links, tables, bounds_ps in zip(filler.links, out, least):
             table = np.full((len(designs), len(shapes[parties])), NEVER, np.int64)
             for c, shape in enumerate(shapes[parties]):
                 turns, sums = links_ps(shape, links, one.devices)
@@ -476,17 +509,65 @@ def fill(filler: Filler, number: int) -> Filled:
                     rounds = compute[parties, kind, design][c]
                     if rounds is not None:
                         table[d, c] = step_ps(rounds, turns, sums)
+                        alone = step_ps(rounds[:1], turns[:1], sums)
+                        bounds_ps[0] = min(bounds_ps[0], alone)
             tables.append(table)
+    for place in range(len(case.regions)):
+        for variant, most in enumerate(_least(filler, case, place, lost)):
+            least[variant][place] = min(least[variant][place], most)
     filler.pricer.forget_parts()
     ways = {
         parties: tuple(
             Way(strategies=x.strategies, needs=x.needs, outputs=x.outputs,
-                resident_bytes=x.resident_bytes, working_bytes=x.working_bytes)
+                resident_bytes=x.resident_bytes, extra_bytes=x.extra_bytes)
             for x in listed
         )
         for parties, listed in shapes.items()
     }  # fmt: skip
-    return Filled(ways=ways, step_ps=tuple(map(tuple, out)))
+    return Filled(ways=ways, step_ps=tuple(map(tuple, out)), least_ps=tuple(map(tuple, least)))
+
+
+def _least(
+    filler: Filler, case: Case, place: int, lost: Mapping[int, Sequence[Sharding]]
+) -> tuple[int, ...]:
+    """Return per variant what a region takes at least in ways that its unit does not list."""
+    known, key = filler.pricer.least, (case.names[place], place > 0)
+    if place and key in known:
+        return known[key]
+    alone = replace(case, regions=(case.regions[place],), names=(case.names[place],), main=(),
+                    uses=(), outputs=())  # fmt: skip
+    found = [NEVER] * len(filler.links)
+    shapes: dict[int, list[Shape]] = {}
+    compute: dict[tuple[int, int, str | None, int], list[list[int]] | None] = {}
+    for k, one in enumerate(filler.classes):
+        if one.parties not in shapes:
+            shapes[one.parties] = [
+                _bare(s) for s in (lost[one.parties] if not place else _ways(filler, alone, one))
+            ]
+        for c, shape in enumerate(shapes[one.parties]):
+            for design in filler.offered[k]:
+                at = (one.parties, filler.kinds[k], design, c)
+                if at not in compute:
+                    compute[at] = _rounds(shape, alone, design, filler.devices[k],
+                                          filler.kinds[k], filler.pricer)  # fmt: skip
+                rounds = compute[at]
+                for v, links in enumerate(filler.links if rounds is not None else ()):
+                    turns, sums = links_ps(shape, links, one.devices)
+                    found[v] = min(found[v], step_ps(rounds or (), turns, sums))
+    if place:
+        known[key] = tuple(found)
+    return tuple(found)
+
+
+def _ways(filler: Filler, case: Case, one: SetClass) -> Iterator[Sharding]:
+    listed = strategies(
+        case.regions[0], one.parties, shared=filler.shared, dimensions=filler.dimensions,
+        without=() if filler.kernel else ("Kh", "Kw"), mesh_rings=False,
+    )  # fmt: skip
+    for strategy in () if isinstance(listed, Refusal) or one.parties == 1 else listed:
+        found = shard(case.regions[0], strategy, one.parties)
+        if not isinstance(found, Refusal):
+            yield found
 
 
 def _rounds(

@@ -168,7 +168,6 @@ class Running:
         homes: dict[tuple[int, ...], int] = {}
         for i, one in enumerate(self.sets):
             state.home[i] = homes.setdefault(one.devices, len(homes))
-        state.first[number] = placed.devices[0]
         state.on[number] = False
         state.on[number, list(placed.devices)] = True
         units = np.flatnonzero(state.set_of == number)

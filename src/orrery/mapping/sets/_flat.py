@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._mapping import SetMapping
+from ._memory import held_bytes, lives_of
 from ._problem import Problem
 from ._routes import Ints
 
@@ -30,11 +31,17 @@ class Flat(NamedTuple):
     ----------
     network, width : per unit; width counts its fetches and outputs
     step_at, options, need_at, choice_at : units × classes, offsets of `steps` (designs × choices),
-        number of choices, offsets of `layouts` (choices × width) and of `resident` and the like
+        number of choices, offsets of `layouts` and `held` (choices × width) and of `resident`
+    extra_at, places : offsets of `extra` (choices × regions of the unit); how many regions
+    held : bytes of each layout; `resident`, `extra` : see `Choice`
+    slot_at : per unit, offset of its fetches and outputs, in this order: the position of the region
+        that touches (`slot_place`), the number of the touch, the tensor, whether it ends there
     tensor_at, tensors : tensors of each unit, without repetition
     touch_at, touch_unit, touch_slot, touch_made : fetches and outputs of each tensor, in order
+    arrives : per tensor, whether it is a network input; `hosted` : whether those come from a host
     result_of : per tensor, number of the result, -1 for others
     result_at, result_unit : results of each network, and the unit each comes from
+    standing, capacity : bytes per device; `tight` : whether memories can be too small
     """
 
     network: Ints
@@ -45,9 +52,18 @@ class Flat(NamedTuple):
     choice_at: Ints
     steps: Ints
     layouts: Ints
+    held: Ints
     resident: Ints
-    working: Ints
-    alone: NDArray[np.bool_]
+    extra_at: Ints
+    places: Ints
+    extra: Ints
+    slot_at: Ints
+    slot_place: Ints
+    slot_touch: Ints
+    slot_tensor: Ints
+    slot_ends: NDArray[np.bool_]
+    arrives: NDArray[np.bool_]
+    hosted: bool
     tensor_at: Ints
     tensors: Ints
     touch_at: Ints
@@ -57,7 +73,9 @@ class Flat(NamedTuple):
     result_of: Ints
     result_at: Ints
     result_unit: Ints
+    standing: Ints
     capacity: Ints
+    tight: bool
 
 
 class Costs(NamedTuple):
@@ -84,12 +102,10 @@ class State(NamedTuple):
     Attributes
     ----------
     set_of, choice : per unit; set -1 leaves a unit out
-    set_class, set_design, home, first : per set; `home` is equal where the devices are
+    set_class, set_design, home : per set; `home` is equal where the devices are
     on : sets × devices
-    step, touch : picoseconds per unit, and per fetch or output
+    step, touch, moved : picoseconds per unit, and per fetch or output; whether that moves a tensor
     total : per network; prefix : per result, up to the end of its unit; back : per result
-    held, held_alone, most, most_alone : bytes per set: constants of all units, and the most that a
-        unit has at hand; those of shared units, and those that the first device computes alone
     """
 
     set_of: Ints
@@ -97,17 +113,13 @@ class State(NamedTuple):
     set_class: Ints
     set_design: Ints
     home: Ints
-    first: Ints
     on: NDArray[np.bool_]
     step: Ints
     touch: Ints
+    moved: NDArray[np.bool_]
     total: Ints
     prefix: Ints
     back: Ints
-    held: Ints
-    held_alone: Ints
-    most: Ints
-    most_alone: Ints
 
 
 def flatten(problem: Problem) -> tuple[Flat, list[int]]:
@@ -126,21 +138,30 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
             mine[t] = None
         per_unit.append(list(mine))
     shape = (len(units), len(classes))
-    step_at, options, need_at, choice_at = (np.zeros(shape, np.int64) for _ in range(4))
+    step_at, options, need_at, choice_at, extra_at = (np.zeros(shape, np.int64) for _ in range(5))
     steps, pools = _Pool(), [_Pool() for _ in range(4)]
-    layouts, resident, working, alone = pools
-    for u in range(len(units)):
-        seen: dict[int, tuple[int, int]] = {}
+    layouts, held, resident, extra = pools
+    lives = lives_of(problem)
+    sizes = {
+        (tensor, parties): held_bytes(problem, tensor, boxes)
+        for tensor, listed in problem.layouts.items() for parties, boxes in listed.items()
+    }  # fmt: skip
+    for u, unit in enumerate(units):
+        seen: dict[int, tuple[int, int, int]] = {}
+        tensors = [tensor for tensor, _ in (*unit.uses, *unit.outputs)]
         for k, one in enumerate(classes):
             choices = problem.choices[u][one.parties]
             if one.parties not in seen:
+                table = np.array([(*c.needs, *c.outputs) for c in choices], np.int64)
                 seen[one.parties] = (
-                    layouts.add(np.array([(*c.needs, *c.outputs) for c in choices], np.int64)),
+                    layouts.add(table),
                     resident.add(np.array([c.resident_bytes for c in choices], np.int64)),
+                    extra.add(np.array([c.extra_bytes for c in choices], np.int64)),
                 )
-                working.add(np.array([c.working_bytes for c in choices], np.int64))
-                alone.add(np.array([c.strategies[0] is None for c in choices], np.int64))
-            need_at[u, k], choice_at[u, k] = seen[one.parties]
+                held.add(np.array(
+                    [sizes[t, one.parties][table[:, i]] for i, t in enumerate(tensors)], np.int64
+                ).T)  # fmt: skip
+            need_at[u, k], choice_at[u, k], extra_at[u, k] = seen[one.parties]
             options[u, k] = len(choices)
             step_at[u, k] = steps.add(problem.step_ps[u][k])
     networks = max(unit.network for unit in units) + 1
@@ -153,21 +174,37 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
     result_of = np.full(len(touches), -1, np.int64)
     for number, (_, _, t) in enumerate(results):
         result_of[t] = number
+    slots = [
+        (place, touches[numbers[tensor]].index((u, slot, slot >= len(unit.uses))),
+         numbers[tensor], lives.ends.get(tensor) == (u, place))
+        for u, unit in enumerate(units)
+        for slot, (tensor, place) in enumerate((*unit.uses, *unit.outputs))
+    ]  # fmt: skip
+    touch_at = _starts([len(touch) for touch in touches])
+    slot_table = np.array(slots, np.int64).reshape(-1, 4)
     flat = Flat(
         network=np.array([unit.network for unit in units], np.int64),
         width=np.array([len(unit.uses) + len(unit.outputs) for unit in units], np.int64),
         step_at=step_at, options=options, need_at=need_at, choice_at=choice_at, steps=steps.array(),
-        layouts=layouts.array(), resident=resident.array(), working=working.array(),
-        alone=alone.array().astype(np.bool_), tensor_at=_starts([len(mine) for mine in per_unit]),
+        layouts=layouts.array(), held=held.array(), resident=resident.array(), extra_at=extra_at,
+        places=np.array([len(unit.regions) for unit in units], np.int64), extra=extra.array(),
+        slot_at=_starts([len(unit.uses) + len(unit.outputs) for unit in units]),
+        slot_place=slot_table[:, 0].copy(),
+        slot_touch=slot_table[:, 1] + touch_at[slot_table[:, 2]],
+        slot_tensor=slot_table[:, 2].copy(), slot_ends=slot_table[:, 3].astype(np.bool_),
+        arrives=np.array([tensor in lives.arrives for tensor in numbers], np.bool_),
+        hosted=problem.host >= 0, tensor_at=_starts([len(mine) for mine in per_unit]),
         tensors=np.array([t for mine in per_unit for t in mine], np.int64),
-        touch_at=_starts([len(touch) for touch in touches]),
+        touch_at=touch_at,
         touch_unit=np.array([u for touch in touches for u, _, _ in touch], np.int64),
         touch_slot=np.array([s for touch in touches for _, s, _ in touch], np.int64),
         touch_made=np.array([out for touch in touches for _, _, out in touch], np.bool_),
         result_of=result_of,
         result_at=_starts([sum(n == one for n, _, _ in results) for one in range(networks)]),
         result_unit=np.array([u for _, u, _ in results], np.int64),
+        standing=np.array(lives.standing_bytes, np.int64),
         capacity=np.array([min(size, _MOST_BYTES) for size in problem.capacity_bytes], np.int64),
+        tight=lives.most_bytes > min(problem.capacity_bytes),
     )  # fmt: skip
     return flat, list(numbers)
 
@@ -182,14 +219,12 @@ def new_state(flat: Flat, problem: Problem, mapping: SetMapping) -> State:
         set_class=np.array([s.set_class for s in mapping.sets], np.int64),
         set_design=np.array([s.design for s in mapping.sets], np.int64),
         home=np.array([homes.setdefault(s.devices, len(homes)) for s in mapping.sets], np.int64),
-        first=np.array([s.devices[0] for s in mapping.sets], np.int64),
         on=np.zeros((sets, len(problem.capacity_bytes)), np.bool_),
         step=np.zeros(len(flat.network), np.int64),
-        touch=np.zeros(len(flat.touch_unit), np.int64), total=np.zeros(networks, np.int64),
+        touch=np.zeros(len(flat.touch_unit), np.int64),
+        moved=np.zeros(len(flat.touch_unit), np.bool_), total=np.zeros(networks, np.int64),
         prefix=np.zeros(len(flat.result_unit), np.int64),
         back=np.zeros(len(flat.result_unit), np.int64),
-        held=np.zeros(sets, np.int64), held_alone=np.zeros(sets, np.int64),
-        most=np.zeros(sets, np.int64), most_alone=np.zeros(sets, np.int64),
     )  # fmt: skip
     for number, placed in enumerate(mapping.sets):
         state.set_of[placed.first : placed.last] = number

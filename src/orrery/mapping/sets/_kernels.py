@@ -1,6 +1,6 @@
 """Compiled evaluation of mappings on flat arrays (see `Flat`, `Costs`, `State`).
 
-Models:  `evaluate`: a tensor's way, a unit's step, what a set keeps; each again on its own.
+Models:  `evaluate`: a tensor's way, a unit's step, each again on its own; what sets hold.
 Ignores: nothing of its own.
 Judge:   `evaluate` (tests of the evaluator that uses these).
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Any, NamedTuple
+
+import numpy as np
 
 __all__ = ["Compiled", "compiled"]
 
@@ -59,12 +61,14 @@ def _tensor(f: Any, c: Any, m: Any, t: Any) -> None:
                 m.back[f.result_of[t]] = c.pool[c.finish[t, k] + want]
         elif there < 0:
             cost = c.pool[c.start[t, k] + want]
+            m.moved[i] = f.hosted
             there, layout = s, want
         else:
             at = c.move[t, k]
             if m.home[there] != m.home[s]:
                 at = c.hand[t, m.set_class[there], k]
             cost = c.pool[at + layout * c.layouts[t, k] + want]
+            m.moved[i] = cost >= 0
             if cost < 0:
                 cost = 0
             else:
@@ -84,70 +88,62 @@ def _value(m: Any, f: Any) -> Any:
 
 
 def _excess(f: Any, m: Any) -> Any:
+    """Return by how many bytes devices are too small (see `needs_bytes`)."""
+    if not f.tight:
+        return 0
+    sets, tensors = len(m.home), len(f.arrives)
+    fixed, now, most = np.zeros(sets, np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64)
+    gone = np.zeros(sets, np.int64)
+    where, size = np.full(tensors, -1, np.int64), np.zeros(tensors, np.int64)
+    for early in range(1 if f.hosted else 0, 2):
+        for u in range(len(f.network)):
+            if m.set_of[u] < 0:
+                continue
+            k, h = m.set_class[m.set_of[u]], m.home[m.set_of[u]]
+            row = f.need_at[u, k] + m.choice[u] * f.width[u] - f.slot_at[u]
+            if early == 0:  # without a host, inputs lie where they are needed
+                for i in range(f.slot_at[u], f.slot_at[u + 1]):
+                    t = f.slot_tensor[i]
+                    if f.arrives[t] and where[t] < 0:
+                        where[t], size[t] = h, f.held[row + i]
+                        now[h] += size[t]
+                continue
+            fixed[h] += f.resident[f.choice_at[u, k] + m.choice[u]]
+            for place in range(f.places[u]):
+                gone[:] = 0
+                for i in range(f.slot_at[u], f.slot_at[u + 1]):
+                    t, touch = f.slot_tensor[i], f.slot_touch[i]
+                    if f.slot_place[i] == place and (f.touch_made[touch] or m.moved[touch]):
+                        if where[t] >= 0:
+                            gone[where[t]] += size[t]
+                        where[t], size[t] = h, f.held[row + i]
+                        now[h] += size[t]
+                extra = f.extra[f.extra_at[u, k] + m.choice[u] * f.places[u] + place]
+                most[h] = max(most[h], now[h] + extra)
+                for i in range(f.slot_at[u], f.slot_at[u + 1]):
+                    t = f.slot_tensor[i]
+                    if f.slot_place[i] == place and f.slot_ends[i] and where[t] >= 0:
+                        gone[where[t]] += size[t]
+                        where[t] = -1
+                for other in range(sets):
+                    most[other] = max(most[other], now[other])
+                    now[other] -= gone[other]
     over = 0
     for d in range(len(f.capacity)):
-        held, most = 0, 0
-        for s in range(len(m.set_class)):
-            if m.on[s, d]:
-                held += m.held[s]
-                most = max(most, m.most[s])
-                if m.first[s] == d:
-                    held += m.held_alone[s]
-                    most = max(most, m.most_alone[s])
-        over += max(0, held + most - f.capacity[d])
+        need = f.standing[d]
+        for s in range(sets):
+            first = True  # of those with these devices
+            for other in range(s):
+                first = first and m.home[other] != m.home[s]
+            if first and m.on[s, d]:
+                need += fixed[m.home[s]] + most[m.home[s]]
+        over += max(0, need - f.capacity[d])
     return over
-
-
-def _most(f: Any, m: Any, s: Any) -> None:
-    """Find again what the largest unit of a set has at hand."""
-    k = m.set_class[s]
-    m.most[s], m.most_alone[s] = 0, 0
-    for u in range(len(f.network)):
-        if m.set_of[u] == s:
-            at = f.choice_at[u, k] + m.choice[u]
-            if f.alone[at]:
-                m.most_alone[s] = max(m.most_alone[s], f.working[at])
-            else:
-                m.most[s] = max(m.most[s], f.working[at])
-
-
-def _weights(f: Any, m: Any) -> None:
-    """Count again what every set keeps."""
-    m.held[:] = 0
-    m.held_alone[:] = 0
-    for u in range(len(f.network)):
-        s = m.set_of[u]
-        if s >= 0:
-            at = f.choice_at[u, m.set_class[s]] + m.choice[u]
-            if f.alone[at]:
-                m.held_alone[s] += f.resident[at]
-            else:
-                m.held[s] += f.resident[at]
-    for s in range(len(m.set_class)):
-        _most(f, m, s)
 
 
 def _put(f: Any, c: Any, m: Any, u: Any, choice: Any) -> None:
     """Change one unit's choice and all that follows from it."""
-    s = m.set_of[u]
-    k = m.set_class[s]
-    before, after = f.choice_at[u, k] + m.choice[u], f.choice_at[u, k] + choice
     m.choice[u] = choice
-    again = False
-    if f.alone[before]:
-        m.held_alone[s] -= f.resident[before]
-        again = f.working[before] == m.most_alone[s]
-    else:
-        m.held[s] -= f.resident[before]
-        again = f.working[before] == m.most[s]
-    if f.alone[after]:
-        m.held_alone[s] += f.resident[after]
-        m.most_alone[s] = max(m.most_alone[s], f.working[after])
-    else:
-        m.held[s] += f.resident[after]
-        m.most[s] = max(m.most[s], f.working[after])
-    if again and (f.working[after] < f.working[before] or f.alone[before] != f.alone[after]):
-        _most(f, m, s)
     _step(f, m, u)
     for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
         _tensor(f, c, m, f.tensors[i])
@@ -159,19 +155,16 @@ def _whole(f: Any, c: Any, m: Any) -> Any:
             _step(f, m, u)
     for t in range(len(f.touch_at) - 1):
         _tensor(f, c, m, t)
-    _weights(f, m)
     return _value(m, f), _excess(f, m)
 
 
 def _again(f: Any, c: Any, m: Any, units: Any, ways: Any) -> Any:
-    """Evaluate what some units touch; `ways`: the tensors' ways and memories too."""
+    """Evaluate what some units touch; `ways`: the tensors' ways too."""
     for u in units:
         _step(f, m, u)
         if ways:
             for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
                 _tensor(f, c, m, f.tensors[i])
-    if ways:
-        _weights(f, m)
     return _value(m, f), _excess(f, m)
 
 
@@ -257,7 +250,6 @@ def _greedy(f: Any, c: Any, m: Any, units: Any, s: Any) -> Any:
         _step(f, m, u)
         for i in range(f.tensor_at[u], f.tensor_at[u + 1]):
             _tensor(f, c, m, f.tensors[i])
-    _weights(f, m)
     return _value(m, f), _excess(f, m)
 
 
@@ -290,7 +282,7 @@ def compiled() -> Compiled:
     from numba import njit
     from numba.extending import register_jitable
 
-    for helper in (_add, _step, _tensor, _value, _excess, _most, _weights, _put, _better, _answer):
+    for helper in (_add, _step, _tensor, _value, _excess, _put, _better, _answer):
         register_jitable(helper)
     functions = (_whole, _again, _choose, _explore, _descend, _greedy, _spread)
     try:

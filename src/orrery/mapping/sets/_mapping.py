@@ -1,7 +1,7 @@
 """A mapping of units onto sets, evaluated from its definition, and written as a plan.
 
 Models:  the clock of `orrery.cost.expand`: networks side by side, each one unit after the other;
-         every fetch, round, sum and return in whole picoseconds; what each device keeps.
+         every fetch, round, sum and return in whole picoseconds; what each device holds.
 Ignores: contention; the return of states.
 Judge:   `orrery.cost.price` of the plan (tests).
 """
@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orrery.cost import expand
+from orrery.cost import expand, price
 from orrery.graph import Graph
 from orrery.plan import Assignment, Plan, Split, SystemReference
 from orrery.timeline import PS_PER_S
 
 from .._build import plan_notes
 from ._choices import Choice
+from ._memory import needs_bytes
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "places_of", "plan_of"]
+__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "fits", "places_of", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Times:
     makespan_ps : `NEVER` or more where something is refused
     fetch_ps, step_ps : per unit
     ends_ps : per network
-    resident_bytes : per device, constants
+    resident_bytes : per device, constants and states (`needs_bytes`)
     overfull : device -> bytes at once, where they do not fit
     """
 
@@ -90,6 +91,7 @@ class _Clock:
         self.set_of = places_of(problem, mapping)
         #: tensor -> where it lies: the set, and the number of its layout there
         self.lies: dict[int, tuple[Placed, int]] = {}
+        self.moved: list[list[bool]] = []
 
     def choice(self, unit: int) -> Choice:
         parties = len(self.set_of[unit].devices)
@@ -102,6 +104,7 @@ class _Clock:
         w = self.p.tables.workload
         for number, unit in enumerate(self.p.units):
             placed, choice = self.set_of[number], self.choice(number)
+            self.moved.append([])
             fetch = sum(
                 self._fetch(tensor, placed, need)
                 for (tensor, _), need in zip(unit.uses, choice.needs)
@@ -131,30 +134,27 @@ class _Clock:
         if here is None:
             took = int(self.p.start_ps(tensor, placed.set_class)[need])
             self.lies[tensor] = (placed, need)
+            self.moved[-1].append(self.p.host >= 0)
             return took
         there, layout = here
         if there.devices == placed.devices:
             took = int(self.p.move_ps(tensor, placed.set_class)[layout, need])
         else:
             took = int(self.p.hand_ps(tensor, there.set_class, placed.set_class)[layout, need])
+        self.moved[-1].append(took >= 0)
         if took < 0:
             return 0
         self.lies[tensor] = (placed, need)
         return took
 
     def _memory(self) -> tuple[list[int], dict[int, int]]:
-        """Return constants per device, and where these and the largest unit do not fit."""
-        resident = [0] * len(self.p.capacity_bytes)
-        working = [0] * len(self.p.capacity_bytes)
-        for number in range(len(self.p.units)):
-            choice, placed = self.choice(number), self.set_of[number]
-            alone = choice.strategies[0] is None
-            for device in placed.devices[:1] if alone else placed.devices:
-                resident[device] += choice.resident_bytes
-                working[device] = max(working[device], choice.working_bytes)
-        needs = [a + b for a, b in zip(resident, working)]
-        over = {d: n for d, n in enumerate(needs) if n > self.p.capacity_bytes[d]}
-        return resident, over
+        """Return constants per device, and what devices need that is too much for them."""
+        units = range(len(self.p.units))
+        resident, needs = needs_bytes(
+            self.p, [one.devices for one in self.set_of], [self.choice(u) for u in units],
+            self.moved,
+        )  # fmt: skip
+        return resident, {d: n for d, n in enumerate(needs) if n > self.p.capacity_bytes[d]}
 
 
 def plan_of(
@@ -208,3 +208,19 @@ def plan_of(
 def feasible(times: Times) -> bool:
     """Whether nothing is refused and everything fits."""
     return times.makespan_ps < NEVER and not times.overfull
+
+
+def fits(problem: Problem, mapping: SetMapping, times: Times | None = None) -> bool:
+    """Whether nothing is refused and the plan fits, by its own price where `evaluate` doubts it."""
+    times = evaluate(problem, mapping) if times is None else times
+    if feasible(times) or times.makespan_ps >= NEVER:
+        return feasible(times)
+    w, system = problem.tables.workload, problem.tables.system
+    graphs = {unit.network: w.regions[unit.regions[0]].graph for unit in problem.units}
+    plan = plan_of(problem, mapping, searcher="")
+    cost = price(plan, [graphs[n] for n in sorted(graphs)], system, problem.pricer.models)
+    peaks = cost.total.peak_bytes
+    return all(
+        peaks.get(f"{device.name}.{device.offchip.name}", 0) <= have
+        for device, have in zip(system.devices, problem.capacity_bytes)
+    )

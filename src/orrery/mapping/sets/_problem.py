@@ -10,7 +10,7 @@ Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypedDict, Unpack
@@ -21,14 +21,18 @@ from orrery.cost import CostModel, signature
 from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress
 
-from .._tables import Tables
+from .._tables import LONGEST_S, Tables
 from .._workers import Shared, run_all
-from ._choices import Choice, Filler, Pricer, case_of, fill
+from ._choices import Choice, Filler, Pricer, fill, to_ps
 from ._classes import SetClass, like_devices, set_classes
 from ._routes import NEVER, Ints, Links, links_of, reshard_ps
-from ._units import Unit, local_name, units_of
+from ._units import Unit, case_of, local_name, units_of
 
 __all__ = ["Freedoms", "Problem", "fill_problem", "fill_problems", "restrict"]
+
+
+#: times of a region that differ by less are no reason to compute it elsewhere
+_ALIKE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Problem:
     designs : per class, what its devices can be configured with; None for as they are
     choices : per unit, number of parties -> ways to share it
     step_ps : per unit and class, designs × choices; `NEVER` where refused
+    least_ps : per region, what it takes at least: whole anywhere, or shared in any listed way
     cuts : per unit, whether another set may take over before it: where it reads what the one
         before it ends with, so that sets never overlap and times simply add up
     layouts : per tensor, number of parties -> layouts × parties × axes × 2, bounds of boxes; those
@@ -57,6 +62,7 @@ class Problem:
     designs: tuple[tuple[str | None, ...], ...]
     choices: tuple[Mapping[int, tuple[Choice, ...]], ...]
     step_ps: tuple[tuple[Ints, ...], ...]
+    least_ps: tuple[int, ...]
     cuts: tuple[bool, ...]
     layouts: Mapping[int, Mapping[int, Ints]]
     element_bytes: Mapping[int, int]
@@ -204,7 +210,7 @@ def fill_problems(
             )  # fmt: skip
     classes = set_classes(tables, groups, given["sizes"], given["most_classes"])
     offered = tuple(_designs(tables, one, given["designs"]) for one in classes)
-    units = units_of(tables.workload)
+    units = units_of(tables.workload, _apart(tables, given["designs"]))
     unpriced = frozenset(signature(tables.workload.regions[r]) for r in tables.unpriced)
     pricer = Pricer(models, unpriced)
     names = [signature(region) for region in tables.workload.regions]
@@ -233,7 +239,7 @@ def fill_problems(
                                 in zip(unit.uses, way.needs)),
                     outputs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
                                   in zip(unit.outputs, way.outputs)),
-                    resident_bytes=way.resident_bytes, working_bytes=way.working_bytes,
+                    resident_bytes=way.resident_bytes, extra_bytes=way.extra_bytes,
                 )
                 for way in ways
             )
@@ -247,17 +253,24 @@ def fill_problems(
             type_ = graph.type(local_name(tables.workload, region, tensor))
             element_bytes[tensor] = replace(type_, shape=(1,)).size_bytes
     steps = [tuple(known[number].step_ps[v] for number in like) for v in range(len(variants))]
+    least = []
+    for v in range(len(variants)):
+        mine = [to_ps(float(row.min())) for row in tables.seconds.T]
+        for unit, number in zip(units, like):
+            for region, ps in zip(unit.regions, known[number].least_ps[v]):
+                mine[region] = min(mine[region], ps)
+        least.append(tuple(mine))
     first = Problem(
         tables=tables, links=links[0], units=units, groups=groups, classes=classes,
         designs=offered, choices=tuple(choices), step_ps=steps[0],
-        cuts=_cuts(tables, units), layouts=universe.arrays(),
+        least_ps=least[0], cuts=_cuts(tables, units), layouts=universe.arrays(),
         element_bytes=element_bytes, capacity_bytes=tuple(capacity_bytes), host=tables.host,
         pricer=pricer,
     )  # fmt: skip
-    others = zip(variants[1:], links[1:], steps[1:])
+    others = zip(variants[1:], links[1:], steps[1:], least[1:])
     return (first, *(
-        replace(first, tables=variant, links=own, step_ps=table, _moves={})
-        for variant, own, table in others
+        replace(first, tables=variant, links=own, step_ps=table, least_ps=ps, _moves={})
+        for variant, own, table, ps in others
     ))  # fmt: skip
 
 
@@ -311,6 +324,22 @@ def _allowed(choice: Choice, rings: bool, loops: int | None) -> bool:
         return False
     first = choice.strategies[0]
     return loops is None or first is None or len(first.exclusive) <= loops
+
+
+def _apart(tables: Tables, allowed: Sequence[str | None] | None) -> Callable[[int, int], bool]:
+    """Return whether a follower is faster where the region it follows is slower."""
+    rows = [
+        number for number, one in enumerate(tables.configurations)
+        if allowed is None or one.design in allowed
+    ]  # fmt: skip
+    distinct = np.unique(np.minimum(tables.seconds[rows], LONGEST_S), axis=0)
+
+    def apart(first: int, follower: int) -> bool:
+        one, other = distinct[:, first], distinct[:, follower]
+        better = other[:, None] < other[None, :] * (1 - _ALIKE)
+        return bool((better & (one[:, None] > one[None, :] * (1 + _ALIKE))).any())
+
+    return apart
 
 
 def _cuts(tables: Tables, units: Sequence[Unit]) -> tuple[bool, ...]:

@@ -1,10 +1,11 @@
 """The best plan of sets in series: exact search, then what exact search leaves out.
 
 Models:  the optimum of `chain_optimum` for every network, devices shared among networks; memories
-         as limits, by a price on resident bytes; for throughput, the least time after which the
+         as limits: where the optimum does not fit, the best that a price on resident bytes, a local
+         search and the two-level search find; for throughput, the least time after which the
          next input can follow, sets working on different inputs at once.
-Ignores: see `_exact`; early results, where there are too many states to know where all lies. Under
-         a price on memory the plan is not proved best; its bound still holds.
+Ignores: see `_exact`; early results, where there are too many states to know where all lies. Where
+         memories are too small the plan is not proved best; its bound still holds.
 Judge:   `_exact`'s; plans that fit by `orrery.cost.price` (tests).
 """
 
@@ -19,7 +20,8 @@ from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
 
 from ._exact import ChainOptimum, TooManyStatesError, chain_optimum
-from ._mapping import Placed, SetMapping, evaluate, plan_of
+from ._fast import Evaluator
+from ._mapping import Placed, SetMapping, evaluate, fits, plan_of
 from ._problem import Problem
 from ._routes import NEVER
 
@@ -34,7 +36,11 @@ __all__ = [
 ]
 
 #: what the bound of `best_mapping` says
-PROOF = "no plan of these sets in series, units in this order, is faster"
+PROOF = (
+    "no plan is faster in which sets of like devices take over from each other, each once, layers "
+    "in this order, element-wise layers split with the layer that they follow unless they run "
+    "faster where it runs slower"
+)
 
 #: what the bound of a plan for throughput says
 _PERIOD_PROOF = (
@@ -46,6 +52,9 @@ _PASSES = 8
 
 #: states between two units of the search that knows where all lies that was left behind
 _EXACT = 1_000_000
+
+#: on resident bytes, that are tried where memories are too small for the fastest mapping
+_PRICES = 8
 
 #: how finely the period of a pipeline is searched
 _FINENESS = 0.005
@@ -179,18 +188,10 @@ def best_mapping(
     if found is None:
         return _too_few(problem)
     bound, mapping = found
-    times = evaluate(problem, mapping)
-    if times.overfull:
+    if not fits(problem, mapping):
         fitting = _within_memory(problem, bound, progress)
-        if fitting is None:
-            device, need = max(times.overfull.items(), key=lambda entry: entry[1])
-            return Infeasible(
-                what=f"constants and the largest layer on {problem.tables.ends[device]!r} under "
-                "every set that was tried", need=float(need),
-                have=float(problem.capacity_bytes[device]), unit="bytes",
-                remedies=("allow larger sets (--set-sizes)", "use devices with more memory",
-                          "reduce the batch, the context or the element size"),
-            )  # fmt: skip
+        if isinstance(fitting, Infeasible):
+            return fitting
         mapping = fitting
     return bound, mapping
 
@@ -223,24 +224,34 @@ def _solve(
     return bound, mapping
 
 
-def _within_memory(problem: Problem, bound_ps: int, progress: Progress) -> SetMapping | None:
-    """Search again with a price on resident bytes, dear enough that everything fits."""
-    total = sum(problem.tables.workload.weight_bytes) or 1
+def _within_memory(problem: Problem, bound_ps: int, progress: Progress) -> SetMapping | Infeasible:
+    """Search on where the fastest mapping does not fit, and keep the fastest that does.
+
+    A price on resident bytes, from each mapping a local search, then the two-level search.
+    """
+    from ..genetic import TwoLevelSearch, local_search, two_level  # these search sets themselves
+
+    evaluator, total = Evaluator(problem), sum(problem.tables.workload.weight_bytes) or 1
     price, cheap, dear = bound_ps / total, 0.0, 0.0
-    best: tuple[int, SetMapping] | None = None
-    for _ in range(16):
+    ends: dict[SetMapping, None] = {}
+    for _ in range(_PRICES):
         found = _solve(_priced(problem, price), progress, passes=1)
         if found is None:
-            return None
-        times = evaluate(problem, found[1])
-        if times.overfull:
+            break
+        ends[local_search(evaluator, found[1])] = None
+        if evaluate(problem, found[1]).overfull:
             cheap = price
         else:
             dear = price
-            if best is None or times.makespan_ps < best[0]:
-                best = (times.makespan_ps, found[1])
         price = 8 * price if not dear else (cheap + dear) / 2
-    return best and best[1]
+    outcome = two_level(problem, TwoLevelSearch(), bound_ps=bound_ps, progress=progress)
+    if not isinstance(outcome, Infeasible):
+        ends[outcome.mapping] = None
+    fitting = [(times.makespan_ps, n, mapping) for n, mapping in enumerate(ends)
+               if fits(problem, mapping, times := evaluate(problem, mapping))]  # fmt: skip
+    if fitting:
+        return min(fitting)[2]
+    return outcome if isinstance(outcome, Infeasible) else _too_few(problem)
 
 
 def _priced(problem: Problem, ps_per_byte: float) -> Problem:
@@ -309,6 +320,35 @@ def refused_by_all(problem: Problem) -> Infeasible | None:
                 remedies=("add a design or a device that runs these operators",
                           "list them under the device's operators if its own units can do them"),
             )  # fmt: skip
+    return _never_held(problem)
+
+
+def _never_held(problem: Problem) -> Infeasible | None:
+    """Say which constants no set can hold however they are split; None where that is not proved."""
+    w, have = problem.tables.workload, problem.capacity_bytes
+    remedies = ("use devices with more memory", "allow larger sets (--set-sizes)",
+                "split more loops at once (--loops 3)",
+                "reduce the context or the element size")  # fmt: skip
+    for unit, choices, tables in zip(problem.units, problem.choices, problem.step_ps):
+        least = [
+            (choice.resident_bytes - most, choice.resident_bytes, most)
+            for one, table in zip(problem.classes, tables)
+            for most in [max(have[d] for g, n in zip(problem.groups, one.counts) if n for d in g)]
+            for c, choice in enumerate(choices[one.parties]) if (table[:, c] < NEVER).any()
+        ]  # fmt: skip
+        if least and min(least)[0] > 0:
+            names = ", ".join(w.names[region] for region in unit.regions)
+            return Infeasible(
+                what=f"constants and states of {names} on one device, split as far as sets allow",
+                need=float(min(least)[1]), have=float(min(least)[2]), unit="bytes",
+                remedies=remedies,
+            )  # fmt: skip
+    if sum(w.weight_bytes) > sum(have):
+        return Infeasible(
+            what="constants of all layers in the memories of all devices together",
+            need=float(sum(w.weight_bytes)), have=float(sum(have)), unit="bytes",
+            remedies=("add devices, or use some with more memory", "reduce the element size"),
+        )  # fmt: skip
     return None
 
 

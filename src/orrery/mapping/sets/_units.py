@@ -2,13 +2,15 @@
 
 Models:  a unit is a region and the element-wise regions after it that read only what it makes (and
          perhaps a second tensor, as an addition does). All of a unit is split alike, so nothing
-         moves inside it. Units stand in the order of their networks.
-Ignores: other orders of a network's regions.
+         moves inside it. Units stand in the order of their networks. A follower that would rather
+         be elsewhere than the region that it follows is a unit of its own.
+Ignores: other orders of a network's regions; what a follower gains on a larger set of like devices.
 Judge:   every region stands in one unit; layouts inside units agree (tests).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orrery.cost import Operand, Refusal, Sharding, Strategy, shard
@@ -16,7 +18,7 @@ from orrery.graph import Region
 
 from .._tables import Workload
 
-__all__ = ["Unit", "local_name", "units_of"]
+__all__ = ["Case", "Unit", "case_of", "local_name", "units_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,15 @@ class Unit:
     outputs: tuple[tuple[int, int], ...]
 
 
-def units_of(workload: Workload) -> tuple[Unit, ...]:
-    """Return the units of a workload, networks one after the other."""
+def units_of(
+    workload: Workload, apart: Callable[[int, int], bool] = lambda first, follower: False
+) -> tuple[Unit, ...]:
+    """Return the units of a workload, networks one after the other.
+
+    Parameters
+    ----------
+    apart : whether a region must not follow in the unit that another one begins
+    """
     groups: list[list[int]] = []
     mains: list[list[int]] = []
     network_of = _networks(workload)
@@ -49,7 +58,7 @@ def units_of(workload: Workload) -> tuple[Unit, ...]:
         main = -1
         if groups and network_of[groups[-1][0]] == network_of[number]:
             main = _followed(workload, groups[-1][-1], number, region, shapes)
-        if main >= 0:
+        if main >= 0 and not apart(groups[-1][0], number):
             groups[-1].append(number)
             mains[-1].append(main)
         else:
@@ -141,3 +150,29 @@ def local_name(workload: Workload, region: int, tensor: int) -> str:
 
 def _rank(workload: Workload, region: int, tensor: int) -> int:
     return workload.regions[region].graph.type(local_name(workload, region, tensor)).rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A unit as `shapes_of` asks for it; `names` are the signatures of its regions."""
+
+    regions: tuple[Region, ...]
+    names: tuple[str, ...]
+    main: tuple[str, ...]
+    uses: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+
+
+def case_of(workload: Workload, unit: Unit, names: Sequence[str]) -> Case:
+    """Return a unit with its tensors as its own regions call them."""
+
+    def local(tensor: int, place: int) -> str:
+        return local_name(workload, unit.regions[place], tensor)
+
+    return Case(
+        regions=tuple(workload.regions[region] for region in unit.regions),
+        names=tuple(names[region] for region in unit.regions),
+        main=tuple(local(tensor, place + 1) for place, tensor in enumerate(unit.main)),
+        uses=tuple((local(tensor, place), place) for tensor, place in unit.uses),
+        outputs=tuple((local(tensor, place), place) for tensor, place in unit.outputs),
+    )
