@@ -142,21 +142,18 @@ class _Search:
 
     def _root(self, pattern: Pattern) -> float:
         """Return the bound of a pattern with nothing decided."""
-        found = [self.space.root(term, pattern) for term in self.program.terms]
+        found = [self.space.column(term, pattern).root for term in self.program.terms]
         return self.program.value(np.array(found))
 
     def _one(self, pattern: Pattern, *, descend: bool) -> None:
-        terms, groups = self.program.terms, range(len(self.space.groups))
-        allowed = [np.flatnonzero(self.space.allowed(g, pattern)) for g in groups]
-        if not all(len(rows) for rows in allowed):
+        allowed, starts = self.space.allowed(pattern)
+        if (np.diff(starts) == 0).any():
             return
-        tables = [np.empty((len(rows), len(terms))) for rows in allowed]
-        for g in groups:
-            for n, term in enumerate(terms):
-                tables[g][:, n] = self.space.column(g, term, pattern)[allowed[g]]
-        starts = np.cumsum([0, *(len(rows) for rows in allowed)])
-        table = np.concatenate(tables) if tables else np.empty((0, len(terms)))
-        constants = np.array([self.space.constant(term, pattern) for term in terms])
+        columns = [self.space.column(term, pattern) for term in self.program.terms]
+        constants = np.array([column.constant for column in columns])
+        table = np.stack([column.values for column in columns], axis=1)
+        if not allowed.all():
+            table = table[allowed]
         best, chosen, scored, spent, left = engine()(
             table, starts, constants, self.program.enters, self.program.arrays, self.best,
             TOLERANCE, self.most - self.spent, descend,
@@ -168,9 +165,11 @@ class _Search:
         if best < self.best:
             self.best = float(best)
             rows: list[NDArray[np.int64]] = [options[0] for options in self.space.options]
-            for g in groups:
-                choice = self.space.groups[g].choices[allowed[g][chosen[g]]]
-                for loop, row in zip(self.space.groups[g].loops, choice, strict=True):
+            before = 0  # choices of the groups so far, those not allowed included
+            for group, place in zip(self.space.groups, chosen + starts[:-1], strict=True):
+                choice = group.choices[np.flatnonzero(allowed)[place] - before]
+                before += len(group.choices)
+                for loop, row in zip(group.loops, choice, strict=True):
                     rows[loop] = self.space.options[loop][row]
             self.found = pattern, rows
 

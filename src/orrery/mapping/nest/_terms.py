@@ -9,7 +9,8 @@ per term, holds all that a search needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,22 @@ class Group:
     choices: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A term under a pattern.
+
+    Attributes
+    ----------
+    values : for all choices of all groups
+    constant : what no group decides
+    root : what enters a bound with nothing decided
+    """
+
+    values: NDArray[np.float64]
+    constant: float
+    root: float
+
+
 class Space:
     """All factor tuples of a layer's loops on an architecture, and the terms they yield."""
 
@@ -78,10 +95,10 @@ class Space:
         self.groups = self._grouped()
         self._loops: dict[tuple[int, Roles], NDArray[np.int64]] = {}
         self._axes: dict[tuple[int, int, Roles, Roles], NDArray[np.int64]] = {}
-        self._columns: dict[tuple[int, Term, tuple[Roles, ...]], NDArray[np.int64]] = {}
-        self._roots: dict[_Key, float] = {}
-        self._constants: dict[_Key, float] = {}
-        self._known: dict[_Key, _Roles] = {}
+        self._columns: dict[tuple[int, Term, tuple[Roles, ...]], NDArray[np.float64]] = {}
+        self._whole: dict[_Key, Column] = {}
+        self._allowed: dict[object, tuple[NDArray[np.bool_], NDArray[np.int64]]] = {}
+        self._leave_out_too_large()
 
     def _grouped(self) -> tuple[Group, ...]:
         sets = [{n} for n, extent in enumerate(self.extents) if extent > 1]
@@ -110,41 +127,72 @@ class Space:
             fits &= used <= axis.size
         return choices[fits]
 
-    def column(self, group: int, term: Term, pattern: Pattern) -> NDArray[np.int64]:
-        """Return a term for all choices of a group."""
-        roles = self._roles(term, pattern)
-        mine = self.groups[group]
-        key = (group, term, tuple(roles(loop) for loop in mine.loops))
-        if key not in self._columns:
-            self._columns[key] = self._column(mine, term, roles)
-        return self._columns[key]
+    def _leave_out_too_large(self) -> None:
+        """Leave out choices whose tiles fit nowhere, however small the other groups' are."""
+        levels, bits = self.architecture.levels, self.architecture.bits
+        tiles: dict[tuple[int, str], list[list[NDArray[np.float64]]]] = {}
+        for n, b in enumerate(self.boundaries):
+            if b.child == self.depth:
+                continue
+            role = self.problem.tensors[b.tensor].role
+            term = Term(what="largest", boundary=n)
+            roles = self._what_places_do(term, None)
+            width = self._constant(term, roles) * bits[role]
+            width *= 2 if role in levels[b.child].double_buffered else 1
+            parts = [self._column(group, term, roles).astype(np.float64) for group in self.groups]
+            if parts:
+                parts[0] *= width
+                tiles.setdefault((b.child, role), []).append(parts)
+        for g, group in enumerate(self.groups):
+            fits = np.ones(len(group.choices), bool)
+            for place, level in enumerate(levels):
+                shared = np.zeros(len(group.choices))
+                for (child, role), tensors in tiles.items():
+                    if child != place:
+                        continue
+                    need = np.zeros(len(group.choices))
+                    for parts in tensors:
+                        least = [float(p.min()) for n, p in enumerate(parts) if n != g and len(p)]
+                        need += parts[g] * math.prod(least)
+                    if role in level.shares_bits:
+                        fits &= need <= level.shares_bits[role]
+                    else:
+                        shared += need
+                if level.capacity_bits is not None and shared.any():
+                    fits &= shared <= level.capacity_bits - sum(level.shares_bits.values())
+            self.groups = (
+                *self.groups[:g], replace(group, choices=group.choices[fits]), *self.groups[g + 1 :]
+            )  # fmt: skip
 
-    def root(self, term: Term, pattern: Pattern) -> float:
-        """Return the best of a term over all choices of all groups: the least, or what it says."""
+    def column(self, term: Term, pattern: Pattern) -> Column:
+        """Return a term for all choices of all groups, one group after the other."""
         key = self._key(term, pattern)
-        if key not in self._roots:
-            found = self.constant(term, pattern)
-            for group in range(len(self.groups)):
-                column = self.column(group, term, pattern)
-                if term.enters != "one":
-                    found *= float(column.max() if term.enters == "most" else column.min())
-            self._roots[key] = found
-        return self._roots[key]
+        if key not in self._whole:
+            self._whole[key] = self._gathered(term, pattern)
+        return self._whole[key]
 
-    def constant(self, term: Term, pattern: Pattern) -> float:
+    def _gathered(self, term: Term, pattern: Pattern) -> Column:
+        roles = self._what_places_do(term, pattern)
+        constant = self._constant(term, roles)
+        parts, root = [], constant
+        for n, group in enumerate(self.groups):
+            key = (n, term, tuple(roles(loop) for loop in group.loops))
+            if key not in self._columns:
+                self._columns[key] = self._column(group, term, roles).astype(np.float64)
+            part = self._columns[key]
+            parts.append(part)
+            if term.enters != "one" and len(part):
+                root *= float(part.max() if term.enters == "most" else part.min())
+        values = np.concatenate(parts) if parts else np.empty(0)
+        return Column(values=values, constant=constant, root=root)
+
+    def _constant(self, term: Term, roles: _Roles) -> float:
         """Return what no group decides: axes that are touched whole or along ones."""
-        key = self._key(term, pattern)
-        if key not in self._constants:
-            self._constants[key] = self._constant(term, pattern)
-        return self._constants[key]
-
-    def _constant(self, term: Term, pattern: Pattern) -> float:
         if term.what == "zero":
             return 0.0
         found = 1.0
         if term.boundary < 0:
             return found
-        roles = self._roles(term, pattern)
         grouped = {loop for group in self.groups for loop in group.loops}
         t = self.boundaries[term.boundary].tensor
         for axis, index in enumerate(self.problem.tensors[t].axes):
@@ -156,16 +204,21 @@ class Space:
                 found *= float(counts[(0,) * len(loops)])
         return found
 
-    def allowed(self, group: int, pattern: Pattern) -> NDArray[np.bool_]:
-        """Return which choices of a group meet what a pattern demands."""
-        mine = self.groups[group]
-        fits = np.ones(len(mine.choices), bool)
-        for loop, level in pattern.ones:
-            if loop in mine.loops:
-                column = self.places.index(Place(level=level))
-                chosen = mine.choices[:, mine.loops.index(loop)]
-                fits &= self.options[loop][chosen, column] == 1
-        return fits
+    def allowed(self, pattern: Pattern) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return which choices of all groups a pattern's demands leave, and where groups begin."""
+        if pattern.ones not in self._allowed:
+            parts = []
+            for group in self.groups:
+                fits = np.ones(len(group.choices), bool)
+                for loop, level in pattern.ones:
+                    if loop in group.loops:
+                        column = self.places.index(Place(level=level))
+                        chosen = group.choices[:, group.loops.index(loop)]
+                        fits &= self.options[loop][chosen, column] == 1
+                parts.append(fits)
+            starts = np.cumsum([0, *(int(fits.sum()) for fits in parts)])
+            self._allowed[pattern.ones] = (np.concatenate(parts or [np.empty(0, bool)]), starts)
+        return self._allowed[pattern.ones]
 
     def _column(self, group: Group, term: Term, roles: _Roles) -> NDArray[np.int64]:
         choices = group.choices
@@ -243,13 +296,7 @@ class Space:
             return term, None, None
         return term, pattern.free_from[term.boundary], pattern.slides[term.boundary]
 
-    def _roles(self, term: Term, pattern: Pattern) -> _Roles:
-        key = self._key(term, pattern)
-        if key not in self._known:
-            self._known[key] = self._what_places_do(term, pattern)
-        return self._known[key]
-
-    def _what_places_do(self, term: Term, pattern: Pattern) -> _Roles:
+    def _what_places_do(self, term: Term, pattern: Pattern | None) -> _Roles:
         if term.what == "zero":
             return _Roles([MERGE for _ in self.places])
         if term.what in ("steps", "work"):
@@ -279,7 +326,7 @@ class Space:
                 base.append(MOST if term.busiest else KEEP)
             else:
                 base.append(MERGE if term.side == "outer" and place.axis in joins else KEEP)
-        if term.what == "first":
+        if pattern is None or term.what == "first":
             return _Roles(base)
         for loop in range(len(self.names)):
             if loop not in follows:
