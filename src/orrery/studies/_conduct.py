@@ -36,6 +36,18 @@ CATALOGUE: tuple[Study, ...] = (
         source="Shen et al., MARS, DAC 2023, arXiv 2307.12234",
         place="orrery.studies.mars:mars_study",
     ),
+    Study(
+        name="gemmini",
+        question="Does the loop-nest engine rank 1567 given mappings as the circuit does?",
+        source="Hong et al., DOSA, MICRO 2023, released RTL cycles (BSD-2)",
+        place="orrery.studies.gemmini:gemmini_study",
+    ),
+    Study(
+        name="systolic",
+        question="How many cycles does a product take that just fills a systolic array?",
+        source="SCALE-Sim 3.0.0, measured; Samajdar et al., arXiv 1811.02883",
+        place="orrery.studies.systolic:systolic_study",
+    ),
 )
 
 FILES = {
