@@ -11,7 +11,8 @@ from orrery.cli import main
 from orrery.graph import build_model, onnx_bytes, write_onnx
 
 COMMANDS = (
-    "models", "systems", "accelerators", "show", "map", "simulate", "run", "score", "study",
+    "models", "systems", "accelerators", "arrays", "show", "nest", "map", "simulate", "run",
+    "score", "study",
 )  # fmt: skip
 
 #: sizes of sets, so that a search has less to list

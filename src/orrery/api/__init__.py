@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
     from ._machines import load_system
     from ._map import map, read_factors, read_search, search_methods
-    from ._options import ModelOptions
+    from ._options import ModelOptions, TaskOptions
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
     from ._run import run
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._study import StudyRun, studies, study, study_names
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
+    from .nests import array_text, arrays, nest
     from .pages import needs_met, page_document, page_text
 
 #: public name -> file of this package
@@ -35,7 +36,10 @@ _PLACES = {
     "Page": "pages",
     "RunResult": "_run_result",
     "StudyRun": "_study",
+    "TaskOptions": "_options",
     "accelerators": "_catalogues",
+    "array_text": "nests",
+    "arrays": "nests",
     "certify": "judging",
     "explained_text": "exploring",
     "front_text": "exploring",
@@ -44,6 +48,7 @@ _PLACES = {
     "load_system": "_machines",
     "map": "_map",
     "models": "_catalogues",
+    "nest": "nests",
     "needs_met": "pages",
     "operators": "_catalogues",
     "page_document": "pages",
@@ -72,7 +77,10 @@ __all__ = [
     "Page",
     "RunResult",
     "StudyRun",
+    "TaskOptions",
     "accelerators",
+    "array_text",
+    "arrays",
     "certify",
     "explained_text",
     "front_text",
@@ -81,6 +89,7 @@ __all__ = [
     "map",
     "models",
     "needs_met",
+    "nest",
     "operators",
     "page_document",
     "page_text",

@@ -42,11 +42,13 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "models": ("_catalogues:models", "List the networks of the library."),
         "systems": ("_catalogues:systems", "List the systems of the catalogue."),
         "accelerators": ("_catalogues:accelerators", "List the accelerator designs."),
+        "arrays": ("_nest:arrays", "List the spatial accelerators that `nest` knows."),
     },
     "One network": {
         "show": ("_show:show", "Show a network's layers, operations, bytes and statistics."),
         "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
         "simulate": ("_simulate:simulate", "Replay a plan event by event."),
+        "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
         "certify": ("_certify:certify", "Check that a plan does what its certificate says."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),

@@ -4,7 +4,19 @@ from ._catalogue import THIS_MACHINE, CatalogueEntry, catalogue, load_system, sy
 from ._records import Compute, Device, Flash, Link, Memory, System
 from ._write import write_system
 from ._yaml import ELEMENT_TYPES, read_system, read_system_text
-from .spatial import ROLES, Architecture, ArrayAxis, Level
+from .spatial import (
+    ROLES,
+    Architecture,
+    ArrayAxis,
+    EnergyTable,
+    Level,
+    architecture_names,
+    architecture_text,
+    doubts,
+    energy_table,
+    energy_tables,
+    load_architecture,
+)
 
 __all__ = [
     "ELEMENT_TYPES",
@@ -15,12 +27,19 @@ __all__ = [
     "CatalogueEntry",
     "Compute",
     "Device",
+    "EnergyTable",
     "Flash",
     "Level",
     "Link",
     "Memory",
     "System",
+    "architecture_names",
+    "architecture_text",
     "catalogue",
+    "doubts",
+    "energy_table",
+    "energy_tables",
+    "load_architecture",
     "load_system",
     "read_system",
     "read_system_text",

@@ -142,6 +142,8 @@ def nest_cost(
              "hop_energy_j_per_bit", architecture)  # fmt: skip
     duration_ps = round(cycles * PS_PER_S / architecture.clock_hz)
     for level in architecture.levels:
+        if level.static_power_w is None and architecture.static_power_w is not None:
+            continue  # the chip's own figure is of all its memories
         bill.add(level.name, "static picosecond", duration_ps * architecture.instances(level),
                  "static_power_w", level, 1 / PS_PER_S)  # fmt: skip
     bill.add("array", "static picosecond", duration_ps, "static_power_w", architecture,

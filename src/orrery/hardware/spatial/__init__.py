@@ -1,6 +1,6 @@
 """Spatial accelerators: arrays of processing elements below a hierarchy of memories."""
 
-from ._catalogue import architecture_names, load_architecture
+from ._catalogue import architecture_names, architecture_text, load_architecture
 from ._doubts import doubts
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
@@ -14,6 +14,7 @@ __all__ = [
     "EnergyTable",
     "Level",
     "architecture_names",
+    "architecture_text",
     "doubts",
     "energy_table",
     "energy_tables",

@@ -10,7 +10,7 @@ from orrery.errors import UnknownNameError
 from ._records import Architecture
 from ._yaml import read_architecture
 
-__all__ = ["architecture_names", "load_architecture"]
+__all__ = ["architecture_names", "architecture_text", "load_architecture"]
 
 _FOLDER = Path(__file__).parent / "catalogue"
 
@@ -39,6 +39,18 @@ def load_architecture(name: str | Path, *, loops: tuple[str, ...] = ()) -> Archi
     if text not in architecture_names():
         raise UnknownNameError("architecture", text, architecture_names())
     return _shipped(text, loops)
+
+
+def architecture_text(name: str) -> str:
+    """Return the YAML of a catalogue architecture, as it ships.
+
+    Raises
+    ------
+    UnknownNameError : no such name in the catalogue
+    """
+    if name not in architecture_names():
+        raise UnknownNameError("architecture", name, architecture_names())
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @lru_cache

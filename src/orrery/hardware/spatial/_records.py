@@ -88,7 +88,7 @@ class Level:
     slides : roles whose overlap with the tile before is kept, so that only new elements arrive
     multicast : array axes along which one read from this level serves all instances below
     reduces : array axes along which results are added on their way up to this level
-    static_power_w : leakage and clock of one instance
+    static_power_w : leakage and clock of one instance; None: part of the chip's, if that is given
     """
 
     name: str
@@ -138,7 +138,7 @@ class Architecture:
     mac_energy_j : joules of one multiply-accumulate, operands at hand
     idle_mac_energy_j : joules of a multiplier that waits or is gated for one cycle
     hop_energy_j_per_bit : network on chip, per bit and array position crossed
-    static_power_w : of everything that is not a level (clock tree, control)
+    static_power_w : of everything that is not a level with a figure of its own (clock, control)
     area_mm2, process_nm, price_usd : of the chip
     """
 

@@ -1,0 +1,41 @@
+"""The spatial accelerators that ship with the program."""
+
+from __future__ import annotations
+
+from orrery.report import Cell, Column, Page, Table
+
+__all__ = ["array_text", "arrays"]
+
+
+def arrays() -> Page:
+    """Return the spatial accelerators of the catalogue and the tables of energies."""
+    from orrery.hardware import architecture_names, energy_table, energy_tables, load_architecture
+
+    made = [load_architecture(name) for name in architecture_names()]
+    rows: list[tuple[Cell, ...]] = [
+        (a.name, " x ".join(str(axis.size) for axis in a.axes),
+         " > ".join(level.name for level in a.levels), a.description)
+        for a in made
+    ]  # fmt: skip
+    listed = Table(
+        title="Arrays",
+        columns=(Column(name="name"), Column(name="array"),
+                 Column(name="memories", help="outermost first"), Column(name="what")),
+        rows=tuple(rows),
+        caption="`orrery arrays NAME` prints one as YAML, a starting point for your own.",
+    )  # fmt: skip
+    tables = [energy_table(name) for name in energy_tables()]
+    energies = Table(
+        title="Tables of energies",
+        columns=(Column(name="name"), Column(name="rows", kind="number"), Column(name="what")),
+        rows=tuple((t.name, len(t.rows), t.description) for t in tables),
+        caption="Named in an array's file: read: {table: NAME, row: ROW}.",
+    )
+    return Page(title="Spatial accelerators", sections=(listed, energies))
+
+
+def array_text(name: str) -> str:
+    """Return the YAML of an array of the catalogue, comments and all."""
+    from orrery.hardware import architecture_text
+
+    return architecture_text(name)

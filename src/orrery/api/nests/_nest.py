@@ -1,0 +1,121 @@
+"""Find the best loop nest of every layer of a network on one spatial accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError, UnknownNameError
+from orrery.plan import Infeasible
+from orrery.progress import SILENT, Progress
+from orrery.report import Page, Section, Text
+from orrery.units import counted
+
+from .._options import ModelOptions
+from .._resolve import load_model
+from ._pages import bill_table, layer_sections, layer_table, level_table, totals
+
+if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem
+    from orrery.graph import Graph
+
+__all__ = ["nest"]
+
+
+def nest(
+    model: object,
+    *,
+    on: str,
+    objective: str = "latency",
+    layer: str = "",
+    bill: bool = False,
+    options: ModelOptions | None = None,
+    progress: Progress = SILENT,
+) -> Page:
+    """Return a page with the best loop nest of every layer: cycles, joules, traffic, utilisation.
+
+    Parameters
+    ----------
+    model : an ONNX file, a library name, or a `Graph`
+    on : a YAML file of an array, or a name of `arrays`
+    objective : ``latency``, ``energy`` or ``edp``
+    layer : show the nest of this layer, its bounds step by step, and what would help
+    bill : list every charge: how often at which price, from which source
+
+    Raises
+    ------
+    SpecError : the file does not describe an array; no layer of the network can be mapped
+    UnknownNameError : no such array, no such layer
+    """
+    from orrery.cost.nest import LOOPS
+    from orrery.hardware import doubts, load_architecture
+    from orrery.mapping.nest import nest_network
+    from orrery.store import Cache
+
+    architecture = load_architecture(on, loops=tuple(LOOPS))
+    graph = load_model(model, options)
+    problems, left_out = _problems(graph)
+    if layer and layer not in {name.partition(" (")[0] for name in problems}:
+        raise UnknownNameError("layer with a loop nest", layer, list(problems))
+    if not problems:
+        raise SpecError(graph.name, found="no layer with a loop nest", fix="try another network",
+                        wanted="one at least")  # fmt: skip
+    found = nest_network(problems, architecture, objective, cache=Cache("nests"),
+                         progress=progress)  # fmt: skip
+    mapped = {name: one for name, one in found.items() if not isinstance(one, Infeasible)}
+    failed = {name: str(one) for name, one in found.items() if isinstance(one, Infeasible)}
+    sections: list[Section] = [totals(mapped, architecture)]
+    if failed:
+        sections.append(_listed("Layers without a nest that fits", failed, "warning"))
+    if warned := doubts(architecture):
+        sections.append(Text(title="Doubtful energies", paragraphs=tuple(warned), tone="warning"))
+    if layer:
+        for name in mapped:
+            if name.partition(" (")[0] == layer:
+                sections += layer_sections(name, problems[name], mapped[name], architecture)
+    else:
+        sections += [layer_table(mapped, problems, _operator(graph)),
+                     level_table(mapped, architecture)]  # fmt: skip
+    if bill:
+        sections.append(bill_table(mapped))
+    if left_out:
+        sections.append(_listed("Not mapped, and in no total", left_out, "note"))
+    return Page(
+        title=f"{graph.name} on {architecture.name}", sections=tuple(sections),
+        subtitle=f"{counted(len(mapped), 'loop nest')}, objective {objective}",
+        provenance={"structure": graph.structure_digest},
+    )  # fmt: skip
+
+
+def _problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:
+    """Return the nests of all layers, and why others have none."""
+    from orrery.cost import Refusal
+    from orrery.cost.nest import nest_problem
+
+    problems: dict[str, NestProblem] = {}
+    left_out: dict[str, str] = {}
+    for region in graph.regions():
+        found = nest_problem(region)
+        if isinstance(found, Refusal):
+            left_out[region.name] = found.reason
+            continue
+        for number, problem in enumerate(found, 1):
+            name = region.name if len(found) == 1 else f"{region.name} ({number})"
+            problems[name] = problem
+    return problems, left_out
+
+
+def _operator(graph: Graph) -> Callable[[str], str]:
+    operators = {region.name: region.members[0].operator for region in graph.regions()}
+    return lambda name: operators.get(name, operators.get(name.rpartition(" (")[0], ""))
+
+
+def _listed(title: str, reasons: Mapping[str, str], tone: str) -> Text:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines = tuple(
+        f"{', '.join(names[:6])}{f' and {len(names) - 6} more' if len(names) > 6 else ''}: {reason}"
+        for reason, names in by_reason.items()
+    )
+    return Text(title=title, paragraphs=lines, tone="warning" if tone == "warning" else "note")

@@ -1,0 +1,165 @@
+"""Loop nests as sections of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from orrery.report import Cell, Column, Section, Step, Table, Text, Waterfall
+from orrery.units import format_si
+
+if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem
+    from orrery.hardware import Architecture
+    from orrery.mapping.nest import NestFound
+
+__all__ = ["bill_table", "layer_sections", "layer_table", "level_table", "totals"]
+
+Nests = Mapping[str, "NestFound"]
+
+
+def totals(found: Nests, architecture: Architecture) -> Text:
+    """Return the sums over all layers, one after the other."""
+    cycles = sum(one.cost.cycles for one in found.values())
+    done = sum(one.cost.operations.performed for one in found.values())
+    joules = [one.cost.energy_j for one in found.values()]
+    peak = cycles * architecture.elements * architecture.macs_per_cycle
+    lines = [f"{cycles:,} cycles, {format_si(cycles / architecture.clock_hz, 's')} at "
+             f"{format_si(architecture.clock_hz, 'Hz')}; {100 * done / max(peak, 1):.3g} % of what "
+             f"{architecture.elements} elements could do."]  # fmt: skip
+    if None in joules:
+        missing = sorted({name for one in found.values() for name in one.cost.unpriced})
+        lines.append(f"Energy not known: no price for {', '.join(missing[:6])}.")
+    else:
+        lines.append(f"{format_si(sum(j or 0.0 for j in joules), 'J')} in all.")
+    open_ones = [name for name, one in found.items() if not one.proven]
+    tried = sum(one.mappings for one in found.values())
+    lines.append(
+        f"Best of {tried:.3g} nests, proven."
+        if not open_ones else
+        f"Not proven best: {len(open_ones)} of {len(found)} layers, at most "
+        f"{100 * max(found[n].gap for n in open_ones):.3g} % above the best."
+    )  # fmt: skip
+    return Text(title="All layers, one after the other", paragraphs=tuple(lines))
+
+
+def layer_table(
+    found: Nests, problems: Mapping[str, NestProblem], operator: Callable[[str], str]
+) -> Table:
+    """Return one row per layer."""
+    columns = (
+        Column(name="layer"), Column(name="operator"),
+        Column(name="operations", kind="number"),
+        Column(name="cycles", kind="number", bar=True),
+        Column(name="utilisation", unit="%", kind="number",
+               help="operations done of all that the array could do in the time"),
+        Column(name="energy", unit="J", kind="number"),
+        Column(name="off chip", unit="bytes", kind="number"),
+        Column(name="held up by", help="where most cycles go"),
+        Column(name="gap", unit="%", kind="number", help="0: no nest of the space is better"),
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in found.items():
+        cost = one.cost
+        rows.append((name, operator(name), cost.operations.nominal, cost.cycles,
+                     100 * cost.utilisation, cost.energy_j, cost.cost.offchip_bytes,
+                     _held_up(one), 100 * one.gap))  # fmt: skip
+    return Table(title="Layers", columns=columns, rows=tuple(rows))
+
+
+def _held_up(one: NestFound) -> str:
+    time = one.cost.time
+    parts = {"array": float(time.compute),
+             "first and last tiles": float(time.ramp_up + time.drain)}  # fmt: skip
+    parts |= {name: float(stall) for name, stall in zip(one.cost.traffic, time.stalls)}
+    return max(parts, key=lambda name: parts[name])
+
+
+def level_table(found: Nests, architecture: Architecture) -> Table:
+    """Return traffic and energy per memory and kind of data, over all layers."""
+    moved: dict[tuple[str, str], list[float]] = {}
+    for one in found.values():
+        for level, roles in one.cost.traffic.items():
+            for role, (read, written) in roles.items():
+                row = moved.setdefault((level, role), [0, 0, 0.0])
+                row[0] += read * one.cost.times / 8
+                row[1] += written * one.cost.times / 8
+        for charge in one.cost.charges:
+            role = charge.action.rpartition(" ")[2]
+            if (charge.resource, role) in moved:
+                moved[charge.resource, role][2] += charge.energy_j
+    order = {level.name: place for place, level in enumerate(architecture.levels)}
+    rows: list[tuple[Cell, ...]] = [
+        (level, role, *values)
+        for (level, role), values in sorted(moved.items(), key=lambda item: order[item[0][0]])
+    ]
+    columns = (
+        Column(name="memory"), Column(name="data"),
+        Column(name="read", unit="bytes", kind="number"),
+        Column(name="written", unit="bytes", kind="number"),
+        Column(name="energy", unit="J", kind="number", bar=True),
+    )  # fmt: skip
+    return Table(title="Traffic per memory", columns=columns, rows=tuple(rows))
+
+
+def bill_table(found: Nests) -> Table:
+    """Return every charge: count, price, source."""
+    counts: dict[tuple[str, str, float, str], int] = {}
+    for one in found.values():
+        for c in one.cost.charges:
+            key = (c.resource, c.action, c.energy_j_each, str(c.source))
+            counts[key] = counts.get(key, 0) + c.count
+    rows = tuple((resource, action, count, each, count * each, source)
+                 for (resource, action, each, source), count in counts.items())  # fmt: skip
+    columns = (
+        Column(name="where"), Column(name="action"), Column(name="times", kind="number"),
+        Column(name="each", unit="J", kind="number"),
+        Column(name="energy", unit="J", kind="number", bar=True), Column(name="source"),
+    )  # fmt: skip
+    return Table(title="Bill of energy", columns=columns, rows=rows, sort_by="energy",
+                 descending=True)  # fmt: skip
+
+
+def layer_sections(
+    name: str, problem: NestProblem, one: NestFound, architecture: Architecture
+) -> list[Section]:
+    """Return a layer's nest as loops, its bounds step by step, and what would help."""
+    from orrery.cost.nest import explain_nest, nest_bounds
+
+    bounds = nest_bounds(problem, architecture, one.cost)
+    told = explain_nest(problem, one.mapping, architecture)
+    columns = (
+        Column(name="change"), Column(name="cycles", kind="number"),
+        Column(name="energy", unit="J", kind="number"),
+        Column(name="times as fast", kind="number"),
+    )  # fmt: skip
+    return [
+        Text(title=f"Nest of {name}", paragraphs=tuple(_loops(one, architecture))),
+        Waterfall(
+            title=f"Where {name} loses speed", unit="operations per cycle",
+            steps=tuple(Step(name=b.name, value=b.operations_per_cycle, kind="level",
+                             note=b.reason) for b in bounds[2:]),
+            caption=". ".join(f"{b.name} ({b.reason}): −{100 * b.loss:.3g} %"
+                              for b in bounds if b.loss > 0) + ".",
+        ),
+        Table(
+            title=f"What would help {name}", columns=columns,
+            rows=tuple((c.what, c.cycles, c.energy_j, c.speedup) for c in told.changes),
+            caption=f"Held up by {told.bound_by} ({100 * told.share:.3g} % of its cycles); the "
+                    "same nest on a changed machine.",
+        ),
+    ]  # fmt: skip
+
+
+def _loops(one: NestFound, architecture: Architecture) -> list[str]:
+    below = architecture.fans_out_below()
+    lines = []
+    for place, (level, loops) in enumerate(zip(architecture.levels, one.mapping.temporal)):
+        text = ", ".join(f"{loop} {factor}" for loop, factor in loops) or "–"
+        lines.append(f"{'  ' * place}{level.name}: {text}")
+        for axis in architecture.axes:
+            spread = one.mapping.spatial.get(axis.name, ())
+            if below[axis.name] == place and spread:
+                said = ", ".join(f"{loop} {factor}" for loop, factor in spread)
+                lines.append(f"{'  ' * (place + 1)}side by side along {axis.name}: {said}")
+    return lines

@@ -1,0 +1,65 @@
+"""``orrery nest``, ``orrery arrays``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from orrery import api
+
+from ._options import JsonFlag, Model, Options, show_page
+from ._terminal import progress_bar
+
+
+def nest(
+    model: Model,
+    /,
+    *,
+    on: Annotated[str, Parameter(name="--on")],
+    objective: Literal["latency", "energy", "edp"] = "latency",
+    layer: str = "",
+    bill: Annotated[bool, Parameter(negative=())] = False,
+    rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Find the best loop nest of every layer on one array: cycles, energy, traffic per memory.
+
+    Every tiling, order and place on the array is covered; layers that are equal are searched once,
+    and what was found is kept on disk.
+
+    Parameters
+    ----------
+    on
+        YAML file of a spatial accelerator, or a name of `orrery arrays`.
+    objective
+        What to make least: cycles, joules, or joules times cycles (edp).
+    layer
+        Show this layer's nest, where it loses speed, and what would help.
+    bill
+        List every charge of the energy bill: how often, at which price, from which source.
+    rows
+        Most rows shown of a table (JSON has all).
+    """
+    with progress_bar() as progress:
+        page = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
+                        options=options, progress=progress)  # fmt: skip
+    show_page(page, as_json=json, rows=rows)
+    return 0
+
+
+def arrays(name: str | None = None, /, *, json: JsonFlag = False) -> int:
+    """List the spatial accelerators of the catalogue, or print one as YAML.
+
+    Parameters
+    ----------
+    name
+        An array to print: a starting point for one of your own.
+    """
+    if name is None:
+        show_page(api.arrays(), as_json=json, rows=10_000)
+    else:
+        print(api.array_text(name), end="")
+    return 0

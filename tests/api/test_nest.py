@@ -1,0 +1,103 @@
+"""`orrery nest`: figures of the page are those of the price, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orrery import api
+from orrery.cli import main
+from orrery.cost.nest import nest_cost, nest_problem
+from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import build_model
+from orrery.hardware import load_architecture
+from orrery.mapping.nest import NestFound, best_nest
+from orrery.report import Table, Text
+
+SMALL = """\
+name: small
+clock: "100 MHz"
+static_power: "1 mW"
+source: guess
+sources: {guess: {basis: assumed, where: sketch, note: "orders of magnitude"}}
+array: [{axis: rows, size: 4, loops: [Cin, G]}, {axis: cols, size: 4, loops: [Cout]}]
+bits: {input: 8, weight: 8, output: 8, partial_sum: 16}
+energy: {mac: "1 pJ", idle_mac: "0.1 pJ", hop: "0.01 pJ/bit"}
+levels:
+  - {name: dram, holds: [input, weight, output], word: "64 bit", read: "500 pJ", write: "500 pJ",
+     read_bandwidth: "16 bit/cycle", one_port: true}
+  - {name: buffer, holds: [input, weight, output], size: "4 KiB", word: "16 bit", read: "2 pJ",
+     write: "2 pJ", double_buffered: [input, weight], multicast: [rows, cols], reduces: [rows]}
+"""
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+@pytest.fixture
+def network() -> object:
+    return build_model("alexnet", image=64, width=0.1)
+
+
+def test_the_page_shows_what_the_price_says(array: str, network: object) -> None:
+    page = api.nest(network, on=array, bill=True)
+    tables = {s.title: s for s in page.sections if isinstance(s, Table)}
+    layers = {row[0]: row for row in tables["Layers"].rows}
+    architecture = load_architecture(array)
+    (problem,) = nest_problem(network.regions()[0])  # type: ignore[attr-defined]
+    found = best_nest(problem, architecture)
+    assert isinstance(found, NestFound)
+    again = nest_cost(problem, found.mapping, architecture)
+    assert layers["conv1"][3] == again.cycles
+    assert layers["conv1"][5] == pytest.approx(again.energy_j)
+    # every joule of the layers stands on the bill
+    assert sum(row[4] for row in tables["Bill of energy"].rows) == pytest.approx(
+        sum(row[5] for row in layers.values())
+    )
+    assert all(row[2] > 0 and row[5] for row in tables["Bill of energy"].rows)
+
+
+def test_a_layer_shows_its_loops_and_where_it_loses_speed(array: str, network: object) -> None:
+    page = api.nest(network, on=array, layer="conv2", objective="energy")
+    titles = [s.title for s in page.sections]
+    assert titles[1:] == ["Nest of conv2", "Where conv2 loses speed", "What would help conv2"]
+    nest = next(s for s in page.sections if isinstance(s, Text) and s.title == "Nest of conv2")
+    assert nest.paragraphs[0].startswith("dram: ")
+    assert any("side by side along cols" in line for line in nest.paragraphs)
+
+
+def test_unknown_names_are_refused(array: str, network: object) -> None:
+    with pytest.raises(UnknownNameError, match="conv2"):
+        api.nest(network, on=array, layer="conv22")
+    with pytest.raises(UnknownNameError, match="eyeriss"):
+        api.nest(network, on="eyeris-v1")
+
+
+def test_a_memory_that_nothing_fits_names_the_layers(tmp_path: Path, network: object) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SMALL.replace('"4 KiB"', '"3 B"'))
+    page = api.nest(network, on=str(path))
+    (told,) = [s for s in page.sections if isinstance(s, Text) and "fits" in s.title]
+    assert "buffer" in " ".join(told.paragraphs)
+    assert "conv1" in " ".join(told.paragraphs)
+
+
+def test_an_axis_with_an_unknown_loop_is_refused(tmp_path: Path, network: object) -> None:
+    path = tmp_path / "slip.yaml"
+    path.write_text(SMALL.replace("[Cout]", "[Cuot]"))
+    with pytest.raises(SpecError, match="Cout"):
+        api.nest(network, on=str(path))
+
+
+def test_commands_print(array: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["arrays"]) == 0
+    assert "eyeriss-v1" in capsys.readouterr().out
+    assert main(["arrays", "tpu-v1"]) == 0
+    assert "clock" in capsys.readouterr().out
+    assert main(["nest", "squeezenet1_1", "--on", "nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
