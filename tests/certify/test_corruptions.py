@@ -284,6 +284,7 @@ CORRUPTIONS: dict[str, tuple[str, Change]] = {
     "no gap": ("gap", stated(gap=None)),
     "another plan": ("plan", plan(seed=7)),
     "another objective": ("plan", stated(objective="energy")),
+    "waits for nobody": ("after", planned("c1", after=())),
     "objective of nobody": ("claim", claimed(objective="beauty")),
     "bound of latency beside throughput": ("claim", claimed(
         objective="throughput", lower_bound_s=1e-6, bound=PROOF)),

@@ -72,6 +72,7 @@ def check_certificate(
     check_links(system, deliveries, found)
     check_flow(certificate, sound, deliveries, regions, system, found)
     _check_transfers(plan, certificate.deliveries, found)
+    _check_needs(regions, found)
     _check_makespan(certificate, found)
     return found.report(
         *check_bounds(certificate, plan, regions, sound, system, whole, proofs, found)
@@ -106,6 +107,17 @@ def _check_makespan(certificate: Certificate, found: Violations) -> None:
     last = max([*ends, *(d.end_ps for d in certificate.deliveries)], default=0)
     if certificate.makespan_ps != last:
         found.add("makespan", "certificate", f"{certificate.makespan_ps} ps", f"{last} ps")
+
+
+def _check_needs(regions: Regions, found: Violations) -> None:
+    """Check that the plan lets every region wait for those whose results it reads."""
+    maker = {k.prefix + t: name for name, k in regions.known.items() for t in k.writes}
+    for name, known in regions.known.items():
+        needs = {maker[t] for t in (known.prefix + t for t in known.reads) if t in maker}
+        missing = sorted(needs - {name} - set(known.assignment.after))
+        if missing:
+            found.add("after", f"{name!r}", f"not after {', '.join(missing)}",
+                      "after all regions whose results it reads")  # fmt: skip
 
 
 def _check_transfers(plan: Plan, deliveries: Iterable[Delivery], found: Violations) -> None:

@@ -12,6 +12,7 @@ __all__ = ["KINDS", "Proved", "Report", "Violation", "Violations"]
 KINDS: Mapping[str, str] = MappingProxyType({
     "absent": "something is read, sent or kept where it is not (yet)",
     "addends": "a sum lacks an addend or has one twice",
+    "after": "a region that the plan does not let wait for one whose results it reads",
     "bound": "a lower bound that is none, or not the plan's",
     "box": "a part that its tensor does not have",
     "capacity": "a link direction carries more than its rate",
