@@ -52,9 +52,9 @@ def engine() -> Callable[..., Any]:
     for inner in (_port, _returned, _bits, value, _bests, _strike, _bound, _descend):
         register_jitable(inner)
     try:
-        return njit(cache=True, nogil=True)(search)  # type: ignore[no-any-return]
+        return njit(cache=True, nogil=True, error_model="numpy")(search)  # type: ignore[no-any-return]
     except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(nogil=True)(search)  # type: ignore[no-any-return]
+        return njit(nogil=True, error_model="numpy")(search)  # type: ignore[no-any-return]
 
 
 def search(

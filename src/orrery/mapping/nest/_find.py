@@ -149,11 +149,7 @@ class _Search:
         allowed, starts = self.space.allowed(pattern)
         if (np.diff(starts) == 0).any():
             return
-        columns = [self.space.column(term, pattern) for term in self.program.terms]
-        constants = np.array([column.constant for column in columns])
-        table = np.stack([column.values for column in columns], axis=1)
-        if not allowed.all():
-            table = table[allowed]
+        table, constants = tabled(self.space, self.program, pattern)
         best, chosen, scored, spent, left = engine()(
             table, starts, constants, self.program.enters, self.program.arrays, self.best,
             TOLERANCE, self.most - self.spent, descend,
@@ -198,6 +194,17 @@ class _Search:
 
 #: Patterns that are tried by coordinate descent before the search proper begins.
 HELPERS = 12
+
+
+def tabled(
+    space: Space, program: Program, pattern: Pattern
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the terms of all choices that a pattern allows, and what no group decides of them."""
+    allowed, _ = space.allowed(pattern)
+    columns = [space.column(term, pattern) for term in program.terms]
+    table = np.stack([column.values for column in columns], axis=1)
+    constants = np.array([column.constant for column in columns])
+    return table if allowed.all() else table[allowed], constants
 
 
 def _smallest(space: Space) -> NestMapping:
