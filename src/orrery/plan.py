@@ -181,13 +181,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infeasible:
-    """Why no plan exists: what is short, how much is needed, how much there is, what would help."""
+    """Why no plan exists: what is short, how much is needed, how much there is, what would help.
+
+    Without `proved` there may be one that was not found.
+    """
 
     what: str
     need: float
     have: float
     unit: str
     remedies: tuple[str, ...]
+    proved: bool = True
 
     @property
     def document(self) -> dict[str, Any]:

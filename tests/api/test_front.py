@@ -99,6 +99,63 @@ def test_needs_that_contradict_are_named_before_anything_is_searched(pareto: boo
         api.map("alexnet", on=str(FOUR), pareto=pareto, needs=["devices<2", "devices>=2"])
 
 
+def _priced(tmp_path: Path, link: str = "2 GB/s") -> str:
+    """Two cheap boards and two dear ones, twice as fast, at one switch."""
+    boards = "".join(f"""
+  - name: c{n}
+    kind: fpga
+    compute: {{macs: {{float32: "{20 * (1 + n // 2)} GMAC/s"}}, others: "20 Gop/s"}}
+    memories: [{{name: dram, size: "4 GiB", bandwidth: "19.2 GB/s", offchip: true}}]
+    price: "{100 * 10 ** (n // 2)} USD\"""" for n in range(4))  # fmt: skip
+    path = tmp_path / "priced.yaml"
+    path.write_text(f"""name: priced
+host: host
+source: s
+sources: {{s: {{basis: assumed, where: "test", note: "test"}}}}
+devices:{boards}
+links:
+  - switch: pcie
+    ports: [host, c0, c1, c2, c3]
+    bandwidth: "{link}"
+    latency: "1 us"
+""")
+    return str(path)
+
+
+def test_a_ceiling_of_price_is_searched_on_the_devices_it_allows(tmp_path: Path) -> None:
+    result = api.map("alexnet", on=_priced(tmp_path), pareto=True, needs=["price<250USD"])
+    assert result.needs_met and result.report.holds
+    used = {d for a in result.plan.assignments for d in a.devices}
+    assert used == {"c0", "c1"}
+    assert result.plan.lower_bound_s == pytest.approx(result.timeline.makespan_s, rel=1e-6)
+    assert "that keeps to" in result.plan.bound and "c0 and c1" in result.plan.bound
+    with pytest.raises(api.InfeasibleError, match="no plan: price") as refused:
+        api.map("alexnet", on=_priced(tmp_path), pareto=True, needs=["price<50USD"])
+    assert refused.value.infeasible.have == 100.0
+    slow = ["price<250USD", f"latency<{0.9 * result.timeline.makespan_s}s"]
+    with pytest.raises(api.InfeasibleError, match=r"none of the \d+ plans tried") as unproved:
+        api.map("alexnet", on=_priced(tmp_path), pareto=True, needs=slow)
+    assert "no plan found" in str(unproved.value) and not unproved.value.infeasible.proved
+
+
+def test_the_best_plan_for_throughput_is_not_dropped_by_a_need_for_it(tmp_path: Path) -> None:
+    search = api.MapSearch(objective="throughput", set_sizes=(1, 2))
+    alone = api.map("alexnet", on=_priced(tmp_path, "8 GB/s"), search=search)
+    value = {e.metric: e.value for e in alone.evidence}
+    assert value["period"] is not None and value["latency"] is not None
+    rate = 0.98 / value["period"]
+    assert rate > 1 / value["latency"]  # so that one input at a time would not meet the need
+    kept = api.map("alexnet", on=_priced(tmp_path, "8 GB/s"), search=search, pareto=True,
+                   needs=[f"throughput>{rate:.9g}/s"])  # fmt: skip
+    assert kept.needs_met and kept.plan.objective == "throughput"
+    assert kept.plan.lower_bound_s is None and kept.plan.lower_bound_period_s is not None
+    found = {e.metric: e for e in kept.evidence}
+    assert found["throughput"].context["overlap"] == "inputs following each other"
+    assert kept.plan.lower_bound_period_s <= (found["period"].value or 0.0) * (1 + 1e-9)
+    text = " ".join(api.under_load_text(kept).split())
+    assert "Lower bound of the period: 7.55 ms, gap " in text
+
+
 def test_energies_of_plans_are_those_of_their_price() -> None:
     graph, system = api.load_model("alexnet"), api.load_system(str(FOUR))
     models = cost_models(system)

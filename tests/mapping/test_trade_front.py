@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from orrery.cost import price
 from orrery.errors import CancelledError
 from orrery.mapping.sets._routes import NEVER
-from orrery.mapping.trade import conflict, front_plans, non_dominated
+from orrery.mapping.trade import Budget, conflict, front_plans, non_dominated
+from orrery.mapping.trade._afford import affordable, among
 from orrery.progress import Progress, Step
 
 from .random_graphs import MODELS, random_system, residual_graph
@@ -28,6 +29,27 @@ class AtMost(Everything):
     def _go(self, number, placed, taken, lies, now, ends) -> None:
         if len(taken) <= self.most:
             super()._go(number, placed, taken, lies, now, ends)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_devices_within_a_budget_are_all_largest_ones_and_a_problem_of_their_own(seed: int) -> None:
+    graph, system = residual_graph(seed, most=3), random_system(seed, least=2)
+    problem = problem_of([graph], system, dimensions=1, shared=False)
+    devices = range(len(system.devices))
+    cost = [float(1 + (seed * (d + 3)) % 4) for d in devices]
+    limit = float(max(cost) + seed % 3)
+    budget = Budget(allowed=lambda some: sum(cost[d] for d in some) <= limit, cost=cost)
+    found = affordable(problem, budget)
+    most = max(len(s) for n in devices for s in combinations(devices, n + 1) if budget.allowed(s))
+    assert found and all(budget.allowed(some) for some in found)
+    assert len(found) == 6 or max(map(len, found)) == most
+    for some in found:
+        for plan in front_plans(among(problem, some), MODELS):
+            used = {device for a in plan.assignments for device in a.devices}
+            assert used <= {system.devices[d].name for d in some}
+            took = price(plan, [graph], system, MODELS).total.latency_s
+            if plan.searcher == "front: latency" and plan.lower_bound_s is not None:
+                assert plan.lower_bound_s <= took * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -47,7 +47,7 @@ class InfeasibleError(SpecError):
         )
         super().__init__(
             where,
-            found=f"no plan: {infeasible.what}",
+            found=f"no plan{'' if infeasible.proved else ' found'}: {infeasible.what}",
             wanted=f"{need} (there is {have})",
             fix="; or ".join(infeasible.remedies),
         )

@@ -31,12 +31,13 @@ from .sets import (
     mapping_of,
 )
 from .sets import Problem as SetProblem
-from .trade import Ceilings, EnergyUnknownError, conflict, front_plans, non_dominated
+from .trade import Budget, Ceilings, EnergyUnknownError, conflict, front_plans, non_dominated
 
 __all__ = [
     "MACHINE",
     "METHODS",
     "Bound",
+    "Budget",
     "Ceilings",
     "Certified",
     "DagSearch",

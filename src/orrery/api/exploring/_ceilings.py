@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,44 @@ from .._result import InfeasibleError
 
 if TYPE_CHECKING:
     from orrery.hardware import System
+    from orrery.mapping import Budget
     from orrery.report import Need, Verdict
 
-__all__ = ["refuse_contradiction", "why_none"]
+__all__ = ["budget_of", "refuse_contradiction", "why_none"]
+
+#: figures that are sums over the devices of a plan
+_SUMS = {"price": "price_usd", "area": "area_mm2"}
+
+
+def budget_of(needs: Sequence[Need], system: System) -> Budget | None:
+    """Return what devices ceilings of price and area allow together; None without such.
+
+    Raises
+    ------
+    InfeasibleError : one device alone is too much, whichever it is
+    """
+    from orrery.mapping import Budget
+
+    limits = [need for need in needs if need.upper and need.figure in _SUMS]
+    if not limits:
+        return None
+    costs = [[getattr(d, _SUMS[n.figure]) for d in system.devices] for n in limits]
+    for need, row in zip(limits, costs):
+        least = min((value for value in row if value is not None), default=None)
+        if least is not None and None not in row and not need.holds(least):
+            raise InfeasibleError(f"{need.text!r} on {system.name}", Infeasible(
+                what=f"{need.figure} of the least device of {system.name}", need=need.limit,
+                have=least, unit=need.unit, remedies=(f"relax {need.text!r}", "use other devices"),
+            ))  # fmt: skip
+
+    def allowed(devices: Sequence[int]) -> bool:
+        for need, row in zip(limits, costs):
+            values = [row[d] for d in devices]
+            if None in values or not need.holds(sum(values)):
+                return False
+        return True
+
+    return Budget(allowed=allowed, cost=[math.inf if v is None else v for v in costs[0]])
 
 
 def refuse_contradiction(needs: Sequence[Need], where: str) -> None:
@@ -66,12 +102,13 @@ def why_none(
     relaxed = [f"relax {text!r}" for text in texts]
     if others:
         what = f"{needs[first].figure} of the best plan that keeps {' and '.join(texts[1:])}: "
-        what += f"no plan of the front keeps {' and '.join(map(repr, texts))} together"
+        what += f"none of the {len(plans)} plans tried keeps {' and '.join(map(repr, texts))}"
     else:
-        what = f"{needs[first].figure} of the best plan of the front, which {texts[0]!r} bounds"
+        what = f"{needs[first].figure} of the best plan: none of the {len(plans)} tried keeps "
+        what += repr(texts[0])
     return Infeasible(
         what=what, need=needs[first].limit, have=have, unit=needs[first].unit,
-        remedies=(*relaxed, "use faster, more, or other devices"),
+        remedies=(*relaxed, "use faster, more, or other devices"), proved=False,
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from orrery.report import Axis, Cell, Column, Line, Point, Section, Series, Table
 
 from .._result import MapResult
-from ._front import Candidate, Front
+from ._candidate import Candidate
+from ._front import Front
 
 __all__ = ["FRONT", "front_sections", "front_text", "with_front"]
 
@@ -59,7 +60,7 @@ def _table(front: Front, shown: list[Candidate]) -> Table:
         )
         rows.append((
             one.plan.searcher, one.devices, sets, one.latency_s, one.plan.lower_bound_s,
-            one.period_s, one.energy_j, one.peak_bytes, said or None,
+            one.period_s, one.plan.lower_bound_period_s, one.energy_j, one.peak_bytes, said or None,
         ))  # fmt: skip
     return Table(
         title=FRONT[0],
@@ -71,15 +72,17 @@ def _table(front: Front, shown: list[Candidate]) -> Table:
             Column(name="its lower bound", unit="s", kind="number",
                    help="for plans of this form on as many devices, or under the same ceilings"),
             Column(name="period", unit="s", kind="number",
-                   help="after which the next input can follow: the busiest device"),
+                   help="after which the next input can follow: the busiest device or link"),
+            Column(name="bound of the period", unit="s", kind="number",
+                   help="for plans of this form, where its search was for throughput"),
             Column(name="energy", unit="J", kind="number", help="idle power included"),
             Column(name="peak memory", unit="bytes", kind="number", help="of the fullest device"),
             Column(name="note"),
         ),
         rows=tuple(rows),
         caption=f"Of {len(front.candidates)} plans, those that no other beats in something without "
-        "losing elsewhere. Latency is proved against its bound where there is one; periods, and "
-        "what lies between, are the best found"
+        "losing elsewhere. Latencies and periods are proved against their bounds where there are "
+        "any; what lies between is the best found"
         + (", and the search was interrupted." if front.interrupted else "."),
         filterable=False,
     )  # fmt: skip

@@ -12,9 +12,10 @@ from ..figures._context import is_training
 if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
+    from orrery.plan import Plan
     from orrery.sim import Pipeline
 
-__all__ = ["beside", "doubts_of", "rhythm"]
+__all__ = ["beside", "bounded", "doubts_of", "rhythm"]
 
 #: Below this share two periods are one with rounding.
 _SAME = 5e-4
@@ -41,6 +42,15 @@ def beside(found: Pipeline) -> str:
         return f"{said}the replay's is the same."
     share = 100 * (found.period_s / searched_s - 1)
     return f"{said}the replay's is {share:+.3g} %: {_cause(found, searched_s)}."
+
+
+def bounded(plan: Plan, found: Pipeline) -> str:
+    """Say what no plan lets inputs follow each other in less than, and how far away that is."""
+    least = plan.lower_bound_period_s
+    if least is None:
+        return ""
+    gap = f", gap {100 * max(0.0, found.period_s / least - 1):.3g} %" if least > 0 else ""
+    return f" Lower bound of the period: {format_value(least, 's')}{gap} ({plan.bound})."
 
 
 def _cause(found: Pipeline, searched_s: float) -> str:

@@ -13,13 +13,13 @@ from .._result import MapResult
 from ..figures import WHY_UNKNOWN, batch_of
 from ..judging._seconds import part_seconds
 from ..pages import regions_of, titled_text
-from ._load_words import beside, doubts_of, rhythm
+from ._load_words import beside, bounded, doubts_of, rhythm
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.sim import Pipeline
 
-__all__ = ["INPUTS", "under_load", "under_load_text"]
+__all__ = ["INPUTS", "in_a_row", "under_load", "under_load_text"]
 
 #: inputs to play at most, where nobody says how many; a quarter of it in plans of more regions
 _MOST, _LARGE = 64, 300
@@ -48,13 +48,14 @@ def under_load(
         most=most or (_MOST if len(plan.assignments) <= _LARGE else _MOST // 4),
     )  # fmt: skip
     doubts = tuple(doubts_of(found, result.system, graphs))
-    lines = (rhythm(found), beside(found), *doubts)
+    lines = (rhythm(found), f"{beside(found)}{bounded(plan, found)}", *doubts)
     sections: tuple[Section, ...] = (
         Text(title=INPUTS[0], paragraphs=lines, tone="warning" if doubts else "note"),
         _table(found),
     )
-    batch = 0 if any(g.states for g in graphs) else sum(batch_of(g) for g in graphs)
-    evidence = tuple(_figures(result, found, batch))
+    source = f"{found.inputs} inputs in a row"
+    evidence = (*in_a_row(result.evidence, graphs, found.period_s, source),
+                _latency(result, found, source))  # fmt: skip
     card = make_scorecard(evidence[0].subject, evidence, reasons=WHY_UNKNOWN)
     verdicts = judge(card, needs)
     page = replace(
@@ -91,18 +92,27 @@ def _table(found: Pipeline) -> Table:
     )  # fmt: skip
 
 
-def _figures(result: MapResult, found: Pipeline, batch: int) -> Iterator[Evidence]:
-    """Yield the evidence, its first throughput that of inputs in a row, then two more figures.
+def in_a_row(
+    evidence: Sequence[Evidence], graphs: Sequence[Graph], period_s: float, how: str
+) -> Iterator[Evidence]:
+    """Yield the evidence, its first throughput that of inputs in a row, and their period.
 
-    `batch` is how many inferences one input is; 0 where the throughput is to stay.
+    The throughput stays where inputs need what those before them leave.
     """
-    latency = next(e for e in result.evidence if e.metric == "latency")
-    source = replace(latency.source, note=f"{found.inputs} inputs in a row; {latency.source.note}")
-    for one in result.evidence:
-        if batch and one.metric == "throughput" and one.value is not None and found.period_s:
-            yield replace(one, value=batch / found.period_s, source=source)
+    batch = 0 if any(g.states for g in graphs) else sum(batch_of(g) for g in graphs)
+    latency = next(e for e in evidence if e.metric == "latency")
+    source = replace(latency.source, note=f"{how}; {latency.source.note}")
+    for one in evidence:
+        if batch and one.metric == "throughput" and one.value is not None and period_s:
+            context = {**one.context, "overlap": "inputs following each other"}
+            yield replace(one, value=batch / period_s, source=source, context=context)
             batch = 0
         else:
             yield one
-    yield replace(latency, metric="period", value=found.period_s, source=source)
-    yield replace(latency, metric="latency under load", value=found.latency_s, source=source)
+    yield replace(latency, metric="period", value=period_s, source=source)
+
+
+def _latency(result: MapResult, found: Pipeline, how: str) -> Evidence:
+    latency = next(e for e in result.evidence if e.metric == "latency")
+    source = replace(latency.source, note=f"{how}; {latency.source.note}")
+    return replace(latency, metric="latency under load", value=found.latency_s, source=source)

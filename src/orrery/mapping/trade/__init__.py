@@ -1,5 +1,6 @@
 """What trades for what: searches for little energy, under ceilings, and for a Pareto front."""
 
+from ._afford import Budget
 from ._front import conflict, front_plans, non_dominated
 from ._joules import EnergyUnknownError, Joules, fill_joules
 from ._plans import best_traded, layers_bound_j, sets_bound_j, traded_plan
@@ -7,6 +8,7 @@ from ._search import NO_CEILINGS, Ceilings, Point, Traded, Trader
 
 __all__ = [
     "NO_CEILINGS",
+    "Budget",
     "Ceilings",
     "EnergyUnknownError",
     "Joules",

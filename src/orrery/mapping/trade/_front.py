@@ -4,7 +4,7 @@ Models:  the fastest mapping for every number of devices, whose value is a bound
          for a ladder of periods, mappings in which no set works longer on one input; where energies
          are known, the mapping of least energy (links and idle power included), the fastest under
          the caller's ceilings, and for a ladder of ceilings between least energy and least time the
-         fastest under each.
+         fastest under each. Under a budget of price or area the same on the devices it allows.
 Ignores: whatever lies between the rungs of a ladder. Latency per number of devices, the least
          energy and the fastest under the caller's ceilings have bounds, the rest has not.
 Judge:   brute force over sets of each size; `orrery.cost.price` of every plan (tests).
@@ -12,7 +12,9 @@ Judge:   brute force over sets of each size; `orrery.cost.price` of every plan (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -34,6 +36,7 @@ from ..sets import (
     refused_by_all,
 )
 from ..sets._routes import NEVER
+from ._afford import Budget, affordable, among
 from ._joules import EnergyUnknownError, fill_joules
 from ._plans import traded_plan
 from ._search import NO_CEILINGS, Ceilings, Trader
@@ -50,18 +53,25 @@ _PROOF = "no plan of these sets in series, units in this order, on at most {} de
 
 def front_plans(
     problem: Problem, models: Mapping[str, CostModel], *, ceilings: Ceilings = NO_CEILINGS,
-    progress: Progress = SILENT,
+    budget: Budget | None = None, progress: Progress = SILENT,
 ) -> Iterator[Plan]:  # fmt: skip
     """Yield plans that may be on the front, different ones only; it ends early when stopped.
 
     Parameters
     ----------
     ceilings : that the caller's choice must keep; the fastest plan that does is among those yielded
+    budget : what devices may be used together; plans on those come first
 
     Raises
     ------
     CancelledError : the user asked to stop; plans until then have been yielded
     """
+    if budget is not None:
+        for some in affordable(problem, budget):
+            names = " and ".join(problem.tables.ends[device] for device in some)
+            fewer = among(problem, some)
+            for plan in front_plans(fewer, models, ceilings=ceilings, progress=progress):
+                yield _kept_to(plan, names)
     if refused_by_all(problem) is not None:
         return
     seen: set[SetMapping] = set()
@@ -105,6 +115,19 @@ def front_plans(
                 yield plan_of(problem, point.mapping, searcher="front: energy")
     except (TooManyStatesError, EnergyUnknownError):
         return
+
+
+def _kept_to(plan: Plan, names: str) -> Plan:
+    """Return a plan whose search kept to some devices, its bound said of plans on these alone."""
+    if " that keeps " in plan.bound:
+        bound = plan.bound.replace(" that keeps ", f" that keeps to {names} and ", 1)
+    elif " on at most " in plan.bound:
+        most = r",? on at most (\d+) devices"
+        bound = re.sub(most, lambda m: f", that keeps to {m[1]} of {names},", plan.bound)
+    else:
+        order = "units in this order"
+        bound = plan.bound.replace(order, f"{order}, that keeps to {names},", 1)
+    return replace(plan, bound=bound, searcher=f"{plan.searcher}, within budget")
 
 
 def _by_devices(priced: Problem, progress: Progress) -> Iterator[tuple[int, int, SetMapping]]:
