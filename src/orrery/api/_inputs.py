@@ -17,7 +17,7 @@ from orrery.store import open_plain
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["agreement", "make_inputs", "write_arrays"]
+__all__ = ["agreement", "make_inputs", "read_arrays", "write_arrays"]
 
 
 def make_inputs(
@@ -34,7 +34,7 @@ def make_inputs(
     ------
     SpecError : no such file, not an .npz file, or a name that no input has
     """
-    arrays = _read(given) if isinstance(given, str | Path) else dict(given or {})
+    arrays = read_arrays(given) if isinstance(given, str | Path) else dict(given or {})
     arrays = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
     for name in arrays:
         if name not in graph.inputs:
@@ -51,7 +51,13 @@ def make_inputs(
     return {**example_inputs(graph, seed=seed), **arrays}
 
 
-def _read(path: str | Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name; nothing in it is executed.
+
+    Raises
+    ------
+    SpecError : no such file, or not one of plain arrays
+    """
     try:
         with open_plain(Path(path)) as handle:
             if handle.read(4) not in _ARCHIVES:

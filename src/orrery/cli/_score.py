@@ -11,6 +11,7 @@ from orrery import api
 from orrery.errors import SpecError
 
 from ._options import JsonFlag, Needs, Options, show_page
+from ._terminal import progress_bar
 
 
 def score(
@@ -20,43 +21,54 @@ def score(
     on: str | None = None,
     need: Needs = (),
     strict: Annotated[bool, Parameter(negative=())] = False,
+    task: Annotated[api.TaskOptions, Parameter(name="*", group="Accuracy on labelled data")] = (
+        api.TaskOptions()  # noqa: B008  # frozen
+    ),
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
     """Put figures on the seven-metric card and judge needs.
+
+    With --data the network also answers labelled samples, as it is and as the designs that its plan
+    chose compute: the card then says how often it is right, and what rounding costs.
 
     Parameters
     ----------
     subjects
         A network with --on SYSTEM, or evidence.json files of earlier commands.
     on
-        System: a YAML file, a name of `orrery systems`, or this-machine.
+        System: a YAML file, a name of `orrery systems`, or this-machine; may be left out with
+        --data, to judge the network's own numbers alone.
     strict
         Refuse when anything of the network could not be priced.
     """
     evidence = [s for s in subjects if s.endswith(".json")]
     models = [s for s in subjects if not s.endswith(".json")]
-    if models and on is None:
+    if models and on is None and task.data is None:
         raise SpecError(
             "score",
             found=f"{models[0]} without a system",
-            wanted="--on SYSTEM",
-            fix="add --on, or give evidence.json files",
+            wanted="--on SYSTEM or --data X.npz",
+            fix="add one, or give evidence.json files",
         )
-    if not models and (on is not None or options != api.ModelOptions()):
+    asked = on is not None or options != api.ModelOptions() or task != api.TaskOptions()
+    if not models and asked:
         raise SpecError(
             "score",
-            found="--on or network options with evidence files alone",
+            found="--on, --data or network options with evidence files alone",
             wanted="a network to apply them to",
             fix="leave them out",
         )
-    page = api.score(
-        models,
-        on=on,
-        evidence=[Path(e) for e in evidence],
-        options=options,
-        needs=need,
-        strict=strict,
-    )
+    with progress_bar() as progress:
+        page = api.score(
+            models,
+            on=on,
+            evidence=[Path(e) for e in evidence],
+            options=options,
+            needs=need,
+            strict=strict,
+            task=task,
+            progress=progress,
+        )
     show_page(page, as_json=json)
     return 0 if api.needs_met(page) else 1

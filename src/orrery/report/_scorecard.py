@@ -88,6 +88,8 @@ FIGURES: Mapping[str, FigureRule] = {
                                  requires=_DATA, lower_is_better=False),
     "perplexity": FigureRule(metric="accuracy", units=_count(), dimension="count",
                              requires=_DATA),
+    "mean squared error": FigureRule(metric="accuracy", units=_count(), dimension="count",
+                                     requires=_DATA),
     "throughput": FigureRule(metric="throughput", units=_RATE, dimension="rate",
                              requires=_BATCH, lower_is_better=False),
     "utilisation": FigureRule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 import threading
@@ -141,15 +142,9 @@ def load_library() -> ModuleType:
 
 def guarded(graph: Graph, doing: str, action: Callable[[], Any]) -> Any:
     """Run something of the library; what it raises becomes a `ModelError` naming the node."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    kinds = tuple(
-        kind for kind in vars(state).values()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    )  # fmt: skip
     try:
         return action()
-    except kinds as error:
+    except _raised() as error:
         text = " ".join(str(error).split())
         node = _named_node(graph, text)
         where = f"{graph.name}: node {node!r}" if node else graph.name
@@ -157,6 +152,15 @@ def guarded(graph: Graph, doing: str, action: Callable[[], Any]) -> Any:
             where, found=f"ONNX Runtime, {doing}: {text}", wanted="a graph and inputs it can run",
             fix="try the reference back end (--backend reference), which says more",
         ) from error  # fmt: skip
+
+
+@functools.cache
+def _raised() -> tuple[type[Exception], ...]:
+    """Return the exceptions that the library defines."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = vars(state).values()
+    return tuple(k for k in kinds if isinstance(k, type) and issubclass(k, Exception))
 
 
 def _named_node(graph: Graph, message: str) -> str | None:
