@@ -18,7 +18,8 @@ VARIANTS = (
     "tiled(tm=16, tn=3, tr=5, tc=4, precision='fixed16')",
     "systolic(rows=8, cols=16, vector=8, precision='float32')", "winograd(tile=4, pn=8)",
     "winograd(tile=4, pm=4, pn=8, precision='float32')",
-    "winograd(precision='float32', pm=8, pn=8)",
+    "winograd(precision='float32', pm=8, pn=8)", "spatial(architecture='tpu-v1')",
+    "spatial(architecture='eyeriss-v2')",
 )  # fmt: skip
 EVERYONE: dict[str, Callable[[], Accelerator]] = {
     "toy": toy,

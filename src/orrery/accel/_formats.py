@@ -24,7 +24,6 @@ Array = NDArray[Any]
 
 UNIT = 2.0**-24  #: unit roundoff of float32
 TINY = 2.0**-126  #: smallest normal float32; below it the error is absolute
-_LARGEST = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +69,10 @@ def number_format(name: str, *, where: str) -> NumberFormat:
     return FORMATS[name]
 
 
-def quantum(values: Array, axes: tuple[int, ...] | None = None, *, what: str) -> Array:
-    """Return the power-of-two step of a 16-bit grid that holds all magnitudes (kept axes).
+def quantum(
+    values: Array, axes: tuple[int, ...] | None = None, *, what: str, bits: int = 16
+) -> Array:
+    """Return the power-of-two step of a signed grid that holds all magnitudes (kept axes).
 
     Raises
     ------
@@ -82,9 +83,9 @@ def quantum(values: Array, axes: tuple[int, ...] | None = None, *, what: str) ->
         raise SpecError(what, found="a value that is not finite", wanted="finite numbers",
                         fix="use precision='float32' for such data")  # fmt: skip
     _, exponent = np.frexp(largest)  # largest < 2**exponent
-    step: Array = np.where(largest > 0, np.ldexp(1.0, exponent - 15), 1.0)
-    # Rounding up to 2**15 would overflow a signed 16-bit number: take the next coarser grid.
-    return np.where(np.rint(largest / step) > _LARGEST, 2 * step, step)
+    step: Array = np.where(largest > 0, np.ldexp(1.0, exponent - (bits - 1)), 1.0)
+    # Rounding up to 2**(bits - 1) would overflow a signed number: take the next coarser grid.
+    return np.where(np.rint(largest / step) > 2 ** (bits - 1) - 1, 2 * step, step)
 
 
 def quantise(values: Array, step: Array) -> Array:

@@ -25,6 +25,7 @@ ACCELERATORS = Registry(
         "tiled": "orrery.accel.tiled:tiled",
         "systolic": "orrery.accel.systolic:systolic",
         "winograd": "orrery.accel.winograd:winograd",
+        "spatial": "orrery.accel.spatial:spatial",
     },
 )
 
