@@ -13,7 +13,8 @@ from orrery.units import counted
 
 from .._options import ModelOptions
 from .._resolve import load_model
-from ._pages import bill_table, layer_sections, layer_table, level_table, totals
+from ._layer_page import layer_sections
+from ._pages import bill_table, layer_table, level_table, totals
 
 if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem

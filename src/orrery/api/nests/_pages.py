@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from orrery.report import Cell, Column, Section, Step, Table, Text, Waterfall
+from orrery.report import Cell, Column, Table, Text
 from orrery.units import format_si
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["bill_table", "layer_sections", "layer_table", "level_table", "totals"]
+__all__ = ["bill_table", "layer_table", "level_table", "totals"]
 
 Nests = Mapping[str, "NestFound"]
 
@@ -118,48 +118,3 @@ def bill_table(found: Nests) -> Table:
     )  # fmt: skip
     return Table(title="Bill of energy", columns=columns, rows=rows, sort_by="energy",
                  descending=True)  # fmt: skip
-
-
-def layer_sections(
-    name: str, problem: NestProblem, one: NestFound, architecture: Architecture
-) -> list[Section]:
-    """Return a layer's nest as loops, its bounds step by step, and what would help."""
-    from orrery.cost.nest import explain_nest, nest_bounds
-
-    bounds = nest_bounds(problem, architecture, one.cost)
-    told = explain_nest(problem, one.mapping, architecture)
-    columns = (
-        Column(name="change"), Column(name="cycles", kind="number"),
-        Column(name="energy", unit="J", kind="number"),
-        Column(name="times as fast", kind="number"),
-    )  # fmt: skip
-    return [
-        Text(title=f"Nest of {name}", paragraphs=tuple(_loops(one, architecture))),
-        Waterfall(
-            title=f"Where {name} loses speed", unit="operations per cycle",
-            steps=tuple(Step(name=b.name, value=b.operations_per_cycle, kind="level",
-                             note=b.reason) for b in bounds[2:]),
-            caption=". ".join(f"{b.name} ({b.reason}): −{100 * b.loss:.3g} %"
-                              for b in bounds if b.loss > 0) + ".",
-        ),
-        Table(
-            title=f"What would help {name}", columns=columns,
-            rows=tuple((c.what, c.cycles, c.energy_j, c.speedup) for c in told.changes),
-            caption=f"Held up by {told.bound_by} ({100 * told.share:.3g} % of its cycles); the "
-                    "same nest on a changed machine.",
-        ),
-    ]  # fmt: skip
-
-
-def _loops(one: NestFound, architecture: Architecture) -> list[str]:
-    below = architecture.fans_out_below()
-    lines = []
-    for place, (level, loops) in enumerate(zip(architecture.levels, one.mapping.temporal)):
-        text = ", ".join(f"{loop} {factor}" for loop, factor in loops) or "–"
-        lines.append(f"{'  ' * place}{level.name}: {text}")
-        for axis in architecture.axes:
-            spread = one.mapping.spatial.get(axis.name, ())
-            if below[axis.name] == place and spread:
-                said = ", ".join(f"{loop} {factor}" for loop, factor in spread)
-                lines.append(f"{'  ' * (place + 1)}side by side along {axis.name}: {said}")
-    return lines
