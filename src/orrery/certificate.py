@@ -108,6 +108,8 @@ class Certificate:
     makespan_ps : the last end of anything
     lower_bound_ps, bound : what cannot be beaten, and by which plans
     gap : by which share of the bound the makespan is longer; None above a bound of zero
+    period_ps : of a plan for throughput, after how long the next input can follow
+    lower_bound_period_ps, period_bound : what no period is less than, and of which plans' periods
     """
 
     models: tuple[ModelReference, ...]
@@ -121,6 +123,9 @@ class Certificate:
     computations: tuple[Computation, ...]
     deliveries: tuple[Delivery, ...]
     residents: tuple[Resident, ...]
+    period_ps: int | None = None
+    lower_bound_period_ps: int | None = None
+    period_bound: str = ""
 
 
 def gap_of(makespan_ps: int, lower_bound_ps: int) -> float | None:

@@ -10,6 +10,7 @@ import pytest
 from orrery import api
 from orrery.api.exploring._under_load import INPUTS, under_load
 from orrery.api.judging import plan_seconds
+from orrery.api.judging._durations import check
 from orrery.api.judging._seconds import period_s
 from orrery.cli import main
 from orrery.graph import Graph, Node, TensorType
@@ -75,6 +76,22 @@ def test_one_clock_compares_plans_of_all_forms_for_throughput() -> None:
         assert one.seconds >= least * (1 - 1e-9)
     value = {e.metric: e.value for e in result.evidence}
     assert value["period"] == pytest.approx(judge(result.plan), rel=1e-3)
+
+
+def test_a_certificate_states_the_period_and_the_checker_doubts_it() -> None:
+    graph = chain()
+    result = mapped(graph, search="exact-sets")
+    true = result.certificate
+    assert result.report.holds and "lower bound of the period" in result.text
+    assert true.period_ps is not None and true.lower_bound_period_ps is not None
+    assert 0 < true.lower_bound_period_ps <= true.period_ps
+    forged: list[dict[str, object]] = [
+        {"period_ps": true.lower_bound_period_ps // 2}, {"period_ps": None},
+        {"lower_bound_period_ps": true.period_ps}, {"period_bound": "any plan"},
+    ]  # fmt: skip
+    for change in forged:
+        found = check(replace(true, **change), result.plan, [graph], result.system)  # type: ignore[arg-type]
+        assert {violation.kind for violation in found.violations} == {"claim"}, change
 
 
 def test_needs_are_judged_by_the_inputs_in_a_row() -> None:

@@ -23,6 +23,7 @@ from ._bounds import WholeSeconds, check_bounds
 from ._devices import check_devices
 from ._flow import check_flow
 from ._links import check_links
+from ._period import check_period
 from ._regions import Regions
 from ._report import Report, Violations
 
@@ -74,6 +75,7 @@ def check_certificate(
     _check_transfers(plan, certificate.deliveries, found)
     _check_needs(regions, found)
     _check_makespan(certificate, found)
+    check_period(certificate, plan, sound, found)
     return found.report(
         *check_bounds(certificate, plan, regions, sound, system, whole, proofs, found)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ class Certified:
             "holds": self.report.holds, "violations": encode(self.report.violations),
             "more": self.report.more, "makespan_ps": c.makespan_ps,
             "lower_bound_ps": c.lower_bound_ps, "bound": c.bound, "gap": c.gap,
+            "period_ps": c.period_ps, "lower_bound_period_ps": c.lower_bound_period_ps,
             "claim_proved": self.report.claim_proved, "proved": encode(self.report.proved),
             "computations": len(c.computations), "deliveries": len(c.deliveries),
         }  # fmt: skip
@@ -66,10 +67,28 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
     return Certified(certificate=certificate, report=check(certificate, plan, graphs, system))
 
 
+def _of_period(certificate: Certificate) -> Iterator[str]:
+    """Yield the period of a plan for throughput, and its bound; latencies have none beside it."""
+    from orrery.timeline import PS_PER_S
+    from orrery.units import format_quantity
+
+    period, least = certificate.period_ps, certificate.lower_bound_period_ps
+    yield f"period {format_quantity((period or 0) / PS_PER_S, 's')}"
+    if least is not None:
+        gap = gap_of(period or 0, least)
+        yield (f"lower bound of the period {format_quantity(least / PS_PER_S, 's')}"
+               f"{'' if gap is None else f', gap {100 * max(0.0, gap):.3g} %'}: claimed by the "
+               f"searcher, not proved by this check ({certificate.period_bound})")  # fmt: skip
+
+
 def describe(certificate: Certificate, report: Report) -> str:
     """Return the verdict with makespan, bounds and gaps, claimed and proved."""
     from orrery.timeline import PS_PER_S
     from orrery.units import format_quantity
+
+    took = f"makespan {format_quantity(certificate.makespan_ps / PS_PER_S, 's')}"
+    if certificate.period_ps is not None:
+        return "\n".join([str(report), took, *_of_period(certificate), ""])
 
     def line(value_ps: int, who: str) -> str:
         gap = gap_of(certificate.makespan_ps, value_ps)
@@ -80,7 +99,6 @@ def describe(certificate: Certificate, report: Report) -> str:
     claimed, proved = certificate.lower_bound_ps, report.claim_proved
     who = "proved by this check" if proved else "claimed by the searcher, not proved by this check"
     own = [b for b in report.proved if (b.value_ps, b.of) != (claimed, said)]
-    lines = [f"makespan {format_quantity(certificate.makespan_ps / PS_PER_S, 's')}",
-             line(claimed, f"{who} ({said})"),
+    lines = [took, line(claimed, f"{who} ({said})"),
              *(line(b.value_ps, f"proved by this check ({b.of})") for b in own)]  # fmt: skip
     return "\n".join([str(report), *lines, ""])

@@ -12,7 +12,7 @@ from orrery.plan import Plan
 from .._machines import cost_models
 from .._result import InfeasibleError, MapResult
 from ._durations import check
-from ._seconds import first_line, part_seconds, period_s
+from ._seconds import first_line, part_seconds, period_s, with_period
 
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
@@ -54,6 +54,8 @@ def judge_plan(
         plan, graphs, system, part_seconds(price), expansion=price.expansion,
         output_bytes=lambda a: made[a.region],
     )  # fmt: skip
+    if plan.objective == "throughput":
+        certificate = with_period(certificate, plan, period_s(plan, system, price))
     report = check(certificate, plan, graphs, system)
     price = price.at_makespan(timeline.makespan_s)
     evidence = plan_figures(graphs, system, plan, price, timeline)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orrery.certificate import Certificate
 from orrery.plan import Assignment, Plan
+from orrery.timeline import PS_PER_S
 
 if TYPE_CHECKING:
     from orrery.certify import Report
     from orrery.cost import PlanCost
     from orrery.hardware import System
 
-__all__ = ["first_line", "part_seconds", "period_s"]
+__all__ = ["first_line", "part_seconds", "period_s", "with_period"]
 
 
 def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
@@ -36,6 +40,16 @@ def period_s(plan: Plan, system: System, price: PlanCost) -> float:
     from orrery.sim import least_period
 
     return least_period(plan, system, part_seconds(price), expansion=price.expansion)
+
+
+def with_period(certificate: Certificate, plan: Plan, seconds: float) -> Certificate:
+    """Return a certificate that states the period, and the bound of it that the plan has."""
+    least = plan.lower_bound_period_s
+    return replace(
+        certificate, period_ps=round(seconds * PS_PER_S),
+        lower_bound_period_ps=None if least is None else math.floor(least * PS_PER_S),
+        period_bound="" if least is None else plan.bound,
+    )  # fmt: skip
 
 
 def first_line(report: Report) -> str:
