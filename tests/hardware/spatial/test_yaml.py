@@ -182,3 +182,14 @@ def test_rows_of_the_shipped_tables_lie_within_the_bands() -> None:
             if kind is not None:
                 least, most = BANDS[kind]
                 assert least <= row.at(1) <= most, (name, row.name)
+
+
+@pytest.mark.parametrize("name", architecture_names())
+def test_catalogue_arrays_have_a_price_for_every_action(name: str) -> None:
+    a = load_architecture(name, loops=tuple(LOOPS))
+    chip = ("mac_energy_j", "idle_mac_energy_j", "hop_energy_j_per_bit", "static_power_w")
+    assert [field for field in chip if getattr(a, field) is None] == []
+    for level in a.levels:
+        for field in ("read_energy_j", "write_energy_j"):
+            assert getattr(level, field) is not None, (level.name, field)
+            assert level.sources[field].where
