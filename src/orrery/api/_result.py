@@ -99,16 +99,13 @@ class MapResult:
         from orrery.report import render_card, wrap
 
         from .judging import describe
-        from .pages import bound_words, energy_bound, forecast, glance_text, machine_bound
+        from .pages import covers, energy_bound, forecast, glance_text, machine_bound
 
-        bounded = self.plan.lower_bound_s is not None
-        of = bound_words(self.plan) if bounded else self.certificate.bound
-        certificate = replace(self.certificate, bound=of)
         card = render_card(self.scorecard, self.verdicts, width=width)
         said = "\n".join(filter(None, (
             f"Coverage: {self.price.coverage}.", forecast(self.plan, self.timeline),
-            energy_bound(self.plan, self.price), describe(certificate, self.report),
-            machine_bound(self.plan),
+            energy_bound(self.plan, self.price),
+            describe(self.certificate, self.report, covers(self.plan)), machine_bound(self.plan),
         )))  # fmt: skip
         glance = glance_text(self.page, width=width).rstrip()
         below = "\n".join(wrap(line, width) for line in said.splitlines())

@@ -18,15 +18,16 @@ __all__ = ["Certified", "certify"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certified:
-    """A certificate and what the checker says of it."""
+    """A certificate, what the checker says of it, and of which plans its bound is claimed."""
 
     certificate: Certificate
     report: Report
+    covers: str = ""
 
     @property
     def text(self) -> str:
         """The verdict, with every violation."""
-        return printable(describe(self.certificate, self.report))
+        return printable(describe(self.certificate, self.report, self.covers))
 
     @property
     def document(self) -> dict[str, object]:
@@ -57,6 +58,7 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
     SpecError : a file that is missing or no certificate
     PlanMismatchError : the networks or the system are not those of the plan
     """
+    from ..pages import covers
     from ..planned import load_planned
     from ._durations import check
 
@@ -64,7 +66,8 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
     file = given / "certificate.json" if given.is_dir() else given
     certificate = read_certificate(file)
     plan, graphs, system = load_planned(file.parent / "plan.json", models, on)
-    return Certified(certificate=certificate, report=check(certificate, plan, graphs, system))
+    report = check(certificate, plan, graphs, system)
+    return Certified(certificate=certificate, report=report, covers=covers(plan))
 
 
 def _of_period(certificate: Certificate) -> Iterator[str]:
@@ -81,8 +84,11 @@ def _of_period(certificate: Certificate) -> Iterator[str]:
                f"searcher, not proved by this check ({certificate.period_bound})")  # fmt: skip
 
 
-def describe(certificate: Certificate, report: Report) -> str:
-    """Return the verdict with makespan, bounds and gaps, claimed and proved."""
+def describe(certificate: Certificate, report: Report, covers: str = "") -> str:
+    """Return the verdict with makespan, bounds and gaps, claimed and proved.
+
+    `covers` says of which plans the bound is claimed, where that is told better than in its words.
+    """
     from orrery.timeline import PS_PER_S
     from orrery.units import format_quantity
 
@@ -99,6 +105,6 @@ def describe(certificate: Certificate, report: Report) -> str:
     claimed, proved = certificate.lower_bound_ps, report.claim_proved
     who = "proved by this check" if proved else "claimed by the searcher, not proved by this check"
     own = [b for b in report.proved if (b.value_ps, b.of) != (claimed, said)]
-    lines = [took, line(claimed, f"{who} ({said})"),
+    lines = [took, line(claimed, f"{who} ({covers or said})"),
              *(line(b.value_ps, f"proved by this check ({b.of})") for b in own)]  # fmt: skip
     return "\n".join([str(report), *lines, ""])

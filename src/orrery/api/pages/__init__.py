@@ -1,6 +1,6 @@
 """From plans, prices and replays to report sections."""
 
-from ._bound import bound_words, machine_bound
+from ._bound import covers, machine_bound
 from ._compare import comparison
 from ._forecast import energy_bound, forecast
 from ._page import map_page
@@ -11,8 +11,8 @@ from ._totals import totals_text
 
 __all__ = [
     "Page",
-    "bound_words",
     "comparison",
+    "covers",
     "energy_bound",
     "forecast",
     "glance_text",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.plan import Plan
 
-__all__ = ["bound_words", "machine_bound"]
+__all__ = ["bound_words", "covers", "machine_bound"]
 
 
 def bound_words(plan: Plan) -> str:
@@ -23,6 +23,11 @@ def bound_words(plan: Plan) -> str:
         WHOLE_LAYERS: "whole layers, links shared in any way",
     }
     return words.get(plan.bound, plan.bound) or "all plans"
+
+
+def covers(plan: Plan) -> str:
+    """Return of which plans a certificate's bound is claimed; empty where that is its own."""
+    return "" if plan.lower_bound_s is None else bound_words(plan)
 
 
 def machine_bound(plan: Plan) -> str:
