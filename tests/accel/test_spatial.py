@@ -77,7 +77,7 @@ def test_the_nest_that_a_search_finds_is_priced_as_it_says() -> None:
     cost = accelerator.cost.cost(region, accelerator.device, found.mapping.schedule(architecture))
     assert cost.latency_s == found.cost.latency_s
     assert cost.energy_j == found.cost.energy_j
-    plain = NestMapping(temporal=(problem.loops, (), ()))
+    plain = NestMapping(temporal=(problem.loops, (), (), ()))
     slow = accelerator.cost.cost(region, accelerator.device, plain.schedule(architecture))
     assert cost.latency_s < slow.latency_s
 
