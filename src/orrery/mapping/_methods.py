@@ -47,6 +47,7 @@ from .sets import (
     best_series,
     compare_cases,
     fill_scaled,
+    path_bound_ps,
     plan_of,
     refused_by_all,
     series_bound_ps,
@@ -207,6 +208,26 @@ class _Context:
                 "share of a layer takes at least that share of its time.")  # fmt: skip
         return replace(plan, notes=(*plan.notes, said))
 
+    def stopped(self, plan: Plan, *, shared: bool) -> Plan:
+        """Say in a plan that its search was interrupted, and what else was open.
+
+        Parameters
+        ----------
+        shared : whether plans that share layers were being searched
+        """
+        note = "The search was interrupted; this is the best plan it had found."
+        took, least = plan.predicted_latency_s, split_bound(self.tables).value_s
+        if "problem" in self.__dict__:  # tables were filled in time
+            least = max(least, path_bound_ps(self.problem) / PS_PER_S)
+        timed = self.settings.objective == "latency" and took is not None
+        if shared and timed and not plan.is_split and 0 < least < math.inf:
+            note += (
+                " Its bound is of whole layers; of plans that share layers, which were being "
+                f"searched, it is only known that they take {format_quantity(least, 's')} or more, "
+                f"a gap of {100 * max(0.0, (took or 0.0) / least - 1):.3g} %."
+            )
+        return replace(plan, notes=(*plan.notes, note))
+
     def bounded_j(self, plan: Plan) -> Plan:
         """Return a plan with a lower bound of its energy, where its method gave none."""
         if plan.lower_bound_j is not None:
@@ -249,6 +270,9 @@ class _Context:
 #: of bandwidths, where the user names none
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
+
+#: methods that look for plans with shared layers
+_OF_SETS = {"exact-sets", "two-level", "robust-sets", "uniform", "random-sets"}
 
 #: of which plans a bound of the time between two inputs is proved, without a search
 _SETS_BUSY = "no plan of these sets, units in these ways, keeps its busiest device less busy"
@@ -515,7 +539,6 @@ def map_by(
         kept = keeping or kept
     best = min(kept, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome
     if interrupted and isinstance(best, Plan):
-        note = "The search was interrupted; this is the best plan it had found."
-        best = replace(best, notes=(*best.notes, note))
+        best = context.stopped(best, shared=bool(_OF_SETS & {*asked}))
     return Found(best=best, tried=tuple(tried), interrupted=interrupted,
                  problem=lambda: context.problem)  # fmt: skip
