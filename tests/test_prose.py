@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orrery.cli import main
@@ -41,6 +42,9 @@ def test_the_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.chdir(tmp_path)
     write_onnx(build_model("squeezenet1_1", image=64), tmp_path / "my_network.onnx")
+    np.savez(
+        tmp_path / "my_images.npz", images=np.zeros((3, 64, 64, 3), np.uint8), labels=[0, 1, 2]
+    )
     (tmp_path / "my_machine.yaml").write_text(system_yaml("aws-f1"))
     for command in _commands():
         assert main(shlex.split(command)[1:]) == 0, command

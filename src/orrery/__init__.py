@@ -13,8 +13,8 @@ from .provenance import PROGRAM_VERSION as __version__
 
 #: public functions and records; `orrery.api` knows where each lives
 _VERBS = (
-    "ModelOptions", "accelerators", "load_model", "load_system", "map", "models", "operators",
-    "run", "score", "show", "simulate", "studies", "study", "systems",
+    "ModelOptions", "TaskOptions", "accelerators", "load_model", "load_system", "map", "models",
+    "operators", "run", "score", "show", "simulate", "studies", "study", "systems",
 )  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]

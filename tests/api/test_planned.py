@@ -49,6 +49,34 @@ def test_a_plan_names_its_files_as_seen_from_its_folder(
     assert api.certify(moved.parent).report.holds
 
 
+def test_a_plan_finds_the_weights_of_its_network_again(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan's own record is all that names them; other weights are another network."""
+    sizes = {n: c.type for n, c in build_model("resnet20").constants.items()}
+    floats = {n: t for n, t in sizes.items() if t.dtype == "float32"}
+    header, end = {}, 0
+    for name, type_ in floats.items():
+        header[name] = {"dtype": "F32", "shape": type_.sizes,
+                        "data_offsets": [end, end + type_.size_bytes]}  # fmt: skip
+        end += type_.size_bytes
+    text = json.dumps(header).encode()
+    head = len(text).to_bytes(8, "little") + text
+    (work / "nets/w.safetensors").write_bytes(head + bytes(end))
+    options = api.ModelOptions(weights="nets/w.safetensors")
+    search = api.MapSearch(search="greedy")
+    plan = api.map("resnet20", on="a100", options=options, search=search).write("a/out")["plan"]
+    assert read_plan(plan).models[0].options["weights"] == "../../nets/w.safetensors"
+    monkeypatch.chdir("/")
+    assert api.simulate(work / plan).plan.models[0].name == "resnet20"
+    (work / "nets/w.safetensors").write_bytes(head + bytes(end - 4) + b"abcd")
+    with pytest.raises(PlanMismatchError):
+        api.simulate(work / plan)
+    (work / "nets/w.safetensors").unlink()
+    with pytest.raises(SpecError, match="no weights at"):
+        api.simulate(work / plan)
+
+
 def test_a_folder_with_plan_and_network_moves_as_a_whole(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def table_of(
             for i in kept
         ),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
-        caption=" ".join(f"{part}." for part in (
+        caption=" ".join(f"{part[:1].upper()}{part[1:]}." for part in (
             "Measured: run by us", data.drawn, f"preprocessing: {data.preprocessing}",
             f"{sure}{paired}", *hows)),
         filterable=False,
