@@ -68,8 +68,9 @@ def _records(rows: Sequence[MeasuredRow], shapes: Sequence[Shape]) -> tuple[Reco
         ("Spearman of mappings, median over shapes", "", float(np.median([s.rank for s in ranked])),
          True, of),
         ("Spearman of mappings, worst shape", "", worst.rank, True, f"{_named(worst)}; {of}. "
-         "The least agree products and small images, where most mappings are bound by the same "
-         "link or by the routine's floor, so that little is left to rank"),
+         "In products and small images nearly every mapping is bound by memory, which carries up "
+         "to three times more bytes a cycle in some tiles than in others; one constant for all "
+         "cannot rank them"),
         ("error of cycles, median", "%", 100 * float(np.median(off)), False,
          "two constants; stores, bursts and refresh are not modelled one by one"),
         ("error of cycles, 90th percentile", "%", 100 * float(np.percentile(off, 90)), False,
