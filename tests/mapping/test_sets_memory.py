@@ -44,7 +44,7 @@ def test_no_plan_needs_more_than_its_mapping_was_said_to(group: int) -> None:
                 if peak and system.host != name:
                     compared += 1
                     equal += peak == said[device]
-    assert equal >= 0.5 * compared > 0
+    assert equal >= 0.95 * compared > 0
 
 
 def _tight(seed: int, share: float) -> tuple[Graph, System]:
@@ -54,7 +54,7 @@ def _tight(seed: int, share: float) -> tuple[Graph, System]:
     return graph, random_system(seed + 7, least=2, size_bytes=int(total * share) + 1500)
 
 
-@pytest.mark.parametrize("seed", [720, 722, 729, 759, 778, 783])
+@pytest.mark.parametrize("seed", [709, 720, 722, 729, 759, 778, 783])
 def test_plans_for_tight_memories_are_found_and_fit_by_their_price(seed: int) -> None:
     """Of these, the exact search once found no plan, and the two-level search some that do not."""
     graph, system = _tight(seed, Random(seed).choice([0.7, 0.8, 1.0, 1.2]))
@@ -96,13 +96,9 @@ def test_no_plan_is_said_to_be_proved_only_where_it_is() -> None:
 
 
 def test_where_a_mapping_seems_too_large_the_price_of_its_plan_decides() -> None:
-    """Layers that share constants on one set hold them once."""
-    for seed in range(100):
-        graph = residual_graph(seed, least=4, dense="MatMul")
-        reads = [tensor for node in graph.nodes for tensor in node.inputs]
-        if any(reads.count(constant) > 1 for constant in graph.constants):
-            break
-    system = random_system(seed, most=1, topology="no host", designs=False)
+    """On a device that is the host too, results count from the start for the search alone."""
+    graph = residual_graph(1, least=4, dense="MatMul")
+    system = random_system(1, most=1, topology="host computes", designs=False)
     problem = problem_of([graph], system)
     one = Placed(set_class=0, design=0, devices=(0,), first=0, last=len(problem.units))
     mapping = SetMapping(sets=(one,), choices=(0,) * len(problem.units))

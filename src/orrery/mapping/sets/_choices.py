@@ -56,6 +56,7 @@ class Shape:
     resident_bytes : most of any party: constants and states
     extra_bytes : most of any party, per region: what it has at hand beside what the unit reads and
         leaves: tensors inside the unit, partial sums, buffers for what rotates
+    weights : per region, per constant of it, its parts as text, and the least that a party keeps
     """
 
     strategies: tuple[Strategy | None, ...]
@@ -67,6 +68,7 @@ class Shape:
     sums: tuple[Messages, ...]
     resident_bytes: int
     extra_bytes: tuple[int, ...]
+    weights: tuple[tuple[tuple[bytes, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class Choice:
     strategies : per region; None for one that the first device computes alone
     needs, outputs : per use and output of the unit, numbers into the layouts of its tensor
     resident_bytes, extra_bytes : see `Shape`
+    shared : constants that others have too: number (equal where parts are), bytes (see `Shape`)
     """
 
     strategies: tuple[Strategy | None, ...]
@@ -85,6 +88,7 @@ class Choice:
     outputs: tuple[int, ...]
     resident_bytes: int
     extra_bytes: tuple[int, ...]
+    shared: tuple[tuple[int, int], ...]
 
 
 def bounds(sharding_boxes: Sequence[object]) -> Ints:
@@ -173,6 +177,8 @@ def _alone(
         outputs=tuple(held(*out, made=True) for out in outputs),
         parts=(({"": 0},),) * len(regions), rotations=((),) * len(regions), sums=(),
         resident_bytes=resident, extra_bytes=tuple(a + b for a, b in pairwise(inside)),
+        weights=tuple(tuple((b"", region.graph.known_bytes(w) or 0) for w in region.weights)
+                      for region in regions),
     )  # fmt: skip
 
 
@@ -221,9 +227,16 @@ def _shape(
         strategies=tuple(s.strategy for s in shardings), shardings=tuple(shardings),
         needs=tuple(needs), outputs=tuple(made_boxes), resident_bytes=int(resident.max()),
         extra_bytes=_extra(shardings, main, parties), parts=tuple(map(_parts, shardings)),
+        weights=tuple(tuple(_kept(s, w) for w in r.weights) for r, s in zip(regions, shardings)),
         rotations=tuple(tuple(map(_messages, s.rotation)) for s in shardings),
         sums=tuple(phase for s in shardings for phase in _sums(s)),
     )  # fmt: skip
+
+
+def _kept(sharding: Sharding, weight: str) -> tuple[bytes, int]:
+    found = [n for o, n in zip(sharding.nest.operands, sharding.needs) if o.tensor == weight]
+    least = min((n.held_bytes(party) for n in found for party in range(n.parties)), default=0)
+    return b"".join(bounds(n.boxes).tobytes() for n in found), least
 
 
 def _bare(sharding: Sharding) -> Shape:
@@ -441,6 +454,7 @@ class Way:
     outputs: tuple[Ints, ...]
     resident_bytes: int
     extra_bytes: tuple[int, ...]
+    weights: tuple[tuple[tuple[bytes, int], ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,7 +533,7 @@ def fill(filler: Filler, number: int) -> Filled:
     ways = {
         parties: tuple(
             Way(strategies=x.strategies, needs=x.needs, outputs=x.outputs,
-                resident_bytes=x.resident_bytes, extra_bytes=x.extra_bytes)
+                resident_bytes=x.resident_bytes, extra_bytes=x.extra_bytes, weights=x.weights)
             for x in listed
         )
         for parties, listed in shapes.items()

@@ -34,6 +34,8 @@ class Flat(NamedTuple):
         number of choices, offsets of `layouts` and `held` (choices × width) and of `resident`
     extra_at, places : offsets of `extra` (choices × regions of the unit); how many regions
     held : bytes of each layout; `resident`, `extra` : see `Choice`
+    shared, share, share_bytes : per unit, how many of its constants others have too; which parts
+        (choices × those, at `share_at`), and their bytes; `parts` : how many different ones
     slot_at : per unit, offset of its fetches and outputs, in this order: the position of the region
         that touches (`slot_place`), the number of the touch, the tensor, whether it ends there
     tensor_at, tensors : tensors of each unit, without repetition
@@ -41,6 +43,7 @@ class Flat(NamedTuple):
     arrives : per tensor, whether it is a network input; `hosted` : whether those come from a host
     result_of : per tensor, number of the result, -1 for others
     result_at, result_unit : results of each network, and the unit each comes from
+    result_tensor, result_last : what it is, and the last unit that touches it
     standing, capacity : bytes per device; `tight` : whether memories can be too small
     """
 
@@ -57,6 +60,11 @@ class Flat(NamedTuple):
     extra_at: Ints
     places: Ints
     extra: Ints
+    shared: Ints
+    share_at: Ints
+    share: Ints
+    share_bytes: Ints
+    parts: int
     slot_at: Ints
     slot_place: Ints
     slot_touch: Ints
@@ -73,6 +81,8 @@ class Flat(NamedTuple):
     result_of: Ints
     result_at: Ints
     result_unit: Ints
+    result_tensor: Ints
+    result_last: Ints
     standing: Ints
     capacity: Ints
     tight: bool
@@ -105,6 +115,8 @@ class State(NamedTuple):
     set_class, set_design, home : per set; `home` is equal where the devices are
     on : sets × devices
     step, touch, moved : picoseconds per unit, and per fetch or output; whether that moves a tensor
+    room, lies, kept, clock : scratch for counting bytes, of rows × sets, rows × tensors, sets ×
+        parts of constants, networks
     total : per network; prefix : per result, up to the end of its unit; back : per result
     """
 
@@ -120,6 +132,10 @@ class State(NamedTuple):
     total: Ints
     prefix: Ints
     back: Ints
+    room: Ints
+    lies: Ints
+    kept: NDArray[np.bool_]
+    clock: Ints
 
 
 def flatten(problem: Problem) -> tuple[Flat, list[int]]:
@@ -138,16 +154,19 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
             mine[t] = None
         per_unit.append(list(mine))
     shape = (len(units), len(classes))
-    step_at, options, need_at, choice_at, extra_at = (np.zeros(shape, np.int64) for _ in range(5))
-    steps, pools = _Pool(), [_Pool() for _ in range(4)]
-    layouts, held, resident, extra = pools
+    step_at, options, need_at, choice_at, extra_at, share_at = (
+        np.zeros(shape, np.int64) for _ in range(6)
+    )
+    steps, pools = _Pool(), [_Pool() for _ in range(6)]
+    layouts, held, resident, extra, share, share_bytes = pools
+    shared = [len(next(iter(listed.values()))[0].shared) for listed in problem.choices]
     lives = lives_of(problem)
     sizes = {
         (tensor, parties): held_bytes(problem, tensor, boxes)
         for tensor, listed in problem.layouts.items() for parties, boxes in listed.items()
     }  # fmt: skip
     for u, unit in enumerate(units):
-        seen: dict[int, tuple[int, int, int]] = {}
+        seen: dict[int, tuple[int, int, int, int]] = {}
         tensors = [tensor for tensor, _ in (*unit.uses, *unit.outputs)]
         for k, one in enumerate(classes):
             choices = problem.choices[u][one.parties]
@@ -157,11 +176,13 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
                     layouts.add(table),
                     resident.add(np.array([c.resident_bytes for c in choices], np.int64)),
                     extra.add(np.array([c.extra_bytes for c in choices], np.int64)),
+                    share.add(np.array([[n for n, _ in c.shared] for c in choices], np.int64)),
                 )
+                share_bytes.add(np.array([[b for _, b in c.shared] for c in choices], np.int64))
                 held.add(np.array(
                     [sizes[t, one.parties][table[:, i]] for i, t in enumerate(tensors)], np.int64
                 ).T)  # fmt: skip
-            need_at[u, k], choice_at[u, k], extra_at[u, k] = seen[one.parties]
+            need_at[u, k], choice_at[u, k], extra_at[u, k], share_at[u, k] = seen[one.parties]
             options[u, k] = len(choices)
             step_at[u, k] = steps.add(problem.step_ps[u][k])
     networks = max(unit.network for unit in units) + 1
@@ -176,7 +197,7 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
         result_of[t] = number
     slots = [
         (place, touches[numbers[tensor]].index((u, slot, slot >= len(unit.uses))),
-         numbers[tensor], lives.ends.get(tensor) == (u, place))
+         numbers[tensor], lives.ends[tensor] == (u, place) and result_of[numbers[tensor]] < 0)
         for u, unit in enumerate(units)
         for slot, (tensor, place) in enumerate((*unit.uses, *unit.outputs))
     ]  # fmt: skip
@@ -188,6 +209,8 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
         step_at=step_at, options=options, need_at=need_at, choice_at=choice_at, steps=steps.array(),
         layouts=layouts.array(), held=held.array(), resident=resident.array(), extra_at=extra_at,
         places=np.array([len(unit.regions) for unit in units], np.int64), extra=extra.array(),
+        shared=np.array(shared, np.int64), share_at=share_at, share=share.array(),
+        share_bytes=share_bytes.array(), parts=int(share.array().max(initial=-1)) + 1,
         slot_at=_starts([len(unit.uses) + len(unit.outputs) for unit in units]),
         slot_place=slot_table[:, 0].copy(),
         slot_touch=slot_table[:, 1] + touch_at[slot_table[:, 2]],
@@ -202,6 +225,8 @@ def flatten(problem: Problem) -> tuple[Flat, list[int]]:
         result_of=result_of,
         result_at=_starts([sum(n == one for n, _, _ in results) for one in range(networks)]),
         result_unit=np.array([u for _, u, _ in results], np.int64),
+        result_tensor=np.array([t for _, _, t in results], np.int64),
+        result_last=np.array([touches[t][-1][0] for _, _, t in results], np.int64),
         standing=np.array(lives.standing_bytes, np.int64),
         capacity=np.array([min(size, _MOST_BYTES) for size in problem.capacity_bytes], np.int64),
         tight=lives.most_bytes > min(problem.capacity_bytes),
@@ -224,7 +249,9 @@ def new_state(flat: Flat, problem: Problem, mapping: SetMapping) -> State:
         touch=np.zeros(len(flat.touch_unit), np.int64),
         moved=np.zeros(len(flat.touch_unit), np.bool_), total=np.zeros(networks, np.int64),
         prefix=np.zeros(len(flat.result_unit), np.int64),
-        back=np.zeros(len(flat.result_unit), np.int64),
+        back=np.zeros(len(flat.result_unit), np.int64), room=np.zeros((4, sets), np.int64),
+        lies=np.zeros((2, len(flat.arrives)), np.int64), clock=np.zeros(networks, np.int64),
+        kept=np.zeros((sets, flat.parts), np.bool_),
     )  # fmt: skip
     for number, placed in enumerate(mapping.sets):
         state.set_of[placed.first : placed.last] = number

@@ -10,8 +10,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 __all__ = ["Compiled", "compiled"]
 
 
@@ -91,10 +89,16 @@ def _excess(f: Any, m: Any) -> Any:
     """Return by how many bytes devices are too small (see `needs_bytes`)."""
     if not f.tight:
         return 0
-    sets, tensors = len(m.home), len(f.arrives)
-    fixed, now, most = np.zeros(sets, np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64)
-    gone = np.zeros(sets, np.int64)
-    where, size = np.full(tensors, -1, np.int64), np.zeros(tensors, np.int64)
+    fixed, now, most, gone = m.room[0], m.room[1], m.room[2], m.room[3]
+    where, size, clock, kept = m.lies[0], m.lies[1], m.clock, m.kept
+    for s in range(len(m.home)):
+        fixed[s], now[s], most[s], gone[s] = 0, 0, 0, 0
+        for part in range(f.parts):
+            kept[s, part] = False
+    for t in range(len(f.arrives)):
+        where[t], size[t] = -1, 0
+    for n in range(len(clock)):
+        clock[n] = 0
     for early in range(1 if f.hosted else 0, 2):
         for u in range(len(f.network)):
             if m.set_of[u] < 0:
@@ -108,9 +112,23 @@ def _excess(f: Any, m: Any) -> Any:
                         where[t], size[t] = h, f.held[row + i]
                         now[h] += size[t]
                 continue
+            n = f.network[u]
+            for r in range(f.result_at[n], f.result_at[n + 1] if f.hosted else 0):
+                t = f.result_tensor[r]
+                home = m.prefix[r] + m.back[r] <= clock[n] and f.result_last[r] < u
+                if home and where[t] >= 0:
+                    now[where[t]] -= size[t]
+                    where[t] = -1
+            clock[n] += m.step[u]
+            for i in range(f.slot_at[u], f.slot_at[u + 1]):
+                clock[n] += m.touch[f.slot_touch[i]]
             fixed[h] += f.resident[f.choice_at[u, k] + m.choice[u]]
+            at = f.share_at[u, k] + m.choice[u] * f.shared[u]
+            for i in range(at, at + f.shared[u]):
+                if kept[h, f.share[i]]:
+                    fixed[h] -= f.share_bytes[i]
+                kept[h, f.share[i]] = True
             for place in range(f.places[u]):
-                gone[:] = 0
                 for i in range(f.slot_at[u], f.slot_at[u + 1]):
                     t, touch = f.slot_tensor[i], f.slot_touch[i]
                     if f.slot_place[i] == place and (f.touch_made[touch] or m.moved[touch]):
@@ -125,18 +143,17 @@ def _excess(f: Any, m: Any) -> Any:
                     if f.slot_place[i] == place and f.slot_ends[i] and where[t] >= 0:
                         gone[where[t]] += size[t]
                         where[t] = -1
-                for other in range(sets):
+                for other in range(len(m.home)):
                     most[other] = max(most[other], now[other])
                     now[other] -= gone[other]
+                    gone[other] = 0
     over = 0
     for d in range(len(f.capacity)):
         need = f.standing[d]
-        for s in range(sets):
-            first = True  # of those with these devices
-            for other in range(s):
-                first = first and m.home[other] != m.home[s]
-            if first and m.on[s, d]:
+        for s in range(len(m.home)):
+            if m.on[s, d] and gone[m.home[s]] <= d:  # sets of the same devices count once
                 need += fixed[m.home[s]] + most[m.home[s]]
+                gone[m.home[s]] = d + 1
         over += max(0, need - f.capacity[d])
     return over
 

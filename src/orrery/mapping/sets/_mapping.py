@@ -92,6 +92,8 @@ class _Clock:
         #: tensor -> where it lies: the set, and the number of its layout there
         self.lies: dict[int, tuple[Placed, int]] = {}
         self.moved: list[list[bool]] = []
+        self.starts: list[int] = []
+        self.home: dict[int, int] = {}  # results
 
     def choice(self, unit: int) -> Choice:
         parties = len(self.set_of[unit].devices)
@@ -105,6 +107,7 @@ class _Clock:
         for number, unit in enumerate(self.p.units):
             placed, choice = self.set_of[number], self.choice(number)
             self.moved.append([])
+            self.starts.append(clock.get(unit.network, 0))
             fetch = sum(
                 self._fetch(tensor, placed, need)
                 for (tensor, _), need in zip(unit.uses, choice.needs)
@@ -118,6 +121,7 @@ class _Clock:
                 self.lies[tensor] = (placed, layout)
                 if tensor in w.results:
                     back = int(self.p.finish_ps(tensor, placed.set_class)[layout])
+                    self.home[tensor] = now + back
                     ends[unit.network] = max(ends[unit.network], now + back)
             fetches.append(fetch)
             steps.append(step)
@@ -152,7 +156,7 @@ class _Clock:
         units = range(len(self.p.units))
         resident, needs = needs_bytes(
             self.p, [one.devices for one in self.set_of], [self.choice(u) for u in units],
-            self.moved,
+            self.moved, self.starts, self.home,
         )  # fmt: skip
         return resident, {d: n for d, n in enumerate(needs) if n > self.p.capacity_bytes[d]}
 

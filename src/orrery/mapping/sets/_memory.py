@@ -2,10 +2,11 @@
 
 Models:  what `orrery.cost` counts in a split plan: constants and states for good; a tensor on the
          set where it lies, in each of its layouts from the region that makes or brings it to the
-         end of the last that reads it there, whichever sets work meanwhile; results to the end;
-         what regions have at hand beside. Each set holds what its fullest device does.
-Ignores: that a view shares bytes with what it looks at, and two layers the same constants; when
-         results are home; the return of states. All but the last count too much, never too little.
+         end of the last that reads it there, whichever sets work meanwhile; a result until it is
+         home, too; what regions have at hand beside. Each set holds what its fullest device does.
+Ignores: that a view shares bytes with what it looks at; when inputs and results lie on devices
+         that are the host too, and when results come home while a unit goes on; the return of
+         states. All but the last count too much, never too little.
 Judge:   `orrery.cost.price` of random mappings: nowhere less, and equal nearly everywhere (tests).
 """
 
@@ -27,7 +28,7 @@ class Lives:
 
     Attributes
     ----------
-    ends : tensor -> unit, and place of the region in it, after which nobody needs it; results stay
+    ends : tensor -> unit, and place of the region in it, after which no region needs it
     arrives : network inputs; without a host they lie from the start where they are first needed
     standing_bytes : per device, what it holds whatever the mapping: scalars, and, where it is the
         host too, inputs and results
@@ -64,8 +65,7 @@ def lives_of(problem: Problem) -> Lives:
         most += max((c.resident_bytes for c in every), default=0)
         most += max((max(c.extra_bytes) for c in every), default=0)
     return Lives(
-        ends={t: end for t, end in ends.items() if t not in w.results}, arrives=arrives,
-        standing_bytes=tuple(standing), most_bytes=most,
+        ends=ends, arrives=arrives, standing_bytes=tuple(standing), most_bytes=most,
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def held_bytes(problem: Problem, tensor: int, boxes: Ints) -> Ints:
 
 def needs_bytes(
     problem: Problem, sets: Sequence[tuple[int, ...]], choices: Sequence[Choice],
-    moved: Sequence[Sequence[bool]],
+    moved: Sequence[Sequence[bool]], starts_ps: Sequence[int], home_ps: Mapping[int, int],
 ) -> tuple[list[int], list[int]]:  # fmt: skip
     """Return per device its constants and states, and the most that it holds at once.
 
@@ -91,12 +91,14 @@ def needs_bytes(
     ----------
     sets, choices : per unit
     moved : per unit and fetch, whether the tensor came to lie in another layout by it
+    starts_ps : per unit; home_ps : of results, when they are at the host
     """
     lives = lives_of(problem)
     #: per set of devices: for good, at the moment, at most
     fixed = dict.fromkeys(sets, 0)
     now, most = fixed.copy(), fixed.copy()
     lies: dict[int, tuple[tuple[int, ...], int]] = {}
+    kept: set[tuple[tuple[int, ...], int]] = set()  # parts of constants
 
     def held(unit: int, tensor: int, layout: int) -> int:
         boxes = problem.layouts[tensor][len(sets[unit])]
@@ -113,7 +115,16 @@ def needs_bytes(
                     put(number, tensor, need)
     for number, (unit, choice) in enumerate(zip(problem.units, choices)):
         here = sets[number]
+        for tensor in home_ps if problem.host >= 0 else ():
+            end = lives.ends[tensor][0]
+            over = end < number and problem.units[end].network == unit.network
+            if over and tensor in lies and home_ps[tensor] <= starts_ps[number]:
+                where, size = lies.pop(tensor)
+                now[where] -= size
         fixed[here] += choice.resident_bytes
+        for part, size in choice.shared:
+            fixed[here] -= size if (here, part) in kept else 0
+            kept.add((here, part))
         touched = [
             *zip(unit.uses, choice.needs, moved[number]),
             *((out, layout, True) for out, layout in zip(unit.outputs, choice.outputs)),
@@ -129,7 +140,8 @@ def needs_bytes(
             for other in now:
                 most[other] = max(most[other], now[other])
             for (tensor, at), _, _ in touched:
-                if at == place and lives.ends.get(tensor) == (number, place) and tensor in lies:
+                last = at == place and lives.ends[tensor] == (number, place)
+                if last and tensor in lies and tensor not in home_ps:
                     gone.append(lies.pop(tensor))
             for where, size in gone:
                 now[where] -= size

@@ -10,6 +10,7 @@ Judge:   `orrery.cost.price` of whole plans, equal to the picosecond (tests).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from orrery.cost import CostModel, signature
 from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress
 
-from .._tables import LONGEST_S, Tables
+from .._tables import LONGEST_S, Tables, Workload
 from .._workers import Shared, run_all
 from ._choices import Choice, Filler, Pricer, fill, to_ps
 from ._classes import SetClass, like_devices, set_classes
@@ -228,7 +229,7 @@ def fill_problems(
         given["executor"], fill, Shared(filler), range(len(numbers)),
         lambda done: given["progress"].step("listing ways to share", done, len(numbers)),
     )  # fmt: skip
-    universe = _Universe()
+    universe, weights = _Universe(), _Weights(tables.workload)
     choices: list[Mapping[int, tuple[Choice, ...]]] = []
     for unit, number in zip(units, like):
         choices.append({
@@ -240,6 +241,7 @@ def fill_problems(
                     outputs=tuple(universe.number(tensor, parties, boxes) for (tensor, _), boxes
                                   in zip(unit.outputs, way.outputs)),
                     resident_bytes=way.resident_bytes, extra_bytes=way.extra_bytes,
+                    shared=weights.shared(unit, parties, way.weights),
                 )
                 for way in ways
             )
@@ -367,6 +369,25 @@ class _Universe:
         for (tensor, parties), seen in self._known.items():
             found.setdefault(tensor, {})[parties] = np.stack([boxes for _, boxes in seen.values()])
         return found
+
+
+class _Weights:
+    """Numbers the parts of constants that several regions have."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._weights = workload.weights
+        self._count = Counter(weight for listed in workload.weights for weight in listed)
+        self._known: dict[tuple[int, int, bytes], int] = {}
+
+    def shared(
+        self, unit: Unit, parties: int, parts: Sequence[Sequence[tuple[bytes, int]]]
+    ) -> tuple[tuple[int, int], ...]:
+        return tuple(
+            (self._known.setdefault((weight, parties, text), len(self._known)), size)
+            for region, listed in zip(unit.regions, parts)
+            for weight, (text, size) in zip(self._weights[region], listed)
+            if self._count[weight] > 1
+        )
 
 
 def _designs(
