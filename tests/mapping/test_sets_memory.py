@@ -54,9 +54,9 @@ def _tight(seed: int, share: float) -> tuple[Graph, System]:
     return graph, random_system(seed + 7, least=2, size_bytes=int(total * share) + 1500)
 
 
-@pytest.mark.parametrize("seed", [709, 720, 722, 729, 759, 778, 783])
+@pytest.mark.parametrize("seed", [709, 720, 759, 778])
 def test_plans_for_tight_memories_are_found_and_fit_by_their_price(seed: int) -> None:
-    """Of these, the exact search once found no plan, and the two-level search some that do not."""
+    """Plans once were refused by their price, or not found at all."""
     graph, system = _tight(seed, Random(seed).choice([0.7, 0.8, 1.0, 1.2]))
     problem = problem_of([graph], system)
     exact = best_series(problem)
