@@ -60,11 +60,13 @@ def cost_models(system: System) -> Mapping[str, CostModel]:
     from orrery.accel import resolve
     from orrery.cost import roofline
 
+    from .nests import nested
+
     models: dict[str, CostModel] = {"": roofline}
     for device in system.devices:
         for design in device.designs:
             if design not in models:
-                models[design] = resolve(design).cost
+                models[design] = nested(resolve(design).cost)
     return models
 
 

@@ -18,6 +18,7 @@ from ._resolve import load_models
 from ._result import InfeasibleError, MapResult
 from .exploring import explained, front_of, refuse_contradiction, under_load, with_front
 from .judging import ceilings_of, judge_plan, plan_seconds
+from .nests import with_nests
 
 __all__ = ["MapSearch", "map", "read_factors", "read_search", "search_methods"]
 
@@ -75,25 +76,18 @@ def map(
     ceilings, keeps = ceilings_of(parsed, graphs, system, settings.objective)
     with workers(jobs, system) as executor:
         found = map_by(
-            graphs,
-            system,
-            costs,
-            settings,
-            also=compare,
-            robust=robust,
-            judge=plan_seconds(graphs, system, settings.objective),
-            ceilings=ceilings,
+            graphs, system, costs, settings, also=compare, robust=robust,
+            judge=plan_seconds(graphs, system, settings.objective), ceilings=ceilings,
             keeps=None if pareto else keeps,  # the front says itself which needs contradict
-            executor=executor,
-            progress=progress,
-        )
+            executor=executor, progress=progress,
+        )  # fmt: skip
     best, front = found.best, None
     if pareto and isinstance(best, Plan):
         front = front_of(found, graphs, system, settings.objective, parsed, ceilings, progress)
         best, found = front.best, replace(found, interrupted=front.interrupted)
     if isinstance(best, Infeasible):
         raise InfeasibleError(where, best)
-    plan = remember(best, wanted, on, options)
+    plan = remember(with_nests(best, graphs, system, costs), wanted, on, options)
     result = judge_plan(graphs, system, plan, needs=parsed, strict=strict)
     if settings.objective == "throughput":
         result = under_load(result, graphs, parsed)
