@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orrery.cost import price
-from orrery.graph import Graph
+from orrery.graph import Graph, build_model
 from orrery.hardware import System
 from orrery.mapping.genetic import TwoLevelSearch, two_level
 from orrery.mapping.sets import Placed, SetMapping, best_series, evaluate, plan_of
@@ -108,3 +108,14 @@ def test_where_a_mapping_seems_too_large_the_price_of_its_plan_decides() -> None
     assert peak < needs_of(problem, mapping)[0]
     assert fits(replace(problem, capacity_bytes=(peak,)), mapping)
     assert not fits(replace(problem, capacity_bytes=(peak - 1,)), mapping)
+
+
+def test_caches_that_grow_count_once() -> None:
+    graph = build_model("gpt2-124m", layers=2, hidden=64, heads=4, vocabulary=200, context=64,
+                        phase="decode")  # fmt: skip
+    system = random_system(5, least=2, most=2, designs=False, topology="full")
+    problem, random = problem_of([graph], system, dimensions=1), Random(0)
+    for _ in range(3):
+        mapping = random_mapping(problem, random)
+        cost = price(plan_of(problem, mapping, searcher="random"), [graph], system, MODELS)
+        assert [cost.total.peak_bytes[f"d{i}.dram"] for i in (0, 1)] == needs_of(problem, mapping)
