@@ -48,6 +48,13 @@ CATALOGUE: tuple[Study, ...] = (
         source="SCALE-Sim 3.0.0, measured; Samajdar et al., arXiv 1811.02883",
         place="orrery.studies.systolic:systolic_study",
     ),
+    Study(
+        name="eyeriss",
+        question="What does row-stationary AlexNet and VGG-16 take, layer by layer, on the arrays "
+        "of 2016 and 2017?",
+        source="Chen et al., ISCA 2016 and JSSC 2017; Jouppi et al., ISCA 2017",
+        place="orrery.studies.eyeriss:eyeriss_study",
+    ),
 )
 
 FILES = {
