@@ -117,7 +117,7 @@ def _bar(name: str, part: str, bar: float, ours: float, seconds: float) -> Recor
     note = f"{off:.2g} from the bar, {'within' if off <= BAR_OFF else 'beyond'} {BAR_OFF:g}"
     if off > BAR_OFF:
         note += (
-            "; less moves off chip here: the least energy has another order of tiles (table)"
+            "; less moves off chip here: tiles and order of the least energy (table) fetch less again"
             if ours < bar
             else "; the least energy of all levels together moves more off chip"
         )
