@@ -109,3 +109,12 @@ def test_all_records_say_where_the_published_value_stands(result: StudyResult) -
             assert record.ours is not None
             assert record.published < record.judge_value
             assert record.ours <= record.judge_value
+
+
+def test_what_a_mapping_was_inferred_from_is_no_estimate(result: StudyResult) -> None:
+    for record in result.records:
+        inferred = record.name.startswith("VGG-16 conv") and record.name.endswith(
+            ("active elements", "buffer")
+        )
+        assert (record.basis.value == "assumed") is inferred
+        assert ("no independent check" in record.note) is inferred

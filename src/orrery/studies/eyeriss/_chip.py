@@ -5,7 +5,8 @@ Models:  the passes of `_rows`. AlexNet's letters are those of the paper's table
          published active elements). VGG-16's are published nowhere: strips of 13 rows (28 and 14
          in the last blocks) follow from the active elements and from sums that fill 91 of 100
          KB. Channels of a pass are the one whole number that explains the published traffic of
-         the buffer, so that this column is no judge there, while time and DRAM are.
+         the buffer, so that these two columns are no judges there. Time and DRAM are; of the
+         time, most of the first four blocks is that traffic at the port's four words a cycle.
          Images, sums and off-chip data stream: they hide behind computation without a second
          tile. Filters of a pass are waited for (ramp-up of every pass).
 Ignores: configuration, gating on zeros (no time is saved), the way of runs through the codec.
