@@ -226,7 +226,8 @@ def _table(title: str, ran: Mapping[str, ChipLayer], origin: str) -> Table:
         rows=tuple((name, layer.compute_ms / 1e3, layer.port_ms / 1e3, layer.filters_ms / 1e3,
                     layer.ms / 1e3, layer.dram_bytes, layer.dram_dense_bytes)
                    for name, layer in ran.items()),
-        caption=f"{origin} Sums and images stream to and from the buffer four words a cycle and hide behind "
-        "multiplications as far as these last; filters of a pass are waited for. A published MB of "
-        "the buffer is read as 2^20 bytes, of DRAM as 10^6 (accesses per multiplication agree).",
+        caption=f"{origin} Sums and images stream to and from the buffer four words a cycle and "
+        "hide behind multiplications as far as these last; filters of a pass are waited for. A "
+        "published MB of the buffer is read as 2^20 bytes, for sums alone would exceed 10^6; of "
+        "DRAM as 10^6, which gives the published accesses per multiplication.",
     )  # fmt: skip
