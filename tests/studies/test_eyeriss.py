@@ -89,11 +89,11 @@ def test_inferred_mappings_fit_the_chip(chip: Architecture, layer: Conv) -> None
 
 def test_elements_and_times_are_the_chips(result: StudyResult) -> None:
     records = {record.name: record for record in result.records}
-    differing = {name for name, record in records.items() if record.status != "match"}
+    differing = {name for name, record in records.items() if record.status == "differs"}
     assert differing == {
         "conv1: DRAM energy (10^9 MACs)", "AlexNet conv1: DRAM", "AlexNet conv2: processing",
         "AlexNet conv2: DRAM", "AlexNet conv3: buffer", "VGG-16 conv1-2: DRAM",
-        "VGG-16 conv5-1: active elements", "TPU v1 LSTM1: 10^12 operations/s",
+        "TPU v1 LSTM1: 10^12 operations/s",
     }  # fmt: skip
     assert records["VGG-16: processing, all layers"].ratio == pytest.approx(1, abs=0.05)
     unsure = records["VGG-16 conv5-1: active elements"]
@@ -118,3 +118,4 @@ def test_what_a_mapping_was_inferred_from_is_no_estimate(result: StudyResult) ->
         )
         assert (record.basis.value == "assumed") is inferred
         assert ("no independent check" in record.note) is inferred
+        assert (record.status == "not reproducible") is inferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from orrery.cost.nest import LOOPS
 from orrery.hardware import Architecture, load_architecture
@@ -181,11 +182,15 @@ def _chip_records(
              _joined(_OFF_CHIP, _OFF_CHIP_TOO.get((net, name)))),
         )  # fmt: skip
         for what, unit, published, value, tolerance, note in said:
-            records.append(compared(
+            record = compared(
                 f"{net} {name}: {what}", unit, published=published, ours=value,
                 basis=Basis.ASSUMED if what in inferred else Basis.ESTIMATED,
                 source=TABLE_5, tolerance=tolerance, note=_joined(note, doubt),
-            ))  # fmt: skip
+            )  # fmt: skip
+            # What a mapping was inferred from, it cannot be held against.
+            records.append(
+                replace(record, status="not reproducible") if what in inferred else record
+            )
     return records
 
 
