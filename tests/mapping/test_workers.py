@@ -117,10 +117,9 @@ def test_what_cannot_travel_is_done_here_and_so_is_what_the_dead_leave() -> None
         stays.key = lambda: 0  # type: ignore[attr-defined]
         assert run_all(two, times, Shared(stays), range(4)) == [0, 2, 4, 6]
         assert two.handed == 0
-        for _ in range(100):  # until one has died
+        until = time.monotonic() + 120  # a busy machine may be slow to begin a worker
+        while not two.broken and time.monotonic() < until:  # until one has died
             assert run_all(two, dying, Shared(Base(os.getpid())), range(9)) == list(range(9))
-            if two.broken:
-                break
         assert two.broken
         assert run_all(two, times, Shared(Base(2)), range(4)) == [0, 2, 4, 6]
 

@@ -116,7 +116,7 @@ def test_small_study_says_what_it_found() -> None:
     assert all(isinstance(record, Record) for record in result.records)
     assert {step.task for step in seen} >= {"h2h cases", "bound"}
     page = Page(title="t", sections=result.sections)
-    for text in (render_text(page), render_html(page)):
+    for text in (render_text(page, width=400), render_html(page)):
         assert "as published" in text
         assert "CNN-LSTM" in text
     assert h2h_study(0.05).records[5].ours == result.records[5].ours

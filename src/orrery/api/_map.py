@@ -78,7 +78,7 @@ def map(
         found = map_by(
             graphs, system, costs, settings, also=compare, robust=robust,
             judge=plan_seconds(graphs, system, settings.objective), ceilings=ceilings,
-            keeps=None if pareto else keeps,  # the front says itself which needs contradict
+            keeps=keeps, strict=not pareto,  # the front says itself which needs contradict
             executor=executor, progress=progress,
         )  # fmt: skip
     best, front = found.best, None

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from orrery.errors import SpecError
 from orrery.plan import Infeasible, Plan
@@ -144,14 +146,22 @@ def random_mapping(
     return _plan(best, tables, "random", record)
 
 
-def single_device(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
-    """Map everything to the one device, in the one configuration, where it is done first."""
+def single_device(
+    tables: Tables, *, memory_share: float = 1.0, judge: Callable[[Plan], Any] | None = None
+) -> Plan | Infeasible:
+    """Map everything to the one device, in the one configuration, that is best.
+
+    Parameters
+    ----------
+    judge : what a plan takes, the less the better; without it, how soon all is done. Devices that
+        are alike in everything, their ways to the host included, are judged once.
+    """
     if tables.refusals:
         return explain_refusals(tables)
     capacity = usable_bytes(tables, memory_share)
     scheduler = Scheduler(tables, capacity)
     regions = len(tables.workload.regions)
-    best: Schedule | None = None
+    found: list[tuple[Schedule, str]] = []
     short: Shortage | None = None
     complete = False
     for device, configuration in _each_alone(tables):
@@ -162,15 +172,30 @@ def single_device(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeas
         except Shortage as missing:
             short = missing
             continue
-        if best is None or schedule.makespan_s < best.makespan_s:
-            best = schedule
-    if best is not None:
-        return _plan(best, tables, "single device", {"memory_share": memory_share})
+        found.append((schedule, f"{schedule.makespan_s} {_likeness(tables, device)}"))
+    found.sort(key=lambda pair: pair[0].makespan_s)
+    record: dict[str, str | int | float | bool] = {"memory_share": memory_share}
+    if found and judge is None:
+        return _plan(found[0][0], tables, "single device", record)
+    if found and judge is not None:
+        unlike = {key: schedule for schedule, key in reversed(found)}
+        plans = [_plan(one, tables, "single device", record) for one in unlike.values()]
+        able = [plan for plan in plans if isinstance(plan, Plan)]
+        return min(able, key=judge) if able else plans[0]
     if complete and short is not None:
         return explain_shortage(short, tables, capacity)
     covered = (tables.seconds < math.inf).sum(axis=1)
     row = int(covered.argmax())
     return explain_cover(tables, [r for r in range(regions) if tables.seconds[row, r] == math.inf])
+
+
+def _likeness(tables: Tables, device: int) -> str:
+    """Return text that is equal for devices that nothing but their names tells apart."""
+    system = tables.system
+    one = system.device(tables.ends[device])
+    way = (system.route(system.host, one.name) or ()) if system.host else ()
+    links = [replace(link, name="", ends=("a", "b")) for link in way]
+    return repr((replace(one, name="", group=""), links))
 
 
 def _each_alone(tables: Tables) -> Iterator[tuple[int, tuple[int, ...]]]:

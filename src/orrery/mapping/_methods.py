@@ -165,6 +165,9 @@ class _Context:
         self.sensitivity: Sensitivity | None = None
         self.executor: Executor | None = None  # as long as there is one
         self.judge: Callable[[Plan], float] | None = None
+        self.keeps: Callable[[Plan], bool] | None = None
+        #: why no sets in series keep the ceilings, where a search under them said so
+        self.refusal: Infeasible | None = None
 
     @cached_property
     def tables(self) -> Tables:
@@ -240,6 +243,12 @@ class _Context:
             " in the way that takes least energy")  # fmt: skip
         return replace(plan, objective="energy", lower_bound_s=None, bound=said,
                        lower_bound_j=known[split])  # fmt: skip
+
+    def unproved(self, short: Infeasible) -> Infeasible:
+        """Say that sets in series keep no ceiling; of all plans only where their bound says so."""
+        limit = self.ceilings.energy_j
+        all_above = limit is not None and layers_bound_j(self.tables, self.models) > limit
+        return replace(short, proved=short.proved and all_above)
 
     @cached_property
     def _least_periods(self) -> dict[bool, tuple[float, str]]:
@@ -318,7 +327,9 @@ def _sets(c: _Context) -> Plan | Infeasible:
         if refused is not None:
             return refused
         try:
-            return best_traded(c.joules, s.objective, c.ceilings, progress=c.progress)
+            found = best_traded(c.joules, s.objective, c.ceilings, progress=c.progress)
+            c.refusal = c.unproved(found) if isinstance(found, Infeasible) else None
+            return c.refusal or found
         except EnergyUnknownError:  # then a ceiling of energy is answered so
             if s.objective == "energy":
                 raise
@@ -413,6 +424,18 @@ def _dag(c: _Context) -> Plan | Infeasible:
     return replace(found.plan, lower_bound_s=found.lower_bound_s, bound=found.bound)
 
 
+def _single(c: _Context) -> Plan | Infeasible:
+    """Return the judge's favourite among single devices that keep the ceilings, if any does."""
+    judge, keeps = c.judge, c.keeps
+    if judge is None or len(c.system.devices) == 1:
+        return single_device(c.tables, memory_share=c.settings.memory_share)
+
+    def worth(plan: Plan) -> tuple[bool, float]:
+        return keeps is not None and not keeps(plan), judge(plan)
+
+    return single_device(c.tables, memory_share=c.settings.memory_share, judge=worth)
+
+
 #: name -> (what it does, in one line; how)
 METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
     "greedy": ("list schedule of whole layers over all devices", _greedy),
@@ -423,8 +446,7 @@ METHODS: dict[str, tuple[str, Callable[[_Context], Plan | Infeasible]]] = {
     "uniform": ("one kind of split for all layers, on the best set", _uniform),
     "random-sets": ("the best of random sets, cuts and splits", _random_sets),
     "exact-layers": ("whole layers on devices by constraint programming, with a bound", _dag),
-    "single": ("the best single device", lambda c: single_device(
-        c.tables, memory_share=c.settings.memory_share)),
+    "single": ("the best single device", _single),
     "balanced": ("layer by layer where it ends first, devices balanced", lambda c: balanced(
         c.tables, memory_share=c.settings.memory_share)),
     "random": ("the best of random mappings of whole layers", lambda c: random_mapping(
@@ -450,6 +472,7 @@ def map_by(
     judge: Callable[[Plan], float],
     ceilings: Ceilings = NO_CEILINGS,
     keeps: Callable[[Plan], bool] | None = None,
+    strict: bool = True,
     executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Found:
@@ -466,7 +489,7 @@ def map_by(
         stopped before it found anything
     ceilings : that ``exact-sets`` searches under, where one is of energy or that is the objective
     keeps : whether a plan keeps all ceilings; those that do come first, and where none does and
-        ``exact-sets`` proves that none can, there is no best plan
+        ``exact-sets`` found none under them, there is no best plan if `strict`
 
     Returns
     -------
@@ -498,7 +521,7 @@ def map_by(
     asked = list(dict.fromkeys((*own, *also)))
     several = len(system.devices) > 1 or asked != ["greedy"]
     waiting = list(dict.fromkeys((*(["single"] if several else []), *asked)))
-    context.executor, context.judge = executor, judge
+    context.executor, context.judge, context.keeps = executor, judge, keeps
     while waiting:
         name = waiting.pop(0)
         try:
@@ -532,9 +555,8 @@ def map_by(
     kept = [t for t in done if robust and t.method == "robust-sets"] or done
     if keeps is not None:
         keeping = [t for t in kept if isinstance(t.outcome, Plan) and keeps(t.outcome)]
-        short = next((t.outcome for t in tried if t.method == "exact-sets"), None)
-        if not keeping and isinstance(short, Infeasible):
-            return Found(best=short, tried=tuple(tried), interrupted=interrupted,
+        if strict and not keeping and context.refusal is not None:
+            return Found(best=context.refusal, tried=tuple(tried), interrupted=interrupted,
                          problem=lambda: context.problem)  # fmt: skip
         kept = keeping or kept
     best = min(kept, key=lambda t: t.seconds if t.seconds is not None else 0.0).outcome

@@ -116,9 +116,10 @@ def _joules(plan: Plan, system: System, price: PlanCost) -> float:
 def ceilings_of(
     needs: Sequence[Need], graphs: Sequence[Graph], system: System, objective: str
 ) -> tuple[Ceilings, Callable[[Plan], bool] | None]:
-    """Return the ceilings that a search knows among needs, and whether a plan keeps the needs.
+    """Return the ceilings that a search knows among needs, and whether a plan keeps them.
 
-    The second is None where no need bounds what pulls against the objective.
+    The second is None where no need bounds what pulls against the objective. It asks for nothing
+    else: a need that no plan meets, or that mapping cannot know, gives no ceiling away.
     """
     from orrery.mapping import Ceilings
 
@@ -131,10 +132,11 @@ def ceilings_of(
         devices=int(limits["devices"]) if "devices" in limits else None,
     )  # fmt: skip
     other = {"latency": "energy", "energy": "latency"}.get(objective)
-    if other not in limits:
+    bounding = tuple(n for n in needs if n.upper and n.figure in ("devices", "price", other))
+    if not any(need.figure in ("price", other) for need in bounding):
         return ceilings, None
 
     def keeps(plan: Plan) -> bool:
-        return judge_plan(graphs, system, plan, needs=needs).needs_met
+        return judge_plan(graphs, system, plan, needs=bounding).needs_met
 
     return ceilings, keeps

@@ -23,6 +23,8 @@ def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
     rows: list[tuple[str | float | None, ...]] = []
     for one in tried:
         does = METHODS[one.method][0]
+        if energy and one.method not in ("exact-sets", "single"):
+            does += ", searched for latency"
         if isinstance(one.outcome, Infeasible) or one.seconds is None or best is None:
             rows.append((one.method, None, None, None, None, f"{does}; no plan: {one.outcome}"))
             continue
