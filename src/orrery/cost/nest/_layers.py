@@ -15,23 +15,19 @@ Judge:   products, run operation by operation, give what their operators give; M
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from orrery.errors import OrreryError
 from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region, Statistics
 
 from .._cost import Refusal
 from .._work import moves_nothing, unpriceable, work_of
-from ..sharding._layer import SPATIAL, Layer, windows_of
-from ._problem import Index, NestProblem, NestTensor
+from ..sharding._layer import SPATIAL, Layer
+from ._build import Found, image_window, problem, read_window, tensor
+from ._passes import PASSES, normalised
+from ._problem import NestProblem
 
-__all__ = ["Found", "Shape", "image_window", "nest_problem", "operand_density", "problem", "tensor"]
-
-#: nests in the order in which they run, or why there are none
-Found = tuple[NestProblem, ...] | str
-
-#: (loop, extent); axes of an operand that no other axis of it shares
-Shape = Sequence[tuple[str, int]]
+__all__ = ["nest_problem", "operand_density"]
 
 
 def nest_problem(region: Region) -> tuple[NestProblem, ...] | Refusal:
@@ -81,8 +77,6 @@ def operand_density(region: Region, statistics: Statistics) -> dict[str, float]:
 
 
 def _reader(node: Node) -> Callable[[Layer], Found]:
-    from ._passes import PASSES
-
     if node.domain not in ("", TRAINING_DOMAIN) or any(
         isinstance(value, Graph) for value in node.attributes.values()
     ):
@@ -90,62 +84,9 @@ def _reader(node: Node) -> Callable[[Layer], Found]:
     return _READERS.get(node.op) or PASSES.get(node.op) or (lambda layer: "its loops are not known")
 
 
-def tensor(name: str, role: str, *axes: Shape | Index) -> NestTensor:
-    """Return a tensor of runs of axes along one loop each, and of axes given as such.
-
-    Loops of one pass are left out.
-    """
-    found: list[Index] = []
-    for part in axes:
-        if isinstance(part, Index):
-            found.append(part)
-        else:
-            found += [Index(size=n, terms=((loop, 1),)) for loop, n in part if n > 1]
-    return NestTensor(name=name, role=role, axes=tuple(found))
-
-
-def problem(
-    loops: Iterable[tuple[str, int]], *tensors: NestTensor, macs: bool = True, times: int = 1
-) -> NestProblem:
-    """Return a nest; loops of one pass are left out, but for the last of all."""
-    loops = tuple(loops)
-    kept = tuple((loop, n) for loop, n in loops if n > 1) or loops[:1]
-    return NestProblem(loops=kept, tensors=tensors, macs=macs, times=times)
-
-
-# -- windows --------------------------------------------------------------------------------------
-
-
-def image_window(size: int, terms: Shape, strides: Sequence[int], offset: int) -> Index:
-    """Return an axis that a window moves over; loops of one pass stand at their first place."""
-    moving = tuple(
-        (loop, stride) for (loop, n), stride in zip(terms, strides, strict=True) if n > 1
-    )
-    if not moving:
-        return Index(size=int(0 <= offset < size))
-    return Index(size=size, offset=offset, terms=moving)
-
-
-def _window(
-    layer: Layer, image: Sequence[int], places: Sequence[int], kernel: Sequence[int]
-) -> tuple[list[tuple[str, int]], list[tuple[str, int]], list[Index]] | str:
-    """Return the loops over places and kernel positions, and the image axes they index."""
-    if len(image) not in SPATIAL:
-        return f"{len(image)} spatial axes; up to 3 have names"
-    names = SPATIAL[len(image)]
-    steps = list(zip(names, places, strict=True))
-    taps = [(f"K{name.lower()}", int(k)) for name, k in zip(names, kernel, strict=True)]
-    axes = [
-        image_window(size, (step, tap), (w.stride, w.dilation), -w.begin)
-        for size, step, tap, w in zip(image, steps, taps,
-                                      windows_of(layer, image, kernel, places), strict=True)
-    ]  # fmt: skip
-    return steps, taps, axes
-
-
 def _conv(layer: Layer, weights_at: int = 1) -> Found:
     image, weights, out = layer.sizes(0), layer.sizes(weights_at), layer.out()
-    found = _window(layer, image[2:], out[2:], weights[2:])
+    found = read_window(layer, image[2:], out[2:], weights[2:])
     if isinstance(found, str):
         return found
     places, taps, window = found
@@ -210,7 +151,7 @@ def _begins(
 def _conv_grad_weight(layer: Layer) -> Found:
     """Add up dy · x over all images and places."""
     image, gradient, weights = layer.sizes(0), layer.sizes(1), layer.out()
-    found = _window(layer, image[2:], gradient[2:], weights[2:])
+    found = read_window(layer, image[2:], gradient[2:], weights[2:])
     if isinstance(found, str):
         return found
     places, taps, window = found
@@ -226,7 +167,7 @@ def _conv_grad_weight(layer: Layer) -> Found:
 def _conv_grad_input(layer: Layer) -> Found:
     """Scatter dy · w over the image, as a transposed convolution does."""
     gradient, weights, image = layer.sizes(0), layer.sizes(1), layer.out()
-    found = _window(layer, image[2:], gradient[2:], weights[2:])
+    found = read_window(layer, image[2:], gradient[2:], weights[2:])
     if isinstance(found, str):
         return found
     places, taps, window = found
@@ -316,8 +257,6 @@ def _einsum(layer: Layer) -> Found:
 
 def _attention(layer: Layer) -> Found:
     """Scores of each key head for all queries that share it, their softmax, values by scores."""
-    from ._passes import normalised
-
     queries, keys, values = (layer.sizes(i) for i in range(3))
     if len(queries) == 3:
         heads, groups = int(layer.attribute("q_num_heads")), int(layer.attribute("kv_num_heads"))

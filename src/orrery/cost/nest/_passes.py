@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ..sharding._layer import Layer
 from ..sharding._operators import _ELEMENTWISE
-from ._layers import Found, _window, problem, tensor
+from ._build import Found, problem, read_window, tensor
 from ._problem import Index, NestProblem, NestTensor
 
 __all__ = ["PASSES", "normalised"]
@@ -59,7 +59,7 @@ def _pool(layer: Layer) -> Found:
     image, out = layer.sizes(0), layer.out()
     if layer.gives(1):
         return "its second output numbers positions"
-    found = _window(layer, image[2:], out[2:], layer.attribute("kernel_shape"))
+    found = read_window(layer, image[2:], out[2:], layer.attribute("kernel_shape"))
     if isinstance(found, str):
         return found
     places, taps, window = found
@@ -71,7 +71,7 @@ def _pool(layer: Layer) -> Found:
 def _pool_grad(layer: Layer) -> Found:
     """Every window adds to the pixels it saw; a maximum looks for its own among them."""
     gradient, image = layer.sizes(0), layer.out()
-    found = _window(layer, image[2:], gradient[2:], layer.attribute("kernel_shape"))
+    found = read_window(layer, image[2:], gradient[2:], layer.attribute("kernel_shape"))
     if isinstance(found, str):
         return found
     places, taps, window = found
