@@ -132,7 +132,8 @@ def ceilings_of(
         devices=int(limits["devices"]) if "devices" in limits else None,
     )  # fmt: skip
     other = {"latency": "energy", "energy": "latency"}.get(objective)
-    bounding = tuple(n for n in needs if n.upper and n.figure in ("devices", "price", other))
+    known = ("latency", "energy", "devices", "price")
+    bounding = tuple(need for need in needs if need.upper and need.figure in known)
     if not any(need.figure in ("price", other) for need in bounding):
         return ceilings, None
 
