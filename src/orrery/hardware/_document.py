@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.store import open_plain
 
-__all__ = ["Item", "parse"]
+__all__ = ["Item", "parse", "read_bytes"]
 
 _MOST_BYTES = 1 << 20
 _MOST_EVENTS = 50_000
@@ -94,6 +96,21 @@ class Item:
         if not (isinstance(data, str) and digits) or not least <= int(data) <= most:
             raise self.error(wanted=f"a whole number, {least} to {most}", fix="correct the number")
         return int(data)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file, one more at most than `parse` accepts.
+
+    Raises
+    ------
+    SpecError : a file that cannot be read
+    """
+    try:
+        with open_plain(path) as handle:
+            return handle.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                        fix="check the path") from None  # fmt: skip
 
 
 def parse(raw: bytes, file: str) -> Item:

@@ -17,14 +17,19 @@ from orrery.store import content_hash, encode
 __all__ = ["Compute", "Device", "Flash", "Link", "Memory", "System"]
 
 
-def _check(record: object, sources: Mapping[str, Source], where: str) -> None:
+#: endings of the names of fields in which zero has a meaning
+_MAY_BE_ZERO = ("latency_s", "_j_per_byte", "_j_per_bit", "_j", "idle_power_w", "static_power_w")
+
+
+def check_numbers(record: object, sources: Mapping[str, Source], where: str) -> None:
+    """Refuse a number of a record that is not finite and positive, or that has no source."""
     for f in fields(record):  # type: ignore[arg-type]  # called with dataclasses only
         value = getattr(record, f.name)
         values = value.values() if isinstance(value, Mapping) and f.name != "sources" else [value]
         for number in values:
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            zero_is_fine = f.name.endswith(("latency_s", "_j_per_byte", "_j", "idle_power_w"))
+            zero_is_fine = f.name.endswith(_MAY_BE_ZERO)
             if not math.isfinite(number) or number < 0 or (number == 0 and not zero_is_fine):
                 raise SpecError(
                     f"{where}: {f.name}",
@@ -62,7 +67,7 @@ class Compute:
     sources: Mapping[str, Source]
 
     def __post_init__(self) -> None:
-        _check(self, self.sources, "compute")
+        check_numbers(self, self.sources, "compute")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,7 @@ class Memory:
     sources: Mapping[str, Source]
 
     def __post_init__(self) -> None:
-        _check(self, self.sources, f"memory {self.name!r}")
+        check_numbers(self, self.sources, f"memory {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,7 @@ class Flash:
     sources: Mapping[str, Source]
 
     def __post_init__(self) -> None:
-        _check(self, self.sources, f"flash {self.name!r}")
+        check_numbers(self, self.sources, f"flash {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ class Link:
     sources: Mapping[str, Source]
 
     def __post_init__(self) -> None:
-        _check(self, self.sources, f"link {self.name!r}")
+        check_numbers(self, self.sources, f"link {self.name!r}")
         if len(set(self.ends)) < 2 or len(set(self.ends)) != len(self.ends):
             raise SpecError(
                 f"link {self.name!r}: ends",
@@ -156,7 +161,7 @@ class Device:
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self, self.sources, f"device {self.name!r}")
+        check_numbers(self, self.sources, f"device {self.name!r}")
         if sum(memory.offchip for memory in self.memories) != 1:
             raise SpecError(
                 f"device {self.name!r}: memories",

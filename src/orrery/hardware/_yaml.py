@@ -36,9 +36,8 @@ from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError, did_you_mean
 from orrery.provenance import Source
-from orrery.store import open_plain
 
-from ._document import Item, parse
+from ._document import Item, parse, read_bytes
 from ._records import Compute, Device, Flash, Link, Memory, System
 from ._sourced import SourcedReader
 
@@ -105,13 +104,7 @@ def read_system(
     ------
     SpecError : with file, line and key, what was found, what was wanted and what to change
     """
-    try:
-        with open_plain(path) as handle:
-            raw = handle.read((1 << 20) + 1)
-    except OSError as error:
-        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
-                        fix="check the path") from None  # fmt: skip
-    return read_system_text(raw, str(path), options, check_design=check_design)
+    return read_system_text(read_bytes(path), str(path), options, check_design=check_design)
 
 
 def read_system_text(

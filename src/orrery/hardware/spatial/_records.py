@@ -14,33 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from orrery.errors import SpecError
 from orrery.provenance import Source
+
+from .._records import check_numbers
 
 __all__ = ["ROLES", "Architecture", "ArrayAxis", "Level"]
 
 #: What a level may hold: activations that come in, weights (or the second factor), results.
 ROLES = ("input", "weight", "output")
-
-
-def _numbers(record: object, where: str, zero: tuple[str, ...] = ()) -> None:
-    """Refuse a number that is not finite and positive, or that has no source."""
-    sources: Mapping[str, Source] = getattr(record, "sources", {})
-    for f in fields(record):  # type: ignore[arg-type]  # called with dataclasses only
-        value = getattr(record, f.name)
-        values = value.values() if isinstance(value, Mapping) and f.name != "sources" else [value]
-        for number in values:
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            if not math.isfinite(number) or number < 0 or (number == 0 and f.name not in zero):
-                raise SpecError(f"{where}: {f.name}", found=number,
-                                wanted="a finite number above zero", fix="correct it")  # fmt: skip
-            if f.name not in sources:
-                raise SpecError(f"{where}: {f.name}", found="no source",
-                                wanted="a source for every number",
-                                fix=f"add sources[{f.name!r}]")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +45,7 @@ class ArrayAxis:
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _numbers(self, f"array axis {self.name!r}")
+        check_numbers(self, self.sources, f"array axis {self.name!r}")
         parts = math.prod(self.fixed.values()) if self.fixed else 1
         if parts > self.size:
             raise SpecError(f"array axis {self.name!r}: fixed", found=f"{parts} positions",
@@ -112,7 +96,7 @@ class Level:
 
     def __post_init__(self) -> None:
         where = f"level {self.name!r}"
-        _numbers(self, where, ("read_energy_j", "write_energy_j", "static_power_w"))
+        check_numbers(self, self.sources, where)
         for name in ("holds", "double_buffered", "slides"):
             for role in getattr(self, name):
                 if role not in ROLES:
@@ -161,8 +145,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         where = f"architecture {self.name!r}"
-        _numbers(self, where, ("mac_energy_j", "idle_mac_energy_j", "hop_energy_j_per_bit",
-                               "static_power_w"))  # fmt: skip
+        check_numbers(self, self.sources, where)
         names = [axis.name for axis in self.axes]
         last: set[str] = set()
         for level in self.levels:

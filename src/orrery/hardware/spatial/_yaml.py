@@ -28,10 +28,9 @@ from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError, did_you_mean
 from orrery.provenance import Source
-from orrery.store import open_plain
 from orrery.units import read_quantity
 
-from .._document import Item, parse
+from .._document import Item, parse, read_bytes
 from .._sourced import SourcedReader
 from ._energy import energy_table
 from ._records import ROLES, Architecture, ArrayAxis, Level
@@ -58,13 +57,7 @@ def read_architecture(path: Path, *, loops: tuple[str, ...] = ()) -> Architectur
     ------
     SpecError : with file, line and key, what was found, what was wanted and what to change
     """
-    try:
-        with open_plain(path) as handle:
-            raw = handle.read((1 << 20) + 1)
-    except OSError as error:
-        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
-                        fix="check the path") from None  # fmt: skip
-    return read_architecture_text(raw, str(path), loops=loops)
+    return read_architecture_text(read_bytes(path), str(path), loops=loops)
 
 
 def read_architecture_text(
