@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orrery import api
+from orrery.api.nests import read_nests
 from orrery.cli import main
 from orrery.cost.nest import nest_cost, nest_problem
 from orrery.errors import SpecError, UnknownNameError
@@ -45,7 +46,7 @@ def network() -> object:
 
 
 def test_the_page_shows_what_the_price_says(array: str, network: object) -> None:
-    page = api.nest(network, on=array, bill=True)
+    page = api.nest(network, on=array, bill=True).page
     tables = {s.title: s for s in page.sections if isinstance(s, Table)}
     layers = {row[0]: row for row in tables["Layers"].rows}
     architecture = load_architecture(array)
@@ -63,7 +64,7 @@ def test_the_page_shows_what_the_price_says(array: str, network: object) -> None
 
 
 def test_a_layer_shows_its_loops_and_where_it_loses_speed(array: str, network: object) -> None:
-    page = api.nest(network, on=array, layer="conv2", objective="energy")
+    page = api.nest(network, on=array, layer="conv2", objective="energy").page
     titles = [s.title for s in page.sections]
     assert titles[1:] == ["Nest of conv2", "Where conv2 loses speed", "What would help conv2"]
     nest = next(s for s in page.sections if isinstance(s, Text) and s.title == "Nest of conv2")
@@ -81,7 +82,7 @@ def test_unknown_names_are_refused(array: str, network: object) -> None:
 def test_a_memory_that_nothing_fits_names_the_layers(tmp_path: Path, network: object) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(SMALL.replace('"4 KiB"', '"3 B"'))
-    page = api.nest(network, on=str(path))
+    page = api.nest(network, on=str(path)).page
     (told,) = [s for s in page.sections if isinstance(s, Text) and "fits" in s.title]
     assert "buffer" in " ".join(told.paragraphs)
     assert "conv1" in " ".join(told.paragraphs)
@@ -101,3 +102,20 @@ def test_commands_print(array: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "clock" in capsys.readouterr().out
     assert main(["nest", "squeezenet1_1", "--on", "nowhere.yaml"]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_results_are_written_and_read_again(
+    array: str, network: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = api.nest(network, on=array)
+    files = result.write(tmp_path / "out")
+    assert read_nests(files["nests"]) == result.file
+    assert load_architecture(files["architecture"]) == result.architecture
+    layers = [layer for layer in result.layers if layer.cycles is not None]
+    figures = {figure.metric: figure for figure in result.evidence}
+    assert figures["latency"].value == pytest.approx(sum(one.latency_s or 0 for one in layers))
+    assert figures["energy"].value == pytest.approx(sum(one.energy_j or 0 for one in layers))
+    assert figures["latency"].bound == ("lower" if result.file.left_out else "")
+    # what was written is evidence like any other: `score` reads it
+    assert main(["score", str(files["evidence"])]) == 0
+    assert "Scorecard" in capsys.readouterr().out

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._study import StudyRun, studies, study, study_names
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
-    from .nests import array_text, arrays, nest
+    from .nests import LayerNest, NestResult, array_text, arrays, nest
     from .pages import needs_met, page_document, page_text
 
 #: public name -> file of this package
@@ -32,7 +32,9 @@ _PLACES = {
     "InfeasibleError": "_result",
     "MapResult": "_result",
     "MapSearch": "_map",
+    "LayerNest": "nests",
     "ModelOptions": "_options",
+    "NestResult": "nests",
     "Page": "pages",
     "RunResult": "_run_result",
     "StudyRun": "_study",
@@ -71,9 +73,11 @@ _PLACES = {
 __all__ = [
     "Certified",
     "InfeasibleError",
+    "LayerNest",
     "MapResult",
     "MapSearch",
     "ModelOptions",
+    "NestResult",
     "Page",
     "RunResult",
     "StudyRun",

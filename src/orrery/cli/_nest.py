@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 
 from orrery import api
 
-from ._options import JsonFlag, Model, Options, show_page
+from ._options import JsonFlag, Model, Options, Out, show_page
 from ._terminal import progress_bar
 
 
@@ -24,6 +24,7 @@ def nest(
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
+    out: Out = None,
 ) -> int:
     """Find the best loop nest of every layer on one array: cycles, energy, traffic per memory.
 
@@ -44,9 +45,10 @@ def nest(
         Most rows shown of a table (JSON has all).
     """
     with progress_bar() as progress:
-        page = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
-                        options=options, progress=progress)  # fmt: skip
-    show_page(page, as_json=json, rows=rows)
+        result = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
+                          options=options, progress=progress)  # fmt: skip
+    files = result.write(out) if out is not None else {}
+    show_page(result.page, as_json=json, rows=rows, files=files)
     return 0
 
 

@@ -1,6 +1,15 @@
 """From priced and replayed plans to figures that say what they rest on."""
 
-from ._context import BATCH_KEY, INFERENCE_KEY, PHASE_KEY, batch_of, precisions
+from ._context import (
+    BATCH_KEY,
+    INFERENCE_KEY,
+    PHASE_KEY,
+    batch_of,
+    counts_as,
+    is_training,
+    precisions,
+    shared_context,
+)
 from ._doubts import doubtful, why_no_energy
 from ._figures import WHY_UNKNOWN, plan_figures
 
@@ -10,8 +19,11 @@ __all__ = [
     "PHASE_KEY",
     "WHY_UNKNOWN",
     "batch_of",
+    "counts_as",
     "doubtful",
+    "is_training",
     "plan_figures",
     "precisions",
+    "shared_context",
     "why_no_energy",
 ]

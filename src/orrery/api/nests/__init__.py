@@ -3,5 +3,16 @@
 from ._catalogue import array_text, arrays
 from ._models import nested, with_nests
 from ._nest import nest
+from ._result import LayerNest, NestFile, NestResult, read_nests
 
-__all__ = ["array_text", "arrays", "nest", "nested", "with_nests"]
+__all__ = [
+    "LayerNest",
+    "NestFile",
+    "NestResult",
+    "array_text",
+    "arrays",
+    "nest",
+    "nested",
+    "read_nests",
+    "with_nests",
+]

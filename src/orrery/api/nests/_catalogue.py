@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orrery.report import Cell, Column, Page, Table
 
-__all__ = ["array_text", "arrays"]
+__all__ = ["array_source", "array_text", "arrays"]
 
 
 def arrays() -> Page:
@@ -39,3 +41,10 @@ def array_text(name: str) -> str:
     from orrery.hardware import architecture_text
 
     return architecture_text(name)
+
+
+def array_source(on: str) -> str:
+    """Return the YAML of an array that is a file or a name of the catalogue."""
+    from orrery.hardware import architecture_names
+
+    return array_text(on) if on in architecture_names() else Path(on).read_text(encoding="utf-8")

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from orrery.errors import SpecError, UnknownNameError
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
-from orrery.report import Page, Section, Text
+from orrery.report import Page, Section, Text, make_scorecard
 from orrery.units import counted
 
 from .._options import ModelOptions
 from .._resolve import load_model
+from ._catalogue import array_source
+from ._figures import nest_figures
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals
+from ._result import NestFile, NestResult, layer_nest
 
 if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
@@ -32,8 +35,8 @@ def nest(
     bill: bool = False,
     options: ModelOptions | None = None,
     progress: Progress = SILENT,
-) -> Page:
-    """Return a page with the best loop nest of every layer: cycles, joules, traffic, utilisation.
+) -> NestResult:
+    """Return the best loop nest of every layer: cycles, joules, traffic, utilisation.
 
     Parameters
     ----------
@@ -81,11 +84,24 @@ def nest(
         sections.append(bill_table(mapped))
     if left_out:
         sections.append(_listed("Not mapped, and in no total", left_out, "note"))
-    return Page(
-        title=f"{graph.name} on {architecture.name}", sections=tuple(sections),
+    operator = _operator(graph)
+    file = NestFile(
+        model=graph.name, structure=graph.structure_digest, architecture=architecture.name,
+        objective=objective, left_out=left_out,
+        layers=tuple(layer_nest(name, operator(name), one, architecture)
+                     for name, one in found.items()),
+    )  # fmt: skip
+    missing = [*failed, *left_out]
+    figures = nest_figures(graph, architecture, objective, mapped, missing)
+    title = f"{graph.name} on {architecture.name}"
+    card = make_scorecard(title, figures)
+    page = Page(
+        title=title, scorecard=card, sections=tuple(sections),
         subtitle=f"{counted(len(mapped), 'loop nest')}, objective {objective}",
         provenance={"structure": graph.structure_digest},
     )  # fmt: skip
+    return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),
+                      evidence=tuple(figures), scorecard=card, page=page)  # fmt: skip
 
 
 def _problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:

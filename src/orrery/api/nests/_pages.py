@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["bill_table", "layer_table", "level_table", "totals"]
+__all__ = ["bill_table", "held_up", "layer_table", "level_table", "totals"]
 
 Nests = Mapping[str, "NestFound"]
 
@@ -63,11 +63,12 @@ def layer_table(
         cost = one.cost
         rows.append((name, operator(name), cost.operations.nominal, cost.cycles,
                      100 * cost.utilisation, cost.energy_j, cost.cost.offchip_bytes,
-                     _held_up(one), 100 * one.gap))  # fmt: skip
+                     held_up(one), 100 * one.gap))  # fmt: skip
     return Table(title="Layers", columns=columns, rows=tuple(rows))
 
 
-def _held_up(one: NestFound) -> str:
+def held_up(one: NestFound) -> str:
+    """Return the part of the machine that most cycles go to."""
     time = one.cost.time
     parts = {"array": float(time.compute),
              "first and last tiles": float(time.ramp_up + time.drain)}  # fmt: skip

@@ -1,0 +1,149 @@
+"""What a search for loop nests gives back: layers as data, figures, a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.errors import printable
+from orrery.evidence import Evidence
+from orrery.plan import Infeasible, KernelSchedule
+from orrery.report import Page, Scorecard
+from orrery.store import read_record, whole_folder, write_record, write_text
+
+from ._pages import held_up
+
+if TYPE_CHECKING:
+    from orrery.hardware import Architecture
+    from orrery.mapping.nest import NestFound
+
+__all__ = ["LayerNest", "NestFile", "NestResult", "layer_nest", "read_nests"]
+
+#: what `NestResult.write` writes
+FILES = {
+    "nests": "nests.json",
+    "evidence": "evidence.json",
+    "architecture": "architecture.yaml",
+    "report": "report.html",
+    "report data": "report.json",
+    "report text": "report.txt",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNest:
+    """One layer with the nest that was found for it.
+
+    Attributes
+    ----------
+    schedule : the nest; None where nothing fits, as `reason` says
+    operations : multiply-accumulates (of other operators: steps) of the layer
+    energy_j : None where a price is not known
+    gap : share by which a better nest could be less; 0 where none is
+    held_up_by : the link or unit that most cycles go to
+    """
+
+    layer: str
+    operator: str
+    schedule: KernelSchedule | None
+    reason: str = ""
+    operations: int | None = None
+    cycles: int | None = None
+    latency_s: float | None = None
+    energy_j: float | None = None
+    offchip_bytes: int | None = None
+    utilisation: float | None = None
+    gap: float | None = None
+    held_up_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestFile:
+    """What `nests.json` holds.
+
+    Attributes
+    ----------
+    structure : digest of the network's structure
+    left_out : layer -> why it has no loop nest; it is in no total
+    """
+
+    model: str
+    structure: str
+    architecture: str
+    objective: str
+    layers: tuple[LayerNest, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestResult:
+    """The best nest of every layer on one array.
+
+    Attributes
+    ----------
+    file : the layers as data, as `write` keeps them
+    text_of_array : YAML of the array as it was given
+    evidence : figures of the whole network, the layers one after the other
+    page : the report, with the scorecard
+    """
+
+    file: NestFile
+    architecture: Architecture
+    text_of_array: str
+    evidence: tuple[Evidence, ...]
+    scorecard: Scorecard
+    page: Page
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return self.file.model
+
+    @property
+    def objective(self) -> str:
+        """What was made least."""
+        return self.file.objective
+
+    @property
+    def layers(self) -> tuple[LayerNest, ...]:
+        """The layers that have a loop nest, in the order of the network."""
+        return self.file.layers
+
+    @property
+    def text(self) -> str:
+        """The page as text."""
+        from orrery.report import render_text
+
+        return printable(render_text(self.page))
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write nests, evidence, array and report: all of them, or none."""
+        from orrery.report import write_report
+
+        with whole_folder(Path(folder)) as fresh:
+            write_record(fresh / FILES["nests"], "nests", 1, self.file)
+            write_record(fresh / FILES["evidence"], "evidence", 1, self.evidence)
+            write_text(fresh / FILES["architecture"], self.text_of_array)
+            write_report(self.page, fresh)
+        return {name: Path(folder) / file for name, file in FILES.items()}
+
+
+def read_nests(path: Path) -> NestFile:
+    """Read a ``nests.json`` of `NestResult.write`."""
+    return read_record(path, "nests", NestFile, 1)
+
+
+def layer_nest(
+    layer: str, operator: str, one: NestFound | Infeasible, architecture: Architecture
+) -> LayerNest:
+    """Return a layer's nest as data."""
+    if isinstance(one, Infeasible):
+        return LayerNest(layer=layer, operator=operator, schedule=None, reason=str(one))
+    cost = one.cost
+    return LayerNest(
+        layer=layer, operator=operator, schedule=one.mapping.schedule(architecture),
+        operations=cost.operations.nominal, cycles=cost.cycles, latency_s=cost.latency_s,
+        energy_j=cost.energy_j, offchip_bytes=cost.cost.offchip_bytes,
+        utilisation=cost.utilisation, gap=one.gap, held_up_by=held_up(one),
+    )  # fmt: skip
