@@ -2,6 +2,7 @@
 
 from ._catalogue import THIS_MACHINE, CatalogueEntry, catalogue, load_system, system_names
 from ._records import Compute, Device, Flash, Link, Memory, System
+from ._varied import Description, read_description
 from ._write import write_system
 from ._yaml import ELEMENT_TYPES, read_system, read_system_text
 from .spatial import (
@@ -26,6 +27,7 @@ __all__ = [
     "ArrayAxis",
     "CatalogueEntry",
     "Compute",
+    "Description",
     "Device",
     "EnergyTable",
     "Flash",
@@ -41,6 +43,7 @@ __all__ = [
     "energy_tables",
     "load_architecture",
     "load_system",
+    "read_description",
     "read_system",
     "read_system_text",
     "system_names",

@@ -41,7 +41,7 @@ from ._document import Item, parse, read_bytes
 from ._records import Compute, Device, Flash, Link, Memory, System
 from ._sourced import SourcedReader
 
-__all__ = ["ELEMENT_TYPES", "read_system", "read_system_text"]
+__all__ = ["ELEMENT_TYPES", "read_system", "read_system_text", "system_of"]
 
 #: Names of element types, as the graph uses them.
 ELEMENT_TYPES = (
@@ -113,7 +113,15 @@ def read_system_text(
 ) -> System:  # fmt: skip
     """Read a system from the text of a YAML file; `file` stands in messages."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _Reader(parse(raw, file), dict(options or {}), check_design).system()
+    return system_of(parse(raw, file), options, check_design=check_design)
+
+
+def system_of(
+    root: Item, options: Mapping[str, str] | None = None, *,
+    check_design: Callable[[str], object] | None = None,
+) -> System:  # fmt: skip
+    """Read a system from the tree of a document."""
+    return _Reader(root, dict(options or {}), check_design).system()
 
 
 class _Reader(SourcedReader):

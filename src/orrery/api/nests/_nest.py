@@ -17,10 +17,10 @@ from ._catalogue import array_source
 from ._figures import nest_figures
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals
+from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
 
 if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
     from orrery.graph import Graph
 
 __all__ = ["nest"]
@@ -58,7 +58,7 @@ def nest(
 
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
-    problems, left_out = _problems(graph)
+    problems, left_out = nest_problems(graph)
     if layer and layer not in {name.partition(" (")[0] for name in problems}:
         raise UnknownNameError("layer with a loop nest", layer, list(problems))
     if not problems:
@@ -102,24 +102,6 @@ def nest(
     )  # fmt: skip
     return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),
                       evidence=tuple(figures), scorecard=card, page=page)  # fmt: skip
-
-
-def _problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:
-    """Return the nests of all layers, and why others have none."""
-    from orrery.cost import Refusal
-    from orrery.cost.nest import nest_problem
-
-    problems: dict[str, NestProblem] = {}
-    left_out: dict[str, str] = {}
-    for region in graph.regions():
-        found = nest_problem(region)
-        if isinstance(found, Refusal):
-            left_out[region.name] = found.reason
-            continue
-        for number, problem in enumerate(found, 1):
-            name = region.name if len(found) == 1 else f"{region.name} ({number})"
-            problems[name] = problem
-    return problems, left_out
 
 
 def _operator(graph: Graph) -> Callable[[str], str]:

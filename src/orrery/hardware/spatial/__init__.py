@@ -4,7 +4,7 @@ from ._catalogue import architecture_names, architecture_text, load_architecture
 from ._doubts import doubts
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
-from ._yaml import read_architecture, read_architecture_text
+from ._yaml import architecture_of, read_architecture, read_architecture_text
 
 __all__ = [
     "ROLES",
@@ -14,6 +14,7 @@ __all__ = [
     "EnergyTable",
     "Level",
     "architecture_names",
+    "architecture_of",
     "architecture_text",
     "doubts",
     "energy_table",

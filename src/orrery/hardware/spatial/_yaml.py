@@ -35,7 +35,7 @@ from .._sourced import SourcedReader
 from ._energy import energy_table
 from ._records import ROLES, Architecture, ArrayAxis, Level
 
-__all__ = ["read_architecture", "read_architecture_text"]
+__all__ = ["architecture_of", "read_architecture", "read_architecture_text"]
 
 _CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
          "price": ("price_usd", "price"), "static_power": ("static_power_w", "power"),
@@ -65,7 +65,12 @@ def read_architecture_text(
 ) -> Architecture:
     """Read a spatial accelerator from the text of a YAML file; `file` stands in messages."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _Reader(parse(raw, file), loops).architecture()
+    return architecture_of(parse(raw, file), loops=loops)
+
+
+def architecture_of(root: Item, *, loops: tuple[str, ...] = ()) -> Architecture:
+    """Read a spatial accelerator from the tree of a document."""
+    return _Reader(root, loops).architecture()
 
 
 class _Reader(SourcedReader):
