@@ -1,6 +1,7 @@
 """The best loop nest of a layer: tilings, orders and places on the array, searched completely."""
 
+from ._dividing import dividing_nest
 from ._find import OBJECTIVES, NestFound, best_nest
 from ._network import nest_key, nest_network
 
-__all__ = ["OBJECTIVES", "NestFound", "best_nest", "nest_key", "nest_network"]
+__all__ = ["OBJECTIVES", "NestFound", "best_nest", "dividing_nest", "nest_key", "nest_network"]
