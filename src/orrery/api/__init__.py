@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
+    from .comparing import Comparison, diff
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, array_text, arrays, nest
     from .pages import needs_met, page_document, page_text
+    from .validating import ValidationRun, validate, validation_sets
 
 #: public name -> file of this package
 _PLACES = {
     "Certified": "judging",
+    "Comparison": "comparing",
     "InfeasibleError": "_result",
     "MapResult": "_result",
     "MapSearch": "_map",
@@ -43,6 +46,7 @@ _PLACES = {
     "array_text": "nests",
     "arrays": "nests",
     "certify": "judging",
+    "diff": "comparing",
     "explained_text": "exploring",
     "front_text": "exploring",
     "under_load_text": "exploring",
@@ -68,10 +72,14 @@ _PLACES = {
     "system_document": "_catalogues",
     "system_yaml": "_catalogues",
     "systems": "_catalogues",
+    "ValidationRun": "validating",
+    "validate": "validating",
+    "validation_sets": "validating",
 }
 
 __all__ = [
     "Certified",
+    "Comparison",
     "InfeasibleError",
     "LayerNest",
     "MapResult",
@@ -82,10 +90,12 @@ __all__ = [
     "RunResult",
     "StudyRun",
     "TaskOptions",
+    "ValidationRun",
     "accelerators",
     "array_text",
     "arrays",
     "certify",
+    "diff",
     "explained_text",
     "front_text",
     "load_model",
@@ -111,6 +121,8 @@ __all__ = [
     "system_yaml",
     "systems",
     "under_load_text",
+    "validate",
+    "validation_sets",
 ]
 
 

@@ -49,12 +49,14 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
         "simulate": ("_simulate:simulate", "Replay a plan event by event."),
         "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
-        "certify": ("_certify:certify", "Check that a plan does what its certificate says."),
+        "certify": ("judging._certify:certify", "Check that a plan does as its certificate says."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
+        "diff": ("judging._diff:diff", "Compare two results; explain the change by layer."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
     },
     "Published systems": {
-        "study": ("_study:study", "Work out anew what a paper claims; print both figures."),
+        "study": ("judging._study:study", "Work out anew what a paper claims; print both figures."),
+        "validate": ("_validate:validate", "Print our error on every reference set."),
     },
 }
 

@@ -1,5 +1,12 @@
 """Was it good? Scorecards, and text, JSON and HTML pages from neutral sections."""
 
+from ._changes import (
+    ChangeLimit,
+    FigureChange,
+    changed_figures,
+    over_limit,
+    parse_change_limit,
+)
 from ._format import format_value
 from ._html import render_html, write_report
 from ._json import to_document, to_json
@@ -35,8 +42,10 @@ __all__ = [
     "Axis",
     "Box",
     "Cell",
+    "ChangeLimit",
     "Column",
     "Diagram",
+    "FigureChange",
     "FigureRule",
     "Line",
     "MemoryChart",
@@ -55,9 +64,12 @@ __all__ = [
     "TimelineChart",
     "Verdict",
     "Waterfall",
+    "changed_figures",
     "format_value",
     "judge",
     "make_scorecard",
+    "over_limit",
+    "parse_change_limit",
     "parse_need",
     "parse_needs",
     "render_card",

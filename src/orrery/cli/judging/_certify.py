@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from orrery import api
 
-from ._options import JsonFlag
+from .._options import JsonFlag
 
 
 def certify(

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from orrery import api
 from orrery.errors import CancelledError, OrreryError, SpecError, UnknownNameError, printable
 
-from ._options import Out, json_document, show_page
-from ._terminal import progress_bar, written
+from .._options import Out, json_document, show_page
+from .._terminal import progress_bar, written
 
 Json = Annotated[
     bool,

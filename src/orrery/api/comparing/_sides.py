@@ -1,0 +1,125 @@
+"""One side of a comparison: figures, and what each layer takes and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orrery.errors import SpecError
+from orrery.evidence import Evidence
+from orrery.plan import Plan, read_plan
+from orrery.store import read_record
+from orrery.timeline import PS_PER_S, Timeline, read_timeline
+
+from ..nests import read_nests
+
+__all__ = ["LayerTakes", "Side", "read_side"]
+
+#: kinds of spans in which a layer is computed; the others bring its data
+_WORK = "compute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTakes:
+    """What a layer takes, and how it is done.
+
+    Attributes
+    ----------
+    takes : quantity -> value, e.g. ``time`` in s, ``cycles``, ``energy`` in J
+    how : what decides it, in words: ``device``, ``design``, ``nest``, ``held up by``
+    """
+
+    takes: Mapping[str, float]
+    how: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What a folder or a file tells.
+
+    Attributes
+    ----------
+    layers : in the order of the network; empty where only figures are known
+    beside : time that belongs to no layer, by kind (``transfer``, ``fetch``), in s of all links
+    """
+
+    name: str
+    evidence: tuple[Evidence, ...]
+    layers: Mapping[str, LayerTakes] = field(default_factory=dict)
+    beside: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_side(given: str | Path) -> Side:
+    """Read a folder that `map`, `nest`, `run`, `simulate` or `score` wrote, or one evidence.json.
+
+    Raises
+    ------
+    SpecError : no such folder or file, or no figures in it
+    """
+    path = Path(given)
+    file = path / "evidence.json" if path.is_dir() else path
+    if not file.exists():
+        raise SpecError(str(given), found="a folder without evidence.json" if path.is_dir()
+                        else "no such file", wanted="the --out folder of a command, or its "
+                        "evidence.json", fix="run the command with --out first")  # fmt: skip
+    evidence = read_record(file, "evidence", tuple[Evidence, ...], 1)
+    layers: dict[str, LayerTakes] = {}
+    beside: dict[str, float] = {}
+    if (file.parent / "nests.json").exists() and file.name == "evidence.json":
+        layers = _of_nests(file.parent / "nests.json")
+    elif (file.parent / "timeline.json").exists() and file.name == "evidence.json":
+        plan = file.parent / "plan.json"
+        layers, beside = _of_timeline(
+            read_timeline(file.parent / "timeline.json"), read_plan(plan) if plan.exists() else None
+        )
+    return Side(name=str(given), evidence=evidence, layers=layers, beside=beside)
+
+
+def _of_nests(path: Path) -> dict[str, LayerTakes]:
+    found = {}
+    for layer in read_nests(path).layers:
+        takes = {"time": layer.latency_s, "cycles": layer.cycles, "energy": layer.energy_j,
+                 "off chip": layer.offchip_bytes}  # fmt: skip
+        nest = layer.schedule
+        said = "nothing fits" if nest is None else ", ".join(
+            f"{key} {value}" for key, value in sorted(nest.parameters.items()))  # fmt: skip
+        found[layer.layer] = LayerTakes(
+            takes={key: float(value) for key, value in takes.items() if value is not None},
+            how={"nest": said, "held up by": layer.held_up_by},
+        )
+    return found
+
+
+def _of_timeline(
+    timeline: Timeline, plan: Plan | None
+) -> tuple[dict[str, LayerTakes], dict[str, float]]:
+    """Return per layer the time from its first to its last computation, and other spans summed."""
+    spans: dict[str, tuple[int, int]] = {}
+    where: dict[str, dict[str, None]] = {}
+    design: dict[str, str] = {}
+    beside: dict[str, int] = {}
+    for span in timeline.spans:
+        if span.kind != _WORK:
+            beside[span.kind] = beside.get(span.kind, 0) + span.end_ps - span.start_ps
+            continue
+        first, last = spans.get(span.name, (span.start_ps, span.end_ps))
+        spans[span.name] = min(first, span.start_ps), max(last, span.end_ps)
+        where.setdefault(span.name, {})[span.resource] = None
+        design[span.name] = str(span.details.get("design", "as it is"))
+    nests = {a.region: a.schedule for a in plan.assignments} if plan is not None else {}
+    layers = {}
+    for name, (first, last) in spans.items():
+        nest = nests.get(name)
+        extra = {} if nest is None else {"nest": ", ".join(
+            f"{key} {value}" for key, value in sorted(nest.parameters.items()))}  # fmt: skip
+        layers[name] = LayerTakes(
+            takes={"time": (last - first) / PS_PER_S},
+            how={"device": _listed(list(where[name])), "design": design[name], **extra},
+        )
+    return layers, {kind: total / PS_PER_S for kind, total in beside.items()}
+
+
+def _listed(names: list[str]) -> str:
+    """Return up to three names, or how many there are."""
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} devices from {min(names)} on"

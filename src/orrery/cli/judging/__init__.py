@@ -1,0 +1,1 @@
+"""Commands that hold results against something: a certificate, another result, a paper."""
