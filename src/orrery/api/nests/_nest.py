@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, UnknownNameError
@@ -64,8 +66,10 @@ def nest(
     if not problems:
         raise SpecError(graph.name, found="no layer with a loop nest", fix="try another network",
                         wanted="one at least")  # fmt: skip
-    found = nest_network(problems, architecture, objective, cache=Cache("nests"),
-                         progress=progress)  # fmt: skip
+    # Threads: the search proper is compiled and lets others run beside it.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = nest_network(problems, architecture, objective, cache=Cache("nests"),
+                             executor=threads, progress=progress)  # fmt: skip
     mapped = {name: one for name, one in found.items() if not isinstance(one, Infeasible)}
     failed = {name: str(one) for name, one in found.items() if isinstance(one, Infeasible)}
     sections: list[Section] = [totals(mapped, architecture)]
