@@ -17,6 +17,7 @@ from .._options import ModelOptions
 from .._resolve import load_model
 from ._catalogue import array_source
 from ._figures import nest_figures
+from ..validating import Part, beside, error_table, known_errors
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals
 from ._problems import nest_problems
@@ -96,7 +97,14 @@ def nest(
                      for name, one in found.items()),
     )  # fmt: skip
     missing = [*failed, *left_out]
-    figures = nest_figures(graph, architecture, objective, mapped, missing)
+    parts = [Part(operator=operator(name), operations=one.cost.operations.nominal,
+                  latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
+                  offchip_bytes=one.cost.cost.offchip_bytes, architecture=architecture)
+             for name, one in mapped.items()]  # fmt: skip
+    known = known_errors(parts)
+    figures = [beside(figure, known)
+               for figure in nest_figures(graph, architecture, objective, mapped, missing)]  # fmt: skip
+    sections.append(error_table(parts))
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
     page = Page(
