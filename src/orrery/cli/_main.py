@@ -49,14 +49,16 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
         "simulate": ("_simulate:simulate", "Replay a plan event by event."),
         "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
+        "timeloop": ("_nest:timeloop", "Read files for Timeloop; price the mapping in them."),
         "certify": ("judging._certify:certify", "Check that a plan does as its certificate says."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "diff": ("judging._diff:diff", "Compare two results; explain the change by layer."),
+        "calibrate": ("_calibrate:calibrate", "Fit a device's constants to measured layers."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
     },
     "Published systems": {
         "study": ("judging._study:study", "Work out anew what a paper claims; print both figures."),
-        "validate": ("_validate:validate", "Print our error on every reference set."),
+        "validate": ("judging._validate:validate", "Print our error on every reference set."),
     },
 }
 

@@ -2,6 +2,7 @@
 
 from ._conduct import CATALOGUE, StudyRun, conduct, study_list, study_names
 from ._frame import Record, Status, Study, StudyFunction, StudyResult, compared
+from ._validate import ValidationRun, set_names, validate
 
 __all__ = [
     "CATALOGUE",
@@ -11,8 +12,11 @@ __all__ = [
     "StudyFunction",
     "StudyResult",
     "StudyRun",
+    "ValidationRun",
     "compared",
     "conduct",
+    "set_names",
     "study_list",
     "study_names",
+    "validate",
 ]

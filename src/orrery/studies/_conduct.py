@@ -41,12 +41,14 @@ CATALOGUE: tuple[Study, ...] = (
         question="Does the loop-nest engine rank 1567 given mappings as the circuit does?",
         source="Hong et al., DOSA, MICRO 2023, released RTL cycles (BSD-2)",
         place="orrery.studies.gemmini:gemmini_study",
+        validates=True,
     ),
     Study(
         name="systolic",
         question="How many cycles does a product take that just fills a systolic array?",
         source="SCALE-Sim 3.0.0, measured; Samajdar et al., arXiv 1811.02883",
         place="orrery.studies.systolic:systolic_study",
+        validates=True,
     ),
     Study(
         name="eyeriss",
@@ -54,6 +56,7 @@ CATALOGUE: tuple[Study, ...] = (
         "of 2016 and 2017?",
         source="Chen et al., ISCA 2016 and JSSC 2017; Jouppi et al., ISCA 2017",
         place="orrery.studies.eyeriss:eyeriss_study",
+        validates=True,
     ),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from orrery.cost.validation import ValidationSet
 from orrery.errors import SpecError, did_you_mean
 from orrery.progress import Progress
 from orrery.provenance import Basis
@@ -143,10 +144,18 @@ def compared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResult:
-    """What a study found: records, and report sections that show more than single figures."""
+    """What a study found.
+
+    Attributes
+    ----------
+    records : figures beside the published ones
+    sections : of the report, that show more than single figures
+    sets : reference sets of the engine, with all their rows
+    """
 
     records: tuple[Record, ...]
     sections: tuple[Section, ...] = ()
+    sets: tuple[ValidationSet, ...] = ()
 
     def __post_init__(self) -> None:
         names = [record.name for record in self.records]
@@ -170,9 +179,11 @@ class Study:
     question : one line that a newcomer understands
     source : the paper
     place : ``package.module:function``, a `StudyFunction`
+    validates : it replays reference sets of the engine
     """
 
     name: str
     question: str
     source: str
     place: str
+    validates: bool = False

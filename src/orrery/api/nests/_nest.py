@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, UnknownNameError
@@ -15,13 +13,16 @@ from orrery.units import counted
 
 from .._options import ModelOptions
 from .._resolve import load_model
+from ..validating import Part, beside, error_table, known_errors
 from ._catalogue import array_source
 from ._figures import nest_figures
-from ..validating import Part, beside, error_table, known_errors
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
+from ._search import search_layers
+from ._timeloop import notes_of
+from ._zeros import ZeroOptions, layer_zeros, zero_table
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -37,6 +38,7 @@ def nest(
     layer: str = "",
     bill: bool = False,
     options: ModelOptions | None = None,
+    zeros: ZeroOptions | None = None,
     progress: Progress = SILENT,
 ) -> NestResult:
     """Return the best loop nest of every layer: cycles, joules, traffic, utilisation.
@@ -48,6 +50,7 @@ def nest(
     objective : ``latency``, ``energy`` or ``edp``
     layer : show the nest of this layer, its bounds step by step, and what would help
     bill : list every charge: how often at which price, from which source
+    zeros : what is known of zeros in the data, and what the array makes of them
 
     Raises
     ------
@@ -56,8 +59,6 @@ def nest(
     """
     from orrery.cost.nest import LOOPS
     from orrery.hardware import doubts, load_architecture
-    from orrery.mapping.nest import nest_network
-    from orrery.store import Cache
 
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
@@ -67,15 +68,17 @@ def nest(
     if not problems:
         raise SpecError(graph.name, found="no layer with a loop nest", fix="try another network",
                         wanted="one at least")  # fmt: skip
-    # Threads: the search proper is compiled and lets others run beside it.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = nest_network(problems, architecture, objective, cache=Cache("nests"),
-                             executor=threads, progress=progress)  # fmt: skip
+    sparse, said = layer_zeros(graph, zeros, progress) if zeros is not None else ({}, "")
+    found = search_layers(problems, architecture, objective, sparse, progress)
     mapped = {name: one for name, one in found.items() if not isinstance(one, Infeasible)}
     failed = {name: str(one) for name, one in found.items() if isinstance(one, Infeasible)}
     sections: list[Section] = [totals(mapped, architecture)]
+    if said:
+        sections.append(zero_table(mapped, said))
     if failed:
         sections.append(_listed("Layers without a nest that fits", failed, "warning"))
+    if architecture.notes:
+        sections.append(notes_of(architecture))
     if warned := doubts(architecture):
         sections.append(Text(title="Doubtful energies", paragraphs=tuple(warned), tone="warning"))
     if layer:
@@ -97,14 +100,17 @@ def nest(
                      for name, one in found.items()),
     )  # fmt: skip
     missing = [*failed, *left_out]
-    parts = [Part(operator=operator(name), operations=one.cost.operations.nominal,
-                  latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
-                  offchip_bytes=one.cost.cost.offchip_bytes, architecture=architecture)
-             for name, one in mapped.items()]  # fmt: skip
-    known = known_errors(parts)
-    figures = [beside(figure, known)
-               for figure in nest_figures(graph, architecture, objective, mapped, missing)]  # fmt: skip
-    sections.append(error_table(parts))
+    parts = {
+        name: Part(operator=operator(name), operations=one.cost.operations.nominal,
+                   latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
+                   offchip_bytes=one.cost.cost.offchip_bytes, architecture=architecture)
+        for name, one in mapped.items()
+    }  # fmt: skip
+    known = known_errors(list(parts.values()))
+    figures = nest_figures(graph, architecture, objective, mapped, missing)
+    figures = [beside(figure, known) for figure in figures]
+    sections.append(error_table([part for name, part in parts.items()
+                                 if layer in ("", name.partition(" (")[0])]))  # fmt: skip
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
     page = Page(

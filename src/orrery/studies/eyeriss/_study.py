@@ -29,6 +29,7 @@ from ._published import (
     Measured,
 )
 from ._rows import RowStationary
+from ._sets import eyeriss_sets
 
 __all__ = ["eyeriss_study"]
 
@@ -66,7 +67,7 @@ def eyeriss_study(scale: float, progress: Progress) -> StudyResult:
                  note="equal multiplications; one channel a pass makes four times the sums"),
         *other_records(),
     ]  # fmt: skip
-    return StudyResult(records=tuple(records), sections=(
+    return StudyResult(records=tuple(records), sets=eyeriss_sets(records), sections=(
         energy, _table("AlexNet on the chip, 4 images", alexnet,
                "Mappings: the paper's table, from memory, unconfirmed; they give the shares of "
                "the buffer and the active elements that it states."),

@@ -12,16 +12,18 @@ Judge:   RTL cycles (the study).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from orrery.cost.nest import Index, NestMapping, NestProblem, NestTensor, nest_cost
 from orrery.hardware import Architecture
 from orrery.hardware.spatial import load_architecture
 
-from ._rows import MeasuredRow
+from ._rows import MeasuredRow, parse_mapping
 
-__all__ = ["Constants", "TileTime", "array", "cycles", "tile_nest", "tile_time"]
+__all__ = ["Constants", "TileTime", "array", "cycles", "tile_nest", "tile_time", "whole_cycles"]
 
 BASE = "gemmini-16"
 #: bits per cycle at which tiles are priced once; times scale with it
@@ -53,11 +55,15 @@ class TileTime:
 
 
 @lru_cache
-def array(side: int, memory_bits_per_cycle: float = REFERENCE_BITS) -> Architecture:
+def array(side: int, memory_bits_per_cycle: float | None = REFERENCE_BITS) -> Architecture:
     """Return the catalogue's Gemmini with another array; ports grow with it, memories do not hold.
 
     The release's memories are not those of the default configuration: its largest tiles are
     larger, so that capacities are left open.
+
+    Parameters
+    ----------
+    memory_bits_per_cycle : at the memory's port; None: as the catalogue has it
     """
     base = load_architecture(BASE)
     grown = side / base.axes[0].size
@@ -66,7 +72,9 @@ def array(side: int, memory_bits_per_cycle: float = REFERENCE_BITS) -> Architect
                 grown), write_bits_per_cycle=_times(level.write_bits_per_cycle, grown))
         for level in base.levels[1:]
     ]  # fmt: skip
-    memory = replace(base.levels[0], read_bits_per_cycle=memory_bits_per_cycle)
+    memory = base.levels[0]
+    if memory_bits_per_cycle is not None:
+        memory = replace(memory, read_bits_per_cycle=memory_bits_per_cycle)
     axes = tuple(replace(axis, size=side) for axis in base.axes)
     return replace(base, name=f"gemmini-{side}", axes=axes, levels=(memory, *levels))
 
@@ -80,30 +88,54 @@ def tile_nest(row: MeasuredRow) -> tuple[NestProblem, NestMapping]:
 
     Weights stay while pixels of the tile pass; kernel positions and channels in blocks outside.
     """
-    tile = row.tile
-    loops = (("Cout", tile["K"]), ("Cin", tile["C"]), ("Kh", tile["R"]), ("Kw", tile["S"]),
-             ("N", tile["N"]), ("H", tile["P"]), ("W", tile["Q"]))  # fmt: skip
+    problem, steps, spatial = _layer(row.tile, row.stride), *_inside(row)
+    return problem, NestMapping(temporal=((), (), steps, ()), spatial=spatial)
+
+
+#: the release's letters as loops
+_LOOP = {"K": "Cout", "C": "Cin", "R": "Kh", "S": "Kw", "N": "N", "P": "H", "Q": "W"}
+
+
+def _inside(row: MeasuredRow) -> tuple[tuple[tuple[str, int], ...], dict[str, Any]]:
+    """Return the steps of a tile and what lies along the array."""
+    folded = {"C": min(row.side, row.tile["C"]), "K": min(row.side, row.tile["K"])}
+    steps = tuple((loop, -(-row.tile[letter] // folded.get(letter, 1)))
+                  for letter, loop in _LOOP.items())  # fmt: skip
+    return steps, {"rows": (("Cin", folded["C"]),), "cols": (("Cout", folded["K"]),)}
+
+
+def whole_cycles(row: MeasuredRow) -> int:
+    """Return what the engine says of the whole mapping as one nest, nothing fitted.
+
+    The memory is the catalogue's; steps through tiles stand where the mapping has them.
+    """
+    outer = tuple(
+        (_LOOP[letter], -(-row.shape[letter] // row.tile[letter]))
+        for letter, _, _ in parse_mapping(row.mapping)[0]
+        if row.shape[letter] > row.tile[letter]
+    )
+    steps, spatial = _inside(row)
+    nest = NestMapping(temporal=(outer, (), steps, ()), spatial=spatial)
+    return nest_cost(_layer(row.shape, row.stride), nest, array(row.side, None)).cycles
+
+
+def _layer(size: Mapping[str, int], stride: int) -> NestProblem:
+    loops = tuple((loop, size[letter]) for letter, loop in _LOOP.items())
     extent = dict(loops)
 
     def along(*names: str) -> tuple[Index, ...]:
         return tuple(Index(size=extent[name], terms=((name, 1),)) for name in names)
 
     def window(place: str, tap: str) -> Index:
-        size = (extent[place] - 1) * row.stride + extent[tap]
-        return Index(size=size, terms=((place, row.stride), (tap, 1)))
+        size = (extent[place] - 1) * stride + extent[tap]
+        return Index(size=size, terms=((place, stride), (tap, 1)))
 
-    problem = NestProblem(loops=loops, tensors=(
+    return NestProblem(loops=loops, tensors=(
         NestTensor(name="x", role="input",
                    axes=(*along("N", "Cin"), window("H", "Kh"), window("W", "Kw"))),
         NestTensor(name="w", role="weight", axes=along("Cout", "Cin", "Kh", "Kw")),
         NestTensor(name="y", role="output", axes=along("N", "Cout", "H", "W")),
     ))  # fmt: skip
-    folded = {"Cin": min(row.side, tile["C"]), "Cout": min(row.side, tile["K"])}
-    steps = tuple((name, -(-n // folded.get(name, 1))) for name, n in loops)
-    return problem, NestMapping(
-        temporal=((), (), steps, ()),
-        spatial={"rows": (("Cin", folded["Cin"]),), "cols": (("Cout", folded["Cout"]),)},
-    )  # fmt: skip
 
 
 def tile_time(row: MeasuredRow) -> TileTime:

@@ -51,6 +51,7 @@ class MeasuredRow:
     tiles : calls of the routine
     side : rows and columns of the array, see `_side`
     cycles : measured
+    line : of the release's file
     """
 
     shape: Mapping[str, int]
@@ -61,6 +62,7 @@ class MeasuredRow:
     tiles: int
     side: int
     cycles: float
+    line: int = 0
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -128,6 +130,7 @@ def _row(record: Mapping[str, str], line: int) -> MeasuredRow:
     return MeasuredRow(
         shape=shape, stride=int(record["prob.Hstride"]), mapping=record["mapping.mapping"],
         tile=tile, spatial=spatial, side=size, cycles=float(record["target.gemmini_cycle"]),
+        line=line,
         tiles=math.prod(-(-shape[letter] // tile[letter]) for letter in LETTERS),
     )  # fmt: skip
 

@@ -1,0 +1,16 @@
+"""How far off are we? Reference sets replayed, and their error beside every figure."""
+
+from ._beside import beside, nearest_of
+from ._parts import Part, error_table, known_errors
+from ._replay import ValidationRun, validate, validation_sets
+
+__all__ = [
+    "Part",
+    "ValidationRun",
+    "beside",
+    "error_table",
+    "known_errors",
+    "nearest_of",
+    "validate",
+    "validation_sets",
+]

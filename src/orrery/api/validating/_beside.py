@@ -1,0 +1,49 @@
+"""The error of the nearest reference set beside a figure, or that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.evidence import Evidence
+
+if TYPE_CHECKING:
+    from orrery.cost.validation import Nearest
+    from orrery.hardware import Architecture
+
+__all__ = ["beside", "nearest_of"]
+
+#: figures that a reference set could speak for
+CHECKED = ("latency", "throughput", "utilisation", "energy", "power", "off-chip traffic")
+
+
+def nearest_of(
+    metric: str, architecture: Architecture, operator: str, operations: int | None
+) -> Nearest:
+    """Return what is known of the error of a layer's figure on an array."""
+    from orrery.cost.validation import dataflow_of, nearest_set
+
+    return nearest_set(
+        metric, dataflow=dataflow_of(architecture), operator=operator,
+        bits=architecture.bits["weight"], operations=operations, architecture=architecture.name,
+    )  # fmt: skip
+
+
+def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
+    """Return a figure with the error of its nearest set.
+
+    Parameters
+    ----------
+    known : metric -> what is known of its error; what is not named is outside every set
+    """
+    from orrery.cost.validation import OUTSIDE
+
+    if figure.metric not in CHECKED or figure.value is None:
+        return figure
+    near = known.get(figure.metric)
+    said = {"validation set": OUTSIDE if near is None else near.name}
+    if near is not None:
+        said["validation"] = near.how
+    return replace(figure, validation_error=None if near is None else near.error,
+                   context={**figure.context, **said})  # fmt: skip

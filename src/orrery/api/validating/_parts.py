@@ -1,0 +1,89 @@
+"""What reference sets say of figures that are sums over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orrery.report import Cell, Column, Table
+from orrery.units import counted
+
+from ._beside import nearest_of
+
+if TYPE_CHECKING:
+    from orrery.cost.validation import Nearest
+    from orrery.hardware import Architecture
+
+__all__ = ["Part", "error_table", "known_errors"]
+
+#: figures of a layer, and what a whole network's figure of another name follows from
+WEIGHED = {"latency": "latency_s", "energy": "energy_j", "off-chip traffic": "offchip_bytes"}
+FOLLOW = {"throughput": "latency", "utilisation": "latency"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A layer's share of the sums; None: its energy is not known."""
+
+    operator: str
+    operations: int
+    latency_s: float
+    energy_j: float | None
+    offchip_bytes: float | None
+    architecture: Architecture | None
+
+
+def known_errors(parts: Sequence[Part]) -> dict[str, Nearest]:
+    """Return per figure of the whole what is known of its error.
+
+    A part without an architecture (priced by another model) is outside every set.
+    """
+    from orrery.cost.validation import over_parts
+
+    found = {}
+    for metric, field in WEIGHED.items():
+        weights = [getattr(part, field) or 0.0 for part in parts]
+        found[metric] = over_parts(
+            (weight, _near(metric, part)) for weight, part in zip(weights, parts, strict=True)
+        )
+    return found | {name: found[other] for name, other in FOLLOW.items()}
+
+
+def _near(metric: str, part: Part) -> Nearest:
+    from orrery.cost.validation import OUTSIDE, Nearest
+
+    if part.architecture is None:
+        return Nearest(error=None, name=OUTSIDE, how="no set of what is no spatial array")
+    return nearest_of(metric, part.architecture, part.operator, part.operations)
+
+
+def error_table(parts: Sequence[Part]) -> Table:
+    """Return per figure and operator which set speaks for how many layers, and its error."""
+    groups: dict[tuple[str, str, str], list[tuple[float, Nearest]]] = {}
+    totals = dict.fromkeys(WEIGHED, 0.0)
+    for metric, field in WEIGHED.items():
+        for part in parts:
+            weight, near = float(getattr(part, field) or 0.0), _near(metric, part)
+            groups.setdefault((metric, part.operator, near.name), []).append((weight, near))
+            totals[metric] += weight
+    rows: list[tuple[Cell, ...]] = []
+    for (metric, operator, name), members in groups.items():
+        error = members[0][1].error
+        share = sum(weight for weight, _ in members)
+        # Outside, layers have reasons of their own: the broadest is said.
+        how = min((near.how for _, near in members), key=lambda why: (len(why), why))
+        rows.append((
+            metric, operator, counted(len(members), "layer"),
+            100 * share / totals[metric] if totals[metric] else None, name,
+            None if error is None else 100 * error, how,
+        ))  # fmt: skip
+    return Table(
+        title="How far off such figures were", rows=tuple(rows),
+        columns=(Column(name="figure"), Column(name="operator"), Column(name="of"),
+                 Column(name="share", unit="%", kind="number", help="of the figure of all layers"),
+                 Column(name="nearest set"),
+                 Column(name="error", unit="%", kind="number", help="median over the set's rows"),
+                 Column(name="how near")),
+        caption="`orrery validate` replays the sets and says what their errors come from.",
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Which recorded set speaks for a figure, and how near it is.
+
+Models:  a set speaks for a figure of its quantity on an array of the same dataflow, for the same
+         operator, at the same width of weights, for layers of a tenth to ten times the
+         multiplications that the set has. Of several that do, the same array of the catalogue
+         first, then the most rows. Sets with fitted constants never speak for a figure that has
+         none. A figure of many layers takes the errors of its parts, each by its share, where sets
+         speak for at least half of it.
+Ignores: clock, process, memories, the mapping itself (sets price given mappings, searches choose).
+Judge:   cases by hand, one for each criterion (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orrery.hardware import ROLES, Architecture
+from orrery.units import counted
+
+from ._recorded import recorded_sets
+
+if TYPE_CHECKING:
+    from ._set import ValidationSet
+
+__all__ = ["OUTSIDE", "Nearest", "dataflow_of", "nearest_set", "over_parts"]
+
+OUTSIDE = "outside every set"
+
+#: how many times smaller or larger than any layer of a set one may be
+LEEWAY = 10
+
+#: figures that follow from one another have one another's error
+_FOLLOWS = {"throughput": "latency", "utilisation": "latency", "cycles": "latency"}
+
+#: operators that one routine of an array runs
+_SAME = {"Gemm": "MatMul"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """What is known of the error of a figure.
+
+    Attributes
+    ----------
+    error : median relative error of the set, None outside every set
+    name : of the set, with its share where it does not speak for all; or ``outside every set``
+    how : how near the set is; outside, what no set has
+    """
+
+    error: float | None
+    name: str
+    how: str
+
+
+def dataflow_of(architecture: Architecture) -> str:
+    """Name the dataflow: what an element of the array keeps while others pass by.
+
+    Weights, sums or images alone make it weight-, output- or input-stationary. An element that
+    keeps all three is row-stationary where kernel rows may lie along the array.
+    """
+    names = {axis.name for axis in architecture.axes}
+    kept = {role for level in architecture.levels[1:] if set(level.per) == names
+            for role in level.holds}  # fmt: skip
+    if kept == set(ROLES):
+        along = [axis.loops or tuple(axis.fixed or ()) for axis in architecture.axes]
+        return "row-stationary" if any("Kh" in loops for loops in along) else "all-stationary"
+    if not kept:
+        return "no local reuse"
+    return f"{'- and '.join(role for role in ROLES if role in kept)}-stationary"
+
+
+def nearest_set(
+    quantity: str,
+    *,
+    dataflow: str,
+    operator: str,
+    bits: int,
+    operations: int | None = None,
+    architecture: str = "",
+    sets: Iterable[ValidationSet] | None = None,
+) -> Nearest:
+    """Return what a set says of a figure.
+
+    Parameters
+    ----------
+    quantity : a metric of the scorecard
+    dataflow : from `dataflow_of`
+    operator : e.g. ``Conv``
+    bits : of a weight
+    operations : of the layer; None: not compared
+    architecture : name of the array, preferred among sets that are equally near
+    """
+    asked = _FOLLOWS.get(quantity, quantity)
+    product = _SAME.get(operator, operator)
+    left = [one for one in (recorded_sets() if sets is None else sets) if not one.fitted]
+    criteria = (
+        (f"of {asked}", lambda s: s.quantity == asked),
+        (f"on {dataflow} arrays", lambda s: s.dataflow == dataflow),
+        (f"of {operator}", lambda s: product in {_SAME.get(o, o) for o in s.operators}),
+        (f"at {bits} bits", lambda s: not s.bits or bits in s.bits),
+        (f"of layers of {operations:,} multiplications" if operations is not None else "",
+         lambda s: operations is None
+         or (s.least_operations <= LEEWAY * operations
+         and operations <= LEEWAY * s.most_operations)),
+    )  # fmt: skip
+    said: list[str] = []
+    for words, holds in criteria:
+        said += [words] if words else []
+        kept = [one for one in left if holds(one)]
+        if not kept:
+            return Nearest(error=None, name=OUTSIDE, how=f"no set {' '.join(said)}")
+        left = kept
+    best = max(left, key=lambda s: (bool(architecture) and s.architecture == architecture, s.count))
+    where = ("the same array" if architecture and best.architecture == architecture
+             else f"another array ({best.architecture or 'made for the set'})")  # fmt: skip
+    return Nearest(
+        error=best.median, name=best.name,
+        how=f"{counted(best.count, 'row')} against {best.against}; same dataflow, operator and "
+        f"width, {where}; mappings given there",
+    )  # fmt: skip
+
+
+def over_parts(parts: Iterable[tuple[float, Nearest]]) -> Nearest:
+    """Return what is known of the error of a sum.
+
+    Parameters
+    ----------
+    parts : (weight in the sum, what is known of it)
+    """
+    weights: dict[str, float] = {}
+    hows: dict[str, str] = {}
+    errors: dict[str, float] = {}
+    for weight, near in parts:
+        weights[near.name] = weights.get(near.name, 0.0) + weight
+        hows.setdefault(near.name, near.how)
+        if near.error is not None:
+            errors[near.name] = near.error
+    total = sum(weights.values())
+    inside = {name: weights[name] / total for name in errors} if total > 0 else {}
+    covered = sum(inside.values())
+    order = sorted(inside, key=lambda name: -inside[name])
+    if covered < 0.5:
+        how = hows.get(OUTSIDE, "nothing was priced")
+        if order:
+            how = f"{100 * covered:.2g} % of it in {', '.join(order)}; the rest: {how}"
+        return Nearest(error=None, name=OUTSIDE, how=how)
+    whole = covered > 1 - 1e-9
+    named = [name if whole and len(order) == 1 else f"{name} ({100 * inside[name]:.3g} % of it)"
+             for name in order]  # fmt: skip
+    return Nearest(
+        error=sum(errors[name] * inside[name] for name in order) / covered,
+        name=", ".join(named),
+        how="; ".join(hows[name] for name in order) + ("" if whole else f"; {hows[OUTSIDE]}"),
+    )  # fmt: skip

@@ -1,0 +1,264 @@
+"""Reference sets replayed: our errors now, beside those that were recorded."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from orrery.cost.validation import ValidationSet, measured_set, recorded_sets, sets_text
+from orrery.errors import SpecError, UnknownNameError
+from orrery.progress import SILENT, Progress
+from orrery.report import Column, Page, Section, Table, Text, format_value, write_report
+from orrery.store import encode, whole_folder, write_record, write_text
+
+from ._conduct import CATALOGUE, conduct
+
+__all__ = ["Replay", "ValidationRun", "set_names", "validate"]
+
+Verdict = Literal["as recorded", "better", "worse", "new", "not compared"]
+
+#: an error may grow by so much (a tenth of a percentage point) before it is worse
+SLACK = 1e-3
+#: sets of at most so many rows are shown row by row
+SHOWN_ROWS = 40
+#: why a set is skipped that its study, at its full size, does not make any more
+GONE = "its study makes it no more"
+_FIGURES = ("median", "p90", "worst")
+_UNITS = {"s", "J", "W", "bytes"}
+FILES = {"sets": "validation.json", "report": "report.html", "report data": "report.json",
+         "report text": "report.txt"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A set made anew, and the recorded one over the same rows (None: nothing to compare)."""
+
+    now: ValidationSet
+    before: ValidationSet | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationRun:
+    """What a replay found.
+
+    Attributes
+    ----------
+    skipped : set -> why it was not replayed
+    """
+
+    scale: float
+    seconds: float
+    replays: tuple[Replay, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Sets on which we are further off than recorded."""
+        return tuple(one.now.name for one in self.replays if one.verdict == "worse")
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """Every set as plain data, with all rows, what was recorded, and the verdict."""
+        said: list[dict[str, Any]] = []
+        for one in self.replays:
+            before = one.before
+            said.append({
+                **encode(one.now), "status": one.verdict,
+                "recorded": None if before is None else
+                {figure: getattr(before, figure) for figure in ("count", *_FIGURES, "bias")},
+            })  # fmt: skip
+        return said + [{"name": name, "status": "skipped", "why": why}
+                       for name, why in self.skipped.items()]  # fmt: skip
+
+    @property
+    def page(self) -> Page:
+        """The report: all sets in one table, small ones row by row, what explains the rest."""
+        sections: list[Section] = []
+        if self.worse:
+            sections.append(Text(title="Worse than recorded", tone="warning",
+                                 paragraphs=tuple(_worse(one) for one in self.replays
+                                                  if one.verdict == "worse")))  # fmt: skip
+        if self.replays:
+            sections.append(_table(self.replays))
+        if self.skipped:
+            sections.append(Text(title="Skipped", tone="note", paragraphs=tuple(
+                f"{name}: {why}" for name, why in self.skipped.items())))  # fmt: skip
+        if self.replays:
+            sections.append(Text(title="What explains the errors that remain", paragraphs=tuple(
+                f"{one.now.name}: {one.now.explained}." for one in self.replays)))  # fmt: skip
+            sections.append(_covers(self.replays))
+        sections += [_rows(one.now) for one in self.replays if one.now.count <= SHOWN_ROWS]
+        return Page(
+            title="Our error on every reference set", sections=tuple(sections),
+            subtitle="Ours over the reference, less one; nothing is tuned to a set unless it says "
+            "so",
+            provenance={"scale": f"{self.scale:g} (1 is the size of the published cases)",
+                        "took": format_value(self.seconds, "s")},
+        )  # fmt: skip
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write sets and report: all files, or none."""
+        with whole_folder(Path(folder)) as fresh:
+            body = {"scale": self.scale, "seconds": self.seconds, "sets": self.documents}
+            write_record(fresh / FILES["sets"], "validation", 1, body)
+            write_report(self.page, fresh)
+        return {name: Path(folder) / file for name, file in FILES.items()}
+
+    def record(self, file: Path) -> None:
+        """Write the sets as the package carries them; those not replayed stay as recorded.
+
+        One that its study makes no more is dropped.
+
+        Raises
+        ------
+        SpecError : a replay at another scale than 1
+        """
+        if self.scale != 1:
+            raise SpecError("--record", found=f"scale {self.scale:g}", wanted="scale 1",
+                            fix="leave out --scale: fewer rows would pass for all")  # fmt: skip
+        sets = {one.name: one for one in recorded_sets() if self.skipped.get(one.name) != GONE}
+        sets |= {one.now.name: one.now for one in self.replays}
+        write_text(file, sets_text(list(sets.values())))
+
+
+def set_names() -> tuple[str, ...]:
+    """Return the names of all recorded sets."""
+    return tuple(one.name for one in recorded_sets())
+
+
+def validate(
+    names: Sequence[str] = (), *, scale: float = 1.0, progress: Progress = SILENT
+) -> ValidationRun:
+    """Replay the studies that have reference sets.
+
+    Parameters
+    ----------
+    names : sets wanted; none: all
+    scale : 1 is the size of the published cases; less takes fewer rows
+
+    Raises
+    ------
+    UnknownNameError : no such set; offers the nearest
+    SpecError : a scale that is not a number above zero
+    """
+    recorded = {one.name: one for one in recorded_sets()}
+    for name in names:
+        if name not in recorded:
+            raise UnknownNameError("validation set", name, recorded)
+    if not (math.isfinite(scale) and scale > 0):
+        raise SpecError("--scale", found=scale, wanted="a finite number above zero",
+                        fix="1 is the size of the published cases")  # fmt: skip
+    asked = {recorded[name].study for name in names}
+    studies = [one for one in CATALOGUE if one.validates and (not names or one.name in asked)]
+    start = time.perf_counter()
+    replays: list[Replay] = []
+    missing: dict[str, str] = {}
+    for study in studies:
+        result = conduct(study.name, scale=scale, progress=progress).result
+        made = {one.name: one for one in result.sets}
+        replays += [compare(one, recorded.get(one.name)) for one in made.values()
+                    if not names or one.name in names]  # fmt: skip
+        notes = [record.note for record in result.records if record.status == "not reproducible"]
+        why = GONE if scale >= 1 else f"no rows at scale {scale:g}"
+        if notes and not made:
+            why = notes[0]
+        missing |= {name: why for name, one in recorded.items()
+                    if one.study == study.name and name not in made
+                    and (not names or name in names)}  # fmt: skip
+    return ValidationRun(scale=scale, seconds=time.perf_counter() - start,
+                         replays=tuple(replays), skipped=missing)  # fmt: skip
+
+
+def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
+    """Hold a set against the recorded one, over the rows that both have."""
+    if recorded is None:
+        return Replay(now=now, before=None, verdict="new")
+    before: ValidationSet | None = recorded
+    mine = now
+    if now.count != recorded.count:
+        mine, before = (_over(one, now, recorded) for one in (now, recorded))  # type: ignore[assignment]  # both or none
+    if before is None:
+        return Replay(now=now, before=None, verdict="not compared")
+    grown = [getattr(mine, name) - getattr(before, name) for name in _FIGURES]
+    verdict: Verdict = "as recorded"
+    if max(grown) > SLACK:
+        verdict = "worse"
+    elif min(grown) < -SLACK:
+        verdict = "better"
+    return Replay(now=now, before=before, verdict=verdict)
+
+
+def _over(one: ValidationSet, now: ValidationSet, recorded: ValidationSet) -> ValidationSet | None:
+    """Return a set over the rows that both have; None where the recorded one kept none."""
+    shared = {row.name for row in now.rows} & {row.name for row in recorded.rows}
+    rows = [row for row in one.rows if row.name in shared]
+    if not rows:
+        return None
+    again = measured_set(
+        one.name, rows, study=one.study, quantity=one.quantity, unit=one.unit, against=one.against,
+        dataflow=one.dataflow, operators=one.operators, covers=one.covers, source=one.source,
+        explained=one.explained,
+    )  # fmt: skip
+    return replace(again, architecture=one.architecture, bits=one.bits, fitted=one.fitted)
+
+
+def _worse(one: Replay) -> str:
+    before = one.before
+    if before is None:
+        return one.now.name
+    said = ", ".join(f"{name} {100 * getattr(before, name):.3g} % recorded, now "
+                     f"{100 * getattr(one.now, name):.3g} %" for name in _FIGURES)  # fmt: skip
+    return f"{one.now.name}: {said}"
+
+
+def _table(replays: Sequence[Replay]) -> Table:
+    def percent(name: str, help: str = "") -> Column:
+        return Column(name=name, unit="%", kind="number", help=help)
+
+    rows = tuple(
+        (one.now.name, one.now.quantity, one.now.against, one.now.count, 100 * one.now.median,
+         100 * one.now.p90, 100 * one.now.worst, 100 * one.now.bias,
+         None if one.before is None else 100 * one.before.median, one.verdict)
+        for one in replays
+    )  # fmt: skip
+    return Table(
+        title="Reference sets", rows=rows,
+        columns=(Column(name="set"), Column(name="of"), Column(name="against"),
+                 Column(name="rows", kind="number"), percent("median"),
+                 percent("P90", "nine rows of ten are at most so far off"), percent("worst"),
+                 percent("bias", "median of the signed error: below zero, ours is too little"),
+                 percent("recorded", "median over the same rows"), Column(name="verdict")),
+        caption="Errors are relative. A set speaks for figures of its quantity, dataflow, operator "
+        "and width; sets with fitted constants speak for no figure of ours.",
+    )  # fmt: skip
+
+
+def _covers(replays: Sequence[Replay]) -> Table:
+    return Table(
+        title="What the sets cover",
+        columns=tuple(Column(name=name) for name in (
+            "set", "dataflow", "operators", "bits", "covers", "fitted", "source")),
+        rows=tuple((s.name, s.dataflow, ", ".join(s.operators),
+                    ", ".join(map(str, s.bits)) or "any", s.covers, s.fitted or "nothing",
+                    s.source) for s in (one.now for one in replays)),
+    )  # fmt: skip
+
+
+def _rows(one: ValidationSet) -> Table:
+    unit = one.unit if one.unit in _UNITS else ""
+    kind = f" ({one.unit})" if one.unit and not unit else ""
+    noted = any(row.note for row in one.rows)
+    return Table(
+        title=one.name,
+        columns=(Column(name="of"), Column(name=f"reference{kind}", unit=unit, kind="number"),
+                 Column(name=f"ours{kind}", unit=unit, kind="number"),
+                 Column(name="error", unit="%", kind="number"),
+                 *((Column(name="note"),) if noted else ())),
+        rows=tuple((row.name, row.reference, row.ours, 100 * row.error,
+                    *((row.note or None,) if noted else ())) for row in one.rows),
+    )  # fmt: skip
