@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .comparing import Comparison, diff
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
-    from .nests import LayerNest, NestResult, array_text, arrays, nest
+    from .nests import LayerNest, NestResult, array_text, arrays, nest, timeloop
     from .pages import needs_met, page_document, page_text
     from .validating import ValidationRun, validate, validation_sets
 
@@ -72,6 +72,7 @@ _PLACES = {
     "system_document": "_catalogues",
     "system_yaml": "_catalogues",
     "systems": "_catalogues",
+    "timeloop": "nests",
     "ValidationRun": "validating",
     "validate": "validating",
     "validation_sets": "validating",
@@ -120,6 +121,7 @@ __all__ = [
     "system_document",
     "system_yaml",
     "systems",
+    "timeloop",
     "under_load_text",
     "validate",
     "validation_sets",

@@ -1,7 +1,8 @@
-"""``orrery nest``, ``orrery arrays``."""
+"""``orrery nest``, ``orrery arrays``, ``orrery timeloop``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -34,7 +35,8 @@ def nest(
     Parameters
     ----------
     on
-        YAML file of a spatial accelerator, or a name of `orrery arrays`.
+        YAML file of a spatial accelerator, ours or Timeloop's (or a folder of those), or a name of
+        `orrery arrays`.
     objective
         What to make least: cycles, joules, or joules times cycles (edp).
     layer
@@ -64,4 +66,31 @@ def arrays(name: str | None = None, /, *, json: JsonFlag = False) -> int:
         show_page(api.arrays(), as_json=json, rows=10_000)
     else:
         print(api.array_text(name), end="")
+    return 0
+
+
+def timeloop(
+    files: list[Path],
+    /,
+    *,
+    objective: Literal["latency", "energy", "edp"] | None = None,
+    bill: Annotated[bool, Parameter(negative=())] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Read files for Timeloop, v0.2 to v0.4: the array, and what the mapping in them takes.
+
+    Says what was assumed and what could not be taken over. For a network on such an array:
+    orrery nest MODEL --on FILE (or the folder).
+
+    Parameters
+    ----------
+    files
+        Architecture, constraints, problem, mapping, Accelergy's ERT: files, or one folder of them.
+    objective
+        Find the best nest too. Without a mapping in the files the best is found in any case.
+    bill
+        List every charge of the energy bill: how often, at which price, from which source.
+    """
+    page = api.timeloop(files, objective=objective or "", bill=bill)
+    show_page(page, as_json=json, rows=200)
     return 0

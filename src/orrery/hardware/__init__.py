@@ -11,12 +11,16 @@ from .spatial import (
     ArrayAxis,
     EnergyTable,
     Level,
+    Timeloop,
+    TimeloopDirective,
+    TimeloopProblem,
     architecture_names,
     architecture_text,
     doubts,
     energy_table,
     energy_tables,
     load_architecture,
+    read_timeloop,
 )
 
 __all__ = [
@@ -35,6 +39,9 @@ __all__ = [
     "Link",
     "Memory",
     "System",
+    "Timeloop",
+    "TimeloopDirective",
+    "TimeloopProblem",
     "architecture_names",
     "architecture_text",
     "catalogue",
@@ -46,6 +53,7 @@ __all__ = [
     "read_description",
     "read_system",
     "read_system_text",
+    "read_timeloop",
     "system_names",
     "write_system",
 ]

@@ -1,7 +1,8 @@
 """YAML text as a tree that remembers lines; everything dangerous or ambiguous is refused here.
 
 No anchors, aliases, tags, merges, duplicate keys, second documents or deep nesting: a description
-of a machine needs none of them, and a hostile file lives on them. Every scalar stays text, so that
+of a machine needs none of them, and a hostile file lives on them. A foreign format may have tags of
+its own, which are named to `parse` and kept as text. Every scalar stays text, so that
 YAML's own idea of numbers (octal, sexagesimal, ``1_000``) never reaches a quantity.
 """
 
@@ -30,13 +31,15 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 class Item:
     """A piece of a document: text, a list of items or a table of items.
 
-    `path` is dotted from the top, e.g. ``devices[0].compute.macs``; `line` counts from one.
+    `path` is dotted from the top, e.g. ``devices[0].compute.macs``; `line` counts from one; `tag`
+    is empty but for formats that have tags.
     """
 
     file: str
     path: str
     line: int
     data: str | list[Item] | dict[str, Item]
+    tag: str = ""
 
     @property
     def where(self) -> str:
@@ -113,8 +116,8 @@ def read_bytes(path: Path) -> bytes:
                         fix="check the path") from None  # fmt: skip
 
 
-def parse(raw: bytes, file: str) -> Item:
-    """Turn the bytes of a YAML file into a tree.
+def parse(raw: bytes, file: str, *, tags: tuple[str, ...] = ()) -> Item:
+    """Turn the bytes of a YAML file into a tree; of tags, only those given are accepted.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def parse(raw: bytes, file: str) -> Item:
         raise SpecError(file, found=f"byte {error.start} is not UTF-8", wanted="UTF-8 text",
                         fix="save the file as UTF-8") from None  # fmt: skip
     try:
-        _screen(text, file)
+        _screen(text, file, tags)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -143,7 +146,7 @@ def parse(raw: bytes, file: str) -> Item:
     return _item(node, file, "")
 
 
-def _screen(text: str, file: str) -> None:
+def _screen(text: str, file: str, tags: tuple[str, ...]) -> None:
     """Walk the events (flat, no recursion) and stop at the first thing that is not accepted."""
     depth = documents = 0
     for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
@@ -154,7 +157,7 @@ def _screen(text: str, file: str) -> None:
             raise SpecError(where, found=f"a YAML {kind} {anchor!r}",
                             wanted="no anchors and aliases",
                             fix="use `count:` or write it out")  # fmt: skip
-        if tag:
+        if tag and tag not in tags:
             raise SpecError(where, found=f"a YAML tag {tag!r}", wanted="plain values",
                             fix="remove the tag")  # fmt: skip
         documents += isinstance(event, yaml.DocumentStartEvent)
@@ -171,9 +174,10 @@ def _screen(text: str, file: str) -> None:
 
 def _item(node: yaml.Node, file: str, path: str) -> Item:
     line = node.start_mark.line + 1
+    tag = node.tag if node.tag.startswith("!") else ""
     if isinstance(node, yaml.ScalarNode):
         value = str(node.value)
-        item = Item(file=file, path=path, line=line, data=value)
+        item = Item(file=file, path=path, line=line, data=value, tag=tag)
         if _UNSAFE.search(value):
             raise item.error(found=ascii(value), wanted="printable text",
                              fix="remove the control characters")  # fmt: skip
@@ -183,7 +187,7 @@ def _item(node: yaml.Node, file: str, path: str) -> Item:
         return item
     if isinstance(node, yaml.SequenceNode):
         rows = [_item(child, file, f"{path}[{i}]") for i, child in enumerate(node.value)]
-        return Item(file=file, path=path, line=line, data=rows)
+        return Item(file=file, path=path, line=line, data=rows, tag=tag)
     table: dict[str, Item] = {}
     for key_node, child in node.value:
         at = f"{file}:{key_node.start_mark.line + 1}: {path or 'top level'}"
@@ -199,5 +203,5 @@ def _item(node: yaml.Node, file: str, path: str) -> Item:
         inner = _item(child, file, f"{path}.{key}" if path else key)
         # A block starts on the line after its key; the key's line is the one to show.
         table[key] = Item(file=inner.file, path=inner.path, line=key_node.start_mark.line + 1,
-                          data=inner.data)  # fmt: skip
-    return Item(file=file, path=path, line=line, data=table)
+                          data=inner.data, tag=inner.tag)  # fmt: skip
+    return Item(file=file, path=path, line=line, data=table, tag=tag)

@@ -4,6 +4,7 @@ from ._catalogue import array_text, arrays
 from ._models import nested, with_nests
 from ._nest import nest
 from ._result import LayerNest, NestFile, NestResult, read_nests
+from ._timeloop import timeloop
 
 __all__ = [
     "LayerNest",
@@ -14,5 +15,6 @@ __all__ = [
     "nest",
     "nested",
     "read_nests",
+    "timeloop",
     "with_nests",
 ]

@@ -44,7 +44,10 @@ def array_text(name: str) -> str:
 
 
 def array_source(on: str) -> str:
-    """Return the YAML of an array that is a file or a name of the catalogue."""
+    """Return the YAML of an array that is a file, a folder or a name of the catalogue."""
     from orrery.hardware import architecture_names
 
-    return array_text(on) if on in architecture_names() else Path(on).read_text(encoding="utf-8")
+    if on in architecture_names():
+        return array_text(on)
+    files = sorted(Path(on).glob("*.y*ml")) if Path(on).is_dir() else [Path(on)]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)

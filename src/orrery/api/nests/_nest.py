@@ -20,6 +20,7 @@ from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
+from ._timeloop import notes_of
 from ._search import search_layers
 from ._timeloop import notes_of
 from ._zeros import ZeroOptions, layer_zeros, zero_table

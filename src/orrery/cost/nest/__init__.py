@@ -8,6 +8,7 @@ from ._mapping import SPACE, NestMapping
 from ._price import NestCost, nest_cost
 from ._problem import LOOPS, Index, NestProblem, NestTensor
 from ._time import NestTime
+from ._timeloop import nest_of_timeloop, problem_of_timeloop
 from ._zeros import Operations, Zeros
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "footprint_bits",
     "nest_bounds",
     "nest_cost",
+    "nest_of_timeloop",
     "nest_problem",
     "operand_density",
+    "problem_of_timeloop",
 ]

@@ -4,6 +4,8 @@ from ._catalogue import architecture_names, architecture_text, load_architecture
 from ._doubts import doubts
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
+from ._timeloop import Timeloop, read_timeloop
+from ._timeloop_layer import TimeloopDirective, TimeloopProblem
 from ._yaml import architecture_of, read_architecture, read_architecture_text
 
 __all__ = [
@@ -13,6 +15,9 @@ __all__ = [
     "EnergyRow",
     "EnergyTable",
     "Level",
+    "Timeloop",
+    "TimeloopDirective",
+    "TimeloopProblem",
     "architecture_names",
     "architecture_of",
     "architecture_text",
@@ -22,4 +27,5 @@ __all__ = [
     "load_architecture",
     "read_architecture",
     "read_architecture_text",
+    "read_timeloop",
 ]

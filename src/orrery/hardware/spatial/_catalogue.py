@@ -8,6 +8,7 @@ from pathlib import Path
 from orrery.errors import UnknownNameError
 
 from ._records import Architecture
+from ._timeloop import is_timeloop, read_timeloop
 from ._yaml import read_architecture
 
 __all__ = ["architecture_names", "architecture_text", "load_architecture"]
@@ -25,7 +26,8 @@ def load_architecture(name: str | Path, *, loops: tuple[str, ...] = ()) -> Archi
 
     Parameters
     ----------
-    name : a path (anything that ends in ``.yaml`` or ``.yml``, or contains a separator) or a name
+    name : a path (anything that ends in ``.yaml`` or ``.yml``, or contains a separator) or a name;
+        a file for Timeloop, or a folder of such files, is translated
     loops : the loops that layers have, so that an axis that names another is refused
 
     Raises
@@ -35,6 +37,8 @@ def load_architecture(name: str | Path, *, loops: tuple[str, ...] = ()) -> Archi
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")) or "/" in text:
+        if is_timeloop(Path(text)):
+            return read_timeloop(Path(text)).architecture
         return read_architecture(Path(text), loops=loops)
     if text not in architecture_names():
         raise UnknownNameError("architecture", text, architecture_names())

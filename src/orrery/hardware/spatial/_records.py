@@ -124,6 +124,7 @@ class Architecture:
     hop_energy_j_per_bit : network on chip, per bit and array position crossed
     static_power_w : of everything that is not a level with a figure of its own (clock, control)
     area_mm2, process_nm, price_usd : of the chip
+    notes : of a description in another format: what was assumed, what was left out
     """
 
     name: str
@@ -142,6 +143,7 @@ class Architecture:
     process_nm: float | None = None
     price_usd: float | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"architecture {self.name!r}"

@@ -1,0 +1,162 @@
+"""Timeloop's files: both spellings say the same machine; what is not held is named, not guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orrery.errors import SpecError
+from orrery.hardware import Architecture, load_architecture, read_timeloop
+
+from .timeloop_files import ERT, MAPPING, NEW, OLD, PROBLEM, PROBLEM_NEW, written
+
+
+def bare(array: Architecture) -> list[object]:
+    """Return what counts of an array: no names of axes, no sources, no notes."""
+    axes = {axis.name: f"{axis.size} {axis.loops}" for axis in array.axes}
+    levels = [
+        (level.name, level.holds, level.capacity_bits, level.word_bits, level.read_bits_per_cycle,
+         level.read_energy_j, level.write_energy_j, level.static_power_w,
+         [axes[name] for name in level.per], [axes[name] for name in level.multicast])
+        for level in array.levels
+    ]  # fmt: skip
+    return [sorted(axes.values()), levels, array.bits, array.partial_sum_bits, array.clock_hz,
+            array.process_nm, array.mac_energy_j]  # fmt: skip
+
+
+def test_both_spellings_are_the_same_machine(tmp_path: Path) -> None:
+    (new,) = written(tmp_path, new=NEW)
+    (old,) = written(tmp_path, old=OLD)
+    one, other = load_architecture(new), load_architecture(old)
+    assert bare(one) == bare(other)
+    assert [axis.size for axis in one.axes] == [4, 3] == [axis.size for axis in other.axes]
+    glb, pixels, filters, sums = one.levels[1:]
+    assert (glb.capacity_bits, glb.word_bits, glb.read_bits_per_cycle) == (128 * 64, 64, 8 * 8)
+    assert glb.holds == ("input", "output") and pixels.holds == ("input",)
+    assert (filters.capacity_bits, sums.capacity_bits) == (256, 64)
+    assert (one.bits["input"], one.partial_sum_bits, one.clock_hz) == (8, 16, 5e8)
+    assert set(one.axes[0].loops or ()) == {"Cout", "H"}
+    assert one.axes[1].loops is None
+
+
+def test_what_is_not_taken_over_is_named(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, old=OLD)
+    notes = "\n".join(load_architecture(path).notes)
+    for said in ("n_banks of glb", "spare holds nothing", "pixels: temporal constraint",
+                 "no energy reference table"):  # fmt: skip
+        assert said in notes
+    free = OLD.replace("keep: [Inputs], bypass: [Weights, Outputs]", "keep: [Inputs]")
+    (path,) = written(tmp_path, free=free)
+    assert "pixels: weight, output may pass by" in "\n".join(load_architecture(path).notes)
+
+
+def test_energies_come_from_the_reference_table_alone(tmp_path: Path) -> None:
+    (alone,) = written(tmp_path, new=NEW)
+    assert load_architecture(alone).levels[0].read_energy_j is None
+    array = read_timeloop(*written(tmp_path, new=NEW, ert=ERT)).architecture
+    dram, glb, pixels, *_ = array.levels
+    assert (dram.read_energy_j, dram.write_energy_j) == pytest.approx((512e-12, 500e-12))
+    assert pixels.write_energy_j == pytest.approx(0.1e-12)
+    assert glb.static_power_w == pytest.approx(0.5e-12 / 2e-9)
+    assert array.mac_energy_j == pytest.approx(0.21e-12)  # the dearest of two cases
+    assert array.static_power_w == pytest.approx(12 * 0.01e-12 / 2e-9)
+    short = ERT.replace("whole.glb[1..1]", "whole.other")
+    array = read_timeloop(*written(tmp_path, new=NEW, ert=short)).architecture
+    assert array.levels[1].read_energy_j is None
+    assert "glb is not in the ERT" in "\n".join(array.notes)
+
+
+def test_a_folder_is_read_by_top_level_keys(tmp_path: Path) -> None:
+    written(tmp_path, new=NEW, ert=ERT, layer=PROBLEM, other="unrelated: {a: b}\n",
+            search="mapper: {timeout: 100}\n")  # fmt: skip
+    said = read_timeloop(tmp_path)
+    assert said.problem is not None and said.directives is None
+    assert load_architecture(tmp_path).mac_energy_j is not None
+    written(tmp_path, again=OLD)
+    with pytest.raises(SpecError, match="a second `architecture:`"):
+        read_timeloop(tmp_path)
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, PROBLEM_NEW])
+def test_dimensions_become_loops_by_the_tensors_they_index(tmp_path: Path, problem: str) -> None:
+    said = read_timeloop(*written(tmp_path, new=NEW, layer=problem, nest=MAPPING))
+    assert said.problem is not None and said.directives is not None
+    assert said.problem.loops == {"P": "W", "R": "Kw", "Q": "H", "S": "Kh", "C": "Cin",
+                                  "M": "Cout", "N": "N"}  # fmt: skip
+    pixels = next(t for t in said.problem.tensors if t.name == "Inputs")
+    assert pixels.axes[2:] == ((("Kw", 1), ("W", 2)), (("Kh", 1), ("H", 1)))
+    outermost = said.directives[-1]
+    assert [f for f in outermost.factors if f[1] > 1] == [("Cin", 3), ("W", 2), ("Cout", 2)]
+
+
+def test_a_product_of_matrices_by_other_names(tmp_path: Path) -> None:
+    product = """\
+problem:
+  shape:
+    name: product
+    dimensions: [A, B, D]
+    data_spaces:
+    - {name: Left, projection: [[[A]], [[D]]]}
+    - {name: Right, projection: [[[D]], [[B]]]}
+    - {name: Out, projection: [[[A]], [[B]]], read_write: true}
+  instance: {A: 5, B: 6, D: 7}
+"""
+    plain = NEW.replace("      spatial: {factors: [N=1, C=1, P=1, R=1, S=1]}\n", "").replace(
+        "    constraints:\n  - !Container {name: cell", "  - !Container {name: cell").replace(
+        ", temporal: {permutation: [R, S]}", "")  # fmt: skip
+    plain = plain.replace("Inputs", "Left").replace("Weights", "Right").replace("Outputs", "Out")
+    said = read_timeloop(*written(tmp_path, array=plain, layer=product))
+    assert said.problem is not None
+    assert said.problem.loops == {"A": "N", "B": "Cout", "D": "Cin"}
+    assert "Left is taken as input, Right is taken as weight" in "\n".join(said.architecture.notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("depth: 128", "depth: rows // 2", "parsed-processed-input.yaml"),
+        ("meshX: 4", "meshX: 0", "a whole number, 1 to"),
+        ("!Parallel", "!Paralel", "tag '!Paralel'"),
+        ("C=1, P=1", "C=1, Z=1", "dimensions N, G, C"),
+        ("keep: [Weights]", "keep: [Wheat]", "Inputs, Weights or Outputs"),
+        ("keep: [Inputs, Outputs], bypass: [Weights]", "keep: [Inputs], bypass: [Inputs]",
+         "input is to be kept and to pass glb by"),
+        ("class: intmac", "class: adder", "1 of each|at least one of each"),
+        ("global_cycle_seconds: 2e-9", "global_cycle_seconds: none", "a number above 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in NEW
+    (path,) = written(tmp_path, bad=NEW.replace(old, new, 1))
+    with pytest.raises(SpecError, match=said):
+        load_architecture(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("word-bits: 8, meshX: 4}", "word-bits: 8, meshX: 5}", "a divisor of 12"),
+        ("target: glb, type: bypass", "target: gbl, type: bypass", "did you mean 'glb'"),
+        ("spare[0..3]", "spare[3..0]", "a range such as"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_the_old_spelling(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in OLD
+    (path,) = written(tmp_path, bad=OLD.replace(old, new, 1))
+    with pytest.raises(SpecError, match=said):
+        load_architecture(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("P: 8, Q: 8", "P: 8", "no extent of Q"),
+        ("[P, Wstride]", "[P, Wstrid]", "did you mean 'Wstride'"),
+        ("read-write: True", "read-write: False", "one that is written"),
+        ("[[N]], [[C]]", "[[N]], [[X]]", "one of C, M, R"),
+    ],
+)
+def test_what_is_wrong_in_a_problem(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        read_timeloop(*written(tmp_path, new=NEW, layer=PROBLEM.replace(old, new, 1)))
