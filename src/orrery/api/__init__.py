@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._catalogues import accelerators, models, operators, system_document, system_yaml, systems
     from ._machines import load_system
     from ._map import map, read_factors, read_search, search_methods
-    from ._options import ModelOptions, TaskOptions
+    from ._options import BeyondOptions, ModelOptions, TaskOptions
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
     from ._run import run
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
+    from .calibrating import CalibrationResult, calibrate
     from .comparing import Comparison, diff
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
-    from .nests import LayerNest, NestResult, array_text, arrays, nest, timeloop
+    from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
     from .pages import needs_met, page_document, page_text
     from .validating import ValidationRun, validate, validation_sets
 
 #: public name -> file of this package
 _PLACES = {
+    "BeyondOptions": "_options",
+    "CalibrationResult": "calibrating",
     "Certified": "judging",
     "Comparison": "comparing",
     "InfeasibleError": "_result",
@@ -42,9 +45,11 @@ _PLACES = {
     "RunResult": "_run_result",
     "StudyRun": "_study",
     "TaskOptions": "_options",
+    "ZeroOptions": "nests",
     "accelerators": "_catalogues",
     "array_text": "nests",
     "arrays": "nests",
+    "calibrate": "calibrating",
     "certify": "judging",
     "diff": "comparing",
     "explained_text": "exploring",
@@ -79,6 +84,8 @@ _PLACES = {
 }
 
 __all__ = [
+    "BeyondOptions",
+    "CalibrationResult",
     "Certified",
     "Comparison",
     "InfeasibleError",
@@ -92,9 +99,11 @@ __all__ = [
     "StudyRun",
     "TaskOptions",
     "ValidationRun",
+    "ZeroOptions",
     "accelerators",
     "array_text",
     "arrays",
+    "calibrate",
     "certify",
     "diff",
     "explained_text",

@@ -23,6 +23,9 @@ def nest(
     layer: str = "",
     bill: Annotated[bool, Parameter(negative=())] = False,
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
+    zeros: Annotated[api.ZeroOptions, Parameter(name="*", group="Zeros in the data")] = (
+        api.ZeroOptions()  # noqa: B008  # frozen
+    ),
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
     out: Out = None,
@@ -48,7 +51,7 @@ def nest(
     """
     with progress_bar() as progress:
         result = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
-                          options=options, progress=progress)  # fmt: skip
+                          options=options, zeros=zeros, progress=progress)  # fmt: skip
     files = result.write(out) if out is not None else {}
     show_page(result.page, as_json=json, rows=rows, files=files)
     return 0

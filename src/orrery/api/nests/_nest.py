@@ -17,13 +17,13 @@ from ..validating import Part, beside, error_table, known_errors
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._layer_page import layer_sections
-from ._pages import bill_table, layer_table, level_table, totals
+from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
 from ._timeloop import notes_of
 from ._search import search_layers
 from ._timeloop import notes_of
-from ._zeros import ZeroOptions, layer_zeros, zero_table
+from ._zeros import ZeroOptions, layer_zeros
 
 if TYPE_CHECKING:
     from orrery.graph import Graph

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["bill_table", "held_up", "layer_table", "level_table", "totals"]
+__all__ = ["bill_table", "held_up", "layer_table", "level_table", "totals", "zero_table"]
 
 Nests = Mapping[str, "NestFound"]
 
@@ -119,3 +119,25 @@ def bill_table(found: Nests) -> Table:
     )  # fmt: skip
     return Table(title="Bill of energy", columns=columns, rows=rows, sort_by="energy",
                  descending=True)  # fmt: skip
+
+
+def zero_table(found: Nests, said: str) -> Table:
+    """Return the operations of each layer told apart: asked for, done, worked at, effectual."""
+    columns = [Column(name="layer")] + [
+        Column(name=name, kind="number", help=what) for name, what in (
+            ("operations", "what the layer asks for"),
+            ("performed", "those that take a multiplier's cycle"),
+            ("worked", "of these, those that no zero gates"),
+            ("effectual", "without a zero operand: no machine can do without them"))]  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    sums = [0, 0, 0, 0]
+    for name, one in found.items():
+        if one.cost.macs:
+            told = one.cost.operations
+            row = (told.nominal, told.performed, told.worked, told.effectual)
+            sums = [total + more for total, more in zip(sums, row, strict=True)]
+            rows.append((name, *row))
+    rows.append(("all", *sums))
+    return Table(title="Effectual operations", columns=tuple(columns), rows=tuple(rows),
+                 caption=f"Densities: {said}. Work among multipliers that skip is taken as "
+                 "perfectly even: a lower bound of time.")  # fmt: skip

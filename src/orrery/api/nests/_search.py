@@ -1,0 +1,46 @@
+"""The search over a network's layers: on all cores, kept on disk, zeros layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from orrery.progress import Progress
+
+if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem, Zeros
+    from orrery.hardware import Architecture
+    from orrery.mapping.nest import NestFound
+    from orrery.plan import Infeasible
+
+__all__ = ["search_layers"]
+
+
+def search_layers(
+    problems: Mapping[str, NestProblem], architecture: Architecture, objective: str,
+    zeros: Mapping[str, Zeros], progress: Progress,
+) -> dict[str, NestFound | Infeasible]:  # fmt: skip
+    """Return the best nest of every layer.
+
+    Parameters
+    ----------
+    zeros : region -> its zeros; regions that are not named are dense
+    """
+    from orrery.cost.nest import Zeros
+    from orrery.mapping.nest import nest_network
+    from orrery.store import Cache
+
+    dense, alike = Zeros(), dict[str, tuple["Zeros", dict[str, "NestProblem"]]]()
+    for name, problem in problems.items():
+        mine = zeros.get(name, zeros.get(name.rpartition(" (")[0], dense))
+        alike.setdefault(repr(mine), (mine, {}))[1][name] = problem
+    found: dict[str, NestFound | Infeasible] = {}
+    # Threads: the search proper is compiled and lets others run beside it.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for mine, layers in alike.values():
+            found |= nest_network(layers, architecture, objective, zeros=mine,
+                                  cache=Cache("nests"), executor=threads,
+                                  progress=progress)  # fmt: skip
+    return {name: found[name] for name in problems}

@@ -1,0 +1,79 @@
+"""Zeros in the data: densities as counted, and what the figures make of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orrery import api
+from orrery.errors import SpecError
+from orrery.graph import build_model
+from orrery.report import Table
+
+from .test_nest import SMALL
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def _told(result: api.NestResult) -> dict[str, tuple[int, ...]]:
+    (table,) = [s for s in result.page.sections
+                if isinstance(s, Table) and s.title == "Effectual operations"]  # fmt: skip
+    return {str(row[0]): tuple(row[1:]) for row in table.rows}  # type: ignore[arg-type]
+
+
+def test_densities_measured_on_data_are_those_of_the_numpy_reference(
+    array: str, tmp_path: Path
+) -> None:
+    network = build_model("alexnet", image=64, width=0.1)
+    images = np.random.default_rng(3).normal(size=(2, *network.type("image").shape[1:]))
+    np.savez(tmp_path / "x.npz", image=images.astype(np.float32))
+    found = _told(api.nest(network, on=array, zeros=api.ZeroOptions(
+        skip=("input",), data=str(tmp_path / "x.npz"))))  # fmt: skip
+    conv2 = next(node for node in network.nodes if node.name == "conv2")
+    watched = conv2.inputs[0]
+    cut = replace(network, outputs=(watched,))
+    seen = [cut.evaluate({"image": image[None].astype(np.float32)})[watched] for image in images]
+    share = np.count_nonzero(seen) / np.size(seen)
+    nominal, performed, worked, _ = found["conv2"]
+    assert performed == worked
+    assert share <= performed / nominal <= share + 1 / 64 + 1e-9
+
+
+def test_gates_save_energy_and_skips_save_time_too(array: str) -> None:
+    network = build_model("alexnet", image=64, width=0.1)
+    half = ("input=0.5", "weight=1")
+    plain = api.nest(network, on=array, objective="energy")
+    gated = api.nest(network, on=array, objective="energy",
+                     zeros=api.ZeroOptions(gate=("input",), density=half))  # fmt: skip
+    skipped = api.nest(network, on=array,
+                       zeros=api.ZeroOptions(skip=("input",), density=half))  # fmt: skip
+    fastest = api.nest(network, on=array)
+    assert _total(gated, "energy") < _total(plain, "energy")
+    assert _total(skipped, "latency") < _total(fastest, "latency")
+    told = _told(gated)["all"]
+    assert told[0] == told[1] > told[2] == told[3]
+
+
+def _total(result: api.NestResult, metric: str) -> float:
+    return next(f.value or 0.0 for f in result.evidence if f.metric == metric)
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"gate": ("inputs",)}, "input"),
+    ({"gate": ("input",), "density": ("input=1.5",)}, "share"),
+    ({"gate": ("input",), "density": ("0.4",)}, "operand"),
+    ({"density": ("input=0.4",)}, "--gate"),
+])  # fmt: skip
+def test_what_makes_no_sense_is_refused(
+    array: str, options: dict[str, tuple[str, ...]], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        api.nest("squeezenet1_1", on=array, zeros=api.ZeroOptions(**options))
