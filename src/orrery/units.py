@@ -47,6 +47,7 @@ DIMENSIONS: Mapping[str, Mapping[str, float]] = {
     "width": {"bit": 1.0, "kbit": 1e3, "Kibit": 1024.0, **{u: 8 * f for u, f in _SIZE.items()}},
     "bits per cycle": {"bit/cycle": 1.0, "B/cycle": 8.0},
     "energy per bit": {f"{u}/bit": f for u, f in _prefixed("J", "fpnuµ").items()},
+    "ratio": {"x": 1.0, "%": 0.01},
     "length": {"nm": 1.0, "um": 1e3, "µm": 1e3},
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from orrery.graph import build_model, onnx_bytes, write_onnx
 
 COMMANDS = (
     "models", "systems", "accelerators", "arrays", "show", "nest", "map", "simulate", "run",
-    "score", "study",
+    "score", "study", "calibrate",
 )  # fmt: skip
 
 #: sizes of sets, so that a search has less to list

@@ -3,10 +3,11 @@
 Models:  peak arithmetic by element type, peak of all other operations, off-chip bandwidth; all
          three overlap perfectly, so the latency is the largest of the three times. Off-chip bytes
          are the region's inputs, weights and outputs, once each. Dynamic energy is operations and
-         off-chip bytes at the device's prices.
+         off-chip bytes at the device's prices. A device that was calibrated takes longer, see
+         `calibration`.
 Ignores: utilisation, launch overheads, dependencies inside a region, on-chip data movement, spills
          when the working set exceeds the on-chip memory, reuse between regions, idle power (whole
-         plans charge it). Hence a lower bound of time and of energy.
+         plans charge it). Hence a lower bound of time and of energy, unless calibrated.
 Judge:   closed forms; `_guards` on every result.
 Source:  Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
 """
@@ -23,6 +24,7 @@ from ._cost import Cost, Refusal
 from ._energy import energy_charges
 from ._guards import check_cost
 from ._work import Work, count_problem, unpriceable, work_of
+from .calibration import calibrated_s, macs_by_class
 
 __all__ = ["Bounds", "Roofline", "bounds", "roofline"]
 
@@ -89,7 +91,7 @@ class Roofline:
         work = work_of(region)
         charges = energy_charges(work, device)
         cost = Cost(
-            latency_s=bounds(work, device).latency_s,
+            latency_s=_latency_s(region, work, device),
             energy_j=None if charges is None else sum(charge.energy_j for charge in charges),
             offchip_bytes=work.traffic_bytes,
             peak_bytes={device.offchip.name: work.traffic_bytes},
@@ -101,8 +103,14 @@ class Roofline:
         return cost
 
 
+def _latency_s(region: Region, work: Work, device: Device) -> float:
+    if device.calibration is None:
+        return bounds(work, device).latency_s
+    return calibrated_s(macs_by_class(region), work, device, device.calibration)
+
+
 def bounds(work: Work, device: Device) -> Bounds:
-    """Return the three times of a piece of work; every rate it needs must be known."""
+    """Return the three times of a piece of work at the peaks; every rate it needs must be known."""
     compute = device.compute
     macs_s = sum(count / compute.macs_per_s[dtype] for dtype, count in work.macs.items())
     others_s = work.others / compute.others_per_s if compute.others_per_s else 0.0

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Node, Region, find_operator
 
-__all__ = ["MOVES_NOTHING", "Work", "moves_nothing", "signature", "unpriceable", "work_of"]
+__all__ = [
+    "MOVES_NOTHING",
+    "Work",
+    "macs_by_type",
+    "moves_nothing",
+    "signature",
+    "unpriceable",
+    "work_of",
+]
 
 #: Operators that only look at the same bytes another way: no data moves.
 MOVES_NOTHING = frozenset(
@@ -91,7 +99,7 @@ def work_of(region: Region) -> Work:
     for node in region.members:
         operations = graph.operations(node)
         others += operations.others
-        for dtype, number in _macs_by_type(graph, node, operations.macs).items():
+        for dtype, number in macs_by_type(graph, node, operations.macs).items():
             macs[dtype] = macs.get(dtype, 0) + number
     if all(moves_nothing(graph, node) for node in region.members):
         return Work(macs=macs, others=others, input_bytes=0, weight_bytes=0, output_bytes=0)
@@ -152,7 +160,8 @@ def _read_bytes(graph: Graph, tensor: str, readers: Sequence[Node]) -> int:
     return min(whole, total)
 
 
-def _macs_by_type(graph: Graph, node: Node, total: int) -> Mapping[str, int]:
+def macs_by_type(graph: Graph, node: Node, total: int) -> Mapping[str, int]:
+    """Return a node's MACs by element type; those of bodies under the types of their nodes."""
     if not total:
         return {}
     if any(isinstance(value, Graph) for value in node.attributes.values()):

@@ -1,10 +1,10 @@
 """What have we got? Devices, memories, links, flash, systems; a catalogue of sourced numbers."""
 
 from ._catalogue import THIS_MACHINE, CatalogueEntry, catalogue, load_system, system_names
-from ._records import Compute, Device, Flash, Link, Memory, System
+from ._records import Calibration, Compute, Device, Flash, Link, Memory, System
 from ._varied import Description, read_description
 from ._write import write_system
-from ._yaml import ELEMENT_TYPES, read_system, read_system_text
+from ._yaml import ELEMENT_TYPES, OPERATOR_CLASSES, read_system, read_system_text
 from .spatial import (
     ROLES,
     Architecture,
@@ -25,10 +25,12 @@ from .spatial import (
 
 __all__ = [
     "ELEMENT_TYPES",
+    "OPERATOR_CLASSES",
     "ROLES",
     "THIS_MACHINE",
     "Architecture",
     "ArrayAxis",
+    "Calibration",
     "CatalogueEntry",
     "Compute",
     "Description",

@@ -14,7 +14,7 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.provenance import Source
 from orrery.store import content_hash, encode
 
-__all__ = ["Compute", "Device", "Flash", "Link", "Memory", "System"]
+__all__ = ["Calibration", "Compute", "Device", "Flash", "Link", "Memory", "System"]
 
 
 #: endings of the names of fields in which zero has a meaning
@@ -131,6 +131,48 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What measured layers have shown of a device that its peaks do not tell.
+
+    Attributes
+    ----------
+    mac_share : class of operators -> share of the peak MAC rate that it reaches
+    others_share, bandwidth_share : share of the peak of other operations, of the off-chip bandwidth
+    overhead_s : of every region that does anything, whatever it does
+    low_ratio, high_ratio : ends of an interval of measured over priced time of a layer that was
+        not seen, at a confidence of `interval_share`
+    """
+
+    mac_share: Mapping[str, float] = field(default_factory=dict)
+    others_share: float | None = None
+    bandwidth_share: float | None = None
+    overhead_s: float | None = None
+    low_ratio: float | None = None
+    high_ratio: float | None = None
+    interval_share: float | None = None
+    sources: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        check_numbers(self, self.sources, "calibration")
+        shares = {**{f"macs.{name}": share for name, share in self.mac_share.items()},
+                  "others": self.others_share, "bandwidth": self.bandwidth_share,
+                  "confidence": self.interval_share}  # fmt: skip
+        for name, share in shares.items():
+            if share is not None and share > 1:
+                raise SpecError(f"calibration: {name}", found=f"{share:g} of the peak",
+                                wanted="at most all of it",
+                                fix="raise the peak to what was measured")  # fmt: skip
+        ends = (self.low_ratio, self.high_ratio, self.interval_share)
+        if any(end is None for end in ends) != all(end is None for end in ends) or (
+            self.low_ratio is not None and self.high_ratio is not None
+            and self.low_ratio > self.high_ratio
+        ):  # fmt: skip
+            raise SpecError("calibration: interval", found=f"{self.low_ratio} to {self.high_ratio}",
+                            wanted="low, high and confidence, the lower end first",
+                            fix="give all three, or none")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """Something that computes.
 
@@ -143,6 +185,7 @@ class Device:
     idle_power_w, max_power_w : at the board
     area_mm2, process_nm : of the die; price_usd : of the board
     group : devices of one group are neighbours (e.g. one PCIe switch)
+    calibration : how far measured layers stay behind the peaks; None: never measured
     """
 
     name: str
@@ -158,6 +201,7 @@ class Device:
     area_mm2: float | None = None
     process_nm: float | None = None
     price_usd: float | None = None
+    calibration: Calibration | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -239,8 +283,13 @@ class System:
     @property
     def digest(self) -> str:
         """Content hash of all records."""
-        parts = [repr(encode(part)) for part in (*self.devices, *self.links)]
-        return content_hash(self.name, self.host, *parts)
+        parts = [encode(part) for part in (*self.devices, *self.links)]
+        # What no device had when plans were made is not part of what they were made for.
+        texts = [
+            repr({k: v for k, v in part.items() if k != "calibration" or v is not None})
+            for part in parts
+        ]
+        return content_hash(self.name, self.host, *texts)
 
     def device(self, name: str) -> Device:
         """Return the device of this name."""

@@ -10,7 +10,14 @@ from orrery.provenance import Source
 from orrery.units import DIMENSIONS
 
 from ._records import Device, System
-from ._yaml import COMPUTE_KEYS, DEVICE_KEYS, FLASH_KEYS, LINK_KEYS, MEMORY_KEYS
+from ._yaml import (
+    CALIBRATION_KEYS,
+    COMPUTE_KEYS,
+    DEVICE_KEYS,
+    FLASH_KEYS,
+    LINK_KEYS,
+    MEMORY_KEYS,
+)
 
 __all__ = ["write_system"]
 
@@ -57,6 +64,7 @@ def _name_sources(system: System) -> dict[Source, str]:
         tables += [device.compute.sources, device.sources]
         tables += [memory.sources for memory in device.memories]
         tables += [disk.sources for disk in device.flash]
+        tables += [device.calibration.sources] if device.calibration else []
     found: dict[Source, str] = {}
     for source in (source for table in tables for source in table.values()):
         found.setdefault(source, f"s{len(found) + 1}")
@@ -77,6 +85,9 @@ def _device(device: Device, names: Mapping[Source, str]) -> list[str]:
     for memory in device.memories:
         parts = [f"name: {_text(memory.name)}", f"offchip: {_bool(memory.offchip)}"]
         lines.append(f"      - {{{', '.join(parts + _numbers(memory, MEMORY_KEYS, names))}}}")
+    if device.calibration is not None:
+        lines.append("    calibration:")
+        lines += [f"      {p}" for p in _numbers(device.calibration, CALIBRATION_KEYS, names)]
     if device.flash:
         lines.append("    flash:")
     for disk in device.flash:

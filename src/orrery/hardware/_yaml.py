@@ -38,10 +38,10 @@ from orrery.errors import SpecError, UnknownNameError, did_you_mean
 from orrery.provenance import Source
 
 from ._document import Item, parse, read_bytes
-from ._records import Compute, Device, Flash, Link, Memory, System
+from ._records import Calibration, Compute, Device, Flash, Link, Memory, System
 from ._sourced import SourcedReader
 
-__all__ = ["ELEMENT_TYPES", "read_system", "read_system_text", "system_of"]
+__all__ = ["ELEMENT_TYPES", "OPERATOR_CLASSES", "read_system", "read_system_text", "system_of"]
 
 #: Names of element types, as the graph uses them.
 ELEMENT_TYPES = (
@@ -80,6 +80,17 @@ DEVICE_KEYS = {
     "area": ("area_mm2", "area", False), "process": ("process_nm", "length", False),
     "price": ("price_usd", "price", False),
 }  # fmt: skip
+CALIBRATION_KEYS = {
+    "macs": ("mac_share", "ratio", False), "others": ("others_share", "ratio", False),
+    "bandwidth": ("bandwidth_share", "ratio", False),
+    "overhead": ("overhead_s", "time", False), "low": ("low_ratio", "ratio", False),
+    "high": ("high_ratio", "ratio", False), "confidence": ("interval_share", "ratio", False),
+}  # fmt: skip
+
+#: Classes of operators with MACs, each with an efficiency of its own.
+OPERATOR_CLASSES = (
+    "convolution", "grouped-convolution", "matrix-product", "attention", "recurrent", "others",
+)  # fmt: skip
 
 KINDS = ("cpu", "gpu", "fpga", "asic")
 _MOST_DEVICES, _MOST_LINKS = 256, 2048
@@ -198,8 +209,10 @@ class _Reader(SourcedReader):
         for key, (name, dimension, zero) in keys.items():
             if key not in table:
                 continue
-            if name in ("macs_per_s", "mac_energy_j"):
-                values[name], sources[name] = self._by_type(table[key], dimension, zero, default)
+            if name in ("macs_per_s", "mac_energy_j", "mac_share"):
+                known = OPERATOR_CLASSES if name == "mac_share" else ELEMENT_TYPES
+                values[name], sources[name] = self._by_kind(table[key], dimension, zero, default,
+                                                            known)  # fmt: skip
                 continue
             value, sources[name] = self._quantity(table[key], dimension, zero, default)
             if name == "size_bytes":
@@ -210,10 +223,11 @@ class _Reader(SourcedReader):
                 values[name] = value
         return {**values, "sources": sources}
 
-    def _by_type(
-        self, item: Item, dimension: str, zero: bool, default: Source | None
+    def _by_kind(
+        self, item: Item, dimension: str, zero: bool, default: Source | None, known: Iterable[str]
     ) -> tuple[dict[str, float], Source]:
-        table = item.keys(("source", *ELEMENT_TYPES))
+        kinds = tuple(known)
+        table = item.keys(("source", *kinds))
         source = self._source(table.get("source")) or default
         values = {}
         for key, entry in table.items():
@@ -222,8 +236,9 @@ class _Reader(SourcedReader):
                 values[key], found = self._quantity(entry, dimension, zero, source)
                 source = found if source is None else source
         if not values or source is None:
-            raise item.error(wanted="a value for at least one element type",
-                             fix="write e.g. {float32: '100 GMAC/s'}")  # fmt: skip
+            example = "convolution: '40 %'" if dimension == "ratio" else "float32: '100 GMAC/s'"
+            raise item.error(wanted=f"a value for at least one of {', '.join(kinds)}",
+                             fix=f"write e.g. {{{example}}}")  # fmt: skip
         return values, source
 
     # -- records --------------------------------------------------------------------------------
@@ -231,7 +246,7 @@ class _Reader(SourcedReader):
     def _devices(self, item: Item, default: Source | None) -> list[Device]:
         table = item.keys(
             ("name", "count", "first", "kind", "group", "group_size", "designs", "operators",
-             "compute", "memories", "flash", "source", *DEVICE_KEYS),
+             "compute", "memories", "flash", "calibration", "source", *DEVICE_KEYS),
             required=("name", "kind", "compute", "memories"),
         )  # fmt: skip
         source = self._source(table.get("source")) or default
@@ -241,6 +256,7 @@ class _Reader(SourcedReader):
                                       fix=f"correct it{did_you_mean(kind, KINDS)}")  # fmt: skip
         compute = self._compute(table["compute"], source)
         memories = tuple(self._memory(m, source) for m in table["memories"].items())
+        found = self._calibration(table["calibration"], source) if "calibration" in table else None
         disks = table["flash"].items() if "flash" in table else []
         flash = tuple(self._flash(disk, source) for disk in disks)
         count = table["count"].whole(1, _MOST_DEVICES) if "count" in table else 1
@@ -260,7 +276,7 @@ class _Reader(SourcedReader):
                          data=template.replace("{i}", str(first + i)))  # fmt: skip
             devices.append(self._make(item, Device, dict(
                 values, name=self._name(named), kind=kind, compute=compute, memories=memories,
-                flash=flash, designs=designs, operators=operators,
+                flash=flash, designs=designs, operators=operators, calibration=found,
                 group=group.replace("{g}", str(i // size)))))  # fmt: skip
         return devices
 
@@ -269,6 +285,11 @@ class _Reader(SourcedReader):
         source = self._source(table.get("source")) or default
         values = {"macs_per_s": {}, **self._numbers(table, COMPUTE_KEYS, source)}
         return self._make(item, Compute, values)
+
+    def _calibration(self, item: Item, default: Source | None) -> Calibration:
+        table = item.keys((*CALIBRATION_KEYS, "source"))
+        source = self._source(table.get("source")) or default
+        return self._make(item, Calibration, self._numbers(table, CALIBRATION_KEYS, source))
 
     def _memory(self, item: Item, default: Source | None) -> Memory:
         table = item.keys(("name", *MEMORY_KEYS, "offchip", "source"), required=("name", "size"))

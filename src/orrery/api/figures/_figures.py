@@ -12,6 +12,7 @@ from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
 from ._context import shared_context
 from ._doubts import doubts, rests_on, why_no_energy
 from ._formats import formats_of
+from ._intervals import with_intervals
 from ._times import ends_s, times
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def plan_figures(
                 context=shared_context([graph], mine.names, plan.searcher),
             )
             figures += times([graph], alone, timeline, ends_at_s=end, note="beside the others")
-    idle = f"{len(used)} of {len(system.devices)}"
-    figures += _energy(used, plain, price, timeline, idle=idle)
+    figures += _energy(used, plain, price, timeline, idle=f"{len(used)} of {len(system.devices)}")
     if price.total.offchip_bytes is not None:
         figures.append(_say(plain, "off-chip traffic", price.total.offchip_bytes, "bytes"))
     if price.peak_bytes:
         name, most = max(price.peak_bytes.items(), key=lambda item: item[1])
         figures.append(_say(plain, "peak memory", most, "bytes", memory=name))
-    figures = [_noted(figure, doubt) if figure.value is not None else figure for figure in figures]
+    figures = [_noted(f, doubt) if f.value is not None else f for f in figures]
+    figures = with_intervals(figures, used, price)
     certain = replace(plain, bound="", rests_on=None)
     rounding = [
         f.approximation if len(graphs) == 1 else f"{graph.name}: {f.approximation}"

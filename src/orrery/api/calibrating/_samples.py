@@ -1,0 +1,110 @@
+"""From rows of a table to measured layers of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.errors import OrreryError, SpecError, did_you_mean
+from orrery.progress import Progress
+
+from .._options import ModelOptions
+from .._resolve import load_model
+
+if TYPE_CHECKING:
+    from orrery.cost.calibration import MeasuredRow, Sample
+    from orrery.graph import Graph, Region
+    from orrery.hardware import Device
+
+__all__ = ["read_table", "regions_of", "samples_of"]
+
+_TASK = "read networks"
+
+
+def read_table(path: Path) -> tuple[tuple[MeasuredRow, ...], str]:
+    """Return the rows of a CSV file, and the file's name with its hash.
+
+    Raises
+    ------
+    SpecError : a file that cannot be read, or that is no table of measured layers
+    """
+    from orrery.cost.calibration import read_measurements
+    from orrery.store import content_hash, open_plain
+
+    try:
+        with open_plain(path) as handle:
+            raw = handle.read()
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                        fix="check the path") from None  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise SpecError(str(path), found=f"byte {error.start} is not UTF-8", wanted="UTF-8 text",
+                        fix="save the table as CSV in UTF-8") from None  # fmt: skip
+    return read_measurements(text, str(path)), f"{path.name} (content {content_hash(raw)[:12]})"
+
+
+def regions_of(
+    rows: Sequence[MeasuredRow], path: Path, options: ModelOptions | None, progress: Progress
+) -> list[tuple[MeasuredRow, Region]]:
+    """Return each row with the layer that it names; networks are sought beside the table too.
+
+    Raises
+    ------
+    SpecError : a network or layer that does not exist, with the line
+    """
+    names = list(dict.fromkeys(row.network for row in rows))
+    known: dict[str, dict[str, Region]] = {}
+    for done, name in enumerate(names):
+        progress.step(_TASK, done, len(names))
+        row = next(row for row in rows if row.network == name)
+        graph = _network(name, row, path, options)
+        known[name] = {region.name: region for region in graph.regions()}
+    found = []
+    for row in rows:
+        layers = known[row.network]
+        if row.layer not in layers:
+            near = did_you_mean(row.layer, layers)
+            raise SpecError(
+                f"{path}:{row.line}: layer", found=row.layer,
+                wanted=f"one of the {len(layers)} layers of {row.network}",
+                fix=f"correct it{near}; `orrery show {row.network}` lists them",
+            )  # fmt: skip
+        found.append((row, layers[row.layer]))
+    return found
+
+
+def _network(name: str, row: MeasuredRow, path: Path, options: ModelOptions | None) -> Graph:
+    beside = path.parent / name
+    try:
+        return load_model(beside if beside.is_file() else name, options)
+    except OrreryError as error:
+        raise SpecError(f"{path}:{row.line}: network", found=name, fix=str(error),
+                        wanted="an ONNX file or a library name") from None  # fmt: skip
+
+
+def samples_of(
+    rows: Sequence[MeasuredRow], path: Path, device: Device, options: ModelOptions | None,
+    progress: Progress,
+) -> tuple[Sample, ...]:  # fmt: skip
+    """Return the measured layers, each checked to have a price on the device.
+
+    Raises
+    ------
+    SpecError : as `regions_of`; a rate that the device lacks, with the line
+    """
+    from orrery.cost import roofline
+    from orrery.cost.calibration import sample_of, sample_of_work
+
+    told = [row for row in rows if row.work is not None]
+    found = [sample_of_work(row, device, f"{path}:{row.line}") for row in told]
+    named = [row for row in rows if row.work is None]
+    for row, region in regions_of(named, path, options, progress):
+        refusal = roofline.refuses(region, device)
+        if refusal is not None:
+            raise SpecError(f"{path}:{row.line}: layer {row.layer!r}", found=refusal.reason,
+                            wanted="a layer that the device has a price for",
+                            fix="add what lacks to the device, or remove the line")  # fmt: skip
+        found.append(sample_of(region, row.network, row.latency_s, row.energy_j))
+    return tuple(found)

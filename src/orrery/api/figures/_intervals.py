@@ -1,0 +1,48 @@
+"""Intervals of latency on devices whose constants were fitted to measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.evidence import Evidence
+
+if TYPE_CHECKING:
+    from orrery.cost import PlanCost
+    from orrery.hardware import Device
+
+__all__ = ["with_intervals"]
+
+_NOTE = "interval of one layer taken for all at once: wider than needed where errors cancel"
+
+
+def with_intervals(
+    figures: Iterable[Evidence], used: Sequence[Device], price: PlanCost
+) -> list[Evidence]:
+    """Return figures, latencies with an interval where every layer ran on calibrated devices.
+
+    The widest interval of the devices counts, at the least confidence; links stay as described.
+    """
+    from orrery.cost import roofline
+
+    found = [device.calibration for device in used if device.calibration is not None]
+    ends = [(c.low_ratio, c.high_ratio, c.interval_share) for c in found
+            if c.low_ratio is not None and c.high_ratio is not None
+            and c.interval_share is not None]  # fmt: skip
+    as_is = set(price.priced_by.values()) <= {roofline.name}
+    if not ends or len(ends) < len(used) or not as_is:
+        return list(figures)
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    sure = {"confidence": f"{min(end[2] for end in ends):.0%}"}
+    return [_with(f, low, high, sure) if f.metric == "latency" else f for f in figures]
+
+
+def _with(figure: Evidence, low: float, high: float, sure: Mapping[str, str]) -> Evidence:
+    if figure.value is None or figure.bound:
+        return figure
+    note = "; ".join(part for part in (figure.source.note, _NOTE) if part)
+    return replace(
+        figure, interval=(figure.value * low, figure.value * high),
+        source=replace(figure.source, note=note), context={**figure.context, **sure},
+    )  # fmt: skip

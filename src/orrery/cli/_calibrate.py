@@ -1,0 +1,53 @@
+"""``orrery calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orrery import api
+
+from ._options import JsonFlag, Options, Out, show_page
+from ._terminal import progress_bar, written
+
+
+def calibrate(
+    device: str,
+    measurements: Path,
+    /,
+    *,
+    of: str = "",
+    confidence: float = 0.8,
+    rows: int = 60,
+    out: Out = None,
+    options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    json: JsonFlag = False,
+) -> int:
+    """Fit the constants of a device to measured layers; judge them on networks left out in turn.
+
+    The table needs columns network, layer and latency_s (or _ms, _us, _ns), and may have energy_j
+    (_mj, _uj, _nj): `orrery run MODEL --profile --out DIR` writes one for this machine. With --out
+    the device goes to calibrated.yaml, which `map --on` and `nest --on` take; what is priced on it
+    then has an interval.
+
+    Parameters
+    ----------
+    device
+        YAML file of a system or of a spatial array, a name of `orrery systems` or `orrery arrays`,
+        or this-machine.
+    measurements
+        CSV file of measured layers of three networks or more.
+    of
+        Which device of the system was measured, where it has several kinds.
+    confidence
+        Share of layers that the intervals are to hold.
+    rows
+        Most rows shown of a table (JSON has all).
+    """
+    with progress_bar() as progress:
+        result = api.calibrate(device, measurements, of=of, confidence=confidence, options=options,
+                               progress=progress)  # fmt: skip
+    files = result.write(out) if out is not None else {}
+    show_page(result.page, as_json=json, rows=rows, files=files)
+    if files and not json:
+        print("\n" + written("written: ", files))
+    return 0

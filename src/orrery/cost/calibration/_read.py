@@ -1,0 +1,180 @@
+"""A table of measured layers, from CSV text.
+
+Before (file)::
+
+    network,layer,latency_us,energy_mj
+    resnet18,conv1,152.1,1.9
+    resnet18,layer1.0.conv1,80.3,1.0
+
+After: `MeasuredRow`s in seconds and joules. A layer that was measured several times stands once,
+with the median. Layers of networks that are not at hand give their work instead: columns
+``operator, dtype, macs, other_operations, bytes``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orrery.errors import SpecError, did_you_mean
+from orrery.hardware import ELEMENT_TYPES, OPERATOR_CLASSES
+
+__all__ = ["MeasuredRow", "read_measurements"]
+
+#: header -> (field, factor to the internal unit)
+_LATENCY = {f"latency_{unit}": 10.0**power
+            for unit, power in (("s", 0), ("ms", -3), ("us", -6), ("ns", -9))}  # fmt: skip
+_ENERGY = {f"energy_{unit}": 10.0**power
+           for unit, power in (("j", 0), ("mj", -3), ("uj", -6), ("nj", -9))}  # fmt: skip
+_WORK = ("operator", "dtype", "macs", "other_operations", "bytes")
+_KNOWN = ("network", "layer", *_LATENCY, *_ENERGY, *_WORK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRow:
+    """One layer as it was measured.
+
+    Attributes
+    ----------
+    line : of the file, from one; the first of several
+    work : class of operators, element type, MACs, other operations, bytes; None: the network tells
+    """
+
+    line: int
+    network: str
+    layer: str
+    latency_s: float
+    energy_j: float | None = None
+    work: tuple[str, str, int, int, int] | None = None
+
+
+def read_measurements(text: str, file: str) -> tuple[MeasuredRow, ...]:
+    """Read measured layers; `file` stands in messages.
+
+    Raises
+    ------
+    SpecError : no such columns, a value that is no number above zero, a line that stands twice
+    """
+    lines = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(lines, [])]
+    latency, energy = _columns(header, file)
+    rows: list[MeasuredRow] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for cells in lines:
+        where = f"{file}:{lines.line_num}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise SpecError(where, found=f"{len(cells)} cells", wanted=f"{len(header)}, as the "
+                            "header names", fix="correct the line")  # fmt: skip
+        values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        if (key := tuple(values.values())) in seen:
+            raise SpecError(where, found=f"the same as line {seen[key]}", wanted="each measurement "
+                            "once", fix="remove one of the two")  # fmt: skip
+        seen[key] = lines.line_num
+        rows.append(_row(values, latency, energy, where, lines.line_num))
+    if not rows:
+        raise SpecError(file, found="no rows", wanted="measured layers below the header",
+                        fix="add them")  # fmt: skip
+    return _merged(rows, file)
+
+
+def _columns(header: Sequence[str], file: str) -> tuple[str, str]:
+    """Return the columns of latency and energy (empty: none)."""
+    where = f"{file}:1"
+    for name in header:
+        if name in ("latency", "time", "energy"):
+            units = _ENERGY if name == "energy" else _LATENCY
+            raise SpecError(where, found=f"column {name!r} without a unit",
+                            wanted=f"one of {', '.join(units)}", fix="rename it")  # fmt: skip
+        if name not in _KNOWN:
+            raise SpecError(where, found=f"column {name!r}", wanted=f"columns of {_list(_KNOWN)}",
+                            fix=f"remove or rename it{did_you_mean(name, _KNOWN)}")  # fmt: skip
+        if header.count(name) > 1:
+            raise SpecError(where, found=f"column {name!r} twice", wanted="each column once",
+                            fix="remove one")  # fmt: skip
+    given = [name for name in header if name in _WORK]
+    needed = ["network", "layer", *(_WORK if given else ())]
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise SpecError(where, found=f"columns {_list(header) or '(none)'}",
+                        wanted=f"also {_list(missing)}", fix="add the column")  # fmt: skip
+    times = [name for name in header if name in _LATENCY]
+    joules = [name for name in header if name in _ENERGY]
+    for found, units in ((times, _LATENCY), (joules, _ENERGY)):
+        if len(found) > 1 or (units is _LATENCY and not found):
+            raise SpecError(where, found=_list(found) or f"columns {_list(header)}",
+                            wanted=f"exactly one of {', '.join(units)}",
+                            fix="add it" if not found else "remove one")  # fmt: skip
+    return times[0], joules[0] if joules else ""
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _row(
+    values: Mapping[str, str], latency: str, energy: str, where: str, line: int
+) -> MeasuredRow:
+    for name in ("network", "layer"):
+        if not values[name]:
+            raise SpecError(f"{where}: {name}", found="nothing", wanted=f"the name of a {name}",
+                            fix="fill it in")  # fmt: skip
+    joules = values[energy] if energy else ""
+    return MeasuredRow(
+        line=line, network=values["network"], layer=values["layer"],
+        latency_s=_number(values[latency], f"{where}: {latency}") * _LATENCY[latency],
+        energy_j=_number(joules, f"{where}: {energy}") * _ENERGY[energy] if joules else None,
+        work=_work(values, where) if "operator" in values else None,
+    )  # fmt: skip
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise SpecError(where, found=text or "nothing", wanted="a finite number above zero",
+                        fix="correct or remove the line")  # fmt: skip
+    return value
+
+
+def _work(values: Mapping[str, str], where: str) -> tuple[str, str, int, int, int]:
+    for name, known in (("operator", OPERATOR_CLASSES), ("dtype", ELEMENT_TYPES)):
+        if values[name] not in known:
+            raise SpecError(f"{where}: {name}", found=values[name], wanted=f"one of {_list(known)}",
+                            fix=f"correct it{did_you_mean(values[name], known)}")  # fmt: skip
+    counts = []
+    for name in _WORK[2:]:
+        if not (values[name].isascii() and values[name].isdigit() and len(values[name]) < 19):
+            raise SpecError(f"{where}: {name}", found=values[name] or "nothing",
+                            wanted="a whole number, zero or more",
+                            fix="correct the number")  # fmt: skip
+        counts.append(int(values[name]))
+    return values["operator"], values["dtype"], counts[0], counts[1], counts[2]
+
+
+def _merged(rows: Sequence[MeasuredRow], file: str) -> tuple[MeasuredRow, ...]:
+    """Return every layer once, measured repeatedly or not."""
+    groups: dict[tuple[str, str], list[MeasuredRow]] = {}
+    for row in rows:
+        groups.setdefault((row.network, row.layer), []).append(row)
+    merged = []
+    for same in groups.values():
+        first = same[0]
+        other = next((row for row in same if row.work != first.work), None)
+        if other is not None:
+            raise SpecError(f"{file}:{other.line}", found=f"layer {first.layer!r} with other work "
+                            f"than in line {first.line}", wanted="one meaning for one name",
+                            fix="rename one of the two")  # fmt: skip
+        joules = [row.energy_j for row in same if row.energy_j is not None]
+        merged.append(replace(
+            first, latency_s=statistics.median(row.latency_s for row in same),
+            energy_j=statistics.median(joules) if joules else None,
+        ))  # fmt: skip
+    return tuple(merged)

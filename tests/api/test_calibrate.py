@@ -1,0 +1,132 @@
+"""From a table of measured layers to a device with intervals: a made-up truth is the judge."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orrery import api
+from orrery.cli import main
+from orrery.cost import roofline
+from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import build_model, write_onnx
+from orrery.hardware import Calibration, load_system, read_system_text, write_system
+from orrery.provenance import Basis, Source
+
+NETWORKS = ("squeezenet1_1", "resnet20", "alexnet")
+SOURCE = Source(basis=Basis.MEASURED, where="made up")
+TRUTH = Calibration(
+    mac_share={"convolution": 0.45, "matrix-product": 0.6}, others_share=0.2, bandwidth_share=0.7,
+    overhead_s=4e-6, sources=dict.fromkeys(
+        ("mac_share", "others_share", "bandwidth_share", "overhead_s"), SOURCE),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(0)
+    true = replace(load_system("desktop-cpu").devices[0], calibration=TRUTH)
+    path = tmp_path_factory.mktemp("measured") / "layers.csv"
+    write_onnx(build_model("alexnet"), path.parent / "alexnet.onnx")
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(("network", "layer", "latency_us"))
+        for name in NETWORKS:
+            for region in build_model(name).regions():
+                seconds = roofline.cost(region, true).latency_s
+                noisy = 1e6 * seconds * np.exp(0.1 * random.standard_normal())
+                if seconds:
+                    rows.writerow(("alexnet.onnx" if name == "alexnet" else name, region.name,
+                                   f"{noisy:.4f}"))  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(table: Path) -> api.CalibrationResult:
+    return api.calibrate("desktop-cpu", table)
+
+
+def test_the_device_is_written_with_its_constants(result: api.CalibrationResult) -> None:
+    system = read_system_text(result.yaml)
+    found = system.devices[0].calibration
+    assert found is not None
+    assert found.mac_share["convolution"] == pytest.approx(0.45, rel=0.15)
+    assert found.overhead_s == pytest.approx(4e-6, rel=0.15)
+    assert found.sources["overhead_s"].basis is Basis.MEASURED
+    assert "layers.csv (content " in found.sources["overhead_s"].where
+    assert write_system(system) == result.yaml
+    assert system.digest != load_system("desktop-cpu").digest
+
+
+def test_the_report_says_errors_coverage_and_what_is_open(result: api.CalibrationResult) -> None:
+    text = api.page_text(result.page, width=110, rows=50)
+    assert "before" in text
+    assert "80% intervals" in text
+    assert "networks left out" in text
+    assert "alexnet.onnx" in text
+    metrics = {figure.metric: figure for figure in result.evidence}
+    assert metrics["median error after of latency"].value < 20
+    assert metrics["coverage of latency"].value == pytest.approx(100 * result.latency.coverage)
+
+
+def test_plans_on_the_device_are_slower_and_have_an_interval(
+    result: api.CalibrationResult, tmp_path: Path
+) -> None:
+    files = result.write(tmp_path / "out")
+    plain = api.map("resnet20", on="desktop-cpu")
+    mapped = api.map("resnet20", on=files["device"])
+    before, after = (next(f for f in m.evidence if f.metric == "latency") for m in (plain, mapped))
+    assert before.interval is None
+    assert after.value > before.value
+    assert after.interval is not None
+    assert after.interval[0] < after.value < after.interval[1]
+    assert after.context["confidence"] == "80%"
+    assert "interval of one layer" in after.source.note
+
+
+def test_the_command_writes_and_prints(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["calibrate", "desktop-cpu", str(table), "--out", str(out), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["report"]["title"] == "cpu of desktop-cpu, calibrated"
+    assert {path.name for path in out.iterdir()} == {
+        "calibrated.yaml", "evidence.json", "report.html", "report.json", "report.txt",
+    }  # fmt: skip
+
+
+def _refused(path: Path, text: str, said: str, device: str = "desktop-cpu") -> None:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        api.calibrate(device, path)
+    assert said in str(error.value)
+
+
+def test_bad_tables_are_refused_with_the_line(tmp_path: Path) -> None:
+    path, head = tmp_path / "m.csv", "network,layer,latency_s\n"
+    _refused(path, head + "resnet20,conv9,1\n", "m.csv:2: layer: found 'conv9'")
+    _refused(path, head + "resnet20,conv9,1\n", "did you mean 'conv1'")
+    _refused(path, head + "resnet2,conv1,1\n", "m.csv:2: network: found 'resnet2'")
+    _refused(path, head + "resnet20,conv1,1\n", "1 network', wanted 3 or more")
+    work = "network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
+    _refused(path, work + "a,b,convolution,int2,9,9,9,1\n", "without rate of MACs in int2")
+
+
+def test_other_bad_input_is_refused(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="wanted a readable file"):
+        api.calibrate("desktop-cpu", tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes(b"network,layer,latency_s\nn\xe9t,a,1\n")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        api.calibrate("desktop-cpu", tmp_path / "latin.csv")
+    with pytest.raises(SpecError, match="and below 1"):
+        api.calibrate("desktop-cpu", table, confidence=1.0)
+    with pytest.raises(UnknownNameError):
+        api.calibrate("desktop-cpu", table, of="gpu")
+    with pytest.raises(SpecError, match="kinds of devices"):
+        api.calibrate("h2h", table)
