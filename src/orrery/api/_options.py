@@ -8,7 +8,7 @@ from typing import Literal
 from orrery.errors import SpecError
 from orrery.settings import setting
 
-__all__ = ["ModelOptions", "TaskOptions", "numbers"]
+__all__ = ["BeyondOptions", "ModelOptions", "TaskOptions", "numbers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,29 @@ class TaskOptions:
         "", "Images in bytes: mean per channel, of byte / 255, e.g. 0.485,0.456,0.406."
     )
     std: str = setting("", "Images in bytes: deviation per channel, e.g. 0.229,0.224,0.225.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeyondOptions:
+    """What to look at beyond one network on one array."""
+
+    flexibility: bool = setting(
+        False, "Map the published suite of layers onto the array, and onto it with one thing fixed."
+    )
+    scalability: bool = setting(
+        False, "Map the network onto smaller and larger arrays, at larger batches, on more chips."
+    )
+    chips: int = setting(2, "Most chips of a system that scalability looks at: 1, 2, 4, 8, …")
+    budget: int = setting(
+        3_000_000,
+        "Evaluations of nests per layer and array; beyond them the best one so far stands.",
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("chips", "budget"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"--{name}", found=getattr(self, name), wanted="1 or more",
+                                fix="correct it")  # fmt: skip
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:

@@ -13,9 +13,10 @@ from orrery.report import Page, Section, Text
 from orrery.store import read_record
 
 from ._map import map
-from ._options import ModelOptions, TaskOptions
+from ._options import BeyondOptions, ModelOptions, TaskOptions
 from ._resolve import load_model
 from ._result import MapResult
+from .flexing import array_card, names_array
 from .judging import LabelledTask, labelled_task
 
 __all__ = ["score"]
@@ -30,19 +31,22 @@ def score(
     needs: str | Sequence[str] = (),
     strict: bool = False,
     task: TaskOptions | None = None,
+    beyond: BeyondOptions | None = None,
     progress: Progress = SILENT,
 ) -> Page:
     """Return a page with the seven metrics and the answers to needs.
 
     Parameters
     ----------
-    models, on, options : a network and a system, mapped first; or none of them. With a task the
-        system may be left out: then the network's own numbers alone are judged
+    models, on, options : a network and a system, mapped first, or an array, searched for the best
+        loop nests; or none of them. With a task the system may be left out: then the network's own
+        numbers alone are judged
     evidence : evidence.json files of earlier commands, put on the same card
     needs : e.g. ``["latency<33ms", "energy<=0.5J"]``
     strict : refuse when anything of the network could not be priced
     task : labelled data to run on the numerics of the plan's designs, and beside them on the
         network's own
+    beyond : on an array, whether to map other layers too, and to make it smaller and larger
 
     Raises
     ------
@@ -61,6 +65,17 @@ def score(
             "score", found=f"{len(networks)} networks" if tasked else "a task without data",
             wanted="one network and its labelled data", fix="give one network and --data X.npz",
         )  # fmt: skip
+    beyond = beyond or BeyondOptions()
+    if names_array(on, beyond):
+        if len(networks) != 1 or evidence or strict:
+            raise SpecError(f"score on {on}", found="networks, evidence files or strict",
+                            wanted="one network on an array", fix="leave the rest out")  # fmt: skip
+        return array_card(networks[0], str(on), options=options, beyond=beyond, task=task,
+                          needs=needs, progress=progress)  # fmt: skip
+    if beyond != BeyondOptions():
+        raise SpecError("flexibility, scalability", found=f"system {on}" if on else "no array",
+                        wanted="an array of `orrery arrays`, or its YAML file",
+                        fix="give one, or leave them out")  # fmt: skip
     parsed = parse_needs(needs)
     if strict and not networks:
         raise SpecError(

@@ -24,10 +24,15 @@ def score(
     task: Annotated[api.TaskOptions, Parameter(name="*", group="Accuracy on labelled data")] = (
         api.TaskOptions()  # noqa: B008  # frozen
     ),
+    beyond: Annotated[api.BeyondOptions, Parameter(name="*", group="Beyond one network")] = (
+        api.BeyondOptions()  # noqa: B008  # frozen
+    ),
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
 ) -> int:
     """Put figures on the seven-metric card and judge needs.
+
+    On an array the card has the best loop nests and the waterfall of their bounds.
 
     With --data the network also answers labelled samples, as it is and as the designs that its plan
     chose compute: the card then says how often it is right, and what rounding costs.
@@ -37,8 +42,9 @@ def score(
     subjects
         A network with --on SYSTEM, or evidence.json files of earlier commands.
     on
-        System: a YAML file, a name of `orrery systems`, or this-machine; may be left out with
-        --data, to judge the network's own numbers alone.
+        System: a YAML file, a name of `orrery systems`, or this-machine; or an array: a YAML file
+        or a name of `orrery arrays` (of a name that is both, the system, unless --flexibility or
+        --scalability is given). May be left out with --data, to judge the network's own numbers.
     strict
         Refuse when anything of the network could not be priced.
     """
@@ -51,7 +57,11 @@ def score(
             wanted="--on SYSTEM or --data X.npz",
             fix="add one, or give evidence.json files",
         )
-    asked = on is not None or options != api.ModelOptions() or task != api.TaskOptions()
+    asked = on is not None or (options, task, beyond) != (
+        api.ModelOptions(),
+        api.TaskOptions(),
+        api.BeyondOptions(),
+    )
     if not models and asked:
         raise SpecError(
             "score",
@@ -68,6 +78,7 @@ def score(
             needs=need,
             strict=strict,
             task=task,
+            beyond=beyond,
             progress=progress,
         )
     show_page(page, as_json=json)

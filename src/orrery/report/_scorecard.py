@@ -71,6 +71,7 @@ _DATA = {
     "precision": "the approximations used are part of the claim",
 }
 _SHARE = {"%": 1.0, "1": 100.0, "": 100.0, "fraction": 100.0}
+_FACTOR = {"x": 1.0, "×": 1.0, "": 1.0, "1": 1.0}
 _RATE = {f"{noun}/s": 1.0 for noun in ("inference", "sample", "image", "token", "sequence", "step")}
 
 
@@ -129,18 +130,31 @@ FIGURES: Mapping[str, FigureRule] = {
     "operator coverage": FigureRule(
         metric="flexibility", units=_SHARE, dimension="share", lower_is_better=False,
         requires={"of": "a share of which operators must be said"}),
+    **{name: FigureRule(
+        metric="flexibility", units=_SHARE, dimension="share", lower_is_better=False,
+        supporting=True,
+        requires={"of": "a share of what peak must be said", "over": "which layers must be said"},
+    ) for name in ("suite utilisation", "least suite utilisation")},
+    **{f"{what} overhead": FigureRule(
+        metric="flexibility", units=_FACTOR, dimension="factor", supporting=True,
+        requires={"baseline": "an overhead over which fixed design must be said"},
+    ) for what in ("energy", "time", "area")},
     "speed-up": FigureRule(
-        metric="scalability", units={"x": 1.0, "×": 1.0, "": 1.0, "1": 1.0}, dimension="factor",
+        metric="scalability", units=_FACTOR, dimension="factor",
         requires={"baseline": "a speed-up over what must be said"}, lower_is_better=False),
     "scaling efficiency": FigureRule(
         metric="scalability", units=_SHARE, dimension="share", lower_is_better=False,
         requires={"baseline": "an efficiency relative to what must be said"}),
 }  # fmt: skip
 
+#: context key -> the validation sets that speak for a figure, or that none does
+CHECKED_BY = "validation set"
+
 _STRENGTH = {basis: rank for rank, basis in enumerate(Basis)}
 _ADVICE = {"batch": "'8'", "offchip": "'counted'", "dataset": "'ImageNet validation'",
            "samples": "'50000'", "precision": "'int8'", "process": "'28 nm'",
            "baseline": "'one device'", "of": "'peak MAC/s'", "networks": "'resnet18, bert-base'",
+           "over": "'31 layers of a suite'",
            "confidence": "'95 %'"}  # fmt: skip
 
 
@@ -316,5 +330,20 @@ def doubt_texts(figure: Evidence) -> list[str]:
         texts.append(f"{low} to {high}")
     if figure.validation_error is not None:
         error = format_value(100 * abs(figure.validation_error), "%")
-        texts.append(f"±{error} on its validation set")
+        named = figure.context.get(CHECKED_BY)
+        texts.append(f"±{error} on {named or 'its validation set'}")
     return texts
+
+
+def shown_context(figure: Evidence) -> dict[str, str]:
+    """Return what a figure states, less what stands beside it already."""
+    return {key: text for key, text in sorted(figure.context.items()) if key != CHECKED_BY}
+
+
+def unchecked(card: Scorecard) -> tuple[str, ...]:
+    """Return the figures that were looked for in the validation sets and are outside of all."""
+    figures = (figure for metric in card.metrics for figure in metric.figures)
+    return tuple(dict.fromkeys(
+        figure.metric for figure in figures
+        if CHECKED_BY in figure.context and figure.validation_error is None
+    ))  # fmt: skip

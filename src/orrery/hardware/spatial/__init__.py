@@ -6,9 +6,11 @@ from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._records import ROLES, Architecture, ArrayAxis, Level
 from ._timeloop import Timeloop, read_timeloop
 from ._timeloop_layer import TimeloopDirective, TimeloopProblem
+from ._variants import FREEDOMS, array_without, narrowed_array, scaled_array, wired_array
 from ._yaml import architecture_of, read_architecture, read_architecture_text
 
 __all__ = [
+    "FREEDOMS",
     "ROLES",
     "Architecture",
     "ArrayAxis",
@@ -21,11 +23,15 @@ __all__ = [
     "architecture_names",
     "architecture_of",
     "architecture_text",
+    "array_without",
     "doubts",
     "energy_table",
     "energy_tables",
     "load_architecture",
+    "narrowed_array",
     "read_architecture",
     "read_architecture_text",
     "read_timeloop",
+    "scaled_array",
+    "wired_array",
 ]

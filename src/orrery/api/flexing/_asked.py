@@ -1,0 +1,26 @@
+"""Whether a name is that of an array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .._options import BeyondOptions
+
+__all__ = ["names_array"]
+
+
+def names_array(on: object, beyond: BeyondOptions) -> bool:
+    """Return whether a text names an array and no system.
+
+    Of a name that is both, an array is meant where flexibility or scalability is asked for.
+    """
+    from orrery.hardware import architecture_names, system_names
+
+    if not isinstance(on, str | Path):
+        return False
+    path = Path(on)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        heads = {line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines()}
+        return "levels" in heads
+    asked = beyond.flexibility or beyond.scalability
+    return str(on) in architecture_names() and (asked or str(on) not in system_names())
