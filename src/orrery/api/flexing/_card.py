@@ -68,7 +68,7 @@ def array_card(
     SpecError, UnknownNameError : an array, network, option or need that cannot be read
     """
     parsed, beyond = parse_needs(needs), beyond or BeyondOptions()
-    result = nest(model, on=on, options=options, progress=progress)
+    result = nest(model, on=on, options=options, most=beyond.budget, progress=progress)
     array, title = result.architecture, f"{result.model} on {result.architecture.name}"
     figures, sections = list(result.evidence), list[Section]()
     if task is not None and task.data is not None:

@@ -67,7 +67,8 @@ def network_waterfall(title: str, bounds: tuple[Bound, ...]) -> Waterfall:
         for b in bounds
     )
     return Waterfall(
-        title=title, unit="operations per cycle", caption=f"Products alone, one after the other. All seven steps: {said}.",
+        title=title, unit="operations per cycle",
+        caption=f"Products alone, one after the other. All seven steps: {said}.",
         steps=tuple(Step(name=b.name, value=b.operations_per_cycle, kind="level", note=b.reason)
                     for b in bounds[2:]),
     )  # fmt: skip

@@ -20,7 +20,6 @@ from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
-from ._timeloop import notes_of
 from ._search import search_layers
 from ._timeloop import notes_of
 from ._zeros import ZeroOptions, layer_zeros
@@ -40,6 +39,7 @@ def nest(
     bill: bool = False,
     options: ModelOptions | None = None,
     zeros: ZeroOptions | None = None,
+    most: int | None = None,
     progress: Progress = SILENT,
 ) -> NestResult:
     """Return the best loop nest of every layer: cycles, joules, traffic, utilisation.
@@ -52,6 +52,7 @@ def nest(
     layer : show the nest of this layer, its bounds step by step, and what would help
     bill : list every charge: how often at which price, from which source
     zeros : what is known of zeros in the data, and what the array makes of them
+    most : evaluations per layer before the search gives up the proof; None: plenty
 
     Raises
     ------
@@ -70,7 +71,7 @@ def nest(
         raise SpecError(graph.name, found="no layer with a loop nest", fix="try another network",
                         wanted="one at least")  # fmt: skip
     sparse, said = layer_zeros(graph, zeros, progress) if zeros is not None else ({}, "")
-    found = search_layers(problems, architecture, objective, sparse, progress)
+    found = search_layers(problems, architecture, objective, sparse, progress, most)
     mapped = {name: one for name, one in found.items() if not isinstance(one, Infeasible)}
     failed = {name: str(one) for name, one in found.items() if isinstance(one, Infeasible)}
     sections: list[Section] = [totals(mapped, architecture)]

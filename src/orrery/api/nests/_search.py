@@ -20,13 +20,14 @@ __all__ = ["search_layers"]
 
 def search_layers(
     problems: Mapping[str, NestProblem], architecture: Architecture, objective: str,
-    zeros: Mapping[str, Zeros], progress: Progress,
+    zeros: Mapping[str, Zeros], progress: Progress, most: int | None = None,
 ) -> dict[str, NestFound | Infeasible]:  # fmt: skip
     """Return the best nest of every layer.
 
     Parameters
     ----------
     zeros : region -> its zeros; regions that are not named are dense
+    most : evaluations per layer before the search gives up the proof; None: plenty
     """
     from orrery.cost.nest import Zeros
     from orrery.mapping.nest import nest_network
@@ -37,10 +38,11 @@ def search_layers(
         mine = zeros.get(name, zeros.get(name.rpartition(" (")[0], dense))
         alike.setdefault(repr(mine), (mine, {}))[1][name] = problem
     found: dict[str, NestFound | Infeasible] = {}
+    budget = {} if most is None else {"most": most}
     # Threads: the search proper is compiled and lets others run beside it.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for mine, layers in alike.values():
             found |= nest_network(layers, architecture, objective, zeros=mine,
                                   cache=Cache("nests"), executor=threads,
-                                  progress=progress)  # fmt: skip
+                                  progress=progress, **budget)  # fmt: skip
     return {name: found[name] for name in problems}
