@@ -16,7 +16,7 @@ from orrery.provenance import PROGRAM_VERSION
 from orrery.store import encode
 
 from ._needs import Verdict, limit_text, verdict_text
-from ._scorecard import Scorecard, doubt_texts, marks, value_text
+from ._scorecard import Scorecard, doubt_texts, marks, unchecked, value_text
 from ._sections import (
     Diagram,
     MemoryChart,
@@ -63,6 +63,7 @@ def card_document(card: Scorecard) -> dict[str, Any]:
     """Return a scorecard as plain data: all seven metrics, known or not."""
     return {
         "subject": card.subject,
+        "not_validated": list(unchecked(card)),
         "metrics": [
             {
                 "name": metric.name,

@@ -11,7 +11,15 @@ from orrery.timeline import PS_PER_S
 from ._format import NOT_KNOWN, context_label, format_value
 from ._needs import Verdict, limit_text, verdict_text
 from ._plot import level, plot, sparkline, strip
-from ._scorecard import METRICS, Scorecard, doubt_texts, marks, value_text
+from ._scorecard import (
+    METRICS,
+    Scorecard,
+    doubt_texts,
+    marks,
+    shown_context,
+    unchecked,
+    value_text,
+)
 from ._sections import (
     Cell,
     Column,
@@ -86,6 +94,9 @@ def render_card(card: Scorecard, verdicts: Sequence[Verdict] = (), *, width: int
                 _figure(figure, heading, label, width, metric=metric.name, subject=card.subject)
             )
             heading = ""
+    if outside := unchecked(card):
+        lines.append(wrap(f"no reference set speaks for {', '.join(outside)}", width,
+                          first=f"{'Not validated':<{label}}  "))  # fmt: skip
     if verdicts:
         lines += ["", _needs(verdicts, width)]
     return "\n".join(lines)
@@ -103,7 +114,7 @@ def _figure(
         parts.insert(0, f"{figure.metric}{whose}")
     parts += marks(figure)
     parts += doubt_texts(figure)
-    parts += [f"{context_label(key)} {text}" for key, text in sorted(figure.context.items())]
+    parts += [f"{context_label(key)} {text}" for key, text in shown_context(figure).items()]
     return wrap("; ".join(parts), width,
                  first=f"{heading:<{label}}  {value_text(figure):<16} ")  # fmt: skip
 

@@ -1,5 +1,6 @@
 """From priced and replayed plans to figures that say what they rest on."""
 
+from ._checked import plan_figures
 from ._context import (
     BATCH_KEY,
     INFERENCE_KEY,
@@ -11,7 +12,7 @@ from ._context import (
     shared_context,
 )
 from ._doubts import doubtful, why_no_energy
-from ._figures import WHY_UNKNOWN, plan_figures
+from ._figures import WHY_UNKNOWN
 
 __all__ = [
     "BATCH_KEY",

@@ -42,8 +42,8 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     if figure.metric not in CHECKED or figure.value is None:
         return figure
     near = known.get(figure.metric)
-    said = {"validation set": OUTSIDE if near is None else near.name}
-    if near is not None:
-        said["validation"] = near.how
-    return replace(figure, validation_error=None if near is None else near.error,
-                   context={**figure.context, **said})  # fmt: skip
+    return replace(
+        figure,
+        validation_error=None if near is None else near.error,
+        context={**figure.context, "validation set": OUTSIDE if near is None else near.name},
+    )

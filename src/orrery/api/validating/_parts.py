@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orrery.report import Cell, Column, Table
-from orrery.units import counted
 
 from ._beside import nearest_of
 
@@ -60,30 +59,32 @@ def _near(metric: str, part: Part) -> Nearest:
 
 def error_table(parts: Sequence[Part]) -> Table:
     """Return per figure and operator which set speaks for how many layers, and its error."""
-    groups: dict[tuple[str, str, str], list[tuple[float, Nearest]]] = {}
-    totals = dict.fromkeys(WEIGHED, 0.0)
-    for metric, field in WEIGHED.items():
-        for part in parts:
-            weight, near = float(getattr(part, field) or 0.0), _near(metric, part)
-            groups.setdefault((metric, part.operator, near.name), []).append((weight, near))
-            totals[metric] += weight
     rows: list[tuple[Cell, ...]] = []
-    for (metric, operator, name), members in groups.items():
-        error = members[0][1].error
-        share = sum(weight for weight, _ in members)
-        # Outside, layers have reasons of their own: the broadest is said.
-        how = min((near.how for _, near in members), key=lambda why: (len(why), why))
-        rows.append((
-            metric, operator, counted(len(members), "layer"),
-            100 * share / totals[metric] if totals[metric] else None, name,
-            None if error is None else 100 * error, how,
-        ))  # fmt: skip
+    for metric, field in WEIGHED.items():
+        groups: dict[tuple[str, str], list[tuple[Part, Nearest]]] = {}
+        for part in parts:
+            near = _near(metric, part)
+            inside = near.error is not None
+            groups.setdefault((near.name, part.operator if inside else ""), []).append((part, near))
+        total = sum(getattr(part, field) or 0.0 for part in parts)
+        # Layers that no set speaks for come last, in one row.
+        for (name, _), members in sorted(groups.items(), key=lambda one: not one[0][1]):
+            error = members[0][1].error
+            share = sum(getattr(part, field) or 0.0 for part, _ in members)
+            rows.append((
+                metric, ", ".join(dict.fromkeys(part.operator for part, _ in members)),
+                len(members), 100 * share / total if total else None, name,
+                None if error is None else 100 * error,
+                min((near.how for _, near in members), key=lambda why: (len(why), why)),
+            ))  # fmt: skip
     return Table(
         title="How far off such figures were", rows=tuple(rows),
-        columns=(Column(name="figure"), Column(name="operator"), Column(name="of"),
+        columns=(Column(name="figure"), Column(name="operator"),
+                 Column(name="layers", kind="number"),
                  Column(name="share", unit="%", kind="number", help="of the figure of all layers"),
                  Column(name="nearest set"),
                  Column(name="error", unit="%", kind="number", help="median over the set's rows"),
                  Column(name="how near")),
-        caption="`orrery validate` replays the sets and says what their errors come from.",
+        caption="Outside every set, the broadest reason is said. `orrery validate` replays "
+        "the sets and says what their errors come from.",
     )  # fmt: skip
