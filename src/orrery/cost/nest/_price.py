@@ -26,7 +26,7 @@ from ._problem import NestProblem
 from ._time import Moved, NestTime, moved_bits, nest_time
 from ._zeros import DENSE, Operations, Zeros
 
-__all__ = ["NestCost", "nest_cost"]
+__all__ = ["Bill", "NestCost", "nest_cost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def nest_cost(
     time = nest_time(counts, moved, architecture, zeros)
     operations = zeros.operations(counts.operations * problem.times)
     cycles = time.cycles * problem.times
-    bill = _Bill()
+    bill = Bill()
     traffic = _traffic(moved, architecture)
     for level in architecture.levels:
         for role, (read, written) in traffic[level.name].items():
@@ -140,14 +140,7 @@ def nest_cost(
     bill.add("array", "idle multiplier cycle", waits, "idle_mac_energy_j", architecture)
     bill.add("array", "bit hop", problem.times * _hops(moved, architecture),
              "hop_energy_j_per_bit", architecture)  # fmt: skip
-    duration_ps = round(cycles * PS_PER_S / architecture.clock_hz)
-    for level in architecture.levels:
-        if level.static_power_w is None and architecture.static_power_w is not None:
-            continue  # the chip's own figure is of all its memories
-        bill.add(level.name, "static picosecond", duration_ps * architecture.instances(level),
-                 "static_power_w", level, 1 / PS_PER_S)  # fmt: skip
-    bill.add("array", "static picosecond", duration_ps, "static_power_w", architecture,
-             1 / PS_PER_S)  # fmt: skip
+    bill.add_static(architecture, cycles)
     return NestCost(
         counts=counts, time=time, traffic=traffic, operations=operations,
         charges=tuple(bill.charges), unpriced=tuple(bill.unpriced),
@@ -158,7 +151,7 @@ def nest_cost(
     )  # fmt: skip
 
 
-class _Bill:
+class Bill:
     """Charges, and what could not be charged."""
 
     def __init__(self) -> None:
@@ -179,6 +172,17 @@ class _Bill:
                 Charge(resource=resource, action=action, count=count,
                        energy_j_each=each * scale, source=sources[price])
             )  # fmt: skip
+
+    def add_static(self, architecture: Architecture, cycles: int) -> None:
+        """Charge what flows whether or not anything works."""
+        duration_ps = round(cycles * PS_PER_S / architecture.clock_hz)
+        for level in architecture.levels:
+            if level.static_power_w is None and architecture.static_power_w is not None:
+                continue  # the chip's own figure is of all its memories
+            self.add(level.name, "static picosecond", duration_ps * architecture.instances(level),
+                     "static_power_w", level, 1 / PS_PER_S)  # fmt: skip
+        self.add("array", "static picosecond", duration_ps, "static_power_w", architecture,
+                 1 / PS_PER_S)  # fmt: skip
 
 
 def _traffic(

@@ -125,6 +125,8 @@ class Architecture:
     static_power_w : of everything that is not a level with a figure of its own (clock, control)
     area_mm2, process_nm, price_usd : of the chip
     notes : of a description in another format: what was assumed, what was left out
+    kept : roles that live in a level further in while the layer at hand runs: levels outside of it
+        hold nothing of them, not even the outermost
     """
 
     name: str
@@ -142,6 +144,7 @@ class Architecture:
     area_mm2: float | None = None
     process_nm: float | None = None
     price_usd: float | None = None
+    kept: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -162,10 +165,15 @@ class Architecture:
                                 fix="order the levels outermost first")  # fmt: skip
             last = set(level.per)
         first = self.levels[0] if self.levels else None
-        if first is None or first.per or set(first.holds) != set(ROLES):
+        if first is None or first.per or {*first.holds, *self.kept} != set(ROLES):
             raise SpecError(f"{where}: levels", found=first.name if first else "none",
                             wanted="an outermost level that holds all roles, one for all",
                             fix="add the off-chip memory")  # fmt: skip
+        for role in self.kept:
+            home = next((level for level in self.levels if role in level.holds), None)
+            if home is None or home.per:
+                raise SpecError(f"{where}: kept", found=role, wanted="a level that holds it, one "
+                                "for all", fix="keep it where there is one")  # fmt: skip
 
     @property
     def elements(self) -> int:

@@ -3,5 +3,17 @@
 from ._dividing import dividing_nest
 from ._find import OBJECTIVES, NestFound, best_nest
 from ._network import nest_key, nest_network
+from ._resident import Kept, StagedNests, StageNests, nest_stages
 
-__all__ = ["OBJECTIVES", "NestFound", "best_nest", "dividing_nest", "nest_key", "nest_network"]
+__all__ = [
+    "OBJECTIVES",
+    "Kept",
+    "NestFound",
+    "StageNests",
+    "StagedNests",
+    "best_nest",
+    "dividing_nest",
+    "nest_key",
+    "nest_network",
+    "nest_stages",
+]

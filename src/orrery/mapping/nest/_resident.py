@@ -1,0 +1,375 @@
+"""Loop nests of a whole network together: which tensors stay on chip, under which ceilings.
+
+Models:  stages one after the other. Cycles and joules add up; so for one price of a cycle the best
+         choice of tensors and nests is a shortest path, and its length less the price of the cycles
+         allowed is a bound (Lagrange). The nests found for some prices are then combined exactly,
+         way by way, keeping those that no other beats in both.
+Ignores: stages that overlap; nests that are best for no price of a cycle.
+Judge:   all subsets of tensors and all combinations of nests, priced one by one (tests).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+
+from orrery.cost.nest import Stage, Stages, TailCost, keeping_levels, room_bits, tensor_bits
+from orrery.errors import SpecError, did_you_mean
+from orrery.hardware import Architecture
+from orrery.plan import Infeasible
+from orrery.progress import SILENT, Progress
+from orrery.store import Cache
+
+from ._find import OBJECTIVES, NestFound
+from ._network import nest_network
+from ._resident_front import Chosen, Way, front, shortest
+from ._resident_price import Goal, Prices
+from ._resident_space import Setting, Steps, steps_of
+
+__all__ = ["Kept", "StageNests", "StagedNests", "nest_stages"]
+
+#: Prices of a cycle that are tried at most, and a gap that is not worth another.
+PRICES, CLOSE = 12, 1e-4
+#: a price of a cycle at which joules only decide between equally fast ways
+_DEAR = 1e3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A tensor that stays on chip.
+
+    Attributes
+    ----------
+    maker, until : stages
+    written : whether it goes off chip as well
+    """
+
+    tensor: str
+    maker: str
+    until: str
+    bits: int
+    written: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNests:
+    """A stage as it runs.
+
+    Attributes
+    ----------
+    architecture : as the nests see it: what stays on chip has taken its room
+    roles : of the nest that live on chip
+    """
+
+    stage: Stage
+    nests: tuple[NestFound, ...]
+    tail: TailCost
+    architecture: Architecture
+    roles: tuple[str, ...]
+    taken_bits: int
+
+    @property
+    def cycles(self) -> int:
+        return sum(one.cost.cycles for one in self.nests) + self.tail.cycles
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Actions whose price is not known."""
+        every = [name for one in self.nests for name in one.cost.unpriced]
+        return tuple(dict.fromkeys((*every, *self.tail.unpriced)))
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules, None when a price is not known."""
+        if self.unpriced:
+            return None
+        nests = sum(one.cost.energy_j or 0.0 for one in self.nests)
+        return nests + self.tail.energy_j
+
+    @property
+    def offchip_bytes(self) -> int:
+        """Bytes to and from the outermost level."""
+        outermost = self.architecture.levels[0].name
+        tail = sum(r + w for r, w in self.tail.traffic.get(outermost, {}).values())
+        nests = sum(
+            (read + written) * one.cost.times
+            for one in self.nests
+            for read, written in one.cost.traffic[outermost].values()
+        )
+        return -(-(nests + tail) // 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedNests:
+    """A network's nests.
+
+    Attributes
+    ----------
+    stages : those that have nests, in the order in which they run
+    failed : stages no nest of which fits, and why; in no total
+    kept : tensors that stay on chip
+    level : where
+    value : cycles, joules, or joules times seconds
+    bound : no choice of tensors and nests of the space has less
+    searches : of single nests, equal ones once
+    """
+
+    objective: str
+    stages: tuple[StageNests, ...]
+    failed: dict[str, Infeasible]
+    kept: tuple[Kept, ...]
+    level: str | None
+    value: float
+    bound: float
+    searches: int
+
+    @property
+    def cycles(self) -> int:
+        return sum(one.cycles for one in self.stages)
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules, None when a price is not known."""
+        joules = [one.energy_j for one in self.stages]
+        return None if None in joules else sum(j for j in joules if j is not None)
+
+    @property
+    def offchip_bytes(self) -> int:
+        return sum(one.offchip_bytes for one in self.stages)
+
+    @property
+    def gap(self) -> float:
+        """Share of the value by which a better choice could be less."""
+        return max(0.0, 1 - self.bound / self.value) if self.value else 0.0
+
+
+def nest_stages(
+    stages: Stages, architecture: Architecture, objective: str = "latency", *,
+    keep: bool = True, most_cycles: int | None = None, most_energy_j: float | None = None,
+    most: int = 2_000_000_000, most_states: int = 256, cache: Cache | None = None,
+    executor: Executor | None = None, progress: Progress = SILENT,
+) -> StagedNests | Infeasible:  # fmt: skip
+    """Choose the tensors that stay on chip and every stage's nest, for the whole network.
+
+    Parameters
+    ----------
+    stages : of `stages_of`
+    objective : one of `OBJECTIVES`, of all stages together
+    keep : whether tensors may stay on chip at all
+    most_cycles, most_energy_j : ceilings, of all stages together
+    most : evaluations of each search of a nest, see `best_nest`
+    most_states : sets of tensors that are followed, see `steps_of`
+    executor : searches nests side by side, in threads
+
+    Raises
+    ------
+    SpecError : an unknown objective; joules asked for where a price is not known
+    """
+    if objective not in OBJECTIVES:
+        raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
+                        fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
+    stages, failed = _without_failed(stages, architecture, most, cache, executor, progress)
+    levels = keeping_levels(architecture) if keep else ()
+    level = max(levels, key=lambda x: _room(architecture, x), default=None)
+    steps = steps_of(stages, architecture, level, most_states=most_states)
+    prices = Prices(stages, architecture, level, most=most, cache=cache, executor=executor,
+                    progress=progress)  # fmt: skip
+    search = _Search(steps, prices, most_cycles, most_energy_j)
+    chosen = search.run(objective)
+    if isinstance(chosen, Infeasible):
+        return chosen
+    return _told(chosen, search, objective, stages, failed, level)
+
+
+def _room(architecture: Architecture, level: str) -> float:
+    room = room_bits(architecture, level)
+    return math.inf if room is None else room
+
+
+def _without_failed(
+    stages: Stages, architecture: Architecture, most: int, cache: Cache | None,
+    executor: Executor | None, progress: Progress,
+) -> tuple[Stages, dict[str, Infeasible]]:  # fmt: skip
+    """Take the nests from stages that do not fit even an empty chip."""
+    problems = {
+        f"{place} {number}": problem
+        for place, stage in enumerate(stages.stages)
+        for number, problem in enumerate(stage.problems)
+    }
+    found = nest_network(problems, architecture, most=most, cache=cache, executor=executor,
+                         progress=progress)  # fmt: skip
+    wrong = {int(name.split()[0]): one for name, one in found.items()
+             if isinstance(one, Infeasible)}  # fmt: skip
+    left = tuple(
+        s.left_out(str(wrong[place]))
+        if place in wrong else s
+        for place, s in enumerate(stages.stages)
+    )  # fmt: skip
+    return replace(stages, stages=left), {
+        stages.stages[place].name: one for place, one in wrong.items()
+    }
+
+
+class _Search:
+    """Prices of a cycle tried so far, the ways they led to, what they prove."""
+
+    def __init__(
+        self, steps: Steps, prices: Prices, most_cycles: int | None, most_energy_j: float | None
+    ) -> None:
+        self.steps, self.prices = steps, prices
+        self.most_cycles = math.inf if most_cycles is None else most_cycles
+        self.most_energy_j = math.inf if most_energy_j is None else most_energy_j
+        self.lines: list[tuple[float, float]] = []  # price -> what joules and priced cycles exceed
+        self.least_cycles = 0.0
+
+    def run(self, objective: str) -> Chosen | Infeasible:
+        limited = self.most_cycles < math.inf or self.most_energy_j < math.inf
+        if objective == "energy" and not limited:
+            self.priced(0.0)
+            return self.best(objective)
+        fast = self.solve(None, lambda cycles, energy: float(cycles))
+        self.least_cycles = fast.bound
+        if fast.cycles > self.most_cycles:
+            return Infeasible(
+                what="cycles of all loop nests", need=fast.cycles, have=self.most_cycles,
+                unit="cycles", remedies=("allow more cycles", "keep more on chip"),
+            )  # fmt: skip
+        if objective == "latency" and self.most_energy_j == math.inf:
+            if self.is_priced():
+                self.priced(_DEAR * fast.energy_j / max(fast.cycles, 1))
+            return self.best(objective)
+        fast, slow = self.priced(_DEAR * fast.energy_j / max(fast.cycles, 1)), self.priced(0.0)
+        if slow.energy_j > self.most_energy_j:
+            return Infeasible(
+                what="energy of all loop nests", need=slow.energy_j, have=self.most_energy_j,
+                unit="J", remedies=("allow more energy", "keep more on chip"),
+            )  # fmt: skip
+        self.refine(fast, slow, objective)
+        return self.best(objective)
+
+    def is_priced(self) -> bool:
+        """Return whether the energy of nests is known."""
+        return all(not one.cost.unpriced for points in self.prices.points.values()
+                   for point in points.values() for one in point.nests)  # fmt: skip
+
+    def solve(self, goal: Goal, worth: Callable[[int, float], float]) -> Way:
+        bounds = self.prices.fill(self.steps.settings, goal)
+        return shortest(self.steps, self.prices.points, bounds, worth)
+
+    def priced(self, price: float) -> Way:
+        """Return the best way at a price of a cycle, and note what it proves."""
+        way = self.solve(price, lambda cycles, energy: energy + price * cycles)
+        self.lines.append((price, way.bound))
+        return way
+
+    def refine(self, fast: Way, slow: Way, objective: str) -> None:
+        """Try the prices that lie where the best way under the ceilings may be."""
+        hull = sorted({(w.cycles, w.energy_j) for w in (fast, slow)})
+        closed: set[tuple[tuple[int, float], tuple[int, float]]] = set()
+        while len(self.lines) < PRICES:
+            open_ones = [(self._promise(a, b, objective), a, b) for a, b in pairwise(hull)
+                         if (a, b) not in closed and a[1] > b[1]]  # fmt: skip
+            if not open_ones:
+                return
+            promise, a, b = min(open_ones)
+            if promise == math.inf or self._near(hull, objective):
+                return
+            price = (a[1] - b[1]) / (b[0] - a[0])
+            way = self.priced(price)
+            new = way.cycles, way.energy_j
+            if way.energy_j + price * way.cycles >= (a[1] + price * a[0]) * (1 - 1e-9):
+                closed.add((a, b))
+            elif a[0] < new[0] < b[0]:
+                hull = sorted({*hull, new})
+            else:
+                closed.add((a, b))
+
+    def _near(self, hull: list[tuple[int, float]], objective: str) -> bool:
+        """Return whether one of the ways is as good as proven best."""
+        worth = [{"latency": float(cycles), "energy": joules, "edp": joules * cycles}[objective]
+                 for cycles, joules in hull
+                 if cycles <= self.most_cycles and joules <= self.most_energy_j]  # fmt: skip
+        return bool(worth) and self.bound(objective, 1.0) >= min(worth) * (1 - CLOSE)
+
+    def _promise(self, a: tuple[int, float], b: tuple[int, float], objective: str) -> float:
+        """Return how good ways between two may be: infinite where none is of use."""
+        if a[0] > self.most_cycles or b[1] > self.most_energy_j:
+            return math.inf
+        if objective == "edp":
+            return min(a[0] * a[1], b[0] * b[1])
+        if objective == "energy":
+            return b[1] if b[0] > self.most_cycles else math.inf
+        return a[0] if a[1] > self.most_energy_j else math.inf
+
+    def best(self, objective: str) -> Chosen | Infeasible:
+        ranks = {
+            "latency": lambda w: (w.cycles, w.energy_j), "energy": lambda w: (w.energy_j, w.cycles),
+            "edp": lambda w: (w.cycles * w.energy_j, w.cycles),
+        }  # fmt: skip
+        found = front(self.steps, self.prices.points, rank=ranks[objective],
+                      most_cycles=self.most_cycles, most_energy_j=self.most_energy_j)  # fmt: skip
+        if found is None:
+            return Infeasible(
+                what=f"energy of loop nests within {self.most_cycles:g} cycles",
+                need=max(g - price * self.most_cycles for price, g in self.lines),
+                have=self.most_energy_j, unit="J",
+                remedies=("allow more cycles", "allow more energy"),
+            )  # fmt: skip
+        return found
+
+    def bound(self, objective: str, clock_hz: float) -> float:
+        """Return what no way within the ceilings is below."""
+        if not self.steps.complete:
+            return 0.0
+        if objective == "latency":
+            return (
+                max(
+                    [
+                        self.least_cycles,
+                        *((g - self.most_energy_j) / price for price, g in self.lines if price > 0),
+                    ]
+                )
+                if self.lines and self.most_energy_j < math.inf
+                else self.least_cycles
+            )
+        if objective == "energy":
+            return max(
+                g - price * min(self.most_cycles, 1e300) if price else g for price, g in self.lines
+            )
+        candidates = {self.least_cycles}
+        for (p, g), (q, h) in combinations(self.lines, 2):
+            if p != q and (crossing := (g - h) / (p - q)) > self.least_cycles:
+                candidates.add(crossing)
+        return min(c * max(g - price * c for price, g in self.lines)
+                   for c in candidates) / clock_hz  # fmt: skip
+
+
+def _told(
+    chosen: Chosen, search: _Search, objective: str, stages: Stages,
+    failed: dict[str, Infeasible], level: str | None,
+) -> StagedNests:  # fmt: skip
+    prices, told, kept = search.prices, [], []
+    for step, point in zip(chosen.steps, chosen.points, strict=True):
+        setting: Setting = search.steps.settings[step.setting]
+        stage = stages.stages[setting.stage]
+        for name, until in step.stays:
+            kept.append(Kept(
+                tensor=name, maker=stage.name, until=stages.stages[until].name,
+                bits=tensor_bits(prices.architecture, stages.sizes[name]),
+                written=name in setting.written,
+            ))  # fmt: skip
+        if stage.problems or stage.tail.operators:
+            told.append(StageNests(
+                stage=stage, nests=point.nests, tail=prices.tail(setting), roles=setting.roles,
+                architecture=prices.seen_by(setting), taken_bits=setting.taken_bits,
+            ))  # fmt: skip
+    clock = prices.architecture.clock_hz
+    value = {"latency": float(chosen.cycles), "energy": chosen.energy_j,
+             "edp": chosen.energy_j * chosen.cycles / clock}[objective]  # fmt: skip
+    return StagedNests(
+        objective=objective, stages=tuple(told), failed=failed, kept=tuple(kept), level=level,
+        value=value, bound=min(value, search.bound(objective, clock)), searches=prices.searches,
+    )  # fmt: skip

@@ -1,0 +1,160 @@
+"""Ways through the stages: the shortest for one measure, and all that are best in two.
+
+Judge:   enumeration of all ways of small networks (tests).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._resident_price import Point
+from ._resident_space import Setting, Step, Steps
+
+__all__ = ["Chosen", "Way", "front", "shortest"]
+
+#: (cycles, joules) -> point, per setting
+Points = Mapping[Setting, Mapping[tuple[int, float], Point]]
+
+#: Ways that are kept at a state; of more, those spread evenly over the cycles.
+MOST_WAYS = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What the stages come to; `bound`: no way is below in the measure that was asked for."""
+
+    cycles: int
+    energy_j: float
+    bound: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A way, stage by stage."""
+
+    cycles: int
+    energy_j: float
+    steps: tuple[Step, ...]
+    points: tuple[Point, ...]
+
+
+def shortest(
+    steps: Steps, points: Points, bounds: Mapping[Setting, float],
+    worth: Callable[[int, float], float],
+) -> Way:  # fmt: skip
+    """Return the way of least worth, worths being added up, and the bound of all ways."""
+    best = {
+        setting: min((worth(*point), point) for point in points[setting])
+        for setting in bounds if points[setting]
+    }  # fmt: skip
+    at: dict[int, tuple[float, int, float]] = {0: (0.0, 0, 0.0)}
+    low = {0: 0.0}
+    for stage in steps.steps:
+        after: dict[int, tuple[float, int, float]] = {}
+        below: dict[int, float] = {}
+        for step in stage:
+            setting = steps.settings[step.setting]
+            if setting in bounds and step.before in low:
+                value = low[step.before] + bounds[setting]
+                below[step.after] = min(value, below.get(step.after, math.inf))
+            if setting in best and step.before in at:
+                value, (cycles, energy) = best[setting]
+                before = at[step.before]
+                new = before[0] + value, before[1] + cycles, before[2] + energy
+                after[step.after] = min(new, after.get(step.after, (math.inf, 0, 0.0)))
+        at, low = after, below
+    _, cycles, energy = at[0]
+    return Way(cycles=cycles, energy_j=energy, bound=low[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """Ways to a state, none beaten in both: rows of (step, way before, point), by cycles."""
+
+    cycles: NDArray[np.int64]
+    joules: NDArray[np.float64]
+    origin: NDArray[np.int64]
+
+
+def front(
+    steps: Steps, points: Points, *, rank: Callable[[Way], tuple[float, float]],
+    most_cycles: float = math.inf, most_energy_j: float = math.inf,
+) -> Chosen | None:  # fmt: skip
+    """Return the way that ranks first among those within the ceilings, or None.
+
+    Every way that no other beats in cycles and joules is compared; beyond `MOST_WAYS` at a state,
+    a share of them. Joules are compared up to what adding them up in another order changes.
+    """
+    most_energy_j *= 1 + 1e-12
+    table = {setting: list(found.values()) for setting, found in points.items() if found}
+    left = _least_left(steps, table)
+    layers: list[dict[int, _Ways]] = [{0: _Ways(np.zeros(1, np.int64), np.zeros(1),
+                                                np.zeros((1, 3), np.int64))}]  # fmt: skip
+    for place, stage in enumerate(steps.steps):
+        parts: dict[int, list[_Ways]] = {}
+        for number, step in enumerate(stage):
+            before = layers[-1].get(step.before)
+            rest = left[place + 1].get(step.after)
+            if before is None or rest is None:
+                continue
+            for n, point in enumerate(table.get(steps.settings[step.setting], ())):
+                cycles, joules = before.cycles + point.cycles, before.joules + point.energy_j
+                fits = (cycles + rest[0] <= most_cycles) & (joules + rest[1] <= most_energy_j)
+                which = np.flatnonzero(fits)
+                origin = np.column_stack([np.full(len(which), number), which,
+                                          np.full(len(which), n)])  # fmt: skip
+                parts.setdefault(step.after, []).append(_Ways(cycles[which], joules[which], origin))
+        layers.append({state: _unbeaten(found) for state, found in parts.items()})
+    last = layers[-1].get(0)
+    if last is None or not len(last.cycles):
+        return None
+    ways = [Way(cycles=int(c), energy_j=float(j))
+            for c, j in zip(last.cycles, last.joules, strict=True)]  # fmt: skip
+    at = min(range(len(ways)), key=lambda n: rank(ways[n]))
+    chosen, row, state = [], at, 0
+    for place in reversed(range(len(steps.steps))):
+        number, before, n = layers[place + 1][state].origin[row].tolist()
+        step = steps.steps[place][number]
+        chosen.append((step, table[steps.settings[step.setting]][n]))
+        row, state = before, step.before
+    chosen.reverse()
+    return Chosen(
+        cycles=ways[at].cycles, energy_j=ways[at].energy_j,
+        steps=tuple(step for step, _ in chosen), points=tuple(point for _, point in chosen),
+    )  # fmt: skip
+
+
+def _least_left(
+    steps: Steps, table: Mapping[Setting, list[Point]]
+) -> list[dict[int, tuple[int, float]]]:
+    """Return, before each stage and per state, the fewest cycles and joules to the end."""
+    left: list[dict[int, tuple[int, float]]] = [{0: (0, 0.0)}]
+    for stage in reversed(steps.steps):
+        found: dict[int, tuple[int, float]] = {}
+        for step in stage:
+            rest, ways = left[-1].get(step.after), table.get(steps.settings[step.setting])
+            if rest is not None and ways:
+                least = min(p.cycles for p in ways), min(p.energy_j for p in ways)
+                old = found.get(step.before, (1 << 62, math.inf))
+                found[step.before] = (min(old[0], rest[0] + least[0]),
+                                      min(old[1], rest[1] + least[1]))  # fmt: skip
+        left.append(found)
+    return left[::-1]
+
+
+def _unbeaten(parts: list[_Ways]) -> _Ways:
+    cycles = np.concatenate([p.cycles for p in parts])
+    joules = np.concatenate([p.joules for p in parts])
+    origin = np.concatenate([p.origin for p in parts])
+    order = np.lexsort((joules, cycles))
+    joules = joules[order]
+    lowest = np.minimum.accumulate(np.concatenate([[np.inf], joules]))[:-1]
+    kept = order[joules < lowest]
+    if len(kept) > MOST_WAYS:
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, MOST_WAYS).astype(np.int64))]
+    return _Ways(cycles[kept], np.concatenate([p.joules for p in parts])[kept], origin[kept])

@@ -1,0 +1,188 @@
+"""Nests of networks together: the same as all subsets of tensors, priced one by one."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import inf, isclose
+from random import Random
+
+import pytest
+
+from orrery.cost.nest import Stage, Stages, Tail, keep_on_chip, tail_cost, tensor_bits
+from orrery.errors import SpecError
+from orrery.hardware import Architecture, ArrayAxis, Level
+from orrery.mapping.nest import NestFound, StagedNests, best_nest, nest_stages
+from orrery.plan import Infeasible
+from tests.mapping.nest.cases import HAND, conv
+
+
+def level(name: str, holds: tuple[str, ...], scale: float, **numbers: object) -> Level:
+    numbers = {"word_bits": 16, "read_energy_j": 2e-12 * scale, "write_energy_j": 3e-12 * scale,
+               "static_power_w": 0.0, **numbers}  # fmt: skip
+    return Level(name=name, holds=holds, sources=dict.fromkeys(numbers, HAND), **numbers)  # type: ignore[arg-type]  # a test's table
+
+
+def array(room_bits: int, *, sums: int = 8, way: float = 8.0) -> Architecture:
+    numbers = {"clock_hz": 1e9, "macs_per_cycle": 1, "mac_energy_j": 1e-12,
+               "idle_mac_energy_j": 1e-13, "hop_energy_j_per_bit": 0.0, "static_power_w": 1e-4,
+               "partial_sum_bits": sums}  # fmt: skip
+    return Architecture(
+        name="small",
+        axes=(ArrayAxis(name="x", size=2, loops=("K",), sources={"size": HAND}),),
+        levels=(
+            level("dram", ("input", "weight", "output"), 100, read_bits_per_cycle=way,
+                  one_port=True),
+            level("buffer", ("input", "output"), 5, capacity_bits=room_bits,
+                  read_bits_per_cycle=64, write_bits_per_cycle=64,
+                  double_buffered=("input", "output"), reduces=("x",), multicast=("x",)),
+            level("sums", ("output",), 0.1, per=("x",), capacity_bits=2 * sums),
+        ),
+        bits={"input": 8, "weight": 8, "output": 8},
+        sources=dict.fromkeys((*numbers, "bits"), HAND), **numbers,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def network(draw: Random) -> Stages:
+    """Draw a chain with one tensor that is read again later, by a nest or by a tail."""
+    channels = [draw.choice((1, 2, 3)) for _ in range(4)]
+    channels[2] = channels[1]
+    size, problems = draw.choice((2, 3, 4)), []
+    for number in range(3):
+        k, c = channels[number + 1], channels[number]
+        taps = draw.choice((1, 3))
+        problems.append(conv(k, c, size, 1, taps, 1, padding=0))
+    stages = [
+        Stage(name=f"s{n}", operator="Conv", problems=(p,), reads=(f"t{n}",), writes=(f"t{n + 1}",),
+              reads_kept=True, makes_kept=True) for n, p in enumerate(problems)
+    ]  # fmt: skip
+    again = draw.randrange(3)
+    if again:
+        adds = Tail(operators=(("add", "Add", size * channels[2]),), reads=("t1",),
+                    also=("t2 raw",) if again == 2 else ())  # fmt: skip
+        made = ("t2", "t2 raw") if again == 2 else ("t2",)
+        stages[1] = Stage(name="s1", operator="Conv", problems=(problems[1],), reads=("t1",),
+                          writes=made, tail=adds, reads_kept=True, makes_kept=True)  # fmt: skip
+    last = Stage(name="s3", operator="Conv", problems=(problems[0],), reads=("t1",),
+                 writes=("t4",), reads_kept=draw.random() < 0.7, makes_kept=True)  # fmt: skip
+    sizes = {f"t{n}": size * channels[n] for n in range(4)} | {
+        "t4": 9,
+        "t2 raw": size * channels[2],
+    }
+    return Stages(stages=(*stages, last), sizes=sizes, outputs=frozenset(("t3", "t4")))
+
+
+def every_subset(stages: Stages, machine: Architecture) -> list[tuple[int, float, int, float]]:
+    """Return (cycles of the fastest nests, joules of the most frugal) of every choice."""
+    readers = stages.readers()
+    makers = {name: n for n, stage in enumerate(stages.stages) for name in stage.writes}
+    found = []
+    for untils in product(*((-1, *readers.get(name, ())) for name in makers)):
+        until = dict(zip(makers, untils, strict=True))
+        cycles, joules = 0, 0.0
+        for place, stage in enumerate(stages.stages):
+            here = {n for n, u in until.items() if makers[n] <= place <= u}
+            kept = [n for n in stage.reads if n in here and makers[n] < place]
+            if kept and (len(kept) < len(stage.reads) or not stage.reads_kept):
+                cycles = -1
+                break
+            written = frozenset(n for n in stage.writes if n in here and (
+                n in stages.outputs or readers[n][-1] > until[n]))  # fmt: skip
+            inside = stage.writes[0] in here and stage.writes[0] not in written
+            taken = sum(tensor_bits(machine, stages.sizes[n]) for n in here)
+            if taken >= machine.levels[1].capacity_bits:
+                cycles = -1
+                break
+            roles = ("input",) * bool(kept) + ("output",) * inside
+            seen = keep_on_chip(machine, "buffer", roles, taken)
+            fast = best_nest(stage.problems[0], seen, "latency")
+            frugal = best_nest(stage.problems[0], seen, "energy")
+            if isinstance(fast, Infeasible) or isinstance(frugal, Infeasible):
+                cycles = -1
+                break
+            tail = tail_cost(stage.tail, stages.sizes, machine, "buffer", kept=frozenset(here),
+                             written=written)  # fmt: skip
+            cycles += int(fast.value) + tail.cycles
+            joules += frugal.value + tail.energy_j
+        if cycles >= 0:
+            found.append((cycles, joules))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_least_of_all_subsets_of_tensors(seed: int) -> None:
+    draw = Random(seed)
+    stages, machine = network(draw), array(draw.choice((80, 200, 360, 2000)))
+    every = every_subset(stages, machine)
+    fast, frugal = nest_stages(stages, machine), nest_stages(stages, machine, "energy")
+    assert isinstance(fast, StagedNests) and isinstance(frugal, StagedNests)
+    assert fast.cycles == min(cycles for cycles, _ in every) == fast.bound
+    assert isclose(frugal.energy_j, min(joules for _, joules in every), rel_tol=1e-9)
+    assert isclose(frugal.bound, frugal.value, rel_tol=1e-8)
+    apart = nest_stages(stages, machine, "energy", keep=False)
+    assert frugal.energy_j <= apart.energy_j * (1 + 1e-12)
+    assert not apart.kept and apart.offchip_bytes >= frugal.offchip_bytes
+
+
+def test_ceilings_hold_and_bounds_are_below() -> None:
+    draw = Random(7)
+    for room in (200, 360):
+        stages, machine = network(draw), array(room)
+        fast, frugal = nest_stages(stages, machine), nest_stages(stages, machine, "energy")
+        middle = (fast.cycles + frugal.cycles) // 2
+        between = nest_stages(stages, machine, "energy", most_cycles=middle)
+        assert between.cycles <= middle
+        assert frugal.value <= between.bound <= between.value <= fast.energy_j * (1 + 1e-12)
+        quick = nest_stages(stages, machine, most_energy_j=between.energy_j)
+        assert quick.energy_j <= between.energy_j and quick.cycles <= between.cycles
+        assert fast.cycles <= quick.bound <= quick.value
+        both = nest_stages(stages, machine, "edp")
+        others = min(one.energy_j * one.cycles / 1e9 for one in (fast, frugal, between))
+        assert both.bound <= both.value <= others * (1 + 1e-12)
+        short = nest_stages(stages, machine, "energy", most_cycles=fast.cycles - 1)
+        assert isinstance(short, Infeasible) and short.need == fast.cycles
+        poor = nest_stages(stages, machine, most_energy_j=frugal.energy_j / 2)
+        assert isinstance(poor, Infeasible) and isclose(poor.need, frugal.energy_j)
+
+
+def test_what_stays_fits_next_to_the_tiles_and_sums_are_wide() -> None:
+    draw, wide = Random(3), 0
+    for room in (120, 200, 200, 300):
+        stages, machine = network(draw), array(room, sums=16, way=64.0)
+        found = nest_stages(stages, machine, "energy")
+        assert found.value <= nest_stages(stages, machine, "energy", keep=False).value * (1 + 1e-12)
+        for one in found.stages:
+            nest = one.nests[0].cost
+            extra = 0
+            if "output" in one.roles and nest.counts.partial[1]:
+                wide += 1
+                extra = 8 * stages.sizes[one.stage.writes[0]]
+            assert (
+                one.taken_bits + nest.peak_bits["buffer"] + extra <= machine.levels[1].capacity_bits
+            )
+            assert "input" not in one.roles or "input" not in nest.traffic["dram"]
+            assert "output" not in one.roles or "output" not in nest.traffic["dram"]
+
+
+def test_a_stage_that_does_not_fit_is_told_and_left_out() -> None:
+    stages = network(Random(1))
+    machine = array(8)
+    found = nest_stages(stages, machine)
+    assert isinstance(found, StagedNests)
+    assert set(found.failed) == {stage.name for stage in stages.stages} and not found.stages
+    assert all(isinstance(one, Infeasible) for one in found.failed.values())
+
+
+def test_unknown_objective_offers_the_nearest() -> None:
+    with pytest.raises(SpecError, match="energy"):
+        nest_stages(network(Random(1)), array(200), "enrgy")
+
+
+def test_found_nests_are_those_of_the_stages() -> None:
+    stages, machine = network(Random(2)), array(2000)
+    found = nest_stages(stages, machine, "energy")
+    assert [one.stage.name for one in found.stages] == ["s0", "s1", "s2", "s3"]
+    assert all(isinstance(nest, NestFound) for one in found.stages for nest in one.nests)
+    assert found.cycles == sum(n.cost.cycles + one.tail.cycles
+                               for one in found.stages for n in one.nests)  # fmt: skip
+    assert {kept.tensor for kept in found.kept} >= {"t1"} and found.level == "buffer"
+    assert found.gap < 1e-8 < inf
