@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from .exploring import explained_text, front_text, under_load_text
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
+    from .opinions import Exported, export_nests, with_opinion
     from .pages import needs_met, page_document, page_text
+    from .tracing import ChakraRun, chakra
+    from .sweeping import SweepResult, read_sweep, sweep
     from .validating import ValidationRun, validate, validation_sets
 
 #: public name -> file of this package
@@ -34,6 +37,7 @@ _PLACES = {
     "BeyondOptions": "_options",
     "CalibrationResult": "calibrating",
     "Certified": "judging",
+    "ChakraRun": "tracing",
     "Comparison": "comparing",
     "InfeasibleError": "_result",
     "MapResult": "_result",
@@ -44,6 +48,7 @@ _PLACES = {
     "Page": "pages",
     "RunResult": "_run_result",
     "StudyRun": "_study",
+    "SweepResult": "sweeping",
     "TaskOptions": "_options",
     "ZeroOptions": "nests",
     "accelerators": "_catalogues",
@@ -51,8 +56,11 @@ _PLACES = {
     "arrays": "nests",
     "calibrate": "calibrating",
     "certify": "judging",
+    "chakra": "tracing",
     "diff": "comparing",
+    "Exported": "opinions",
     "explained_text": "exploring",
+    "export_nests": "opinions",
     "front_text": "exploring",
     "under_load_text": "exploring",
     "load_model": "_resolve",
@@ -66,6 +74,7 @@ _PLACES = {
     "page_text": "pages",
     "read_factors": "_map",
     "read_search": "_map",
+    "read_sweep": "sweeping",
     "run": "_run",
     "score": "_score",
     "search_methods": "_map",
@@ -74,10 +83,12 @@ _PLACES = {
     "studies": "_study",
     "study": "_study",
     "study_names": "_study",
+    "sweep": "sweeping",
     "system_document": "_catalogues",
     "system_yaml": "_catalogues",
     "systems": "_catalogues",
     "timeloop": "nests",
+    "with_opinion": "opinions",
     "ValidationRun": "validating",
     "validate": "validating",
     "validation_sets": "validating",
@@ -87,7 +98,9 @@ __all__ = [
     "BeyondOptions",
     "CalibrationResult",
     "Certified",
+    "ChakraRun",
     "Comparison",
+    "Exported",
     "InfeasibleError",
     "LayerNest",
     "MapResult",
@@ -97,6 +110,7 @@ __all__ = [
     "Page",
     "RunResult",
     "StudyRun",
+    "SweepResult",
     "TaskOptions",
     "ValidationRun",
     "ZeroOptions",
@@ -105,8 +119,10 @@ __all__ = [
     "arrays",
     "calibrate",
     "certify",
+    "chakra",
     "diff",
     "explained_text",
+    "export_nests",
     "front_text",
     "load_model",
     "load_system",
@@ -119,6 +135,7 @@ __all__ = [
     "page_text",
     "read_factors",
     "read_search",
+    "read_sweep",
     "run",
     "score",
     "search_methods",
@@ -127,6 +144,7 @@ __all__ = [
     "studies",
     "study",
     "study_names",
+    "sweep",
     "system_document",
     "system_yaml",
     "systems",
@@ -134,6 +152,7 @@ __all__ = [
     "under_load_text",
     "validate",
     "validation_sets",
+    "with_opinion",
 ]
 
 

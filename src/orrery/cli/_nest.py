@@ -22,6 +22,8 @@ def nest(
     objective: Literal["latency", "energy", "edp"] = "latency",
     layer: str = "",
     bill: Annotated[bool, Parameter(negative=())] = False,
+    export: str = "",
+    opinion: str = "",
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
     zeros: Annotated[api.ZeroOptions, Parameter(name="*", group="Zeros in the data")] = (
         api.ZeroOptions()  # noqa: B008  # frozen
@@ -46,13 +48,24 @@ def nest(
         Show this layer's nest, where it loses speed, and what would help.
     bill
         List every charge of the energy bill: how often, at which price, from which source.
+    export
+        Write array, layers and nests for another tool: zigzag:FOLDER or accelforge:FOLDER.
+    opinion
+        Show what another tool says of the same layers: zigzag:PATH or accelforge:PATH of its
+        results.
     rows
         Most rows shown of a table (JSON has all).
     """
     with progress_bar() as progress:
         result = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
                           options=options, zeros=zeros, progress=progress)  # fmt: skip
-    files = result.write(out) if out is not None else {}
+    files = {}
+    if export:
+        exported = api.export_nests(model, result, export, options=options)
+        result, files = exported.result, {path.name: path for path in exported.files}
+    if opinion:
+        result = api.with_opinion(model, result, opinion, options=options)
+    files |= result.write(out) if out is not None else {}
     show_page(result.page, as_json=json, rows=rows, files=files)
     return 0
 

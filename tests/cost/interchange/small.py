@@ -14,7 +14,8 @@ source: guess
 sources: {guess: {basis: assumed, where: sketch, note: "round figures"}}
 array: [{axis: rows, size: 2}, {axis: cols, size: 3}]
 bits: {input: 8, weight: 8, output: 8, partial_sum: 16}
-energy: {mac: "0.5 pJ", idle_mac: "0.1 pJ"}
+energy: {mac: "0.5 pJ", idle_mac: "0.1 pJ", hop: "0 pJ/bit"}
+static_power: "0 W"
 levels:
   - {name: dram, holds: [input, weight, output], word: "64 bit", read: "640 pJ", write: "640 pJ",
      read_bandwidth: "32 bit/cycle", one_port: true}

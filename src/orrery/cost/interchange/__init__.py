@@ -1,6 +1,20 @@
 """Loop nests in the files of other tools, and their results read back as second opinions."""
 
+from ._accelforge import export_accelforge
+from ._compare import differences, port_cycles
 from ._export import Export, Nests, covers_exactly
+from ._opinion import LayerOpinion, Part, read_opinion
 from ._zigzag import export_zigzag
 
-__all__ = ["Export", "Nests", "covers_exactly", "export_zigzag"]
+__all__ = [
+    "Export",
+    "LayerOpinion",
+    "Nests",
+    "Part",
+    "covers_exactly",
+    "differences",
+    "export_accelforge",
+    "export_zigzag",
+    "port_cycles",
+    "read_opinion",
+]

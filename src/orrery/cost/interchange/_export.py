@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,7 +15,18 @@ from orrery.store import whole_folder, write_text
 
 from ..nest import NestMapping, NestProblem
 
-__all__ = ["Export", "Inline", "Nests", "covers_exactly", "in_order", "left_out", "text_of"]
+__all__ = [
+    "Dumper",
+    "Export",
+    "Inline",
+    "InlineMap",
+    "Nests",
+    "covers_exactly",
+    "grouped",
+    "in_order",
+    "left_out",
+    "text_of",
+]
 
 #: layer -> its loops and how they run
 Nests = Mapping[str, tuple[NestProblem, NestMapping]]
@@ -36,9 +47,9 @@ class Export:
     files: Mapping[str, str]
     notes: tuple[str, ...]
 
-    def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write all files and ``NOTES.md`` into a folder, which is made: all of them, or none."""
-        lines = "".join(f"- {note}\n" for note in self.notes) or "Nothing was left out.\n"
+    def write(self, folder: Path, more: Iterable[str] = ()) -> tuple[Path, ...]:
+        """Write all files, and notes with `more` of them, into a folder: all of it, or none."""
+        lines = "".join(f"- {note}\n" for note in (*self.notes, *more)) or "Nothing was left out.\n"
         said = f"# What {self.tool} is not told, or told otherwise\n\n{lines}"
         with whole_folder(folder) as fresh:
             for name, text in (*self.files.items(), ("NOTES.md", said)):
@@ -50,19 +61,30 @@ class Inline(list[Any]):
     """A list that YAML shows on one line."""
 
 
-class _Dumper(yaml.SafeDumper):
+class InlineMap(dict[str, Any]):
+    """A mapping that YAML shows on one line."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes lists and mappings on one line where they ask for it."""
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-_Dumper.add_representer(
+Dumper.add_representer(
     Inline, lambda d, data: d.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+)
+
+
+Dumper.add_representer(
+    InlineMap, lambda d, data: d.represent_mapping("tag:yaml.org,2002:map", data, flow_style=True)
 )
 
 
 def text_of(document: Any) -> str:
     """Return a document as YAML, keys in the given order."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+    text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
     return text
 
 
@@ -89,6 +111,17 @@ def covers_exactly(problem: NestProblem, mapping: NestMapping) -> tuple[str, ...
         if passes != -(-extent // side):
             over.append(loop)
     return tuple(over)
+
+
+def grouped(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """Return (layer, note) with the layers of one note named together."""
+    layers: dict[str, list[str]] = {}
+    for layer, note in notes:
+        layers.setdefault(note, []).append(layer)
+    return [
+        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}: {note}"
+        for note, names in layers.items()
+    ]
 
 
 def left_out(architecture: Architecture, tool: str) -> list[str]:

@@ -23,7 +23,7 @@ from orrery.errors import SpecError
 from orrery.hardware import Architecture, Level
 
 from ..nest import Index, NestMapping, NestProblem, NestTensor
-from ._export import Export, Inline, Nests, covers_exactly, in_order, left_out, text_of
+from ._export import Export, Inline, Nests, covers_exactly, grouped, in_order, left_out, text_of
 
 __all__ = ["ZIGZAG_DIMENSIONS", "export_zigzag"]
 
@@ -39,6 +39,17 @@ _WINDOWS = {"D": ("Kd", "IZ"), "H": ("Kh", "IY"), "W": ("Kw", "IX")}
 _MEMORY = {"output": "O", "weight": "I2", "input": "I1"}
 _LAYER = {"output": "O", "weight": "W", "input": "I"}
 _LINKS = {"O": "O", "W": "I2", "I": "I1"}
+#: run by its Python in the folder of the files; what it writes, `read_opinion` reads
+_PRICE = """\
+# Price the nests: run this with the Python that ZigZag is installed in (it needs `six` besides).
+from zigzag.api import get_hardware_performance_zigzag
+
+energy_pj, cycles, _ = get_hardware_performance_zigzag(
+    "workload.yaml", "accelerator.yaml", "mapping.yaml", opt="latency", dump_folder="results",
+    loma_show_progress_bar=False,
+)
+print(f"{cycles:,.0f} cycles, {energy_pj / 1e6:,.6g} uJ")
+"""
 #: bits, where there is no limit; its schema knows no other way to say so
 _UNLIMITED = 10**10
 
@@ -56,17 +67,18 @@ def export_zigzag(nests: Nests, architecture: Architecture) -> Export:
     """
     notes = left_out(architecture, TOOL) + _notes(architecture)
     axes = {axis.name: f"D{n}" for n, axis in enumerate(architecture.axes, 1)}
+    said: list[tuple[str, str]] = []
     layers: list[dict[str, Any]] = []
     mappings = [_mapping("default", {}, axes, (("K", 1),))]
     levels: dict[str, Any] = {}
     for name, (problem, mapping) in nests.items():
         layer = _layer(len(layers), name, problem, architecture)
         if isinstance(layer, str):
-            notes.append(f"{name}: left out, {layer}")
+            said.append((name, f"left out, {layer}"))
             continue
         if over := covers_exactly(problem, mapping):
-            notes.append(f"{name}: factors of {', '.join(over)} do not divide the loop; the "
-                         "ordering is refused there, and its own search used instead")  # fmt: skip
+            said.append((name, f"factors of {', '.join(over)} do not divide the loop; the ordering "
+                         "is refused there, and its own search used instead"))  # fmt: skip
         layers.append(layer)
         order = tuple((ZIGZAG_DIMENSIONS[loop], n) for _, loop, n in in_order(mapping))
         spread = {axis: [(ZIGZAG_DIMENSIONS[loop], n) for loop, n in loops if n > 1]
@@ -74,7 +86,7 @@ def export_zigzag(nests: Nests, architecture: Architecture) -> Export:
         mappings.append(_mapping(name, spread, axes, order))
         levels[name] = _levels(mapping, architecture)
         if problem.times > 1:
-            notes.append(f"{name}: one of {problem.times} equal runs")
+            said.append((name, f"one of {problem.times} equal runs"))
     if not layers:
         raise SpecError(f"export to {TOOL}", found="no layer that is a product of two operands",
                         wanted="one at least", fix="choose a network with products")  # fmt: skip
@@ -83,8 +95,9 @@ def export_zigzag(nests: Nests, architecture: Architecture) -> Export:
         "workload.yaml": text_of(layers),
         "mapping.yaml": text_of(mappings),
         "levels.json": json.dumps(levels, indent=1) + "\n",
+        "price.py": _PRICE,
     }
-    return Export(tool=TOOL, files=files, notes=tuple(notes))
+    return Export(tool=TOOL, files=files, notes=(*notes, *grouped(said)))
 
 
 def _accelerator(architecture: Architecture, axes: Mapping[str, str]) -> dict[str, Any]:
@@ -151,7 +164,7 @@ def _layer(
 ) -> dict[str, Any] | str:
     by_role = {tensor.role: tensor for tensor in problem.tensors}
     if not problem.macs:
-        return "a pass over data, which it prices at nothing"
+        return "passes over data have no price there"
     if len(problem.tensors) != 3 or set(by_role) != set(_LAYER):
         return "not one input, one weight and one output"
     sizes = {ZIGZAG_DIMENSIONS[loop]: extent for loop, extent in problem.loops}

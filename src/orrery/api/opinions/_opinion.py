@@ -1,0 +1,108 @@
+"""Put what another tool says of the same layers beside ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.errors import UnknownNameError
+from orrery.report import Cell, Column, Section, Table, Text
+
+from .._options import ModelOptions
+from ..nests import LayerNest, NestResult
+from ._wanted import nests_of, tool_and_path
+
+if TYPE_CHECKING:
+    from orrery.cost.interchange import LayerOpinion
+
+__all__ = ["with_opinion"]
+
+
+def with_opinion(
+    model: object, result: NestResult, opinion: str, *, options: ModelOptions | None = None
+) -> NestResult:
+    """Return the result with another tool's figures on its page, layer by layer.
+
+    Parameters
+    ----------
+    model : the network that the result is of
+    opinion : ``zigzag:PATH`` or ``accelforge:PATH``, what the tool wrote
+
+    Raises
+    ------
+    SpecError : files that the tool has not written so
+    UnknownNameError : another tool; no layer of the files is one of the network
+    """
+    from orrery.cost.interchange import differences, read_opinion
+    from orrery.cost.nest import nest_cost
+
+    tool, path = tool_and_path(opinion, ("zigzag", "accelforge"), where="--opinion")
+    theirs = {one.layer: one for one in read_opinion(tool, path)}
+    nests = nests_of(model, result, options)
+    if not theirs.keys() & nests.keys():
+        raise UnknownNameError(f"layer of {result.model} in {path}", min(theirs), nests)
+    ours = {one.layer: one for one in result.layers if one.layer in nests.keys() & theirs.keys()}
+    said = {}
+    for name, one in ours.items():
+        cost = nest_cost(*nests[name], result.architecture)
+        said[name] = differences(cost, theirs[name], result.architecture)
+        if (cost.cycles, cost.energy_j) != (one.cycles, one.energy_j):
+            said[name] += ("zeros are made use of here, not there",)
+    times = {name: nests[name][0].times for name in ours}
+    sections: list[Section] = [_table(tool, ours, theirs, times, result.architecture.clock_hz)]
+    reasons: dict[tuple[str, ...], list[str]] = {}
+    for name, lines in said.items():
+        if lines:
+            reasons.setdefault(lines, []).append(name)
+    if reasons:
+        sections.append(Text(title="Where the two part", paragraphs=tuple(
+            f"{', '.join(names)}: {'; '.join(lines)}" for lines, names in reasons.items()
+        )))  # fmt: skip
+    alone = {"no layer here": sorted(theirs.keys() - nests.keys()),
+             "not said there": [name for name in nests if name not in theirs]}  # fmt: skip
+    if any(alone.values()):
+        sections.append(Text(title="Not compared", paragraphs=tuple(
+            f"{what}: {', '.join(names)}" for what, names in alone.items() if names)))  # fmt: skip
+    page = replace(result.page, sections=(*result.page.sections, *sections))
+    return replace(result, page=page)
+
+
+def _table(
+    tool: str, ours: dict[str, LayerNest], theirs: dict[str, LayerOpinion], times: dict[str, int],
+    clock_hz: float,
+) -> Table:  # fmt: skip
+    """Return the figures side by side; equal runs of a layer count there as often as here."""
+    columns = (
+        Column(name="layer"), Column(name="cycles", kind="number"),
+        Column(name="cycles there", kind="number"),
+        Column(name="there / here", kind="number"),
+        Column(name="energy", unit="J", kind="number"),
+        Column(name="energy there", unit="J", kind="number"),
+        Column(name="there / here, energy", kind="number"),
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    sums: list[list[float | None]] = []
+    for name, one in ours.items():
+        other = theirs[name]
+        cycles = other.cycles
+        if cycles is None and other.latency_s is not None:
+            cycles = other.latency_s * clock_hz
+        there = [None if value is None else value * times[name]
+                 for value in (cycles, other.energy_j)]  # fmt: skip
+        values: list[float | None] = [one.cycles, there[0], one.energy_j, there[1]]
+        sums.append(values)
+        rows.append(_row(name, values))
+    total = [None if None in column else sum(v or 0.0 for v in column)
+             for column in zip(*sums, strict=True)]  # fmt: skip
+    rows.append(_row("all of these", total))
+    return Table(title=f"Second opinion: {tool}", columns=columns, rows=tuple(rows))
+
+
+def _row(name: str, values: list[float | None]) -> tuple[Cell, ...]:
+    cycles, there, joules, joules_there = values
+    return (name, cycles, there, _ratio(there, cycles), joules, joules_there,
+            _ratio(joules_there, joules))  # fmt: skip
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return None if a is None or not b else a / b
