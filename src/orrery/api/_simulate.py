@@ -9,6 +9,7 @@ from ._result import MapResult
 from .exploring import under_load
 from .judging import judge_plan
 from .planned import load_planned
+from .tracing import write_chakra
 
 __all__ = ["simulate"]
 
@@ -21,6 +22,7 @@ def simulate(
     needs: str | Sequence[str] = (),
     strict: bool = False,
     inferences: int = 0,
+    chakra: str | Path | None = None,
 ) -> MapResult:
     """Price and replay a plan file.
 
@@ -31,6 +33,7 @@ def simulate(
     needs, strict : as in `map`
     inferences : how many to replay in a row at most, so that their period and their latency under
         load are known; 0: none, but for a plan that was made for throughput
+    chakra : folder for execution traces in Chakra's format, one file per device
 
     Raises
     ------
@@ -41,6 +44,8 @@ def simulate(
     parsed = parse_needs(needs)
     read, graphs, system = load_planned(Path(plan), models, on, seen_from_here=True)
     result = judge_plan(graphs, system, read, needs=parsed, strict=strict)
+    if chakra is not None:
+        write_chakra(result, graphs, chakra)
     if inferences or read.objective == "throughput":
         return under_load(result, graphs, parsed, most=inferences)
     return result

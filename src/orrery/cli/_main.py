@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("_show:show", "Show a network's layers, operations, bytes and statistics."),
         "map": ("_map:map_command", "Spread a network over a system; write plan and report."),
         "simulate": ("_simulate:simulate", "Replay a plan event by event."),
+        "chakra": ("_simulate:chakra", "Read and play Chakra execution traces."),
         "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
         "timeloop": ("_nest:timeloop", "Read files for Timeloop; price the mapping in them."),
         "certify": ("judging._certify:certify", "Check that a plan does as its certificate says."),

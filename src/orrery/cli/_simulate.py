@@ -1,4 +1,4 @@
-"""``orrery simulate``."""
+"""``orrery simulate``, ``orrery chakra``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from orrery import api
 
 from ._map import finish
-from ._options import JsonFlag, Needs, Out
+from ._options import JsonFlag, Needs, Out, show_page
 
 
 def simulate(
@@ -22,6 +22,7 @@ def simulate(
     need: Needs = (),
     inferences: int = 0,
     strict: Annotated[bool, Parameter(negative=())] = False,
+    chakra: Path | None = None,
     out: Out = None,
     json: JsonFlag = False,
 ) -> int:
@@ -39,7 +40,26 @@ def simulate(
         Replay so many inputs in a row at most (4 or more), until they leave in a steady rhythm.
     strict
         Refuse when anything of the network could not be priced.
+    chakra
+        Folder for execution traces in Chakra's format, one file per device; `orrery chakra` and
+        simulators of its community read them.
     """
     result = api.simulate(plan, models=model, on=on, needs=need, strict=strict,
-                          inferences=inferences)  # fmt: skip
+                          inferences=inferences, chakra=chakra)  # fmt: skip
     return finish(result, out, as_json=json)
+
+
+def chakra(files: list[Path], /, *, out: Out = None, json: JsonFlag = False) -> int:
+    """Read Chakra execution traces of all ranks, whoever wrote them, and play them.
+
+    Every node starts when what it depends on has ended, and takes as long as it says.
+
+    Parameters
+    ----------
+    files
+        Files in the order of ranks, or one folder of NAME.RANK.et.
+    """
+    run = api.chakra(files)
+    written = run.write(out) if out is not None else {}
+    show_page(run.page, as_json=json, rows=200, files=written)
+    return 0
