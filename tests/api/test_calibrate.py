@@ -130,3 +130,25 @@ def test_other_bad_input_is_refused(table: Path, tmp_path: Path) -> None:
         api.calibrate("desktop-cpu", table, of="gpu")
     with pytest.raises(SpecError, match="kinds of devices"):
         api.calibrate("h2h", table)
+
+
+@pytest.mark.needs("onnxruntime")
+def test_a_profile_of_this_machine_is_such_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["run", "resnet20", "--profile", "--repeats", "2", "--out", str(out)]) == 0
+    assert "Layers" in capsys.readouterr().out
+    rows = list(csv.DictReader((out / "layers.csv").read_text(encoding="utf-8").splitlines()))
+    layers = {region.name for region in build_model("resnet20").regions()}
+    assert {row["layer"] for row in rows} <= layers
+    assert {row["network"] for row in rows} == {"resnet20"}
+    with pytest.raises(SpecError, match="wanted 3 or more"):
+        api.calibrate("desktop-cpu", [out / "layers.csv"])
+
+
+def test_only_networks_on_onnxruntime_are_profiled() -> None:
+    with pytest.raises(SpecError, match="leave out --profile"):
+        api.run("resnet20", backend="reference", profile=True)
+    with pytest.raises(SpecError, match="leave out --profile"):
+        api.run("plan.json", profile=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from orrery.errors import MissingExtraError, ModelError, OrreryError, SpecError
-from orrery.graph import ArrayConstant, Graph, Node, TensorType
-from orrery.runtime import OnnxRuntimeBackend
+from orrery.graph import ArrayConstant, Graph, Node, TensorType, build_model
+from orrery.runtime import OnnxRuntimeBackend, layer_times
 
 from .graphs import diamond, image
 
@@ -103,3 +103,15 @@ def test_a_broken_package_is_not_called_missing(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OrreryError, match=r"does not load .half an installation") as caught:
         OnnxRuntimeBackend().prepare(diamond())
     assert not isinstance(caught.value, MissingExtraError)
+
+
+def test_every_layer_is_timed_under_its_own_name() -> None:
+    """The sum of the layers' times is of the order of a whole run of the same graph."""
+    graph = build_model("resnet20")
+    inputs = {name: np.zeros(graph.type(name).shape, np.float32) for name in graph.inputs}
+    times = layer_times(graph, inputs, threads=1, warmup=1, repeats=4)
+    assert set(times) <= {node.name for node in graph.nodes}
+    convolutions = {node.name for node in graph.nodes if node.op == "Conv"}
+    assert convolutions <= set(times)
+    assert all(seconds > 0 for seconds in times.values())
+    assert sum(times[name] for name in convolutions) > 0.3 * sum(times.values())

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
-from orrery.report import Page
+from orrery.report import Page, Section
 
 from ._inputs import make_inputs
 from ._options import ModelOptions
 from ._resolve import load_model
 from ._run_plan import run_plan
 from ._run_result import RunResult, facts, run_context, tolerance
+from .calibrating import layer_rows, profile_table
 from .checking import judge_outputs
 
 __all__ = ["run"]
@@ -33,6 +34,7 @@ def run(
     options: ModelOptions | None = None,
     plan_models: Sequence[object] = (),
     designs: bool = False,
+    profile: bool = False,
     progress: Progress = SILENT,
 ) -> RunResult:
     """Run a network, or a plan.json with a thread or process per device, and time it.
@@ -47,8 +49,10 @@ def run(
         against the reference by the tolerance that its design states
     plan_models : where a plan's networks are now, when they have moved
     designs : of a plan: compute every region bit for bit as the design it is planned on would
+    profile : of a network, with ONNX Runtime: also time every layer, nothing fused, as
+        `calibrate` wants it
     """
-    from orrery.runtime import BACKENDS, measure
+    from orrery.runtime import BACKENDS, layer_times, measure
 
     chosen = BACKENDS[backend]()
     planned = isinstance(model, str | Path) and str(model).endswith(".json")
@@ -58,6 +62,13 @@ def run(
             found="plan options with a network",
             wanted="a plan.json",
             fix="leave out --designs and --plan-model",
+        )
+    if profile and (planned or backend != "onnxruntime"):
+        raise SpecError(
+            "run",
+            found="--profile with a plan" if planned else f"--profile with {backend}",
+            wanted="a network on onnxruntime, which times its layers",
+            fix="leave out --profile",
         )
     if planned and options not in (None, ModelOptions()):
         raise SpecError(
@@ -97,10 +108,16 @@ def run(
     if check:
         judgement = judge_outputs(outputs, graph.evaluate(given), tolerance(graph))
     title = f"{graph.name} on this machine, {chosen.name}"
-    page = Page(title=title, sections=(facts(outputs, [figure], judgement),))
+    sections: list[Section] = [facts(outputs, [figure], judgement)]
+    layers = {}
+    if profile:
+        layers = layer_times(graph, given, repeats=repeats, progress=progress)
+        sections.append(profile_table(graph, layers))
+    page = Page(title=title, sections=tuple(sections))
     return RunResult(
         outputs=outputs,
         evidence=(figure,),
         judgement=judgement,
         page=page,
+        layers=layer_rows(model if isinstance(model, str | Path) else graph.name, layers),
     )

@@ -16,6 +16,7 @@ from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity, format_si
 
 from ._inputs import write_arrays
+from .calibrating import write_layers
 from .checking import Judgement
 from .figures import batch_of, precisions
 
@@ -36,6 +37,7 @@ class RunResult:
     judgement : how the outputs compare with what is right, None if not checked
     page : the report
     timeline : of a plan's execution, None for a single network
+    layers : of a profiled network, rows of `layers.csv`: network, layer, microseconds
     """
 
     outputs: Mapping[str, NDArray[Any]]
@@ -43,6 +45,7 @@ class RunResult:
     judgement: Judgement | None
     page: Page
     timeline: Timeline | None = None
+    layers: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -55,7 +58,7 @@ class RunResult:
         return None if self.judgement is None else self.judgement.error
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write outputs, evidence and (of a plan) the measured timeline."""
+        """Write outputs, evidence, (of a plan) the measured timeline, (profiled) the layers."""
         folder = Path(folder)
         files = {"outputs": "outputs.npz", "evidence": "evidence.json"}
         with whole_folder(folder) as fresh:
@@ -64,6 +67,9 @@ class RunResult:
             if self.timeline is not None:
                 files["timeline"] = "timeline.json"
                 write_timeline(fresh / files["timeline"], self.timeline)
+            if self.layers:
+                files["layers"] = "layers.csv"
+                write_layers(fresh / files["layers"], self.layers)
         return {name: folder / file for name, file in files.items()}
 
 

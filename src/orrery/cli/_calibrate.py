@@ -12,7 +12,7 @@ from ._terminal import progress_bar, written
 
 def calibrate(
     device: str,
-    measurements: Path,
+    measurements: list[Path],
     /,
     *,
     of: str = "",
@@ -35,7 +35,7 @@ def calibrate(
         YAML file of a system or of a spatial array, a name of `orrery systems` or `orrery arrays`,
         or this-machine.
     measurements
-        CSV file of measured layers of three networks or more.
+        CSV files of measured layers, of three networks or more in all.
     of
         Which device of the system was measured, where it has several kinds.
     confidence

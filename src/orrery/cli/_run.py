@@ -23,6 +23,7 @@ def run(
     repeats: int = 20,
     designs: Annotated[bool, Parameter(negative=())] = False,
     check: Annotated[bool, Parameter(negative=())] = False,
+    profile: Annotated[bool, Parameter(negative=())] = False,
     plan_model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     out: Out = None,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
@@ -47,6 +48,9 @@ def run(
     check
         Also run the NumPy reference and compare; exit code 1 when they differ by more than
         rounding explains, or with --designs, than a design states of itself.
+    profile
+        Of a network: also time every layer, nothing fused; with --out the table goes to
+        layers.csv, which `orrery calibrate` takes.
     plan_model
         Where a plan's network is now, when it has moved; repeatable.
     """
@@ -61,6 +65,7 @@ def run(
             options=options,
             plan_models=plan_model,
             designs=designs,
+            profile=profile,
             progress=progress,
         )
     files = result.write(out) if out is not None else {}

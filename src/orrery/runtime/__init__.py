@@ -4,7 +4,7 @@ from ._backend import BACKENDS, Backend, Executable, Measurement, Tensors, measu
 from ._evaluator import DeviceFailedError, Evaluator
 from ._executor import Execution, execute
 from ._machine import Gpu, Machine, describe_machine
-from ._onnxruntime import OnnxRuntimeBackend, region_evaluator
+from ._onnxruntime import OnnxRuntimeBackend, layer_times, region_evaluator
 from ._parties import PartyFailedError, PartyPool, Traffic
 from ._probe import probe_machine, this_machine
 from ._reference import ReferenceBackend, reference_evaluator
@@ -50,6 +50,7 @@ __all__ = [
     "chained",
     "describe_machine",
     "execute",
+    "layer_times",
     "measure",
     "measure_densities",
     "paired",

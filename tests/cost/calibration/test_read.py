@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from orrery.cost.calibration import read_measurements
+from orrery.cost.calibration import MeasuredRow, read_measurements
 from orrery.errors import SpecError
+
+
+def read(text: str) -> tuple[MeasuredRow, ...]:
+    return read_measurements({"m.csv": text})
+
 
 HEAD = "network,layer,latency_us\n"
 
 
 def test_units_stand_in_the_header() -> None:
     text = "network,layer,latency_ms,energy_mj\nnet,a,2.5,4\nnet,b,1,\n"
-    first, second = read_measurements(text, "m.csv")
+    first, second = read(text)
     assert (first.latency_s, first.energy_j) == pytest.approx((2.5e-3, 4e-3))
     assert second.energy_j is None
-    assert [row.line for row in (first, second)] == [2, 3]
+    assert [row.where for row in (first, second)] == ["m.csv:2", "m.csv:3"]
 
 
 def test_layers_measured_repeatedly_stand_once_with_the_median() -> None:
-    rows = read_measurements(HEAD + "net,a,1\nnet,a,9\nnet,a,2\nnet,b,5\n", "m.csv")
+    rows = read(HEAD + "net,a,1\nnet,a,9\nnet,a,2\nnet,b,5\n")
     assert [row.layer for row in rows] == ["a", "b"]
     assert [row.latency_s for row in rows] == pytest.approx([2e-6, 5e-6])
+
+
+def test_several_files_are_one_table() -> None:
+    rows = read_measurements({"a.csv": HEAD + "net,a,1\n", "b.csv": HEAD + "net,a,1\nnet,b,4\n"})
+    assert [(row.layer, row.where) for row in rows] == [("a", "a.csv:2"), ("b", "b.csv:3")]
 
 
 def test_rows_may_tell_their_work() -> None:
     text = ("network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
             "net,a,convolution,int8,1000,20,300,0.5\n")  # fmt: skip
-    assert read_measurements(text, "m.csv")[0].work == ("convolution", "int8", 1000, 20, 300)
+    assert read(text)[0].work == ("convolution", "int8", 1000, 20, 300)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,7 @@ def test_rows_may_tell_their_work() -> None:
 )
 def test_bad_tables_are_refused_with_line_and_remedy(text: str, said: str) -> None:
     with pytest.raises(SpecError) as error:
-        read_measurements(text, "m.csv")
+        read(text)
     assert said in str(error.value)
 
 
@@ -75,5 +85,5 @@ WORK = "network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
 )
 def test_bad_work_is_refused(row: str, said: str) -> None:
     with pytest.raises(SpecError) as error:
-        read_measurements(WORK + row + "\n", "m.csv")
+        read(WORK + row + "\n")
     assert said in str(error.value)

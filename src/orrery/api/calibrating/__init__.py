@@ -1,6 +1,7 @@
-"""Constants of machines fitted to the user's own measurements."""
+"""Constants of machines fitted to the user's own measurements, and the table these stand in."""
 
 from ._calibrate import calibrate
+from ._profile import layer_rows, profile_table, write_layers
 from ._result import CalibrationResult
 
-__all__ = ["CalibrationResult", "calibrate"]
+__all__ = ["CalibrationResult", "calibrate", "layer_rows", "profile_table", "write_layers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from .._machines import load_system
 from .._options import ModelOptions
 from ._page import calibration_page
 from ._result import CalibrationResult, calibration_evidence
-from ._samples import read_table, samples_of
+from ._samples import read_tables, samples_of
 
 if TYPE_CHECKING:
     from orrery.hardware import Device, System
@@ -27,8 +28,8 @@ EQUATION = (
 
 
 def calibrate(
-    device: object, measurements: str | Path, *, of: str = "", confidence: float = 0.8,
-    options: ModelOptions | None = None, progress: Progress = SILENT,
+    device: object, measurements: str | Path | Sequence[str | Path], *, of: str = "",
+    confidence: float = 0.8, options: ModelOptions | None = None, progress: Progress = SILENT,
 ) -> CalibrationResult:  # fmt: skip
     """Fit the constants of a device to measured layers, and judge them on networks left out.
 
@@ -36,7 +37,7 @@ def calibrate(
     ----------
     device : a system (YAML file, catalogue name, ``this-machine``, `System`) or a spatial array
         (YAML file, name of `arrays`)
-    measurements : CSV file, columns ``network, layer, latency_s`` and perhaps ``energy_j``
+    measurements : CSV files, columns ``network, layer, latency_s`` and perhaps ``energy_j``
     of : which device of the system, where it has several kinds; all that are like it get the
         same constants
     confidence : share of layers that intervals are to hold
@@ -49,14 +50,14 @@ def calibrate(
     if not 0.5 <= confidence < 1:
         raise SpecError("--confidence", found=confidence, wanted="at least 0.5 and below 1",
                         fix="write e.g. 0.8")  # fmt: skip
-    path = Path(measurements)
-    rows, file = read_table(path)
+    paths = [measurements] if isinstance(measurements, str | Path) else measurements
+    rows, file = read_tables([Path(path) for path in paths])
     system = load_system(device)
     chosen = _chosen(system, of)
     from orrery.cost.calibration import calibrate_device
     from orrery.hardware import write_system
 
-    samples = samples_of(rows, path, chosen, options, progress)
+    samples = samples_of(rows, chosen, options, progress)
     found = calibrate_device(chosen, samples, where=file, confidence=confidence)
     subject = f"{chosen.name} of {system.name}"
     page = calibration_page(

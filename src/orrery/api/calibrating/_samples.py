@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Region
     from orrery.hardware import Device
 
-__all__ = ["read_table", "regions_of", "samples_of"]
+__all__ = ["read_tables", "regions_of", "samples_of"]
 
 _TASK = "read networks"
 
 
-def read_table(path: Path) -> tuple[tuple[MeasuredRow, ...], str]:
-    """Return the rows of a CSV file, and the file's name with its hash.
+def read_tables(paths: Sequence[Path]) -> tuple[tuple[MeasuredRow, ...], str]:
+    """Return the rows of CSV files, and the files' names with their hashes.
 
     Raises
     ------
@@ -32,21 +32,26 @@ def read_table(path: Path) -> tuple[tuple[MeasuredRow, ...], str]:
     from orrery.cost.calibration import read_measurements
     from orrery.store import content_hash, open_plain
 
-    try:
-        with open_plain(path) as handle:
-            raw = handle.read()
-        text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
-                        fix="check the path") from None  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise SpecError(str(path), found=f"byte {error.start} is not UTF-8", wanted="UTF-8 text",
-                        fix="save the table as CSV in UTF-8") from None  # fmt: skip
-    return read_measurements(text, str(path)), f"{path.name} (content {content_hash(raw)[:12]})"
+    texts, names = {}, []
+    for path in paths:
+        try:
+            with open_plain(path) as handle:
+                raw = handle.read()
+            texts[str(path)] = raw.decode("utf-8-sig")
+        except OSError as error:
+            raise SpecError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                            fix="check the path") from None  # fmt: skip
+        except UnicodeDecodeError as error:
+            raise SpecError(str(path), found=f"byte {error.start} is not UTF-8",
+                            wanted="UTF-8 text",
+                            fix="save the table as CSV in UTF-8") from None  # fmt: skip
+        names.append(f"{path.name} (content {content_hash(raw)[:12]})")
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return read_measurements(texts), ", ".join(names[:4]) + more
 
 
 def regions_of(
-    rows: Sequence[MeasuredRow], path: Path, options: ModelOptions | None, progress: Progress
+    rows: Sequence[MeasuredRow], options: ModelOptions | None, progress: Progress
 ) -> list[tuple[MeasuredRow, Region]]:
     """Return each row with the layer that it names; networks are sought beside the table too.
 
@@ -59,7 +64,7 @@ def regions_of(
     for done, name in enumerate(names):
         progress.step(_TASK, done, len(names))
         row = next(row for row in rows if row.network == name)
-        graph = _network(name, row, path, options)
+        graph = _network(name, row, options)
         known[name] = {region.name: region for region in graph.regions()}
     found = []
     for row in rows:
@@ -67,7 +72,7 @@ def regions_of(
         if row.layer not in layers:
             near = did_you_mean(row.layer, layers)
             raise SpecError(
-                f"{path}:{row.line}: layer", found=row.layer,
+                f"{row.where}: layer", found=row.layer,
                 wanted=f"one of the {len(layers)} layers of {row.network}",
                 fix=f"correct it{near}; `orrery show {row.network}` lists them",
             )  # fmt: skip
@@ -75,18 +80,17 @@ def regions_of(
     return found
 
 
-def _network(name: str, row: MeasuredRow, path: Path, options: ModelOptions | None) -> Graph:
-    beside = path.parent / name
+def _network(name: str, row: MeasuredRow, options: ModelOptions | None) -> Graph:
+    beside = Path(row.where).parent / name
     try:
         return load_model(beside if beside.is_file() else name, options)
     except OrreryError as error:
-        raise SpecError(f"{path}:{row.line}: network", found=name, fix=str(error),
+        raise SpecError(f"{row.where}: network", found=name, fix=str(error),
                         wanted="an ONNX file or a library name") from None  # fmt: skip
 
 
 def samples_of(
-    rows: Sequence[MeasuredRow], path: Path, device: Device, options: ModelOptions | None,
-    progress: Progress,
+    rows: Sequence[MeasuredRow], device: Device, options: ModelOptions | None, progress: Progress
 ) -> tuple[Sample, ...]:  # fmt: skip
     """Return the measured layers, each checked to have a price on the device.
 
@@ -98,12 +102,12 @@ def samples_of(
     from orrery.cost.calibration import sample_of, sample_of_work
 
     told = [row for row in rows if row.work is not None]
-    found = [sample_of_work(row, device, f"{path}:{row.line}") for row in told]
+    found = [sample_of_work(row, device) for row in told]
     named = [row for row in rows if row.work is None]
-    for row, region in regions_of(named, path, options, progress):
+    for row, region in regions_of(named, options, progress):
         refusal = roofline.refuses(region, device)
         if refusal is not None:
-            raise SpecError(f"{path}:{row.line}: layer {row.layer!r}", found=refusal.reason,
+            raise SpecError(f"{row.where}: layer {row.layer!r}", found=refusal.reason,
                             wanted="a layer that the device has a price for",
                             fix="add what lacks to the device, or remove the line")  # fmt: skip
         found.append(sample_of(region, row.network, row.latency_s, row.energy_j))

@@ -40,11 +40,11 @@ class MeasuredRow:
 
     Attributes
     ----------
-    line : of the file, from one; the first of several
+    where : file and line, from one; the first of several
     work : class of operators, element type, MACs, other operations, bytes; None: the network tells
     """
 
-    line: int
+    where: str
     network: str
     layer: str
     latency_s: float
@@ -52,13 +52,24 @@ class MeasuredRow:
     work: tuple[str, str, int, int, int] | None = None
 
 
-def read_measurements(text: str, file: str) -> tuple[MeasuredRow, ...]:
-    """Read measured layers; `file` stands in messages.
+def read_measurements(files: Mapping[str, str]) -> tuple[MeasuredRow, ...]:
+    """Read measured layers from the texts of files, by the name that stands in messages.
 
     Raises
     ------
     SpecError : no such columns, a value that is no number above zero, a line that stands twice
     """
+    rows: list[MeasuredRow] = []
+    for file, text in files.items():
+        found = _rows(text, file)
+        if not found:
+            raise SpecError(file, found="no rows", wanted="measured layers below the header",
+                            fix="add them")  # fmt: skip
+        rows += found
+    return _merged(rows)
+
+
+def _rows(text: str, file: str) -> list[MeasuredRow]:
     lines = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(lines, [])]
     latency, energy = _columns(header, file)
@@ -76,11 +87,8 @@ def read_measurements(text: str, file: str) -> tuple[MeasuredRow, ...]:
             raise SpecError(where, found=f"the same as line {seen[key]}", wanted="each measurement "
                             "once", fix="remove one of the two")  # fmt: skip
         seen[key] = lines.line_num
-        rows.append(_row(values, latency, energy, where, lines.line_num))
-    if not rows:
-        raise SpecError(file, found="no rows", wanted="measured layers below the header",
-                        fix="add them")  # fmt: skip
-    return _merged(rows, file)
+        rows.append(_row(values, latency, energy, where))
+    return rows
 
 
 def _columns(header: Sequence[str], file: str) -> tuple[str, str]:
@@ -117,16 +125,14 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _row(
-    values: Mapping[str, str], latency: str, energy: str, where: str, line: int
-) -> MeasuredRow:
+def _row(values: Mapping[str, str], latency: str, energy: str, where: str) -> MeasuredRow:
     for name in ("network", "layer"):
         if not values[name]:
             raise SpecError(f"{where}: {name}", found="nothing", wanted=f"the name of a {name}",
                             fix="fill it in")  # fmt: skip
     joules = values[energy] if energy else ""
     return MeasuredRow(
-        line=line, network=values["network"], layer=values["layer"],
+        where=where, network=values["network"], layer=values["layer"],
         latency_s=_number(values[latency], f"{where}: {latency}") * _LATENCY[latency],
         energy_j=_number(joules, f"{where}: {energy}") * _ENERGY[energy] if joules else None,
         work=_work(values, where) if "operator" in values else None,
@@ -159,7 +165,7 @@ def _work(values: Mapping[str, str], where: str) -> tuple[str, str, int, int, in
     return values["operator"], values["dtype"], counts[0], counts[1], counts[2]
 
 
-def _merged(rows: Sequence[MeasuredRow], file: str) -> tuple[MeasuredRow, ...]:
+def _merged(rows: Sequence[MeasuredRow]) -> tuple[MeasuredRow, ...]:
     """Return every layer once, measured repeatedly or not."""
     groups: dict[tuple[str, str], list[MeasuredRow]] = {}
     for row in rows:
@@ -169,8 +175,8 @@ def _merged(rows: Sequence[MeasuredRow], file: str) -> tuple[MeasuredRow, ...]:
         first = same[0]
         other = next((row for row in same if row.work != first.work), None)
         if other is not None:
-            raise SpecError(f"{file}:{other.line}", found=f"layer {first.layer!r} with other work "
-                            f"than in line {first.line}", wanted="one meaning for one name",
+            raise SpecError(other.where, found=f"layer {first.layer!r} with other work "
+                            f"than in {first.where}", wanted="one meaning for one name",
                             fix="rename one of the two")  # fmt: skip
         joules = [row.energy_j for row in same if row.energy_j is not None]
         merged.append(replace(

@@ -83,7 +83,7 @@ def sample_of(
                   energy_j=energy_j)  # fmt: skip
 
 
-def sample_of_work(row: MeasuredRow, device: Device, where: str) -> Sample:
+def sample_of_work(row: MeasuredRow, device: Device) -> Sample:
     """Return the sample of a row that tells its work itself.
 
     Raises
@@ -91,7 +91,7 @@ def sample_of_work(row: MeasuredRow, device: Device, where: str) -> Sample:
     SpecError : it tells none, or the device lacks a rate it needs
     """
     if row.work is None:
-        raise SpecError(where, found="no work", wanted="macs, other_operations and bytes",
+        raise SpecError(row.where, found="no work", wanted="macs, other_operations and bytes",
                         fix="add the columns")  # fmt: skip
     name, dtype, macs, others, size_bytes = row.work
     lacking = [
@@ -102,7 +102,7 @@ def sample_of_work(row: MeasuredRow, device: Device, where: str) -> Sample:
         ) if needed
     ]  # fmt: skip
     if lacking:
-        raise SpecError(where, found=f"{device.name} without {' and '.join(lacking)}",
+        raise SpecError(row.where, found=f"{device.name} without {' and '.join(lacking)}",
                         wanted="every rate that a row needs",
                         fix="add it to the device")  # fmt: skip
     return Sample(network=row.network, layer=row.layer, macs={(name, dtype): macs} if macs else {},
