@@ -58,6 +58,13 @@ CATALOGUE: tuple[Study, ...] = (
         place="orrery.studies.eyeriss:eyeriss_study",
         validates=True,
     ),
+    Study(
+        name="sze",
+        question="What do six accelerators come to on the same networks, by all seven metrics, and "
+        "where does each lose its speed?",
+        source="Sze et al., IEEE Solid-State Circuits Magazine 12(3), 2020",
+        place="orrery.studies.sze:sze_study",
+    ),
 )
 
 FILES = {
