@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
     from .opinions import Exported, export_nests, with_opinion
-    from .pages import needs_met, page_document, page_text
-    from .tracing import ChakraRun, chakra
+    from .pages import needs_met, page_document, page_text, write_card
     from .sweeping import SweepResult, read_sweep, sweep
+    from .tracing import ChakraRun, chakra
     from .validating import ValidationRun, validate, validation_sets
 
 #: public name -> file of this package
@@ -72,6 +72,7 @@ _PLACES = {
     "operators": "_catalogues",
     "page_document": "pages",
     "page_text": "pages",
+    "write_card": "pages",
     "read_factors": "_map",
     "read_search": "_map",
     "read_sweep": "sweeping",
@@ -153,6 +154,7 @@ __all__ = [
     "validate",
     "validation_sets",
     "with_opinion",
+    "write_card",
 ]
 
 

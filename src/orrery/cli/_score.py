@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from orrery import api
 from orrery.errors import SpecError
 
-from ._options import JsonFlag, Needs, Options, show_page
+from ._options import JsonFlag, Needs, Options, Out, show_page
 from ._terminal import progress_bar
 
 
@@ -28,6 +28,7 @@ def score(
         api.BeyondOptions()  # noqa: B008  # frozen
     ),
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
+    out: Out = None,
     json: JsonFlag = False,
 ) -> int:
     """Put figures on the seven-metric card and judge needs.
@@ -36,6 +37,8 @@ def score(
 
     With --data the network also answers labelled samples, as it is and as the designs that its plan
     chose compute: the card then says how often it is right, and what rounding costs.
+
+    With --out the figures (evidence.json, for a later `score` or `diff`) and the report are kept.
 
     Parameters
     ----------
@@ -81,5 +84,8 @@ def score(
             beyond=beyond,
             progress=progress,
         )
-    show_page(page, as_json=json)
+    files = api.write_card(page, out) if out is not None else {}
+    show_page(page, as_json=json, files=files)
+    if files and not json:
+        print(f"\nreport: {files['report']}\nalso:   {files['evidence']}")
     return 0 if api.needs_met(page) else 1

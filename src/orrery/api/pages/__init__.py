@@ -2,6 +2,7 @@
 
 from ._bound import covers, machine_bound
 from ._compare import comparison
+from ._files import write_card
 from ._forecast import energy_bound, forecast
 from ._page import map_page
 from ._render import Page, glance_text, needs_met, page_document, page_text, titled_text
@@ -25,4 +26,5 @@ __all__ = [
     "regrets",
     "titled_text",
     "totals_text",
+    "write_card",
 ]
