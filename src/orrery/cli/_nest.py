@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from orrery import api
 
-from ._options import JsonFlag, Model, Options, Out, show_page
+from ._options import JsonFlag, Model, Needs, Options, Out, show_page
 from ._terminal import progress_bar
 
 
@@ -22,6 +22,9 @@ def nest(
     objective: Literal["latency", "energy", "edp"] = "latency",
     layer: str = "",
     bill: Annotated[bool, Parameter(negative=())] = False,
+    fuse: Literal["none", "tails", "on-chip"] = "none",
+    need: Needs = (),
+    macs_only: Annotated[bool, Parameter(negative=())] = False,
     export: str = "",
     opinion: str = "",
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
@@ -48,6 +51,11 @@ def nest(
         Show this layer's nest, where it loses speed, and what would help.
     bill
         List every charge of the energy bill: how often, at which price, from which source.
+    fuse
+        Let element-wise operators join the nest before them (tails); let tensors stay on chip
+        between layers as well (on-chip).
+    macs_only
+        Leave passes over data (pooling, what nothing fuses) to another unit.
     export
         Write array, layers and nests for another tool: zigzag:FOLDER or accelforge:FOLDER.
     opinion
@@ -58,7 +66,8 @@ def nest(
     """
     with progress_bar() as progress:
         result = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
-                          options=options, zeros=zeros, progress=progress)  # fmt: skip
+                          fuse=fuse, need=need, macs_only=macs_only, options=options,
+                          zeros=zeros, progress=progress)  # fmt: skip
     files = {}
     if export:
         exported = api.export_nests(model, result, export, options=options)
@@ -67,7 +76,7 @@ def nest(
         result = api.with_opinion(model, result, opinion, options=options)
     files |= result.write(out) if out is not None else {}
     show_page(result.page, as_json=json, rows=rows, files=files)
-    return 0
+    return 0 if result.needs_met else 1
 
 
 def arrays(name: str | None = None, /, *, json: JsonFlag = False) -> int:

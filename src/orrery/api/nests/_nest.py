@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, UnknownNameError
@@ -16,6 +16,8 @@ from .._resolve import load_model
 from ..validating import Part, beside, error_table, known_errors
 from ._catalogue import array_source
 from ._figures import nest_figures
+from ._fused import fused_nest
+from ._fused_page import listed
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
@@ -37,6 +39,9 @@ def nest(
     objective: str = "latency",
     layer: str = "",
     bill: bool = False,
+    fuse: str = "none",
+    need: tuple[str, ...] = (),
+    macs_only: bool = False,
     options: ModelOptions | None = None,
     zeros: ZeroOptions | None = None,
     most: int | None = None,
@@ -51,6 +56,10 @@ def nest(
     objective : ``latency``, ``energy`` or ``edp``
     layer : show the nest of this layer, its bounds step by step, and what would help
     bill : list every charge: how often at which price, from which source
+    fuse : ``tails``: element-wise operators join the nest before them; ``on-chip``: and tensors
+        stay on chip between layers where that is best for the whole network
+    need : ceilings over all layers together: ``cycles<=N``, ``latency<T``, ``energy<E``
+    macs_only : leave passes over data to another unit
     zeros : what is known of zeros in the data, and what the array makes of them
     most : evaluations per layer before the search gives up the proof; None: plenty
 
@@ -64,6 +73,13 @@ def nest(
 
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
+    if fuse != "none" or need or macs_only:
+        if layer or zeros not in (None, ZeroOptions()):
+            raise SpecError("nests of a network together", found="one layer, or zeros",
+                            wanted="all layers, dense",
+                            fix="leave out --fuse, --need and --macs-only")  # fmt: skip
+        return fused_nest(graph, architecture, on=on, objective=objective, fuse=fuse, need=need,
+                          macs_only=macs_only, bill=bill, progress=progress)  # fmt: skip
     problems, left_out = nest_problems(graph)
     if layer and layer not in {name.partition(" (")[0] for name in problems}:
         raise UnknownNameError("layer with a loop nest", layer, list(problems))
@@ -78,7 +94,7 @@ def nest(
     if said:
         sections.append(zero_table(mapped, said))
     if failed:
-        sections.append(_listed("Layers without a nest that fits", failed, "warning"))
+        sections.append(listed("Layers without a nest that fits", failed, "warning"))
     if architecture.notes:
         sections.append(notes_of(architecture))
     if warned := doubts(architecture):
@@ -93,7 +109,7 @@ def nest(
     if bill:
         sections.append(bill_table(mapped))
     if left_out:
-        sections.append(_listed("Not mapped, and in no total", left_out, "note"))
+        sections.append(listed("Not mapped, and in no total", left_out, "note"))
     operator = _operator(graph)
     file = NestFile(
         model=graph.name, structure=graph.structure_digest, architecture=architecture.name,
@@ -127,14 +143,3 @@ def nest(
 def _operator(graph: Graph) -> Callable[[str], str]:
     operators = {region.name: region.members[0].operator for region in graph.regions()}
     return lambda name: operators.get(name, operators.get(name.rpartition(" (")[0], ""))
-
-
-def _listed(title: str, reasons: Mapping[str, str], tone: str) -> Text:
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    lines = tuple(
-        f"{', '.join(names[:6])}{f' and {len(names) - 6} more' if len(names) > 6 else ''}: {reason}"
-        for reason, names in by_reason.items()
-    )
-    return Text(title=title, paragraphs=lines, tone="warning" if tone == "warning" else "note")

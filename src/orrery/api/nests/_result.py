@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orrery.errors import printable
 from orrery.evidence import Evidence
-from orrery.plan import Infeasible, KernelSchedule
+from orrery.plan import Infeasible
 from orrery.report import Page, Scorecard
 from orrery.store import read_record, whole_folder, write_record, write_text
 
+from ._file import KeptTensor, LayerNest, NestFile
 from ._pages import held_up
 
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["LayerNest", "NestFile", "NestResult", "layer_nest", "read_nests"]
+__all__ = ["KeptTensor", "LayerNest", "NestFile", "NestResult", "layer_nest", "read_nests"]
 
 #: what `NestResult.write` writes
 FILES = {
@@ -32,51 +33,6 @@ FILES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerNest:
-    """One layer with the nest that was found for it.
-
-    Attributes
-    ----------
-    schedule : the nest; None where nothing fits, as `reason` says
-    operations : multiply-accumulates (of other operators: steps) of the layer
-    energy_j : None where a price is not known
-    gap : share by which a better nest could be less; 0 where none is
-    held_up_by : the link or unit that most cycles go to
-    """
-
-    layer: str
-    operator: str
-    schedule: KernelSchedule | None
-    reason: str = ""
-    operations: int | None = None
-    cycles: int | None = None
-    latency_s: float | None = None
-    energy_j: float | None = None
-    offchip_bytes: int | None = None
-    utilisation: float | None = None
-    gap: float | None = None
-    held_up_by: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NestFile:
-    """What `nests.json` holds.
-
-    Attributes
-    ----------
-    structure : digest of the network's structure
-    left_out : layer -> why it has no loop nest; it is in no total
-    """
-
-    model: str
-    structure: str
-    architecture: str
-    objective: str
-    layers: tuple[LayerNest, ...]
-    left_out: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NestResult:
     """The best nest of every layer on one array.
 
@@ -86,6 +42,7 @@ class NestResult:
     text_of_array : YAML of the array as it was given
     evidence : figures of the whole network, the layers one after the other
     page : the report, with the scorecard
+    needs_met : whether the ceilings that were asked for hold
     """
 
     file: NestFile
@@ -94,6 +51,7 @@ class NestResult:
     evidence: tuple[Evidence, ...]
     scorecard: Scorecard
     page: Page
+    needs_met: bool = True
 
     @property
     def model(self) -> str:

@@ -15,6 +15,7 @@ from ._resident import (
     room_bits,
     tail_cost,
     tensor_bits,
+    with_tail,
 )
 from ._time import NestTime
 from ._timeloop import nest_of_timeloop, problem_of_timeloop
@@ -56,4 +57,5 @@ __all__ = [
     "stages_of",
     "tail_cost",
     "tensor_bits",
+    "with_tail",
 ]

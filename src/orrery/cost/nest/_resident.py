@@ -23,10 +23,18 @@ from orrery.provenance import Basis, Source
 
 from .._cost import Charge
 from ._fused import Tail
-from ._price import Bill
+from ._price import Bill, NestCost
 from ._time import _port
 
-__all__ = ["TailCost", "keep_on_chip", "keeping_levels", "room_bits", "tail_cost", "tensor_bits"]
+__all__ = [
+    "TailCost",
+    "keep_on_chip",
+    "keeping_levels",
+    "room_bits",
+    "tail_cost",
+    "tensor_bits",
+    "with_tail",
+]
 
 #: what an element-wise operation is charged with
 AS_A_MAC = Source(basis=Basis.ASSUMED, where="multiply-accumulate of the array",
@@ -163,4 +171,20 @@ def _priced(
     return TailCost(
         cycles=cycles, charges=tuple(bill.charges), unpriced=tuple(bill.unpriced),
         traffic={levels[place].name: dict(roles) for place, roles in sorted(traffic.items())},
+    )  # fmt: skip
+
+
+def with_tail(cost: NestCost, tail: TailCost, clock_hz: float) -> NestCost:
+    """Return what a nest that runs once takes together with its tail."""
+    traffic = {level: dict(roles) for level, roles in cost.traffic.items()}
+    for level, roles in tail.traffic.items():
+        for role, (read, wrote) in roles.items():
+            before = traffic[level].get(role, (0, 0))
+            traffic[level][role] = before[0] + read, before[1] + wrote
+    cycles = cost.time.cycles + tail.cycles
+    return replace(
+        cost, traffic=traffic, charges=(*cost.charges, *tail.charges),
+        unpriced=tuple(dict.fromkeys((*cost.unpriced, *tail.unpriced))),
+        time=replace(cost.time, cycles=cycles, drain=cost.time.drain + tail.cycles),
+        latency_s=cycles / clock_hz,
     )  # fmt: skip

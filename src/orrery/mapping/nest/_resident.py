@@ -16,7 +16,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
-from orrery.cost.nest import Stage, Stages, TailCost, keeping_levels, room_bits, tensor_bits
+from orrery.cost.nest import (
+    Stage,
+    Stages,
+    TailCost,
+    keeping_levels,
+    room_bits,
+    tensor_bits,
+    with_tail,
+)
 from orrery.errors import SpecError, did_you_mean
 from orrery.hardware import Architecture
 from orrery.plan import Infeasible
@@ -72,34 +80,27 @@ class StageNests:
     taken_bits: int
 
     @property
-    def cycles(self) -> int:
-        return sum(one.cost.cycles for one in self.nests) + self.tail.cycles
+    def whole(self) -> tuple[NestFound, ...]:
+        """The nests, the tail being part of the only one that has one."""
+        if not self.stage.tail.operators:
+            return self.nests
+        (one,) = self.nests
+        return (replace(one, cost=with_tail(one.cost, self.tail, self.architecture.clock_hz)),)
 
     @property
-    def unpriced(self) -> tuple[str, ...]:
-        """Actions whose price is not known."""
-        every = [name for one in self.nests for name in one.cost.unpriced]
-        return tuple(dict.fromkeys((*every, *self.tail.unpriced)))
+    def cycles(self) -> int:
+        return sum(one.cost.cycles for one in self.whole)
 
     @property
     def energy_j(self) -> float | None:
         """Joules, None when a price is not known."""
-        if self.unpriced:
-            return None
-        nests = sum(one.cost.energy_j or 0.0 for one in self.nests)
-        return nests + self.tail.energy_j
+        joules = [one.cost.energy_j for one in self.whole]
+        return None if None in joules else sum(j for j in joules if j is not None)
 
     @property
     def offchip_bytes(self) -> int:
         """Bytes to and from the outermost level."""
-        outermost = self.architecture.levels[0].name
-        tail = sum(r + w for r, w in self.tail.traffic.get(outermost, {}).values())
-        nests = sum(
-            (read + written) * one.cost.times
-            for one in self.nests
-            for read, written in one.cost.traffic[outermost].values()
-        )
-        return -(-(nests + tail) // 8)
+        return sum(one.cost.cost.offchip_bytes or 0 for one in self.whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,138 @@
+"""Loop nests of a network together: fused tails, tensors that stay on chip, ceilings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError, did_you_mean
+from orrery.plan import Infeasible
+from orrery.progress import Progress
+from orrery.report import Page, make_scorecard, parse_need
+from orrery.units import counted
+
+from ..validating import beside
+from ._catalogue import array_source
+from ._figures import nest_figures
+from ._file import KeptTensor, NestFile
+from ._fused_page import kept_table, listed, together
+from ._pages import bill_table, layer_table, level_table
+from ._result import NestResult, layer_nest
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.hardware import Architecture
+    from orrery.mapping.nest import StagedNests
+
+__all__ = ["FUSE", "fused_nest"]
+
+#: what may be joined: nothing; element-wise operators to the nest before; and tensors that stay
+FUSE = ("none", "tails", "on-chip")
+
+
+def fused_nest(
+    graph: Graph, architecture: Architecture, *, on: str, objective: str, fuse: str,
+    need: Sequence[str], macs_only: bool, bill: bool, progress: Progress,
+) -> NestResult:  # fmt: skip
+    """Return the nests of a network that are best together; parameters as of `nest`."""
+    from orrery.cost.nest import stages_of
+    from orrery.mapping.nest import nest_stages
+    from orrery.store import Cache
+
+    if fuse not in FUSE:
+        raise SpecError("fuse", found=fuse, wanted=f"one of {', '.join(FUSE)}",
+                        fix=f"choose one{did_you_mean(fuse, FUSE)}")  # fmt: skip
+    most_cycles, most_energy_j = _ceilings(need, architecture)
+    stages = stages_of(graph, tails=fuse != "none", passes=not macs_only)
+    short = ""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        ceilings = {"most_cycles": most_cycles, "most_energy_j": most_energy_j}
+        # What cannot be kept within is shown as near as it comes.
+        for sought, limits in ((objective, ceilings), ("latency", {}), ("energy", {})):
+            found = nest_stages(stages, architecture, sought, keep=fuse == "on-chip",
+                                cache=Cache("nests"), executor=threads, progress=progress,
+                                **limits)  # fmt: skip
+            if not isinstance(found, Infeasible):
+                break
+            short = short or str(found)
+    if isinstance(found, Infeasible) or not found.stages:
+        raise SpecError(graph.name, found="no layer with a loop nest that fits",
+                        wanted="one at least", fix="try another network or array")  # fmt: skip
+    left = {s.name: s.reason for s in stages.stages if s.reason}
+    return _told(graph, architecture, found, on, objective, fuse, short, need, bill, left)
+
+
+def _ceilings(
+    need: Sequence[str], architecture: Architecture
+) -> tuple[int | None, float | None]:  # fmt: skip
+    """Read ``cycles<=N``, ``latency<T`` and ``energy<E``; the strictest of each counts."""
+    cycles: list[int] = []
+    joules: list[float] = []
+    for text in need:
+        plain = re.fullmatch(r"\s*cycles\s*(<=|<|≤)\s*([\d,_]+)\s*", text)
+        if plain:
+            cycles.append(int(re.sub("[,_]", "", plain[2])) - (plain[1] == "<"))
+            continue
+        one = parse_need(text)
+        if one.figure not in ("latency", "energy") or not one.upper:
+            raise SpecError(f"need {text!r}", found=f"{one.figure} {one.relation}",
+                            wanted="a ceiling of cycles, latency or energy",
+                            fix="write e.g. 'cycles<=4000000' or 'energy<2mJ'")  # fmt: skip
+        if one.figure == "energy":
+            joules.append(one.limit)
+        else:
+            most = one.limit * architecture.clock_hz * (1 + 1e-12)
+            cycles.append(int(most) - (one.relation == "<" and most % 1 < 1e-6))
+    return min(cycles, default=None), min(joules, default=None)
+
+
+def _told(
+    graph: Graph, architecture: Architecture, found: StagedNests, on: str, objective: str,
+    fuse: str, short: str, need: Sequence[str], bill: bool, left: dict[str, str],
+) -> NestResult:  # fmt: skip
+    mapped, layers, fused, tails = {}, [], {}, {}
+    for one in found.stages:
+        names = [name for name, _, _ in one.stage.tail.operators]
+        operators = [one.stage.operator, *(op for _, op, _ in one.stage.tail.operators)]
+        for number, nest in enumerate(one.whole, 1):
+            name = one.stage.name if len(one.nests) == 1 else f"{one.stage.name} ({number})"
+            mapped[name], tails[name] = nest, " + ".join(operators)
+            fused[name] = one.stage.problems[number - 1]
+            layers.append(replace(layer_nest(name, tails[name], nest, one.architecture),
+                                  fused=tuple(names), kept_roles=one.roles))  # fmt: skip
+    failed = {name: str(why) for name, why in found.failed.items()}
+    missing = [*failed, *left]
+    figures = [
+        beside(figure, {})
+        for figure in nest_figures(graph, architecture, objective, mapped, missing)
+    ]
+    title = f"{graph.name} on {architecture.name}"
+    card = make_scorecard(title, figures)
+    sections = [together(found, architecture, short, need), kept_table(found)]
+    sections += [layer_table(mapped, fused, lambda name: tails[name]),
+                 level_table(mapped, architecture)]  # fmt: skip
+    if bill:
+        sections.append(bill_table(mapped))
+    if failed:
+        sections.append(listed("Layers without a nest that fits", failed, "warning"))
+    if left:
+        sections.append(listed("Not mapped, and in no total", left, "note"))
+    page = Page(
+        title=title, scorecard=card, sections=tuple(s for s in sections if s is not None),
+        subtitle=f"{counted(len(mapped), 'loop nest')}, objective {objective}, fused: {fuse}",
+        provenance={"structure": graph.structure_digest},
+    )  # fmt: skip
+    kept = tuple(
+        KeptTensor(tensor=k.tensor, maker=k.maker, until=k.until, written=k.written,
+                   size_bytes=-(-k.bits // 8)) for k in found.kept
+    )  # fmt: skip
+    file = NestFile(model=graph.name, structure=graph.structure_digest, objective=objective,
+                    architecture=architecture.name, layers=tuple(layers), left_out=failed | left,
+                    fuse=fuse, kept=kept)  # fmt: skip
+    return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),
+                      evidence=tuple(figures), scorecard=card, page=page,
+                      needs_met=not short)  # fmt: skip
