@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orrery import api
@@ -259,3 +260,23 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.needs("onnxruntime")
+def test_accuracy_comes_in_the_formats_of_an_array_of_ones_own(
+    tmp_path: Path, network: Graph
+) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(4, 3, 8, 8)).astype(np.float32)
+    labels = [int(network.evaluate({network.inputs[0]: one[None]})[network.outputs[0]].argmax())
+              for one in x]  # fmt: skip
+    np.savez(tmp_path / "x.npz", x=x, y=np.array(labels))
+    page = array_card(network, str(tmp_path / "small.yaml"), beyond=api.BeyondOptions(budget=2_000),
+                      task=api.TaskOptions(data=str(tmp_path / "x.npz")))  # fmt: skip
+    assert page.scorecard is not None
+    found = {f.subject: f for f in page.scorecard.figures("top-1 accuracy")}
+    assert found[f"{network.name} in float32"].value == 100
+    assert (
+        "fixed8" in found[f"{network.name} by spatial(architecture='small')"].context["precision"]
+    )

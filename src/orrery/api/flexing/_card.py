@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orrery.errors import SpecError
 from orrery.evidence import Evidence
 from orrery.progress import SILENT, Progress
 from orrery.report import Page, Section, judge, make_scorecard, parse_needs
@@ -106,15 +105,9 @@ def _measured(
     progress: Progress,
 ) -> tuple[list[Evidence], Section]:  # fmt: skip
     """Run labelled data as the array rounds it, and as the network is."""
-    from orrery.hardware import architecture_names
+    from orrery.accel.spatial import spatial_of
 
     from ..judging import labelled_task
 
-    if array.name not in architecture_names():
-        raise SpecError("--data", found=f"{array.name}, an array of a file",
-                        wanted="an array of the catalogue, whose number formats have a name",
-                        fix="leave --data out")  # fmt: skip
     own = load_model(model, replace(options or ModelOptions(), precision=None))
-    formats = f"spatial(architecture={array.name!r})"
-    named = replace(task, numerics=(*dict.fromkeys((formats, *task.numerics)),))
-    return labelled_task(own, own, named, progress).measured(None)
+    return labelled_task(own, own, task, progress, design=spatial_of(array)).measured(None)

@@ -25,6 +25,7 @@ from ._accuracy_table import changed, table_of, table_row
 from ._numerics import Numerics, design_numerics, plan_numerics, whole_numerics
 
 if TYPE_CHECKING:
+    from orrery.accel import Accelerator
     from orrery.graph import Graph
     from orrery.runtime import LabelledData, TaskMetric
 
@@ -100,8 +101,15 @@ class LabelledTask:
         )  # fmt: skip
 
 
-def labelled_task(own: Graph, graph: Graph, task: TaskOptions, progress: Progress) -> LabelledTask:
+def labelled_task(
+    own: Graph, graph: Graph, task: TaskOptions, progress: Progress, *,
+    design: Accelerator | None = None,
+) -> LabelledTask:  # fmt: skip
     """Read the data of a task and check that network, data, metric and designs fit each other.
+
+    Parameters
+    ----------
+    design : computes too, before those that the task names
 
     Raises
     ------
@@ -114,8 +122,9 @@ def labelled_task(own: Graph, graph: Graph, task: TaskOptions, progress: Progres
         read_arrays(path), graph, name=path.name, samples=task.samples, seed=task.seed,
         mean=numbers("--mean", task.mean), std=numbers("--std", task.std),
     )  # fmt: skip
+    first = () if design is None else (design_numerics(graph, design.name, design),)
     return LabelledTask(
         own=own, graph=graph, data=data, metric=task_metric(task.metric, graph, data),
-        designs=tuple(design_numerics(graph, text) for text in task.numerics),
+        designs=(*first, *(design_numerics(graph, text) for text in task.numerics)),
         progress=progress,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from .._result import MapResult
 from ..figures import precisions
 
 if TYPE_CHECKING:
+    from orrery.accel import Accelerator
     from orrery.graph import Graph
     from orrery.runtime import Tensors
 
@@ -73,8 +74,13 @@ def plan_numerics(graph: Graph, planned: MapResult) -> Numerics:
                     how=how, formats=said.context["precision"])  # fmt: skip
 
 
-def design_numerics(graph: Graph, text: str) -> Numerics:
+def design_numerics(graph: Graph, text: str, design: Accelerator | None = None) -> Numerics:
     """Return what computes a network on one design, the rest as it is.
+
+    Parameters
+    ----------
+    text : names the design
+    design : it, where the text alone does not make it
 
     Raises
     ------
@@ -84,7 +90,7 @@ def design_numerics(graph: Graph, text: str) -> Numerics:
     from orrery.graph import Region
     from orrery.runtime import chained, usual_backend
 
-    design, backend = resolve(text), usual_backend(graph)
+    design, backend = design or resolve(text), usual_backend(graph)
     regions = [Region(graph=graph, nodes=(node.name,)) for node in graph.nodes]
     refusals = [design.cost.refuses(region, design.device) for region in regions]
     taken, first = refusals.count(None), refusals[0]
