@@ -17,6 +17,7 @@ from orrery.hardware import (
     write_system,
 )
 from orrery.hardware.spatial import read_architecture_text
+from orrery.provenance import Basis
 
 
 def array(name: str = "tpu-like-32") -> Description:
@@ -80,6 +81,15 @@ def test_paths_of_systems_go_by_the_names_of_devices_and_links() -> None:
     changed = changed.changed("links.pcie.bandwidth", "64 GB/s").system()
     assert changed.devices[0].compute.macs_per_s["float16"] == 200e12
     assert changed.links[0].bandwidth_bytes_per_s == 64e9
+    same = given.changed("links.pcie.bandwidth", "32 GB/s").system()
+    assert same == load_system("a100") != changed
+
+
+def test_a_new_number_says_that_it_was_varied() -> None:
+    given = read_description(write_system(load_system("desktop-cpu")), "desktop-cpu")
+    device = given.changed("devices.cpu.idle_power", "7 W").system().devices[0]
+    assert device.idle_power_w == 7 and device.sources["idle_power_w"].basis is Basis.ASSUMED
+    assert device.sources["idle_power_w"].where == "a sweep"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "chakra": ("_simulate:chakra", "Read and play Chakra execution traces."),
         "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
         "timeloop": ("_nest:timeloop", "Read files for Timeloop; price the mapping in them."),
+        "sweep": ("_sweep:sweep", "Price variants of a machine; say what matters most."),
         "certify": ("judging._certify:certify", "Check that a plan does as its certificate says."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "diff": ("judging._diff:diff", "Compare two results; explain the change by layer."),

@@ -26,6 +26,10 @@ __all__ = ["Description", "read_description"]
 #: keys by which entries of lists are named
 _NAMES = ("name", "axis", "switch")
 
+#: the source of a number that stands nowhere but in a sweep
+_NAME = "varied"
+_VARIED = parse(b"{basis: assumed, where: a sweep, note: a value that was varied}", _NAME)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
@@ -51,14 +55,23 @@ class Description:
         """Return the same with another value at a path: text, or YAML such as ``[rows, cols]``.
 
         A table with a ``value:`` or a ``size:`` takes a text there. A key that is not there yet is
-        added: whether there is such a key says the reader.
+        added: whether there is such a key says the reader. Where the document has no source for
+        what has none of its own, a new number's is that it was varied.
 
         Raises
         ------
         SpecError : the path leads nowhere; a value that is not YAML
         """
         new = parse(value.encode("utf-8", "surrogatepass"), f"--vary {path}={value}")
-        return replace(self, root=_put(self.root, path, path, new))
+        root = _put(self.root, path, path, new)
+        if "source" not in root.table():
+            known = root.table().get("sources", replace(root, path="sources", data={}))
+            source = replace(_VARIED, file=root.file, line=root.line)
+            root = replace(root, data={
+                **root.table(), "source": replace(source, path="source", data=_NAME),
+                "sources": replace(known, data={**known.table(), _NAME: source}),
+            })  # fmt: skip
+        return replace(self, root=root)
 
     def architecture(self, *, loops: tuple[str, ...] = ()) -> Architecture:
         """Read it as a spatial accelerator; see `read_architecture`."""

@@ -96,9 +96,9 @@ def main_effects(
         _effect(parameter, axis, blocks, terms[axis], places, logs)
         for axis, parameter in enumerate(parameters)
     )
-    tiny = 1e-18 * len(kept)
-    return Effects(effects=effects, unexplained=left / spread if spread > tiny else 0.0,
-                   points=len(kept))  # fmt: skip
+    # what is left of sums that should vanish is rounding
+    share = left / spread if spread > 1e-18 * len(kept) and left > 1e-12 * spread else 0.0
+    return Effects(effects=effects, unexplained=share, points=len(kept))
 
 
 def _effect(

@@ -1,0 +1,88 @@
+"""Points of a sweep over two measures, the front apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from orrery.report import Axis, Line, Point, Series
+
+from ._measures import Compared, Measure
+from ._rows import Row
+
+__all__ = ["front_charts"]
+
+#: points that a chart can show: beyond them those off the front are thinned out
+_MOST = 1_500
+
+
+def front_charts(rows: Sequence[Row], names: Sequence[int], outcome: Compared) -> list[Series]:
+    """Return time against energy, and time against whatever hardware differs."""
+    if len(outcome.objectives) < 2:
+        return []
+    across = outcome.objectives[0]
+    return [_chart(rows, names, outcome, across, other) for other in outcome.objectives[1:]]
+
+
+def _chart(
+    rows: Sequence[Row], names: Sequence[int], outcome: Compared, across: Measure, up: Measure
+) -> Series:
+    groups = outcome.groups if len(outcome.groups) < 5 else {"": list(range(len(rows)))}
+    lines: list[Line] = []
+    every = max(1, len(rows) // _MOST)
+    for group, numbers in groups.items():
+        said = f", {group}" if group else ""
+        on = [n for n in numbers if outcome.front[n]]
+        off = [n for n in numbers if not outcome.front[n]][::every]
+        best = _lower_left(rows, on, across, up)
+        kinds = {"on the front": on, "beaten": off, "front of these two": best}
+        for name, some in kinds.items():
+            if found := _points(rows, names, some, across, up):
+                style: Literal["step", "scatter"] = "step" if some is best else "scatter"
+                lines.append(Line(name=f"{name}{said}", points=found, style=style))
+    values = [(across.of(row), up.of(row)) for row in rows]
+    xs, ys = ([v[i] for v in values if v[i]] for i in (0, 1))
+    return Series(
+        title=f"{up.name[0].upper()}{up.name[1:]} against {across.name}",
+        x=Axis(name=across.name, unit=across.unit, log=_wide(xs)),
+        y=Axis(name=up.name, unit=up.unit, log=_wide(ys)),
+        lines=tuple(lines),
+        caption="Every point of the sweep; the front weighs all objectives, the stepped line these "
+        "two alone." + (f" One of {every} beaten points is shown." if every > 1 else ""),
+    )  # fmt: skip
+
+
+def _wide(values: Sequence[float | None]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and min(known) > 0 and max(known) > 5 * min(known)
+
+
+def _points(
+    rows: Sequence[Row],
+    names: Sequence[int],
+    numbers: Sequence[int],
+    across: Measure,
+    up: Measure,
+) -> tuple[Point, ...]:
+    found = []
+    for n in numbers:
+        x, y = across.of(rows[n]), up.of(rows[n])
+        if x is not None and y is not None:
+            said = ", ".join(f"{k}={v}" for k, v in rows[n].choices.items())
+            found.append(Point(x=x, y=y, label=f"{names[n]}: {said}"))
+    return tuple(found)
+
+
+def _lower_left(
+    rows: Sequence[Row], numbers: Sequence[int], across: Measure, up: Measure
+) -> list[int]:
+    """Return the points that nothing beats in these two measures, from left to right."""
+    found: list[int] = []
+    lowest = float("inf")
+    order = sorted(numbers, key=lambda n: (across.of(rows[n]) or 0.0, up.of(rows[n]) or 0.0))
+    for n in order:
+        y = up.of(rows[n])
+        if y is not None and y < lowest:
+            found.append(n)
+            lowest = y
+    return found

@@ -1,0 +1,138 @@
+"""A sweep as a page: best points, the front, what each parameter does, every point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orrery.report import Cell, Column, Page, Section, Table, Text, format_value
+from orrery.units import counted
+
+from ._charts import front_charts
+from ._grounds import grounds, without_figures
+from ._measures import Compared, Measure
+from ._rows import Row, SweepFile
+from ._slopes import slope_sections
+
+if TYPE_CHECKING:
+    from orrery.mapping.space import Parameter
+
+__all__ = ["sweep_page"]
+
+#: most points on the page; the files have all
+MOST_ROWS = 2_000
+
+Priced = Sequence[tuple[Row, Sequence[int]]]
+
+
+def sweep_page(
+    file: SweepFile, parameters: Sequence[Parameter], priced: Priced, outcome: Compared, *,
+    asked: int, interrupted: bool,
+) -> Page:  # fmt: skip
+    """Return the page of a sweep."""
+    header, rows = file.header, [row for row, _ in priced]
+    sections: list[Section] = []
+    if file.doubts:
+        sections.append(Text(title="What did not move along", paragraphs=file.doubts,
+                             tone="warning"))  # fmt: skip
+    if interrupted:
+        sections.append(Text(
+            title="Interrupted", tone="warning",
+            paragraphs=(f"{len(file.rows)} of {counted(asked, 'point')} are priced; the same "
+                        "command goes on from there.",),
+        ))  # fmt: skip
+    if priced:
+        slopes = slope_sections(parameters, priced, outcome, header.objective)
+        points = [n for n, row in zip(file.points, file.rows, strict=True) if not row.reason]
+        sections += [
+            _best(rows, outcome), _front(rows, points, outcome),
+            *front_charts(rows, points, outcome), *slopes, _all(file, rows, points, outcome),
+            grounds(rows),
+        ]  # fmt: skip
+    failed = [row for row in file.rows if row.reason]
+    if failed:
+        sections.append(without_figures(failed))
+    name = header.model if "model" not in file.values else "networks"
+    said = [counted(len(file.rows), "point"), file.how,
+            f"{header.kind}, searched for {header.objective}"]  # fmt: skip
+    said += [f"{len(failed)} without figures"] if failed else []
+    return Page(
+        title=f"Sweep of {name} on {header.on}", subtitle=", ".join(said),
+        sections=tuple(sections),
+        provenance={"network": header.network or "varied", "machine": header.machine},
+    )  # fmt: skip
+
+
+def _columns(file_or_row: Row, measures: Sequence[Measure], *more: Column) -> tuple[Column, ...]:
+    return (
+        Column(name="point", kind="number"),
+        *(Column(name=name) for name in file_or_row.choices),
+        *(Column(name=m.name, unit=m.unit, kind="number") for m in measures),
+        *more,
+    )
+
+
+def _cells(row: Row, measures: Sequence[Measure]) -> list[Cell]:
+    return [*row.choices.values(), *(m.of(row) for m in measures)]
+
+
+def _best(rows: Sequence[Row], outcome: Compared) -> Table:
+    lines: list[tuple[Cell, ...]] = []
+    for group in outcome.groups:
+        for measure in outcome.measures:
+            values = [measure.of(row) or 0.0 for row in (rows[n] for n in outcome.groups[group])]
+            best = outcome.best(rows, measure, group)
+            if best is None or max(values) == min(values):
+                continue
+            ratio = max(values) / min(values) if min(values) > 0 else None
+            said = ", ".join(f"{k}={v}" for k, v in rows[best].choices.items())
+            lines.append((measure.name, group or "all points",
+                          format_value(min(values), measure.unit), ratio, said))  # fmt: skip
+    return Table(
+        title="Least of each measure",
+        columns=(Column(name="measure"), Column(name="among"),
+                 Column(name="least"),
+                 Column(name="worst by", unit="x", kind="number",
+                        help="the largest of the sweep, in multiples of the least"),
+                 Column(name="at")),
+        rows=tuple(lines), filterable=False,
+        caption="Of equal points the first.",
+    )  # fmt: skip
+
+
+def _front(rows: Sequence[Row], points: Sequence[int], outcome: Compared) -> Table:
+    numbers = [n for n, mark in enumerate(outcome.front) if mark]
+    numbers.sort(key=lambda n: [m.of(rows[n]) or 0.0 for m in outcome.objectives])
+    twins: dict[int, list[str]] = {}
+    for n, earlier in outcome.twin.items():
+        twins.setdefault(earlier, []).append(str(points[n]))
+    names = ", ".join(m.name for m in outcome.objectives)
+    left_out = "; ".join(f"{name} ({why})" for name, why in outcome.unknown.items())
+    caption = f"Of {counted(len(rows), 'point')}, those that no other beats in one of {names} "
+    caption += "without losing in another" + (
+        ", among points of one workload." if len(outcome.groups) > 1 else "."
+    )
+    caption += f" Not known of every point, and so not compared: {left_out}." if left_out else ""
+    return Table(
+        title="Points that nothing beats",
+        columns=_columns(rows[0], outcome.measures,
+                         Column(name="time, energy", help="whether nothing beats it in these "
+                                "alone, whatever the hardware"),
+                         Column(name="as good", help="points with the same figures")),
+        rows=tuple((points[n], *_cells(rows[n], outcome.measures),
+                    "yes" if outcome.lean[n] else None, ", ".join(twins.get(n, [])) or None)
+                   for n in numbers),
+        caption=caption,
+    )  # fmt: skip
+
+
+def _all(file: SweepFile, rows: Sequence[Row], points: Sequence[int], outcome: Compared) -> Table:
+    shown = list(range(len(rows)))[:MOST_ROWS]
+    more = f" The first {MOST_ROWS:,}; sweep.csv has all." if len(rows) > len(shown) else ""
+    return Table(
+        title="All points",
+        columns=_columns(rows[0], outcome.measures, Column(name="front")),
+        rows=tuple((points[n], *_cells(rows[n], outcome.measures),
+                    "yes" if outcome.front[n] else None) for n in shown),
+        caption=f"Points with figures, {file.how}.{more}",
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""What one point takes: the best nests on an array, or a plan on a system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from orrery.errors import CancelledError, OrreryError
+from orrery.plan import Infeasible
+from orrery.progress import SILENT, Progress
+from orrery.store import Cache
+
+from ..figures import batch_of
+from ..nests import nest_figures
+from ..validating import Part, beside, known_errors
+from ._rows import Row, figures_of
+from ._task import WORKLOAD, Choice, Task, Workload, workload
+
+if TYPE_CHECKING:
+    from orrery.evidence import Evidence
+    from orrery.hardware import Architecture, Description, System
+
+__all__ = ["price_point", "read"]
+
+
+@lru_cache(maxsize=4)
+def _base(text: str, file: str) -> tuple[Description, Architecture | System]:
+    from orrery.hardware import read_description
+
+    described = read_description(text, file)
+    return described, read(described)
+
+
+def read(machine: Description) -> Architecture | System:
+    """Read a description as what it is of."""
+    from orrery.accel import resolve
+    from orrery.cost.nest import LOOPS
+
+    if machine.kind == "array":
+        return machine.architecture(loops=tuple(LOOPS))
+    return machine.system(check_design=resolve)
+
+
+def price_point(
+    task: Task, choice: Choice, labels: Mapping[str, str], key: str, progress: Progress = SILENT
+) -> Row:
+    """Return a point's figures, or the reason why it has none; only a stop by the user raises."""
+    changes = [pair for pair in choice if pair[0] not in WORKLOAD]
+    mine = task.with_workload(choice)
+    quiet = Progress(cancelled=progress.cancelled)
+    try:
+        described, base = _base(task.text, task.file)
+        for path, value in changes:
+            described = described.changed(path, value)
+        machine = read(described)
+        taken = workload(mine.model, mine.options)
+        evidence = _evidence(mine, taken, machine, quiet)
+    except CancelledError:
+        raise
+    except OrreryError as error:
+        return Row(key=key, choices=dict(labels), reason=str(error))
+    if isinstance(evidence, str):
+        return Row(key=key, choices=dict(labels), reason=evidence)
+    figures = figures_of(evidence, changed=machine != base, paths=[path for path, _ in changes])
+    return Row(key=key, choices=dict(labels), figures=figures, batch=batch_of(taken.graph))
+
+
+def _evidence(
+    task: Task, taken: Workload, machine: Architecture | System, progress: Progress
+) -> Sequence[Evidence] | str:
+    """Return the figures of a plan or of the best nests, or which layer has none and why."""
+    from orrery.hardware import Architecture
+    from orrery.mapping.nest import nest_network
+
+    from .._map import map as map_
+
+    if not isinstance(machine, Architecture):
+        found = map_(taken.graph, on=machine, search=task.search, jobs=1, progress=progress)
+        return found.evidence
+    nests = nest_network(taken.problems, machine, task.objective, cache=Cache("nests"),
+                         progress=progress)  # fmt: skip
+    for name, one in nests.items():
+        if isinstance(one, Infeasible):
+            return f"{name}: {one}"
+    mapped = {name: one for name, one in nests.items() if not isinstance(one, Infeasible)}
+    figures = nest_figures(taken.graph, machine, task.objective, mapped, list(taken.left_out))
+    parts = [
+        Part(operator=taken.operator(name), operations=one.cost.operations.nominal,
+             latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
+             offchip_bytes=one.cost.cost.offchip_bytes, architecture=machine)
+        for name, one in mapped.items()
+    ]  # fmt: skip
+    known = known_errors(parts)
+    return [beside(figure, known) for figure in figures]

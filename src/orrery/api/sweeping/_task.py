@@ -1,0 +1,104 @@
+"""What all points of a sweep share, and the networks they are about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from orrery.provenance import PROGRAM_VERSION
+from orrery.settings import to_record
+from orrery.store import content_hash
+
+from .._options import ModelOptions
+from .._resolve import load_model
+from ..nests import nest_problems
+
+if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem
+    from orrery.graph import Graph
+    from orrery.mapping import MapSearch
+
+__all__ = ["OPTIONS", "WORKLOAD", "Choice", "Task", "Workload", "workload"]
+
+#: options of a network that can be varied
+OPTIONS = ("batch", "context", "phase", "precision")
+#: what can be varied that is not of the machine
+WORKLOAD = ("model", "objective", *OPTIONS)
+
+#: (path, value) pairs of one point
+Choice = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What all points share; `text` and `file` are the description of the machine."""
+
+    model: Any
+    kind: Literal["array", "system"]
+    text: str
+    file: str
+    objective: str
+    options: ModelOptions
+    search: MapSearch
+
+    def with_workload(self, choice: Choice) -> Task:
+        """Return the task with what a choice says of the workload."""
+        asked = dict(choice)
+        given: dict[str, Any] = {key: asked[key] for key in OPTIONS if key in asked}
+        for key in ("batch", "context"):
+            if key in given:
+                given[key] = int(given[key])
+        objective = asked.get("objective", self.objective)
+        return replace(self, model=asked.get("model", self.model), objective=objective,
+                       options=replace(self.options, **given),
+                       search=replace(self.search, objective=cast(Any, objective)))  # fmt: skip
+
+    def key(self, choice: Choice) -> str:
+        """Return the content hash of everything that a point's figures depend on.
+
+        Raises
+        ------
+        OrreryError : a network that cannot be read
+        """
+        changes = [pair for pair in choice if pair[0] not in WORKLOAD]
+        mine = self.with_workload(choice)
+        search = to_record(mine.search) if self.kind == "system" else {}
+        parts = [self.kind, self.text, changes, mine.objective, search, to_record(mine.options)]
+        graph = workload(mine.model, mine.options).graph
+        return content_hash(f"sweep {PROGRAM_VERSION}", graph.structure_digest,
+                            json.dumps(parts, sort_keys=True))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A network, read once, with the nests of its layers."""
+
+    graph: Graph
+    problems: Mapping[str, NestProblem]
+    left_out: Mapping[str, str]
+    operators: Mapping[str, str]
+
+    def operator(self, name: str) -> str:
+        """Return the operator of a layer, or of a part of one."""
+        return self.operators.get(name, self.operators.get(name.rpartition(" (")[0], ""))
+
+
+_TAKEN: dict[tuple[str, ModelOptions], Workload] = {}
+
+
+def workload(model: Any, options: ModelOptions) -> Workload:
+    """Return a network under options, read when it is first asked for."""
+    name = str(model) if isinstance(model, str | Path) else model.structure_digest
+    key = (name, options)
+    if key not in _TAKEN:
+        graph = load_model(model, options)
+        problems, left_out = nest_problems(graph)
+        while len(_TAKEN) > 32:
+            _TAKEN.pop(next(iter(_TAKEN)))
+        operators = {region.name: region.members[0].operator for region in graph.regions()}
+        _TAKEN[key] = Workload(graph=graph, problems=problems, left_out=left_out,
+                               operators=operators)  # fmt: skip
+    return _TAKEN[key]

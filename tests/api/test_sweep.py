@@ -1,0 +1,290 @@
+"""Sweeps against a plain double loop over `api.nest`, and runs that are cut short."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from orrery import api
+from orrery.api.sweeping import _work
+from orrery.api.sweeping._kept import FILE
+from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import Graph, build_model
+from orrery.hardware import load_architecture
+from orrery.progress import Progress
+from orrery.provenance import Basis
+from orrery.report import Table, Text
+
+SMALL = """\
+name: small
+clock: "100 MHz"
+static_power: "1 mW"
+source: sheet
+sources: {sheet: {basis: published, where: data sheet}}
+area: "1 mm2"
+array: [{axis: rows, size: 4, fixed: {Cin: 4}}, {axis: cols, size: 4, loops: [Cout]}]
+bits: {input: 8, weight: 8, output: 8, partial_sum: 16}
+energy: {mac: "1 pJ", idle_mac: "0.1 pJ", hop: "0.01 pJ/bit"}
+levels:
+  - {name: dram, holds: [input, weight, output], word: "64 bit", read: "500 pJ", write: "500 pJ",
+     read_bandwidth: "16 bit/cycle", one_port: true}
+  - {name: buffer, holds: [input, weight, output], size: "4 KiB", word: "16 bit", read: "2 pJ",
+     write: "2 pJ", double_buffered: [input, weight], multicast: [rows, cols], reduces: [rows]}
+"""
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def network() -> Graph:
+    return build_model("alexnet", image=64, width=0.05)
+
+
+VARY = ["levels.buffer.size=1KiB,4KiB", "array.cols=2,4", "objective=latency,energy"]
+
+
+def test_the_grid_is_a_double_loop_over_nest(array: str, network: Graph, tmp_path: Path) -> None:
+    result = api.sweep(network, on=array, vary=VARY)
+    assert len(result.rows) == 8 and result.page.title.startswith("Sweep of alexnet")
+    for row, (size, cols, objective) in zip(
+        result.rows, product(("1KiB", "4KiB"), ("2", "4"), ("latency", "energy")), strict=True
+    ):
+        path = tmp_path / "edited.yaml"
+        text = SMALL.replace('"4 KiB"', f'"{size}"').replace(
+            "axis: cols, size: 4", f"axis: cols, size: {cols}"
+        )
+        path.write_text(text)
+        alone = api.nest(network, on=str(path), objective=objective)
+        assert row.choices == {
+            "levels.buffer.size": size, "array.cols": cols, "objective": objective,
+        }  # fmt: skip
+        said = {one.metric: one for one in reversed(alone.evidence)}
+        for metric in ("latency", "energy", "utilisation", "off-chip traffic", "on-chip memory"):
+            assert row.value(metric) == said[metric].value
+        assert row.figures["latency"].validation_set == said["latency"].context["validation set"]
+        # a data sheet speaks of the chip as it is
+        same = (size, cols) == ("4KiB", "4")
+        assert row.value("area") == (1.0 if same else None)
+        assert row.figures["latency"].rests_on == (None if same else Basis.ASSUMED)
+        assert row.figures["on-chip memory"].basis == (Basis.PUBLISHED if same else Basis.ASSUMED)
+
+
+def test_the_front_is_what_no_point_beats(array: str, network: Graph) -> None:
+    result = api.sweep(network, on=array, vary=VARY)
+    names = [m.name for m in result.compared.objectives]
+    assert names == ["latency", "energy", "processing elements", "on-chip memory"]
+    values = [tuple(row.value(name) or 0.0 for name in names) for row in result.rows]
+
+    def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+        return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+    keys = {row.key for row in result.front}
+    for number, (row, mine) in enumerate(zip(result.rows, values, strict=True)):
+        first = mine not in values[:number]
+        assert (row.key in keys) == (first and not any(beats(other, mine) for other in values))
+    assert "area" in result.compared.unknown and "price" in result.compared.unknown
+    best = min(result.rows, key=lambda row: row.value("latency") or 0.0)
+    tables = {s.title: s for s in result.page.sections if isinstance(s, Table)}
+    least = {line[0]: line for line in tables["Least of each measure"].rows}
+    assert all(f"{k}={v}" in str(least["latency"][-1]) for k, v in best.choices.items())
+
+
+def test_files_can_be_read_again(array: str, network: Graph, tmp_path: Path) -> None:
+    result = api.sweep("squeezenet1_1", on=array, vary=VARY[:2], out=tmp_path / "o")
+    files = result.write(tmp_path / "o")
+    assert api.read_sweep(files["sweep"]) == result.file
+    with files["table"].open() as handle:
+        lines = list(csv.DictReader(handle))
+    assert [float(line["latency (s)"]) for line in lines] == [
+        row.value("latency") for row in result.rows
+    ]
+    # the best machine is a file that `nest` takes
+    architecture = load_architecture(files["best"])
+    best = min(result.rows, key=lambda row: row.value("latency") or 0.0)
+    assert str(architecture.axes[1].size) == best.choices["array.cols"]
+
+
+class Stop(Exception):
+    """Stands for a power cut."""
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, *, dies_after: int = 1000) -> list[str]:
+    """Let points be counted, and the program die after some."""
+    keys: list[str] = []
+    price = _work.price_point
+
+    def counted(task, choice, labels, key, progress):
+        if len(keys) == dies_after:
+            raise Stop
+        keys.append(key)
+        return price(task, choice, labels, key, progress)
+
+    monkeypatch.setattr(_work, "price_point", counted)
+    return keys
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    array: str, network: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = api.sweep(network, on=array, vary=VARY)
+    out = tmp_path / "o"
+    with monkeypatch.context() as patched:
+        counting(patched, dies_after=3)
+        with pytest.raises(Stop):
+            api.sweep(network, on=array, vary=VARY, out=out)
+    table = out / FILE
+    assert len(table.read_bytes().splitlines()) == 1 + 3
+    table.write_bytes(table.read_bytes()[:-40])  # the last line was not written whole
+    with monkeypatch.context() as patched:
+        keys = counting(patched)
+        again = api.sweep(network, on=array, vary=VARY, out=out)
+    assert len(keys) == 6 and again.kept == 2
+    assert again.file == whole.file and again.page == whole.page
+    lines = table.read_bytes().splitlines()
+    assert len(lines) == 1 + 8 and all(json.loads(line) for line in lines)
+    with monkeypatch.context() as patched:
+        keys = counting(patched)
+        wider = [*VARY[:1], "array.cols=2,4,8", VARY[2]]
+        assert len(api.sweep(network, on=array, vary=wider, out=out).rows) == 12
+    assert len(keys) == 4
+
+
+def test_a_stop_keeps_what_is_finished(array: str, network: Graph, tmp_path: Path) -> None:
+    done: list[int] = []
+    progress = Progress(
+        report=lambda step: done.append(step.done), cancelled=lambda: len(done) >= 3
+    )
+    result = api.sweep(network, on=array, vary=VARY, out=tmp_path / "o", progress=progress)
+    assert result.interrupted and 0 < len(result.rows) < 8
+    assert any(s.title == "Interrupted" for s in result.page.sections)
+    again = api.sweep(network, on=array, vary=VARY, out=tmp_path / "o")
+    assert again.kept == len(result.rows) and len(again.rows) == 8
+    assert again.rows[: len(result.rows)] == result.rows
+
+
+def test_a_folder_of_another_sweep_is_refused(array: str, network: Graph, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    api.sweep(network, on=array, vary=VARY[:1], out=out)
+    with pytest.raises(SpecError, match="objective latency there, energy here"):
+        api.sweep(network, on=array, vary=VARY[:1], out=out, objective="energy")
+    with pytest.raises(SpecError, match=r"1 points that are not asked for, as .*=1KiB"):
+        api.sweep(network, on=array, vary=["levels.buffer.size=4KiB,8KiB"], out=out)
+    with pytest.raises(SpecError, match="structure of alexnet has changed"):
+        api.sweep(build_model("alexnet", image=64, width=0.1), on=array, vary=VARY[:1], out=out)
+    Path(array).write_text(SMALL.replace("500 pJ", "400 pJ"))
+    with pytest.raises(SpecError, match=r"the description of .* has changed"):
+        api.sweep(network, on=array, vary=VARY[:1], out=out)
+    (out / FILE).write_text("something else\n")
+    with pytest.raises(SpecError, match="a table of a sweep"):
+        api.sweep(network, on=array, vary=VARY[:1], out=out)
+
+
+def test_one_bad_point_is_a_row_with_its_reason(array: str, network: Graph) -> None:
+    result = api.sweep(
+        network, on=array, vary=["levels.buffer.size=4KiB,x,1 B", "array.rows=4,2,8"]
+    )
+    reasons = {tuple(row.choices.values()): row.reason for row in result.rows}
+    assert not reasons["4KiB", "4"] and not reasons["4KiB", "8"]
+    assert "a width with a unit" in reasons["x", "4"]
+    assert "buffer" in reasons["1 B", "4"]
+    # fixed wiring does not follow its axis unless it is told to
+    assert "4 positions" in reasons["4KiB", "2"]
+    warned = " ".join(p for s in result.page.sections if isinstance(s, Text) for p in s.paragraphs)
+    assert "'array.rows.size&array.rows.fixed.Cin=16,32,64'" in warned
+    assert "read, write of buffer stay" in warned
+    together = api.sweep(network, on=array, vary=["array.rows&array.rows.fixed.Cin=2,8"])
+    assert [row.reason for row in together.rows] == ["", ""]
+
+
+def test_steps_around_the_base_know_it(array: str, network: Graph) -> None:
+    result = api.sweep(
+        network, on=array, vary=["array.cols=2,8", "levels.buffer.size=1KiB,4KiB"],
+        one_at_a_time=True,
+    )  # fmt: skip
+    assert [tuple(row.choices.values()) for row in result.rows] == [
+        ("4", "4KiB"), ("2", "4KiB"), ("8", "4KiB"), ("4", "1KiB"),
+    ]  # fmt: skip
+    tables = {s.title: s for s in result.page.sections if isinstance(s, Table)}
+    effects = {line[:2]: line[3] for line in tables["Which parameter matters most"].rows}
+    latency = [row.value("latency") or 0.0 for row in result.rows]
+    assert effects["latency", "array.cols"] == pytest.approx(max(latency[:3]) / min(latency[:3]))
+    assert effects["latency", "levels.buffer.size"] == pytest.approx(
+        max(latency[0], latency[3]) / min(latency[0], latency[3])
+    )
+
+
+def test_a_subset_is_part_of_the_grid(array: str, network: Graph) -> None:
+    whole = api.sweep(network, on=array, vary=VARY)
+    some = api.sweep(network, on=array, vary=VARY, samples=3, seed=5)
+    keys = {row.key: row for row in whole.rows}
+    assert len(some.rows) == 3 and all(keys[row.key] == row for row in some.rows)
+    assert some.rows == api.sweep(network, on=array, vary=VARY, samples=3, seed=5).rows
+
+
+def test_workloads_are_compared_apart(array: str) -> None:
+    result = api.sweep("alexnet", on=array, vary=["model=squeezenet1_1,resnet20", "array.cols=2,4"])
+    assert list(result.compared.groups) == ["model=squeezenet1_1", "model=resnet20"]
+    fronts = [row.choices["model"] for row in result.front]
+    assert {"squeezenet1_1", "resnet20"} == set(fronts)
+    assert not result.best
+
+
+def test_systems_are_swept_by_mapping() -> None:
+    result = api.sweep(
+        "squeezenet1_1", on="desktop-cpu", vary=["batch=1,2", "devices.cpu.idle_power=1 W,2 W"]
+    )
+    assert not [row.reason for row in result.rows if row.reason]
+    alone = api.map(
+        "squeezenet1_1", on="desktop-cpu", options=api.ModelOptions(batch=2),
+        search=api.MapSearch(search="greedy"), jobs=1,
+    )  # fmt: skip
+    latency = next(e.value for e in alone.evidence if e.metric == "latency")
+    assert [row.value("latency") for row in result.rows if row.batch == 2] == [latency] * 2
+    energies = [row.value("energy") for row in result.rows]
+    assert energies[0] != energies[1]
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ([], "nothing to vary"),
+        (["batches=1"], "did you mean 'batch'"),
+        (["batch=0"], "a whole number, 1 or more"),
+        (["phase=training"], "prefill or decode"),
+        (["objective=throughput"], "one of latency, energy, edp on arrays"),
+        (["levels.bufer.size=1KiB"], "did you mean 'buffer'"),
+        (["levels.buffer.sise=1KiB"], "did you mean 'size'"),
+        (["batch=1", "batch=2"], "batch twice"),
+        (["levels.buffer.one_port=true", "array.rows=4..8"], r"4..8\*2"),
+    ],
+)
+def test_slips_are_refused_before_anything_is_priced(
+    array: str, network: Graph, vary: list[str], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        api.sweep(network, on=array, vary=vary)
+
+
+def test_what_is_swept_is_found_out(array: str, network: Graph, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--kind array or --kind system"):
+        api.sweep(network, on="tpu-v1", vary=["batch=1"])
+    with pytest.raises(UnknownNameError, match="did you mean 'tpu-v1'"):
+        api.sweep(network, on="tpu-v11", vary=["batch=1"])
+    with pytest.raises(SpecError, match="a file of an array"):
+        api.sweep(network, on=array, vary=["clock=1 GHz"], kind="system")
+    with pytest.raises(SpecError, match="a base to step"):
+        api.sweep(network, on=array, vary=["levels.buffer.one_port=true,false"],
+                  one_at_a_time=True)  # fmt: skip
+    with pytest.raises(SpecError, match="--one-at-a-time too"):
+        api.sweep(network, on=array, vary=VARY, one_at_a_time=True, samples=2)
+    with pytest.raises(UnknownNameError, match="greedy"):
+        api.sweep(network, on="desktop-cpu", vary=["batch=1"], search="greedi")
