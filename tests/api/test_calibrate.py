@@ -15,7 +15,13 @@ from orrery.cli import main
 from orrery.cost import roofline
 from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import build_model, write_onnx
-from orrery.hardware import Calibration, load_system, read_system_text, write_system
+from orrery.hardware import (
+    Calibration,
+    load_architecture,
+    load_system,
+    read_system_text,
+    write_system,
+)
 from orrery.provenance import Basis, Source
 
 NETWORKS = ("squeezenet1_1", "resnet20", "alexnet")
@@ -152,3 +158,35 @@ def test_only_networks_on_onnxruntime_are_profiled() -> None:
         api.run("resnet20", backend="reference", profile=True)
     with pytest.raises(SpecError, match="leave out --profile"):
         api.run("plan.json", profile=True)
+
+
+def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> None:
+    """Cycles of the array itself, a tenth of noise, 500 cycles more per layer."""
+    random = np.random.default_rng(1)
+    path = tmp_path / "cycles.csv"
+    rows = ["network,layer,latency_cycles"]
+    graph = build_model("resnet20", image=8)
+    layers = api.nest(graph, on="weight-stationary-32").layers
+    for model in ("a.onnx", "b.onnx", "c.onnx"):
+        write_onnx(graph, tmp_path / model)
+        for one in layers:
+            if one.cycles is not None and "conv" in one.layer:
+                cycles = (one.cycles + 500) * np.exp(0.1 * random.standard_normal())
+                rows.append(f"{model},{one.layer},{cycles:.0f}")
+    path.write_text("\n".join(rows), encoding="utf-8")
+    result = api.calibrate("weight-stationary-32", path)
+    overhead = next(c for c in result.constants if c.name == "overhead of a run")
+    clock_hz = load_architecture("weight-stationary-32").clock_hz
+    assert overhead.value == pytest.approx(500 / clock_hz, rel=0.15)
+    files = result.write(tmp_path / "out")
+    mapped = api.nest(graph, on=str(files["device"]))
+    latency = next(figure for figure in mapped.evidence if figure.metric == "latency")
+    assert mapped.architecture.overhead_s == pytest.approx(overhead.value)
+    if latency.bound:  # layers without a nest: a lower bound has no interval
+        assert latency.interval is None
+    else:
+        assert latency.interval is not None
+        assert latency.context["confidence"] == "80%"
+    work = "network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
+    _refused(path, work + "a,b,convolution,int8,9,9,9,1\n", "work without shapes",
+             "weight-stationary-32")  # fmt: skip

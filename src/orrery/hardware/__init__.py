@@ -20,6 +20,7 @@ from .spatial import (
     energy_table,
     energy_tables,
     load_architecture,
+    measured_text,
     read_timeloop,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "energy_tables",
     "load_architecture",
     "load_system",
+    "measured_text",
     "read_description",
     "read_system",
     "read_system_text",

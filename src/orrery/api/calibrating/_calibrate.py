@@ -12,6 +12,7 @@ from orrery.progress import SILENT, Progress
 
 from .._machines import load_system
 from .._options import ModelOptions
+from ._arrays import array_text_of, calibrated_array
 from ._page import calibration_page
 from ._result import CalibrationResult, calibration_evidence
 from ._samples import read_tables, samples_of
@@ -51,9 +52,12 @@ def calibrate(
         raise SpecError("--confidence", found=confidence, wanted="at least 0.5 and below 1",
                         fix="write e.g. 0.8")  # fmt: skip
     paths = [measurements] if isinstance(measurements, str | Path) else measurements
-    rows, file = read_tables([Path(path) for path in paths])
+    files = [Path(path) for path in paths]
+    if (text := array_text_of(device)) is not None:
+        return calibrated_array(str(device), text, files, confidence, options, progress)
     system = load_system(device)
     chosen = _chosen(system, of)
+    rows, file = read_tables(files, chosen.compute.clock_hz)
     from orrery.cost.calibration import calibrate_device
     from orrery.hardware import write_system
 

@@ -22,7 +22,9 @@ __all__ = ["read_tables", "regions_of", "samples_of"]
 _TASK = "read networks"
 
 
-def read_tables(paths: Sequence[Path]) -> tuple[tuple[MeasuredRow, ...], str]:
+def read_tables(
+    paths: Sequence[Path], clock_hz: float | None
+) -> tuple[tuple[MeasuredRow, ...], str]:
     """Return the rows of CSV files, and the files' names with their hashes.
 
     Raises
@@ -47,7 +49,7 @@ def read_tables(paths: Sequence[Path]) -> tuple[tuple[MeasuredRow, ...], str]:
                             fix="save the table as CSV in UTF-8") from None  # fmt: skip
         names.append(f"{path.name} (content {content_hash(raw)[:12]})")
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return read_measurements(texts), ", ".join(names[:4]) + more
+    return read_measurements(texts, clock_hz), ", ".join(names[:4]) + more
 
 
 def regions_of(

@@ -13,6 +13,7 @@ from ._context import (
 )
 from ._doubts import doubtful, why_no_energy
 from ._figures import WHY_UNKNOWN
+from ._intervals import with_ends
 
 __all__ = [
     "BATCH_KEY",
@@ -27,4 +28,5 @@ __all__ = [
     "precisions",
     "shared_context",
     "why_no_energy",
+    "with_ends",
 ]

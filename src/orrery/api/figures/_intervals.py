@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.hardware import Device
 
-__all__ = ["with_intervals"]
+__all__ = ["with_ends", "with_intervals"]
 
 _NOTE = "interval of one layer taken for all at once: wider than needed where errors cancel"
 
@@ -34,13 +34,17 @@ def with_intervals(
     if not ends or len(ends) < len(used) or not as_is:
         return list(figures)
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    sure = {"confidence": f"{min(end[2] for end in ends):.0%}"}
-    return [_with(f, low, high, sure) if f.metric == "latency" else f for f in figures]
+    share = min(end[2] for end in ends)
+    return [with_ends(f, low, high, share) if f.metric == "latency" else f for f in figures]
 
 
-def _with(figure: Evidence, low: float, high: float, sure: Mapping[str, str]) -> Evidence:
-    if figure.value is None or figure.bound:
+def with_ends(
+    figure: Evidence, low: float | None, high: float | None, share: float | None
+) -> Evidence:
+    """Return a figure with an interval from ratios measured / computed of single layers."""
+    if figure.value is None or figure.bound or low is None or high is None or share is None:
         return figure
+    sure = {"confidence": f"{share:.0%}"}
     note = "; ".join(part for part in (figure.source.note, _NOTE) if part)
     return replace(
         figure, interval=(figure.value * low, figure.value * high),

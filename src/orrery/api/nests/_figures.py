@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orrery.evidence import Evidence
 from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
 
-from ..figures import counts_as, is_training, shared_context
+from ..figures import counts_as, is_training, shared_context, with_ends
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -49,7 +49,8 @@ def nest_figures(
     )  # fmt: skip
     costs = [one.cost for one in found.values()]
     seconds = sum(cost.latency_s for cost in costs)
-    yielded = [_say(plain, "latency", seconds, "s")]
+    yielded = [with_ends(_say(plain, "latency", seconds, "s"), architecture.low_ratio,
+                         architecture.high_ratio, architecture.interval_share)]  # fmt: skip
     batch = int(plain.context["batch"])
     unit = "sample/s" if is_training(graph) else "inference/s"
     rate = _say(plain, "throughput", batch / seconds if seconds else None, unit,

@@ -24,7 +24,8 @@ def totals(found: Nests, architecture: Architecture) -> Text:
     done = sum(one.cost.operations.performed for one in found.values())
     joules = [one.cost.energy_j for one in found.values()]
     peak = cycles * architecture.elements * architecture.macs_per_cycle
-    lines = [f"{cycles:,} cycles, {format_si(cycles / architecture.clock_hz, 's')} at "
+    seconds = sum(one.cost.latency_s for one in found.values())
+    lines = [f"{cycles:,} cycles, {format_si(seconds, 's')} at "
              f"{format_si(architecture.clock_hz, 'Hz')}; {100 * done / max(peak, 1):.3g} % of what "
              f"{architecture.elements} elements could do."]  # fmt: skip
     if None in joules:

@@ -28,6 +28,8 @@ __all__ = ["MeasuredRow", "read_measurements"]
 #: header -> (field, factor to the internal unit)
 _LATENCY = {f"latency_{unit}": 10.0**power
             for unit, power in (("s", 0), ("ms", -3), ("us", -6), ("ns", -9))}  # fmt: skip
+_CYCLES = "latency_cycles"
+_LATENCY[_CYCLES] = 0.0  # depends on the clock
 _ENERGY = {f"energy_{unit}": 10.0**power
            for unit, power in (("j", 0), ("mj", -3), ("uj", -6), ("nj", -9))}  # fmt: skip
 _WORK = ("operator", "dtype", "macs", "other_operations", "bytes")
@@ -52,8 +54,14 @@ class MeasuredRow:
     work: tuple[str, str, int, int, int] | None = None
 
 
-def read_measurements(files: Mapping[str, str]) -> tuple[MeasuredRow, ...]:
+def read_measurements(
+    files: Mapping[str, str], clock_hz: float | None = None
+) -> tuple[MeasuredRow, ...]:
     """Read measured layers from the texts of files, by the name that stands in messages.
+
+    Parameters
+    ----------
+    clock_hz : of the machine, so that latencies may stand in cycles; None: it has none
 
     Raises
     ------
@@ -61,7 +69,7 @@ def read_measurements(files: Mapping[str, str]) -> tuple[MeasuredRow, ...]:
     """
     rows: list[MeasuredRow] = []
     for file, text in files.items():
-        found = _rows(text, file)
+        found = _rows(text, file, clock_hz)
         if not found:
             raise SpecError(file, found="no rows", wanted="measured layers below the header",
                             fix="add them")  # fmt: skip
@@ -69,7 +77,7 @@ def read_measurements(files: Mapping[str, str]) -> tuple[MeasuredRow, ...]:
     return _merged(rows)
 
 
-def _rows(text: str, file: str) -> list[MeasuredRow]:
+def _rows(text: str, file: str, clock_hz: float | None) -> list[MeasuredRow]:
     lines = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(lines, [])]
     latency, energy = _columns(header, file)
@@ -87,7 +95,7 @@ def _rows(text: str, file: str) -> list[MeasuredRow]:
             raise SpecError(where, found=f"the same as line {seen[key]}", wanted="each measurement "
                             "once", fix="remove one of the two")  # fmt: skip
         seen[key] = lines.line_num
-        rows.append(_row(values, latency, energy, where))
+        rows.append(_row(values, latency, energy, where, clock_hz))
     return rows
 
 
@@ -125,15 +133,24 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _row(values: Mapping[str, str], latency: str, energy: str, where: str) -> MeasuredRow:
+def _row(
+    values: Mapping[str, str], latency: str, energy: str, where: str, clock_hz: float | None
+) -> MeasuredRow:
     for name in ("network", "layer"):
         if not values[name]:
             raise SpecError(f"{where}: {name}", found="nothing", wanted=f"the name of a {name}",
                             fix="fill it in")  # fmt: skip
     joules = values[energy] if energy else ""
+    factor = _LATENCY[latency]
+    if latency == _CYCLES:
+        if clock_hz is None:
+            raise SpecError(f"{where}: {latency}", found="a device without a clock",
+                            wanted="seconds, or a `clock:` of the device",
+                            fix="give latency_s instead")  # fmt: skip
+        factor = 1 / clock_hz
     return MeasuredRow(
         where=where, network=values["network"], layer=values["layer"],
-        latency_s=_number(values[latency], f"{where}: {latency}") * _LATENCY[latency],
+        latency_s=_number(values[latency], f"{where}: {latency}") * factor,
         energy_j=_number(joules, f"{where}: {energy}") * _ENERGY[energy] if joules else None,
         work=_work(values, where) if "operator" in values else None,
     )  # fmt: skip

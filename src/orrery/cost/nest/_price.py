@@ -4,7 +4,8 @@ Models:  every joule is a count times a price: words read and written per level,
          multipliers that wait for lack of work, bits times positions crossed on the array, static
          power times the whole time. A broadcast along an axis crosses all positions but one; what
          goes to one of them crosses half as many on average. Runs of equal problems follow each
-         other and overlap in nothing.
+         other and overlap in nothing; what each takes beside its cycles (`overhead_s`) adds to the
+         latency alone.
 Ignores: address generation and control (unless in static power), values that toggle few bits.
 Judge:   counts by the interpreter of the tests; the bill adds up by construction.
 """
@@ -39,7 +40,8 @@ class NestCost:
     charges : the energy bill; what has no price is in `unpriced` instead
     unpriced : actions whose price is not known: with any, there is no energy
     peak_bits : level -> bits that tiles take in one instance
-    latency_s : from the first fetch to the last result stored
+    latency_s : from the first fetch to the last result stored, and what the array's runs take
+        beside their cycles
     """
 
     counts: NestCounts
@@ -147,7 +149,9 @@ def nest_cost(
         peak_bits={level.name: sum(bits.values()) for level, bits in
                    zip(architecture.levels, footprint_bits(counts, architecture), strict=True)},
         elements=architecture.elements, macs_per_cycle=architecture.macs_per_cycle,
-        times=problem.times, macs=problem.macs, latency_s=cycles / architecture.clock_hz,
+        times=problem.times, macs=problem.macs,
+        latency_s=cycles / architecture.clock_hz
+        + (architecture.overhead_s or 0.0) * problem.times,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from ._catalogue import architecture_names, architecture_text, load_architecture
 from ._doubts import doubts
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
+from ._measured import measured_text
 from ._records import ROLES, Architecture, ArrayAxis, Level
 from ._timeloop import Timeloop, read_timeloop
 from ._timeloop_layer import TimeloopDirective, TimeloopProblem
@@ -28,6 +29,7 @@ __all__ = [
     "energy_table",
     "energy_tables",
     "load_architecture",
+    "measured_text",
     "narrowed_array",
     "read_architecture",
     "read_architecture_text",

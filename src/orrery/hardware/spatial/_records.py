@@ -124,6 +124,9 @@ class Architecture:
     hop_energy_j_per_bit : network on chip, per bit and array position crossed
     static_power_w : of everything that is not a level with a figure of its own (clock, control)
     area_mm2, process_nm, price_usd : of the chip
+    overhead_s : of every run, beside its cycles: setting up, waiting for the host
+    low_ratio, high_ratio, interval_share : where runs were measured: ends of an interval of
+        measured over computed latency, at a confidence of `interval_share`
     notes : of a description in another format: what was assumed, what was left out
     kept : roles that live in a level further in while the layer at hand runs: levels outside of it
         hold nothing of them, not even the outermost
@@ -144,6 +147,10 @@ class Architecture:
     area_mm2: float | None = None
     process_nm: float | None = None
     price_usd: float | None = None
+    overhead_s: float | None = None
+    low_ratio: float | None = None
+    high_ratio: float | None = None
+    interval_share: float | None = None
     kept: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -39,7 +39,8 @@ __all__ = ["architecture_of", "read_architecture", "read_architecture_text"]
 
 _CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
          "price": ("price_usd", "price"), "static_power": ("static_power_w", "power"),
-         "clock": ("clock_hz", "frequency")}  # fmt: skip
+         "clock": ("clock_hz", "frequency"), "run_overhead": ("overhead_s", "time")}  # fmt: skip
+_INTERVAL = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share"}
 _PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bits_per_cycle"}
 _LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
           "write_bandwidth", "one_port", "double_buffered", "slides", "multicast", "reduces",
@@ -78,7 +79,7 @@ class _Reader(SourcedReader):
         self.root, self.options, self.given, self.loops = root, {}, {}, loops
         self.top = root.keys(
             ("name", "description", "source", "sources", "array", "macs_per_cycle", "bits",
-             "energy", "levels", *_CHIP),
+             "energy", "levels", "interval", *_CHIP),
             required=("name", "clock", "array", "bits", "levels"),
         )  # fmt: skip
         self.sources = self._sources(self.top.get("sources"))
@@ -94,6 +95,15 @@ class _Reader(SourcedReader):
             if key in self.top:
                 values[field], sources[field] = self._quantity(
                     self.top[key], dimension, key == "static_power", self.default)  # fmt: skip
+        if "interval" in self.top:
+            table = self.top["interval"].keys((*_INTERVAL, "source"), required=tuple(_INTERVAL))
+            source = self._source(table.get("source")) or self.default
+            for key, field in _INTERVAL.items():
+                values[field], sources[field] = self._quantity(table[key], "ratio", False, source)
+            if values["low_ratio"] > values["high_ratio"] or values["interval_share"] > 1:
+                raise self.top["interval"].error(
+                    wanted="the lower end first, and a confidence of at most 100 %",
+                    fix="correct it")  # fmt: skip
         values["macs_per_cycle"] = (
             self.top["macs_per_cycle"].whole(1, 1024) if "macs_per_cycle" in self.top else 1
         )

@@ -1,0 +1,116 @@
+"""Fit the constants of a spatial array to measured layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError
+from orrery.plan import Infeasible
+from orrery.progress import Progress
+
+from .._options import ModelOptions
+from ._page import calibration_page
+from ._result import CalibrationResult, calibration_evidence
+from ._samples import read_tables, regions_of
+
+if TYPE_CHECKING:
+    from orrery.cost.calibration import ArraySample, MeasuredRow
+    from orrery.hardware import Architecture
+
+__all__ = ["array_text_of", "calibrated_array"]
+
+EQUATION = (
+    "overhead per run + cycles / clock, cycles of the best loop nest at the fitted off-chip "
+    "bandwidth"
+)
+
+
+def array_text_of(device: object) -> str | None:
+    """Return the YAML of the spatial array that a name or a file means, None when it means none.
+
+    A name that systems and arrays share means the system.
+    """
+    from orrery.hardware import architecture_names, architecture_text, system_names
+
+    text = str(device)
+    if text in architecture_names() and text not in system_names():
+        return architecture_text(text)
+    if not isinstance(device, str | Path) or not Path(text).is_file():
+        return None
+    if not text.endswith((".yaml", ".yml")):
+        return None
+    written = Path(text).read_text(encoding="utf-8", errors="replace")
+    return written if any(line.startswith("array:") for line in written.splitlines()) else None
+
+
+def calibrated_array(
+    name: str, text: str, paths: Sequence[Path], confidence: float,
+    options: ModelOptions | None, progress: Progress,
+) -> CalibrationResult:  # fmt: skip
+    """Fit overhead and off-chip bandwidth of an array; `text` is its YAML."""
+    from orrery.cost.calibration import calibrate_array
+    from orrery.cost.nest import LOOPS
+    from orrery.hardware import load_architecture, measured_text
+
+    architecture = load_architecture(name, loops=tuple(LOOPS))
+    rows, file = read_tables(paths, architecture.clock_hz)
+    samples, left_out = _samples(rows, architecture, options, progress)
+    found = calibrate_array(architecture, samples, where=file, confidence=confidence)
+    warnings = (*found.warnings, *left_out)
+    page = calibration_page(
+        f"{architecture.name}, calibrated", file, EQUATION, found.constants, found.latency, None,
+        [(f"{s.network}: {s.layer}", s.latency_s) for s in samples], confidence, warnings,
+    )  # fmt: skip
+    return CalibrationResult(
+        yaml=measured_text(text, found.architecture), constants=found.constants,
+        latency=found.latency, energy=None, page=page,
+        evidence=tuple(calibration_evidence(architecture.name, file, confidence, found.latency,
+                                            None)),
+    )  # fmt: skip
+
+
+def _samples(
+    rows: Sequence[MeasuredRow], architecture: Architecture, options: ModelOptions | None,
+    progress: Progress,
+) -> tuple[list[ArraySample], tuple[str, ...]]:  # fmt: skip
+    """Return the measured layers with their best nests, and what was left out."""
+    from orrery.cost import Refusal
+    from orrery.cost.calibration import ArraySample
+    from orrery.cost.nest import NestProblem, nest_problem
+    from orrery.mapping.nest import nest_network
+    from orrery.store import Cache
+
+    told = next((row for row in rows if row.work is not None), None)
+    if told is not None:
+        raise SpecError(told.where, found="work without shapes", wanted="a layer of a network, "
+                        "whose shape an array needs",
+                        fix="leave out the columns of work")  # fmt: skip
+    problems: dict[str, NestProblem] = {}
+    parts: list[tuple[MeasuredRow, list[str]]] = []
+    lacking = 0
+    for number, (row, region) in enumerate(regions_of(rows, options, progress)):
+        found = nest_problem(region)
+        if isinstance(found, Refusal):
+            lacking += 1
+            continue
+        keys = [f"{number}.{part}" for part in range(len(found))]
+        problems |= dict(zip(keys, found, strict=True))
+        parts.append((row, keys))
+    nests = nest_network(problems, architecture, "latency", cache=Cache("nests"),
+                         progress=progress)  # fmt: skip
+    samples = []
+    for row, keys in parts:
+        mappings = []
+        for key in keys:
+            nest = nests[key]
+            if isinstance(nest, Infeasible):
+                raise SpecError(f"{row.where}: layer {row.layer!r}", found=str(nest),
+                                wanted="a layer that fits the array",
+                                fix="remove the line")  # fmt: skip
+            mappings.append((problems[key], nest.mapping))
+        samples.append(ArraySample(network=row.network, layer=row.layer, nests=tuple(mappings),
+                                   latency_s=row.latency_s))  # fmt: skip
+    said = f"{lacking} rows of layers without a loop nest were left out"
+    return samples, (said,) if lacking else ()
