@@ -104,6 +104,68 @@ def test_its_energy_differs_by_what_is_counted_otherwise(like_eyeriss: Timeloop)
     assert cost.energy_j == pytest.approx(59.28e-6, rel=0.02)
 
 
+ONE_D = """\
+architecture:
+  version: 0.2
+  subtree:
+  - name: whole
+    local:
+    - {name: far, class: DRAM, attributes: {width: 256, word-bits: 8, n_words: 32}}
+    subtree:
+    - name: chip
+      local:
+      - {name: near, class: SRAM, attributes: {depth: 8192, width: 256, instances: 1, word-bits: 8}}
+      subtree:
+      - name: PE
+        local:
+        - {name: "file[0..15]", class: SRAM, attributes: {depth: 64, word-bits: 8}}
+        - {name: "macc[0..15]", class: intmac, attributes: {word-bits: 8}}
+problem:
+  shape:
+    name: one-dimensional
+    dimensions: [C, K, R, P]
+    data-spaces:
+    - {name: Weights, projection: [[[C]], [[K]], [[R]]]}
+    - {name: Inputs, projection: [[[C]], [[R], [P]]]}
+    - {name: Outputs, projection: [[[K]], [[P]]], read-write: True}
+  instance: {C: 32, K: 32, R: 3, P: 16}
+mapping:
+- {target: far, type: temporal, factors: R=1 P=1 K=1 C=1, permutation: PRKC}
+- {target: near, type: temporal, factors: R=3 P=1 %s, permutation: PRKC}
+- {target: near, type: spatial, factors: R=1 P=1 %s, permutation: PRKC}
+- {target: file, type: temporal, factors: R=1 P=16 K=1 C=1, permutation: RPKC}
+"""
+
+
+@pytest.mark.parametrize(
+    ("temporal", "spatial", "near_in", "near_out", "sums"),
+    [
+        # exercise 04 there, output channels along the array: reads 15,872, writes 16,384
+        ("K=2 C=32", "K=16 C=1", 1_152, (15_872 + 512, 16_384), 3_040 * 16 + 16_384),
+        # input channels: reads 512, writes 1,024; of 16 parts of a sum one goes on, here 15 start
+        # from zero again where there all go on
+        ("K=32 C=2", "K=1 C=16", 18_432, (512 + 512, 1_024), (2_560 - 512) * 16 + 512 + 16_384),
+    ],
+)
+def test_exercises_in_one_dimension(
+    tmp_path: Path, temporal: str, spatial: str, near_in: int, near_out: tuple[int, int], sums: int
+) -> None:
+    said = read_timeloop(*written(tmp_path, all=ONE_D % (temporal, spatial)))
+    problem, nest = problem_of_timeloop(said.problem), nest_of_timeloop(said)  # type: ignore[arg-type]
+    assert nest is not None and not said.architecture.notes[0].startswith("instances")
+    cost = nest_cost(problem, nest, said.architecture)
+    assert cost.cycles == 3_072 and cost.energy_j is None
+    far, near, file = (
+        {role: (read // 8, write // 8) for role, (read, write) in cost.traffic[name].items()}
+        for name in ("far", "near", "file")
+    )  # fmt: skip
+    assert far == {"weight": (3_072, 0), "input": (576, 0), "output": (0, 512)}
+    assert near == {"weight": (3_072, 3_072), "input": (near_in, 576), "output": near_out}
+    assert file["weight"] == (3_072 * 16, 192 * 16)
+    assert file["input"] == (3_072 * 16, 1_152 * 16)
+    assert file["output"][0] == sums  # with what leaves, which Timeloop does not read
+
+
 def test_old_and_new_spelling_take_the_same(tmp_path: Path) -> None:
     old_targets = MAPPING.replace("target: cell", "target: spare").replace(
         "target: column", "target: glb")  # fmt: skip

@@ -98,9 +98,11 @@ def _figures(nests: dict[str, NestFound], array: Architecture) -> Table:
     )  # fmt: skip
     caption = ("Here a tile that is not double-buffered is waited for, a result that leaves a "
                "memory is read there, elements that share data get it at once, and all memories "
-               f"leak all the time, at {format_si(array.clock_hz, 'Hz')}. Timeloop hides every "
+               f"leak all the time, at {format_si(array.clock_hz, 'Hz')}; the innermost tile "
+               "of inputs keeps what the next one shares. Timeloop hides every "
                "transfer, reads no result on its way out, sends the same data once only to "
-               "elements that need nothing else, and lets active elements leak.")  # fmt: skip
+               "elements that need nothing else, keeps what tiles share along innermost loops, "
+               "and lets active elements leak.")  # fmt: skip
     return Table(title="What it takes", columns=columns, rows=tuple(rows), caption=caption)
 
 

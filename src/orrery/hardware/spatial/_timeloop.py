@@ -67,7 +67,7 @@ def read_timeloop(*paths: Path) -> Timeloop:
     tops: dict[str, Item] = {}
     notes: list[str] = []
     for file, asked in _files(paths):
-        root = parse(read_bytes(file), str(file), tags=TAGS)
+        root = parse(_evaluated(read_bytes(file), file), str(file), tags=TAGS)
         table = root.table("a part of a description for Timeloop")
         known = (*_READ, *_PASSED, *_LEFT)
         strange = [key for key in table if key not in known]
@@ -83,12 +83,24 @@ def read_timeloop(*paths: Path) -> Timeloop:
                     found=f"a second `{key}:` (the first: {tops[key].where})", wanted="one of each",
                     fix="name the files instead of the folder")  # fmt: skip
             tops.setdefault(key, item)
-            if key in _LEFT:
+            if key in _LEFT and not _is_empty(item):
                 notes.append(f"{key} is not taken over: everything is dense")
     if "architecture" not in tops:
         raise SpecError(", ".join(map(str, paths)), found="no `architecture:`", wanted="one file "
                         "with an architecture", fix="add it to the files")  # fmt: skip
     return _assembled(tops, notes, _name(Path(tops["architecture"].file)))
+
+
+def _evaluated(raw: bytes, file: Path) -> bytes:
+    """Refuse what Timeloop's front end fills in, and say where it keeps the result."""
+    found = re.search(rb"\{\{|\{%|^\s*<<", raw, re.MULTILINE)
+    if found is None:
+        return raw
+    line = raw.count(b"\n", 0, found.start()) + 1
+    raise SpecError(
+        f"{file}:{line}", found=found[0].decode().strip(), wanted="a file without templates",
+        fix="give parsed-processed-input.yaml, in which Timeloop's front end keeps the result",
+    )  # fmt: skip
 
 
 def _files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -141,10 +153,10 @@ def _assembled(tops: Mapping[str, Item], notes: list[str], name: str) -> Timeloo
 
 def _rules(item: Item) -> list[Rule]:
     """Read constraints of a file of their own: a list, or ``targets:`` with one."""
-    data = item.data if isinstance(item.data, dict) else {}
-    listed = data.get("targets") or data.get("constraints") or item
+    data = item.data if isinstance(item.data, dict) else {"targets": item}
+    listed = data.get("targets") or data.get("constraints")
     found = []
-    for entry in listed.items("a list of constraints"):
+    for entry in listed.items("a list of constraints") if listed else ():
         table = entry.table()
         for key in ("target", "type"):
             if key not in table:
@@ -152,6 +164,12 @@ def _rules(item: Item) -> list[Rule]:
         found.append(Rule(target=_RANGE.sub("", table["target"].text()), item=entry,
                           type=table["type"].text(), table=table))  # fmt: skip
     return found
+
+
+def _is_empty(item: Item) -> bool:
+    data = item.data
+    return not data or (isinstance(data, dict) and all(_is_empty(i) for k, i in data.items()
+                                                       if k != "version"))  # fmt: skip
 
 
 def _energies(item: Item) -> dict[str, dict[str, float]]:

@@ -3,7 +3,9 @@
 Models:  a storage is a level with one instance per position of the fan-outs above it; its word is
          one access (`width`), its energy that of the reference table per access, its capacity
          depth times width, its ports words of `datawidth` per cycle. What several data spaces have
-         a choice to pass by is held. What goes to many positions at once is read once.
+         a choice to pass by is held. What goes to many positions at once is read once; of
+         inputs that slide, the innermost memory keeps what the next tile shares (Timeloop: any
+         memory, along its innermost loop).
 Ignores: what is named in the notes: networks, orders and factors in time that constraints ask for,
          sparsity, overbooking, groups that gate power.
 Judge:   the counts, cycles and energy that Timeloop itself prints for its shipped example (tests).
@@ -33,12 +35,12 @@ _TAKEN = {
     "depth", "memory_depth", "entries", "sizekb", "width", "memory_width", "block_size",
     "word_bits", "datawidth", "data_width", "read_bandwidth", "write_bandwidth",
     "shared_bandwidth", "multiple_buffering", "meshx", "meshy", "technology",
-    "global_cycle_seconds", "multiplier_width", "adder_width", "type", "instances", "version",
+    "global_cycle_seconds", "multiplier_width", "adder_width", "type", "n_words", "version",
     "power_gated_at",
 }  # fmt: skip
 #: values that say nothing: what Timeloop's front end fills in
 _IDLE = {"has_power_gating": "false", "cluster_size": "1", "reduction_supported": "true",
-         "min_utilization": "0", "allow_overbooking": "false"}  # fmt: skip
+         "min_utilization": "0", "allow_overbooking": "false", "instances": "1"}  # fmt: skip
 
 
 class Build:
@@ -94,6 +96,8 @@ class Build:
                 self.notes.append(f"{one.name} holds nothing and is no level here")
         below = tuple(axis.name for axis in axes)
         levels = [self._spread(level, below) for level in levels]
+        last = max(i for i, level in enumerate(levels) if "input" in level.holds)
+        levels[last] = replace(levels[last], slides=("input",) if last else ())
         bits, partial = self._bits(storage, holds)
         values = self._prices(mac, math.prod(axis.size for axis in axes))
         for attribute, names in self.left_out.items():
@@ -117,7 +121,8 @@ class Build:
             keep: tuple[str, ...] = ()
             past: tuple[str, ...] = ()
             for rule in self.rules:
-                if rule.target != part.name:
+                along = rule.type == "spatial" and any(rule in fan.rules for fan in self.fans)
+                if rule.target != part.name or along:
                     continue
                 if rule.type not in DATASPACE:
                     kept = [k for k in rule.table if k not in ("target", "type", "name")]
@@ -167,7 +172,7 @@ class Build:
     def _level(self, part: Part, holds: tuple[str, ...], per: tuple[str, ...]) -> Level:
         get = _Attributes(part)
         element = self._element(part)
-        block = get.number("block_size") or 1
+        block = get.number("block_size", "n_words") or 1
         width = get.number("width", "memory_width") or element * block
         depth = get.number("depth", "memory_depth")
         capacity = None if depth is None else depth * width
@@ -294,10 +299,15 @@ class _Attributes:
     """Numbers of a part, whatever the spelling: ``word-bits``, ``word_bits``."""
 
     def __init__(self, part: Part) -> None:
-        self.items = {k.lower().replace("-", "_"): v for k, v in part.attributes.items()}
+        self.items, self.around = {}, {}
+        for key, item in part.attributes.items():
+            where = self.around if key in part.inherited else self.items
+            where[key.lower().replace("-", "_")] = item
 
     def _of(self, *names: str) -> Item | None:
-        return next((self.items[name] for name in names if name in self.items), None)
+        """Return the first attribute of these names: the part's own, else one from around it."""
+        both = (self.items, self.around)
+        return next((some[name] for some in both for name in names if name in some), None)
 
     def number(self, *names: str) -> int | None:
         item = self._of(*names)
