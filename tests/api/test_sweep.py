@@ -198,6 +198,8 @@ def test_one_bad_point_is_a_row_with_its_reason(array: str, network: Graph) -> N
     assert "buffer" in reasons["1 B", "4"]
     # fixed wiring does not follow its axis unless it is told to
     assert "4 positions" in reasons["4KiB", "2"]
+    assert "--vary 'array.rows.size&array.rows.fixed.Cin=…'" in reasons["4KiB", "2"]
+    assert "--vary" not in reasons["x", "4"]
     warned = " ".join(p for s in result.page.sections if isinstance(s, Text) for p in s.paragraphs)
     assert "'array.rows.size&array.rows.fixed.Cin=16,32,64'" in warned
     assert "read, write of buffer stay" in warned

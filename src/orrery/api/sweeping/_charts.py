@@ -54,7 +54,7 @@ def _chart(
 
 def _wide(values: Sequence[float | None]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and min(known) > 0 and max(known) > 5 * min(known)
+    return bool(known) and 0 < min(known) < max(known)
 
 
 def _points(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["doubts_of"]
+__all__ = ["doubts_of", "wiring"]
 
 #: what an access, a millimetre and a second of a memory cost hangs on its size
 _OF_A_MEMORY = ("read", "write", "static_power", "area")
@@ -21,6 +21,24 @@ def doubts_of(parameters: Sequence[Parameter], machine: Description) -> tuple[st
         return ()
     moved = {_in_full(path, machine) for p in parameters for path in p.paths}
     return tuple(dict.fromkeys(_doubts(moved, machine)))
+
+
+def wiring(choice: Sequence[tuple[str, str]], machine: Description) -> str:
+    """Return what to do about an axis that its fixed wiring did not follow; empty for none."""
+    moved = {_in_full(path, machine) for path, _ in choice}
+    for path in sorted(moved):
+        holder = path.removesuffix(".size")
+        loops = _fixed(holder, machine) if holder.startswith("array.") else []
+        if loops and path != holder and not any(p.startswith(f"{holder}.fixed") for p in moved):
+            return f"; fixed wiring moves only if told to: --vary '{path}&{loops[0]}=…'"
+    return ""
+
+
+def _fixed(holder: str, machine: Description) -> list[str]:
+    """Return the paths of an axis' fixed wiring."""
+    found = machine.value(f"{holder}.fixed") or ""
+    return [f"{holder}.fixed.{part.partition(':')[0].strip()}"
+            for part in found.strip("{}").split(",") if ":" in part]  # fmt: skip
 
 
 def _in_full(path: str, machine: Description) -> str:
@@ -44,13 +62,12 @@ def _doubts(moved: set[str], machine: Description) -> Iterator[str]:
                     f"figures. To move them along: '{path}&{holder}.{stay[0]}=1MiB:300pJ,…'."
                 )
         if holder.startswith("array.") and key == "size":
-            fixed = machine.value(f"{holder}.fixed")
-            if fixed and not any(other.startswith(f"{holder}.fixed") for other in moved):
-                loop = fixed.strip("{}").partition(":")[0]
+            loops = _fixed(holder, machine)
+            if loops and not any(other.startswith(f"{holder}.fixed") for other in moved):
                 yield (
-                    f"{path} is varied while its fixed wiring {fixed} stays: positions beyond it "
-                    "stay idle, and too few for it are refused. To move both: "
-                    f"'{path}&{holder}.fixed.{loop}=16,32,64'."
+                    f"{path} is varied while its fixed wiring {machine.value(f'{holder}.fixed')} "
+                    "stays: positions beyond it stay idle, and too few for it are refused. To move "
+                    f"both: '{path}&{loops[0]}=16,32,64'."
                 )
         if path == "clock":
             yield (

@@ -14,6 +14,7 @@ from orrery.store import Cache
 from ..figures import batch_of
 from ..nests import nest_figures
 from ..validating import Part, beside, known_errors
+from ._doubts import wiring
 from ._rows import Row, figures_of
 from ._task import WORKLOAD, Choice, Task, Workload, workload
 
@@ -59,7 +60,8 @@ def price_point(
     except CancelledError:
         raise
     except OrreryError as error:
-        return Row(key=key, choices=dict(labels), reason=str(error))
+        hint = wiring(changes, described) if ": fixed" in str(error) else ""
+        return Row(key=key, choices=dict(labels), reason=f"{error}{hint}")
     if isinstance(evidence, str):
         return Row(key=key, choices=dict(labels), reason=evidence)
     figures = figures_of(evidence, changed=machine != base, paths=[path for path, _ in changes])

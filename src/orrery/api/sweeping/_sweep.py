@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from orrery.errors import CancelledError, OrreryError, SpecError
 from orrery.progress import SILENT, Progress
@@ -78,6 +79,8 @@ def sweep(
     machine, text = described(on, kind)
     search = MapSearch(search=search) if isinstance(search, str) else search
     chosen = objective or (search.objective if machine.kind == "system" else "latency")
+    if machine.kind == "system":
+        search = replace(search, objective=cast(Any, chosen))
     task = Task(model=model, kind=machine.kind, text=text, file=str(on), objective=chosen,
                 options=options or ModelOptions(), search=search)  # fmt: skip
     parameters = asked(vary, machine, task)

@@ -46,7 +46,9 @@ class Task:
 
     def with_workload(self, choice: Choice) -> Task:
         """Return the task with what a choice says of the workload."""
-        asked = dict(choice)
+        asked = {path: value for path, value in choice if path in WORKLOAD}
+        if not asked:
+            return self
         given: dict[str, Any] = {key: asked[key] for key in OPTIONS if key in asked}
         for key in ("batch", "context"):
             if key in given:

@@ -10,7 +10,7 @@ Judge:   plain means on full grids, ratios to the base one at a time, figures th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -89,65 +89,81 @@ def main_effects(
         return None
     places = np.array([points[n] for n in kept], np.int64).reshape(len(kept), len(parameters))
     logs = np.log(np.array([figures[n] for n in kept], np.float64))
-    blocks = [_dummies(places[:, axis]) for axis in range(len(parameters))]
-    terms, left = _fit(blocks, logs)
-    spread = float(((logs - logs.mean()) ** 2).sum())
-    effects = tuple(
-        _effect(parameter, axis, blocks, terms[axis], places, logs)
-        for axis, parameter in enumerate(parameters)
-    )
+    fit = _Fit(parameters, places, logs - logs.mean())
+    everything = range(len(parameters))
+    terms = fit.terms(everything)
+    effects = tuple(_effect(fit, axis, terms) for axis in everything)
+    left, spread = fit.left(terms), float((fit.logs**2).sum())
     # what is left of sums that should vanish is rounding
     share = left / spread if spread > 1e-18 * len(kept) and left > 1e-12 * spread else 0.0
     return Effects(effects=effects, unexplained=share, points=len(kept))
 
 
-def _effect(
-    parameter: Parameter, axis: int, blocks: Sequence[NDArray[np.float64]],
-    terms: NDArray[np.float64], places: NDArray[np.int64], logs: NDArray[np.float64],
-) -> Effect | None:  # fmt: skip
-    block = blocks[axis]
-    others = [one for number, one in enumerate(blocks) if number != axis]
-    if block.shape[1] == 0 or _rank([*others, block]) < _rank(others) + block.shape[1]:
+class _Fit:
+    """Least squares on any choice of parameters, from products that are summed once."""
+
+    def __init__(
+        self, parameters: Sequence[Parameter], places: NDArray[np.int64],
+        logs: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        self.parameters, self.places, self.logs = parameters, places, logs
+        blocks = [_dummies(column) for column in places.T]
+        lines = [_line(p, column) for p, column in zip(parameters, places.T, strict=True)]
+        self.table = np.concatenate([np.ones((len(logs), 1)), *blocks, *lines], axis=1)
+        ends = np.cumsum([1, *(block.shape[1] for block in blocks), *(b.shape[1] for b in lines)])
+        spans = [list(range(a, b)) for a, b in pairwise(ends)]
+        self.blocks, self.lines = spans[: len(blocks)], spans[len(blocks) :]
+        self.products = self.table.T @ self.table
+        self.aims = self.table.T @ logs
+
+    def columns(self, axes: Iterable[int]) -> list[int]:
+        return [0, *(column for axis in axes for column in self.blocks[axis])]
+
+    def rank(self, axes: Iterable[int]) -> int:
+        some = self.columns(axes)
+        return int(np.linalg.matrix_rank(self.products[np.ix_(some, some)], hermitian=True))
+
+    def terms(self, axes: Iterable[int], more: Sequence[int] = ()) -> dict[int, float]:
+        """Return the coefficient of every column that takes part."""
+        some = [*self.columns(axes), *more]
+        found = np.linalg.lstsq(self.products[np.ix_(some, some)], self.aims[some], rcond=None)[0]
+        return {column: float(value) for column, value in zip(some, found, strict=True)}
+
+    def left(self, terms: Mapping[int, float]) -> float:
+        """Return the sum of squares that terms leave."""
+        rest = self.logs - self.table[:, list(terms)] @ np.array(list(terms.values()))
+        return float((rest**2).sum())
+
+
+def _effect(fit: _Fit, axis: int, terms: Mapping[int, float]) -> Effect | None:
+    parameter, block = fit.parameters[axis], fit.blocks[axis]
+    others = [other for other in range(len(fit.parameters)) if other != axis]
+    if not block or fit.rank([*others, axis]) < fit.rank(others) + len(block):
         return None
-    levels = np.unique(places[:, axis])
-    values = np.concatenate([[0.0], terms])
+    values = np.array([0.0, *(terms[column] for column in block)])
     values -= values.min()
     means: list[float | None] = [None] * len(parameter.values)
-    for level, value in zip(levels, values, strict=True):
+    for level, value in zip(np.unique(fit.places[:, axis]), values, strict=True):
         # equal figures must not seem to differ by rounding of the fit
         means[level] = float(np.exp(value)) if value > 1e-9 else 1.0
     elasticity = None
-    numbers = parameter.numbers
-    if numbers is not None and all(number > 0 for number in numbers):
-        line = np.log(np.array(numbers, np.float64))[places[:, axis]][:, None]
-        slope = float(_fit([*others, line], logs)[0][-1][0])
+    if line := fit.lines[axis]:
+        slope = fit.terms(others, line)[line[0]]
         elasticity = slope if abs(slope) > 1e-9 else 0.0
     return Effect(parameter=parameter.name, means=tuple(means), elasticity=elasticity)
+
+
+def _line(parameter: Parameter, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the logarithms of a parameter's values as a column; none where there are none."""
+    numbers = parameter.numbers
+    if numbers is None or min(numbers) <= 0:
+        return np.empty((len(places), 0))
+    logs = np.log(np.array(numbers, np.float64))[places]
+    column: NDArray[np.float64] = (logs - logs.mean())[:, None]
+    return column
 
 
 def _dummies(places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return a column for every value that points have but the first."""
     table: NDArray[np.float64] = np.equal.outer(places, np.unique(places)[1:]).astype(np.float64)
     return table
-
-
-def _joined(blocks: Sequence[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
-    return np.concatenate([np.ones((rows, 1)), *blocks], axis=1)
-
-
-def _rank(blocks: Sequence[NDArray[np.float64]]) -> int:
-    if not blocks:
-        return 1
-    table = _joined(blocks, blocks[0].shape[0])
-    return int(np.linalg.matrix_rank(table.T @ table, hermitian=True))
-
-
-def _fit(
-    blocks: Sequence[NDArray[np.float64]], logs: NDArray[np.float64]
-) -> tuple[list[NDArray[np.float64]], float]:
-    """Return every block's terms, and the sum of squares that is left."""
-    table = _joined(blocks, len(logs))
-    found: NDArray[np.float64] = np.linalg.lstsq(table, logs, rcond=None)[0].astype(np.float64)
-    rest = logs - table @ found
-    ends = np.cumsum([1, *(block.shape[1] for block in blocks)])
-    return [found[a:b] for a, b in pairwise(ends)], float((rest**2).sum())

@@ -178,13 +178,16 @@ def non_dominated(rows: Sequence[Sequence[float | None]]) -> list[bool]:
     known = (
         [c for c in range(len(rows[0])) if all(row[c] is not None for row in rows)] if rows else []
     )
+    front = [False] * len(rows)
+    if not known:
+        return [number == 0 for number in range(len(rows))]
     table = np.array([[row[c] for c in known] for row in rows], np.float64)
-    front = []
-    for number, row in enumerate(table):
-        no_worse = (table <= row).all(axis=1)
-        better = no_worse & (table < row).any(axis=1)
-        equal = no_worse & ~better
-        front.append(not better.any() and not equal[:number].any())
+    kept, size = np.empty_like(table), 0
+    # In this order nothing beats a row before it, and what beats it has been kept.
+    for number in np.lexsort(table.T[::-1]):
+        if not (kept[:size] <= table[number]).all(axis=1).any():
+            kept[size], front[number] = table[number], True
+            size += 1
     return front
 
 
