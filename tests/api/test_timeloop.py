@@ -11,7 +11,7 @@ from orrery.cli import main
 from orrery.cost.nest import nest_cost, nest_of_timeloop, problem_of_timeloop
 from orrery.errors import SpecError
 from orrery.graph import Graph, Node, TensorType
-from orrery.hardware import read_timeloop
+from orrery.hardware import load_architecture, read_timeloop
 from orrery.report import Table, Text
 
 from ..hardware.spatial.timeloop_files import ERT, MAPPING, NEW, PROBLEM, written
@@ -62,3 +62,15 @@ def test_the_command_and_what_it_refuses(
     written(tmp_path, nest=MAPPING.replace("factors: P4 Q2", "factors: P2 Q2"))
     with pytest.raises(SpecError, match="a mapping that fits"):
         api.timeloop(files)
+
+
+def test_arrays_prints_a_translation_that_reads_as_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, array=NEW, ert=ERT)
+    assert main(["arrays", str(tmp_path) + "/"]) == 0
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(capsys.readouterr().out)
+    again = load_architecture(mine)
+    assert again.levels[1].read_energy_j == pytest.approx(18e-12)
+    assert [axis.size for axis in again.axes] == [4, 3]

@@ -85,7 +85,8 @@ def arrays(name: str | None = None, /, *, json: JsonFlag = False) -> int:
     Parameters
     ----------
     name
-        An array to print: a starting point for one of your own.
+        An array to print: a starting point for one of your own. Of a file (ours or Timeloop's, or
+        a folder of those), the array as it is understood.
     """
     if name is None:
         show_page(api.arrays(), as_json=json, rows=10_000)

@@ -22,6 +22,7 @@ from .spatial import (
     load_architecture,
     measured_text,
     read_timeloop,
+    write_architecture,
 )
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "read_system_text",
     "read_timeloop",
     "system_names",
+    "write_architecture",
     "write_system",
 ]

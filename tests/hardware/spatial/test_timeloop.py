@@ -8,6 +8,7 @@ import pytest
 
 from orrery.errors import SpecError
 from orrery.hardware import Architecture, load_architecture, read_timeloop
+from orrery.provenance import Basis
 
 from .timeloop_files import ERT, MAPPING, NEW, OLD, PROBLEM, PROBLEM_NEW, written
 
@@ -65,6 +66,67 @@ def test_energies_come_from_the_reference_table_alone(tmp_path: Path) -> None:
     array = read_timeloop(*written(tmp_path, new=NEW, ert=short)).architecture
     assert array.levels[1].read_energy_j is None
     assert "glb is not in the ERT" in "\n".join(array.notes)
+
+
+def test_prices_that_the_table_does_not_have_are_assumed_none(tmp_path: Path) -> None:
+    silent = ERT.replace(", {name: leak, energy: 0.5}", "")
+    array = read_timeloop(*written(tmp_path, new=NEW, ert=silent)).architecture
+    glb = array.levels[1]
+    assert glb.static_power_w == array.hop_energy_j_per_bit == 0
+    assert glb.sources["static_power_w"].basis is Basis.ASSUMED
+    assert array.sources["hop_energy_j_per_bit"].basis is Basis.ASSUMED
+    assert array.sources["mac_energy_j"].basis is Basis.ESTIMATED
+    assert "the ERT prices no leakage: none is counted" in array.notes
+
+
+FLAT = """\
+dumped_by_timeloop_front_end: true
+architecture:
+  version: '0.4'
+  subtree:
+  - name: whole
+    attributes: {technology: "SET ME", global_cycle_seconds: 2e-9, datawidth: 16}
+    local:
+    - {name: "dram[1..1]", class: DRAM, attributes: {width: 64, datawidth: 8, cluster_size: 1}}
+    - {name: "glb[1..1]", class: smartbuffer_SRAM,
+       attributes: {depth: 128, width: 64, datawidth: 8, n_banks: 4, read_bandwidth: 8}}
+    - {name: "inter_column_spatial[1..1]", class: dummy_storage, attributes: {meshX: 1}}
+    - {name: "inter_cell_spatial[1..4]", class: dummy_storage, attributes: {meshX: 4}}
+    - {name: "pixels[1..12]", class: smartbuffer_RF,
+       attributes: {depth: 8, width: 8, word-bits: 8, meshX: 4, technology: "45nm"}}
+    - {name: "filters[1..12]", class: smartbuffer_RF,
+       attributes: {depth: 16, width: 16, datawidth: 8, meshX: 4}}
+    - {name: "sums[1..12]", class: smartbuffer_RF, attributes: {depth: 4, width: 16, meshX: 4}}
+    - {name: "mac[1..12]", class: intmac, attributes: {meshX: 4}}
+architecture_constraints:
+  targets:
+  - {target: glb, type: dataspace, keep: [Inputs, Outputs], bypass: [Weights]}
+  - {target: pixels, type: dataspace, keep: [Inputs], bypass: [Weights, Outputs]}
+  - {target: filters, type: dataspace, keep: [Weights], bypass: [Inputs, Outputs]}
+  - {target: sums, type: dataspace, keep: [Outputs], bypass: [Inputs, Weights]}
+  - {target: inter_column_spatial, type: spatial, factors: "N=1,C=1,P=1,R=1,S=1",
+     permutation: NCPRSQM, split: 7}
+mapspace: {template: uber}
+sparse_optimizations: {version: 0.4, targets: []}
+"""
+
+
+def test_what_the_front_end_keeps_is_the_same_machine(tmp_path: Path) -> None:
+    (flat,) = written(tmp_path, flat=FLAT)
+    (new,) = written(tmp_path, new=NEW)
+    assert bare(load_architecture(flat)) == bare(load_architecture(new))
+    said = read_timeloop(*written(tmp_path, flat=FLAT, layer=PROBLEM, nest=MAPPING.replace(
+        "target: c", "target: inter_c").replace("cell,", "cell_spatial,").replace(
+        "column,", "column_spatial,")))  # fmt: skip
+    assert set(said.axes_of) == {"inter_column_spatial", "inter_cell_spatial"}
+    assert not any("sparse" in note for note in said.architecture.notes)
+
+
+@pytest.mark.parametrize("line", ["x: {{cwd}}", "  <<: *base", "{% if a %}"])
+def test_templates_are_refused_with_where_the_result_lies(tmp_path: Path, line: str) -> None:
+    (path,) = written(tmp_path, made=f"{NEW}{line}\n")
+    with pytest.raises(SpecError, match=r"made.yaml:\d+.*parsed-processed-input.yaml"):
+        load_architecture(path)
 
 
 def test_a_folder_is_read_by_top_level_keys(tmp_path: Path) -> None:

@@ -37,9 +37,15 @@ def arrays() -> Page:
 
 
 def array_text(name: str) -> str:
-    """Return the YAML of an array of the catalogue, comments and all."""
-    from orrery.hardware import architecture_text
+    """Return the YAML of an array of the catalogue, comments and all, or of a file.
 
+    A description for Timeloop (a file, or a folder of them) is translated.
+    """
+    from orrery.cost.nest import LOOPS
+    from orrery.hardware import architecture_text, load_architecture, write_architecture
+
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return write_architecture(load_architecture(name, loops=tuple(LOOPS)))
     return architecture_text(name)
 
 

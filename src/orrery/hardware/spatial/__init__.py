@@ -8,6 +8,7 @@ from ._records import ROLES, Architecture, ArrayAxis, Level
 from ._timeloop import Timeloop, read_timeloop
 from ._timeloop_layer import TimeloopDirective, TimeloopProblem
 from ._variants import FREEDOMS, array_without, narrowed_array, scaled_array, wired_array
+from ._write import write_architecture
 from ._yaml import architecture_of, read_architecture, read_architecture_text
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "read_timeloop",
     "scaled_array",
     "wired_array",
+    "write_architecture",
 ]

@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from orrery.errors import SpecError
@@ -57,10 +58,12 @@ class Build:
         self.parts = [one for one in flat if isinstance(one, Part)]
         self.fans = [one for one in flat if isinstance(one, Fan)]
         listed(rules, self.parts, self.fans)
-        self.said = Source(basis=Basis.ASSUMED, where=f"{file} (Timeloop v{version})",
+        self.said = Source(basis=Basis.ASSUMED, where=f"{Path(file).name} (Timeloop v{version})",
                            note="as its author wrote it")  # fmt: skip
-        self.ert = Source(basis=Basis.ESTIMATED, where=f"{file}: ERT",
+        self.ert = Source(basis=Basis.ESTIMATED, where=f"ERT beside {Path(file).name}",
                           note="Accelergy's energy per access")  # fmt: skip
+        self.none = Source(basis=Basis.ASSUMED, where=f"ERT beside {Path(file).name}",
+                           note="no row for this: none is counted, as by Timeloop")  # fmt: skip
         self.cycle_s = self._cycle(cycle_s)
         self.left_out: dict[str, list[str]] = {}
         self.axes_of: dict[str, tuple[str, ...]] = {}
@@ -106,7 +109,7 @@ class Build:
         sources = dict.fromkeys(
             ("clock_hz", "macs_per_cycle", "bits", "partial_sum_bits", "process_nm"), self.said
         )
-        sources |= dict.fromkeys(values, self.ert)  # fmt: skip
+        sources |= {name: self.ert if value else self.none for name, value in values.items()}
         return Architecture(
             name=name, axes=tuple(axes), levels=tuple(levels), bits=bits,
             clock_hz=float(f"{1 / self.cycle_s:.12g}"),
@@ -212,7 +215,8 @@ class Build:
             self.notes.append("the ERT prices no leakage: none is counted")
             leak = 0.0
         sources = dict.fromkeys(("word_bits", "capacity_bits", *ports), self.said)
-        sources |= dict.fromkeys(("read_energy_j", "write_energy_j", "static_power_w"), self.ert)
+        sources |= dict.fromkeys(("read_energy_j", "write_energy_j"), self.ert)
+        sources["static_power_w"] = self.ert if "leak" in price else self.none
         return Level(
             name=part.name, holds=holds, per=per, capacity_bits=capacity, word_bits=width,
             read_energy_j=_joules(read), write_energy_j=_joules(write), one_port=bool(shared),
@@ -299,7 +303,8 @@ class _Attributes:
     """Numbers of a part, whatever the spelling: ``word-bits``, ``word_bits``."""
 
     def __init__(self, part: Part) -> None:
-        self.items, self.around = {}, {}
+        self.items: dict[str, Item] = {}
+        self.around: dict[str, Item] = {}
         for key, item in part.attributes.items():
             where = self.around if key in part.inherited else self.items
             where[key.lower().replace("-", "_")] = item
