@@ -178,7 +178,7 @@ def test_growth_is_measured_against_the_array_as_described(
     assert growth.efficiency(twice) == pytest.approx((growth.speedup(twice) or 0) / 2)
     assert (half.speed or 0) <= (own.speed or 0) <= (twice.speed or 0)
     figures = list(growth.figures("x"))
-    assert [f.metric for f in figures] == ["speed-up", "scaling efficiency"] * 2
+    assert [f.metric for f in figures] == ["scaling efficiency"]
     assert all(f.context["baseline"].startswith("16 elements") for f in figures)
     make_scorecard("x", figures)
 
@@ -192,8 +192,10 @@ def test_the_knee_is_named() -> None:
     assert "knee" not in flat.section().caption
     unknown = Growth(name="n", what="it", points=(*points[:1], Point(
         name="d", size=2, speed=None, reason="too small")))  # fmt: skip
-    values = {f.metric: (f.value, f.source.note) for f in unknown.figures("x")}
-    assert values == {"speed-up": (None, "too small"), "scaling efficiency": (None, "too small")}
+    (figure,) = unknown.figures("x")
+    assert (figure.value, figure.source.note) == (None, "too small")
+    speedups = [f.value for f in flat.figures("x") if f.metric == "speed-up"]
+    assert speedups == [3.9, 5.0]
 
 
 def test_chips_stand_around_a_host(array: Architecture) -> None:

@@ -139,12 +139,12 @@ FIGURES: Mapping[str, FigureRule] = {
         metric="flexibility", units=_FACTOR, dimension="factor", supporting=True,
         requires={"baseline": "an overhead over which fixed design must be said"},
     ) for what in ("energy", "time", "area")},
-    "speed-up": FigureRule(
-        metric="scalability", units=_FACTOR, dimension="factor",
-        requires={"baseline": "a speed-up over what must be said"}, lower_is_better=False),
     "scaling efficiency": FigureRule(
         metric="scalability", units=_SHARE, dimension="share", lower_is_better=False,
         requires={"baseline": "an efficiency relative to what must be said"}),
+    "speed-up": FigureRule(
+        metric="scalability", units=_FACTOR, dimension="factor",
+        requires={"baseline": "a speed-up over what must be said"}, lower_is_better=False),
 }  # fmt: skip
 
 #: context key -> the validation sets that speak for a figure, or that none does

@@ -65,20 +65,18 @@ class Growth:
         return speedup / point.size if speedup is not None and self.ideal else None
 
     def figures(self, subject: str) -> Iterator[Evidence]:
-        """Yield the speed-up, and the efficiency, of every size but the one described."""
+        """Yield the efficiency of every larger size; the speed-up where size is no ideal."""
+        metric, unit = ("scaling efficiency", "%") if self.ideal else ("speed-up", "x")
         for point in self.points:
-            if point is self.baseline:
+            if point.size <= 1:
                 continue
-            beside = {"baseline": f"{self.baseline.name}; {self.what}", "size": point.name}
-            note = point.reason or (f"held up by {point.held_up}" if point.held_up else "")
-            values = [("speed-up", self.speedup(point), "x")]
+            beside = {"baseline": f"{self.baseline.name} ({self.name})", "size": point.name}
             share = self.efficiency(point)
-            if self.ideal:
-                values.append(("scaling efficiency", None if share is None else 100 * share, "%"))
-            for metric, value, unit in values:
-                why = note if value is not None else note or "its baseline is not known"
-                yield Evidence(subject=subject, metric=metric, value=value, unit=unit,
-                               source=estimated(why), context=beside)  # fmt: skip
+            value = self.speedup(point) if not self.ideal else share and 100 * share
+            note = point.reason or (f"held up by {point.held_up}" if point.held_up else "")
+            why = note if value is not None else note or "its baseline is not known"
+            yield Evidence(subject=subject, metric=metric, value=value, unit=unit,
+                           source=estimated(why), context=beside)  # fmt: skip
 
     def section(self) -> Table:
         """Return the sizes side by side, and where the knee is."""

@@ -54,15 +54,15 @@ class Overhead:
         return "" if any(run.found for run in runs) else next((r.reason for r in runs), "no layer")
 
     def figures(self, subject: str) -> Iterator[Evidence]:
-        """Yield overheads against each fixed design; that of area is in no description."""
+        """Yield what is known of overheads against fixed designs; that of area never is."""
         for variation in self.tried:
-            on = variation.made_for or f"{len(self.runs[variation.name])} layers, one of each kind"
-            beside = {"baseline": f"{variation.what}, on {on}"}
+            on = variation.made_for or "one layer of each kind"
+            beside = {"baseline": f"{variation.name} ({variation.what}), on {on}"}
             ratios = self.ratios(variation, variation.made_for)
             for metric, ratio in zip(("time overhead", "energy overhead"), ratios, strict=True):
-                note = NO_CONTROL if ratio else self.refusal(variation) or "a price is not known"
-                yield Evidence(subject=subject, metric=metric, value=ratio, unit="x",
-                               source=estimated(note), context=beside)  # fmt: skip
+                if ratio is not None:
+                    yield Evidence(subject=subject, metric=metric, value=ratio, unit="x",
+                                   source=estimated(NO_CONTROL), context=beside)  # fmt: skip
         yield Evidence(subject=subject, metric="area overhead", value=None, unit="x",
                        source=estimated(NO_AREA))  # fmt: skip
 
@@ -72,7 +72,8 @@ class Overhead:
         for variation in self.tried:
             runs = self.runs[variation.name]
             time, energy = self.ratios(variation)
-            own_time, own_energy = self.ratios(variation, variation.made_for)
+            made_for = variation.made_for
+            own_time, own_energy = self.ratios(variation, made_for) if made_for else (None, None)
             used = [run.utilisation or 0.0 for run in runs.values() if run.found]
             mean = geometric_mean(used)
             what = self.refusal(variation) or variation.what

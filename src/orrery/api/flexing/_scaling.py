@@ -74,7 +74,7 @@ def grow_batch(
         points.append(_point(f"batch {batch}", batch / batches[0], batch, problems, architecture,
                              most, progress))  # fmt: skip
     return Growth(name="batch", points=tuple(points), ideal=False,
-                  what="inferences a second of a batch against those of the smallest")  # fmt: skip
+                  what="inferences a second, against those at the first batch")  # fmt: skip
 
 
 def _point(

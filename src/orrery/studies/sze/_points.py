@@ -18,6 +18,7 @@ from orrery.progress import Progress
 from orrery.provenance import Basis
 
 from .._frame import Record, compared
+from ..eyeriss._chip import parted, streaming
 from ..eyeriss._layers import ALEXNET, ALEXNET_FC, Conv, conv_problem
 
 __all__ = ["array", "offchip_bytes", "point_records"]
@@ -26,6 +27,8 @@ JSSC = "Chen et al., JSSC 2017 (Eyeriss)"
 JETCAS = "Chen et al., JETCAS 2019 (Eyeriss v2), table VI, from memory, unconfirmed"
 TPU = "Jouppi et al., ISCA 2017, section 7"
 V1_BATCH = 4
+#: times the usual budget: the freedom of this array takes long to search, and five layers are few
+V1_SEARCH = 60
 
 
 def array(name: str) -> Architecture:
@@ -52,6 +55,12 @@ def _run(
     return run_layers(problems, chip, most=most, progress=progress)
 
 
+def _gap(runs: Mapping[str, Run]) -> str:
+    least = sum(run.cycles * (1 - run.gap) for run in runs.values())
+    share = 1 - least / sum(run.cycles for run in runs.values())
+    return f"one in {100 * share:.3g} % less time may exist"
+
+
 def _chip_energy_j(runs: Mapping[str, Run], chip: Architecture) -> float:
     """Return the joules spent on the chip, its off-chip memory left out."""
     outside = chip.levels[0].name
@@ -60,26 +69,33 @@ def _chip_energy_j(runs: Mapping[str, Run], chip: Architecture) -> float:
 
 
 def _eyeriss_v1(most: int, progress: Progress) -> Iterator[Record]:
+    """Yield the chip with its data there in time, and as described: it waits for every tile."""
     chip = array("eyeriss-v1")
-    runs = _run(ALEXNET, V1_BATCH, chip, most, progress)
-    seconds = sum(run.cycles for run in runs.values()) / chip.clock_hz
-    watts = _chip_energy_j(runs, chip) / seconds
-    active = sum(one.cost.active_share * run.cycles for run in runs.values() for one in run.found)
+    most *= V1_SEARCH
+    runs = _run(ALEXNET, V1_BATCH, streaming(parted(chip)), most, progress)
     cycles = sum(run.cycles for run in runs.values())
-    nest = (
-        "ours is the fastest nest found, the chip's is the row-stationary one of its authors "
-        "(study eyeriss prices that one)"
+    watts = _chip_energy_j(runs, chip) * chip.clock_hz / cycles
+    active = sum(one.cost.active_share * run.cycles for run in runs.values() for one in run.found)
+    waits = _run(ALEXNET, V1_BATCH, chip, most, progress)
+    seconds = sum(run.cycles for run in waits.values()) / chip.clock_hz
+    theirs = "not the authors' row-stationary one (study eyeriss prices that)"
+    nest = f"the fastest nest found ({_gap(runs)}), {theirs}"
+    late = (
+        f"the fastest nest found ({_gap(waits)}), {theirs}; the description has no second tiles, so "
+        "that nothing off chip is hidden"
     )
-    name = f"eyeriss-v1: AlexNet CONV, batch {V1_BATCH}"
     for what, unit, published, ours, note in (
-        ("latency", "s", 0.1153, seconds, nest),
-        ("frames per second", "", 34.7, V1_BATCH / seconds, nest),
-        ("power of the chip", "W", 0.278, watts, f"{nest}; clock network not in the description"),
-        ("off-chip traffic", "bytes", 15.4e6, offchip_bytes(runs), "the chip stores runs of zeros"),
-        ("active elements", "%", 88.0, 100 * active / cycles, "weighted by time"),
-    ):
-        yield compared(f"{name}: {what}", unit, ours=ours, published=published, note=note,
-                       basis=Basis.ESTIMATED, source=JSSC, tolerance=0.1)  # fmt: skip
+        ("processing, data there in time", "s", 0.1035, cycles / chip.clock_hz, nest),
+        ("power of the chip", "W", 0.278, watts, f"{nest}; its clock network is not described"),
+        ("active elements", "%", 88.0, 100 * active / cycles, f"{nest}; weighted by time"),
+        ("latency", "s", 0.1153, seconds, late),
+        ("frames per second", "", 34.7, V1_BATCH / seconds, late),
+        ("off-chip traffic", "bytes", 15.4e6, offchip_bytes(waits),
+         f"{late}; the chip stores runs of zeros"),
+    ):  # fmt: skip
+        yield compared(f"eyeriss-v1: AlexNet CONV, batch {V1_BATCH}: {what}", unit, ours=ours,
+                       published=published, note=note, basis=Basis.ESTIMATED, source=JSSC,
+                       tolerance=0.1)  # fmt: skip
 
 
 def _eyeriss_v2(most: int, progress: Progress) -> Iterator[Record]:
@@ -111,6 +127,7 @@ def _tpu(most: int, progress: Progress) -> Iterator[Record]:
     )
     yield compared(
         "tpu-v1: four times the off-chip bandwidth: speed-up", "x", ours=before / after,
-        published=3.0, basis=Basis.ESTIMATED, source=TPU, tolerance=0.35,
-        note="theirs is a mean over six applications, ours dense layers of AlexNet at batch 128",
+        published=3.0, basis=Basis.ESTIMATED, source=TPU, tolerance=0.1,
+        note="theirs is a mean over six applications, of which some are held up by the array; ours "
+        "dense layers of AlexNet alone, at batch 128",
     )  # fmt: skip
