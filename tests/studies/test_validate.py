@@ -42,12 +42,18 @@ def test_cheap_sets_come_out_as_recorded(systolic: ValidationRun) -> None:
 
 
 def test_the_chip_comes_out_as_recorded_at_a_small_scale() -> None:
-    names = ("eyeriss-silicon-latency", "row-stationary-energy-convolution",
+    names = ("eyeriss-silicon-latency", "eyeriss-silicon-total", "eyeriss-silicon-power",
+             "tpu-silicon-latency", "row-stationary-energy-convolution",
              "row-stationary-energy-dense")  # fmt: skip
     run = validate(names, scale=0.01)
     found = {one.now.name: one for one in run.replays}
     assert {one.verdict for one in found.values()} == {"as recorded"}
     assert found["eyeriss-silicon-latency"].now.count == _known("eyeriss-silicon-latency").count
+    for one in found.values():  # what is said of a set is the study's, not typed into the file
+        known = _known(one.now.name)
+        for field in ("study", "quantity", "unit", "against", "architecture", "dataflow",
+                      "operators", "bits", "covers", "adapted", "explained", "source"):  # fmt: skip
+            assert getattr(one.now, field) == getattr(known, field)
     # only the first layer's energies are looked for: compared over its rows
     assert found["row-stationary-energy-convolution"].now.count == 3
     assert run.skipped == {"row-stationary-energy-dense": "no rows at scale 0.01"}

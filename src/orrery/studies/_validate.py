@@ -204,7 +204,7 @@ def _over(one: ValidationSet, now: ValidationSet, recorded: ValidationSet) -> Va
         dataflow=one.dataflow, operators=one.operators, covers=one.covers, source=one.source,
         explained=one.explained,
     )  # fmt: skip
-    return replace(again, architecture=one.architecture, bits=one.bits, fitted=one.fitted)
+    return replace(again, architecture=one.architecture, bits=one.bits, adapted=one.adapted)
 
 
 def _worse(one: Replay) -> str:
@@ -234,7 +234,7 @@ def _table(replays: Sequence[Replay]) -> Table:
                  percent("bias", "median of the signed error: below zero, ours is too little"),
                  percent("recorded", "median over the same rows"), Column(name="verdict")),
         caption="Errors are relative. A set speaks for figures of its quantity, dataflow, operator "
-        "and width; sets with fitted constants speak for no figure of ours.",
+        "and width; adapted sets speak for no figure.",
     )  # fmt: skip
 
 
@@ -242,9 +242,9 @@ def _covers(replays: Sequence[Replay]) -> Table:
     return Table(
         title="What the sets cover",
         columns=tuple(Column(name=name) for name in (
-            "set", "dataflow", "operators", "bits", "covers", "fitted", "source")),
+            "set", "dataflow", "operators", "bits", "covers", "adapted", "source")),
         rows=tuple((s.name, s.dataflow, ", ".join(s.operators),
-                    ", ".join(map(str, s.bits)) or "any", s.covers, s.fitted or "nothing",
+                    ", ".join(map(str, s.bits)) or "any", s.covers, s.adapted or "nothing",
                     s.source) for s in (one.now for one in replays)),
     )  # fmt: skip
 

@@ -94,8 +94,8 @@ def test_a_set_speaks_for_its_own_kind_only() -> None:
     assert _near(operations=100).name == _near(operations=30_000).name == "known"
 
 
-def test_a_fitted_set_speaks_for_nothing() -> None:
-    assert _near([_set(fitted="a constant")]).name == OUTSIDE
+def test_an_adapted_set_speaks_for_nothing() -> None:
+    assert _near([_set(adapted="a constant")]).name == OUTSIDE
 
 
 def test_the_same_array_first_then_most_rows() -> None:
@@ -145,7 +145,7 @@ def test_dataflows_of_arrays_without_a_name() -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     many = _set("many", errors=tuple(0.01 * i for i in range(41)))
-    few = _set(fitted="a constant", bits=())
+    few = _set(adapted="a constant", bits=())
     path = tmp_path / "sets.yaml"
     path.write_text(sets_text([many, few]))
     back = {one.name: one for one in read_sets(path)}

@@ -3,9 +3,9 @@
 Models:  a set speaks for a figure of its quantity on an array of the same dataflow, for the same
          operator, at the same width of weights, for layers of a tenth to ten times the
          multiplications that the set has. Of several that do, the same array of the catalogue
-         first, then the most rows. Sets with fitted constants never speak for a figure that has
-         none. A figure of many layers takes the errors of its parts, each by its share, where sets
-         speak for at least half of it.
+         first, then the most rows. Sets for which the array was changed or constants were fitted
+         speak for nothing. A figure of many layers takes the errors of its parts, each by its
+         share, where sets speak for at least half of it.
 Ignores: clock, process, memories, the mapping itself (sets price given mappings, searches choose).
 Judge:   cases by hand, one for each criterion (tests).
 """
@@ -94,7 +94,7 @@ def nearest_set(
     """
     asked = _FOLLOWS.get(quantity, quantity)
     product = _SAME.get(operator, operator)
-    left = [one for one in (recorded_sets() if sets is None else sets) if not one.fitted]
+    left = [one for one in (recorded_sets() if sets is None else sets) if not one.adapted]
     criteria = (
         (f"of {asked}", lambda s: s.quantity == asked),
         (f"on {dataflow} arrays", lambda s: s.dataflow == dataflow),

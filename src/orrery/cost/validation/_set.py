@@ -61,7 +61,8 @@ class ValidationSet:
     operators : whose layers were measured
     bits : widths of weights; empty: the references do not depend on it
     covers : shapes, batches and mappings, in words
-    fitted : what was fitted to rows of the same kind; empty: nothing
+    adapted : what was fitted or changed for the set; empty: the engine prices the array as the
+        catalogue has it
     explained : what the errors that remain come from
     source : where the references stand
     count, median, p90, worst, bias : rows and their relative errors; `bias` has a sign
@@ -79,7 +80,7 @@ class ValidationSet:
     operators: tuple[str, ...]
     bits: tuple[int, ...] = ()
     covers: str
-    fitted: str = ""
+    adapted: str = ""
     explained: str
     source: str
     count: int
@@ -107,7 +108,7 @@ def measured_set(
     source: str,
     architecture: str = "",
     bits: Sequence[int] = (),
-    fitted: str = "",
+    adapted: str = "",
 ) -> ValidationSet:
     """Return a set with the errors of its rows.
 
@@ -131,7 +132,7 @@ def measured_set(
     return ValidationSet(
         name=name, study=study, quantity=quantity, unit=unit, against=against,
         architecture=architecture, dataflow=dataflow, operators=tuple(operators),
-        bits=tuple(bits), covers=covers, fitted=fitted, explained=explained, source=source,
+        bits=tuple(bits), covers=covers, adapted=adapted, explained=explained, source=source,
         count=len(rows), median=float(np.median(off)), p90=float(np.percentile(off, 90)),
         worst=float(off.max()), bias=float(np.median(errors)), rows=tuple(rows),
         least_operations=min(operations), most_operations=max(operations),

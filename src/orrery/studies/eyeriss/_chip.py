@@ -8,16 +8,21 @@ Models:  the passes of `_rows`. AlexNet's letters are those of the paper's table
          the buffer, so that these two columns are no judges there. Time and DRAM are; of the
          time, most of the first four blocks is that traffic at the port's four words a cycle.
          Images, sums and off-chip data stream: they hide behind computation without a second
-         tile. Filters of a pass are waited for (ramp-up of every pass).
-Ignores: configuration, gating on zeros (no time is saved), the way of runs through the codec.
+         tile. Filters of a pass are waited for (ramp-up of every pass). In all, off-chip data
+         cross the link before or after processing, hidden behind none of it: an upper end. Power is
+         that of the nest without off-chip memory, multipliers gated on zeros of the image, over
+         this time.
+Ignores: configuration, the way of runs through the codec, clock network and control beyond the
+         static power of the description.
 Judge:   the chip's measurements, which no number here is fitted to.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from orrery.cost.nest import NestCost, check_mapping, nest_cost
+from orrery.cost.nest import NestCost, Zeros, check_mapping, nest_cost
 from orrery.errors import SpecError
 from orrery.hardware import Architecture, Level
 
@@ -63,6 +68,10 @@ class ChipLayer:
     buffer_bytes : what the array moves to and from it, and results on their way out
     dram_bytes : images and sums as runs of zeros where their zeros are published
     dram_dense_bytes : as 16-bit words
+    link_ms : off-chip bytes over the link, nothing hidden
+    power_w : of the chip over processing and link, multipliers gated on zeros
+    plain_ms : what the engine says where nothing streams: the chip's memories as the catalogue has
+        them, filters apart, off-chip data and all tiles waited for
     """
 
     cost: NestCost
@@ -73,6 +82,14 @@ class ChipLayer:
     buffer_bytes: float
     dram_bytes: float
     dram_dense_bytes: float
+    link_ms: float
+    power_w: float
+    plain_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """Processing and, after it, what crosses the link."""
+        return self.ms + self.link_ms
 
 
 def parted(chip: Architecture) -> Architecture:
@@ -137,6 +154,7 @@ def run_layer(
         raise SpecError(f"{layer.name} on {chip.name}", found=str(refused),
                         wanted="a mapping that fits", fix="correct its letters")  # fmt: skip
     cost = nest_cost(problem, nest, streaming(chip))
+    plain = nest_cost(problem, nest, chip)
     # Off chip no padding is stored, so that none travels.
     bare = nest_cost(conv_problem(layer, batch, padded=False), nest, chip)
     offchip = {role: sum(moved) * bare.times / 8 for role, moved in bare.traffic["dram"].items()}
@@ -147,11 +165,20 @@ def run_layer(
     left = sum(f.outer.total for f in cost.counts.flows
                if f.tensor.role == "output" and f.child == 1)  # fmt: skip
     ms = 1e3 / chip.clock_hz * cost.times
+    dram_bytes = sum(offchip[role] * shares[role] for role in offchip)
+    link_ms = 8e3 * dram_bytes / ((chip.levels[0].read_bits_per_cycle or math.inf) * chip.clock_hz)
+    gated = nest_cost(problem, nest, streaming(chip), counts=cost.counts,
+                      zeros=Zeros(density={"input": 1 - zeros_in}, gates=("input",)))  # fmt: skip
+    static_w = chip.static_power_w or 0.0
+    inside_j = sum(c.energy_j for c in gated.charges if c.resource != "dram")
+    inside_j += static_w * link_ms / 1e3
     return ChipLayer(
-        cost=cost, ms=cost.time.cycles * ms, compute_ms=cost.time.compute * ms,
+        link_ms=link_ms, power_w=1e3 * inside_j / (cost.time.cycles * ms + link_ms),
+        plain_ms=1e3 * plain.latency_s, cost=cost, ms=cost.time.cycles * ms,
+        compute_ms=cost.time.compute * ms,
         port_ms=float(sum(cost.time.stalls[:-1])) * ms, filters_ms=float(cost.time.stalls[-1]) * ms,
         buffer_bytes=(array + left) * cost.times * chip.bits["input"] / 8,
-        dram_bytes=sum(offchip[role] * shares[role] for role in offchip),
+        dram_bytes=dram_bytes,
         dram_dense_bytes=sum(offchip.values()),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from orrery.cost.nest import LOOPS
+from orrery.cost.nest import LOOPS, NestCost
 from orrery.hardware import Architecture, load_architecture
 from orrery.mapping.nest import NestFound, best_nest
 from orrery.progress import Progress
@@ -16,18 +16,22 @@ from orrery.report import Cell, Column, Table
 
 from .._frame import Record, StudyResult, compared
 from ._chip import ALEXNET_HOW, ChipLayer, run_layer, vgg_how
+from ._dataflows import dataflow_records
 from ._energy import by_part, energy_j, least
 from ._layers import ALEXNET, ALEXNET_FC, VGG16, Conv, conv_problem
-from ._others import other_records
+from ._others import mesh_records, other_records
 from ._published import (
+    ALEXNET_ALL_MS,
     ALEXNET_MEASURED,
     BARS,
     FIGURE_10,
     TABLE_5,
+    VGG_ALL_MS,
     VGG_MEASURED,
     VGG_TOTAL_MS,
     Measured,
 )
+from ._reuse import reuse_records
 from ._rows import RowStationary
 from ._sets import eyeriss_sets
 
@@ -47,7 +51,8 @@ def eyeriss_study(scale: float, progress: Progress) -> StudyResult:
 
     Parameters
     ----------
-    scale : below 1, energies of fewer layers, and no free optimum; the chip's layers always
+    scale : below 1, energies of fewer layers, no free optimum, no other dataflows and no nests on
+        Eyeriss v2; the chip's layers always
     """
     bars, energy = _figure(scale, progress)
     chip = load_architecture("eyeriss-v1", loops=tuple(LOOPS))
@@ -60,14 +65,27 @@ def eyeriss_study(scale: float, progress: Progress) -> StudyResult:
         compared("VGG-16: processing, all layers", "s", published=VGG_TOTAL_MS / 1e3,
                  ours=sum(layer.ms for layer in vgg.values()) / 1e3, basis=Basis.ESTIMATED,
                  source=TABLE_5, tolerance=0.1),
+        *(compared(f"{net}: in all, all layers", "s", published=published / 1e3,
+                   ours=sum(layer.total_ms for layer in ran.values()) / 1e3, tolerance=0.1,
+                   basis=Basis.ESTIMATED, source=TABLE_5, note=_joined(_LINK, _HIDDEN))
+          for net, ran, published in (("AlexNet", alexnet, ALEXNET_ALL_MS),
+                                      ("VGG-16", vgg, VGG_ALL_MS))),
         compared("VGG-16: processing of CONV1-2 over CONV4-2", "x",
                  published=VGG_MEASURED["conv1-2"].ms / VGG_MEASURED["conv4-2"].ms,
                  ours=vgg["conv1-2"].ms / vgg["conv4-2"].ms, basis=Basis.ESTIMATED,
                  source=TABLE_5, tolerance=0.1,
                  note="equal multiplications; one channel a pass makes four times the sums"),
+        *reuse_records(),
         *other_records(),
+        *(mesh_records(progress) if scale >= 1 else ()),
     ]  # fmt: skip
-    return StudyResult(records=tuple(records), sets=eyeriss_sets(records), sections=(
+    plain = {
+        f"{net} {name}": (measured[name].total_ms / 1e3, layer.plain_ms / 1e3)
+        for net, measured, ran in (("AlexNet", ALEXNET_MEASURED, alexnet),
+                                   ("VGG-16", VGG_MEASURED, vgg))
+        for name, layer in ran.items()
+    }  # fmt: skip
+    return StudyResult(records=tuple(records), sets=eyeriss_sets(records, plain), sections=(
         energy, _table("AlexNet on the chip, 4 images", alexnet,
                "Mappings: the paper's table, from memory, unconfirmed; they give the shares of "
                "the buffer and the active elements that it states."),
@@ -82,12 +100,14 @@ def _figure(scale: float, progress: Progress) -> tuple[list[Record], Table]:
     layers: tuple[Conv, ...] = (*ALEXNET, *ALEXNET_FC)
     layers = layers[: max(1, math.ceil(len(layers) * min(scale, 1.0)))]
     records: list[Record] = []
+    costs: dict[str, NestCost] = {}
     rows: list[tuple[Cell, ...]] = []
     for done, layer in enumerate(layers):
         progress.step("row-stationary energies", done, len(layers))
         start = time.perf_counter()
         found = least(layer, BATCH_OF_FIGURE, machine)
         seconds = time.perf_counter() - start
+        costs[layer.name] = found.cost
         parts = by_part(found.cost)
         for part, bar in zip(("ALU", "DRAM", "RF"), BARS[layer.name], strict=True):
             records.append(_bar(f"{layer.name}: {part} energy (10^9 MACs)", part, bar,
@@ -100,6 +120,8 @@ def _figure(scale: float, progress: Progress) -> tuple[list[Record], Table]:
             free, found.priced,
         ))  # fmt: skip
     numbers = ("p", "q", "m", "n")
+    if scale >= 1:
+        records += dataflow_records(machine, costs, BATCH_OF_FIGURE, progress)
     return records, Table(
         title="Mappings of least energy, AlexNet of 16 images on 16 x 16 elements",
         columns=(Column(name="layer"), *(Column(name=n, kind="number") for n in numbers),
@@ -181,6 +203,10 @@ def _chip_records(
              _joined(_BUFFER.get((net, name)), channels_from)),
             ("DRAM", "bytes", paper.dram_mb * 1e6, ours.dram_bytes, 0.2,
              _joined(_OFF_CHIP, _OFF_CHIP_TOO.get((net, name)))),
+            ("in all", "s", paper.total_ms / 1e3, ours.total_ms / 1e3, 0.1,
+             _joined(_LINK, _HIDDEN if ours.total_ms > paper.total_ms else "")),
+            ("power", "W", paper.mw / 1e3, ours.power_w, 0.2,
+             _CLOCK if ours.power_w < paper.mw / 1e3 else ""),
         )  # fmt: skip
         for what, unit, published, value, tolerance, note in said:
             record = compared(
@@ -203,6 +229,12 @@ _OFF_CHIP_TOO = {
     ("VGG-16", "conv1-2"): "the inferred 16 filters of a tile fetch images four times, which the "
     "published traffic rules out: the chip may have cut rows instead",
 }
+_LINK = "processing and, after it, what crosses the link (its width from memory, unconfirmed)"
+_HIDDEN = "the chip hides part of the transfers, which part is not published"
+_CLOCK = (
+    "energies of nn_dataflow, multipliers gated on published zeros; the clock network and control "
+    "beyond 30 mW are in no table"
+)
 _TIME = {
     ("AlexNet", "conv2"): "the wait for filters of 1536 passes explains a quarter of what the "
     "chip took beyond its multiplications; what took the rest is not published",

@@ -61,13 +61,13 @@ def gemmini_study(scale: float, progress: Progress) -> StudyResult:
         *_sets(rows, [whole_cycles(row) for row in rows], "the mapping as one nest on the "
                "catalogue's array and memory, nothing fitted"),
         *_sets([rows[i] for i in rest], ours, "shapes that were not fitted, tile by tile",
-               fitted="cycles of a call and bytes per cycle, on the other half of the shapes"),
+               adapted="cycles of a call and bytes per cycle, fitted on the other shapes"),
     )  # fmt: skip
     return StudyResult(records=_records(rows, shapes), sections=sections, sets=sets)
 
 
 def _sets(
-    rows: Sequence[MeasuredRow], ours: Sequence[float], how: str, *, fitted: str = ""
+    rows: Sequence[MeasuredRow], ours: Sequence[float], how: str, *, adapted: str = ""
 ) -> tuple[ValidationSet, ...]:
     """Return the sets of convolutions and of products, as far as there are any."""
     found = []
@@ -79,11 +79,11 @@ def _sets(
         ]  # fmt: skip
         if mine:
             found.append(measured_set(
-                f"gemmini-rtl-{kind}{'-fitted' if fitted else ''}", mine, study="gemmini",
+                f"gemmini-rtl-{kind}{'-fitted' if adapted else ''}", mine, study="gemmini",
                 quantity="latency", unit="cycles", against="RTL (FireSim)", architecture=BASE,
-                dataflow="weight-stationary", operators=(operator,), bits=(8,), fitted=fitted,
+                dataflow="weight-stationary", operators=(operator,), bits=(8,), adapted=adapted,
                 covers=f"mappings given by the release, arrays of 4 x 4 to 64 x 64; {how}",
-                explained=_FITTED if fitted else _PLAIN, source=SOURCE,
+                explained=_FITTED if adapted else _PLAIN, source=SOURCE,
             ))  # fmt: skip
     return tuple(found)
 

@@ -81,8 +81,8 @@ def _eyeriss_v1(most: int, progress: Progress) -> Iterator[Record]:
     theirs = "not the authors' row-stationary one (study eyeriss prices that)"
     nest = f"the fastest nest found ({_gap(runs)}), {theirs}"
     late = (
-        f"the fastest nest found ({_gap(waits)}), {theirs}; the description has no second tiles, so "
-        "that nothing off chip is hidden"
+        f"the fastest nest found ({_gap(waits)}), {theirs}; the description has no second tiles, "
+        "so that nothing off chip is hidden"
     )
     for what, unit, published, ours, note in (
         ("processing, data there in time", "s", 0.1035, cycles / chip.clock_hz, nest),
