@@ -16,15 +16,15 @@ from orrery.errors import SpecError
 
 from .small import ARRAY, CONVOLUTION, PRODUCT, STRIDED, array, convolution, product, strided
 
-#: Where the array has no limit a width stands for "never in the way"; the price goes with it.
+#: Pads have no limit: the widest port of all stands for it, and the price goes with the width.
 ACCELERATOR = """
 name: tiny
 memories:
   pads:
-    {size: 128, r_cost: 125000000, w_cost: 125000000, area: 0, latency: 1, operands: [I2], ports: [
-      {name: r_port_1, type: read, bandwidth_min: 8, bandwidth_max: 10000000000,
+    {size: 128, r_cost: 0.8, w_cost: 0.8, area: 0, latency: 1, operands: [I2], ports: [
+      {name: r_port_1, type: read, bandwidth_min: 8, bandwidth_max: 64,
        allocation: ["I2, tl"]},
-      {name: w_port_1, type: write, bandwidth_min: 8, bandwidth_max: 10000000000,
+      {name: w_port_1, type: write, bandwidth_min: 8, bandwidth_max: 64,
        allocation: ["I2, fh"]}],
      served_dimensions: [], force_double_buffering: false}
   buffer:

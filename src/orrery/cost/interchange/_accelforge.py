@@ -159,7 +159,8 @@ def _architecture(architecture: Architecture, narrow: Iterable[str]) -> dict[str
                 nodes.append(_fan_out(axis, _shared(axis.name, place, architecture)))
     rate = architecture.clock_hz * architecture.macs_per_cycle
     nodes.append(_Node(
-        "Compute", name="MAC", leak_power=architecture.static_power_w or 0, area=0,
+        "Compute", name="MAC", area=0,
+        leak_power=(architecture.static_power_w or 0) / architecture.elements,  # of one of them
         actions=[InlineMap(name="compute", energy=architecture.mac_energy_j or 0,
                             throughput=rate)],
     ))  # fmt: skip

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from orrery.errors import SpecError
@@ -50,7 +50,7 @@ energy_pj, cycles, _ = get_hardware_performance_zigzag(
 )
 print(f"{cycles:,.0f} cycles, {energy_pj / 1e6:,.6g} uJ")
 """
-#: bits, where there is no limit; its schema knows no other way to say so
+#: bits of a memory without limit; its schema knows no other way to say so
 _UNLIMITED = 10**10
 
 
@@ -119,8 +119,10 @@ def _accelerator(architecture: Architecture, axes: Mapping[str, str]) -> dict[st
 
 def _memory(level: Level, architecture: Architecture, axes: Mapping[str, str]) -> dict[str, Any]:
     least = min(*architecture.bits.values(), architecture.partial_sum_bits)
-    reads = _bandwidth(level, level.read_bits_per_cycle)
-    writes = reads if level.one_port else _bandwidth(level, level.write_bits_per_cycle)
+    reads = _bandwidth(level, level.read_bits_per_cycle, architecture)
+    writes = (
+        reads if level.one_port else _bandwidth(level, level.write_bits_per_cycle, architecture)
+    )
     into, out = [], []
     for role in level.holds:
         operand = _MEMORY[role]
@@ -149,10 +151,23 @@ def _memory(level: Level, architecture: Architecture, axes: Mapping[str, str]) -
     }
 
 
-def _bandwidth(level: Level, bits_per_cycle: float | None) -> int:
-    if bits_per_cycle is None:
-        return max(1, _UNLIMITED // level.word_bits) * level.word_bits
-    return max(1, floor(bits_per_cycle))
+def _bandwidth(level: Level, bits_per_cycle: float | None, architecture: Architecture) -> int:
+    """Return a port's width; without a limit, one that neither the array nor a port exceeds.
+
+    Not more: the tool counts accesses of the full width and drops what is left of the last one.
+    """
+    if bits_per_cycle is not None:
+        return max(1, floor(bits_per_cycle))
+    fed = architecture.elements // architecture.instances(level) * architecture.macs_per_cycle
+    widths = [architecture.partial_sum_bits if role == "output" else architecture.bits[role]
+              for role in level.holds]  # fmt: skip
+    ports = [
+        ceil(bits)
+        for other in architecture
+        for bits in (other.read_bits_per_cycle, other.write_bits_per_cycle)
+        if bits
+    ]
+    return -(-max(fed * sum(widths), *ports, 1) // level.word_bits) * level.word_bits
 
 
 def _pj(joules: float | None) -> float:
