@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orrery.cost.nest import nest_problem, stages_of
+from orrery.cost.nest import NestProblem, nest_problem, row_tiles, stages_of
 from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, build_model
 
 
@@ -84,3 +84,45 @@ def test_passes_can_be_left_to_another_unit() -> None:
     found = stages_of(graph, passes=False)
     assert [s.name for s in found.stages if not s.problems] == ["maxpool", "avgpool"]
     assert all("another unit" in s.reason for s in found.stages if not s.problems)
+
+
+def inside(problem: NestProblem) -> int:
+    """Return the operations whose operand is not padding, one by one."""
+    extents = dict(problem.loops)
+    (x,) = [t for t in problem.tensors if t.role == "input"]
+    grid = np.indices(tuple(extents.values())).reshape(len(extents), -1)
+    index = dict(zip(extents, grid, strict=True))
+    there = np.ones(grid.shape[1], bool)
+    for axis in x.axes:
+        place = axis.offset + sum(index[loop] * stride for loop, stride in axis.terms)
+        there &= (place >= 0) & (place < axis.size)
+    return int(there.sum()) * problem.times
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_tiles_of_rows_do_all_that_the_chain_does(rows: int) -> None:
+    graph = build_model("vgg16", image=32, width=0.05)
+    stages = stages_of(graph)
+    tiles = row_tiles(stages, 0, 2, rows)
+    assert [s.operator for s in stages.stages[:3]] == ["Conv", "Conv", "MaxPool"]
+    last = [tile for tile in tiles if tile.stage == 2]
+    assert sum(tile.rows * tile.problem.times for tile in last) == 16
+    assert sum(inside(tile.problem) for tile in last) == inside(stages.stages[2].problems[0])
+    for place in (0, 1):  # halves that two tiles share are made twice, nothing is left out
+        own = [tile for tile in tiles if tile.stage == place]
+        made = sum(tile.rows * tile.problem.times for tile in own)
+        overlap = (2 if place == 0 else 0) * (len(range(0, 16, rows)) - 1)
+        assert made == 32 + overlap
+        assert all(tile.makes == stages.sizes[stages.stages[place].writes[0]] // 32 * tile.rows
+                   for tile in own)  # fmt: skip
+    assert row_tiles(stages, 0, len(stages.stages) - 1, rows) == ()  # a product has no rows
+
+
+def test_what_others_read_is_not_cut() -> None:
+    graph = made(("a", "Conv", ("image", "w")), ("c", "Conv", ("a", "w")),
+                 ("d", "Conv", ("c", "w")), ("f", "Add", ("d", "a")), outputs=("f",))  # fmt: skip
+    stages = stages_of(graph)
+    assert row_tiles(stages, 0, 1, 2) == ()
+    assert row_tiles(stages, 1, 2, 2) == ()  # the tail reads another tensor
+    alone = made(("a", "Conv", ("image", "w")), ("c", "Conv", ("a", "w")), outputs=("c", "a"))
+    assert row_tiles(stages_of(alone), 0, 1, 2) == ()

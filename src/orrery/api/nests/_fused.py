@@ -59,7 +59,7 @@ def fused_nest(
             if not isinstance(found, Infeasible):
                 break
             short = short or str(found)
-    if isinstance(found, Infeasible) or not found.stages:
+    if isinstance(found, Infeasible) or not found.parts:
         raise SpecError(graph.name, found="no layer with a loop nest that fits",
                         wanted="one at least", fix="try another network or array")  # fmt: skip
     left = {s.name: s.reason for s in stages.stages if s.reason}
@@ -94,16 +94,20 @@ def _told(
     graph: Graph, architecture: Architecture, found: StagedNests, on: str, objective: str,
     fuse: str, short: str, need: Sequence[str], bill: bool, left: dict[str, str],
 ) -> NestResult:  # fmt: skip
-    mapped, layers, fused, tails = {}, [], {}, {}
-    for one in found.stages:
-        names = [name for name, _, _ in one.stage.tail.operators]
-        operators = [one.stage.operator, *(op for _, op, _ in one.stage.tail.operators)]
-        for number, nest in enumerate(one.whole, 1):
-            name = one.stage.name if len(one.nests) == 1 else f"{one.stage.name} ({number})"
-            mapped[name], tails[name] = nest, " + ".join(operators)
-            fused[name] = one.stage.problems[number - 1]
-            layers.append(replace(layer_nest(name, tails[name], nest, one.architecture),
-                                  fused=tuple(names), kept_roles=one.roles))  # fmt: skip
+    mapped, layers, problems, operators = {}, [], {}, {}
+    for one in found.parts:
+        tail = one.stage.tail.operators
+        name = one.stage.name
+        if one.rows:
+            name += f", {one.problem.times} x {one.rows} rows"
+        alike = sum(other == name or other.startswith(f"{name} (") for other in mapped)
+        name += f" ({alike + 1})" if alike else ""
+        mapped[name], problems[name] = one.nest, one.problem
+        operators[name] = " + ".join((one.stage.operator, *(op for _, op, _ in tail)))
+        layers.append(replace(
+            layer_nest(name, operators[name], one.nest, one.architecture),
+            fused=tuple(node for node, _, _ in tail), kept_roles=one.roles,
+        ))  # fmt: skip
     failed = {name: str(why) for name, why in found.failed.items()}
     missing = [*failed, *left]
     figures = [
@@ -113,7 +117,7 @@ def _told(
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
     sections = [together(found, architecture, short, need), kept_table(found)]
-    sections += [layer_table(mapped, fused, lambda name: tails[name]),
+    sections += [layer_table(mapped, problems, lambda name: operators[name]),
                  level_table(mapped, architecture)]  # fmt: skip
     if bill:
         sections.append(bill_table(mapped))

@@ -3,7 +3,7 @@
 from ._bounds import Bound, Change, Explanation, explain_nest, nest_bounds
 from ._count import Flow, NestCounts, count_nest
 from ._fit import check_mapping, footprint_bits
-from ._fused import Stage, Stages, Tail, stages_of
+from ._fused import Stage, Stages, Tail, Tile, row_tiles, stages_of
 from ._layers import nest_problem, operand_density
 from ._mapping import SPACE, NestMapping
 from ._price import NestCost, nest_cost
@@ -40,6 +40,7 @@ __all__ = [
     "Stages",
     "Tail",
     "TailCost",
+    "Tile",
     "Zeros",
     "check_mapping",
     "count_nest",
@@ -54,6 +55,7 @@ __all__ = [
     "operand_density",
     "problem_of_timeloop",
     "room_bits",
+    "row_tiles",
     "stages_of",
     "tail_cost",
     "tensor_bits",

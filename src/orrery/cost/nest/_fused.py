@@ -3,7 +3,8 @@
 Models:  operators that make one number of one (activations, scales and shifts, additions of another
          tensor of the same shape) run on results as they leave the nest before them, if what else
          they read is there by then. A result on the way that others read too is written as well.
-         Views are the tensor that they look at.
+         Views are the tensor that they look at. A chain of layers can be cut into tiles of rows
+         that pass through all of them, one tile after the other.
 Ignores: operators that make fewer or more elements than they read; several tails of one nest.
 Judge:   every node is in one stage; what stages read and write is what the graph's regions do
          (tests).
@@ -11,17 +12,19 @@ Judge:   every node is in one stage; what stages read and write is what the grap
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from orrery.graph import Graph, Node, Region
 
 from .._cost import Refusal
 from ..sharding._operators import _ELEMENTWISE
 from ._layers import nest_problem
-from ._problem import NestProblem
+from ._problem import Index, NestProblem
 
-__all__ = ["Stage", "Stages", "Tail", "stages_of"]
+__all__ = ["Stage", "Stages", "Tail", "Tile", "row_tiles", "stages_of"]
 
 _UNARY = frozenset(("CastLike", "DequantizeLinear", "Dropout", "QuantizeLinear"))
 
@@ -119,6 +122,109 @@ def stages_of(graph: Graph, *, tails: bool = True, passes: bool = True) -> Stage
         s.left_out(s.reason or "a pass over data, left to another unit")
         for s in found.stages
     ))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A few rows of a stage's results, as often as there are such.
+
+    Attributes
+    ----------
+    problem : `times` says how often
+    reads, makes : elements of the rows that are read and made
+    """
+
+    stage: int
+    rows: int
+    problem: NestProblem
+    tail: Tail
+    reads: int
+    makes: int
+
+
+def row_tiles(stages: Stages, first: int, last: int, rows: int) -> tuple[Tile, ...]:
+    """Cut a chain of stages into tiles of rows, each done by all of them before the next.
+
+    A tile makes the rows that the next stage's tile reads: what two tiles share is made twice.
+    Empty where the chain cannot be cut: a tensor in it is read by others too, a tail reads a
+    computed tensor, or an operator does not go row by row.
+
+    Parameters
+    ----------
+    rows : of the last stage's results
+    """
+    chain = stages.stages[first : last + 1]
+    readers = stages.readers()
+    ways = [_rows(stage) for stage in chain]
+    for place, (stage, following) in enumerate(pairwise(chain), first):
+        made = stage.writes[0] if stage.makes_kept and len(stage.writes) == 1 else ""
+        if following.reads != (made,) or readers.get(made) != (place + 1,):
+            return ()
+        if made in stages.outputs or not following.reads_kept:
+            return ()
+    if None in ways or any(stage.tail.reads or stage.tail.also for stage in chain):
+        return ()
+    axes = [way for way in ways if way is not None]
+    if any(after[1].size != before[0] for before, after in pairwise(axes)):
+        return ()
+    found: Counter[Tile] = Counter()
+    for start in range(0, axes[-1][0], rows):
+        low, high = start, min(start + rows, axes[-1][0])
+        for place in range(last, first - 1, -1):
+            height, axis = axes[place - first]
+            extents = dict(chain[place - first].problems[0].loops)
+            ends = [axis.offset, axis.offset]
+            for loop, stride in axis.terms:
+                ends[0] += stride * (low if loop == "H" else 0)
+                ends[1] += stride * ((high if loop == "H" else extents[loop]) - 1)
+            begin, end = max(0, ends[0]), min(axis.size, ends[1] + 1)
+            if begin >= end:
+                return ()
+            moved = replace(axis, size=end - begin, offset=ends[0] - begin)
+            found[_tile(stages, place, high - low, height, axis, moved)] += 1
+            low, high = begin, end
+    return tuple(sorted(
+        (replace(tile, problem=replace(tile.problem, times=times))
+         for tile, times in found.items()), key=lambda tile: tile.stage,
+    ))  # fmt: skip
+
+
+def _rows(stage: Stage) -> tuple[int, Index] | None:
+    """Return a stage's rows and the axis of its operand that follows them."""
+    if not (stage.reads_kept and stage.makes_kept and len(stage.reads) == 1):
+        return None
+    problem = stage.problems[0]
+    height = dict(problem.loops).get("H", 0)
+    follow: dict[str, list[Index]] = {}
+    for tensor in problem.tensors:
+        follow.setdefault(tensor.role, []).extend(
+            axis for axis in tensor.axes if "H" in dict(axis.terms))  # fmt: skip
+    made = Index(size=height, terms=(("H", 1),))
+    if follow.get("output") != [made] or follow.get("weight") or len(follow["input"]) != 1:
+        return None
+    return height, follow["input"][0]
+
+
+def _tile(
+    stages: Stages, place: int, rows: int, height: int, axis: Index, moved: Index
+) -> Tile:  # fmt: skip
+    stage = stages.stages[place]
+    problem = stage.problems[0]
+    cut = {"input": (axis, moved), "output": (Index(size=height, terms=(("H", 1),)),
+                                              Index(size=rows, terms=(("H", 1),)))}  # fmt: skip
+    tensors = tuple(
+        replace(t, axes=tuple(cut[t.role][1] if a == cut[t.role][0] else a for a in t.axes))
+        if t.role in cut else t for t in problem.tensors
+    )  # fmt: skip
+    loops = tuple((loop, rows if loop == "H" else n) for loop, n in problem.loops)
+    tail = replace(stage.tail, operators=tuple(
+        (name, operator, operations // height * rows)
+        for name, operator, operations in stage.tail.operators))  # fmt: skip
+    return Tile(
+        stage=place, rows=rows, problem=replace(problem, loops=loops, tensors=tensors), tail=tail,
+        reads=stages.sizes[stage.reads[0]] // axis.size * moved.size,
+        makes=stages.sizes[stage.writes[0]] // height * rows,
+    )  # fmt: skip
 
 
 class _Reading:

@@ -175,16 +175,17 @@ def _priced(
 
 
 def with_tail(cost: NestCost, tail: TailCost, clock_hz: float) -> NestCost:
-    """Return what a nest that runs once takes together with its tail."""
+    """Return what a nest takes together with a tail that comes after each of its runs."""
     traffic = {level: dict(roles) for level, roles in cost.traffic.items()}
     for level, roles in tail.traffic.items():
         for role, (read, wrote) in roles.items():
             before = traffic[level].get(role, (0, 0))
             traffic[level][role] = before[0] + read, before[1] + wrote
     cycles = cost.time.cycles + tail.cycles
+    charges = tuple(replace(c, count=c.count * cost.times) for c in tail.charges)
     return replace(
-        cost, traffic=traffic, charges=(*cost.charges, *tail.charges),
+        cost, traffic=traffic, charges=(*cost.charges, *charges),
         unpriced=tuple(dict.fromkeys((*cost.unpriced, *tail.unpriced))),
         time=replace(cost.time, cycles=cycles, drain=cost.time.drain + tail.cycles),
-        latency_s=cycles / clock_hz,
+        latency_s=cycles * cost.times / clock_hz,
     )  # fmt: skip

@@ -3,13 +3,13 @@
 from ._dividing import dividing_nest
 from ._find import OBJECTIVES, NestFound, best_nest
 from ._network import nest_key, nest_network
-from ._resident import Kept, StagedNests, StageNests, nest_stages
+from ._resident import Kept, PartNest, StagedNests, nest_stages
 
 __all__ = [
     "OBJECTIVES",
     "Kept",
     "NestFound",
-    "StageNests",
+    "PartNest",
     "StagedNests",
     "best_nest",
     "dividing_nest",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from orrery.cost.nest import (
+    NestProblem,
     Stage,
     Stages,
     TailCost,
@@ -35,9 +36,9 @@ from ._find import OBJECTIVES, NestFound
 from ._network import nest_network
 from ._resident_front import Chosen, Way, front, shortest
 from ._resident_price import Goal, Prices
-from ._resident_space import Setting, Steps, steps_of
+from ._resident_space import Steps, steps_of
 
-__all__ = ["Kept", "StageNests", "StagedNests", "nest_stages"]
+__all__ = ["Kept", "PartNest", "StagedNests", "nest_stages"]
 
 #: Prices of a cycle that are tried at most, and a gap that is not worth another.
 PRICES, CLOSE = 12, 1e-4
@@ -63,44 +64,26 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageNests:
-    """A stage as it runs.
+class PartNest:
+    """A nest of a stage, or of a tile of its rows, as it runs.
 
     Attributes
     ----------
-    architecture : as the nests see it: what stays on chip has taken its room
+    rows : of a tile, which is run `problem.times` times; 0: all rows at once
+    nest : its cost takes in the tail
+    tail : what the tail takes in one run
+    architecture : as the nest sees it: what stays on chip has taken its room
     roles : of the nest that live on chip
     """
 
     stage: Stage
-    nests: tuple[NestFound, ...]
+    problem: NestProblem
+    rows: int
+    nest: NestFound
     tail: TailCost
     architecture: Architecture
     roles: tuple[str, ...]
     taken_bits: int
-
-    @property
-    def whole(self) -> tuple[NestFound, ...]:
-        """The nests, the tail being part of the only one that has one."""
-        if not self.stage.tail.operators:
-            return self.nests
-        (one,) = self.nests
-        return (replace(one, cost=with_tail(one.cost, self.tail, self.architecture.clock_hz)),)
-
-    @property
-    def cycles(self) -> int:
-        return sum(one.cost.cycles for one in self.whole)
-
-    @property
-    def energy_j(self) -> float | None:
-        """Joules, None when a price is not known."""
-        joules = [one.cost.energy_j for one in self.whole]
-        return None if None in joules else sum(j for j in joules if j is not None)
-
-    @property
-    def offchip_bytes(self) -> int:
-        """Bytes to and from the outermost level."""
-        return sum(one.cost.cost.offchip_bytes or 0 for one in self.whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +92,7 @@ class StagedNests:
 
     Attributes
     ----------
-    stages : those that have nests, in the order in which they run
+    parts : nests in the order of the stages; tiles of a chain take turns
     failed : stages no nest of which fits, and why; in no total
     kept : tensors that stay on chip
     level : where
@@ -119,7 +102,7 @@ class StagedNests:
     """
 
     objective: str
-    stages: tuple[StageNests, ...]
+    parts: tuple[PartNest, ...]
     failed: dict[str, Infeasible]
     kept: tuple[Kept, ...]
     level: str | None
@@ -129,17 +112,18 @@ class StagedNests:
 
     @property
     def cycles(self) -> int:
-        return sum(one.cycles for one in self.stages)
+        return sum(one.nest.cost.cycles for one in self.parts)
 
     @property
     def energy_j(self) -> float | None:
         """Joules, None when a price is not known."""
-        joules = [one.energy_j for one in self.stages]
+        joules = [one.nest.cost.energy_j for one in self.parts]
         return None if None in joules else sum(j for j in joules if j is not None)
 
     @property
     def offchip_bytes(self) -> int:
-        return sum(one.offchip_bytes for one in self.stages)
+        """Bytes to and from the outermost level."""
+        return sum(one.nest.cost.cost.offchip_bytes or 0 for one in self.parts)
 
     @property
     def gap(self) -> float:
@@ -153,7 +137,7 @@ def nest_stages(
     most: int = 2_000_000_000, most_states: int = 256, cache: Cache | None = None,
     executor: Executor | None = None, progress: Progress = SILENT,
 ) -> StagedNests | Infeasible:  # fmt: skip
-    """Choose the tensors that stay on chip and every stage's nest, for the whole network.
+    """Choose the tensors that stay on chip and every stage's nests, for the whole network.
 
     Parameters
     ----------
@@ -354,23 +338,25 @@ def _told(
 ) -> StagedNests:  # fmt: skip
     prices, told, kept = search.prices, [], []
     for step, point in zip(chosen.steps, chosen.points, strict=True):
-        setting: Setting = search.steps.settings[step.setting]
-        stage = stages.stages[setting.stage]
+        setting = step.setting
+        maker = stages.stages[step.end - 1].name
         for name, until in step.stays:
             kept.append(Kept(
-                tensor=name, maker=stage.name, until=stages.stages[until].name,
+                tensor=name, maker=maker, until=stages.stages[until].name,
                 bits=tensor_bits(prices.architecture, stages.sizes[name]),
                 written=name in setting.written,
             ))  # fmt: skip
-        if stage.problems or stage.tail.operators:
-            told.append(StageNests(
-                stage=stage, nests=point.nests, tail=prices.tail(setting), roles=setting.roles,
-                architecture=prices.seen_by(setting), taken_bits=setting.taken_bits,
+        for part, nest, tail in zip(setting.parts, point.nests, prices.tail(setting), strict=True):
+            told.append(PartNest(
+                stage=stages.stages[part.stage], problem=part.problem, rows=part.rows, tail=tail,
+                architecture=prices.seen_by(part), roles=part.roles, taken_bits=part.taken_bits,
+                nest=replace(nest, cost=with_tail(nest.cost, tail,
+                                                  prices.architecture.clock_hz)),
             ))  # fmt: skip
     clock = prices.architecture.clock_hz
     value = {"latency": float(chosen.cycles), "energy": chosen.energy_j,
              "edp": chosen.energy_j * chosen.cycles / clock}[objective]  # fmt: skip
     return StagedNests(
-        objective=objective, stages=tuple(told), failed=failed, kept=tuple(kept), level=level,
+        objective=objective, parts=tuple(told), failed=failed, kept=tuple(kept), level=level,
         value=value, bound=min(value, search.bound(objective, clock)), searches=prices.searches,
     )  # fmt: skip

@@ -52,29 +52,28 @@ def shortest(
         setting: min((worth(*point), point) for point in points[setting])
         for setting in bounds if points[setting]
     }  # fmt: skip
-    at: dict[int, tuple[float, int, float]] = {0: (0.0, 0, 0.0)}
-    low = {0: 0.0}
-    for stage in steps.steps:
-        after: dict[int, tuple[float, int, float]] = {}
-        below: dict[int, float] = {}
+    count = len(steps.steps)
+    at: list[dict[int, tuple[float, int, float]]] = [{} for _ in range(count + 1)]
+    low: list[dict[int, float]] = [{} for _ in range(count + 1)]
+    at[0][0], low[0][0] = (0.0, 0, 0.0), 0.0
+    for place, stage in enumerate(steps.steps):
         for step in stage:
-            setting = steps.settings[step.setting]
-            if setting in bounds and step.before in low:
-                value = low[step.before] + bounds[setting]
+            if step.setting in bounds and step.before in low[place]:
+                value = low[place][step.before] + bounds[step.setting]
+                below = low[step.end]
                 below[step.after] = min(value, below.get(step.after, math.inf))
-            if setting in best and step.before in at:
-                value, (cycles, energy) = best[setting]
-                before = at[step.before]
+            if step.setting in best and step.before in at[place]:
+                value, (cycles, energy) = best[step.setting]
+                before, after = at[place][step.before], at[step.end]
                 new = before[0] + value, before[1] + cycles, before[2] + energy
                 after[step.after] = min(new, after.get(step.after, (math.inf, 0, 0.0)))
-        at, low = after, below
-    _, cycles, energy = at[0]
-    return Way(cycles=cycles, energy_j=energy, bound=low[0])
+    _, cycles, energy = at[count][0]
+    return Way(cycles=cycles, energy_j=energy, bound=low[count][0])
 
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """Ways to a state, none beaten in both: rows of (step, way before, point), by cycles."""
+    """Ways to a state, none beaten in both; rows of (place, step, way before, point)."""
 
     cycles: NDArray[np.int64]
     joules: NDArray[np.float64]
@@ -93,35 +92,39 @@ def front(
     most_energy_j *= 1 + 1e-12
     table = {setting: list(found.values()) for setting, found in points.items() if found}
     left = _least_left(steps, table)
-    layers: list[dict[int, _Ways]] = [{0: _Ways(np.zeros(1, np.int64), np.zeros(1),
-                                                np.zeros((1, 3), np.int64))}]  # fmt: skip
-    for place, stage in enumerate(steps.steps):
-        parts: dict[int, list[_Ways]] = {}
-        for number, step in enumerate(stage):
-            before = layers[-1].get(step.before)
-            rest = left[place + 1].get(step.after)
+    count = len(steps.steps)
+    parts: list[dict[int, list[_Ways]]] = [{} for _ in range(count + 1)]
+    start = _Ways(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 4), np.int64))
+    parts[0][0] = [start]
+    layers: list[dict[int, _Ways]] = []
+    for place in range(count + 1):
+        layers.append({state: _unbeaten(found) for state, found in parts[place].items()})
+        for number, step in enumerate(steps.steps[place] if place < count else ()):
+            before = layers[place].get(step.before)
+            rest = left[step.end].get(step.after)
             if before is None or rest is None:
                 continue
-            for n, point in enumerate(table.get(steps.settings[step.setting], ())):
+            for n, point in enumerate(table.get(step.setting, ())):
                 cycles, joules = before.cycles + point.cycles, before.joules + point.energy_j
                 fits = (cycles + rest[0] <= most_cycles) & (joules + rest[1] <= most_energy_j)
                 which = np.flatnonzero(fits)
-                origin = np.column_stack([np.full(len(which), number), which,
-                                          np.full(len(which), n)])  # fmt: skip
-                parts.setdefault(step.after, []).append(_Ways(cycles[which], joules[which], origin))
-        layers.append({state: _unbeaten(found) for state, found in parts.items()})
-    last = layers[-1].get(0)
+                origin = np.column_stack([np.full(len(which), place), np.full(len(which), number),
+                                          which, np.full(len(which), n)])  # fmt: skip
+                parts[step.end].setdefault(step.after, []).append(
+                    _Ways(cycles[which], joules[which], origin)
+                )
+    last = layers[count].get(0)
     if last is None or not len(last.cycles):
         return None
     ways = [Way(cycles=int(c), energy_j=float(j))
             for c, j in zip(last.cycles, last.joules, strict=True)]  # fmt: skip
     at = min(range(len(ways)), key=lambda n: rank(ways[n]))
-    chosen, row, state = [], at, 0
-    for place in reversed(range(len(steps.steps))):
-        number, before, n = layers[place + 1][state].origin[row].tolist()
+    chosen, row, state, place = [], at, 0, count
+    while place:
+        place, number, before_row, n = layers[place][state].origin[row].tolist()
         step = steps.steps[place][number]
-        chosen.append((step, table[steps.settings[step.setting]][n]))
-        row, state = before, step.before
+        chosen.append((step, table[step.setting][n]))
+        row, state = before_row, step.before
     chosen.reverse()
     return Chosen(
         cycles=ways[at].cycles, energy_j=ways[at].energy_j,
@@ -133,18 +136,18 @@ def _least_left(
     steps: Steps, table: Mapping[Setting, list[Point]]
 ) -> list[dict[int, tuple[int, float]]]:
     """Return, before each stage and per state, the fewest cycles and joules to the end."""
-    left: list[dict[int, tuple[int, float]]] = [{0: (0, 0.0)}]
-    for stage in reversed(steps.steps):
-        found: dict[int, tuple[int, float]] = {}
-        for step in stage:
-            rest, ways = left[-1].get(step.after), table.get(steps.settings[step.setting])
+    count = len(steps.steps)
+    left: list[dict[int, tuple[int, float]]] = [{} for _ in range(count + 1)]
+    left[count][0] = 0, 0.0
+    for place in reversed(range(count)):
+        for step in steps.steps[place]:
+            rest, ways = left[step.end].get(step.after), table.get(step.setting)
             if rest is not None and ways:
                 least = min(p.cycles for p in ways), min(p.energy_j for p in ways)
-                old = found.get(step.before, (1 << 62, math.inf))
-                found[step.before] = (min(old[0], rest[0] + least[0]),
-                                      min(old[1], rest[1] + least[1]))  # fmt: skip
-        left.append(found)
-    return left[::-1]
+                old = left[place].get(step.before, (1 << 62, math.inf))
+                left[place][step.before] = (min(old[0], rest[0] + least[0]),
+                                            min(old[1], rest[1] + least[1]))  # fmt: skip
+    return left
 
 
 def _unbeaten(parts: list[_Ways]) -> _Ways:

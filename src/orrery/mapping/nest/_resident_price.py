@@ -7,6 +7,7 @@ and the bound of the first search is kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from orrery.cost.nest import (
     NestProblem,
     Stages,
     TailCost,
+    footprint_bits,
     keep_on_chip,
     nest_cost,
     room_bits,
@@ -30,7 +32,7 @@ from orrery.store import Cache
 
 from ._find import NestFound
 from ._network import nest_network
-from ._resident_space import Setting
+from ._resident_space import Part, Setting
 
 __all__ = ["Goal", "Point", "Prices"]
 
@@ -46,7 +48,7 @@ class Point:
 
     Attributes
     ----------
-    nests : one per problem
+    nests : one per part
     energy_j : of what has a price
     """
 
@@ -77,7 +79,7 @@ class Prices:
         self.room = room_bits(architecture, level) if level is not None else None
         self.entries: dict[tuple[NestProblem, tuple[str, ...], Goal], list[_Entry]] = {}
         self.points: dict[Setting, dict[tuple[int, float], Point]] = {}
-        self.tails: dict[Setting, TailCost] = {}
+        self.tails: dict[Setting, tuple[TailCost, ...]] = {}
         self.searches = 0
 
     def fill(self, settings: Iterable[Setting], goal: Goal) -> dict[Setting, float]:
@@ -85,120 +87,118 @@ class Prices:
 
         Settings under which nothing fits are left out.
         """
-        chains: dict[tuple[NestProblem, tuple[str, ...]], list[Setting]] = {}
+        chains: dict[tuple[NestProblem, tuple[str, ...]], list[Part]] = {}
         settings = tuple(settings)
-        for setting in sorted(settings, key=lambda s: s.taken_bits):
-            for problem in self.stages.stages[setting.stage].problems:
-                chains.setdefault((problem, setting.roles), []).append(setting)
+        for part in sorted((part for setting in settings for part in setting.parts),
+                           key=lambda part: part.taken_bits):  # fmt: skip
+            chains.setdefault((part.problem, part.roles), []).append(part)
         run: Callable[..., Iterable[object]] = self.executor.map if self.executor else map
-        jobs = list(chains.items())
-        for number, _ in enumerate(run(lambda job: self._chain(job[0], job[1], goal), jobs), 1):
+        jobs = list(chains.values())
+        for number, _ in enumerate(run(lambda parts: self._chain(parts, goal), jobs), 1):
             self.progress.step("loop nests", number, len(jobs))
         return {setting: bound for setting in settings
                 if (bound := self._settle(setting, goal)) is not None}  # fmt: skip
 
-    def tail(self, setting: Setting) -> TailCost:
-        """Return what the tail of a stage takes."""
+    def tail(self, setting: Setting) -> tuple[TailCost, ...]:
+        """Return what the tail of every part of a setting takes, one run."""
         if setting not in self.tails:
-            self.tails[setting] = tail_cost(
-                self.stages.stages[setting.stage].tail, self.stages.sizes, self.architecture,
-                self.level or "", kept=setting.kept, written=setting.written,
+            self.tails[setting] = tuple(
+                tail_cost(part.tail, self.stages.sizes, self.architecture, self.level or "",
+                          kept=setting.kept, written=setting.written) for part in setting.parts
             )  # fmt: skip
         return self.tails[setting]
 
-    def seen_by(self, setting: Setting) -> Architecture:
-        """Return the architecture as a stage sees it."""
-        return self._architecture(setting.roles, setting.taken_bits)
+    def seen_by(self, part: Part) -> Architecture:
+        """Return the architecture as a nest sees it."""
+        return self._architecture(part.roles, part.taken_bits)
 
     def _architecture(self, roles: tuple[str, ...], taken: int) -> Architecture:
         if self.level is None or not (roles or taken):
             return self.architecture
         return keep_on_chip(self.architecture, self.level, roles, taken)
 
-    def _chain(
-        self, key: tuple[NestProblem, tuple[str, ...]], settings: list[Setting], goal: Goal
-    ) -> None:
+    def _chain(self, parts: list[Part], goal: Goal) -> None:
         """Search one problem for one choice of roles, from most room to least."""
-        problem, roles = key
-        entries = self.entries.setdefault((problem, roles, goal), [])
-        for setting in settings:
-            if self._entry(entries, setting.taken_bits) is None:
-                entries.append(self._search(problem, roles, setting, goal))
+        entries = self.entries.setdefault((parts[0].problem, parts[0].roles, goal), [])
+        for part in parts:
+            if self._entry(part, goal) is None:
+                entries.append(self._search(part, goal))
 
-    def _entry(self, entries: list[_Entry], taken: int) -> _Entry | None:
-        for entry in entries:
-            fits = self.room is None or entry.need_bits <= self.room - taken
-            if entry.taken_bits <= taken and (entry.found is None or fits):
+    def _entry(self, part: Part, goal: Goal) -> _Entry | None:
+        for entry in self.entries[part.problem, part.roles, goal]:
+            fits = self.room is None or entry.need_bits <= self.room - part.taken_bits
+            if entry.taken_bits <= part.taken_bits and (entry.found is None or fits):
                 return entry
         return None
 
-    def _search(
-        self, problem: NestProblem, roles: tuple[str, ...], setting: Setting, goal: Goal
-    ) -> _Entry:
-        taken = setting.taken_bits
-        first = self._best(problem, roles, taken, goal)
+    def _search(self, part: Part, goal: Goal) -> _Entry:
+        taken = part.taken_bits
+        first = self._best(part, taken, goal)
         if first is None:
-            return _Entry(taken_bits=taken, need_bits=0, found=None, bound=float("inf"))
-        wide = self._wide(first, roles, setting)
-        need = self._peak(first) + wide
+            return _Entry(taken_bits=taken, need_bits=0, found=None, bound=math.inf)
+        wide = self._wide(first, part)
+        need = self._tiles(first) + wide
         if self.room is None or need <= self.room - taken:
             return _Entry(taken_bits=taken, need_bits=need, found=first, bound=first.bound)
-        again = None
-        if taken + wide < self.room:
-            again = self._best(problem, roles, taken + wide, goal)
-        need = self._peak(again) + wide if again else 0
+        again = self._best(part, taken + wide, goal) if taken + wide < self.room else None
+        need = self._tiles(again) + wide if again else 0
         return _Entry(taken_bits=taken, need_bits=need, found=again, bound=first.bound)
 
-    def _wide(self, found: NestFound, roles: tuple[str, ...], setting: Setting) -> int:
+    def _wide(self, found: NestFound, part: Part) -> int:
         """Return what sums that go on in the buffer take beyond the result that stays there."""
-        if self.level is None or "output" not in roles:
+        if self.level is None or "output" not in part.roles:
             return 0
-        place = next(i for i, x in enumerate(self.architecture) if x.name == self.level)
-        if not found.cost.counts.partial[place]:
+        if not found.cost.counts.partial[self._place()]:
             return 0
-        elements = self.stages.sizes[self.stages.stages[setting.stage].writes[0]]
-        wide = elements * self.architecture.partial_sum_bits
-        return max(0, wide - tensor_bits(self.architecture, elements))
+        wide = part.makes * self.architecture.partial_sum_bits
+        return max(0, wide - tensor_bits(self.architecture, part.makes))
 
-    def _peak(self, found: NestFound) -> int:
-        return found.cost.peak_bits[self.level] if self.level is not None else 0
+    def _tiles(self, found: NestFound) -> int:
+        """Return the bits of the buffer's shared room that the tiles of a nest take."""
+        if self.level is None:
+            return 0
+        place = self._place()
+        shares = self.architecture.levels[place].shares_bits
+        bits = footprint_bits(found.cost.counts, self.architecture)[place]
+        return sum(n for role, n in bits.items() if role not in shares)
 
-    def _best(
-        self, problem: NestProblem, roles: tuple[str, ...], taken: int, goal: Goal
-    ) -> NestFound | None:
-        plain = self._architecture(roles, taken)
+    def _place(self) -> int:
+        return next(i for i, x in enumerate(self.architecture) if x.name == self.level)
+
+    def _best(self, part: Part, taken: int, goal: Goal) -> NestFound | None:
+        plain = self._architecture(part.roles, taken)
         sought = plain
         if goal:
             watts = (plain.static_power_w or 0.0) + goal * plain.clock_hz
             sought = replace(plain, static_power_w=watts,
                              sources={**plain.sources, "static_power_w": _PRICE})  # fmt: skip
         self.searches += 1
-        found = nest_network({"": problem}, sought, "latency" if goal is None else "energy",
+        found = nest_network({"": part.problem}, sought, "latency" if goal is None else "energy",
                              most=self.most, cache=self.cache)[""]  # fmt: skip
         if isinstance(found, Infeasible):
             return None
         if not goal:
             return found
-        return replace(found, cost=nest_cost(problem, found.mapping, plain))
+        return replace(found, cost=nest_cost(part.problem, found.mapping, plain))
 
     def _settle(self, setting: Setting, goal: Goal) -> float | None:
         """Add the point of a goal to a setting; return the setting's bound under that goal."""
-        tail, nests, bound = self.tail(setting), [], 0.0
-        for problem in self.stages.stages[setting.stage].problems:
-            entry = self._entry(self.entries[problem, setting.roles, goal], setting.taken_bits)
-            if entry is None or (entry.found is None and entry.bound == float("inf")):
+        nests, bound, cycles, joules = [], 0.0, 0, 0.0
+        for part, tail in zip(setting.parts, self.tail(setting), strict=True):
+            entry = self._entry(part, goal)
+            if entry is None or entry.bound == math.inf:
                 return None
-            bound += entry.bound
+            times = part.problem.times
+            more = tail.cycles if goal is None else tail.energy_j + goal * tail.cycles
+            bound += entry.bound + more * times
             if entry.found is not None:
                 nests.append(entry.found)
-        bound += tail.cycles if goal is None else tail.energy_j + goal * tail.cycles
+                cycles += entry.found.cost.cycles + tail.cycles * times
+                joules += _joules(entry.found.cost) + tail.energy_j * times
         points = self.points.setdefault(setting, {})
-        if len(nests) == len(self.stages.stages[setting.stage].problems):
-            cycles = sum(one.cost.cycles for one in nests) + tail.cycles
-            energy = sum(_joules(one.cost) for one in nests) + tail.energy_j
-            point = Point(cycles=cycles, energy_j=energy, nests=tuple(nests))
-            point = Point(cycles=cycles, energy_j=energy, nests=tuple(nests))
-            points.setdefault((cycles, energy), point)
+        if len(nests) == len(setting.parts):
+            point = Point(cycles=cycles, energy_j=joules, nests=tuple(nests))
+            points.setdefault((cycles, joules), point)
         return bound
 
 

@@ -3,50 +3,83 @@
 Models:  a tensor stays from its maker to one of its readers, which all read it there up to that
          one; later readers find it off chip. All operands of a nest stay or none does. What stays
          at a time, and the operands and results of the layer that runs, leaves room for tiles.
-Ignores: tensors that are read from off chip once and then stay; parts of tensors.
+         A chain of layers with a tensor that does not fit may run in tiles of rows, each tile
+         through all of it.
+Ignores: tensors that are read from off chip once and then stay; parts of tensors, but for such
+         tiles; weights that would stay from tile to tile; chains that would fit whole.
 Judge:   every path through the steps, priced one by one, for small networks (tests).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from orrery.cost.nest import Stages, room_bits, tensor_bits
+from orrery.cost.nest import NestProblem, Stages, Tail, room_bits, row_tiles, tensor_bits
 from orrery.hardware import Architecture
 
-__all__ = ["Setting", "Step", "Steps", "steps_of"]
+__all__ = ["Part", "Setting", "Step", "Steps", "steps_of"]
 
 #: tensors that stay, each with the place of the last stage that reads it there
 State = tuple[tuple[str, int], ...]
 
+#: Stages that are cut into tiles of rows together at most, and heights of tiles that are tried.
+LONGEST, HEIGHTS = 3, 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Under which a stage runs.
+class Part:
+    """A nest of a stage, or of a tile of it.
 
     Attributes
     ----------
-    roles : of its nest that live in the buffer
+    roles : of the nest that live in the buffer
     taken_bits : of the buffer, by tensors
+    makes : elements of the result that stays in the buffer
+    tail : of one run; the nest's `times` says how often
+    rows : of a tile; 0: all
+    """
+
+    stage: int
+    problem: NestProblem
+    roles: tuple[str, ...] = ()
+    taken_bits: int = 0
+    makes: int = 0
+    tail: Tail
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Under which a stage runs, or a chain of them in tiles.
+
+    Attributes
+    ----------
     kept : tensors that stay, among those that its tail reads and that the stage makes
     written : of these, what goes off chip as well
     """
 
-    stage: int
-    roles: tuple[str, ...] = ()
-    taken_bits: int = 0
+    parts: tuple[Part, ...]
     kept: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One way to run a stage, from a set of tensors that stay (by number) to the next set."""
+    """One way to run a stage or a chain.
+
+    Attributes
+    ----------
+    before, after : numbers of the sets of tensors that stay
+    end : the place of the stage that comes next
+    stays : tensors made that stay, with the place of their last reader
+    """
 
     before: int
     after: int
-    setting: int
+    end: int
+    setting: Setting
     stays: tuple[tuple[str, int], ...]
 
 
@@ -56,16 +89,17 @@ class Steps:
 
     Attributes
     ----------
-    settings : different ones, over all stages
-    steps : per stage
-    states : how many sets of tensors there are after each stage
+    steps : per stage those that begin there
     complete : whether no choice was left out
     """
 
-    settings: tuple[Setting, ...]
     steps: tuple[tuple[Step, ...], ...]
-    states: tuple[int, ...]
     complete: bool
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Different settings, in the order of the stages."""
+        return tuple(dict.fromkeys(step.setting for stage in self.steps for step in stage))
 
 
 def steps_of(
@@ -76,67 +110,129 @@ def steps_of(
     Parameters
     ----------
     level : where tensors may stay; None: nowhere
-    most_states : sets of tensors that are followed after a stage; of more, those that save most
+    most_states : sets of tensors that are followed from a stage; of more, those that save most
     """
-    readers = stages.readers()
-    room = room_bits(architecture, level) if level is not None else 0
-    bits = {name: tensor_bits(architecture, elements) for name, elements in stages.sizes.items()}
-    numbers: dict[Setting, int] = {}
-    states: dict[State, int] = {(): 0}  # -> the most that a way there has saved
-    steps, sizes, complete = [], [], True
-    for place, stage in enumerate(stages.stages):
-        choices = [_untils(stages, name, place, readers) if level is not None else (-1,)
-                   for name in stage.writes]  # fmt: skip
-        after: dict[State, int] = {}
-        found: list[tuple[int, State, Setting, State]] = []
-        for number, (state, saved) in enumerate(states.items()):
-            staying = dict(state)
-            here = [name in staying for name in stage.reads]
-            if any(here) and not (all(here) and stage.reads_kept):
-                continue
-            for chosen in product(*choices):
-                new = {n: u for n, u in zip(stage.writes, chosen, strict=True) if u >= 0}
-                taken = sum(bits[name] for name in (*staying, *new))
-                if room is not None and taken and taken >= room:
-                    continue
-                written = frozenset(n for n, u in new.items()
-                                    if n in stages.outputs or readers[n][-1] > u)  # fmt: skip
-                roles = ("input",) if any(here) else ()
-                if stage.writes and stage.writes[0] in new and stage.writes[0] not in written:
-                    roles = (*roles, "output")
-                setting = Setting(
-                    stage=place, roles=roles, taken_bits=taken, written=written,
-                    kept=frozenset((*(n for n in stage.tail.reads if n in staying), *new)),
-                )  # fmt: skip
-                then = tuple(sorted((n, u) for n, u in (staying | new).items() if u > place))
-                found.append((number, then, setting, tuple(new.items())))
-                gain = saved + sum(bits[n] * (1 + (n not in written)) for n in new)
-                after[then] = max(after.get(then, 0), gain)
-        if len(after) > most_states:
-            complete = False
-            best = sorted(after, key=lambda s: (s != (), -after[s], s))[:most_states]
-            after = {state: after[state] for state in best}
-        order = {state: number for number, state in enumerate(after)}
-        steps.append(tuple(
-            Step(before=before, after=order[then], stays=stays,
-                 setting=numbers.setdefault(setting, len(numbers)))
-            for before, then, setting, stays in found if then in order
-        ))  # fmt: skip
-        sizes.append(len(after))
-        states = after
-    return Steps(settings=tuple(numbers), steps=tuple(steps), states=tuple(sizes),
-                 complete=complete)  # fmt: skip
+    return _Choices(stages, architecture, level).all(most_states)
 
 
-def _untils(
-    stages: Stages, name: str, place: int, readers: dict[str, tuple[int, ...]]
-) -> tuple[int, ...]:
-    """Return until which stage a tensor may stay; -1: not at all."""
-    found = [-1]
-    if stages.stages[place].makes_kept and name in stages.sizes:
-        for reader in readers.get(name, ()):
-            stage = stages.stages[reader]
-            if name in stage.reads and not stage.reads_kept:
-                break
-            found.append(reader)
-    return tuple(found)
+class _Choices:
+    """The stages, and what is known of their tensors."""
+
+    def __init__(self, stages: Stages, architecture: Architecture, level: str | None) -> None:
+        self.stages, self.level = stages, level
+        self.readers = stages.readers()
+        self.room = room_bits(architecture, level) if level is not None else 0
+        self.bits = {name: tensor_bits(architecture, n) for name, n in stages.sizes.items()}
+        self.element_bits = tensor_bits(architecture, 1)
+
+    def all(self, most_states: int) -> Steps:
+        count, complete = len(self.stages.stages), True
+        # per place: set of tensors -> (number, the most bits that a way there has saved)
+        states: list[dict[State, tuple[int, int]]] = [{} for _ in range(count + 1)]
+        states[0][()] = 0, 0
+        steps: list[tuple[Step, ...]] = []
+        for place in range(count):
+            here = states[place]
+            if len(here) > most_states:
+                complete = False
+                best = sorted(here, key=lambda s: (s != (), -here[s][1], s))[:most_states]
+                here = {state: here[state] for state in best}
+            found = []
+            for state, (number, saved) in here.items():
+                for end, setting, new in self.ways(place, dict(state)):
+                    rest = {**dict(state), **new}
+                    then = tuple(sorted((n, u) for n, u in rest.items() if u >= end))
+                    gain = saved + sum(self.bits[n] * (1 + (n not in setting.written)) for n in new)
+                    after, most = states[end].get(then, (len(states[end]), 0))
+                    states[end][then] = after, max(gain, most)
+                    found.append(Step(before=number, after=after, end=end, setting=setting,
+                                      stays=tuple(new.items())))  # fmt: skip
+            steps.append(tuple(found))
+        return Steps(steps=tuple(steps), complete=complete)
+
+    def ways(
+        self, place: int, staying: dict[str, int]
+    ) -> Iterator[tuple[int, Setting, dict[str, int]]]:
+        """Yield the ways to run from a stage on: where they end, how, which tensors stay then."""
+        stage = self.stages.stages[place]
+        here = [name in staying for name in stage.reads]
+        if any(here) and not (all(here) and stage.reads_kept):
+            return
+        inside = ("input",) if any(here) else ()
+        for new, written, taken in self._results(place, staying):
+            outside = not stage.writes or stage.writes[0] not in new or stage.writes[0] in written
+            roles = inside if outside else (*inside, "output")
+            parts = tuple(
+                Part(stage=place, problem=problem, roles=roles, taken_bits=taken,
+                     tail=stage.tail, makes=0 if outside else self.stages.sizes[stage.writes[0]])
+                for problem in stage.problems
+            )  # fmt: skip
+            kept = frozenset((*(n for n in stage.tail.reads if n in staying), *new))
+            yield place + 1, Setting(parts=parts, kept=kept, written=written), new
+        for last in range(place + 1, min(place + LONGEST, len(self.stages.stages))):
+            if self._worth_cutting(place, last):
+                yield from self._cut(place, last, staying, inside)
+
+    def _results(
+        self, place: int, staying: dict[str, int]
+    ) -> Iterator[tuple[dict[str, int], frozenset[str], int]]:
+        """Yield which results of a stage stay until when, which are written too, what all take."""
+        stage = self.stages.stages[place]
+        for chosen in product(*(self._untils(name, place) for name in stage.writes)):
+            new = {n: u for n, u in zip(stage.writes, chosen, strict=True) if u >= 0}
+            taken = sum(self.bits[name] for name in (*staying, *new))
+            if self.room is None or not taken or taken < self.room:
+                yield new, frozenset(
+                    n for n, u in new.items()
+                    if n in self.stages.outputs or self.readers[n][-1] > u
+                ), taken  # fmt: skip
+
+    def _untils(self, name: str, place: int) -> tuple[int, ...]:
+        """Return until which stage a tensor may stay; -1: not at all."""
+        found = [-1]
+        if self.level is not None and self.stages.stages[place].makes_kept and name in self.bits:
+            for reader in self.readers.get(name, ()):
+                stage = self.stages.stages[reader]
+                if name in stage.reads and not stage.reads_kept:
+                    break
+                found.append(reader)
+        return tuple(found)
+
+    def _worth_cutting(self, first: int, last: int) -> bool:
+        """Return whether a tensor within a chain does not fit whole."""
+        if self.level is None or self.room is None:
+            return False
+        inner = [name for stage in self.stages.stages[first:last] for name in stage.writes]
+        return any(self.bits.get(name, 0) >= self.room for name in inner)
+
+    def _cut(
+        self, first: int, last: int, staying: dict[str, int], inside: tuple[str, ...]
+    ) -> Iterator[tuple[int, Setting, dict[str, int]]]:
+        """Yield a chain in tiles of rows, the highest that leave room for the nests' own tiles."""
+        height = 1 << 20
+        tried = 0
+        while height > 1 and tried < HEIGHTS:
+            height //= 2
+            tiles = row_tiles(self.stages, first, last, height)
+            if not tiles:
+                return
+            if sum(tile.problem.times for tile in tiles if tile.stage == last) == 1:
+                continue  # one tile is no tiling
+            fits = False
+            for new, written, taken in self._results(last, staying):
+                parts = []
+                for tile in tiles:
+                    fed, feeds = tile.stage > first, tile.stage < last
+                    stays = feeds or (bool(new) and not written)
+                    roles = ("input",) if fed or inside else ()
+                    held = fed * tile.reads + feeds * tile.makes
+                    parts.append(Part(
+                        stage=tile.stage, problem=tile.problem, tail=tile.tail, rows=tile.rows,
+                        roles=(*roles, "output") if stays else roles,
+                        taken_bits=taken + self.element_bits * held, makes=tile.makes,
+                    ))  # fmt: skip
+                if self.room is None or max(part.taken_bits for part in parts) < self.room:
+                    fits = True
+                    setting = Setting(parts=tuple(parts), kept=frozenset(new), written=written)
+                    yield last + 1, setting, new
+            tried += fits
