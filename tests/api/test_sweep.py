@@ -224,6 +224,21 @@ def test_steps_around_the_base_know_it(array: str, network: Graph) -> None:
     )
 
 
+def test_a_search_cut_short_says_how_far_it_may_be_off(array: str, network: Graph) -> None:
+    vary = ["array.cols=2,4"]
+    whole, short = (
+        api.sweep(network, on=array, vary=vary, budget=budget) for budget in (None, 100)
+    )
+    for proved, cut in zip(whole.rows, short.rows, strict=True):
+        best, found = proved.value("latency"), cut.value("latency")
+        gap = cut.value("gap")
+        assert best is not None and found is not None and gap is not None
+        assert proved.value("gap") == pytest.approx(0, abs=1e-9) and gap > 0
+        assert found * (1 - gap / 100) * (1 - 1e-9) <= best <= found
+    assert "Not proved best" not in [s.title for s in whole.page.sections]
+    assert "Not proved best" in [s.title for s in short.page.sections]
+
+
 def test_a_subset_is_part_of_the_grid(array: str, network: Graph) -> None:
     whole = api.sweep(network, on=array, vary=VARY)
     some = api.sweep(network, on=array, vary=VARY, samples=3, seed=5)

@@ -27,6 +27,7 @@ def sweep(
     one_at_a_time: Annotated[bool, Parameter(negative=())] = False,
     kind: Literal["", "array", "system"] = "",
     search: str = "greedy",
+    budget: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     jobs: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
     out: Out = None,
@@ -60,6 +61,9 @@ def sweep(
         What --on names, where it is both an array and a system.
     search
         On a system, how to map each point: a method of `orrery map --with`.
+    budget
+        On an array, evaluations per layer, e.g. 1000000; beyond them the best nest so far stands,
+        and how much better one could be is said.
     jobs
         Processes; 0 for one per core. The result is the same.
     rows
@@ -77,6 +81,7 @@ def sweep(
             one_at_a_time=one_at_a_time,
             options=options,
             search=search,
+            budget=budget,
             out=out,
             jobs=jobs,
             progress=progress,

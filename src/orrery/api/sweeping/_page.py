@@ -21,6 +21,8 @@ __all__ = ["sweep_page"]
 
 #: most points on the page; the files have all
 MOST_ROWS = 2_000
+#: percent that the best nest may be from its bound by rounding
+_PROVED = 1e-6
 
 Priced = Sequence[tuple[Row, Sequence[int]]]
 
@@ -49,6 +51,14 @@ def sweep_page(
             *front_charts(rows, points, outcome), *slopes, _all(file, rows, points, outcome),
             grounds(rows),
         ]  # fmt: skip
+    gaps = [gap for row in rows if (gap := row.value("gap")) and gap > _PROVED]
+    if gaps:
+        sections.append(Text(
+            title="Not proved best", tone="note",
+            paragraphs=(f"Nests of {counted(len(gaps), 'point')} may not be the best: with a "
+                        f"larger --budget {header.objective} could fall by up to "
+                        f"{max(gaps):.2g} %. Differences below that say nothing.",),
+        ))  # fmt: skip
     failed = [row for row in file.rows if row.reason]
     if failed:
         sections.append(without_figures(failed))

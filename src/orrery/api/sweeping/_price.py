@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orrery.errors import CancelledError, OrreryError
 from orrery.plan import Infeasible
@@ -80,8 +81,9 @@ def _evidence(
     if not isinstance(machine, Architecture):
         found = map_(taken.graph, on=machine, search=task.search, jobs=1, progress=progress)
         return found.evidence
+    budget: dict[str, Any] = {} if task.budget is None else {"most": task.budget}
     nests = nest_network(taken.problems, machine, task.objective, cache=Cache("nests"),
-                         progress=progress)  # fmt: skip
+                         progress=progress, **budget)  # fmt: skip
     for name, one in nests.items():
         if isinstance(one, Infeasible):
             return f"{name}: {one}"
@@ -94,4 +96,9 @@ def _evidence(
         for name, one in mapped.items()
     ]  # fmt: skip
     known = known_errors(parts)
-    return [beside(figure, known) for figure in figures]
+    share = sum(one.bound for one in mapped.values()) / sum(one.value for one in mapped.values())
+    # sums of bounds may lie above sums of values by rounding alone
+    unproved = replace(
+        figures[0], metric="gap", unit="%", value=100 * max(0.0, 1 - share), bound=""
+    )
+    return [*(beside(figure, known) for figure in figures), unproved]

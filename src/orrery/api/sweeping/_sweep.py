@@ -41,6 +41,7 @@ def sweep(
     one_at_a_time: bool = False,
     options: ModelOptions | None = None,
     search: MapSearch | str = "greedy",
+    budget: int | None = None,
     out: str | Path | None = None,
     jobs: int = 1,
     progress: Progress = SILENT,
@@ -60,12 +61,13 @@ def sweep(
     samples, seed : a random subset of so many points; the same seed gives the same
     one_at_a_time : the machine as it is described, and each parameter moved alone
     search : how to map on systems: a method, or settings; greedy is the fastest
+    budget : evaluations per layer on an array; beyond them the best nest so far stands
     out : folder whose table keeps every finished point; what is there is not priced again
     jobs : processes; 0 for one per core
 
     Raises
     ------
-    SpecError, UnknownNameError : no such machine or path; a folder with another sweep's points
+    SpecError, UnknownNameError : no such machine, no such path; a folder of another sweep
     """
     from orrery.mapping import MapSearch
     from orrery.mapping.space import one_at_a_time as stepped
@@ -82,7 +84,7 @@ def sweep(
     if machine.kind == "system":
         search = replace(search, objective=cast(Any, chosen))
     task = Task(model=model, kind=machine.kind, text=text, file=str(on), objective=chosen,
-                options=options or ModelOptions(), search=search)  # fmt: skip
+                options=options or ModelOptions(), search=search, budget=budget)  # fmt: skip
     parameters = asked(vary, machine, task)
     if one_at_a_time:
         parameters, base = based(parameters, machine, task)
@@ -95,7 +97,6 @@ def sweep(
     with Kept(None if out is None else Path(out), header) as kept:
         _refuse_others(kept, wanted, out)
         missing = [one for one in wanted if one.key not in kept.rows]
-        before = len(wanted) - len(missing)
         try:
             for row in priced(task, missing, jobs=jobs, progress=progress, total=len(wanted)):
                 kept.add(row)
@@ -106,7 +107,7 @@ def sweep(
              enumerate(zip(wanted, points, strict=True), 1) if one.key in rows]  # fmt: skip
     return result_of(
         header, machine, parameters, found, doubts=doubts_of(parameters, machine),
-        asked=len(wanted), kept=before, interrupted=interrupted,
+        asked=len(wanted), kept=len(wanted) - len(missing), interrupted=interrupted,
         how=f"--samples {samples} --seed {seed}" if samples is not None and not one_at_a_time
         else "one parameter at a time" if one_at_a_time else "full grid",
     )  # fmt: skip
@@ -119,11 +120,11 @@ def _header(task: Task, content: str, paths: Sequence[str]) -> Header:
         network = workload(task.model, task.options).graph.structure_digest
     default = to_record(ModelOptions())
     given = {k: v for k, v in to_record(task.options).items() if v != default[k]}
-    name = task.model if isinstance(task.model, str | Path) else getattr(task.model, "name", "")
     return Header(
-        on=task.file, kind=task.kind, machine=content_hash(content), model=str(name),
+        on=task.file, kind=task.kind, machine=content_hash(content),
+        model=str(getattr(task.model, "name", task.model)),
         network=network, objective=task.objective, options=given,
-        search=dict(to_record(task.search)) if task.kind == "system" else {},
+        search=dict(to_record(task.search)) if task.kind == "system" else {"budget": task.budget},
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Task:
     objective: str
     options: ModelOptions
     search: MapSearch
+    budget: int | None = None
 
     def with_workload(self, choice: Choice) -> Task:
         """Return the task with what a choice says of the workload."""
@@ -67,7 +68,7 @@ class Task:
         """
         changes = [pair for pair in choice if pair[0] not in WORKLOAD]
         mine = self.with_workload(choice)
-        search = to_record(mine.search) if self.kind == "system" else {}
+        search = to_record(mine.search) if self.kind == "system" else {"budget": self.budget}
         parts = [self.kind, self.text, changes, mine.objective, search, to_record(mine.options)]
         graph = workload(mine.model, mine.options).graph
         return content_hash(f"sweep {PROGRAM_VERSION}", graph.structure_digest,
