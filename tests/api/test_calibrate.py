@@ -92,6 +92,8 @@ def test_plans_on_the_device_are_slower_and_have_an_interval(
     assert after.interval is not None
     assert after.interval[0] < after.value < after.interval[1]
     assert after.context["confidence"] == "80%"
+    assert after.context["validation set"] == "measured layers of networks left out"
+    assert after.validation_error == pytest.approx(0.07, abs=0.05)
     assert "interval of one layer" in after.source.note
 
 

@@ -14,7 +14,7 @@ SOURCE = Source(basis=Basis.MEASURED, where="test bench")
 FIELDS = {
     "mac_share": {"convolution": 0.4, "matrix-product": 1.0}, "others_share": 0.3,
     "bandwidth_share": 0.6, "overhead_s": 2e-6, "low_ratio": 0.8, "high_ratio": 1.3,
-    "interval_share": 0.8,
+    "interval_share": 0.8, "left_out_error": 0.1,
 }  # fmt: skip
 
 

@@ -141,6 +141,7 @@ class Calibration:
     overhead_s : of every region that does anything, whatever it does
     low_ratio, high_ratio : ends of an interval of measured over priced time of a layer that was
         not seen, at a confidence of `interval_share`
+    left_out_error : median of abs(priced / measured - 1) over layers of networks left out
     """
 
     mac_share: Mapping[str, float] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class Calibration:
     low_ratio: float | None = None
     high_ratio: float | None = None
     interval_share: float | None = None
+    left_out_error: float | None = None
     sources: Mapping[str, Source]
 
     def __post_init__(self) -> None:

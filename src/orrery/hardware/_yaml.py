@@ -85,6 +85,7 @@ CALIBRATION_KEYS = {
     "bandwidth": ("bandwidth_share", "ratio", False),
     "overhead": ("overhead_s", "time", False), "low": ("low_ratio", "ratio", False),
     "high": ("high_ratio", "ratio", False), "confidence": ("interval_share", "ratio", False),
+    "error": ("left_out_error", "ratio", False),
 }  # fmt: skip
 
 #: Classes of operators with MACs, each with an efficiency of its own.

@@ -17,9 +17,10 @@ from orrery.cost.calibration import (
     macs_by_class,
     sample_of,
 )
-from orrery.errors import SpecError
+from orrery.errors import CancelledError, SpecError
 from orrery.graph import Graph, Node, Region, TensorType, build_model
 from orrery.hardware import Calibration, Device
+from orrery.progress import Progress
 
 from ..small import HAND, device
 
@@ -86,6 +87,27 @@ def test_prices_of_energy_come_back() -> None:
     assert found.device.offchip.energy_j_per_byte == pytest.approx(40e-12, rel=0.3)
     assert found.energy is not None
     assert 0.7 <= found.energy.coverage <= 0.9
+
+
+def test_an_idle_power_above_the_stated_maximum_is_not_taken() -> None:
+    sheet = replace(device(), max_power_w=0.5, sources={"max_power_w": HAND})
+    found = fitted(sheet, noise=0.05)
+    assert found.device.idle_power_w is None
+    assert any("above the stated maximum" in text for text in found.warnings)
+
+
+def test_classes_without_rows_are_named() -> None:
+    assert any("no row has MACs of grouped-convolution" in text for text in fitted().warnings)
+
+
+def test_every_fit_is_told_and_may_be_stopped() -> None:
+    steps: list[tuple[int, int | None]] = []
+    told = Progress(report=lambda step: steps.append((step.done, step.total)))
+    calibrate_device(device(), made_up(calibrated(), networks=3), where="m", progress=told)
+    assert steps == [(number, 6) for number in range(1, 7)] * 2  # times, energies
+    stopped = Progress(cancelled=lambda: True)
+    with pytest.raises(CancelledError):
+        calibrate_device(device(), made_up(calibrated(), networks=3), where="m", progress=stopped)
 
 
 def test_errors_fall_and_coverage_is_as_told() -> None:

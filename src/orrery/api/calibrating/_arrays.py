@@ -57,7 +57,8 @@ def calibrated_array(
     architecture = load_architecture(name, loops=tuple(LOOPS))
     rows, file = read_tables(paths, architecture.clock_hz)
     samples, left_out = _samples(rows, architecture, options, progress)
-    found = calibrate_array(architecture, samples, where=file, confidence=confidence)
+    found = calibrate_array(architecture, samples, where=file, confidence=confidence,
+                            progress=progress)  # fmt: skip
     warnings = (*found.warnings, *left_out)
     page = calibration_page(
         f"{architecture.name}, calibrated", file, EQUATION, found.constants, found.latency, None,

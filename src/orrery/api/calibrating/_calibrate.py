@@ -62,7 +62,8 @@ def calibrate(
     from orrery.hardware import write_system
 
     samples = samples_of(rows, chosen, options, progress)
-    found = calibrate_device(chosen, samples, where=file, confidence=confidence)
+    found = calibrate_device(chosen, samples, where=file, confidence=confidence,
+                             progress=progress)  # fmt: skip
     subject = f"{chosen.name} of {system.name}"
     page = calibration_page(
         f"{subject}, calibrated", file, EQUATION, found.constants, found.latency, found.energy,

@@ -27,26 +27,33 @@ def with_intervals(
     from orrery.cost import roofline
 
     found = [device.calibration for device in used if device.calibration is not None]
-    ends = [(c.low_ratio, c.high_ratio, c.interval_share) for c in found
+    ends = [(c.low_ratio, c.high_ratio, c.interval_share, c.left_out_error or 0.0) for c in found
             if c.low_ratio is not None and c.high_ratio is not None
             and c.interval_share is not None]  # fmt: skip
     as_is = set(price.priced_by.values()) <= {roofline.name}
     if not ends or len(ends) < len(used) or not as_is:
         return list(figures)
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    share = min(end[2] for end in ends)
-    return [with_ends(f, low, high, share) if f.metric == "latency" else f for f in figures]
+    share, error = min(end[2] for end in ends), max(end[3] for end in ends)
+    return [with_ends(f, low, high, share, error) if f.metric == "latency" else f for f in figures]
 
 
 def with_ends(
-    figure: Evidence, low: float | None, high: float | None, share: float | None
+    figure: Evidence,
+    low: float | None,
+    high: float | None,
+    share: float | None,
+    error: float | None,
 ) -> Evidence:
     """Return a figure with an interval from ratios measured / computed of single layers."""
     if figure.value is None or figure.bound or low is None or high is None or share is None:
         return figure
     sure = {"confidence": f"{share:.0%}"}
+    if error:
+        sure["validation set"] = "measured layers of networks left out"
     note = "; ".join(part for part in (figure.source.note, _NOTE) if part)
     return replace(
         figure, interval=(figure.value * low, figure.value * high),
         source=replace(figure.source, note=note), context={**figure.context, **sure},
+        validation_error=error or None,
     )  # fmt: skip

@@ -50,7 +50,8 @@ def nest_figures(
     costs = [one.cost for one in found.values()]
     seconds = sum(cost.latency_s for cost in costs)
     yielded = [with_ends(_say(plain, "latency", seconds, "s"), architecture.low_ratio,
-                         architecture.high_ratio, architecture.interval_share)]  # fmt: skip
+                         architecture.high_ratio, architecture.interval_share,
+                         architecture.left_out_error)]  # fmt: skip
     batch = int(plain.context["batch"])
     unit = "sample/s" if is_training(graph) else "inference/s"
     rate = _say(plain, "throughput", batch / seconds if seconds else None, unit,

@@ -42,6 +42,8 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     if figure.metric not in CHECKED or figure.value is None:
         return figure
     near = known.get(figure.metric)
+    if near is None and figure.validation_error is not None:
+        return figure  # the machine was measured itself
     return replace(
         figure,
         validation_error=None if near is None else near.error,

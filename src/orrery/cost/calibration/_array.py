@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orrery.hardware import Architecture
+from orrery.progress import SILENT, Progress
 
 from ..nest import NestCost, NestMapping, NestProblem, nest_cost
 from ._fit import Design, Floats
 from ._samples import Constant, check_enough, fitted, measured_source
-from ._validate import CONFIDENCE, Validation
+from ._validate import CONFIDENCE, Validation, left_out_error
 
 __all__ = ["ArraySample", "CalibratedArray", "calibrate_array"]
 
@@ -54,7 +55,7 @@ class CalibratedArray:
 
 def calibrate_array(
     architecture: Architecture, samples: Sequence[ArraySample], *, where: str,
-    confidence: float = CONFIDENCE,
+    confidence: float = CONFIDENCE, progress: Progress = SILENT,
 ) -> CalibratedArray:  # fmt: skip
     """Fit overhead and off-chip bandwidth of an array to measured layers.
 
@@ -62,18 +63,19 @@ def calibrate_array(
     ----------
     where : stands in sources: the file that the measurements come from
     confidence : share of rows that the interval is to hold
+    progress : told of every fit; asked whether to stop
 
     Raises
     ------
     SpecError : too few rows or networks
     """
     plain = replace(architecture, overhead_s=None, low_ratio=None, high_ratio=None,
-                    interval_share=None)  # fmt: skip
+                    interval_share=None, left_out_error=None)  # fmt: skip
     networks = [sample.network for sample in samples]
     design = _design(plain, samples)
     check_enough(where, networks, int(design.free.sum()))
     measured = np.array([sample.latency_s for sample in samples])
-    found, validation, errors = fitted(design, measured, networks, confidence)
+    found, validation, errors = fitted(design, measured, networks, confidence, progress)
     said = f"calibrated from {len(samples)} rows of {len(set(networks))} networks: {where}"
     factor, overhead_s = float(found.x[1]), float(found.x[2])
     bits = architecture.levels[0].read_bits_per_cycle
@@ -102,9 +104,10 @@ def calibrate_array(
         sources["overhead_s"] = measured_source(said, _error_text(errors[2]))
         made = replace(made, overhead_s=overhead_s, sources=sources)
     ends = measured_source(said, "networks left out in turn; measured over computed, of one layer")
-    sources |= dict.fromkeys(("low_ratio", "high_ratio", "interval_share"), ends)
-    made = replace(made, low_ratio=validation.interval[0], high_ratio=validation.interval[1],
-                   interval_share=confidence, sources=sources)  # fmt: skip
+    sources |= dict.fromkeys(("low_ratio", "high_ratio", "interval_share", "left_out_error"), ends)
+    low, high = validation.interval
+    made = replace(made, low_ratio=low, high_ratio=high, interval_share=confidence,
+                   left_out_error=left_out_error(validation), sources=sources)  # fmt: skip
     warnings = () if factor >= 1 else (
         f"layers are faster than the stated off-chip bandwidth allows: it is raised "
         f"{1 / factor:.3g} times",)  # fmt: skip

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orrery.hardware import OPERATOR_CLASSES, Calibration, Device
+from orrery.progress import SILENT, Progress
 from orrery.provenance import Source
 
 from ._fit import Design, Fit, Floats, present
 from ._samples import Constant, Sample, check_enough, fitted, measured_source
-from ._validate import CONFIDENCE, Validation
+from ._validate import CONFIDENCE, Validation, left_out_error
 
 __all__ = ["CalibratedDevice", "calibrate_device"]
 
@@ -50,8 +51,9 @@ class CalibratedDevice:
 
 
 def calibrate_device(
-    device: Device, samples: Sequence[Sample], *, where: str, confidence: float = CONFIDENCE
-) -> CalibratedDevice:
+    device: Device, samples: Sequence[Sample], *, where: str, confidence: float = CONFIDENCE,
+    progress: Progress = SILENT,
+) -> CalibratedDevice:  # fmt: skip
     """Fit the constants of a device to measured layers.
 
     Parameters
@@ -59,6 +61,7 @@ def calibrate_device(
     samples : every rate they need must be known of the device
     where : stands in sources: the file that the measurements come from
     confidence : share of rows that the interval is to hold
+    progress : told of every fit; asked whether to stop
 
     Raises
     ------
@@ -69,7 +72,7 @@ def calibrate_device(
     design, classes = _times(device, used)
     check_enough(where, networks, int(design.free.sum()))
     measured = np.array([sample.latency_s for sample in used])
-    found, validation, errors = fitted(design, measured, networks, confidence)
+    found, validation, errors = fitted(design, measured, networks, confidence, progress)
     rows = f"{len(used)} rows of {len(set(networks))} networks"
     constants = _constants(design, found, errors, validation.spread)
     made, warnings = _rebuilt(device, used, classes, constants, validation, confidence,
@@ -77,8 +80,18 @@ def calibrate_device(
     energy = None
     billed = tuple(sample for sample in used if sample.energy_j is not None)
     if billed:
-        made, more, energy = _priced(made, billed, where, confidence)
+        made, more, energy = _priced(made, billed, where, confidence, progress)
         constants += more
+        idle, most = made.idle_power_w, made.max_power_w
+        if idle is not None and most is not None and idle > most:
+            made = replace(made, idle_power_w=device.idle_power_w, sources=device.sources)
+            warnings += (f"the fitted idle power of {idle:.3g} W is above the stated maximum of "
+                         f"{most:.3g} W, and was not taken: correct max_power",)  # fmt: skip
+    unseen = [name for name in OPERATOR_CLASSES if name not in classes]
+    if unseen:
+        warnings += (
+            f"no row has MACs of {', '.join(unseen)}: these are priced at the stated peak",
+        )
     left = len(samples) - len(used)
     if left:
         warnings += (f"{left} rows of layers that only look at memory otherwise were left out",)
@@ -183,8 +196,10 @@ def _rebuilt(
             values[field], sources[field] = value, source([name])
     ends = source([], "networks left out in turn; measured over priced, of one layer")
     low, high = validation.interval
-    values |= {"low_ratio": low, "high_ratio": high, "interval_share": confidence}
-    sources |= dict.fromkeys(("low_ratio", "high_ratio", "interval_share"), ends)
+    ratios = {"low_ratio": low, "high_ratio": high, "interval_share": confidence,
+              "left_out_error": left_out_error(validation)}  # fmt: skip
+    values |= ratios
+    sources |= dict.fromkeys(ratios, ends)
     memories = tuple(offchip if memory.offchip else memory for memory in device.memories)
     return replace(
         device, compute=compute, memories=memories,
@@ -193,7 +208,7 @@ def _rebuilt(
 
 
 def _priced(
-    device: Device, samples: Sequence[Sample], where: str, confidence: float
+    device: Device, samples: Sequence[Sample], where: str, confidence: float, progress: Progress
 ) -> tuple[Device, tuple[Constant, ...], Validation]:
     """Fit prices of actions and idle power to measured energies."""
     compute, offchip = device.compute, device.offchip
@@ -220,7 +235,7 @@ def _priced(
                         for one in each.T]),
         free=present(added, lines),
     )  # fmt: skip
-    found, validation, errors = fitted(design, measured, networks, confidence)
+    found, validation, errors = fitted(design, measured, networks, confidence, progress)
     said = f"calibrated from {len(samples)} rows of {len(set(networks))} networks: {where}"
     constants, values, sources = [], {}, {}
     for place, (name, unit, before, _) in enumerate(columns):

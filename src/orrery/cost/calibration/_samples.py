@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from orrery.errors import SpecError
 from orrery.graph import Region
 from orrery.hardware import Device
+from orrery.progress import Progress
 from orrery.provenance import Basis, Source
 
 from .._work import work_of
@@ -135,13 +136,18 @@ def check_enough(where: str, networks: Sequence[str], constants: int) -> None:
 
 
 def fitted(
-    design: Design, measured: NDArray[np.float64], networks: Sequence[str], confidence: float
+    design: Design,
+    measured: NDArray[np.float64],
+    networks: Sequence[str],
+    confidence: float,
+    progress: Progress,
 ) -> tuple[Fit, Validation, NDArray[np.float64]]:
     """Fit and cross-validate; also the larger of both standard errors of each constant.
 
     Where some networks left out took a constant with them, only the fit's own error is known.
     """
     found = fit(design, measured)
-    validation = cross_validate(design, measured, networks, confidence=confidence)
+    validation = cross_validate(design, measured, networks, confidence=confidence,
+                                progress=progress)  # fmt: skip
     larger = np.fmax(found.errors, validation.spread)
     return found, validation, np.where(np.isnan(found.errors), np.nan, larger)

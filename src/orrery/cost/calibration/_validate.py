@@ -13,17 +13,27 @@ Source:  Vovk, "Cross-conformal predictors", 2015; Dunn, Wasserman, Ramdas, "Dis
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.progress import SILENT, Progress
+
 from ._fit import Design, Fit, Floats, fit
 
-__all__ = ["CONFIDENCE", "LEAST_NETWORKS", "Held", "Validation", "cross_validate", "overall",
-           "quantile"]  # fmt: skip
+__all__ = [
+    "CONFIDENCE",
+    "LEAST_NETWORKS",
+    "Held",
+    "Validation",
+    "cross_validate",
+    "left_out_error",
+    "overall",
+    "quantile",
+]
 
 #: share of rows that the interval is to hold
 CONFIDENCE = 0.8
@@ -89,15 +99,22 @@ def overall(validation: Validation) -> dict[str, float]:
     return found
 
 
+def left_out_error(validation: Validation) -> float:
+    """Return the median error of the rows left out, above zero."""
+    return max(overall(validation)["median error after"], 1e-6)
+
+
 def cross_validate(
-    design: Design, measured: Floats, networks: Sequence[str], *, confidence: float = CONFIDENCE
-) -> Validation:
+    design: Design, measured: Floats, networks: Sequence[str], *, confidence: float = CONFIDENCE,
+    progress: Progress = SILENT,
+) -> Validation:  # fmt: skip
     """Leave networks out in turn.
 
     Parameters
     ----------
     networks : of every row; `LEAST_NETWORKS` different ones at least
     confidence : share of rows that the interval is to hold
+    progress : told of every fit; asked whether to stop
     """
     names = sorted(set(networks))
     fold_of = {name: number % MOST_FOLDS for number, name in enumerate(names)}
@@ -106,12 +123,19 @@ def cross_validate(
     count = int(folds.max()) + 1
     logs = np.log(measured)
 
+    fits = itertools.count(1)
+    total = count + count * (count - 1) // 2
+
     def residuals(seen: NDArray[np.bool_]) -> tuple[Floats, Fit]:
+        progress.step("leave networks out", next(fits), total)
         found = fit(design.rows(seen), measured[seen])
         return logs - np.log(design.price(found.x)), found
 
     single = [residuals(folds != fold) for fold in range(count)]
-    pairs = {pair: residuals(~np.isin(folds, pair))[0] for pair in combinations(range(count), 2)}
+    pairs = {
+        pair: residuals(~np.isin(folds, pair))[0]
+        for pair in itertools.combinations(range(count), 2)
+    }
     outside = np.choose(folds, [errors for errors, _ in single])
     with np.errstate(divide="ignore"):
         before = np.log(design.price(design.start)) - logs

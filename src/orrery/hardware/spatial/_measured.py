@@ -34,11 +34,13 @@ def measured_text(text: str, architecture: Architecture) -> str:
         tree["run_overhead"] = writer.quantity(architecture.overhead_s, "s",
                                                architecture.sources["overhead_s"])  # fmt: skip
     tree.pop("interval", None)
-    ends = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share"}
+    ends = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share",
+            "error": "left_out_error"}  # fmt: skip
     if architecture.low_ratio is not None:
         tree["interval"] = {
             key: writer.quantity(getattr(architecture, field), "x", architecture.sources[field])
             for key, field in ends.items()
+            if getattr(architecture, field) is not None
         }
     dumped: str = yaml.dump(tree, sort_keys=False, allow_unicode=True, width=100)
     return dumped

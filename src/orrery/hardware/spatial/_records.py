@@ -127,6 +127,7 @@ class Architecture:
     overhead_s : of every run, beside its cycles: setting up, waiting for the host
     low_ratio, high_ratio, interval_share : where runs were measured: ends of an interval of
         measured over computed latency, at a confidence of `interval_share`
+    left_out_error : there, median error of the latency of layers that nothing was fitted to
     notes : of a description in another format: what was assumed, what was left out
     kept : roles that live in a level further in while the layer at hand runs: levels outside of it
         hold nothing of them, not even the outermost
@@ -151,6 +152,7 @@ class Architecture:
     low_ratio: float | None = None
     high_ratio: float | None = None
     interval_share: float | None = None
+    left_out_error: float | None = None
     kept: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -40,7 +40,8 @@ __all__ = ["architecture_of", "read_architecture", "read_architecture_text"]
 _CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
          "price": ("price_usd", "price"), "static_power": ("static_power_w", "power"),
          "clock": ("clock_hz", "frequency"), "run_overhead": ("overhead_s", "time")}  # fmt: skip
-_INTERVAL = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share"}
+_INTERVAL = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share",
+             "error": "left_out_error"}  # fmt: skip
 _PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bits_per_cycle"}
 _LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
           "write_bandwidth", "one_port", "double_buffered", "slides", "multicast", "reduces",
@@ -96,9 +97,11 @@ class _Reader(SourcedReader):
                 values[field], sources[field] = self._quantity(
                     self.top[key], dimension, key == "static_power", self.default)  # fmt: skip
         if "interval" in self.top:
-            table = self.top["interval"].keys((*_INTERVAL, "source"), required=tuple(_INTERVAL))
+            table = self.top["interval"].keys(
+                (*_INTERVAL, "source"), required=("low", "high", "confidence")
+            )
             source = self._source(table.get("source")) or self.default
-            for key, field in _INTERVAL.items():
+            for key, field in ((k, f) for k, f in _INTERVAL.items() if k in table):
                 values[field], sources[field] = self._quantity(table[key], "ratio", False, source)
             if values["low_ratio"] > values["high_ratio"] or values["interval_share"] > 1:
                 raise self.top["interval"].error(
