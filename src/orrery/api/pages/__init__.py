@@ -2,10 +2,17 @@
 
 from ._bound import covers, machine_bound
 from ._compare import comparison
-from ._files import write_card
 from ._forecast import energy_bound, forecast
 from ._page import map_page
-from ._render import Page, glance_text, needs_met, page_document, page_text, titled_text
+from ._render import (
+    Page,
+    glance_text,
+    needs_met,
+    page_document,
+    page_text,
+    titled_text,
+    write_card,
+)
 from ._robust import regrets
 from ._tables import regions_of
 from ._totals import totals_text

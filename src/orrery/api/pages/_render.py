@@ -1,4 +1,4 @@
-"""Pages as text or as one JSON document, for front ends that may not see `report`."""
+"""Pages as text, one JSON document or files, for front ends that may not see `report`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from orrery.errors import printable
+from orrery.errors import SpecError, printable
 from orrery.report import Page
+from orrery.store import whole_folder, write_record
 
-__all__ = ["Page", "glance_text", "needs_met", "page_document", "page_text", "titled_text"]
+__all__ = [
+    "Page",
+    "glance_text",
+    "needs_met",
+    "page_document",
+    "page_text",
+    "titled_text",
+    "write_card",
+]
+
+_FILES = {"evidence": "evidence.json", "report": "report.html", "report data": "report.json",
+          "report text": "report.txt"}  # fmt: skip
 
 
 def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
@@ -55,3 +67,22 @@ def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[s
 def needs_met(page: Page) -> bool:
     """Return whether every need of the page is met; *not known* is not met."""
     return all(verdict.status == "pass" for verdict in page.verdicts)
+
+
+def write_card(page: Page, folder: str | Path) -> dict[str, Path]:
+    """Write every figure of a page's card, and the page: all files, or none.
+
+    Raises
+    ------
+    SpecError : a page without a card
+    """
+    from orrery.report import write_report
+
+    if page.scorecard is None:
+        raise SpecError(page.title, found="no scorecard", wanted="the page of a score",
+                        fix="score a network or evidence first")  # fmt: skip
+    figures = tuple(figure for metric in page.scorecard.metrics for figure in metric.figures)
+    with whole_folder(Path(folder)) as fresh:
+        write_record(fresh / _FILES["evidence"], "evidence", 1, figures)
+        write_report(page, fresh)
+    return {name: Path(folder) / file for name, file in _FILES.items()}
