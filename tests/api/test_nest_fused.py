@@ -87,3 +87,10 @@ def test_what_cannot_be_asked_for(array: str, network: object) -> None:
         api.nest(network, on=array, need=("throughput>3/s",))
     with pytest.raises(SpecError, match="--fuse"):
         api.nest(network, on=array, fuse="tails", layer="a")
+    assert main(["nest", "resnet18", "--on", array, "--fuse", "tails",
+                 "--export", "zigzag:x"]) == 2  # fmt: skip
+
+
+def test_an_array_that_can_keep_nothing_says_so(network: object) -> None:
+    found = api.nest(network, on="gemmini-16", fuse="on-chip")
+    assert "Nothing stays on chip" in found.text and not found.file.kept

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from orrery import api
+from orrery.errors import SpecError
 
 from ._options import JsonFlag, Model, Needs, Options, Out, show_page
 from ._terminal import progress_bar
@@ -64,6 +65,9 @@ def nest(
     rows
         Most rows shown of a table (JSON has all).
     """
+    if fuse != "none" and (export or opinion):
+        raise SpecError("--fuse", found="--export or --opinion", wanted="layers one by one",
+                        fix="leave out one of them: other tools see no tensor stay")  # fmt: skip
     with progress_bar() as progress:
         result = api.nest(model, on=on, objective=objective, layer=layer, bill=bill,
                           fuse=fuse, need=need, macs_only=macs_only, options=options,

@@ -116,7 +116,7 @@ def _told(
     ]
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
-    sections = [together(found, architecture, short, need), kept_table(found)]
+    sections = [together(found, architecture, short, need, fuse), kept_table(found)]
     sections += [layer_table(mapped, problems, lambda name: operators[name]),
                  level_table(mapped, architecture)]  # fmt: skip
     if bill:

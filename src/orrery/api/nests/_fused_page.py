@@ -16,7 +16,7 @@ __all__ = ["kept_table", "listed", "together"]
 
 
 def together(
-    found: StagedNests, architecture: Architecture, short: str, need: Sequence[str]
+    found: StagedNests, architecture: Architecture, short: str, need: Sequence[str], fuse: str
 ) -> Text:  # fmt: skip
     """Return the sums over all layers, and whether they are within what was asked for."""
     seconds = found.cycles / architecture.clock_hz
@@ -29,6 +29,8 @@ def together(
         f"No choice of nests and tensors has less than {100 * (1 - found.gap):.5g} % of the "
         f"{found.objective} of this one.",
     ]  # fmt: skip
+    if fuse == "on-chip" and found.level is None:
+        lines.append("Nothing stays on chip: no memory there holds inputs and results in one room.")
     if need:
         lines.append(f"Not within {' and '.join(need)}: {short}." if short else
                      f"Within {' and '.join(need)}.")  # fmt: skip
