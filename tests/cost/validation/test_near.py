@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orrery.cost.nest import nest_problem
 from orrery.cost.validation import (
     OUTSIDE,
     Nearest,
@@ -17,12 +18,14 @@ from orrery.cost.validation import (
     dataflow_of,
     measured_set,
     nearest_set,
+    operator_kind,
     over_parts,
     read_sets,
     recorded_sets,
     sets_text,
 )
 from orrery.errors import SpecError
+from orrery.graph import build_model
 from orrery.hardware.spatial import load_architecture
 
 
@@ -134,6 +137,18 @@ def test_a_sum_takes_the_errors_of_its_parts_by_share() -> None:
 ])  # fmt: skip
 def test_the_dataflow_is_what_an_element_keeps(name: str, flow: str) -> None:
     assert dataflow_of(load_architecture(name)) == flow
+
+
+def test_a_depthwise_convolution_is_an_operator_of_its_own() -> None:
+    graph = build_model("mobilenet_v2", image=32, width=0.25)
+    kinds = {}
+    for region in graph.regions():
+        problems = nest_problem(region)
+        if region.members[0].operator == "Conv" and isinstance(problems, tuple):
+            group = int(region.members[0].attributes.get("group", 1))  # type: ignore[call-overload]  # a whole number
+            kinds.setdefault(operator_kind("Conv", problems[0]), set()).add(group > 1)
+    assert kinds == {"Conv": {False}, "depthwise Conv": {True}}
+    assert _near(operator="depthwise Conv").how.endswith("of depthwise Conv")
 
 
 def test_dataflows_of_arrays_without_a_name() -> None:

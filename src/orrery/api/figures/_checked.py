@@ -38,6 +38,8 @@ def plan_figures(
 def _parts(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> Iterator[Part]:
     from orrery.accel import resolve
     from orrery.cost import plan_regions
+    from orrery.cost.nest import nest_problem
+    from orrery.cost.validation import operator_kind
 
     planned = plan_regions(plan, graphs)
     models = {a.design: resolve(a.design).cost for a in plan.assignments if a.design}
@@ -47,9 +49,13 @@ def _parts(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> Iterator[Par
             continue
         model = models.get(assignment.design or "")
         mine = model is not None and price.priced_by.get(assignment.region) == model.name
+        array = getattr(model, "architecture", None) if mine else None
+        region = planned[assignment.region].region
+        operator, problems = region.members[0].operator, nest_problem(region) if array else ()
+        if isinstance(problems, tuple) and problems:
+            operator = operator_kind(operator, problems[0])
         yield Part(
-            operator=planned[assignment.region].region.members[0].operator,
-            operations=cost.macs_nominal, latency_s=cost.latency_s, energy_j=cost.energy_j,
-            offchip_bytes=cost.offchip_bytes,
-            architecture=getattr(model, "architecture", None) if mine else None,
+            operator=operator, operations=cost.macs_nominal,
+            latency_s=cost.latency_s, energy_j=cost.energy_j,
+            offchip_bytes=cost.offchip_bytes, architecture=array,
         )  # fmt: skip

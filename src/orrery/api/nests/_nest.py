@@ -13,7 +13,7 @@ from orrery.units import counted
 
 from .._options import ModelOptions
 from .._resolve import load_model
-from ..validating import Part, beside, error_table, known_errors
+from ..validating import beside, error_table, known_errors, nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._fused import fused_nest
@@ -119,11 +119,9 @@ def nest(
     )  # fmt: skip
     missing = [*failed, *left_out]
     parts = {
-        name: Part(operator=operator(name), operations=one.cost.operations.nominal,
-                   latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
-                   offchip_bytes=one.cost.cost.offchip_bytes, architecture=architecture)
+        name: nest_part(operator(name), problems[name], one.cost, architecture)
         for name, one in mapped.items()
-    }  # fmt: skip
+    }
     known = known_errors(list(parts.values()))
     figures = nest_figures(graph, architecture, objective, mapped, missing)
     figures = [beside(figure, known) for figure in figures]

@@ -14,7 +14,7 @@ from orrery.store import Cache
 
 from ..figures import batch_of
 from ..nests import nest_figures
-from ..validating import Part, beside, known_errors
+from ..validating import beside, known_errors, nest_part
 from ._doubts import wiring
 from ._rows import Row, figures_of
 from ._task import WORKLOAD, Choice, Task, Workload, workload
@@ -90,11 +90,9 @@ def _evidence(
     mapped = {name: one for name, one in nests.items() if not isinstance(one, Infeasible)}
     figures = nest_figures(taken.graph, machine, task.objective, mapped, list(taken.left_out))
     parts = [
-        Part(operator=taken.operator(name), operations=one.cost.operations.nominal,
-             latency_s=one.cost.latency_s, energy_j=one.cost.energy_j,
-             offchip_bytes=one.cost.cost.offchip_bytes, architecture=machine)
+        nest_part(taken.operator(name), taken.problems[name], one.cost, machine)
         for name, one in mapped.items()
-    ]  # fmt: skip
+    ]
     known = known_errors(parts)
     share = sum(one.bound for one in mapped.values()) / sum(one.value for one in mapped.values())
     # sums of bounds may lie above sums of values by rounding alone

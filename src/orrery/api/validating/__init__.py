@@ -1,7 +1,7 @@
 """How far off are we? Reference sets replayed, and their error beside every figure."""
 
 from ._beside import beside, nearest_of
-from ._parts import Part, error_table, known_errors
+from ._parts import Part, error_table, known_errors, nest_part
 from ._replay import ValidationRun, validate, validation_sets
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "error_table",
     "known_errors",
     "nearest_of",
+    "nest_part",
     "validate",
     "validation_sets",
 ]

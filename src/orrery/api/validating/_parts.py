@@ -11,10 +11,11 @@ from orrery.report import Cell, Column, Table
 from ._beside import nearest_of
 
 if TYPE_CHECKING:
+    from orrery.cost.nest import NestCost, NestProblem
     from orrery.cost.validation import Nearest
     from orrery.hardware import Architecture
 
-__all__ = ["Part", "error_table", "known_errors"]
+__all__ = ["Part", "error_table", "known_errors", "nest_part"]
 
 #: figures of a layer, and what a whole network's figure of another name follows from
 WEIGHED = {"latency": "latency_s", "energy": "energy_j", "off-chip traffic": "offchip_bytes"}
@@ -31,6 +32,19 @@ class Part:
     energy_j: float | None
     offchip_bytes: float | None
     architecture: Architecture | None
+
+
+def nest_part(
+    operator: str, problem: NestProblem, cost: NestCost, architecture: Architecture
+) -> Part:
+    """Return a layer's share as its loop nest has it."""
+    from orrery.cost.validation import operator_kind
+
+    return Part(
+        operator=operator_kind(operator, problem), operations=cost.operations.nominal,
+        latency_s=cost.latency_s, energy_j=cost.energy_j,
+        offchip_bytes=cost.cost.offchip_bytes, architecture=architecture,
+    )  # fmt: skip
 
 
 def known_errors(parts: Sequence[Part]) -> dict[str, Nearest]:

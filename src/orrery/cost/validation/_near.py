@@ -22,9 +22,11 @@ from orrery.units import counted
 from ._recorded import recorded_sets
 
 if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem
+
     from ._set import ValidationSet
 
-__all__ = ["OUTSIDE", "Nearest", "dataflow_of", "nearest_set", "over_parts"]
+__all__ = ["OUTSIDE", "Nearest", "dataflow_of", "nearest_set", "operator_kind", "over_parts"]
 
 OUTSIDE = "outside every set"
 
@@ -71,6 +73,13 @@ def dataflow_of(architecture: Architecture) -> str:
     return f"{'- and '.join(role for role in ROLES if role in kept)}-stationary"
 
 
+def operator_kind(operator: str, problem: NestProblem) -> str:
+    """Return the operator as sets tell it apart: a depthwise convolution reuses far less."""
+    loops = dict(problem.loops)
+    depthwise = operator == "Conv" and loops.get("G", 1) > 1 == loops.get("Cin", 1)
+    return f"depthwise {operator}" if depthwise else operator
+
+
 def nearest_set(
     quantity: str,
     *,
@@ -87,7 +96,7 @@ def nearest_set(
     ----------
     quantity : a metric of the scorecard
     dataflow : from `dataflow_of`
-    operator : e.g. ``Conv``
+    operator : from `operator_kind`, e.g. ``Conv``
     bits : of a weight
     operations : of the layer; None: not compared
     architecture : name of the array, preferred among sets that are equally near
