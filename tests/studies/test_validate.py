@@ -128,6 +128,8 @@ def test_the_command_fails_where_it_got_worse(
     assert (tmp_path / "found" / "validation.json").is_file()
     assert main([*asked, "--fail-if-worse"]) == 1
     assert main(["validate", "--set", "systolic-outptu"]) == 2
+    assert main([*asked, "--scale", "0.5", "--record", str(tmp_path / "sets.yaml")]) == 2
+    assert "leave out --scale" in capsys.readouterr().err
 
 
 def test_a_study_that_makes_a_set_no_more_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,9 @@ def validate(
     if out is not None and out.exists() and not out.is_dir():
         raise SpecError("--out", found=f"a file at {out}", wanted="a folder, or nothing there yet",
                         fix="give another --out")  # fmt: skip
+    if record is not None and scale != 1:
+        raise SpecError("--record", found=f"--scale {scale:g}", wanted="all rows",
+                        fix="leave out --scale")  # fmt: skip
     with progress_bar() as progress:
         run = api.validate(sets, scale=scale, progress=progress)
     if record is not None:
