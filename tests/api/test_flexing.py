@@ -221,6 +221,8 @@ def test_names_of_arrays_and_of_systems(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(SMALL)
     assert names_array("gemmini-16", plain) and names_array(path, plain)
+    path.write_bytes(b"\xff\xfe")
+    assert not names_array(path, plain)
     assert not names_array("eyeriss-v1", plain) and names_array("eyeriss-v1", asked)
     assert not names_array("aws-f1", asked) and not names_array(None, asked)
 

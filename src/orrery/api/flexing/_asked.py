@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .._options import BeyondOptions
@@ -20,7 +21,6 @@ def names_array(on: object, beyond: BeyondOptions) -> bool:
         return False
     path = Path(on)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        heads = {line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines()}
-        return "levels" in heads
+        return re.search(rb"^(levels|architecture)\s*:", path.read_bytes(), re.M) is not None
     asked = beyond.flexibility or beyond.scalability
     return str(on) in architecture_names() and (asked or str(on) not in system_names())
