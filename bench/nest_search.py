@@ -14,9 +14,9 @@ from orrery.cost import Refusal
 from orrery.cost.nest import NestProblem, Zeros, nest_problem
 from orrery.graph import build_model
 from orrery.hardware.spatial import load_architecture
+from orrery.mapping.groups import engine
 from orrery.mapping.nest import OBJECTIVES, NestFound, best_nest, nest_network
-from orrery.mapping.nest._engine import engine
-from orrery.mapping.nest._find import tabled
+from orrery.mapping.nest._find import question
 from orrery.mapping.nest._patterns import patterns_of
 from orrery.mapping.nest._program import program_of
 from orrery.mapping.nest._space import mappings_of, options_of, places_of
@@ -60,19 +60,11 @@ def _against_all(cases: int) -> Figure:
 def _per_second() -> Figure:
     space = Space(_layers()["layer1.0.conv1 0"], load_architecture("tpu-like-32"))
     program = program_of(space, "energy", Zeros(), None)
-    pattern = patterns_of(space.problem, space.architecture)[0]
-    table, constants = tabled(space, program, pattern)
-    _, starts = space.allowed(pattern)
+    patterns = patterns_of(space.problem, space.architecture)
+    asked = question(space, program, patterns[:1])
 
     def one(_: int) -> int:
-        # Each thread has its own scratch, the last of the arrays.
-        arrays = (*program.arrays[:-1], program.arrays[-1].copy())
-        scored = 0
-        for _ in range(40):
-            scored += engine()(
-                table, starts, constants, program.enters, arrays, inf, 0.0, 0, True
-            )[2]  # fmt: skip
-        return scored
+        return sum(engine()(*asked, inf, 0.0, 1, True)[3] for _ in range(40))
 
     def measure() -> float:
         start = time.perf_counter()

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..groups import ranked
+
 __all__ = [
     "FIRST", "KEEP", "MERGE", "MOST", "SLIDE", "WITHIN", "element_counts", "tile_counts",
 ]  # fmt: skip
@@ -70,6 +72,7 @@ def _kernels() -> tuple[Callable[..., Any], ...]:
     from numba import njit
     from numba.extending import register_jitable
 
+    register_jitable(ranked)
     register_jitable(_parts)
     register_jitable(_digits)
     kernels = (_tiles, _elements, _join, _sliding)
@@ -152,8 +155,13 @@ def _parts(row: Any, extent: int) -> Any:
             used += 1
         else:
             most[i] = -1
-    order = np.argsort(most * (kept.max() + 1) + kept, kind="mergesort")
-    return order[extent - used :], most, kept
+    widest = 0
+    for i in range(extent):
+        widest = max(widest, kept[i])
+    keys = np.empty(extent, np.int64)
+    for i in range(extent):
+        keys[i] = most[i] * (widest + 1) + kept[i]
+    return ranked(keys, extent)[extent - used :], most, kept
 
 
 def _elements(a: Any, b: Any, extents: Any, strides: Any, offset: int, size: int) -> Any:
@@ -249,7 +257,7 @@ def _sliding(a: Any, b: Any, extents: Any, strides: Any, offset: int, size: int)
                     slid = rows_a[i, 2] + rows_b[j, 2]
                     groups = rows_a[0, 4] * kept_b
                     kept[i * extents[1] + j] = (part * groups + group) * (pairs + 1) + slid
-            order = np.argsort(kept, kind="mergesort")
+            order = ranked(kept, pairs)
             groups = rows_a[0, 4] * kept_b
             held = np.full((rows_a[0, 5] * merged_b, size), -2, np.int64)
             new = np.full(size, -2, np.int64)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from orrery.errors import SpecError, did_you_mean
 from orrery.hardware import Architecture
 from orrery.plan import Infeasible
 
-from ._engine import engine
+from ..groups import engine
 from ._patterns import Pattern, distinct, patterns_of
 from ._program import Program, program_of, worth_of
 from ._space import mappings_of
@@ -70,6 +72,7 @@ class NestFound:
 def best_nest(
     problem: NestProblem, architecture: Architecture, objective: str = "latency", *,
     zeros: Zeros | None = None, most_cycles: int | None = None, most: int = 2_000_000_000,
+    dividing: bool = False,
 ) -> NestFound | Infeasible:  # fmt: skip
     """Return the best nest of a layer on an architecture.
 
@@ -79,6 +82,7 @@ def best_nest(
     zeros : as `nest_cost` takes it
     most_cycles : of all runs; to seek the least energy among the fastest nests, say
     most : evaluations of (partial) nests before the search gives up the proof
+    dividing : of those nests alone whose factors divide the loops, as other tools know them
 
     Raises
     ------
@@ -87,18 +91,20 @@ def best_nest(
     if objective not in OBJECTIVES:
         raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
                         fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
-    space = Space(problem, architecture)
+    space = Space(problem, architecture, dividing=dividing)
     zeros = zeros or Zeros()
     program = program_of(space, objective, zeros, most_cycles)
-    search = _Search(space, program, most)
-    search.run(distinct(patterns_of(problem, architecture), program.matters))
+    patterns = distinct(patterns_of(problem, architecture), program.matters)
+    search = _Search(space, program, patterns)
+    search.run(most)
     mapping = search.mapping()
     columns = [n for n, place in enumerate(space.places) if place.axis is None]
     if mapping is None:
         mapping = _smallest(space)
         reason = check_mapping(problem, mapping, architecture)
         if reason is None and most_cycles is not None:
-            fastest = best_nest(problem, architecture, "latency", zeros=zeros, most=most)
+            fastest = best_nest(problem, architecture, "latency", zeros=zeros, most=most,
+                                dividing=dividing)  # fmt: skip
             if isinstance(fastest, Infeasible):
                 return fastest
             reason = Infeasible(
@@ -112,62 +118,32 @@ def best_nest(
     return NestFound(
         mapping=mapping, objective=objective, cost=cost, value=value,
         bound=min(value, search.bound), mappings=mappings_of(space.options, columns),
-        scored=search.scored, patterns=search.patterns,
+        scored=search.scored, patterns=len(patterns),
     )  # fmt: skip
 
 
 class _Search:
-    """The incumbent, and what the search of one pattern after the other has seen."""
+    """The incumbent, and what the search of all patterns has seen."""
 
-    def __init__(self, space: Space, program: Program, most: int) -> None:
-        self.space, self.program, self.most = space, program, most
-        self.best, self.bound = np.inf, np.inf
-        self.scored, self.spent, self.patterns = 0, 0, 0
+    def __init__(self, space: Space, program: Program, patterns: Sequence[Pattern]) -> None:
+        self.space, self.patterns = space, patterns
+        asked = question(space, program, patterns)
+        self.arguments, self.masks, self.masked = asked, asked[3], asked[4]
         self.found: tuple[Pattern, list[NDArray[np.int64]]] | None = None
 
-    def run(self, patterns: Sequence[Pattern]) -> None:
+    def run(self, most: int) -> None:
         """Search the patterns, the most promising first."""
-        self.patterns = len(patterns)
-        bounds = np.array([self._root(pattern) for pattern in patterns])
-        order = np.argsort(bounds, kind="stable")
-        for first in (True, False):
-            for n in order[:HELPERS] if first else order:
-                if bounds[n] >= self.best * (1 - TOLERANCE):
-                    break
-                if self.spent >= self.most:
-                    self.bound = min(self.bound, float(bounds[n]))
-                    break
-                self._one(patterns[n], descend=first)
-        self.bound = min(self.bound, self.best)
-
-    def _root(self, pattern: Pattern) -> float:
-        """Return the bound of a pattern with nothing decided."""
-        found = [self.space.column(term, pattern).root for term in self.program.terms]
-        return self.program.value(np.array(found))
-
-    def _one(self, pattern: Pattern, *, descend: bool) -> None:
-        allowed, starts = self.space.allowed(pattern)
-        if (np.diff(starts) == 0).any():
+        best, winner, chosen, scored, _, left = engine()(
+            *self.arguments, np.inf, TOLERANCE, most, False
+        )
+        self.bound, self.scored = min(float(best), float(left)), int(scored)
+        if winner < 0:
             return
-        table, constants = tabled(self.space, self.program, pattern)
-        best, chosen, scored, spent, left = engine()(
-            table, starts, constants, self.program.enters, self.program.arrays, self.best,
-            TOLERANCE, self.most - self.spent, descend,
-        )  # fmt: skip
-        self.scored += int(scored)
-        self.spent += int(spent)
-        if not descend:
-            self.bound = min(self.bound, float(left))
-        if best < self.best:
-            self.best = float(best)
-            rows: list[NDArray[np.int64]] = [options[0] for options in self.space.options]
-            before = 0  # choices of the groups so far, those not allowed included
-            for group, place in zip(self.space.groups, chosen + starts[:-1], strict=True):
-                choice = group.choices[np.flatnonzero(allowed)[place] - before]
-                before += len(group.choices)
-                for loop, row in zip(group.loops, choice, strict=True):
-                    rows[loop] = self.space.options[loop][row]
-            self.found = pattern, rows
+        rows: list[NDArray[np.int64]] = [options[0] for options in self.space.options]
+        for group, place in zip(self.space.groups, chosen, strict=True):
+            for loop, row in zip(group.loops, group.choices[place], strict=True):
+                rows[loop] = self.space.options[loop][row]
+        self.found = self.patterns[winner], rows
 
     def mapping(self) -> NestMapping | None:
         """Return the best nest so far."""
@@ -192,19 +168,21 @@ class _Search:
         return NestMapping(temporal=tuple(temporal), spatial=spatial)
 
 
-#: Patterns that are tried by coordinate descent before the search proper begins.
-HELPERS = 12
-
-
-def tabled(
-    space: Space, program: Program, pattern: Pattern
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the terms of all choices that a pattern allows, and what no group decides of them."""
-    allowed, _ = space.allowed(pattern)
-    columns = [space.column(term, pattern) for term in program.terms]
-    table = np.stack([column.values for column in columns], axis=1)
-    constants = np.array([column.constant for column in columns])
-    return table if allowed.all() else table[allowed], constants
+def question(space: Space, program: Program, patterns: Sequence[Pattern]) -> tuple[Any, ...]:
+    """Return what the engine needs to know of patterns: its arguments up to the value to beat."""
+    columns, constants, uses = space.columns(program.terms, patterns)
+    masks, masked = space.masks(patterns)
+    starts = np.cumsum([0, *(len(group.choices) for group in space.groups)])
+    # What a bound begins with: the best of all choices, allowed or not.
+    least, most = constants.copy(), constants.copy()
+    for start, end in pairwise(starts.tolist()):
+        if start < end:
+            least *= columns[:, start:end].min(axis=1)
+            most *= columns[:, start:end].max(axis=1)
+    ways = np.stack([least, most, constants])
+    roots = ways[program.enters, uses]
+    return (columns, constants, uses, masks, masked, starts, roots, program.enters,
+            program.compared, program.tape)  # fmt: skip
 
 
 def _smallest(space: Space) -> NestMapping:

@@ -41,8 +41,14 @@ def places_of(architecture: Architecture) -> tuple[Place, ...]:
     )
 
 
-def options_of(problem: NestProblem, architecture: Architecture) -> list[NDArray[np.int64]]:
-    """Return per loop its factor tuples, one row each, one column per place."""
+def options_of(
+    problem: NestProblem, architecture: Architecture, *, dividing: bool = False
+) -> list[NDArray[np.int64]]:
+    """Return per loop its factor tuples, one row each, one column per place.
+
+    With `dividing`, those alone that come to the extent exactly; where the wiring fixes parts that
+    do not divide it, those that come to the passes over these parts exactly.
+    """
     axes = {axis.name: axis for axis in architecture.axes}
     found = []
     for loop, extent in problem.loops:
@@ -59,7 +65,11 @@ def options_of(problem: NestProblem, architecture: Architecture) -> list[NDArray
             else:
                 most.append(axis.size if axis.loops is None or loop in axis.loops else 1)
                 fixed.append(0)
-        found.append(factor_tuples(extent, tuple(most), tuple(fixed)))
+        rows = factor_tuples(extent, tuple(most), tuple(fixed))
+        if dividing:
+            given = math.prod(f for f in fixed if f)
+            rows = rows[rows.prod(axis=1) == -(-extent // given) * given]
+        found.append(rows)
     return found
 
 

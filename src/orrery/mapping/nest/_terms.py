@@ -10,6 +10,7 @@ per term, holds all that a search needs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from ._space import Place, options_of, places_of
 __all__ = ["Group", "Space", "Term"]
 
 Roles = tuple[int, ...]
-_Key = tuple["Term", tuple[int, ...] | None, tuple[int, int] | None]
+_Key = tuple[int, tuple[int, ...] | None, tuple[int, int] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,40 +65,23 @@ class Group:
     choices: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A term under a pattern.
-
-    Attributes
-    ----------
-    values : for all choices of all groups
-    constant : what no group decides
-    root : what enters a bound with nothing decided
-    """
-
-    values: NDArray[np.float64]
-    constant: float
-    root: float
-
-
 class Space:
     """All factor tuples of a layer's loops on an architecture, and the terms they yield."""
 
-    def __init__(self, problem: NestProblem, architecture: Architecture) -> None:
+    def __init__(
+        self, problem: NestProblem, architecture: Architecture, *, dividing: bool = False
+    ) -> None:
         self.problem, self.architecture = problem, architecture
         self.depth = len(architecture.levels)
         self.places: tuple[Place, ...] = places_of(architecture)
         self.names = [name for name, _ in problem.loops]
         self.extents = [extent for _, extent in problem.loops]
         self.boundaries: tuple[Boundary, ...] = boundaries_of(problem, architecture)
-        self.options = options_of(problem, architecture)
+        self.options = options_of(problem, architecture, dividing=dividing)
         self.relevant = [frozenset(map(self.names.index, t.loops)) for t in problem.tensors]
         self.groups = self._grouped()
         self._loops: dict[tuple[int, Roles], NDArray[np.int64]] = {}
         self._axes: dict[tuple[int, int, Roles, Roles], NDArray[np.int64]] = {}
-        self._columns: dict[tuple[int, Term, tuple[Roles, ...]], NDArray[np.float64]] = {}
-        self._whole: dict[_Key, Column] = {}
-        self._allowed: dict[object, tuple[NDArray[np.bool_], NDArray[np.int64]]] = {}
         self._leave_out_too_large()
 
     def _grouped(self) -> tuple[Group, ...]:
@@ -164,27 +148,35 @@ class Space:
                 *self.groups[:g], replace(group, choices=group.choices[fits]), *self.groups[g + 1 :]
             )  # fmt: skip
 
-    def column(self, term: Term, pattern: Pattern) -> Column:
-        """Return a term for all choices of all groups, one group after the other."""
-        key = self._key(term, pattern)
-        if key not in self._whole:
-            self._whole[key] = self._gathered(term, pattern)
-        return self._whole[key]
+    def columns(
+        self, terms: Sequence[Term], patterns: Sequence[Pattern]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Return the terms of all choices under all patterns, each column that differs once.
 
-    def _gathered(self, term: Term, pattern: Pattern) -> Column:
-        roles = self._what_places_do(term, pattern)
-        constant = self._constant(term, roles)
-        parts, root = [], constant
-        for n, group in enumerate(self.groups):
-            key = (n, term, tuple(roles(loop) for loop in group.loops))
-            if key not in self._columns:
-                self._columns[key] = self._column(group, term, roles).astype(np.float64)
-            part = self._columns[key]
-            parts.append(part)
-            if term.enters != "one" and len(part):
-                root *= float(part.max() if term.enters == "most" else part.min())
-        values = np.concatenate(parts) if parts else np.empty(0)
-        return Column(values=values, constant=constant, root=root)
+        Returns
+        -------
+        columns, shape (columns, choices of all groups); what each begins with, decided by no
+        group; the column that is each term under a pattern, shape (patterns, terms)
+        """
+        known: dict[_Key, int] = {}
+        rows: list[list[NDArray[np.int64]]] = []
+        constants = []
+        uses = np.empty((len(patterns), len(terms)), np.int64)
+        for t, term in enumerate(terms):
+            for p, pattern in enumerate(patterns):
+                key = self._key(t, term, pattern)
+                if key not in known:
+                    known[key] = len(rows)
+                    roles = self._what_places_do(term, pattern)
+                    constants.append(self._constant(term, roles))
+                    rows.append([self._column(group, term, roles) for group in self.groups])
+                uses[p, t] = known[key]
+        choices = sum(len(group.choices) for group in self.groups)
+        columns = np.empty((len(rows), choices))
+        for into, parts in zip(columns, rows, strict=True):
+            if parts:
+                np.concatenate(parts, out=into)
+        return columns, np.array(constants), uses
 
     def _constant(self, term: Term, roles: _Roles) -> float:
         """Return what no group decides: axes that are touched whole or along ones."""
@@ -204,21 +196,23 @@ class Space:
                 found *= float(counts[(0,) * len(loops)])
         return found
 
-    def allowed(self, pattern: Pattern) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return which choices of all groups a pattern's demands leave, and where groups begin."""
-        if pattern.ones not in self._allowed:
-            parts = []
+    def masks(self, patterns: Sequence[Pattern]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return which choices of all groups demands of patterns leave, and whose is which."""
+        demands = list({pattern.ones: None for pattern in patterns})
+        parts = []
+        for ones in demands:
+            row = []
             for group in self.groups:
                 fits = np.ones(len(group.choices), bool)
-                for loop, level in pattern.ones:
+                for loop, level in ones:
                     if loop in group.loops:
                         column = self.places.index(Place(level=level))
                         chosen = group.choices[:, group.loops.index(loop)]
                         fits &= self.options[loop][chosen, column] == 1
-                parts.append(fits)
-            starts = np.cumsum([0, *(int(fits.sum()) for fits in parts)])
-            self._allowed[pattern.ones] = (np.concatenate(parts or [np.empty(0, bool)]), starts)
-        return self._allowed[pattern.ones]
+                row.append(fits)
+            parts.append(np.concatenate(row or [np.empty(0, bool)]))
+        whose = np.array([demands.index(pattern.ones) for pattern in patterns])
+        return np.array(parts), whose
 
     def _column(self, group: Group, term: Term, roles: _Roles) -> NDArray[np.int64]:
         choices = group.choices
@@ -290,11 +284,11 @@ class Space:
         self._axes[key] = found
         return found
 
-    def _key(self, term: Term, pattern: Pattern) -> _Key:
-        """Return a term and what of a pattern it depends on."""
+    def _key(self, place: int, term: Term, pattern: Pattern) -> _Key:
+        """Return a term's place and what of a pattern it depends on."""
         if term.what != "moved":
-            return term, None, None
-        return term, pattern.free_from[term.boundary], pattern.slides[term.boundary]
+            return place, None, None
+        return place, pattern.free_from[term.boundary], pattern.slides[term.boundary]
 
     def _what_places_do(self, term: Term, pattern: Pattern | None) -> _Roles:
         if term.what == "zero":
