@@ -126,3 +126,21 @@ def test_what_others_read_is_not_cut() -> None:
     assert row_tiles(stages, 1, 2, 2) == ()  # the tail reads another tensor
     alone = made(("a", "Conv", ("image", "w")), ("c", "Conv", ("a", "w")), outputs=("c", "a"))
     assert row_tiles(stages_of(alone), 0, 1, 2) == ()
+
+
+def test_constants_that_a_copy_gathers_are_not_on_chip() -> None:
+    table = ArrayConstant(np.zeros((5, 3), np.float32))
+    graph = Graph(
+        name="picked", inputs=("ids",), outputs=("m",), constants={"table": table},
+        types={"ids": TensorType(dtype="int64", shape=(4,)), "table": table.type},
+        nodes=(Node(name="n", op="Abs", inputs=("ids",), outputs=("n",)),
+               Node(name="g", op="Gather", inputs=("table", "n"), outputs=("g",)),
+               Node(name="c", op="Concat", inputs=("g", "table"), outputs=("c",),
+                    attributes={"axis": 0}),
+               Node(name="d", op="Concat", inputs=("c", "g"), outputs=("d",),
+                    attributes={"axis": 0}),
+               Node(name="m", op="ReduceMax", inputs=("d",), outputs=("m",))),
+    ).infer()  # fmt: skip
+    told = {s.name: s.reads_kept for s in stages_of(graph).stages}
+    # Two tensors that are joined are one operand of the copy: they do not stay.
+    assert told == {"n": True, "g": False, "c": False, "d": False, "m": True}

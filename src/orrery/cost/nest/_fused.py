@@ -295,10 +295,14 @@ class _Reading:
         self, region: Region, problems: tuple[NestProblem, ...], reads: tuple[str, ...]
     ) -> None:
         one = len(problems) == 1 and problems[0].times == 1
-        inputs = sum(t.role == "input" for t in problems[0].tensors) if one else 0
+        roles = [t.role for t in problems[0].tensors] if one else []
+        constant = [name in self.graph.constants for name in region.members[0].inputs]
+        # A copy gathers constants under the role of inputs; all others have a role of their own.
+        gathers = constant[:1] == [True] or (region.members[0].op == "Concat" and any(constant))
+        own = "weight" in roles or not gathers
         self.stages.append(Stage(
             name=region.name, operator=region.members[0].operator, problems=problems, reads=reads,
-            writes=region.outputs, reads_kept=one and inputs == len(reads),
+            writes=region.outputs, reads_kept=own and roles.count("input") == len(reads) > 0,
             makes_kept=one and len(region.outputs) == 1,
         ))  # fmt: skip
 
