@@ -24,7 +24,7 @@ from orrery.hardware import (
 )
 from orrery.provenance import Basis, Source
 
-NETWORKS = ("squeezenet1_1", "resnet20", "alexnet")
+NETWORKS = ("squeezenet1_1", "resnet20", "resnet56")
 SOURCE = Source(basis=Basis.MEASURED, where="made up")
 TRUTH = Calibration(
     mac_share={"convolution": 0.45, "matrix-product": 0.6}, others_share=0.2, bandwidth_share=0.7,
@@ -38,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     true = replace(load_system("desktop-cpu").devices[0], calibration=TRUTH)
     path = tmp_path_factory.mktemp("measured") / "layers.csv"
-    write_onnx(build_model("alexnet"), path.parent / "alexnet.onnx")
+    write_onnx(build_model("resnet56"), path.parent / "resnet56.onnx")
     with path.open("w", newline="", encoding="utf-8") as handle:
         rows = csv.writer(handle)
         rows.writerow(("network", "layer", "latency_us"))
@@ -47,7 +47,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 seconds = roofline.cost(region, true).latency_s
                 noisy = 1e6 * seconds * np.exp(0.1 * random.standard_normal())
                 if seconds:
-                    rows.writerow(("alexnet.onnx" if name == "alexnet" else name, region.name,
+                    rows.writerow(("resnet56.onnx" if name == "resnet56" else name, region.name,
                                    f"{noisy:.4f}"))  # fmt: skip
     return path
 
@@ -74,7 +74,7 @@ def test_the_report_says_errors_coverage_and_what_is_open(result: api.Calibratio
     assert "before" in text
     assert "80% intervals" in text
     assert "networks left out" in text
-    assert "alexnet.onnx" in text
+    assert "resnet56.onnx" in text
     metrics = {figure.metric: figure for figure in result.evidence}
     assert metrics["median error after of latency"].value < 20
     assert metrics["coverage of latency"].value == pytest.approx(100 * result.latency.coverage)

@@ -47,7 +47,9 @@ def read_tables(
             raise SpecError(str(path), found=f"byte {error.start} is not UTF-8",
                             wanted="UTF-8 text",
                             fix="save the table as CSV in UTF-8") from None  # fmt: skip
-        names.append(f"{path.name} (content {content_hash(raw)[:12]})")
+        alike = sum(other.name == path.name for other in paths) > 1
+        name = f"{path.resolve().parent.name}/{path.name}" if alike else path.name
+        names.append(f"{name} (content {content_hash(raw)[:12]})")
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return read_measurements(texts, clock_hz), ", ".join(names[:4]) + more
 

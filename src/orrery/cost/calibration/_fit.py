@@ -97,13 +97,20 @@ class Fit:
     loss: float
 
 
-def fit(design: Design, measured: Floats) -> Fit:
-    """Fit the constants of a design to measurements above zero; the same input, the same result."""
+def fit(design: Design, measured: Floats, near: Floats | None = None) -> Fit:
+    """Fit the constants of a design to measurements above zero; the same input, the same result.
+
+    Parameters
+    ----------
+    near : constants fitted to nearly the same rows, to search from; None: from several starts
+    """
     target = np.log(measured)
     free: NDArray[np.bool_] = design.free & present(design.added, design.lines)
-    x = np.where(free, design.guess, design.start)
+    begin = design.guess if near is None else np.where(near > 0, near, design.guess)
+    x = np.where(free, begin, design.start)
+    wide = near is None
     status: list[Status] = ["fitted" if one else "kept" for one in free]
-    x, loss = _search(design, target, x, free)
+    x, loss = _search(design, target, x, free, wide)
     while free.any():
         errors = _errors(design, target, x, free)
         worst = int(np.argmax(np.where(free, errors, -1.0)))
@@ -112,7 +119,7 @@ def fit(design: Design, measured: Floats) -> Fit:
         free = free.copy()
         free[worst] = False
         x[worst], status[worst] = _left_open(design, target, x, worst, loss)
-        x, loss = _search(design, target, x, free)
+        x, loss = _search(design, target, x, free, wide)
     errors = _errors(design, target, x, free) if free.any() else np.full(len(x), np.nan)
     return Fit(x=x, errors=np.where(free, errors, np.nan), status=tuple(status), loss=loss)
 
@@ -131,12 +138,12 @@ def _loss(design: Design, target: Floats, x: Floats) -> float:
 
 
 def _search(
-    design: Design, target: Floats, x: Floats, free: NDArray[np.bool_]
+    design: Design, target: Floats, x: Floats, free: NDArray[np.bool_], wide: bool
 ) -> tuple[Floats, float]:
-    """Return the best constants that were found from several starts."""
+    """Return the best constants that were found from here, or (wide) from several starts."""
     if not free.any():
         return x, _loss(design, target, x)
-    starts = (x, *_starts(design, target, x, free))
+    starts = (x, *(_starts(design, target, x, free) if wide else ()))
     found = [_descend(design, target, begin, free) for begin in starts]
     return _settle(design, target, min(found, key=lambda one: one[1])[0], free)
 

@@ -126,14 +126,14 @@ def cross_validate(
     fits = itertools.count(1)
     total = count + count * (count - 1) // 2
 
-    def residuals(seen: NDArray[np.bool_]) -> tuple[Floats, Fit]:
+    def residuals(seen: NDArray[np.bool_], near: Floats | None = None) -> tuple[Floats, Fit]:
         progress.step("leave networks out", next(fits), total)
-        found = fit(design.rows(seen), measured[seen])
+        found = fit(design.rows(seen), measured[seen], near)
         return logs - np.log(design.price(found.x)), found
 
     single = [residuals(folds != fold) for fold in range(count)]
     pairs = {
-        pair: residuals(~np.isin(folds, pair))[0]
+        pair: residuals(~np.isin(folds, pair), single[pair[0]][1].x)[0]
         for pair in itertools.combinations(range(count), 2)
     }
     outside = np.choose(folds, [errors for errors, _ in single])
