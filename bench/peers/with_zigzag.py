@@ -1,7 +1,8 @@
 """Our nests of ResNet-18 priced by ZigZag's own model, beside what its own search finds.
 
-``python -m bench.peers.with_zigzag PYTHON`` (or the variable ZIGZAG_PYTHON), PYTHON being one that
-has zigzag-dse 3.9.1. The core is its own TPU-like one; ours is `tpu-like-32`, read from it.
+``python -m bench.peers.with_zigzag PYTHON [FOLDER]`` (or the variable ZIGZAG_PYTHON), PYTHON being
+one that has zigzag-dse 3.9.1. Its own searches take minutes: FOLDER keeps them for another run. The
+core is its own TPU-like one; ours is `tpu-like-32`, read from it.
 """
 
 from __future__ import annotations
@@ -68,13 +69,14 @@ def main(arguments: list[str]) -> int:
     figures: list[Figure] = []
     layers: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
+        kept = Path(arguments[1] if len(arguments) > 1 else scratch)
         own: dict[str, tuple[dict[str, LayerOpinion], float]] = {}
         for case in CASES:
             folder = Path(scratch) / case.name
             nests, architecture, seconds, anew = _ours(case)
             export_zigzag(nests, architecture).write(folder)
             if case.objective not in own:
-                own[case.objective] = _search(python, folder, case.objective, Path(scratch))
+                own[case.objective] = _search(python, folder, case.objective, kept)
             prices = json.loads(_run(python, "price", str(folder), CORE))
             rows = [
                 _row(case, name, prices[name], own[case.objective][0][name],
@@ -121,12 +123,13 @@ def _ours(
 
 
 def _search(
-    python: str, folder: Path, objective: str, scratch: Path
+    python: str, folder: Path, objective: str, kept: Path
 ) -> tuple[dict[str, LayerOpinion], float]:
-    out = scratch / f"own {objective}"
-    said = _run(python, "search", str(folder), CORE, objective, str(LIMIT), str(out))
+    out = kept / f"own-{objective}"
+    if not (out / "seconds.json").is_file():
+        _run(python, "search", str(folder), CORE, objective, str(LIMIT), str(out))
     found = {one.layer: one for one in read_opinion("zigzag", out)}
-    return found, float(said.strip().splitlines()[-1])
+    return found, float(json.loads((out / "seconds.json").read_text()))
 
 
 def _run(python: str, *arguments: str) -> str:
