@@ -94,11 +94,3 @@ def test_what_cannot_be_asked_for(array: str, network: object) -> None:
 def test_an_array_that_can_keep_nothing_says_so(network: object) -> None:
     found = api.nest(network, on="gemmini-16", fuse="on-chip")
     assert "Nothing stays on chip" in found.text and not found.file.kept
-
-
-def test_shares_of_a_buffer_are_not_the_room_of_tensors(network: object) -> None:
-    """Eyeriss' weights have rows of the buffer of their own."""
-    found = api.nest(network, on="eyeriss-v1", fuse="on-chip", objective="energy")
-    plain = api.nest(network, on="eyeriss-v1", fuse="tails", objective="energy")
-    assert {kept.tensor for kept in found.file.kept} == {"r", "f"}
-    assert figure(found, "energy") < figure(plain, "energy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from math import inf, isclose
 from random import Random
@@ -13,6 +14,7 @@ from orrery.cost.nest import (
     Stage,
     Stages,
     Tail,
+    footprint_bits,
     keep_on_chip,
     tail_cost,
     tensor_bits,
@@ -262,3 +264,21 @@ def test_a_chain_that_does_not_fit_runs_tile_by_tile(seed: int) -> None:
     assert "output" not in found.parts[0].nest.cost.traffic["dram"]
     own = [one for one in found.parts if one.stage.name == "b"]
     assert sum(one.problem.times * one.rows for one in own) == rows
+
+
+def test_a_share_of_weights_is_no_room_of_tensors() -> None:
+    draw = Random(5)
+    stages, plain = network(draw), array(120)
+    buffer = plain.levels[1]
+    shared = replace(
+        buffer, holds=(*buffer.holds, "weight"), capacity_bits=120 + 4096, sources=buffer.sources
+        | {"shares_bits": HAND}, shares_bits={"weight": 4096}, double_buffered=(),
+    )  # fmt: skip
+    machine = replace(plain, levels=(plain.levels[0], shared, plain.levels[2]))
+    found = nest_stages(stages, machine, "energy")
+    assert found.kept and found.value < nest_stages(stages, machine, "energy", keep=False).value
+    tiles = [footprint_bits(one.nest.cost.counts, machine)[1] for one in found.parts]
+    assert all(one.taken_bits + bits.get("input", 0) + bits.get("output", 0) <= 120
+               for one, bits in zip(found.parts, tiles, strict=True))  # fmt: skip
+    assert any(one.taken_bits + sum(bits.values()) > 120
+               for one, bits in zip(found.parts, tiles, strict=True))  # fmt: skip
