@@ -100,7 +100,8 @@ class Coverage:
             Table(title="Flexibility: kinds of layers", columns=columns, rows=tuple(by_group),
                   caption=f"{len(self.mapped)} of {len(self.runs)} layers map, at {said}: "
                           f"{100 * self.share:.3g} % of all layers at all precisions. Use of the "
-                          "multipliers, waits for memory included."),
+                          "multipliers, waits for memory included; a precision narrower than they "
+                          "are runs at their width and gains nothing."),
             Table(title="Flexibility: layers", rows=rows, columns=(
                 Column(name="layer"), Column(name="kind"),
                 Column(name="use", unit="%", kind="number", bar=True),

@@ -66,11 +66,13 @@ class Growth:
 
     def figures(self, subject: str) -> Iterator[Evidence]:
         """Yield the efficiency of every larger size; the speed-up where size is no ideal."""
+        kept = self.name.partition(", ")[2]
+        baseline = f"{self.baseline.name}; {kept}" if kept else self.baseline.name
         metric, unit = ("scaling efficiency", "%") if self.ideal else ("speed-up", "x")
         for point in self.points:
             if point.size <= 1:
                 continue
-            beside = {"baseline": f"{self.baseline.name} ({self.name})", "size": point.name}
+            beside = {"baseline": baseline, "size": point.name}
             share = self.efficiency(point)
             value = self.speedup(point) if not self.ideal else share and 100 * share
             note = point.reason or (f"held up by {point.held_up}" if point.held_up else "")
