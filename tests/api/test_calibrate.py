@@ -24,6 +24,8 @@ from orrery.hardware import (
 )
 from orrery.provenance import Basis, Source
 
+from ..cost.small import chain
+
 NETWORKS = ("squeezenet1_1", "resnet20", "resnet56")
 SOURCE = Source(basis=Basis.MEASURED, where="made up")
 TRUTH = Calibration(
@@ -163,18 +165,17 @@ def test_only_networks_on_onnxruntime_are_profiled() -> None:
 
 
 def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> None:
-    """Cycles of the array itself, a tenth of noise, 500 cycles more per layer."""
+    """Cycles of the array itself, a little noise, 500 cycles more per layer."""
     random = np.random.default_rng(1)
     path = tmp_path / "cycles.csv"
     rows = ["network,layer,latency_cycles"]
-    graph = build_model("resnet20", image=8)
-    layers = api.nest(graph, on="weight-stationary-32").layers
-    for model in ("a.onnx", "b.onnx", "c.onnx"):
-        write_onnx(graph, tmp_path / model)
-        for one in layers:
-            if one.cycles is not None and "conv" in one.layer:
-                cycles = (one.cycles + 500) * np.exp(0.1 * random.standard_normal())
-                rows.append(f"{model},{one.layer},{cycles:.0f}")
+    for size in (32, 64, 128):
+        graph = chain(4, size)
+        write_onnx(graph, tmp_path / f"{size}.onnx")
+        for one in api.nest(graph, on="weight-stationary-32").layers:
+            if one.operator == "MatMul" and one.cycles is not None:
+                cycles = (one.cycles + 500) * np.exp(0.05 * random.standard_normal())
+                rows.append(f"{size}.onnx,{one.layer},{cycles:.0f}")
     path.write_text("\n".join(rows), encoding="utf-8")
     result = api.calibrate("weight-stationary-32", path)
     overhead = next(c for c in result.constants if c.name == "overhead of a run")
@@ -184,11 +185,10 @@ def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> No
     mapped = api.nest(graph, on=str(files["device"]))
     latency = next(figure for figure in mapped.evidence if figure.metric == "latency")
     assert mapped.architecture.overhead_s == pytest.approx(overhead.value)
-    if latency.bound:  # layers without a nest: a lower bound has no interval
-        assert latency.interval is None
-    else:
-        assert latency.interval is not None
-        assert latency.context["confidence"] == "80%"
+    assert not latency.bound  # every layer has a nest
+    assert latency.interval is not None
+    assert latency.interval[0] < latency.value < latency.interval[1]
+    assert latency.context["confidence"] == "80%"
     work = "network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
     _refused(path, work + "a,b,convolution,int8,9,9,9,1\n", "work without shapes",
              "weight-stationary-32")  # fmt: skip
