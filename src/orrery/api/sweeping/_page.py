@@ -112,7 +112,8 @@ def _best(rows: Sequence[Row], outcome: Compared) -> Table:
 
 def _front(rows: Sequence[Row], points: Sequence[int], outcome: Compared) -> Table:
     numbers = [n for n, mark in enumerate(outcome.front) if mark]
-    numbers.sort(key=lambda n: [m.of(rows[n]) or 0.0 for m in outcome.objectives])
+    numbers.sort(key=lambda n: [not outcome.lean[n],
+                                *(m.of(rows[n]) or 0.0 for m in outcome.objectives)])  # fmt: skip
     twins: dict[int, list[str]] = {}
     for n, earlier in outcome.twin.items():
         twins.setdefault(earlier, []).append(str(points[n]))

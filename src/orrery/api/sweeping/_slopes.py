@@ -87,6 +87,8 @@ def _by_value(
 ) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for n in ranked:
+        if all(effects.effects[n] is None for effects in found.values()):
+            continue
         for place, label in enumerate(parameters[n].labels):
             means = [None if (e := effects.effects[n]) is None else e.means[place]
                      for effects in found.values()]  # fmt: skip
