@@ -49,9 +49,10 @@ def test_whole_layers_out_and_back_end_when_the_replay_did(planned: Path, tmp_pa
 def test_the_commands(planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     traces = tmp_path / "traces"
     assert main(["simulate", str(planned), "--chakra", str(traces)]) == 0
-    capsys.readouterr()
+    assert f"traces: {traces}" in capsys.readouterr().out
     assert main(["chakra", str(traces), "--out", str(tmp_path / "played")]) == 0
-    assert "Chakra execution traces, played" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Chakra execution traces, played" in shown and "played/report.html" in shown
     assert (tmp_path / "played" / "timeline.json").is_file()
     assert main(["chakra", str(tmp_path / "played")]) == 2
     assert "no file NAME.RANK.et" in capsys.readouterr().err

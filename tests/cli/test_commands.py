@@ -12,7 +12,7 @@ from orrery.graph import build_model, onnx_bytes, write_onnx
 
 COMMANDS = (
     "models", "systems", "accelerators", "arrays", "show", "nest", "map", "simulate", "run",
-    "score", "study", "calibrate",
+    "score", "study", "calibrate", "timeloop", "chakra",
 )  # fmt: skip
 
 #: sizes of sets, so that a search has less to list

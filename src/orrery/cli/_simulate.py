@@ -46,7 +46,10 @@ def simulate(
     """
     result = api.simulate(plan, models=model, on=on, needs=need, strict=strict,
                           inferences=inferences, chakra=chakra)  # fmt: skip
-    return finish(result, out, as_json=json)
+    code = finish(result, out, as_json=json)
+    if chakra is not None and not json:
+        print(f"\ntraces: {chakra}")
+    return code
 
 
 def chakra(files: list[Path], /, *, out: Out = None, json: JsonFlag = False) -> int:
@@ -62,4 +65,6 @@ def chakra(files: list[Path], /, *, out: Out = None, json: JsonFlag = False) -> 
     run = api.chakra(files)
     written = run.write(out) if out is not None else {}
     show_page(run.page, as_json=json, rows=200, files=written)
+    if written and not json:
+        print(f"\nreport: {written['report']}\nalso:   {written['timeline']}")
     return 0
