@@ -150,6 +150,10 @@ def test_ceilings_hold_and_bounds_are_below() -> None:
         assert both.bound <= both.value <= others * (1 + 1e-12)
         short = nest_stages(stages, machine, "energy", most_cycles=fast.cycles - 1)
         assert isinstance(short, Infeasible) and short.need == fast.cycles
+        joules = between.bound * (1 - 1e-6)
+        neither = nest_stages(stages, machine, "edp", most_cycles=middle, most_energy_j=joules)
+        if joules >= frugal.energy_j:
+            assert isinstance(neither, Infeasible) and neither.proved and neither.need > joules
         poor = nest_stages(stages, machine, most_energy_j=frugal.energy_j / 2)
         assert isinstance(poor, Infeasible) and isclose(poor.need, frugal.energy_j)
 

@@ -189,10 +189,9 @@ def _without_failed(
     wrong = {int(name.split()[0]): one for name, one in found.items()
              if isinstance(one, Infeasible)}  # fmt: skip
     left = tuple(
-        s.left_out(str(wrong[place]))
-        if place in wrong else s
+        s.left_out(str(wrong[place])) if place in wrong else s
         for place, s in enumerate(stages.stages)
-    )  # fmt: skip
+    )
     return replace(stages, stages=left), {
         stages.stages[place].name: one for place, one in wrong.items()
     }
@@ -221,6 +220,7 @@ class _Search:
             return Infeasible(
                 what="cycles of all loop nests", need=fast.cycles, have=self.most_cycles,
                 unit="cycles", remedies=("allow more cycles", "keep more on chip"),
+                proved=fast.bound > self.most_cycles,
             )  # fmt: skip
         if objective == "latency" and self.most_energy_j == math.inf:
             if self.is_priced():
@@ -231,6 +231,7 @@ class _Search:
             return Infeasible(
                 what="energy of all loop nests", need=slow.energy_j, have=self.most_energy_j,
                 unit="J", remedies=("allow more energy", "keep more on chip"),
+                proved=slow.bound > self.most_energy_j,
             )  # fmt: skip
         self.refine(fast, slow, objective)
         return self.best(objective)
@@ -297,11 +298,13 @@ class _Search:
         found = front(self.steps, self.prices.points, rank=ranks[objective],
                       most_cycles=self.most_cycles, most_energy_j=self.most_energy_j)  # fmt: skip
         if found is None:
+            least = front(self.steps, self.prices.points, rank=ranks["energy"],
+                          most_cycles=self.most_cycles)  # fmt: skip
             return Infeasible(
-                what=f"energy of loop nests within {self.most_cycles:g} cycles",
-                need=max(g - price * self.most_cycles for price, g in self.lines),
-                have=self.most_energy_j, unit="J",
-                remedies=("allow more cycles", "allow more energy"),
+                what=f"energy of all loop nests within {self.most_cycles:,.0f} cycles",
+                need=math.inf if least is None else least.energy_j, have=self.most_energy_j,
+                unit="J", remedies=("allow more cycles", "allow more energy"),
+                proved=self.bound("energy", 1.0) > self.most_energy_j,
             )  # fmt: skip
         return found
 
@@ -310,20 +313,10 @@ class _Search:
         if not self.steps.complete:
             return 0.0
         if objective == "latency":
-            return (
-                max(
-                    [
-                        self.least_cycles,
-                        *((g - self.most_energy_j) / price for price, g in self.lines if price > 0),
-                    ]
-                )
-                if self.lines and self.most_energy_j < math.inf
-                else self.least_cycles
-            )
+            short = [(g - self.most_energy_j) / price for price, g in self.lines if price]
+            return max(self.least_cycles, *short, 0.0)
         if objective == "energy":
-            return max(
-                g - price * min(self.most_cycles, 1e300) if price else g for price, g in self.lines
-            )
+            return max(g - price * self.most_cycles if price else g for price, g in self.lines)
         candidates = {self.least_cycles}
         for (p, g), (q, h) in combinations(self.lines, 2):
             if p != q and (crossing := (g - h) / (p - q)) > self.least_cycles:
