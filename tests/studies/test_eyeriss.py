@@ -14,7 +14,7 @@ from orrery.studies.eyeriss import eyeriss_study
 from orrery.studies.eyeriss._chip import ALEXNET_HOW, parted, run_layer, vgg_how
 from orrery.studies.eyeriss._dataflows import rival, with_array
 from orrery.studies.eyeriss._energy import all_mappings, energy_j, least, price
-from orrery.studies.eyeriss._layers import ALEXNET, ALEXNET_FC, VGG16, Conv, conv_problem
+from orrery.studies.eyeriss._layers import ALEXNET, ALEXNET_FC, MOBILENET, VGG16, Conv, conv_problem
 from orrery.studies.eyeriss._reuse import reuse_records
 from orrery.studies.eyeriss._rows import row_nest
 
@@ -67,6 +67,8 @@ def test_published_multiplications() -> None:
     millions = [round(layer.macs * 4 / 1e6, 1) for layer in ALEXNET]
     assert millions == [421.7, 895.8, 598.1, 448.6, 299.0]
     assert round(sum(layer.macs * 3 for layer in VGG16) / 1e9, 2) == 46.04
+    assert round(sum(layer.macs for layer in MOBILENET) / 1e6, 1) == 49.2
+    assert round(sum(layer.macs for layer in (*ALEXNET, *ALEXNET_FC)) / 1e6, 1) == 724.4
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def nearest_set(
     return Nearest(
         error=best.median, name=best.name,
         how=f"{counted(best.count, 'row')} against {best.against}; same dataflow, operator and "
-        f"width, {where}; mappings given there",
+        f"width, {where}",
     )  # fmt: skip
 
 

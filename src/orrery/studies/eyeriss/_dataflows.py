@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orrery.cost.nest import NestCost
+from orrery.errors import SpecError
 from orrery.hardware import ROLES, Architecture
 from orrery.mapping.nest import NestFound, best_nest
 from orrery.progress import Progress
@@ -90,7 +91,8 @@ def dataflow_records(
         for layer in ALEXNET:
             found = best_nest(conv_problem(layer, batch), array, "energy", most=BUDGET)
             if not isinstance(found, NestFound):
-                raise ValueError(f"{flow}: {layer.name}: {found}")
+                raise SpecError(f"{layer.name}, {flow}", found=str(found), fix="enlarge a memory",
+                                wanted="a nest that fits")  # fmt: skip
             total += with_array(found.cost, array)
             open_gap = max(open_gap, found.gap)
         ratio = total / base

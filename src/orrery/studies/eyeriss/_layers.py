@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orrery.cost.nest import Index, NestProblem, NestTensor
 
-__all__ = ["ALEXNET", "ALEXNET_FC", "VGG16", "Conv", "conv_problem"]
+__all__ = ["ALEXNET", "ALEXNET_FC", "MOBILENET", "VGG16", "Conv", "conv_problem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,29 @@ VGG16 = tuple(
          read=wide if i > 1 or block == 5 else (3 if block == 1 else wide // 2))
     for block, wide, size, layers in _BLOCKS for i in range(1, layers + 1)
 )  # fmt: skip
+
+
+#: channels after each pair of a depthwise and a pointwise convolution, and the former's stride
+_PAIRS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), *((256, 1),) * 5, (512, 2),
+          (512, 1))  # fmt: skip
+
+
+def _mobilenet() -> tuple[Conv, ...]:
+    size, wide = 64, 16
+    layers = [Conv(name="conv1", made=wide, read=3, size=size, kernel=3, stride=2, pad=1)]
+    for place, (made, stride) in enumerate(_PAIRS, 1):
+        size //= stride
+        layers += [
+            Conv(name=f"conv{place} depthwise", made=wide, read=wide, size=size, kernel=3,
+                 stride=stride, pad=1, groups=wide),
+            Conv(name=f"conv{place} pointwise", made=made, read=wide, size=size, kernel=1),
+        ]  # fmt: skip
+        wide = made
+    return (*layers, Conv(name="fc", made=1000, read=wide, size=1, kernel=1))
+
+
+#: MobileNet of half the width, images of 128 x 128
+MOBILENET = _mobilenet()
 
 
 def conv_problem(layer: Conv, batch: int, *, padded: bool = True) -> NestProblem:

@@ -1,4 +1,4 @@
-"""Points of two other chips: the TPU's rooflines, AlexNet on Eyeriss v2, and their peaks.
+"""Points of two other chips: the TPU's rooflines, and the peaks of their descriptions.
 
 Models:  a product so wide that its images are 2 % of what moves off chip (the TPU's images do not
          come from the memory of weights), as many rows as the paper's intensity: every byte of
@@ -12,38 +12,27 @@ from __future__ import annotations
 from orrery.cost.nest import (
     LOOPS,
     Index,
-    NestCost,
     NestMapping,
     NestProblem,
     NestTensor,
     nest_cost,
 )
 from orrery.hardware import Architecture, load_architecture
-from orrery.mapping.nest import NestFound, best_nest
-from orrery.progress import Progress
 from orrery.provenance import Basis
 
 from .._frame import Record, compared
-from ._layers import ALEXNET, ALEXNET_FC, conv_problem
 from ._published import (
     TPU,
     TPU_CNN,
     TPU_PEAK_TOPS,
     TPU_RIDGE,
-    V2_ALEXNET_MB,
-    V2_ALEXNET_PER_S,
-    V2_CONV_MB,
-    V2_GOPS_PER_W,
     V2_PEAK_GOPS,
-    V2_TABLE,
 )
 
-__all__ = ["JOUPPI", "WIDTH", "mesh_records", "other_records", "tpu_tops"]
+__all__ = ["JOUPPI", "WIDTH", "other_records", "tpu_tops"]
 
 WIDTH = 16384
 BANDWIDTH = 34e9
-#: nests priced per layer at most
-BUDGET = 2_000_000
 JOUPPI = "Jouppi et al., ISCA 2017"
 
 
@@ -94,54 +83,6 @@ def other_records() -> tuple[Record, ...]:
         for name, (rows, tops) in TPU.items()
     )  # fmt: skip
     return peaks + points + (_ridge(tpu), *_cnns(tpu))
-
-
-def mesh_records(progress: Progress) -> tuple[Record, ...]:
-    """Return AlexNet on Eyeriss v2, every layer under the fastest nest that is found."""
-    chip = load_architecture("eyeriss-v2", loops=tuple(LOOPS))
-    costs: dict[str, NestCost] = {}
-    layers = (*ALEXNET, *ALEXNET_FC)
-    for done, layer in enumerate(layers):
-        progress.step("nests on Eyeriss v2", done, len(layers))
-        found = best_nest(conv_problem(layer, 1), chip, "latency", most=BUDGET)
-        if not isinstance(found, NestFound):
-            raise ValueError(f"eyeriss-v2: {layer.name}: {found}")
-        costs[layer.name] = found.cost
-    rate = 1 / sum(cost.latency_s for cost in costs.values())
-    moved = {name: float(cost.cost.offchip_bytes or 0) for name, cost in costs.items()}
-    nests = "our fastest nests, not the chip's, which are not published"
-    said = [
-        ("inferences per second", "", V2_ALEXNET_PER_S, rate, f"{V2_TABLE}, from memory, "
-         "unconfirmed", "the chip also skips zeros of images; dense layers wait for the off-chip "
-         "memory of the limited case here"),
-        ("off-chip traffic", "bytes", V2_ALEXNET_MB * 1e6, sum(moved.values()),
-         f"{V2_TABLE}, from memory, unconfirmed", ""),
-        ("off-chip traffic of convolutions", "bytes", V2_CONV_MB * 1e6,
-         sum(moved[layer.name] for layer in ALEXNET), V2_TABLE,
-         "every tensor little more than once, where the chip fetches some again"),
-    ]  # fmt: skip
-    for layer in ALEXNET:
-        if layer.name in V2_GOPS_PER_W:
-            bill = costs[layer.name].charges
-            inside_j = sum(charge.energy_j for charge in bill if charge.resource != "dram")
-            said.append((
-                f"{layer.name}: 10^9 operations/J", "", V2_GOPS_PER_W[layer.name],
-                2 * layer.macs / inside_j / 1e9, V2_TABLE,
-                "without off-chip memory; energies of other chips, many taken over from v1",
-            ))  # fmt: skip
-    made = tuple(
-        compared(f"Eyeriss v2, AlexNet: {what}", unit, published=published, ours=ours,
-                 basis=Basis.ESTIMATED, source=source, tolerance=0.2,
-                 note="; ".join(part for part in (nests, why) if part))
-        for what, unit, published, ours, source, why in said
-    )  # fmt: skip
-    sparse = Record(
-        name="Eyeriss v2: sparse AlexNet and sparse MobileNet", unit="",
-        published=None, ours=None, basis=Basis.ESTIMATED, source=V2_TABLE,
-        status="not reproducible",
-        note="which weights and images are zero, layer by layer, is not published",
-    )  # fmt: skip
-    return (*made, sparse)
 
 
 def _bandwidth(chip: Architecture) -> float:

@@ -15,10 +15,8 @@ __all__ = [
     "TPU_CNN",
     "TPU_PEAK_TOPS",
     "TPU_RIDGE",
-    "V2_ALEXNET_MB",
-    "V2_ALEXNET_PER_S",
-    "V2_CONV_MB",
-    "V2_GOPS_PER_W",
+    "V2_MEMORY",
+    "V2_NETWORKS",
     "V2_PEAK_GOPS",
     "V2_TABLE",
     "VGG_ALL_MS",
@@ -26,6 +24,7 @@ __all__ = [
     "VGG_TOTAL_MS",
     "WORST_ACCESSES",
     "Measured",
+    "OnMesh",
 ]
 
 FIGURE_10 = "Chen et al., ISCA 2016, fig. 10, as encoded in nn_dataflow's test"
@@ -114,6 +113,28 @@ WORST_ACCESSES, BEST_ACCESSES = 2896e6, 61e6
 #: 384 multipliers, two operations each, at 200 MHz
 V2_PEAK_GOPS = 153.6
 V2_TABLE = "Chen et al., JETCAS 2019 (Eyeriss v2), post-layout"
-#: AlexNet, batch 1: inferences a second, MB off chip in all and of convolutions, 10^9 operations/J
-V2_ALEXNET_PER_S, V2_ALEXNET_MB, V2_CONV_MB = 102.2, 71.9, 7.1
-V2_GOPS_PER_W = {"conv1": 148.1, "conv3": 392.0}
+V2_MEMORY = f"{V2_TABLE}, from memory, unconfirmed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnMesh:
+    """A dense network on Eyeriss v2, batch 1; MB of convolutions and per layer where published.
+
+    Attributes
+    ----------
+    per_layer : layer -> 10^9 operations per joule, two a multiplication
+    """
+
+    per_s: float
+    per_j: float
+    dram_mb: float
+    conv_mb: float | None
+    per_layer: dict[str, float]
+
+
+V2_NETWORKS = {
+    "AlexNet": OnMesh(per_s=102.2, per_j=174.8, dram_mb=71.9, conv_mb=7.1,
+                      per_layer={"conv1": 148.1, "conv3": 392.0}),
+    "MobileNet": OnMesh(per_s=1282.1, per_j=1969.8, dram_mb=4.1, conv_mb=None,
+                        per_layer={"conv13 depthwise": 77.7}),
+}  # fmt: skip

@@ -8,8 +8,9 @@ from orrery.cost.validation import ValidationRow, ValidationSet, measured_set
 
 from .._frame import Record
 from ._layers import ALEXNET, ALEXNET_FC, VGG16
+from ._mesh import MESH_NETWORKS
 from ._others import JOUPPI, WIDTH
-from ._published import FIGURE_10, TABLE_5, TPU
+from ._published import FIGURE_10, TABLE_5, TPU, V2_MEMORY
 
 __all__ = ["eyeriss_sets"]
 
@@ -99,6 +100,25 @@ def eyeriss_sets(
             covers="perceptrons and LSTMs, each as one wide product with the network's batch",
             explained="a bound by the bandwidth of weights; what vector operations, small layers "
             "and the host take is not published by layer (LSTM1 most)",
+        ))  # fmt: skip
+    rows = [
+        ValidationRow(name=name, reference=1 / rate.published, ours=1 / rate.ours,
+                      operations=sum(layer.macs for layer in layers))
+        for name, layers in MESH_NETWORKS.items()
+        if (rate := known.get(f"Eyeriss v2, {name}: inferences per second"))
+        and rate.published
+        and rate.ours
+    ]  # fmt: skip
+    if rows:
+        found.append(measured_set(
+            "eyeriss-v2-layout-latency", rows, study="eyeriss", quantity="latency",
+            unit="s", against="simulation after layout", architecture="eyeriss-v2",
+            dataflow="row-stationary", operators=("Conv", "depthwise Conv", "MatMul", "Gemm"),
+            bits=(8,), source=V2_MEMORY,
+            covers="two dense networks as a whole, one image, our nests of least "
+            "joules times seconds",
+            explained="AlexNet's dense layers wait for the off-chip memory of the limited case, "
+            "which the catalogue has; zeros of images, which the chip skips, are not published",
         ))  # fmt: skip
     return tuple(found)
 

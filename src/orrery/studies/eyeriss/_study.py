@@ -19,7 +19,8 @@ from ._chip import ALEXNET_HOW, ChipLayer, run_layer, vgg_how
 from ._dataflows import dataflow_records
 from ._energy import by_part, energy_j, least
 from ._layers import ALEXNET, ALEXNET_FC, VGG16, Conv, conv_problem
-from ._others import mesh_records, other_records
+from ._mesh import mesh_records
+from ._others import other_records
 from ._published import (
     ALEXNET_ALL_MS,
     ALEXNET_MEASURED,
