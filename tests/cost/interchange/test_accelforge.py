@@ -53,14 +53,17 @@ workload:
 MAPPING = """
 mapping:
   nodes:
-  - !Storage {component: dram, tensors: [I0, W0, T0]}
+  - !Storage {component: dram, tensors: [I0]}
+  - !Storage {component: dram, tensors: [W0]}
+  - !Storage {component: dram, tensors: [T0]}
   - !Temporal {rank_variable: m, tile_shape: 2}
   - !Temporal {rank_variable: q, tile_shape: 1}
-  - !Storage {component: buffer, tensors: [I0, T0]}
-  - !Temporal {rank_variable: p, tile_shape: 1}
+  - !Storage {component: buffer, tensors: [I0]}
+  - !Storage {component: buffer, tensors: [T0]}
   - !Spatial {rank_variable: m, tile_shape: 1, name: rows, component: array_rows}
   - !Spatial {rank_variable: c, tile_shape: 1, name: cols, component: array_cols}
   - !Storage {component: pads, tensors: [W0]}
+  - !Temporal {rank_variable: p, tile_shape: 1}
   - !Temporal {rank_variable: s, tile_shape: 1}
   - !Temporal {rank_variable: r, tile_shape: 1}
   - !Compute {component: MAC, einsum: T0}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -242,31 +243,78 @@ def _projection(tensor: NestTensor) -> str:
 def _mapping(
     problem: NestProblem, mapping: NestMapping, architecture: Architecture
 ) -> dict[str, Any]:
-    below = architecture.fans_out_below()
     left = dict(problem.loops)
     nodes: list[_Node] = []
-
-    def cut(loop: str, factor: int) -> int:
-        left[loop] = -(-left[loop] // factor)
-        return left[loop]
-
-    for place, level in enumerate(architecture.levels):
-        if level.holds:
-            tensors = Inline(f"{_RANKS[role]}0" for role in level.holds)
-            nodes.append(_Node("Storage", component=level.name, tensors=tensors))
-        for loop, factor in mapping.temporal[place]:
-            if factor > 1:
-                nodes.append(_Node("Temporal", rank_variable=_VARIABLES[loop],
-                                   tile_shape=cut(loop, factor)))  # fmt: skip
-        for axis in architecture.axes:
-            if below[axis.name] == place:
-                nodes += [
-                    _Node("Spatial", rank_variable=_VARIABLES[loop], tile_shape=cut(loop, factor),
-                          name=axis.name, component=f"array_{axis.name}")
-                    for loop, factor in mapping.spatial.get(axis.name, ()) if factor > 1
-                ]  # fmt: skip
+    for step in _steps(problem, mapping, architecture):
+        if step.role:
+            tensors = Inline([f"{_RANKS[step.role]}0"])
+            nodes.append(_Node("Storage", component=step.where, tensors=tensors))
+            continue
+        left[step.loop] = -(-left[step.loop] // step.factor)
+        inside = {"rank_variable": _VARIABLES[step.loop], "tile_shape": left[step.loop]}
+        if step.where:
+            nodes.append(_Node("Spatial", **inside, name=step.where,
+                               component=f"array_{step.where}"))  # fmt: skip
+        else:
+            nodes.append(_Node("Temporal", **inside))
     nodes.append(_Node("Compute", component="MAC", einsum="T0"))
     return {"mapping": {"nodes": nodes}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A line of a nest: a tile of a role (`where`: its memory), or a loop (`where`: its axis)."""
+
+    role: str = ""
+    where: str = ""
+    loop: str = ""
+    factor: int = 1
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a loop along the array."""
+        return bool(self.loop and self.where)
+
+
+def _steps(problem: NestProblem, mapping: NestMapping, architecture: Architecture) -> list[_Step]:
+    """Return the nest line by line, every tile above the loops that it does not follow.
+
+    There a tile is fetched anew whenever a loop above it advances. Where such loops stand above the
+    fan-out, the array's parts move up above them: each position then has a run of indices where it
+    had every so-manieth.
+    """
+    below = architecture.fans_out_below()
+    follows = {tensor.role: tensor.loops for tensor in problem.tensors}
+    steps: list[_Step] = []
+    for place, level in enumerate(architecture.levels):
+        for role in level.holds:
+            at = _top(steps, role, follows[role])
+            side = [step for step in steps[at:] if step.is_part]
+            rest = [step for step in steps[at:] if not step.is_part]
+            steps[at:] = [*side, _Step(role=role, where=level.name), *rest]
+        steps += [_Step(loop=loop, factor=n) for loop, n in mapping.temporal[place] if n > 1]
+        for axis in architecture.axes:
+            if below[axis.name] == place:
+                steps += [_Step(where=axis.name, loop=loop, factor=n)
+                          for loop, n in mapping.spatial.get(axis.name, ()) if n > 1]  # fmt: skip
+    return steps
+
+
+def _top(steps: list[_Step], role: str, follows: frozenset[str]) -> int:
+    """Return the place of the outermost loop directly above that a role does not follow."""
+    at, parts = len(steps), False
+    for place in reversed(range(len(steps))):
+        step = steps[place]
+        if step.is_part:
+            parts = True
+        elif step.role:
+            if step.role == role or parts:
+                break  # its own tile further out, or a memory outside of the array
+        elif step.loop in follows:
+            break
+        else:
+            at = place
+    return at
 
 
 def _notes(architecture: Architecture) -> list[str]:
