@@ -122,6 +122,41 @@ def test_what_the_front_end_keeps_is_the_same_machine(tmp_path: Path) -> None:
     assert not any("sparse" in note for note in said.architecture.notes)
 
 
+@pytest.mark.parametrize(
+    ("factors", "loops", "fixed"),
+    [
+        ("factors_only: [Q=4]", {"H"}, {"H": 4}),
+        ("factors_only: [Q=2, M=2]", {"H", "Cout"}, {"H": 2, "Cout": 2}),
+        ("factors: [N=1, C=1, P=1, R=1, S=1, M=1, Q=4]", {"H"}, {"H": 4}),
+        ("factors: [N=1, C=1, P=1, R=1, S=1, Q=2]", {"H", "Cout"}, None),
+        ('factors_only: [Q=2, "M<=2"]', {"H", "Cout"}, None),
+        ("permutation: [N, C, P, R, S, M, Q]", None, None),
+    ],
+)
+def test_factors_along_the_array_are_fixed_where_they_leave_no_choice(
+    tmp_path: Path, factors: str, loops: set[str] | None, fixed: dict[str, int] | None
+) -> None:
+    (path,) = written(tmp_path, new=NEW.replace("factors: [N=1, C=1, P=1, R=1, S=1]", factors))
+    array = load_architecture(path)
+    assert array.axes[0].fixed == fixed
+    assert array.axes[0].loops == loops or set(array.axes[0].loops or ()) == loops
+    kept_out = [note for note in array.notes if note.startswith("column: ")]
+    assert bool(kept_out) == (fixed is None and "2" in factors)
+
+
+def test_a_split_says_what_runs_in_x_and_what_in_y(tmp_path: Path) -> None:
+    both = NEW.replace("spatial: {meshX: 4}", "spatial: {meshX: 4, meshY: 3}").replace(
+        "  - !Container {name: cell, spatial: {meshY: 3}}\n", "")  # fmt: skip
+    text = both.replace("factors: [N=1, C=1, P=1, R=1, S=1]",
+                        "factors_only: [Q=4, S=3], permutation: [Q, S], split: 1")  # fmt: skip
+    x, y = load_architecture(*written(tmp_path, new=text)).axes
+    assert (x.size, x.fixed, y.size, y.fixed) == (4, {"H": 4}, 3, {"Kh": 3})
+    text = text.replace(", permutation: [Q, S], split: 1", "")
+    x, y = load_architecture(*written(tmp_path, new=text)).axes
+    assert x.fixed is y.fixed is None
+    assert set(x.loops or ()) == set(y.loops or ()) == {"H", "Kh"}
+
+
 @pytest.mark.parametrize("line", ["x: {{cwd}}", "  <<: *base", "{% if a %}"])
 def test_templates_are_refused_with_where_the_result_lies(tmp_path: Path, line: str) -> None:
     (path,) = written(tmp_path, made=f"{NEW}{line}\n")

@@ -98,8 +98,11 @@ def loops_along(
     fan: Fan, dimensions: Mapping[str, str], notes: list[str]
 ) -> dict[str, tuple[tuple[str, ...] | None, dict[str, int] | None]]:
     """Return for x and y which loops may run along them, and which must, so often."""
-    ones, exact, open_, order_, split = set(), {}, False, [], None
-    only = False
+    ones: set[str] = set()
+    exact: dict[str, int] = {}
+    loose: set[str] = set()
+    order_: list[str] = []
+    split, only = None, False
     for rule in fan.rules:
         for key, entry in rule.table.items():
             if key in ("factors", "factors_only"):
@@ -116,7 +119,7 @@ def loops_along(
                     elif relation == "=" and factor > 1:
                         exact[name] = factor
                     else:
-                        open_ = True
+                        loose.add(name)
                         notes.append(f"{fan.name}: {name}{relation}{factor} along the array is not "
                                      f"kept: {dimensions[name]} is free there")  # fmt: skip
             elif key == "permutation":
@@ -127,8 +130,12 @@ def loops_along(
                 notes.append(f"{fan.name}: spatial constraint {key} is not kept")
     if ones and dimensions is DIMENSIONS:
         ones.add("G")  # the customary layer has no groups
-    free = [name for name in dimensions if name not in ones]
-    complete = only or set(exact) | ones >= {n for n in dimensions if n not in ("G", "K", "M")}
+    named = exact.keys() | loose
+    free = [n for n in dimensions if n not in ones and (n in named or not only)]
+    closed = {dimensions[name] for name in (*exact, *ones)}
+    # M and K are one loop; with two ways and no split, who runs where is left open
+    one_way = fan.x == 1 or fan.y == 1 or split is not None
+    complete = one_way and not loose and (only or closed >= set(dimensions.values()))
     found: dict[str, tuple[tuple[str, ...] | None, dict[str, int] | None]] = {}
     for way in "xy":
         mine = free
@@ -137,13 +144,13 @@ def loops_along(
             mine = [n for n in free if (n in first) == (way == "x")]
         loops = tuple(dict.fromkeys(dimensions[n] for n in mine))
         fixed = {dimensions[n]: f for n, f in exact.items() if n in mine}
-        if not ones and not only and not split:
+        if len(mine) == len(dimensions):
             found[way] = (None, None)
-        elif fixed and complete and not open_:
+        elif fixed and complete:
             found[way] = (tuple(fixed), fixed)
         else:
             found[way] = (loops, None)
-    if exact and not (complete and not open_):
+    if exact and not complete:
         notes.append(f"{fan.name}: {', '.join(f'{n}={f}' for n, f in exact.items())} along the "
                      "array is not kept: other loops are free there")  # fmt: skip
     return found
