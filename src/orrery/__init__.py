@@ -14,7 +14,7 @@ from .provenance import PROGRAM_VERSION as __version__
 #: public functions and records; `orrery.api` knows where each lives
 _VERBS = (
     "ModelOptions", "TaskOptions", "accelerators", "load_model", "load_system", "map", "models",
-    "operators", "run", "score", "show", "simulate", "studies", "study", "systems",
+    "operators", "run", "score", "show", "simulate", "studies", "study", "sweep", "systems",
 )  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]
