@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from orrery import api
+from orrery.api.calibrating import read_calibration
 from orrery.cli import main
 from orrery.cost import roofline
 from orrery.errors import SpecError, UnknownNameError
@@ -77,15 +78,17 @@ def test_the_report_says_errors_coverage_and_what_is_open(result: api.Calibratio
     assert "80% intervals" in text
     assert "networks left out" in text
     assert "resnet56.onnx" in text
-    metrics = {figure.metric: figure for figure in result.evidence}
-    assert metrics["median error after of latency"].value < 20
-    assert metrics["coverage of latency"].value == pytest.approx(100 * result.latency.coverage)
+    latency = result.file.latency
+    assert latency.errors["median error after"] < 0.2 < latency.errors["median error before"]
+    assert [one.network for one in latency.networks] == sorted(
+        "resnet56.onnx" if name == "resnet56" else name for name in NETWORKS)  # fmt: skip
 
 
 def test_plans_on_the_device_are_slower_and_have_an_interval(
     result: api.CalibrationResult, tmp_path: Path
 ) -> None:
     files = result.write(tmp_path / "out")
+    assert read_calibration(files["calibration"]) == result.file
     plain = api.map("resnet20", on="desktop-cpu")
     mapped = api.map("resnet20", on=files["device"])
     before, after = (next(f for f in m.evidence if f.metric == "latency") for m in (plain, mapped))
@@ -107,7 +110,7 @@ def test_the_command_writes_and_prints(
     document = json.loads(capsys.readouterr().out)
     assert document["report"]["title"] == "cpu of desktop-cpu, calibrated"
     assert {path.name for path in out.iterdir()} == {
-        "calibrated.yaml", "evidence.json", "report.html", "report.json", "report.txt",
+        "calibrated.yaml", "calibration.json", "report.html", "report.json", "report.txt",
     }  # fmt: skip
 
 

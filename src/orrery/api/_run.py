@@ -17,7 +17,6 @@ from ._options import ModelOptions
 from ._resolve import load_model
 from ._run_plan import run_plan
 from ._run_result import RunResult, facts, run_context, tolerance
-from .calibrating import layer_rows, profile_table
 from .checking import judge_outputs
 
 __all__ = ["run"]
@@ -109,15 +108,18 @@ def run(
         judgement = judge_outputs(outputs, graph.evaluate(given), tolerance(graph))
     title = f"{graph.name} on this machine, {chosen.name}"
     sections: list[Section] = [facts(outputs, [figure], judgement)]
-    layers = {}
+    layers: tuple[tuple[str, str, str], ...] = ()
     if profile:
-        layers = layer_times(graph, given, repeats=repeats, progress=progress)
-        sections.append(profile_table(graph, layers))
+        from .calibrating import layer_rows, profile_table
+
+        times = layer_times(graph, given, repeats=repeats, progress=progress)
+        sections.append(profile_table(graph, times))
+        layers = layer_rows(model if isinstance(model, str | Path) else graph.name, times)
     page = Page(title=title, sections=tuple(sections))
     return RunResult(
         outputs=outputs,
         evidence=(figure,),
         judgement=judgement,
         page=page,
-        layers=layer_rows(model if isinstance(model, str | Path) else graph.name, layers),
+        layers=layers,
     )

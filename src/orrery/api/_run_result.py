@@ -16,7 +16,6 @@ from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity, format_si
 
 from ._inputs import write_arrays
-from .calibrating import write_layers
 from .checking import Judgement
 from .figures import batch_of, precisions
 
@@ -68,6 +67,8 @@ class RunResult:
                 files["timeline"] = "timeline.json"
                 write_timeline(fresh / files["timeline"], self.timeline)
             if self.layers:
+                from .calibrating import write_layers
+
                 files["layers"] = "layers.csv"
                 write_layers(fresh / files["layers"], self.layers)
         return {name: folder / file for name, file in files.items()}

@@ -24,11 +24,6 @@ def calibrate(
 ) -> int:
     """Fit the constants of a device to measured layers; judge them on networks left out in turn.
 
-    The table needs columns network, layer and latency_s (or _ms, _us, _ns), and may have energy_j
-    (_mj, _uj, _nj): `orrery run MODEL --profile --out DIR` writes one for this machine. With --out
-    the device goes to calibrated.yaml, which `map --on` and `nest --on` take; what is priced on it
-    then has an interval.
-
     Parameters
     ----------
     device

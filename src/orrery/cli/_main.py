@@ -28,6 +28,14 @@ CODES = (
 
 #: command -> what its help says below the options, where that is more than of all commands
 EPILOGUES = {
+    "calibrate": (
+        "A table has columns network, layer and latency_s (_ms, _us, _ns, _cycles), perhaps "
+        "energy_j (_mj, _uj, _nj); `orrery run MODEL --profile --out DIR` writes one for this "
+        "machine. Without the networks' files it tells the work of layers instead: operator, "
+        "dtype, macs, other_operations, bytes. Networks are left out in turn to judge the fit. "
+        "With --out the machine goes to calibrated.yaml, which `map --on` and `nest --on` take; "
+        "its latencies then have intervals. "
+    ),
     "study": (
         "Each figure says what the paper states, what came out here, who judged it, and whether "
         "the two match. Where they differ, or the paper does not say enough, the reason is "

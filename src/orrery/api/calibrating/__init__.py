@@ -2,6 +2,14 @@
 
 from ._calibrate import calibrate
 from ._profile import layer_rows, profile_table, write_layers
-from ._result import CalibrationResult
+from ._result import CalibrationFile, CalibrationResult, read_calibration
 
-__all__ = ["CalibrationResult", "calibrate", "layer_rows", "profile_table", "write_layers"]
+__all__ = [
+    "CalibrationFile",
+    "CalibrationResult",
+    "calibrate",
+    "layer_rows",
+    "profile_table",
+    "read_calibration",
+    "write_layers",
+]

@@ -12,7 +12,7 @@ from orrery.progress import Progress
 
 from .._options import ModelOptions
 from ._page import calibration_page
-from ._result import CalibrationResult, calibration_evidence
+from ._result import CalibrationFile, CalibrationResult, left_out
 from ._samples import read_tables, regions_of
 
 if TYPE_CHECKING:
@@ -56,19 +56,20 @@ def calibrated_array(
 
     architecture = load_architecture(name, loops=tuple(LOOPS))
     rows, file = read_tables(paths, architecture.clock_hz)
-    samples, left_out = _samples(rows, architecture, options, progress)
+    samples, missing = _samples(rows, architecture, options, progress)
     found = calibrate_array(architecture, samples, where=file, confidence=confidence,
                             progress=progress)  # fmt: skip
-    warnings = (*found.warnings, *left_out)
+    warnings = (*found.warnings, *missing)
     page = calibration_page(
         f"{architecture.name}, calibrated", file, EQUATION, found.constants, found.latency, None,
         [(f"{s.network}: {s.layer}", s.latency_s) for s in samples], confidence, warnings,
     )  # fmt: skip
     return CalibrationResult(
-        yaml=measured_text(text, found.architecture), constants=found.constants,
-        latency=found.latency, energy=None, page=page,
-        evidence=tuple(calibration_evidence(architecture.name, file, confidence, found.latency,
-                                            None)),
+        yaml=measured_text(text, found.architecture), page=page,
+        file=CalibrationFile(
+            machine=architecture.name, measurements=file, confidence=confidence, energy=None,
+            constants=found.constants, latency=left_out(found.latency), warnings=warnings,
+        ),
     )  # fmt: skip
 
 

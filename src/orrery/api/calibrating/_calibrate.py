@@ -14,7 +14,7 @@ from .._machines import load_system
 from .._options import ModelOptions
 from ._arrays import array_text_of, calibrated_array
 from ._page import calibration_page
-from ._result import CalibrationResult, calibration_evidence
+from ._result import CalibrationFile, CalibrationResult, left_out
 from ._samples import read_tables, samples_of
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ def calibrate(
         found.warnings,
     )  # fmt: skip
     return CalibrationResult(
-        yaml=write_system(_with(system, chosen, found.device)), constants=found.constants,
-        latency=found.latency, energy=found.energy, page=page,
-        evidence=tuple(calibration_evidence(subject, file, confidence, found.latency,
-                                            found.energy)),
+        yaml=write_system(_with(system, chosen, found.device)), page=page,
+        file=CalibrationFile(
+            machine=subject, measurements=file, confidence=confidence, constants=found.constants,
+            latency=left_out(found.latency), warnings=found.warnings,
+            energy=None if found.energy is None else left_out(found.energy),
+        ),
     )  # fmt: skip
 
 
