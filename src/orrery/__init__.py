@@ -4,7 +4,7 @@
 
     import orrery
     result = orrery.map("resnet50", on="aws-f1")
-    print(result.scorecard_text)
+    print(result.text)
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from .provenance import PROGRAM_VERSION as __version__
 
 #: public functions and records; `orrery.api` knows where each lives
 _VERBS = (
-    "ModelOptions", "TaskOptions", "accelerators", "load_model", "load_system", "map", "models",
-    "operators", "run", "score", "show", "simulate", "studies", "study", "sweep", "systems",
+    "BeyondOptions", "ModelOptions", "TaskOptions", "ZeroOptions", "accelerators", "arrays",
+    "calibrate", "diff", "load_model", "load_system", "map", "models", "nest", "operators", "run",
+    "score", "show", "simulate", "studies", "study", "sweep", "systems", "timeloop", "validate",
 )  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]
