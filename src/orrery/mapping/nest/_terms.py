@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,23 +160,21 @@ class Space:
         group; the column that is each term under a pattern, shape (patterns, terms)
         """
         known: dict[_Key, int] = {}
-        rows: list[list[NDArray[np.int64]]] = []
-        constants = []
+        makers: list[tuple[Term, _Roles]] = []
         uses = np.empty((len(patterns), len(terms)), np.int64)
         for t, term in enumerate(terms):
             for p, pattern in enumerate(patterns):
                 key = self._key(t, term, pattern)
                 if key not in known:
-                    known[key] = len(rows)
-                    roles = self._what_places_do(term, pattern)
-                    constants.append(self._constant(term, roles))
-                    rows.append([self._column(group, term, roles) for group in self.groups])
+                    known[key] = len(makers)
+                    makers.append((term, self._what_places_do(term, pattern)))
                 uses[p, t] = known[key]
-        choices = sum(len(group.choices) for group in self.groups)
-        columns = np.empty((len(rows), choices))
-        for into, parts in zip(columns, rows, strict=True):
-            if parts:
-                np.concatenate(parts, out=into)
+        starts = np.cumsum([0, *(len(group.choices) for group in self.groups)]).tolist()
+        columns = np.empty((len(makers), starts[-1]))
+        for into, (term, roles) in zip(columns, makers, strict=True):
+            for group, (start, end) in zip(self.groups, pairwise(starts), strict=True):
+                into[start:end] = self._column(group, term, roles)
+        constants = [self._constant(term, roles) for term, roles in makers]
         return columns, np.array(constants), uses
 
     def _constant(self, term: Term, roles: _Roles) -> float:
@@ -199,20 +198,19 @@ class Space:
     def masks(self, patterns: Sequence[Pattern]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return which choices of all groups demands of patterns leave, and whose is which."""
         demands = list({pattern.ones: None for pattern in patterns})
-        parts = []
-        for ones in demands:
-            row = []
-            for group in self.groups:
-                fits = np.ones(len(group.choices), bool)
-                for loop, level in ones:
-                    if loop in group.loops:
-                        column = self.places.index(Place(level=level))
-                        chosen = group.choices[:, group.loops.index(loop)]
-                        fits &= self.options[loop][chosen, column] == 1
-                row.append(fits)
-            parts.append(np.concatenate(row or [np.empty(0, bool)]))
+        starts = np.cumsum([0, *(len(group.choices) for group in self.groups)])
+        found = np.ones((len(demands), starts[-1]), bool)
+        for start, group in zip(starts[:-1].tolist(), self.groups, strict=True):
+            for loop, chosen in zip(group.loops, group.choices.T, strict=True):
+                wanted = {level for ones in demands for at, level in ones if at == loop}
+                for level in wanted:
+                    column = self.places.index(Place(level=level))
+                    fits = (self.options[loop][:, column] == 1)[chosen]
+                    for row, ones in zip(found, demands, strict=True):
+                        if (loop, level) in ones:
+                            row[start : start + len(chosen)] &= fits
         whose = np.array([demands.index(pattern.ones) for pattern in patterns])
-        return np.array(parts), whose
+        return found, whose
 
     def _column(self, group: Group, term: Term, roles: _Roles) -> NDArray[np.int64]:
         choices = group.choices
