@@ -187,5 +187,5 @@ def with_tail(cost: NestCost, tail: TailCost, clock_hz: float) -> NestCost:
         cost, traffic=traffic, charges=(*cost.charges, *charges),
         unpriced=tuple(dict.fromkeys((*cost.unpriced, *tail.unpriced))),
         time=replace(cost.time, cycles=cycles, drain=cost.time.drain + tail.cycles),
-        latency_s=cycles * cost.times / clock_hz,
+        latency_s=cost.latency_s + tail.cycles * cost.times / clock_hz,
     )  # fmt: skip
