@@ -28,9 +28,9 @@ from .._record import Figure, machine, write_document
 
 CORE = Path(__file__).with_name("accelforge-eyeriss.yaml")
 #: evaluations per layer and reading of the core
-MOST = 2_000_000
+MOST = 3_000_000
 #: what the buffer may hold
-HELD = (("weight", "output"), ("output",))
+HELD = (("weight", "output"), ("output",), ROLES, ("input", "output"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

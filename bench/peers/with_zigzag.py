@@ -193,7 +193,8 @@ def _figures(
         one("ZigZag's own search by its model", own, unit, note=f"LOMA, limit {LIMIT}"),
         one("our search", ours_s, "s", note="one thread, no found nests on disk; the first case "
             "includes compilation"),
-        one("ZigZag's own search", own_s, "s", note="its default settings, when it was run (see the load)"),
+        one("ZigZag's own search", own_s, "s",
+            note="its default settings, when it was run (see the load)"),
     ]  # fmt: skip
 
 
