@@ -28,9 +28,9 @@ from .._record import Figure, machine, write_document
 
 CORE = Path(__file__).with_name("accelforge-eyeriss.yaml")
 #: evaluations per layer and reading of the core
-MOST = 3_000_000
+MOST = 1_000_000
 #: what the buffer may hold
-HELD = (("weight", "output"), ("output",), ROLES, ("input", "output"))
+HELD = (("weight", "output"), ("output",), ROLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
