@@ -131,7 +131,7 @@ def _set(flow: str, rows: list[tuple[str, int, int, int, int, int]]) -> Validati
                        operations=size**3) for _, size, engine, _, _, published in rows],
         study="systolic", quantity="latency", unit="cycles", against="a simulator (SCALE-Sim)",
         dataflow=flow, operators=("MatMul",), source=SOURCE,
-        covers="one product that just fills the array, 4 x 4 to 32 x 32",
+        covers="one product that just fills the array, 4 x 4 to 32 x 32, counted from one",
         explained="the engine knows no wavefront, rows + cols - 2 cycles that are lost once a "
         "nest: all of the error, and little where a layer has many passes; with it added, the "
         "study finds every cycle",
