@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from orrery.hardware import Architecture, Level
 
@@ -173,9 +174,9 @@ def _port(level: Level, traffic: Iterable[Bits]) -> Fraction:
         reads, writes = reads + writes, 0
     found = Fraction(0)
     if reads and level.read_bits_per_cycle is not None:
-        found = reads / Fraction(level.read_bits_per_cycle)
+        found = reads / _decimal(level.read_bits_per_cycle)
     if writes and level.write_bits_per_cycle is not None:
-        found = max(found, writes / Fraction(level.write_bits_per_cycle))
+        found = max(found, writes / _decimal(level.write_bits_per_cycle))
     return found
 
 
@@ -192,3 +193,9 @@ def _first(levels: tuple[Level, ...], place: int, moved: list[Moved], out: int) 
         sent = [way(m.first[0], not out) for m in moved if m.flow.parent == parent]
         found = max(found, _port(levels[parent], sent))
     return found
+
+
+@cache
+def _decimal(rate: float) -> Fraction:
+    """Return the decimal that a rate was written as: 19.2 is 96/5, not a hair above it."""
+    return Fraction(rate).limit_denominator(10**6) or Fraction(rate)
