@@ -85,7 +85,7 @@ def array_figures(architecture: Architecture, plain: Evidence) -> Iterator[Evide
     """Yield what the array costs to build: elements, memories, link, area, price."""
     array = architecture.sources.get("macs_per_cycle", plain.source)
     yield replace(plain, metric="processing elements", value=architecture.elements, unit="",
-                  source=array)  # fmt: skip
+                  source=_brief(array))  # fmt: skip
     inner = architecture.levels[1:]
     sizes = [level.capacity_bits for level in inner]
     if inner and None not in sizes:
@@ -100,9 +100,10 @@ def array_figures(architecture: Architecture, plain: Evidence) -> Iterator[Evide
     outer = architecture.levels[0]
     if outer.read_bits_per_cycle is not None:
         rate = outer.read_bits_per_cycle / 8 * architecture.clock_hz
-        source = outer.sources.get("read_bits_per_cycle", plain.source)
+        rated = outer.sources.get("read_bits_per_cycle", plain.source)
+        clock = architecture.sources.get("clock_hz", plain.source)
         yield replace(plain, metric="off-chip bandwidth", value=rate, unit="bytes/s",
-                      source=source)  # fmt: skip
+                      source=_weakest([rated, clock]))  # fmt: skip
     for metric, field, unit in (("area", "area_mm2", "mm2"), ("price", "price_usd", "USD")):
         value = getattr(architecture, field)
         if value is None:
@@ -124,7 +125,13 @@ def weakest_of(architecture: Architecture) -> Basis | None:
 
 def _weakest(sources: Sequence[Source]) -> Source:
     basis = weakest(source.basis for source in sources)
-    return next(source for source in sources if source.basis is basis)
+    return _brief(next(source for source in sources if source.basis is basis))
+
+
+def _brief(source: Source) -> Source:
+    """Return a source without a note that tells of other numbers, unless it casts a doubt."""
+    doubtful = source.basis is Basis.ASSUMED or "unconfirmed" in source.note
+    return source if doubtful else replace(source, note="")
 
 
 def _say(

@@ -24,9 +24,10 @@ from ._pages import bill_table, layer_table, level_table
 from ._result import NestResult, layer_nest
 
 if TYPE_CHECKING:
+    from orrery.cost.nest import NestProblem
     from orrery.graph import Graph
     from orrery.hardware import Architecture
-    from orrery.mapping.nest import StagedNests
+    from orrery.mapping.nest import NestFound, StagedNests
 
 __all__ = ["FUSE", "fused_nest"]
 
@@ -50,12 +51,12 @@ def fused_nest(
     stages = stages_of(graph, tails=fuse != "none", passes=not macs_only)
     short = ""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        ceilings = {"most_cycles": most_cycles, "most_energy_j": most_energy_j}
         # What cannot be kept within is shown as near as it comes.
-        for sought, limits in ((objective, ceilings), ("latency", {}), ("energy", {})):
+        for sought, limited in ((objective, True), ("latency", False), ("energy", False)):
             found = nest_stages(stages, architecture, sought, keep=fuse == "on-chip",
                                 cache=Cache("nests"), executor=threads, progress=progress,
-                                **limits)  # fmt: skip
+                                most_cycles=most_cycles if limited else None,
+                                most_energy_j=most_energy_j if limited else None)  # fmt: skip
             if not isinstance(found, Infeasible):
                 break
             short = short or str(found)
@@ -94,7 +95,9 @@ def _told(
     graph: Graph, architecture: Architecture, found: StagedNests, on: str, objective: str,
     fuse: str, short: str, need: Sequence[str], bill: bool, left: dict[str, str],
 ) -> NestResult:  # fmt: skip
-    mapped, layers, problems, operators = {}, [], {}, {}
+    mapped: dict[str, NestFound] = {}
+    problems: dict[str, NestProblem] = {}
+    layers, operators = [], {}
     for one in found.parts:
         tail = one.stage.tail.operators
         name = one.stage.name

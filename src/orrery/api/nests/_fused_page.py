@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orrery.report import Cell, Column, Table, Text
-from orrery.units import format_si
+from orrery.units import format_quantity, format_si
 
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
@@ -25,7 +25,10 @@ def together(
         f"{found.cycles:,} cycles, {format_si(seconds, 's')} at "
         f"{format_si(architecture.clock_hz, 'Hz')}; "
         + ("energy not known." if joules is None else f"{format_si(joules, 'J')} in all."),
-        f"{format_si(found.offchip_bytes, 'B')} to and from {architecture.levels[0].name}.",
+        f"{format_quantity(found.offchip_bytes, 'bytes')} to and from "
+        f"{architecture.levels[0].name}.",
+        f"No choice of nests and tensors has less {found.objective}."
+        if found.gap <= 1e-9 else
         f"No choice of nests and tensors has less than {100 * (1 - found.gap):.5g} % of the "
         f"{found.objective} of this one.",
     ]  # fmt: skip
