@@ -58,6 +58,7 @@ def test_gates_save_energy_and_skips_save_time_too(array: str) -> None:
     fastest = api.nest(network, on=array)
     assert _total(gated, "energy") < _total(plain, "energy")
     assert _total(skipped, "latency") < _total(fastest, "latency")
+    assert {f.bound for f in skipped.evidence if f.metric == "latency"} == {"lower"}
     told = _told(gated)["all"]
     assert told[0] == told[1] > told[2] == told[3]
 
@@ -71,6 +72,9 @@ def _total(result: api.NestResult, metric: str) -> float:
     ({"gate": ("input",), "density": ("input=1.5",)}, "share"),
     ({"gate": ("input",), "density": ("0.4",)}, "operand"),
     ({"density": ("input=0.4",)}, "--gate"),
+    ({"compress": ("input=-5",)}, "whole bits"),
+    ({"gate": ("input",), "skip": ("input",)}, "both"),
+    ({"gate": ("input",), "density": ("input=0.4", "input=0.9")}, "twice"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(
     array: str, options: dict[str, tuple[str, ...]], said: str

@@ -31,7 +31,11 @@ def nest_figures(
     ----------
     missing : layers that no nest stands for: with any, times and energies are lower bounds
     """
-    note = f"{len(missing)} layers have no loop nest and are in no sum" if missing else ""
+    notes = [f"{len(missing)} layers have no loop nest and are in no sum"] if missing else []
+    told = [one.cost.operations for one in found.values()]
+    if even := any(operations.performed < operations.nominal for operations in told):
+        notes.append("zeros that multipliers skip are taken as perfectly even")
+    note = "; ".join(notes)
     widths = sorted(set(architecture.bits.values()))
     formats = (
         [
@@ -44,7 +48,7 @@ def nest_figures(
     plain = Evidence(
         subject=f"{graph.name} on {architecture.name}", metric="", value=None, unit="",
         source=Source(basis=Basis.ESTIMATED, where=_WHERE, note=note),
-        rests_on=weakest_of(architecture), bound="lower" if missing else "",
+        rests_on=weakest_of(architecture), bound="lower" if missing or even else "",
         context=dict(shared_context([graph], formats, f"loop nests, {objective}")),
     )  # fmt: skip
     costs = [one.cost for one in found.values()]
@@ -56,7 +60,7 @@ def nest_figures(
     unit = "sample/s" if is_training(graph) else "inference/s"
     rate = _say(plain, "throughput", batch / seconds if seconds else None, unit,
                 counts_as=counts_as([graph]))  # fmt: skip
-    yielded.append(replace(rate, bound="upper" if missing else ""))
+    yielded.append(replace(rate, bound="upper" if plain.bound else ""))
     cycles = sum(cost.cycles for cost in costs)
     peak = cycles * architecture.elements * architecture.macs_per_cycle
     done = sum(cost.operations.performed for cost in costs)

@@ -90,6 +90,10 @@ def nest(
     found = search_layers(problems, architecture, objective, sparse, progress, most)
     mapped = {name: one for name, one in found.items() if not isinstance(one, Infeasible)}
     failed = {name: str(one) for name, one in found.items() if isinstance(one, Infeasible)}
+    if not mapped:
+        raise SpecError(f"{graph.name} on {architecture.name}", found="no layer fits: "
+                        + "; ".join(dict.fromkeys(failed.values())),
+                        wanted="one at least", fix="enlarge what is short")  # fmt: skip
     sections: list[Section] = [totals(mapped, architecture)]
     if said:
         sections.append(zero_table(mapped, said))

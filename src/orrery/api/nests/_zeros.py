@@ -59,7 +59,8 @@ def layer_zeros(
 ) -> tuple[Mapping[str, Zeros], str]:
     """Return region -> zeros, and in words what they were taken from; empty when nobody looks.
 
-    Densities are rounded up to a 64th, so that a figure is never better than the data allow.
+    Counted densities are rounded up to a 64th, so that layers of nearly equal ones are searched
+    once and no figure is better than the data allow.
 
     Raises
     ------
@@ -70,7 +71,17 @@ def layer_zeros(
     for option, names in (("--gate", options.gate), ("--skip", options.skip)):
         for name in names:
             _operand(option, name)
-    compressed = {name: int(bits) for name, bits in _pairs("--compress", options.compress).items()}
+    compressed = {}
+    for name, bits in _pairs("--compress", options.compress).items():
+        if bits != int(bits) or bits < 0:
+            raise SpecError(f"--compress: {name}", found=bits, wanted="whole bits, 0 or more",
+                            fix="give the bits that say where an element stands")  # fmt: skip
+        compressed[name] = int(bits)
+    both = sorted({*options.gate} & {*options.skip})
+    if both:
+        raise SpecError("--gate, --skip", found=f"both for {', '.join(both)}",
+                        wanted="one of the two: what is skipped never reaches a gate",
+                        fix="leave one out")  # fmt: skip
     given = _pairs("--density", options.density)
     for name, share in given.items():
         if not 0 <= share <= 1:
@@ -87,11 +98,12 @@ def layer_zeros(
     for region in graph.regions():
         density = {**operand_density(region, statistics), **given}
         found[region.name] = Zeros(
-            density={role: float(np.ceil(share * _STEPS) / _STEPS)
+            density={role: given.get(role, float(np.ceil(share * _STEPS) / _STEPS))
                      for role, share in density.items()},
             gates=options.gate, skips=options.skip, compressed=compressed,
         )  # fmt: skip
     told = ", ".join(f"{role} {share:.3g}" for role, share in given.items())
+    said += f"; each rounded up to a {_STEPS}th"
     return found, f"{said}{f'; given for every layer: {told}' if told else ''}"
 
 
@@ -117,14 +129,17 @@ def _statistics(
 
 
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         (number, *more) = numbers(option, value) or (None,)
         if not equals or number is None or more:
             raise SpecError(option, found=text, wanted="an operand and a number",
                             fix="write e.g. input=0.4")  # fmt: skip
-        found[_operand(option, name.strip())] = number
+        if _operand(option, name.strip()) in found:
+            raise SpecError(option, found=f"{name.strip()} twice", wanted="each operand once",
+                            fix="leave one out")  # fmt: skip
+        found[name.strip()] = number
     return found
 
 

@@ -43,6 +43,8 @@ _CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
 _INTERVAL = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_share",
              "error": "left_out_error"}  # fmt: skip
 _PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bits_per_cycle"}
+#: what the bill of energy calls parts that are no memory
+_BILL = {"array", "post-processor"}
 _LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
           "write_bandwidth", "one_port", "double_buffered", "slides", "multicast", "reduces",
           "static_power", "area", "source")  # fmt: skip
@@ -117,7 +119,7 @@ class _Reader(SourcedReader):
         self._once([item.table()["axis"] for item in self.top["array"].items()])
         values["levels"] = tuple(self._level(item) for item in self.top["levels"].items())
         self._once([item.table()["name"] for item in self.top["levels"].items()],
-                   {axis.name for axis in values["axes"]})  # fmt: skip
+                   {axis.name for axis in values["axes"]} | _BILL)  # fmt: skip
         self._reached(values["levels"])
         narrow = min(values["bits"]["output"], values["partial_sum_bits"])
         if narrow < values["bits"]["output"]:
