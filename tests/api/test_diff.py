@@ -59,3 +59,28 @@ def test_the_command_fails_a_build(
     with pytest.raises(SpecError, match=r"evidence\.json"):
         api.diff(folders[0], tmp_path / "empty")
     assert main(["diff", folders[0], "nowhere"]) == 2
+
+
+def test_what_is_no_change_for_the_better_is_not_called_one(
+    folders: tuple[str, str], tmp_path: Path
+) -> None:
+    """A layer that fits nowhere any more; another network; another search."""
+    (tmp_path / "tight.yaml").write_text(SMALL.replace('"4 KiB"', '"5 B"'))
+    network = build_model("alexnet", image=64, width=0.1)
+    result = api.nest(network, on=str(tmp_path / "tight.yaml"), objective="energy")
+    failed = [layer.layer for layer in result.layers if layer.schedule is None]
+    assert failed
+    result.write(tmp_path / "tight")
+    compared = api.diff(folders[0], tmp_path / "tight")
+    latency = next(c for c in compared.changes if c.metric == "latency")
+    assert latency.verdict == "not known"
+    (table,) = [s for s in compared.page.sections
+                if isinstance(s, Table) and s.title == "Time by layer"]  # fmt: skip
+    rows = {row[0]: row for row in table.rows}
+    assert rows[failed[0]][3] == "not known"
+    said = [s for s in compared.page.sections if s.title == "Not the same question"]
+    assert "energy" in str(said)
+    other = build_model("alexnet", image=64, width=0.2)
+    api.nest(other, on=str(tmp_path / "tight.yaml")).write(tmp_path / "other")
+    compared = api.diff(folders[0], tmp_path / "other")
+    assert "networks differ" in str(compared.page.sections)

@@ -63,8 +63,10 @@ class FigureChange:
 
     @property
     def verdict(self) -> Literal["better", "worse", "same", "not known"]:
-        """Which way the change goes."""
-        if self.values is None:
+        """Which way the change goes; between a value and a bound nobody knows."""
+        if self.values is None or self.before is None or self.after is None:
+            return "not known"
+        if self.before.bound != self.after.bound:
             return "not known"
         before, after = self.values
         if before == after:

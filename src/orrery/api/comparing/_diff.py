@@ -77,6 +77,8 @@ def diff(before: str | Path, after: str | Path, *, fail_if: str | Sequence[str] 
             paragraphs=(*(f"FAILED  {text}" for text in failures),
                         *(f"kept    {text}" for text in kept)),
         ))  # fmt: skip
+    if apart := _apart(*sides):
+        sections.append(Text(title="Not the same question", paragraphs=apart, tone="warning"))
     sections.append(figure_table(changes))
     sections += unmatched(changes)
     sections += _layers(*sides)
@@ -85,6 +87,17 @@ def diff(before: str | Path, after: str | Path, *, fail_if: str | Sequence[str] 
         page=Page(title="Comparison", subtitle=f"before: {before}; after: {after}",
                   sections=tuple(sections)),
     )  # fmt: skip
+
+
+def _apart(before: Side, after: Side) -> tuple[str, ...]:
+    """Return in which questions the two sides differ, in sentences."""
+    said = []
+    if before.networks and after.networks and before.networks != after.networks:
+        said.append(f"The networks differ: {', '.join(before.networks)} before, "
+                    f"{', '.join(after.networks)} after. Layers are paired by name.")  # fmt: skip
+    if before.sought and after.sought and before.sought != after.sought:
+        said.append(f"Searched for {before.sought} before, for {after.sought} after.")
+    return tuple(said)
 
 
 def _layers(before: Side, after: Side) -> list[Section]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orrery.errors import SpecError
@@ -12,7 +12,7 @@ from orrery.plan import Plan, read_plan
 from orrery.store import read_record
 from orrery.timeline import PS_PER_S, Timeline, read_timeline
 
-from ..nests import read_nests
+from ..nests import NestFile, read_nests
 
 __all__ = ["LayerTakes", "Side", "read_side"]
 
@@ -41,12 +41,16 @@ class Side:
     Attributes
     ----------
     layers : in the order of the network; empty where only figures are known
+    networks : name and content hash of each, empty where it is not known
+    sought : what was searched for, where that is known
     beside : time that belongs to no layer, by kind (``transfer``, ``fetch``), in s of all links
     """
 
     name: str
     evidence: tuple[Evidence, ...]
     layers: Mapping[str, LayerTakes] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    sought: str = ""
     beside: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -64,37 +68,44 @@ def read_side(given: str | Path) -> Side:
                         else "no such file", wanted="the --out folder of a command, or its "
                         "evidence.json", fix="run the command with --out first")  # fmt: skip
     evidence = read_record(file, "evidence", tuple[Evidence, ...], 1)
-    layers: dict[str, LayerTakes] = {}
-    beside: dict[str, float] = {}
-    if (file.parent / "nests.json").exists() and file.name == "evidence.json":
-        layers = _of_nests(file.parent / "nests.json")
-    elif (file.parent / "timeline.json").exists() and file.name == "evidence.json":
+    side = Side(name=str(given), evidence=evidence)
+    if file.name != "evidence.json":
+        return side
+    if (file.parent / "nests.json").exists():
+        return _with_nests(side, read_nests(file.parent / "nests.json"))
+    if (file.parent / "timeline.json").exists():
         plan = file.parent / "plan.json"
-        layers, beside = _of_timeline(
-            read_timeline(file.parent / "timeline.json"), read_plan(plan) if plan.exists() else None
-        )
-    return Side(name=str(given), evidence=evidence, layers=layers, beside=beside)
+        return _with_timeline(
+            side, read_timeline(file.parent / "timeline.json"),
+            read_plan(plan) if plan.exists() else None,
+        )  # fmt: skip
+    return side
 
 
-def _of_nests(path: Path) -> dict[str, LayerTakes]:
-    found = {}
-    for layer in read_nests(path).layers:
+def _with_nests(side: Side, file: NestFile) -> Side:
+    """Return the side with layers; parts of one layer (tiles, several nests) are one."""
+    found: dict[str, LayerTakes] = {}
+    for layer in file.layers:
         takes = {"time": layer.latency_s, "cycles": layer.cycles, "energy": layer.energy_j,
                  "off chip": layer.offchip_bytes}  # fmt: skip
         nest = layer.schedule
         said = "nothing fits" if nest is None else ", ".join(
             f"{key} {value}" for key, value in sorted(nest.parameters.items()))  # fmt: skip
-        found[layer.layer] = LayerTakes(
-            takes={key: float(value) for key, value in takes.items() if value is not None},
-            how={"nest": said, "held up by": layer.held_up_by},
-        )
-    return found
+        name = layer.stage or layer.layer
+        before = found.get(name, LayerTakes(takes={}, how={}))
+        sums = {key: float(value) + before.takes.get(key, 0.0)
+                for key, value in takes.items() if value is not None}  # fmt: skip
+        more = {"nest": said, "held up by": layer.held_up_by, "fused": ", ".join(layer.fused)}
+        how = {key: "; ".join(dict.fromkeys(filter(None, (before.how.get(key, ""), value))))
+               for key, value in more.items()}  # fmt: skip
+        found[name] = LayerTakes(takes=sums, how=how)
+    sought = f"{file.objective}, fused: {file.fuse}"
+    return replace(side, layers=found, networks=(f"{file.model} {file.structure[:12]}",),
+                   sought=sought)  # fmt: skip
 
 
-def _of_timeline(
-    timeline: Timeline, plan: Plan | None
-) -> tuple[dict[str, LayerTakes], dict[str, float]]:
-    """Return per layer the time from its first to its last computation, and other spans summed."""
+def _with_timeline(side: Side, timeline: Timeline, plan: Plan | None) -> Side:
+    """Return the side with layers, each from its first to its last computation, and the rest."""
     spans: dict[str, tuple[int, int]] = {}
     where: dict[str, dict[str, None]] = {}
     design: dict[str, str] = {}
@@ -117,7 +128,10 @@ def _of_timeline(
             takes={"time": (last - first) / PS_PER_S},
             how={"device": _listed(list(where[name])), "design": design[name], **extra},
         )
-    return layers, {kind: total / PS_PER_S for kind, total in beside.items()}
+    return replace(
+        side, layers=layers, beside={kind: total / PS_PER_S for kind, total in beside.items()},
+        networks=tuple(f"{m.name} {m.digest[:12]}" for m in plan.models) if plan else (),
+    )  # fmt: skip
 
 
 def _listed(names: list[str]) -> str:

@@ -24,7 +24,7 @@ def figure_table(changes: Sequence[FigureChange]) -> Table:
     for change in changes:
         if change.values is None:
             continue
-        share = change.share
+        share = change.share if change.verdict != "not known" else 0.0
         by = "–" if not share else "from zero" if share == float("inf") else f"{100 * share:+.3g} %"
         rows.append((change.metric, _text(change.before), _text(change.after), by, change.verdict,
                      "; ".join(change.doubts)))  # fmt: skip
@@ -64,18 +64,20 @@ def layer_table(before: Side, after: Side, quantity: str) -> Table:
     unit = _UNITS[quantity]
     names = dict.fromkeys((*before.layers, *after.layers))
     both = {name: (before.layers.get(name), after.layers.get(name)) for name in names}
-    deltas = {name: _take(b, quantity) - _take(a, quantity) for name, (a, b) in both.items()}
-    moved = sum(abs(delta) for delta in deltas.values())
+    deltas = {name: _delta(a, b, quantity) for name, (a, b) in both.items()}
+    moved = sum(abs(delta) for delta in deltas.values() if delta is not None)
     rows: list[tuple[Cell, ...]] = []
-    for name in sorted(deltas, key=lambda name: -abs(deltas[name])):
-        one, other = both[name]
-        if not deltas[name] and (one and other) and one.how == other.how:
+    for name in sorted(deltas, key=lambda name: -abs(deltas[name] or 0.0)):
+        (one, other), delta = both[name], deltas[name]
+        if delta == 0 and (one and other) and one.how == other.how:
             continue
-        share = 100 * deltas[name] / moved if moved else 0.0
+        share = "" if delta is None or not moved else f"{100 * delta / moved:+.3g} %"
         rows.append((name, one.takes.get(quantity) if one else None,
-                     other.takes.get(quantity) if other else None, _signed(deltas[name], unit),
-                     f"{share:+.3g} %", _what(one, other)))  # fmt: skip
-    total = sum(deltas.values())
+                     other.takes.get(quantity) if other else None,
+                     "not known" if delta is None else _signed(delta, unit), share,
+                     _what(one, other)))  # fmt: skip
+    total = sum(delta for delta in deltas.values() if delta is not None)
+    unknown = sum(delta is None for delta in deltas.values())
     same = len(names) - len(rows)
     return Table(
         title=f"{quantity.capitalize()} by layer",
@@ -85,10 +87,19 @@ def layer_table(before: Side, after: Side, quantity: str) -> Table:
                         "taken without its sign"),
                  Column(name="what changed")),
         rows=tuple(rows),
-        caption=f"All layers together: {_signed(total, unit)}. {same} of {len(names)} layers are "
-        "unchanged." + (" Layers may run side by side, so the latency need not change by their "
-                        "sum." if quantity == "time" and (before.beside or after.beside) else ""),
+        caption=f"All layers together: {_signed(total, unit)}"
+        + (f", without {unknown} that one side has no value for" if unknown else "")
+        + f". {same} of {len(names)} layers are unchanged."
+        + (" Layers may run side by side, so the latency need not change by their sum."
+           if quantity == "time" and (before.beside or after.beside) else ""),
     )  # fmt: skip
+
+
+def _delta(one: LayerTakes | None, other: LayerTakes | None, quantity: str) -> float | None:
+    """Return the change; a layer that a side does not have at all takes nothing there."""
+    if (one and quantity not in one.takes) or (other and quantity not in other.takes):
+        return None
+    return _take(other, quantity) - _take(one, quantity)
 
 
 def _take(layer: LayerTakes | None, quantity: str) -> float:
@@ -107,7 +118,8 @@ def _what(one: LayerTakes | None, other: LayerTakes | None) -> str:
         first, second = one.how.get(key, ""), other.how.get(key, "")
         if first != second:
             # Factors of a nest are long and say little beside each other.
-            found.append("another nest" if key == "nest" else
+            fits = "nothing fits" not in (first, second)
+            found.append("another nest" if key == "nest" and fits else
                          f"{key}: {first or 'none'} -> {second or 'none'}")  # fmt: skip
     return "; ".join(found) or "same choice, other machine or price"
 

@@ -22,6 +22,8 @@ class LayerNest:
     held_up_by : the link or unit that most cycles go to
     fused : element-wise operators that its results pass on their way out
     kept_roles : of its operands that live on chip while it runs
+    stage : of nests that were sought together, the layer that it belongs to
+    stage : the layer that this nest is a part of, where it is not the whole of one
     """
 
     layer: str
@@ -38,6 +40,8 @@ class LayerNest:
     held_up_by: str = ""
     fused: tuple[str, ...] = ()
     kept_roles: tuple[str, ...] = ()
+    stage: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
