@@ -91,7 +91,8 @@ def grow_chips(
     return Growth(
         name="chips", points=tuple(points),
         what=f"layers split over chips for the least latency of one inference; links {_SAME}, a "
-        "microsecond each, and other operations at one per multiplier and cycle: assumed",
+        "microsecond each, and other operations at one per multiplier and cycle: assumed. One chip "
+        "here has its link to the host in its time, the array alone above has none",
     )  # fmt: skip
 
 

@@ -101,7 +101,8 @@ class Coverage:
                   caption=f"{len(self.mapped)} of {len(self.runs)} layers map, at {said}: "
                           f"{100 * self.share:.3g} % of all layers at all precisions. Use of the "
                           "multipliers, waits for memory included; a precision narrower than they "
-                          "are runs at their width and gains nothing."),
+                          "are runs at their width and gains nothing. Passes over data count as "
+                          "not mapped; `nest` prices them as if multipliers made them."),
             Table(title="Flexibility: layers", rows=rows, columns=(
                 Column(name="layer"), Column(name="kind"),
                 Column(name="use", unit="%", kind="number", bar=True),

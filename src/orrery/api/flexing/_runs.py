@@ -70,7 +70,7 @@ def run_layers(
     problems: Problems, architecture: Architecture, *, most: int = BUDGET,
     progress: Progress = SILENT,
 ) -> dict[str, Run]:  # fmt: skip
-    """Return the fastest runs of layers on an array, in the order of `problems`."""
+    """Return the fastest runs of layers, of these the most frugal, in the order of `problems`."""
     from orrery.mapping.nest import nest_network
     from orrery.store import Cache
 
@@ -79,8 +79,9 @@ def run_layers(
     keyed = {f"{name} ({n})": problem for (name, n), problem in single.items()}
     # Threads: the search proper is compiled and lets others run beside it.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = nest_network(keyed, architecture, "latency", most=most, cache=Cache("nests"),
-                             executor=threads, progress=progress)  # fmt: skip
+        found = nest_network(keyed, architecture, "latency", most=most, settle=True,
+                             cache=Cache("nests"), executor=threads,
+                             progress=progress)  # fmt: skip
     runs = {}
     for name, parts in problems.items():
         results = [found[f"{name} ({n})"] for n in range(len(parts))]

@@ -121,7 +121,9 @@ def products_of(layer: PublishedLayer) -> tuple[NestProblem, ...] | str:
     found = nest_problem(layer_region(layer))
     if isinstance(found, Refusal):
         return found.reason
-    return tuple(nest for nest in found if nest.macs) or "no multiplications; left to the host"
+    return tuple(nest for nest in found if nest.macs) or (
+        "no multiplications: an array of multipliers leaves them to its host"
+    )
 
 
 def too_wide(precision: str, architecture: Architecture) -> str:
