@@ -72,6 +72,8 @@ def test_ceilings_hold_or_are_told(
                       need=(f"cycles <= {cycles[0]:,}",))  # fmt: skip
     assert within.needs_met and sum(layer.cycles for layer in within.layers) == cycles[0]
     write_onnx(network, tmp_path / "made.onnx")  # type: ignore[arg-type]
+    loose = api.nest(network, on=array, fuse="on-chip", need=("cycles<4e6", "cycles<=4_000.5e3"))
+    assert loose.needs_met
     command = ["nest", str(tmp_path / "made.onnx"), "--on", array, "--fuse", "on-chip"]
     assert main([*command, "--need", f"cycles<{cycles[0]}"]) == 1
     said = capsys.readouterr().out
@@ -80,11 +82,48 @@ def test_ceilings_hold_or_are_told(
     assert "left to another unit" in capsys.readouterr().out
 
 
-def test_what_cannot_be_asked_for(array: str, network: object) -> None:
+def test_what_falls_short_alone_is_sought_alone(array: str, network: object) -> None:
+    frugal = api.nest(network, on=array, fuse="tails", objective="energy")
+    fast = api.nest(network, on=array, fuse="tails")
+    joules, cycles = figure(frugal, "energy"), sum(layer.cycles for layer in fast.layers)
+    poor = api.nest(network, on=array, fuse="tails", need=(f"energy<={joules * 0.9} J",))
+    assert not poor.needs_met and poor.objective == poor.file.objective == "energy"
+    assert figure(poor, "energy") == joules and "objective energy" in poor.text
+    assert "loop nests, energy" in poor.evidence[0].context["searcher"]
+    late = api.nest(network, on=array, fuse="tails", objective="energy",
+                    need=(f"cycles<{cycles}", f"energy<={joules * 0.9} J"))  # fmt: skip
+    assert not late.needs_met and late.objective == "latency"
+    assert sum(layer.cycles for layer in late.layers) == cycles
+    both = api.nest(network, on=array, fuse="tails",
+                    need=(f"cycles<={cycles}", f"energy<={joules} J"))  # fmt: skip
+    if not both.needs_met:  # neither is short alone: the least energy within the cycles
+        assert both.objective == "energy" and sum(x.cycles for x in both.layers) == cycles
+
+
+def test_errors_and_doubts_are_those_of_layers_one_by_one(network: object) -> None:
+    plain = api.nest(network, on="eyeriss-v1", objective="energy")
+    apart = api.nest(network, on="eyeriss-v1", objective="energy", need=("energy<1J",))
+    titles = [[s.title for s in one.page.sections] for one in (plain, apart)]
+    assert "How far off such figures were" in titles[1]
+    assert {"Doubtful energies", "How far off such figures were"} & set(titles[0]) <= set(titles[1])
+    assert [x.validation_error for x in plain.evidence] == [
+        x.validation_error for x in apart.evidence
+    ]
+    chip = api.nest(network, on="eyeriss-v1", objective="energy", fuse="on-chip")
+    table = chip.page.sections[-1]
+    assert isinstance(table, Table) and any("fused" in str(row[-1]) for row in table.rows)
+    assert [layer.stage for layer in chip.layers] == [x.layer for x in chip.layers]
+
+
+def test_what_cannot_be_asked_for(array: str, network: object, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="did you mean 'tails'"):
         api.nest(network, on=array, fuse="tail")
-    with pytest.raises(SpecError, match="a ceiling of cycles, latency or energy"):
-        api.nest(network, on=array, need=("throughput>3/s",))
+    for need in ("throughput>3/s", "cycles>=10", "latency>1s"):
+        with pytest.raises(SpecError, match="a ceiling of cycles, latency or energy"):
+            api.nest(network, on=array, need=(need,))
+    (tmp_path / "tiny.yaml").write_text(SMALL.replace("4 KiB", "1 B"))
+    with pytest.raises(SpecError, match=r"tiles in buffer .*need .* have 1 B.* \(\d layers\)"):
+        api.nest(network, on=str(tmp_path / "tiny.yaml"), fuse="tails")
     with pytest.raises(SpecError, match="--fuse"):
         api.nest(network, on=array, fuse="tails", layer="a")
     assert main(["nest", "resnet18", "--on", array, "--fuse", "tails",

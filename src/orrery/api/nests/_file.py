@@ -41,7 +41,6 @@ class LayerNest:
     fused: tuple[str, ...] = ()
     kept_roles: tuple[str, ...] = ()
     stage: str = ""
-    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, did_you_mean
 from orrery.plan import Infeasible
 from orrery.progress import Progress
-from orrery.report import Page, make_scorecard, parse_need
+from orrery.report import Page, make_scorecard
 from orrery.units import counted
 
-from ..validating import beside
+from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._file import KeptTensor, NestFile
-from ._fused_page import kept_table, listed, together
+from ._fused_page import (
+    array_sections,
+    ceilings,
+    checked,
+    kept_table,
+    listed,
+    nothing,
+    outside_sets,
+    together,
+)
 from ._pages import bill_table, layer_table, level_table
 from ._result import NestResult, layer_nest
 
@@ -47,57 +56,33 @@ def fused_nest(
     if fuse not in FUSE:
         raise SpecError("fuse", found=fuse, wanted=f"one of {', '.join(FUSE)}",
                         fix=f"choose one{did_you_mean(fuse, FUSE)}")  # fmt: skip
-    most_cycles, most_energy_j = _ceilings(need, architecture)
+    most_cycles, most_energy_j = ceilings(need, architecture)
     stages = stages_of(graph, tails=fuse != "none", passes=not macs_only)
-    short = ""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        # What cannot be kept within is shown as near as it comes.
-        for sought, limited in ((objective, True), ("latency", False), ("energy", False)):
-            found = nest_stages(stages, architecture, sought, keep=fuse == "on-chip",
-                                cache=Cache("nests"), executor=threads, progress=progress,
-                                most_cycles=most_cycles if limited else None,
-                                most_energy_j=most_energy_j if limited else None)  # fmt: skip
-            if not isinstance(found, Infeasible):
-                break
-            short = short or str(found)
-    if isinstance(found, Infeasible) or not found.parts:
-        raise SpecError(graph.name, found="no layer with a loop nest that fits",
-                        wanted="one at least", fix="try another network or array")  # fmt: skip
+        seek = partial(nest_stages, stages, architecture, keep=fuse == "on-chip",
+                       cache=Cache("nests"), executor=threads, progress=progress)  # fmt: skip
+        found = seek(objective, most_cycles=most_cycles, most_energy_j=most_energy_j)
+        short = ""
+        if isinstance(found, Infeasible):
+            # What cannot be kept within is shown as near as it comes.
+            short, alone = str(found), "latency" if found.unit == "cycles" else "energy"
+            found = seek(alone)
+            if alone == "energy" and found.value <= (most_energy_j or 0.0):
+                found = seek(alone, most_cycles=most_cycles)
+    if not found.parts:
+        raise SpecError(graph.name, found=nothing(found), wanted="one layer that fits at least",
+                        fix="try another network or array")  # fmt: skip
     left = {s.name: s.reason for s in stages.stages if s.reason}
-    return _told(graph, architecture, found, on, objective, fuse, short, need, bill, left)
-
-
-def _ceilings(
-    need: Sequence[str], architecture: Architecture
-) -> tuple[int | None, float | None]:  # fmt: skip
-    """Read ``cycles<=N``, ``latency<T`` and ``energy<E``; the strictest of each counts."""
-    cycles: list[int] = []
-    joules: list[float] = []
-    for text in need:
-        plain = re.fullmatch(r"\s*cycles\s*(<=|<|≤)\s*([\d,_]+)\s*", text)
-        if plain:
-            cycles.append(int(re.sub("[,_]", "", plain[2])) - (plain[1] == "<"))
-            continue
-        one = parse_need(text)
-        if one.figure not in ("latency", "energy") or not one.upper:
-            raise SpecError(f"need {text!r}", found=f"{one.figure} {one.relation}",
-                            wanted="a ceiling of cycles, latency or energy",
-                            fix="write e.g. 'cycles<=4000000' or 'energy<2mJ'")  # fmt: skip
-        if one.figure == "energy":
-            joules.append(one.limit)
-        else:
-            most = one.limit * architecture.clock_hz * (1 + 1e-12)
-            cycles.append(int(most) - (one.relation == "<" and most % 1 < 1e-6))
-    return min(cycles, default=None), min(joules, default=None)
+    return _told(graph, architecture, found, on, fuse, short, need, bill, left)
 
 
 def _told(
-    graph: Graph, architecture: Architecture, found: StagedNests, on: str, objective: str,
-    fuse: str, short: str, need: Sequence[str], bill: bool, left: dict[str, str],
+    graph: Graph, architecture: Architecture, found: StagedNests, on: str, fuse: str,
+    short: str, need: Sequence[str], bill: bool, left: dict[str, str],
 ) -> NestResult:  # fmt: skip
     mapped: dict[str, NestFound] = {}
     problems: dict[str, NestProblem] = {}
-    layers, operators = [], {}
+    layers, operators, parts = [], {}, []
     for one in found.parts:
         tail = one.stage.tail.operators
         name = one.stage.name
@@ -110,16 +95,19 @@ def _told(
         layers.append(replace(
             layer_nest(name, operators[name], one.nest, one.architecture),
             fused=tuple(node for node, _, _ in tail), kept_roles=one.roles,
+            stage=one.stage.name,
         ))  # fmt: skip
+        parts.append(nest_part(one.stage.operator, one.problem, one.nest.cost, architecture,
+                               outside_sets(one)))  # fmt: skip
     failed = {name: str(why) for name, why in found.failed.items()}
     missing = [*failed, *left]
-    figures = [
-        beside(figure, {})
-        for figure in nest_figures(graph, architecture, objective, mapped, missing)
-    ]
+    figures, errors = checked(
+        nest_figures(graph, architecture, found.objective, mapped, missing), parts, parts
+    )
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
-    sections = [together(found, architecture, short, need, fuse), kept_table(found)]
+    sections = [together(found, architecture, short, need, fuse), *array_sections(architecture),
+                kept_table(found)]  # fmt: skip
     sections += [layer_table(mapped, problems, lambda name: operators[name]),
                  level_table(mapped, architecture)]  # fmt: skip
     if bill:
@@ -128,16 +116,17 @@ def _told(
         sections.append(listed("Layers without a nest that fits", failed, "warning"))
     if left:
         sections.append(listed("Not mapped, and in no total", left, "note"))
+    sections.append(errors)
     page = Page(
         title=title, scorecard=card, sections=tuple(s for s in sections if s is not None),
-        subtitle=f"{counted(len(mapped), 'loop nest')}, objective {objective}, fused: {fuse}",
+        subtitle=f"{counted(len(mapped), 'loop nest')}, objective {found.objective}, fused: {fuse}",
         provenance={"structure": graph.structure_digest},
     )  # fmt: skip
     kept = tuple(
         KeptTensor(tensor=k.tensor, maker=k.maker, until=k.until, written=k.written,
                    size_bytes=-(-k.bits // 8)) for k in found.kept
     )  # fmt: skip
-    file = NestFile(model=graph.name, structure=graph.structure_digest, objective=objective,
+    file = NestFile(model=graph.name, structure=graph.structure_digest, objective=found.objective,
                     architecture=architecture.name, layers=tuple(layers), left_out=failed | left,
                     fuse=fuse, kept=kept)  # fmt: skip
     return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),

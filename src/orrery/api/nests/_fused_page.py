@@ -1,18 +1,64 @@
-"""Loop nests of a network together, as sections of a page."""
+"""Loop nests of a network together: ceilings as they are asked for, sections of a page."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orrery.report import Cell, Column, Table, Text
-from orrery.units import format_quantity, format_si
+from orrery.errors import SpecError
+from orrery.evidence import Evidence
+from orrery.report import Cell, Column, Section, Table, Text, parse_need
+from orrery.units import counted, format_quantity, format_si
+
+from ..validating import Part, beside, error_table, known_errors
+from ._timeloop import notes_of
 
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
-    from orrery.mapping.nest import StagedNests
+    from orrery.mapping.nest import PartNest, StagedNests
 
-__all__ = ["kept_table", "listed", "together"]
+__all__ = ["array_sections", "ceilings", "checked", "kept_table", "listed", "nothing",
+           "outside_sets", "together"]  # fmt: skip
+
+#: ``cycles<=4e6`` and the like; a scorecard has no such figure
+_CYCLES = re.compile(r"\s*cycles\s*(<=|>=|<|>|≤|≥)\s*(\d[\d,_]*(?:\.\d*)?(?:[eE]\+?\d+)?)\s*")
+
+
+def nothing(found: StagedNests) -> str:
+    """Say why nothing fits, the reasons of most layers first."""
+    reasons = Counter(str(why) for why in found.failed.values())
+    lines = [f"{why} ({counted(n, 'layer')})" for why, n in reasons.most_common(3)]
+    return "; ".join(lines) or "no layer with a loop nest"
+
+
+def ceilings(
+    need: Sequence[str], architecture: Architecture
+) -> tuple[int | None, float | None]:  # fmt: skip
+    """Read ``cycles<=N``, ``latency<T`` and ``energy<E``; the strictest of each counts."""
+    cycles: list[int] = []
+    joules: list[float] = []
+    for text in need:
+        plain = _CYCLES.fullmatch(text)
+        if plain:
+            figure, relation, most = "cycles", plain[1], float(re.sub("[,_]", "", plain[2]))
+        else:
+            one = parse_need(text)
+            figure, relation, most = one.figure, one.relation, one.limit
+        if figure not in ("cycles", "latency", "energy") or relation[0] not in "<≤":
+            raise SpecError(f"need {text!r}", found=f"{figure} {relation}",
+                            wanted="a ceiling of cycles, latency or energy",
+                            fix="write e.g. 'cycles<=4e6' or 'energy<2mJ'")  # fmt: skip
+        if figure == "energy":
+            joules.append(most)
+            continue
+        if figure == "latency":
+            most *= architecture.clock_hz * (1 + 1e-12)
+        most = min(most, 2.0**62)
+        cycles.append(math.floor(most) - (relation == "<" and most % 1 < 1e-6))
+    return min(cycles, default=None), min(joules, default=None)
 
 
 def together(
@@ -65,3 +111,27 @@ def listed(title: str, reasons: Mapping[str, str], tone: str) -> Text:
         for reason, names in by_reason.items()
     )
     return Text(title=title, paragraphs=lines, tone="warning" if tone == "warning" else "note")
+
+
+def array_sections(architecture: Architecture) -> list[Section]:
+    """Return what a reader should know of the array: how it was read, which energies are odd."""
+    from orrery.hardware import doubts
+
+    found: list[Section] = [notes_of(architecture)] if architecture.notes else []
+    if warned := doubts(architecture):
+        found.append(Text(title="Doubtful energies", paragraphs=tuple(warned), tone="warning"))
+    return found
+
+
+def checked(
+    figures: Sequence[Evidence], parts: Sequence[Part], shown: Sequence[Part]
+) -> tuple[list[Evidence], Table]:
+    """Return figures with what is known of their error, and a table on the parts shown."""
+    known = known_errors(parts)
+    return [beside(figure, known) for figure in figures], error_table(shown)
+
+
+def outside_sets(one: PartNest) -> str:
+    """Say why no reference set speaks for a nest; empty where it is that of a layer alone."""
+    moved = one.rows or one.roles or one.taken_bits or one.tail.traffic
+    return "fused: sets are of layers one by one" if moved else ""

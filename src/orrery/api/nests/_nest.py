@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 from orrery.errors import SpecError, UnknownNameError
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
-from orrery.report import Page, Section, Text, make_scorecard
+from orrery.report import Page, Section, make_scorecard
 from orrery.units import counted
 
 from .._options import ModelOptions
 from .._resolve import load_model
-from ..validating import beside, error_table, known_errors, nest_part
+from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._fused import fused_nest
-from ._fused_page import listed
+from ._fused_page import array_sections, checked, listed
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
 from ._search import search_layers
-from ._timeloop import notes_of
 from ._zeros import ZeroOptions, layer_zeros
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def nest(
     UnknownNameError : no such array, no such layer
     """
     from orrery.cost.nest import LOOPS
-    from orrery.hardware import doubts, load_architecture
+    from orrery.hardware import load_architecture
 
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
@@ -99,10 +98,7 @@ def nest(
         sections.append(zero_table(mapped, said))
     if failed:
         sections.append(listed("Layers without a nest that fits", failed, "warning"))
-    if architecture.notes:
-        sections.append(notes_of(architecture))
-    if warned := doubts(architecture):
-        sections.append(Text(title="Doubtful energies", paragraphs=tuple(warned), tone="warning"))
+    sections += array_sections(architecture)
     if layer:
         for name in mapped:
             if name.partition(" (")[0] == layer:
@@ -126,11 +122,11 @@ def nest(
         name: nest_part(operator(name), problems[name], one.cost, architecture)
         for name, one in mapped.items()
     }
-    known = known_errors(list(parts.values()))
-    figures = nest_figures(graph, architecture, objective, mapped, missing)
-    figures = [beside(figure, known) for figure in figures]
-    sections.append(error_table([part for name, part in parts.items()
-                                 if layer in ("", name.partition(" (")[0])]))  # fmt: skip
+    figures, errors = checked(
+        nest_figures(graph, architecture, objective, mapped, missing), list(parts.values()),
+        [part for name, part in parts.items() if layer in ("", name.partition(" (")[0])],
+    )  # fmt: skip
+    sections.append(errors)
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
     page = Page(

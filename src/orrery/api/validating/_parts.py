@@ -24,7 +24,10 @@ FOLLOW = {"throughput": "latency", "utilisation": "latency"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A layer's share of the sums; None: its energy is not known."""
+    """A layer's share of the sums; None: its energy is not known.
+
+    `outside` says why no set speaks for it.
+    """
 
     operator: str
     operations: int
@@ -32,18 +35,20 @@ class Part:
     energy_j: float | None
     offchip_bytes: float | None
     architecture: Architecture | None
+    outside: str = ""
 
 
 def nest_part(
-    operator: str, problem: NestProblem, cost: NestCost, architecture: Architecture
-) -> Part:
+    operator: str, problem: NestProblem, cost: NestCost, architecture: Architecture,
+    outside: str = "",
+) -> Part:  # fmt: skip
     """Return a layer's share as its loop nest has it."""
     from orrery.cost.validation import operator_kind
 
     return Part(
         operator=operator_kind(operator, problem), operations=cost.operations.nominal,
         latency_s=cost.latency_s, energy_j=cost.energy_j,
-        offchip_bytes=cost.cost.offchip_bytes, architecture=architecture,
+        offchip_bytes=cost.cost.offchip_bytes, architecture=architecture, outside=outside,
     )  # fmt: skip
 
 
@@ -66,8 +71,9 @@ def known_errors(parts: Sequence[Part]) -> dict[str, Nearest]:
 def _near(metric: str, part: Part) -> Nearest:
     from orrery.cost.validation import OUTSIDE, Nearest
 
-    if part.architecture is None:
-        return Nearest(error=None, name=OUTSIDE, how="no set of what is no spatial array")
+    if part.architecture is None or part.outside:
+        how = part.outside or "no set of what is no spatial array"
+        return Nearest(error=None, name=OUTSIDE, how=how)
     return nearest_of(metric, part.architecture, part.operator, part.operations)
 
 
