@@ -51,7 +51,7 @@ def test_the_page_shows_what_the_price_says(array: str, network: object) -> None
     layers = {row[0]: row for row in tables["Layers"].rows}
     architecture = load_architecture(array)
     (problem,) = nest_problem(network.regions()[0])  # type: ignore[attr-defined]
-    found = best_nest(problem, architecture)
+    found = best_nest(problem, architecture, settle=True)
     assert isinstance(found, NestFound)
     again = nest_cost(problem, found.mapping, architecture)
     assert layers["conv1"][3] == again.cycles

@@ -7,7 +7,15 @@ from itertools import permutations, product
 from math import inf, prod
 from random import Random
 
-from orrery.cost.nest import Index, NestMapping, NestProblem, NestTensor, check_mapping, nest_cost
+from orrery.cost.nest import (
+    Index,
+    NestCost,
+    NestMapping,
+    NestProblem,
+    NestTensor,
+    check_mapping,
+    nest_cost,
+)
 from orrery.hardware import ROLES, Architecture, ArrayAxis, Level
 from orrery.provenance import Basis, Source
 
@@ -157,17 +165,24 @@ def all_nests(problem: NestProblem, architecture: Architecture) -> Iterator[Nest
             yield NestMapping(temporal=temporal, spatial=spatial)
 
 
-def exhaustive(problem: NestProblem, architecture: Architecture) -> tuple[dict[str, float], int]:
-    """Return the least cycles, joules and joules times seconds, and how many nests there are."""
-    best = {"latency": inf, "energy": inf, "edp": inf}
-    number = 0
+def all_costs(problem: NestProblem, architecture: Architecture) -> tuple[list[NestCost], int]:
+    """Return the price of every nest that fits, and how many nests there are."""
+    found, number = [], 0
     for mapping in all_nests(problem, architecture):
         number += 1
         if check_mapping(problem, mapping, architecture) is None:
-            cost = nest_cost(problem, mapping, architecture)
-            energy = cost.energy_j
-            assert energy is not None
-            for name, value in (("latency", float(cost.cycles)), ("energy", energy),
-                                ("edp", energy * cost.latency_s)):  # fmt: skip
-                best[name] = min(best[name], value)
+            found.append(nest_cost(problem, mapping, architecture))
+    return found, number
+
+
+def exhaustive(problem: NestProblem, architecture: Architecture) -> tuple[dict[str, float], int]:
+    """Return the least cycles, joules and joules times seconds, and how many nests there are."""
+    best = {"latency": inf, "energy": inf, "edp": inf}
+    costs, number = all_costs(problem, architecture)
+    for cost in costs:
+        energy = cost.energy_j
+        assert energy is not None
+        for name, value in (("latency", float(cost.cycles)), ("energy", energy),
+                            ("edp", energy * cost.latency_s)):  # fmt: skip
+            best[name] = min(best[name], value)
     return best, number

@@ -1,8 +1,9 @@
 """A cost model that chooses the loop nest which the model below it needs.
 
-Models:  the nest of least cycles that the search finds within its budget, the same for equal
-         layers and for the parts of a shared one; found nests are kept on disk.
-Ignores: energy in the choice of the nest.
+Models:  the nest of least cycles that the search finds within its budget, the one of least energy
+         of these, the same for equal layers and for the parts of a shared one; found nests are
+         kept on disk.
+Ignores: energy where it would cost cycles.
 Judge:   the price of the nest itself (`orrery.cost.nest`); tests compare the two.
 """
 
@@ -82,10 +83,10 @@ class Nested:
         if not isinstance(problems, tuple) or len(problems) != 1:
             raise ValueError(f"{self.name}: {region.name}; ask `refuses` first")
         architecture = self.model.architecture
-        key = nest_key(problems[0], architecture, "latency", most=BUDGET)
+        key = nest_key(problems[0], architecture, "latency", most=BUDGET, settle=True)
         if key not in _FOUND:
             found = nest_network({"": problems[0]}, architecture, "latency", most=BUDGET,
-                                 cache=Cache("nests"))[""]  # fmt: skip
+                                 settle=True, cache=Cache("nests"))[""]  # fmt: skip
             _FOUND[key] = (
                 found if isinstance(found, Infeasible) else found.mapping.schedule(architecture)
             )

@@ -22,7 +22,7 @@ def search_layers(
     problems: Mapping[str, NestProblem], architecture: Architecture, objective: str,
     zeros: Mapping[str, Zeros], progress: Progress, most: int | None = None,
 ) -> dict[str, NestFound | Infeasible]:  # fmt: skip
-    """Return the best nest of every layer.
+    """Return the best nest of every layer; of equally good ones the best by the other measure.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def search_layers(
     # Threads: the search proper is compiled and lets others run beside it.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for mine, layers in alike.values():
-            found |= nest_network(layers, architecture, objective, zeros=mine,
+            found |= nest_network(layers, architecture, objective, zeros=mine, settle=True,
                                   cache=Cache("nests"), executor=threads,
                                   progress=progress, **budget)  # fmt: skip
     return {name: found[name] for name in problems}

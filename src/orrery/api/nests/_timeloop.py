@@ -63,7 +63,7 @@ def timeloop(paths: Sequence[str | Path], *, objective: str = "", bill: bool = F
             )  # fmt: skip
         if objective or mapping is None:
             wanted = objective or ("latency" if array.mac_energy_j is None else "energy")
-            found = best_nest(problem, array, wanted)
+            found = best_nest(problem, array, wanted, settle=True)
             if isinstance(found, Infeasible):
                 raise SpecError(title, found=str(found), wanted="a nest that fits",
                                 fix="; or ".join(found.remedies))  # fmt: skip

@@ -74,7 +74,9 @@ class Formula:
         """Return the elements that move over a boundary."""
         return self.term("moved", boundary=flow.boundary, side=side, **how)
 
-    def value(self, objective: str, most_cycles: int | None) -> Value:
+    def value(
+        self, objective: str, most_cycles: int | None, most_energy_j: float | None = None
+    ) -> Value:
         """Return cycles, joules, or joules times seconds; infinity: it does not fit."""
         tape, over = self.tape, ZERO
         wide: dict[int, Value] = {}
@@ -89,8 +91,11 @@ class Formula:
         if most_cycles is not None:
             over = tape.add(over, tape.over(cycles, float(most_cycles)))
         worth = cycles
-        if objective != "latency":
-            worth = self._joules(flows, compute, cycles)
+        if objective != "latency" or most_energy_j is not None:
+            joules = self._joules(flows, compute, cycles)
+            worth = cycles if objective == "latency" else joules
+            if most_energy_j is not None:
+                over = tape.add(over, tape.over(joules, most_energy_j))
         if objective == "edp":
             worth = tape.times(tape.times(worth, cycles), 1 / self.architecture.clock_hz)
         return tape.add(worth, over)

@@ -38,29 +38,31 @@ class _Kept:
     mappings: str = "0"  # may exceed 64 bits
     scored: int = 0
     patterns: int = 0
+    settled: bool = False
 
 
 def nest_key(
     problem: NestProblem, architecture: Architecture, objective: str, *, zeros: Zeros = DENSE,
-    most: int = 0,
+    most: int = 0, settle: bool = False,
 ) -> str:  # fmt: skip
     """Return the content hash under which the nest of a layer is kept."""
     parts = [encode(part) for part in (problem, architecture, zeros)]
-    text = msgspec.json.encode([*parts, objective, most], order="deterministic")
+    how = [objective, most, "settled"] if settle else [objective, most]
+    text = msgspec.json.encode([*parts, *how], order="deterministic")
     return content_hash(f"nest {_EDITION} {PROGRAM_VERSION}", text)
 
 
 def nest_network(
     problems: Mapping[str, NestProblem], architecture: Architecture, objective: str = "latency", *,
-    zeros: Zeros = DENSE, most: int = 2_000_000_000, cache: Cache | None = None,
-    executor: Executor | None = None, progress: Progress = SILENT,
+    zeros: Zeros = DENSE, most: int = 2_000_000_000, settle: bool = False,
+    cache: Cache | None = None, executor: Executor | None = None, progress: Progress = SILENT,
 ) -> dict[str, NestFound | Infeasible]:  # fmt: skip
     """Return the best nest of each layer of a network.
 
     Parameters
     ----------
     problems : by the name of the layer; equal ones are searched once
-    most : evaluations per layer, see `best_nest`
+    most, settle : per layer, see `best_nest`
     cache : where found nests are kept and looked up; None: nowhere
     executor : searches layers side by side: threads share what is compiled, processes do not
         wait for each other
@@ -71,7 +73,7 @@ def nest_network(
     layer -> nest, in the order of `problems`
     """
     keys = {
-        name: nest_key(problem, architecture, objective, zeros=zeros, most=most)
+        name: nest_key(problem, architecture, objective, zeros=zeros, most=most, settle=settle)
         for name, problem in problems.items()
     }
     different = {key: problems[name] for name, key in keys.items()}
@@ -82,7 +84,7 @@ def nest_network(
         if kept:
             found[key] = kept
     missing = {key: problem for key, problem in different.items() if key not in found}
-    search = partial(_search, architecture, objective, zeros, most)
+    search = partial(_search, architecture, objective, zeros, most, settle)
     run = executor.map if executor is not None else map
     for key, result in zip(missing, run(search, missing.values()), strict=True):
         found[key] = result
@@ -93,9 +95,10 @@ def nest_network(
 
 
 def _search(
-    architecture: Architecture, objective: str, zeros: Zeros, most: int, problem: NestProblem
-) -> NestFound | Infeasible:
-    return best_nest(problem, architecture, objective, zeros=zeros, most=most)
+    architecture: Architecture, objective: str, zeros: Zeros, most: int, settle: bool,
+    problem: NestProblem,
+) -> NestFound | Infeasible:  # fmt: skip
+    return best_nest(problem, architecture, objective, zeros=zeros, most=most, settle=settle)
 
 
 def _written(result: NestFound | Infeasible, architecture: Architecture) -> bytes:
@@ -104,6 +107,7 @@ def _written(result: NestFound | Infeasible, architecture: Architecture) -> byte
     return msgspec.json.encode(_Kept(
         found=result.mapping.schedule(architecture), infeasible=None, bound=result.bound,
         mappings=str(result.mappings), scored=result.scored, patterns=result.patterns,
+        settled=result.settled,
     ))  # fmt: skip
 
 
@@ -121,4 +125,5 @@ def _read(
     return NestFound(
         mapping=mapping, objective=objective, cost=cost, value=worth_of(cost, objective),
         bound=kept.bound, mappings=int(kept.mappings), scored=kept.scored, patterns=kept.patterns,
+        settled=kept.settled,
     )  # fmt: skip

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from orrery.cost.nest import NestCost, Zeros
 from orrery.errors import SpecError
+from orrery.hardware import Architecture
 
 from ._formula import Formula
 from ._terms import Space, Term
 
-__all__ = ["ENTERS", "Program", "program_of", "worth_of"]
+__all__ = ["ENTERS", "Program", "program_of", "unpriced", "worth_of"]
 
 #: What of a group that is not decided enters a bound.
 ENTERS = ("least", "most", "one")
@@ -52,8 +53,15 @@ def worth_of(cost: NestCost, objective: str) -> float:
     return energy if objective == "energy" else energy * cost.latency_s
 
 
-def program_of(space: Space, objective: str, zeros: Zeros, most_cycles: int | None) -> Program:
+def program_of(
+    space: Space, objective: str, zeros: Zeros, most_cycles: int | None,
+    most_energy_j: float | None = None,
+) -> Program:  # fmt: skip
     """Write the value of a nest of a layer on an architecture down as a formula.
+
+    Parameters
+    ----------
+    most_cycles, most_energy_j : of all runs: nests above either count as not fitting
 
     Raises
     ------
@@ -65,10 +73,13 @@ def program_of(space: Space, objective: str, zeros: Zeros, most_cycles: int | No
                         found=architecture.partial_sum_bits,
                         wanted=f"at least the {architecture.bits['output']} bits of a result",
                         fix="widen the partial sums")  # fmt: skip
-    if objective != "latency":
-        _priced(space)
+    missing = unpriced(architecture)
+    if missing and (objective != "latency" or most_energy_j is not None):
+        raise SpecError(f"architecture {architecture.name!r}", found=f"no {', '.join(missing)}",
+                        wanted="a price for every action, zero included",
+                        fix="add it with its source, or seek latency")  # fmt: skip
     formula = Formula(space, zeros)
-    result = formula.value(objective, most_cycles)
+    result = formula.value(objective, most_cycles, most_energy_j)
     inputs, tape = formula.tape.cut(result)
     every = list(formula.inputs)
     terms = [every[n] for n in inputs]
@@ -81,9 +92,8 @@ def program_of(space: Space, objective: str, zeros: Zeros, most_cycles: int | No
     return Program(terms=terms, tape=tape, enters=enters, compared=compared, matters=matters)
 
 
-def _priced(space: Space) -> None:
-    """Refuse to seek energy where a price is not known."""
-    architecture = space.architecture
+def unpriced(architecture: Architecture) -> list[str]:
+    """Return the prices that energy needs and that are not known."""
     missing = [
         f"{level.name}: {name}"
         for level in architecture.levels if level.holds
@@ -92,8 +102,4 @@ def _priced(space: Space) -> None:
     ]  # fmt: skip
     names = ["mac_energy_j", "idle_mac_energy_j", "static_power_w"]
     names += ["hop_energy_j_per_bit"] if architecture.axes else []
-    missing += [name for name in names if getattr(architecture, name) is None]
-    if missing:
-        raise SpecError(f"architecture {architecture.name!r}", found=f"no {', '.join(missing)}",
-                        wanted="a price for every action, zero included",
-                        fix="add it with its source, or seek latency")  # fmt: skip
+    return missing + [name for name in names if getattr(architecture, name) is None]
