@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orrery import api
-from orrery.api.sweeping import _work
+from orrery.api.sweeping import _price, _sweep, _task, _work
 from orrery.api.sweeping._kept import FILE
 from orrery.errors import SpecError, UnknownNameError
-from orrery.graph import Graph, build_model
-from orrery.hardware import load_architecture
+from orrery.graph import ArrayConstant, Graph, Node, TensorType, build_model, write_onnx
+from orrery.hardware import EnergyTable, energy_table, load_architecture
+from orrery.hardware.spatial import _yaml
 from orrery.progress import Progress
 from orrery.provenance import Basis
 from orrery.report import Table, Text
@@ -305,3 +308,89 @@ def test_what_is_swept_is_found_out(array: str, network: Graph, tmp_path: Path) 
         api.sweep(network, on=array, vary=VARY, one_at_a_time=True, samples=2)
     with pytest.raises(UnknownNameError, match="greedy"):
         api.sweep(network, on="desktop-cpu", vary=["batch=1"], search="greedi")
+
+
+def test_a_sweep_of_a_system_or_with_shapes_goes_on_too(
+    array: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = Node(name="fc", op="MatMul", inputs=("x", "w"), outputs=("y",))
+    open_ended = Graph(
+        name="open", nodes=(product,), inputs=("x",), outputs=("y",),
+        types={"x": TensorType(dtype="float32", shape=("n", 8))},
+        constants={"w": ArrayConstant(np.ones((8, 4), np.float32))},
+    )  # fmt: skip
+    cases: list[tuple[object, str, list[str], api.ModelOptions | None]] = [
+        ("squeezenet1_1", "desktop-cpu", ["devices.cpu.idle_power=1 W,2 W"], None),
+        (open_ended, array, ["array.cols=2,4"], api.ModelOptions(shape=("n=2",))),
+    ]
+    for number, (model, on, vary, options) in enumerate(cases):
+        out = tmp_path / str(number)
+        first = api.sweep(model, on=on, vary=vary, options=options, out=out)
+        assert not [row.reason for row in first.rows if row.reason]
+        with monkeypatch.context() as patched:
+            keys = counting(patched)
+            again = api.sweep(model, on=on, vary=vary, options=options, out=out)
+        assert not keys and again.kept == 2 and again.file == first.file
+        assert api.read_sweep(again.write(out)["sweep"]) == again.file
+
+
+def test_a_file_that_changes_is_read_anew(array: str, tmp_path: Path) -> None:
+    onnx = tmp_path / "net.onnx"
+    vary = ["array.cols=2,4"]
+    found = []
+    for width in (0.05, 0.1):
+        write_onnx(build_model("alexnet", image=64, width=width), onnx)
+        found.append(api.sweep(onnx, on=array, vary=vary))
+    assert found[0].file.header.network != found[1].file.header.network
+    assert found[0].rows[0].value("latency") != found[1].rows[0].value("latency")
+
+
+def test_a_network_that_is_not_there_yet(array: str, network: Graph, tmp_path: Path) -> None:
+    onnx, out = tmp_path / "late.onnx", tmp_path / "o"
+    vary = [f"model={onnx},resnet20"]
+    first = api.sweep("resnet20", on=array, vary=vary, out=out)
+    assert "late.onnx" in first.rows[0].reason and not first.rows[1].reason
+    write_onnx(network, onnx)
+    again = api.sweep("resnet20", on=array, vary=vary, out=out)
+    assert again.kept == 1 and not again.rows[0].reason
+    write_onnx(build_model("alexnet", image=64, width=0.1), onnx)
+    with pytest.raises(SpecError, match=r"has changed since, as model=.*late\.onnx"):
+        api.sweep("resnet20", on=array, vary=vary, out=out)
+
+
+def test_a_network_that_changes_meanwhile_stops_the_sweep(
+    array: str, network: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = tmp_path / "net.onnx"
+    write_onnx(network, onnx)
+
+    def changed(*args: object) -> object:
+        write_onnx(build_model("alexnet", image=64, width=0.1), onnx)
+        _task.forget()  # as a process that has not read it yet
+        return _price.price_point(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_work, "price_point", changed)
+    with pytest.raises(SpecError, match="another network than at the beginning"):
+        api.sweep(onnx, on=array, vary=["array.cols=2,4"])
+
+
+def test_points_of_another_program_or_table_are_refused(
+    network: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, vary = tmp_path / "o", ["array.rows=6,12"]
+    api.sweep(network, on="eyeriss-v1", kind="array", vary=vary, out=out)
+    with monkeypatch.context() as patched:
+        patched.setattr(_sweep, "engine", lambda: "another")
+        with pytest.raises(SpecError, match="the program, or a table of its own, has changed"):
+            api.sweep(network, on="eyeriss-v1", kind="array", vary=vary, out=out)
+    given = energy_table
+
+    def dearer(name: str) -> EnergyTable:
+        table = given(name)
+        rows = {key: replace(row, energy_j=2 * (row.energy_j or 0.0), per_mac=None)
+                for key, row in table.rows.items()}  # fmt: skip
+        return replace(table, rows=rows)
+
+    monkeypatch.setattr(_yaml, "energy_table", dearer)
+    with pytest.raises(SpecError, match="the description of eyeriss-v1 has changed"):
+        api.sweep(network, on="eyeriss-v1", kind="array", vary=vary, out=out)

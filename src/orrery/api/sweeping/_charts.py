@@ -68,8 +68,7 @@ def _points(
     for n in numbers:
         x, y = across.of(rows[n]), up.of(rows[n])
         if x is not None and y is not None:
-            said = ", ".join(f"{k}={v}" for k, v in rows[n].choices.items())
-            found.append(Point(x=x, y=y, label=f"{names[n]}: {said}"))
+            found.append(Point(x=x, y=y, label=f"{names[n]}: {rows[n].said}"))
     return tuple(found)
 
 

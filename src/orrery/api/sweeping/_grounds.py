@@ -15,8 +15,7 @@ def without_figures(failed: Sequence[Row]) -> Text:
     """Return why points have no figures, equal reasons once."""
     by_reason: dict[str, list[str]] = {}
     for row in failed:
-        said = ", ".join(f"{name}={value}" for name, value in row.choices.items())
-        by_reason.setdefault(row.reason, []).append(said)
+        by_reason.setdefault(row.reason, []).append(row.said)
     lines = tuple(
         f"{'; '.join(points[:4])}{f'; and {len(points) - 4} more' if len(points) > 4 else ''}: "
         f"{reason}"

@@ -15,6 +15,7 @@ from orrery.errors import SpecError
 from orrery.provenance import PROGRAM_VERSION
 
 from ._rows import Header, Row
+from ._task import UNREAD
 
 __all__ = ["FILE", "Kept"]
 
@@ -68,9 +69,10 @@ class Kept:
             self._file = -1
 
     def add(self, row: Row) -> None:
-        """Keep a row."""
+        """Keep a row; in the file only if the network could be read."""
         self.rows[row.key] = row
-        self._append(row)
+        if not row.key.startswith(UNREAD):
+            self._append(row)
 
     def _append(self, record: Any) -> None:
         if self._file >= 0:
@@ -135,7 +137,8 @@ def _differences(kept: Header, asked: Header) -> str:
                       if before.get(key) != now.get(key)]  # fmt: skip
         elif before != now:
             what = {"machine": f"the description of {asked.on}",
-                    "network": f"the structure of {asked.model}"}.get(one.name)  # fmt: skip
+                    "network": f"the structure of {asked.model}",
+                    "engine": "the program, or a table of its own,"}.get(one.name)  # fmt: skip
             found.append(f"{what} has changed" if what else
                          f"{one.name} {before} there, {now} here")  # fmt: skip
     return "; ".join(found)

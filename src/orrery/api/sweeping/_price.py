@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from orrery.errors import CancelledError, OrreryError
+from orrery.errors import CancelledError, OrreryError, SpecError
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.store import Cache
@@ -17,7 +17,7 @@ from ..nests import nest_figures
 from ..validating import beside, known_errors, nest_part
 from ._doubts import wiring
 from ._rows import Row, figures_of
-from ._task import WORKLOAD, Choice, Task, Workload, workload
+from ._task import UNREAD, WORKLOAD, Choice, Task, Workload, workload
 
 if TYPE_CHECKING:
     from orrery.evidence import Evidence
@@ -47,16 +47,23 @@ def read(machine: Description) -> Architecture | System:
 def price_point(
     task: Task, choice: Choice, labels: Mapping[str, str], key: str, progress: Progress = SILENT
 ) -> Row:
-    """Return a point's figures, or the reason why it has none; only a stop by the user raises."""
+    """Return a point's figures, or the reason why it has none.
+
+    Raises
+    ------
+    CancelledError, SpecError : a stop by the user; a network that changed since the point was asked
+    """
     changes = [pair for pair in choice if pair[0] not in WORKLOAD]
     mine = task.with_workload(choice)
     quiet = Progress(cancelled=progress.cancelled)
+    if not (unread := key.startswith(UNREAD)):
+        taken = _unchanged(task, mine, choice, key)
     try:
         described, base = _base(task.text, task.file)
         for path, value in changes:
             described = described.changed(path, value)
         machine = read(described)
-        taken = workload(mine.model, mine.options)
+        taken = workload(mine.model, mine.options) if unread else taken
         evidence = _evidence(mine, taken, machine, quiet)
     except CancelledError:
         raise
@@ -67,6 +74,19 @@ def price_point(
         return Row(key=key, choices=dict(labels), reason=evidence)
     figures = figures_of(evidence, changed=machine != base, paths=[path for path, _ in changes])
     return Row(key=key, choices=dict(labels), figures=figures, batch=batch_of(taken.graph))
+
+
+def _unchanged(task: Task, mine: Task, choice: Choice, key: str) -> Workload:
+    """Return the network that a point was asked for."""
+    found = ""
+    try:
+        if task.key(choice) == key:
+            return workload(mine.model, mine.options)
+    except OrreryError as error:
+        found = f": {error}"
+    raise SpecError(f"sweep of {mine.model}", found=f"another network than at the beginning{found}",
+                    wanted="files that stay as they are",
+                    fix="run it again; what was finished is kept")  # fmt: skip
 
 
 def _evidence(

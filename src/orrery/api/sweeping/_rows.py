@@ -48,6 +48,11 @@ class Row:
     batch: int = 1
     reason: str = ""
 
+    @property
+    def said(self) -> str:
+        """The choices in words."""
+        return ", ".join(f"{name}={value}" for name, value in self.choices.items())
+
     def value(self, metric: str) -> float | None:
         """Return a figure's value; None where it is not known."""
         return self.figures[metric].value if metric in self.figures else None
@@ -59,8 +64,9 @@ class Header:
 
     Attributes
     ----------
-    machine : content hash of the description before anything is varied
+    machine : content hash of the machine before anything is varied, as it was described and read
     network : structure of the network before anything is varied
+    engine : content hash of the program that priced the points, its tables included
     """
 
     on: str
@@ -72,6 +78,7 @@ class Header:
     options: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     program: str = PROGRAM_VERSION
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

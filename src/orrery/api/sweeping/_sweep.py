@@ -7,22 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from orrery.errors import CancelledError, OrreryError, SpecError
+import msgspec
+
+from orrery.errors import CancelledError, SpecError
 from orrery.progress import SILENT, Progress
 from orrery.settings import to_record
-from orrery.store import content_hash
+from orrery.store import content_hash, encode
 
 from .._options import ModelOptions
 from ._asked import asked, based
 from ._doubts import doubts_of
 from ._kept import Kept
 from ._machine import described
+from ._price import read
 from ._result import SweepResult, result_of
 from ._rows import Header
-from ._task import Task, workload
-from ._work import Wanted, priced
+from ._task import Task, engine, forget, workload
+from ._work import Wanted, priced, wanted_of
 
 if TYPE_CHECKING:
+    from orrery.hardware import Description
     from orrery.mapping import MapSearch
     from orrery.mapping.space import Parameter
 
@@ -78,21 +82,23 @@ def sweep(
     if one_at_a_time and samples is not None:
         raise SpecError("--samples", found="--one-at-a-time too", wanted="one of the two",
                         fix="leave one out")  # fmt: skip
+    forget()
     machine, text = described(on, kind)
     search = MapSearch(search=search) if isinstance(search, str) else search
     chosen = objective or (search.objective if machine.kind == "system" else "latency")
     if machine.kind == "system":
         search = replace(search, objective=cast(Any, chosen))
-    task = Task(model=model, kind=machine.kind, text=text, file=str(on), objective=chosen,
-                options=options or ModelOptions(), search=search, budget=budget)  # fmt: skip
+    task = Task(engine=engine(), model=model, kind=machine.kind, text=text, file=str(on),
+                objective=chosen, options=options or ModelOptions(), search=search,
+                budget=budget)  # fmt: skip
     parameters = asked(vary, machine, task)
     if one_at_a_time:
         parameters, base = based(parameters, machine, task)
         points = stepped(parameters, base)
     else:
         points = points_of(parameters, samples=samples, seed=seed)
-    header = _header(task, machine.content, [path for p in parameters for path in p.paths])
-    wanted = [_wanted(task, parameters, point) for point in points]
+    header = _header(task, machine, parameters)
+    wanted = [wanted_of(task, parameters, point) for point in points]
     interrupted = False
     with Kept(None if out is None else Path(out), header) as kept:
         _refuse_others(kept, wanted, out)
@@ -102,7 +108,7 @@ def sweep(
                 kept.add(row)
         except CancelledError:
             interrupted = True
-        rows = {one.key: kept.rows[one.key] for one in wanted if one.key in kept.rows}
+    rows = kept.rows
     found = [(number, rows[one.key], point) for number, (one, point) in
              enumerate(zip(wanted, points, strict=True), 1) if one.key in rows]  # fmt: skip
     return result_of(
@@ -113,30 +119,23 @@ def sweep(
     )  # fmt: skip
 
 
-def _header(task: Task, content: str, paths: Sequence[str]) -> Header:
+def _header(task: Task, machine: Description, parameters: Sequence[Parameter]) -> Header:
     """Return what the sweep is about; a network that is varied is read point by point."""
     network = ""
-    if "model" not in paths:
+    if not any("model" in parameter.paths for parameter in parameters):
         network = workload(task.model, task.options).graph.structure_digest
     default = to_record(ModelOptions())
     given = {k: v for k, v in to_record(task.options).items() if v != default[k]}
-    return Header(
-        on=task.file, kind=task.kind, machine=content_hash(content),
+    whole = msgspec.json.encode(encode(read(machine)), order="deterministic")
+    header = Header(
+        on=task.file, kind=task.kind, machine=content_hash(machine.content, whole),
         model=str(getattr(task.model, "name", task.model)),
         network=network, objective=task.objective, options=given,
         search=dict(to_record(task.search)) if task.kind == "system" else {"budget": task.budget},
+        engine=task.engine,
     )  # fmt: skip
-
-
-def _wanted(task: Task, parameters: Sequence[Parameter], point: Sequence[int]) -> Wanted:
-    labels = {p.name: p.labels[place] for p, place in zip(parameters, point, strict=True)}
-    choice = [pair for p, place in zip(parameters, point, strict=True)
-              for pair in zip(p.paths, p.values[place], strict=True)]  # fmt: skip
-    try:
-        key = task.key(choice)
-    except OrreryError:  # said when the point is priced
-        key = content_hash("sweep", *(text for pair in choice for text in pair))
-    return Wanted(key=key, labels=labels, choice=choice)
+    # as it is when it is read again: lists for tuples
+    return msgspec.json.decode(msgspec.json.encode(header), type=Header)
 
 
 def _refuse_others(kept: Kept, wanted: Sequence[Wanted], out: str | Path | None) -> None:
@@ -144,7 +143,8 @@ def _refuse_others(kept: Kept, wanted: Sequence[Wanted], out: str | Path | None)
     others = set(kept.rows) - {one.key for one in wanted}
     if others:
         one = kept.rows[min(others)]
-        said = ", ".join(f"{name}={value}" for name, value in one.choices.items())
-        raise SpecError(str(out), found=f"{len(others)} points that are not asked for, as {said}",
+        changed = any(one.choices == other.labels for other in wanted)  # all else is in the header
+        why = "of a network that has changed since" if changed else "that are not asked for"
+        raise SpecError(str(out), found=f"{len(others)} points {why}, as {one.said}",
                         wanted="a sweep that holds all points of the folder",
                         fix="add their values, or give another --out")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.mapping import MapSearch
 
-__all__ = ["OPTIONS", "WORKLOAD", "Choice", "Task", "Workload", "workload"]
+__all__ = ["OPTIONS", "UNREAD", "WORKLOAD", "Choice", "Task", "Workload", "engine", "forget",
+           "workload"]  # fmt: skip
+
+#: begins the key of a point whose network cannot be read: it may be readable the next time
+UNREAD = "unread "
+
+#: what a figure hangs on besides the machine and the network
+_ENGINE = ("accel", "cost", "graph", "hardware", "mapping", "api/figures", "api/nests",
+           "api/validating", "api/sweeping/_price.py", "api/sweeping/_rows.py")  # fmt: skip
 
 #: options of a network that can be varied
 OPTIONS = ("batch", "context", "phase", "precision")
@@ -34,7 +43,8 @@ Choice = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What all points share; `text` and `file` are the description of the machine."""
+    """What all points share; `text` and `file` are the description of the machine, `engine`
+    the content hash of what prices it."""
 
     model: Any
     kind: Literal["array", "system"]
@@ -44,6 +54,7 @@ class Task:
     options: ModelOptions
     search: MapSearch
     budget: int | None = None
+    engine: str = ""
 
     def with_workload(self, choice: Choice) -> Task:
         """Return the task with what a choice says of the workload."""
@@ -71,7 +82,7 @@ class Task:
         search = to_record(mine.search) if self.kind == "system" else {"budget": self.budget}
         parts = [self.kind, self.text, changes, mine.objective, search, to_record(mine.options)]
         graph = workload(mine.model, mine.options).graph
-        return content_hash(f"sweep {PROGRAM_VERSION}", graph.structure_digest,
+        return content_hash(f"sweep {PROGRAM_VERSION}", self.engine, graph.structure_digest,
                             json.dumps(parts, sort_keys=True))  # fmt: skip
 
 
@@ -89,19 +100,36 @@ class Workload:
         return self.operators.get(name, self.operators.get(name.rpartition(" (")[0], ""))
 
 
+@cache
+def engine() -> str:
+    """Return the content hash of the sources and tables that price points."""
+    root = Path(__file__).parents[2]
+    files = [path for part in _ENGINE for path in
+             ([root / part] if part.endswith(".py") else (root / part).rglob("*"))
+             if path.suffix in (".py", ".yaml", ".json", ".csv")]  # fmt: skip
+    return content_hash(*(part for path in sorted(files) for part in
+                          (path.relative_to(root).as_posix(), path.read_bytes())))  # fmt: skip
+
+
 _TAKEN: dict[tuple[str, ModelOptions], Workload] = {}
+
+
+def forget() -> None:
+    """Drop the networks that were read: their files may have changed."""
+    _TAKEN.clear()
 
 
 def workload(model: Any, options: ModelOptions) -> Workload:
     """Return a network under options, read when it is first asked for."""
     name = str(model) if isinstance(model, str | Path) else model.structure_digest
     key = (name, options)
-    if key not in _TAKEN:
-        graph = load_model(model, options)
-        problems, left_out = nest_problems(graph)
-        while len(_TAKEN) > 32:
-            _TAKEN.pop(next(iter(_TAKEN)))
-        operators = {region.name: region.members[0].operator for region in graph.regions()}
-        _TAKEN[key] = Workload(graph=graph, problems=problems, left_out=left_out,
-                               operators=operators)  # fmt: skip
-    return _TAKEN[key]
+    if found := _TAKEN.get(key):
+        return found
+    graph = load_model(model, options)
+    problems, left_out = nest_problems(graph)
+    while len(_TAKEN) > 32:
+        _TAKEN.pop(next(iter(_TAKEN)))
+    operators = {region.name: region.members[0].operator for region in graph.regions()}
+    found = Workload(graph=graph, problems=problems, left_out=left_out, operators=operators)
+    _TAKEN[key] = found
+    return found

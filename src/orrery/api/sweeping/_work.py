@@ -8,15 +8,20 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from orrery.errors import OrreryError
 from orrery.progress import Progress
+from orrery.store import content_hash
 
 from ._price import price_point
 from ._rows import Row
-from ._task import Task
+from ._task import UNREAD, Task
 
-__all__ = ["Wanted", "priced"]
+if TYPE_CHECKING:
+    from orrery.mapping.space import Parameter
+
+__all__ = ["Wanted", "priced", "wanted_of"]
 
 #: How often a stop by the user is looked for while processes work.
 _PATIENCE_S = 0.2
@@ -33,6 +38,18 @@ class Wanted:
     choice: Sequence[tuple[str, str]]
 
 
+def wanted_of(task: Task, parameters: Sequence[Parameter], point: Sequence[int]) -> Wanted:
+    """Return the point with these places of its parameters' values."""
+    labels = {p.name: p.labels[place] for p, place in zip(parameters, point, strict=True)}
+    choice = [pair for p, place in zip(parameters, point, strict=True)
+              for pair in zip(p.paths, p.values[place], strict=True)]  # fmt: skip
+    try:
+        key = task.key(choice)
+    except OrreryError:  # said when the point is priced
+        key = UNREAD + content_hash(*(text for pair in choice for text in pair))
+    return Wanted(key=key, labels=labels, choice=choice)
+
+
 def priced(
     task: Task, wanted: Sequence[Wanted], *, jobs: int, progress: Progress, total: int
 ) -> Iterator[Row]:
@@ -46,7 +63,7 @@ def priced(
     Raises
     ------
     CancelledError : the user asked to stop
-    OrreryError : a process died, as when memory runs out
+    OrreryError : a process died, as when memory runs out; a network changed meanwhile
     """
     from orrery.runtime import usable_cores, worker_processes
 
