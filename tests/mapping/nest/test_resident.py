@@ -236,8 +236,8 @@ def test_a_chain_that_does_not_fit_runs_tile_by_tile(seed: int) -> None:
     )  # fmt: skip
     machine = array(8 * 3 * high, way=4.0)  # t1 and nothing beside it
     room, every = machine.levels[1].capacity_bits, []
-    for height in (1, 2, 4, 8):
-        total, fits = 0.0, height < rows
+    for height in range(1, rows):
+        total, fits = 0.0, True
         for start in range(0, rows, height):
             own = min(height, rows - start)
             second = strip(2, 3, start, own, high, taps, stride, pad)
@@ -268,6 +268,35 @@ def test_a_chain_that_does_not_fit_runs_tile_by_tile(seed: int) -> None:
     assert "output" not in found.parts[0].nest.cost.traffic["dram"]
     own = [one for one in found.parts if one.stage.name == "b"]
     assert sum(one.problem.times * one.rows for one in own) == rows
+
+
+def test_more_room_is_never_worse() -> None:
+    """Chains are cut as long as whole tensors would leave tiles little room."""
+    stages = Stages(
+        stages=tuple(
+            Stage(name=name, operator="Conv", reads=(f"t{n}",), writes=(f"t{n + 1}",),
+                  reads_kept=True, makes_kept=True,
+                  problems=(strip(made, read, 0, 7, 7, taps, 1, taps // 2),))
+            for n, (name, made, read, taps) in enumerate(
+                (("a", 3, 1, 3), ("b", 3, 3, 3), ("c", 1, 3, 1)))
+        ),
+        sizes={"t0": 7, "t1": 21, "t2": 21, "t3": 7}, outputs=frozenset(("t3",)),
+    )  # fmt: skip
+    rooms = (100, 168, 184, 216, 270, 460)
+    found = [nest_stages(stages, array(room, way=4.0), "energy") for room in rooms]
+    values = [one.value for one in found]
+    assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
+    assert any(one.rows for one in found[2].parts) and found[2].heights == (4, 3, 2, 1)
+    assert not any(one.rows for one in found[-1].parts)
+
+
+@pytest.mark.parametrize("seed", (6, 7))
+def test_of_equally_frugal_nests_the_fastest(seed: int) -> None:
+    stages, machine = network(Random(seed)), replace(array(200), static_power_w=0.0)
+    found = nest_stages(stages, machine, "energy")
+    faster = nest_stages(stages, machine, "energy", most_cycles=found.cycles - 1)
+    assert isinstance(faster, Infeasible) or faster.energy_j > found.energy_j * (1 + 1e-9)
+    assert found.gap < 1e-12
 
 
 def test_a_share_of_weights_is_no_room_of_tensors() -> None:

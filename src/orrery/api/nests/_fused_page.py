@@ -73,10 +73,7 @@ def together(
         + ("energy not known." if joules is None else f"{format_si(joules, 'J')} in all."),
         f"{format_quantity(found.offchip_bytes, 'bytes')} to and from "
         f"{architecture.levels[0].name}.",
-        f"No choice of nests and tensors has less {found.objective}."
-        if found.gap <= 1e-9 else
-        f"No choice of nests and tensors has less than {100 * (1 - found.gap):.5g} % of the "
-        f"{found.objective} of this one.",
+        _claim(found),
     ]  # fmt: skip
     if fuse == "on-chip" and found.level is None:
         lines.append("Nothing stays on chip: no memory there holds inputs and results in one room.")
@@ -85,6 +82,22 @@ def together(
                      f"Within {' and '.join(need)}.")  # fmt: skip
     return Text(title="All layers, one after the other", paragraphs=tuple(lines),
                 tone="warning" if short else "plain")  # fmt: skip
+
+
+def _claim(found: StagedNests) -> str:
+    """Say what is proven, and among which choices."""
+    among = "No choice of nests"
+    if found.level is not None:
+        among = "Among whole tensors, no choice of nests and of what stays"
+    if found.heights:
+        rows = ", ".join(map(str, found.heights[:10]))
+        more = len(found.heights) - 10
+        rows += f" and {more} heights more" if more > 0 else ""
+        among = (f"Among whole tensors and tiles of {rows} rows through chains of at most three "
+                 "layers, no choice of nests and of what stays")  # fmt: skip
+    if found.gap <= 1e-9:
+        return f"{among} has less {found.objective}."
+    return f"{among} has less than {100 * (1 - found.gap):.5g} % of the {found.objective} here."
 
 
 def kept_table(found: StagedNests) -> Table | None:

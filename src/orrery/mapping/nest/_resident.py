@@ -44,6 +44,8 @@ __all__ = ["Kept", "PartNest", "StagedNests", "nest_stages"]
 PRICES, CLOSE = 12, 1e-4
 #: a price of a cycle at which joules only decide between equally fast ways
 _DEAR = 1e3
+#: shares of the joules per cycle at which cycles only decide between equally frugal nests, and ways
+_CHEAP, _CHEAPEST = 1e-7, 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,8 @@ class StagedNests:
     kept : tensors that stay on chip
     level : where
     value : cycles, joules, or joules times seconds
-    bound : no choice of tensors and nests of the space has less
+    bound : no choice of whole tensors, tiles of the heights tried, and nests has less
+    heights : of tiles of rows that were tried, in chains of `LONGEST` stages at most
     searches : of single nests, equal ones once
     """
 
@@ -109,6 +112,7 @@ class StagedNests:
     value: float
     bound: float
     searches: int
+    heights: tuple[int, ...] = ()
 
     @property
     def cycles(self) -> int:
@@ -208,11 +212,16 @@ class _Search:
         self.most_energy_j = math.inf if most_energy_j is None else most_energy_j
         self.lines: list[tuple[float, float]] = []  # price -> what joules and priced cycles exceed
         self.least_cycles = 0.0
+        self.rate = 0.0  # joules per cycle of the most frugal way
 
     def run(self, objective: str) -> Chosen | Infeasible:
         limited = self.most_cycles < math.inf or self.most_energy_j < math.inf
         if objective == "energy" and not limited:
             self.priced(0.0)
+            first = self.best(objective)
+            if isinstance(first, Chosen):
+                chosen = dict.fromkeys(step.setting for step in first.steps)
+                self.prices.fill(chosen, _CHEAP * self.rate)
             return self.best(objective)
         fast = self.solve(None, lambda cycles, energy: float(cycles))
         self.least_cycles = fast.bound
@@ -249,6 +258,8 @@ class _Search:
         """Return the best way at a price of a cycle, and note what it proves."""
         way = self.solve(price, lambda cycles, energy: energy + price * cycles)
         self.lines.append((price, way.bound))
+        if not price:
+            self.rate = way.energy_j / max(way.cycles, 1)
         return way
 
     def refine(self, fast: Way, slow: Way, objective: str) -> None:
@@ -292,7 +303,9 @@ class _Search:
 
     def best(self, objective: str) -> Chosen | Infeasible:
         ranks = {
-            "latency": lambda w: (w.cycles, w.energy_j), "energy": lambda w: (w.energy_j, w.cycles),
+            "latency": lambda w: (w.cycles, w.energy_j),
+            # Sums in another order differ by a rounding: joules that near are the same.
+            "energy": lambda w: (w.energy_j + _CHEAPEST * self.rate * w.cycles, w.cycles),
             "edp": lambda w: (w.cycles * w.energy_j, w.cycles),
         }  # fmt: skip
         found = front(self.steps, self.prices.points, rank=ranks[objective],
@@ -352,4 +365,5 @@ def _told(
     return StagedNests(
         objective=objective, parts=tuple(told), failed=failed, kept=tuple(kept), level=level,
         value=value, bound=min(value, search.bound(objective, clock)), searches=prices.searches,
+        heights=search.steps.heights,
     )  # fmt: skip

@@ -3,10 +3,10 @@
 Models:  a tensor stays from its maker to one of its readers, which all read it there up to that
          one; later readers find it off chip. All operands of a nest stay or none does. What stays
          at a time, and the operands and results of the layer that runs, leaves room for tiles.
-         A chain of layers with a tensor that does not fit may run in tiles of rows, each tile
-         through all of it.
+         A chain of layers whose tensors would fill more than half of the room may run in tiles of
+         rows, each tile through all of it.
 Ignores: tensors that are read from off chip once and then stay; parts of tensors, but for such
-         tiles; weights that would stay from tile to tile; chains that would fit whole.
+         tiles; weights that would stay from tile to tile; tiles of chains that fit easily.
 Judge:   every path through the steps, priced one by one, for small networks (tests).
 """
 
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
-from orrery.cost.nest import NestProblem, Stages, Tail, room_bits, row_tiles, tensor_bits
+from orrery.cost.nest import NestProblem, Stages, Tail, Tile, room_bits, row_tiles, tensor_bits
 from orrery.hardware import Architecture
 
 __all__ = ["Part", "Setting", "Step", "Steps", "steps_of"]
@@ -24,8 +24,9 @@ __all__ = ["Part", "Setting", "Step", "Steps", "steps_of"]
 #: tensors that stay, each with the place of the last stage that reads it there
 State = tuple[tuple[str, int], ...]
 
-#: Stages that are cut into tiles of rows together at most, and heights of tiles that are tried.
-LONGEST, HEIGHTS = 3, 3
+#: Stages that are cut into tiles of rows together at most, and heights of tiles that are tried:
+#: the highest that fit of those that another number of tiles asks for.
+LONGEST, HEIGHTS = 3, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +92,12 @@ class Steps:
     ----------
     steps : per stage those that begin there
     complete : whether no choice was left out
+    heights : of tiles that were tried, the highest first
     """
 
     steps: tuple[tuple[Step, ...], ...]
     complete: bool
+    heights: tuple[int, ...] = ()
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -124,6 +127,8 @@ class _Choices:
         self.room = room_bits(architecture, level) if level is not None else 0
         self.bits = {name: tensor_bits(architecture, n) for name, n in stages.sizes.items()}
         self.element_bits = tensor_bits(architecture, 1)
+        self.tiles: dict[tuple[int, int, int], tuple[Tile, ...]] = {}
+        self.heights: set[int] = set()
 
     def all(self, most_states: int) -> Steps:
         count, complete = len(self.stages.stages), True
@@ -148,7 +153,8 @@ class _Choices:
                     found.append(Step(before=number, after=after, end=end, setting=setting,
                                       stays=tuple(new.items())))  # fmt: skip
             steps.append(tuple(found))
-        return Steps(steps=tuple(steps), complete=complete)
+        heights = tuple(sorted(self.heights, reverse=True))
+        return Steps(steps=tuple(steps), complete=complete, heights=heights)
 
     def ways(
         self, place: int, staying: dict[str, int]
@@ -170,7 +176,7 @@ class _Choices:
             kept = frozenset((*(n for n in stage.tail.reads if n in staying), *new))
             yield place + 1, Setting(parts=parts, kept=kept, written=written), new
         for last in range(place + 1, min(place + LONGEST, len(self.stages.stages))):
-            if self._worth_cutting(place, last):
+            if self._worth_cutting(place, last, staying):
                 yield from self._cut(place, last, staying, inside)
 
     def _results(
@@ -198,26 +204,33 @@ class _Choices:
                 found.append(reader)
         return tuple(found)
 
-    def _worth_cutting(self, first: int, last: int) -> bool:
-        """Return whether a tensor within a chain does not fit whole."""
+    def _worth_cutting(self, first: int, last: int, staying: dict[str, int]) -> bool:
+        """Return whether the tensors within a chain would leave little room when whole."""
         if self.level is None or self.room is None:
             return False
-        inner = [name for stage in self.stages.stages[first:last] for name in stage.writes]
-        return any(self.bits.get(name, 0) >= self.room for name in inner)
+        made = [sum(self.bits.get(name, 0) for name in stage.writes)
+                for stage in self.stages.stages[first:last]]  # fmt: skip
+        peak = max(before + after for before, after in pairwise((0, *made, 0)))
+        return 2 * (peak + sum(self.bits[name] for name in staying)) > self.room
+
+    def _rows_of(self, first: int, last: int) -> Iterator[tuple[int, tuple[Tile, ...]]]:
+        """Yield heights of tiles and a chain cut into such, one for each number of tiles."""
+        problems = self.stages.stages[last].problems
+        rows = dict(problems[0].loops).get("H", 0) if problems else 0
+        for height in sorted({-(-rows // n) for n in range(2, rows + 1)}, reverse=True):
+            key = first, last, height
+            if key not in self.tiles:
+                self.tiles[key] = row_tiles(self.stages, first, last, height)
+            if not self.tiles[key]:
+                return
+            yield height, self.tiles[key]
 
     def _cut(
         self, first: int, last: int, staying: dict[str, int], inside: tuple[str, ...]
     ) -> Iterator[tuple[int, Setting, dict[str, int]]]:
         """Yield a chain in tiles of rows, the highest that leave room for the nests' own tiles."""
-        height = 1 << 20
         tried = 0
-        while height > 1 and tried < HEIGHTS:
-            height //= 2
-            tiles = row_tiles(self.stages, first, last, height)
-            if not tiles:
-                return
-            if sum(tile.problem.times for tile in tiles if tile.stage == last) == 1:
-                continue  # one tile is no tiling
+        for height, tiles in self._rows_of(first, last):
             fits = False
             for new, written, taken in self._results(last, staying):
                 parts = []
@@ -235,4 +248,8 @@ class _Choices:
                     fits = True
                     setting = Setting(parts=tuple(parts), kept=frozenset(new), written=written)
                     yield last + 1, setting, new
-            tried += fits
+            if fits:
+                self.heights.add(height)
+                tried += 1
+            if tried == HEIGHTS:
+                return
