@@ -72,7 +72,7 @@ def samples(networks: int = 5, rows: int = 14, noise: float = 0.08) -> list[Arra
 
 @pytest.fixture(scope="module")
 def found() -> CalibratedArray:
-    return calibrate_array(ARRAY, samples(), where="calibrated.csv")
+    return calibrate_array(ARRAY, lambda _: samples(), where="calibrated.csv")
 
 
 def test_constants_come_back(found: CalibratedArray) -> None:
@@ -104,6 +104,49 @@ def test_prices_are_dearer_and_no_bound_is_broken(found: CalibratedArray) -> Non
         assert after.latency_s == pytest.approx(seconds + (found.architecture.overhead_s or 0))
 
 
+def test_nests_are_searched_again_at_the_bandwidth_that_is_written() -> None:
+    """Of two nests a slow memory takes the one that computes slower and moves less."""
+
+    def nests(problem: NestProblem) -> list[NestMapping]:
+        size = dict(problem.loops)
+        cin, cout = size["Cin"], size["Cout"] // 16
+        return [
+            NestMapping(temporal=((("N", size["N"] // tile), ("Cout", cout), ("Cin", cin // wide)),
+                                  (), (("N", tile),), ()),
+                        spatial={"rows": (("Cin", wide),), "cols": (("Cout", 16),)})
+            for tile, wide in ((32, 16), (64, 8))
+        ]  # fmt: skip
+
+    def search(array: Architecture) -> list[ArraySample]:
+        problems = [product(*size)[0] for size in sizes]
+        best = [min(nests(p), key=lambda m: nest_cost(p, m, array).latency_s) for p in problems]
+        return [
+            ArraySample(
+                network=f"net{row % 4}",
+                layer=str(row),
+                nests=((problem, mapping),),
+                latency_s=seconds,
+            )
+            for row, (problem, mapping, seconds) in enumerate(
+                zip(problems, best, times or [1.0] * len(best), strict=True)
+            )
+        ]
+
+    sizes = [(64, cin, cout) for cin in (16, 32, 64, 256) for cout in (16, 64, 256)]
+    times: list[float] = []
+    stated, true = ARRAY, _slower(ARRAY, 8.0)
+    chosen = [[one.nests[0][1] for one in search(array)] for array in (stated, true)]
+    assert chosen[0] != chosen[1]
+    times = [nest_cost(*one.nests[0], true).latency_s + OVERHEAD_S for one in search(true)]
+    made = calibrate_array(stated, search, where="m.csv")
+    bits = made.architecture.levels[0].read_bits_per_cycle
+    assert bits == pytest.approx(true.levels[0].read_bits_per_cycle, rel=0.03)
+    assert made.architecture.overhead_s == pytest.approx(OVERHEAD_S, rel=0.03)
+    assert made.warnings == ()
+    again = search(made.architecture)
+    assert [one.nests for one in again] == [one.nests for one in made.samples]
+
+
 def test_lines_between_samples_are_never_below_the_cycles() -> None:
     some = samples(networks=1, rows=6, noise=0.0)
     design = _design(ARRAY, some)
@@ -118,14 +161,14 @@ def test_lines_between_samples_are_never_below_the_cycles() -> None:
 def test_an_array_without_a_bandwidth_is_fitted_in_its_overhead_alone() -> None:
     memory = replace(ARRAY.levels[0], read_bits_per_cycle=None, write_bits_per_cycle=None)
     free: Architecture = replace(ARRAY, levels=(memory, *ARRAY.levels[1:]))
-    made = calibrate_array(free, samples(), where="m.csv")
+    made = calibrate_array(free, lambda _: samples(), where="m.csv")
     assert made.architecture.levels[0].read_bits_per_cycle is None
     assert "add read_bandwidth" in made.constants[0].note
 
 
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(SpecError, match=r"9 usable rows', wanted 10 or more for 2 constants"):
-        calibrate_array(ARRAY, samples(networks=3, rows=3), where="m.csv")
+        calibrate_array(ARRAY, lambda _: samples(networks=3, rows=3), where="m.csv")
 
 
 @pytest.mark.shared_data

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orrery.errors import SpecError
 from orrery.plan import Infeasible
 from orrery.progress import Progress
+from orrery.units import counted
 
 from .._options import ModelOptions
 from ._page import calibration_page
@@ -17,6 +18,7 @@ from ._samples import read_tables, regions_of
 
 if TYPE_CHECKING:
     from orrery.cost.calibration import ArraySample, MeasuredRow
+    from orrery.cost.nest import NestProblem
     from orrery.hardware import Architecture
 
 __all__ = ["array_text_of", "calibrated_array"]
@@ -56,13 +58,13 @@ def calibrated_array(
 
     architecture = load_architecture(name, loops=tuple(LOOPS))
     rows, file = read_tables(paths, architecture.clock_hz)
-    samples, missing = _samples(rows, architecture, options, progress)
-    found = calibrate_array(architecture, samples, where=file, confidence=confidence,
+    layers = _Layers(rows, options, progress)
+    found = calibrate_array(architecture, layers.search, where=file, confidence=confidence,
                             progress=progress)  # fmt: skip
-    warnings = (*found.warnings, *missing)
+    warnings = (*found.warnings, *layers.left_out)
     page = calibration_page(
         f"{architecture.name}, calibrated", file, EQUATION, found.constants, found.latency, None,
-        [(f"{s.network}: {s.layer}", s.latency_s) for s in samples], confidence, warnings,
+        [(f"{s.network}: {s.layer}", s.latency_s) for s in found.samples], confidence, warnings,
     )  # fmt: skip
     return CalibrationResult(
         yaml=measured_text(text, found.architecture), page=page,
@@ -73,46 +75,66 @@ def calibrated_array(
     )  # fmt: skip
 
 
-def _samples(
-    rows: Sequence[MeasuredRow], architecture: Architecture, options: ModelOptions | None,
-    progress: Progress,
-) -> tuple[list[ArraySample], tuple[str, ...]]:  # fmt: skip
-    """Return the measured layers with their best nests, and what was left out."""
-    from orrery.cost import Refusal
-    from orrery.cost.calibration import ArraySample
-    from orrery.cost.nest import NestProblem, nest_problem
-    from orrery.mapping.nest import nest_network
-    from orrery.store import Cache
+class _Layers:
+    """Measured layers, and the search of their best nests."""
 
-    told = next((row for row in rows if row.work is not None), None)
-    if told is not None:
-        raise SpecError(told.where, found="work without shapes", wanted="a layer of a network, "
-                        "whose shape an array needs",
-                        fix="leave out the columns of work")  # fmt: skip
-    problems: dict[str, NestProblem] = {}
-    parts: list[tuple[MeasuredRow, list[str]]] = []
-    lacking = 0
-    for number, (row, region) in enumerate(regions_of(rows, options, progress)):
-        found = nest_problem(region)
-        if isinstance(found, Refusal):
-            lacking += 1
-            continue
-        keys = [f"{number}.{part}" for part in range(len(found))]
-        problems |= dict(zip(keys, found, strict=True))
-        parts.append((row, keys))
-    nests = nest_network(problems, architecture, "latency", cache=Cache("nests"),
-                         progress=progress)  # fmt: skip
-    samples = []
-    for row, keys in parts:
-        mappings = []
-        for key in keys:
-            nest = nests[key]
-            if isinstance(nest, Infeasible):
-                raise SpecError(f"{row.where}: layer {row.layer!r}", found=str(nest),
-                                wanted="a layer that fits the array",
-                                fix="remove the line")  # fmt: skip
-            mappings.append((problems[key], nest.mapping))
-        samples.append(ArraySample(network=row.network, layer=row.layer, nests=tuple(mappings),
-                                   latency_s=row.latency_s))  # fmt: skip
-    said = f"{lacking} rows of layers without a loop nest were left out"
-    return samples, (said,) if lacking else ()
+    def __init__(
+        self, rows: Sequence[MeasuredRow], options: ModelOptions | None, progress: Progress
+    ) -> None:
+        from orrery.cost import Refusal
+        from orrery.cost.nest import nest_problem
+
+        told = next((row for row in rows if row.work is not None), None)
+        if told is not None:
+            raise SpecError(told.where, found="work without shapes", wanted="a layer of a network, "
+                            "whose shape an array needs",
+                            fix="leave out the columns of work")  # fmt: skip
+        self._problems: dict[str, NestProblem] = {}
+        self._parts: list[tuple[MeasuredRow, list[str]]] = []
+        self._progress = progress
+        self._lacking: list[str] = []
+        self._unfit: dict[str, str] = {}
+        for number, (row, region) in enumerate(regions_of(rows, options, progress)):
+            found = nest_problem(region)
+            if isinstance(found, Refusal):
+                self._lacking.append(row.layer)
+                continue
+            keys = [f"{number}.{part}" for part in range(len(found))]
+            self._problems |= dict(zip(keys, found, strict=True))
+            self._parts.append((row, keys))
+
+    def search(self, architecture: Architecture) -> tuple[ArraySample, ...]:
+        """Return the layers with their best nests; layers that do not fit are left out."""
+        from orrery.cost.calibration import ArraySample
+        from orrery.mapping.nest import nest_network
+        from orrery.store import Cache
+
+        nests = nest_network(self._problems, architecture, "latency", cache=Cache("nests"),
+                             progress=self._progress)  # fmt: skip
+        samples = []
+        for row, keys in self._parts:
+            mappings = []
+            for key in keys:
+                nest = nests[key]
+                if isinstance(nest, Infeasible):
+                    self._unfit[f"{row.network}: {row.layer}"] = str(nest)
+                    break
+                mappings.append((self._problems[key], nest.mapping))
+            else:
+                samples.append(ArraySample(network=row.network, layer=row.layer,
+                                           nests=tuple(mappings),
+                                           latency_s=row.latency_s))  # fmt: skip
+        return tuple(samples)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What has no part in the fit, in sentences."""
+        said = []
+        if self._lacking:
+            said.append(f"left out: {counted(len(self._lacking), 'row')} of layers without a loop "
+                        "nest")  # fmt: skip
+        if self._unfit:
+            name, why = next(iter(self._unfit.items()))
+            said.append(f"left out: {counted(len(self._unfit), 'row')} of layers for which the "
+                        f"array has no nest, e.g. {name}: {why}")  # fmt: skip
+        return tuple(said)

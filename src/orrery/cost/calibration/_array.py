@@ -1,18 +1,19 @@
 """A spatial array whose runs were measured: overhead of a run, bandwidth of the off-chip memory.
 
-Models:  latency = overhead per run + cycles / clock, with the cycles of `orrery.cost.nest` for the
-         nests that were handed in, as a function of the off-chip bandwidth. That function is convex
-         and made of straight pieces; it is sampled at `_FACTORS` and lies on the lines between
-         them.
-Ignores: that other nests may have run than those handed in; a bandwidth under which the search
-         would have chosen other nests.
+Models:  latency = overhead per run + cycles / clock, cycles of `orrery.cost.nest` for the nests
+         that a search finds at the fitted off-chip bandwidth. For nests that stay, time is a convex
+         function of the bandwidth made of straight pieces; it is sampled at `_FACTORS` and lies on
+         the lines between them. Search and fit alternate, from the best of the bandwidths of
+         `_GRID`, until the bandwidth stands (at most `_ROUNDS` times).
+Ignores: that other nests may have run than the search finds. Fits that leave networks out keep the
+         nests of the fit to all of them, at whose bandwidth theirs would be searched again.
 Judge:   arrays made up with known constants (tests); measured mappings of Gemmini (tests); cross
          validation by network on the user's rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from orrery.hardware import Architecture
 from orrery.progress import SILENT, Progress
 
 from ..nest import NestCost, NestMapping, NestProblem, nest_cost
-from ._fit import Design, Floats
+from ._fit import LEAST_NOISE, Design, Floats, fit
 from ._samples import Constant, check_enough, fitted, measured_source
 from ._validate import CONFIDENCE, Validation, left_out_error
 
@@ -30,6 +31,14 @@ __all__ = ["ArraySample", "CalibratedArray", "calibrate_array"]
 #: how many times slower than stated the off-chip memory is tried
 _FACTORS = np.geomspace(1 / 16, 64, 21)
 _OVERHEAD_S = 1e-6
+#: how many times slower than stated the memory is at which nests are searched first
+_GRID = (1.0, 0.25, 3.0, 9.0, 27.0)
+#: searches after those, and the change of the bandwidth's logarithm at which it stands
+_ROUNDS, _STANDS = 6, 0.01
+#: step away from a bandwidth that shows whether the rows tell it
+_APART = 1.5
+#: likelihood ratio, doubled and in logarithms, that chance exceeds in one case of twenty
+_SURE = 3.84
 _NAMES = ("cycles", "off-chip bandwidth", "overhead of a run")
 
 
@@ -48,19 +57,22 @@ class CalibratedArray:
     """An array with fitted constants, and how well they foretell."""
 
     architecture: Architecture
+    samples: tuple[ArraySample, ...]
     constants: tuple[Constant, ...]
     latency: Validation
     warnings: tuple[str, ...]
 
 
 def calibrate_array(
-    architecture: Architecture, samples: Sequence[ArraySample], *, where: str,
-    confidence: float = CONFIDENCE, progress: Progress = SILENT,
+    architecture: Architecture, search: Callable[[Architecture], Sequence[ArraySample]], *,
+    where: str, confidence: float = CONFIDENCE, progress: Progress = SILENT,
 ) -> CalibratedArray:  # fmt: skip
     """Fit overhead and off-chip bandwidth of an array to measured layers.
 
     Parameters
     ----------
+    search : the measured layers with the nests that they run as on an array; always the same
+        layers, in the same order
     where : stands in sources: the file that the measurements come from
     confidence : share of rows that the interval is to hold
     progress : told of every fit; asked whether to stop
@@ -71,17 +83,34 @@ def calibrate_array(
     """
     plain = replace(architecture, overhead_s=None, low_ratio=None, high_ratio=None,
                     interval_share=None, left_out_error=None)  # fmt: skip
-    networks = [sample.network for sample in samples]
-    design = _design(plain, samples)
-    check_enough(where, networks, int(design.free.sum()))
-    measured = np.array([sample.latency_s for sample in samples])
-    found, validation, errors = fitted(design, measured, networks, confidence, progress)
+    nests = _Search(plain, search)
+    networks = [sample.network for sample in nests.stated]
+    rated = architecture.levels[0].read_bits_per_cycle is not None
+    check_enough(where, networks, 1 + rated)
+    now, stands = nests.settled() if rated else (1.0, True)
+    told = rated and nests.tells(1.0, now, _SURE)
+    now = now if told else 1.0
+    samples = nests.samples(now)
+    design = _design(plain, samples, _near(now) if told else np.ones(1))
+    unfitted = np.array([_seconds([plain], sample)[0] for sample in nests.stated])
+    found, validation, errors = fitted(design, nests.measured, networks, confidence, progress,
+                                       unfitted)  # fmt: skip
+    warnings: tuple[str, ...] = ()
+    if told and not stands:
+        warnings += (
+            "the off-chip bandwidth has not settled: the nests that it is fitted with "
+            f"were searched at {float(found.x[1]) / now:.3g} times the one written",
+        )
+    vague = told and not all(nests.tells(f, now, 1.0) for f in (now * _APART, now / _APART))
     said = f"calibrated from {len(samples)} rows of {len(set(networks))} networks: {where}"
     factor, overhead_s = float(found.x[1]), float(found.x[2])
     bits = architecture.levels[0].read_bits_per_cycle
     notes = {"fitted": "", "kept": "the rows do not tell it; as before",
              "bounded": "the rows are too fast for the stated one; at least this"}  # fmt: skip
-    errors = np.where(np.isnan(errors), np.nan, errors)
+    if vague:
+        errors[1] = np.nan
+        warnings += (f"the rows tell the off-chip bandwidth no closer than within a factor of "
+                     f"{_APART:g}",)  # fmt: skip
     constants = (
         Constant(name=_NAMES[1], unit="bit/cycle", before=bits,
                  value=None if bits is None else bits / factor, error=_known(errors[1]),
@@ -108,11 +137,63 @@ def calibrate_array(
     low, high = validation.interval
     made = replace(made, low_ratio=low, high_ratio=high, interval_share=confidence,
                    left_out_error=left_out_error(validation), sources=sources)  # fmt: skip
-    warnings = () if factor >= 1 else (
-        f"layers are faster than the stated off-chip bandwidth allows: it is raised "
-        f"{1 / factor:.3g} times",)  # fmt: skip
-    return CalibratedArray(architecture=made, constants=constants, latency=validation,
-                           warnings=warnings)  # fmt: skip
+    if factor < 1:
+        warnings += (f"layers are faster than the stated off-chip bandwidth allows: it is raised "
+                     f"{1 / factor:.3g} times",)  # fmt: skip
+    return CalibratedArray(architecture=made, samples=tuple(samples), constants=constants,
+                           latency=validation, warnings=warnings)  # fmt: skip
+
+
+class _Search:
+    """Nests of the measured layers, searched at one bandwidth after the other."""
+
+    def __init__(
+        self, plain: Architecture, search: Callable[[Architecture], Sequence[ArraySample]]
+    ) -> None:
+        self._plain, self._search = plain, search
+        self._tried: dict[float, tuple[float, Sequence[ArraySample]]] = {}
+        self.stated = search(plain)
+        self.measured = np.array([sample.latency_s for sample in self.stated])
+
+    def loss(self, factor: float) -> float:
+        """Return the loss that is left at a bandwidth with its nests, whatever the overhead."""
+        if factor not in self._tried:
+            slower = _slower(self._plain, factor)
+            samples = self.stated if factor == 1 else self._search(slower)
+            loss = fit(_design(slower, samples, np.ones(1)), self.measured).loss
+            self._tried[factor] = loss, samples
+        return self._tried[factor][0]
+
+    def settled(self) -> tuple[float, bool]:
+        """Return the bandwidth whose nests are fitted to itself, and whether it is one."""
+        now = min(_GRID, key=self.loss)
+        for _ in range(_ROUNDS):
+            asked = fit(_design(self._plain, self.samples(now), _near(now)), self.measured)
+            wanted = float(asked.x[1])
+            if asked.status[1] == "kept":
+                wanted = min(now / _APART, now * _APART, key=self.loss)
+            if abs(np.log(wanted / now)) < _STANDS:
+                return now, True
+            if self.loss(wanted) > self.loss(now):
+                wanted = (wanted * now) ** 0.5  # with other nests it is a step too far
+            now = min(now, wanted, key=self.loss)
+        return now, False
+
+    def tells(self, other: float, best: float, least: float) -> bool:
+        """Return whether a bandwidth fits worse by as much as a likelihood ratio asks for."""
+        floor = LEAST_NOISE**2
+        ratio = (self.loss(other) + floor) / (self.loss(best) + floor)
+        return bool(len(self.stated) * np.log(ratio) > least)
+
+    def samples(self, factor: float) -> Sequence[ArraySample]:
+        """Return the layers with the nests of a bandwidth."""
+        self.loss(factor)
+        return self._tried[factor][1]
+
+
+def _near(factor: float) -> Floats:
+    """Return factors to sample, densely around one of them."""
+    return np.unique((*_FACTORS, *(factor * np.geomspace(0.7, 1 / 0.7, 9)), 1.0))
 
 
 def _known(error: float) -> float | None:
@@ -135,10 +216,15 @@ def _slower(architecture: Architecture, factor: float) -> Architecture:
     return replace(architecture, levels=(memory, *architecture.levels[1:]))
 
 
-def _design(architecture: Architecture, samples: Sequence[ArraySample]) -> Design:
-    """Return the design: a fixed constant of 1, the memory's slowness, seconds of overhead."""
-    rated = architecture.levels[0].read_bits_per_cycle is not None
-    factors = _FACTORS if rated else np.ones(1)
+def _design(
+    architecture: Architecture, samples: Sequence[ArraySample], factors: Floats = _FACTORS
+) -> Design:
+    """Return the design: a fixed constant of 1, the memory's slowness, seconds of overhead.
+
+    A single factor leaves the memory as it is.
+    """
+    rated = architecture.levels[0].read_bits_per_cycle is not None and len(factors) > 1
+    factors = factors if rated else np.ones(1)
     lines = np.zeros((len(samples), max(1, len(factors) - 1), 3))
     added = np.zeros((len(samples), 3))
     slower = [_slower(architecture, float(factor)) for factor in factors]

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DELTA", "VAGUE", "Design", "Fit", "fit", "present"]
+__all__ = ["DELTA", "LEAST_NOISE", "VAGUE", "Design", "Fit", "fit", "present"]
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ DELTA = 0.1
 #: standard error of a constant's logarithm beyond which the rows do not determine it
 VAGUE = 0.4
 #: noise that is granted to measurements whatever the fit says
-_LEAST_NOISE = 0.02
+LEAST_NOISE = 0.02
 _ITERATIONS, _PRECISION = 60, 1e-7
 #: how far from its start a constant may go
 _WIDEST = np.log(1e6)
@@ -224,7 +224,7 @@ def _errors(design: Design, target: Floats, x: Floats, free: NDArray[np.bool_]) 
     slopes = design.slopes(x)[:, free]
     normal = slopes.T @ (weight[:, None] * slopes)
     spare = max(1, len(target) - int(free.sum()))
-    noise = max(float((weight * off**2).sum() / spare), _LEAST_NOISE**2)
+    noise = max(float((weight * off**2).sum() / spare), LEAST_NOISE**2)
     values, vectors = np.linalg.eigh(normal)
     with np.errstate(divide="ignore"):
         variance = (vectors**2 / np.maximum(values, 1e-12)).sum(axis=1) * noise

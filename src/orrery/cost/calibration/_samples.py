@@ -141,6 +141,7 @@ def fitted(
     networks: Sequence[str],
     confidence: float,
     progress: Progress,
+    unfitted: NDArray[np.float64] | None = None,
 ) -> tuple[Fit, Validation, NDArray[np.float64]]:
     """Fit and cross-validate; also the larger of both standard errors of each constant.
 
@@ -148,6 +149,6 @@ def fitted(
     """
     found = fit(design, measured)
     validation = cross_validate(design, measured, networks, confidence=confidence,
-                                progress=progress)  # fmt: skip
+                                progress=progress, unfitted=unfitted)  # fmt: skip
     larger = np.fmax(found.errors, validation.spread)
     return found, validation, np.where(np.isnan(found.errors), np.nan, larger)

@@ -106,7 +106,7 @@ def left_out_error(validation: Validation) -> float:
 
 def cross_validate(
     design: Design, measured: Floats, networks: Sequence[str], *, confidence: float = CONFIDENCE,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, unfitted: Floats | None = None,
 ) -> Validation:  # fmt: skip
     """Leave networks out in turn.
 
@@ -115,6 +115,7 @@ def cross_validate(
     networks : of every row; `LEAST_NETWORKS` different ones at least
     confidence : share of rows that the interval is to hold
     progress : told of every fit; asked whether to stop
+    unfitted : prices by the constants as they were, where not those of the design at its start
     """
     names = sorted(set(networks))
     fold_of = {name: number % MOST_FOLDS for number, name in enumerate(names)}
@@ -137,8 +138,9 @@ def cross_validate(
         for pair in itertools.combinations(range(count), 2)
     }
     outside = np.choose(folds, [errors for errors, _ in single])
+    unfitted = design.price(design.start) if unfitted is None else unfitted
     with np.errstate(divide="ignore"):
-        before = np.log(design.price(design.start)) - logs
+        before = np.log(unfitted) - logs
     held: list[Held] = []
     for place, name in enumerate(names):
         mine, fold = member == place, fold_of[name]
@@ -152,7 +154,7 @@ def cross_validate(
     low, high = quantile(outside, member, confidence)
     return Validation(
         held=tuple(held), interval=(float(np.exp(low)), float(np.exp(high))),
-        measured=measured, unfitted=design.price(design.start),
+        measured=measured, unfitted=unfitted,
         priced=measured * np.exp(-outside), spread=_jackknife([one for _, one in single]),
     )  # fmt: skip
 
