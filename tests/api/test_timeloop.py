@@ -30,6 +30,7 @@ def test_the_page_prices_the_mapping_of_the_files(tmp_path: Path) -> None:
     assert given[6] == pytest.approx(cost.energy_j)
     assert best[0] == "best for energy" and best[6] <= given[6]
     assert sum(row[4] for row in tables["Bill of energy"].rows) == pytest.approx(best[6])
+    assert {row[0] for row in tables["How far off such figures were"].rows} >= {"latency", "energy"}
     notes = next(s for s in page.sections if isinstance(s, Text))
     assert notes.paragraphs == said.architecture.notes
 

@@ -194,3 +194,33 @@ def test_a_directive_for_nothing_is_refused(tmp_path: Path) -> None:
         files = written(tmp_path, array=NEW, layer=PROBLEM, nest=MAPPING.replace(old, new, 1))
         with pytest.raises(SpecError, match=said):
             nest_of_timeloop(read_timeloop(*files))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("factors: M2", "factors: M4", None),  # M=0 is then 1
+        ("P=2 M=0", "P=2 M=4", "M: factors 2 x 4 come to 8, of 4"),
+        ("P=2 M=0", "P=3 M=0", "P: factors 4 x 3 come to 12, of 8"),
+        ("P4 Q2", "P2 Q2", "P: factors 2 x 2 come to 4, of 8"),
+        ("P4 Q2", "'P=5,3 Q2'", None),  # 5, then the 3 that are left
+        ("P4 Q2", "'P=5,2 Q2'", "P: factors 5,2 x 2 come to 7, of 8"),
+        ("P4 Q2", "'P=5,6 Q2'", "a remainder of 1 to 5"),
+        ("P4 Q2", "P4 P4 Q2", "a second factor of P"),
+        ("R3,", "R2,", "R: factors 2 come to 2, of 3"),
+    ],
+)
+def test_factors_must_come_to_the_extents(
+    tmp_path: Path, old: str, new: str, said: str | None
+) -> None:
+    assert old in MAPPING
+    files = written(tmp_path, array=NEW, layer=PROBLEM, nest=MAPPING.replace(old, new, 1))
+    if said is None:
+        read = read_timeloop(*files)
+        nest, problem = nest_of_timeloop(read), problem_of_timeloop(read.problem)  # type: ignore[arg-type]
+        assert nest is not None
+        steps = nest_cost(problem, nest, read.architecture).time.compute
+        assert steps == problem.operations // 12
+        return
+    with pytest.raises(SpecError, match=said):
+        nest_of_timeloop(read_timeloop(*files))

@@ -219,6 +219,7 @@ problem:
         ("keep: [Weights]", "keep: [Wheat]", "Inputs, Weights or Outputs"),
         ("keep: [Inputs, Outputs], bypass: [Weights]", "keep: [Inputs], bypass: [Inputs]",
          "input is to be kept and to pass glb by"),
+        ("version: 0.4", "version: 0.9", "version 0.9', wanted one of 0.2, 0.3, 0.4"),
         ("class: intmac", "class: adder", "1 of each|at least one of each"),
         ("global_cycle_seconds: 2e-9", "global_cycle_seconds: none", "a number above 0"),
     ],
@@ -252,8 +253,21 @@ def test_what_is_wrong_in_the_old_spelling(tmp_path: Path, old: str, new: str, s
         ("[P, Wstride]", "[P, Wstrid]", "did you mean 'Wstride'"),
         ("read-write: True", "read-write: False", "one that is written"),
         ("[[N]], [[C]]", "[[N]], [[X]]", "one of C, M, R"),
+        ("Wstride: 2", "Wstride: 2x", r"layer.yaml:\d+.*2x.*a whole number, 1 to"),
+        ("Wstride: 2", "Wstride: two", r"layer.yaml:\d+.*found 'two'"),
+        ("Wstride: 2", "Wstride: -2", r"layer.yaml:\d+.*found '-2'"),
+        ("Wstride: 2", "Wstride: [2]", r"layer.yaml:\d+.*a list of 1"),
+        ("Hstride, default: 1", "Hstride, default: 0", "a whole number, 1 to"),
+        ("[P, Wstride]", "[P, 0]", "a number above 0"),
+        ("problem:\n", "problem:\n  version: '7'\n", "version 7', wanted one of 0.2, 0.3, 0.4"),
     ],
 )
 def test_what_is_wrong_in_a_problem(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         read_timeloop(*written(tmp_path, new=NEW, layer=PROBLEM.replace(old, new, 1)))
+
+
+def test_values_that_name_nothing_in_the_shape_are_told(tmp_path: Path) -> None:
+    layer = PROBLEM.replace("Wstride: 2", "Wstrid: 2, Wpad: 1")
+    said = read_timeloop(*written(tmp_path, new=NEW, layer=layer))
+    assert any(note.startswith("Wstrid, Wpad of the problem") for note in said.architecture.notes)

@@ -11,6 +11,7 @@ from orrery.plan import Infeasible
 from orrery.report import Cell, Column, Page, Section, Table, Text
 from orrery.units import format_si
 
+from ..validating import error_table, nest_part
 from ._pages import bill_table
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def timeloop(paths: Sequence[str | Path], *, objective: str = "", bill: bool = F
                 raise SpecError(title, found=str(found), wanted="a nest that fits",
                                 fix="; or ".join(found.remedies))  # fmt: skip
             nests[f"best for {wanted}"] = found
-        sections[:0] = [_figures(nests, array), _traffic(nests)]
+        kernel = any(len(axis.terms) > 1 for tensor in problem.tensors for axis in tensor.axes)
+        parts = [nest_part("Conv" if kernel else "Gemm", problem, one.cost, array)
+                 for one in nests.values()]  # fmt: skip
+        sections[:0] = [_figures(nests, array), error_table(parts[:1]), _traffic(nests)]
         if bill:
             sections += [bill_table({name: one}) for name, one in nests.items()]
     return Page(title=title, sections=tuple(sections), subtitle="read from Timeloop's files")
@@ -117,9 +121,8 @@ def _traffic(nests: dict[str, NestFound]) -> Table:
                 rows.append((name, level, role, read * cost.times / 8, written * cost.times / 8,
                              sum(joules) if joules else None))  # fmt: skip
     columns = (
-        Column(name="nest"), Column(name="memory"), Column(name="data"),
-        Column(name="read", unit="bytes", kind="number"),
-        Column(name="written", unit="bytes", kind="number"),
+        *(Column(name=name) for name in ("nest", "memory", "data")),
+        *(Column(name=name, unit="bytes", kind="number") for name in ("read", "written")),
         Column(name="energy", unit="J", kind="number", bar=True),
     )  # fmt: skip
     return Table(title="Traffic per memory", columns=columns, rows=tuple(rows))
@@ -137,8 +140,7 @@ def _levels(array: Architecture) -> Table:
         Column(name="memory"), Column(name="holds"), Column(name="instances", kind="number"),
         Column(name="size", unit="bytes", kind="number"),
         Column(name="word", unit="bit", kind="number"),
-        Column(name="read", unit="J", kind="number", help="per word"),
-        Column(name="write", unit="J", kind="number", help="per word"),
+        *(Column(name=n, unit="J", kind="number", help="per word") for n in ("read", "write")),
     )  # fmt: skip
     spread = "; ".join(
         f"{axis.name}: {axis.size}" + (f", for {', '.join(axis.loops)}" if axis.loops else "")

@@ -36,7 +36,7 @@ def nest_of_timeloop(said: Timeloop) -> NestMapping | None:
     Raises
     ------
     SpecError : a directive for a part that is not there, or for one that holds nothing and fans
-        out to nothing, with a factor above 1
+        out to nothing, with a factor above 1; factors that do not come to a loop's extent
     """
     if said.directives is None:
         return None
@@ -57,7 +57,44 @@ def nest_of_timeloop(said: Timeloop) -> NestMapping | None:
                 "array" if one.spatial else "a memory that holds something",
                 fix=f"name one of {', '.join(names)}{did_you_mean(one.target, names)}",
             )  # fmt: skip
+    _covered(said)
     return NestMapping(temporal=tuple(temporal), spatial=spatial)
+
+
+def _covered(said: Timeloop) -> None:
+    """Refuse factors that come to more, or to less, than a loop has, as Timeloop does.
+
+    Outwards, a place whose last round is `r` of `f` passes adds r - 1 of what lies inside it.
+    """
+    array, problem = said.architecture, said.problem
+    below = array.fans_out_below()
+    order = {level.name: (place, 0) for place, level in enumerate(array.levels)}
+    for number, axis in enumerate(array.axes, 1):
+        for target, axes in said.axes_of.items():
+            if axis.name in axes:
+                order[f"along {target}"] = (below[axis.name], number)
+    given = [(order.get(f"along {one.target}" if one.spatial else one.target, (0, 0)), one)
+             for one in said.directives or ()]  # fmt: skip
+    inward = [one for _, one in sorted(given, key=lambda pair: pair[0], reverse=True)]
+    names = {loop: name for name, loop in problem.loops.items()} if problem else {}
+    for loop, extent in problem.extents if problem else ():
+        inside, steps, said_so, where = 1, 1, [], ""
+        for one in inward:
+            factor = dict(one.factors).get(loop, 1)
+            last = one.last.get(loop, factor)
+            if factor > 1:
+                said_so.append(f"{factor}" if last == factor else f"{factor},{last}")
+                where = one.where
+            steps += (last - 1) * inside
+            inside *= factor
+        if steps != extent:
+            raise SpecError(
+                where or inward[0].where if inward else array.name,
+                found=f"{names[loop]}: factors {' x '.join(said_so) or 1} come to {steps}, of "
+                f"{extent}", wanted="a mapping that fits: as many passes as the dimension has",
+                fix="correct the factors; one that leaves a remainder is written with it, "
+                f"{names[loop]}=4,3",
+            )  # fmt: skip
 
 
 def _split(one: TimeloopDirective, ways: int) -> list[tuple[tuple[str, int], ...]]:

@@ -29,6 +29,7 @@ _READ = ("architecture", "problem", "mapping", "ERT", "variables", *_CONSTRAINTS
 _PASSED = ("mapper", "ART", "ART_summary", "ERT_summary", "components", "compound_components",
            "output_dir", "dumped_by_timeloop_front_end", "globals", "renames")  # fmt: skip
 _LEFT = ("sparse_optimizations",)
+_VERSIONS = ("0.2", "0.3", "0.4")
 _RANGE = re.compile(r"\[\d+\.\.\d+\]$")
 
 
@@ -83,12 +84,21 @@ def read_timeloop(*paths: Path) -> Timeloop:
                     found=f"a second `{key}:` (the first: {tops[key].where})", wanted="one of each",
                     fix="name the files instead of the folder")  # fmt: skip
             tops.setdefault(key, item)
+            if key in _READ:
+                _known_version(item)
             if key in _LEFT and not _is_empty(item):
                 notes.append(f"{key} is not taken over: everything is dense")
     if "architecture" not in tops:
         raise SpecError(", ".join(map(str, paths)), found="no `architecture:`", wanted="one file "
                         "with an architecture", fix="add it to the files")  # fmt: skip
     return _assembled(tops, notes, _name(Path(tops["architecture"].file)))
+
+
+def _known_version(item: Item) -> None:
+    said = item.data.get("version") if isinstance(item.data, dict) else None
+    if said is not None and said.text("a version") not in _VERSIONS:
+        raise said.error(found=f"version {said.shown}", wanted=f"one of {', '.join(_VERSIONS)}",
+                         fix="give the file as such a version writes it, and say so")  # fmt: skip
 
 
 def _evaluated(raw: bytes, file: Path) -> bytes:

@@ -19,7 +19,7 @@ loop a dimension is follows from the tensors that it indexes, whatever it is cal
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from orrery.errors import did_you_mean
 
@@ -59,6 +59,7 @@ class TimeloopDirective:
     Attributes
     ----------
     target : the part, or the fan-out, as Timeloop names it
+    last : loop -> passes in the last round, where its factor leaves a remainder (``P=4,3``)
     """
 
     target: str
@@ -66,6 +67,7 @@ class TimeloopDirective:
     spatial: bool
     factors: tuple[tuple[str, int], ...]
     in_y: int | None = None
+    last: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_problem(item: Item, notes: list[str]) -> TimeloopProblem:
@@ -89,14 +91,7 @@ def read_problem(item: Item, notes: list[str]) -> TimeloopProblem:
             raise shape.error(found=f"no {key}", wanted=f"`{key}:`", fix="add it")
     instance = table["instance"].table() if "instance" in table else table
     names = [entry.text() for entry in inner["dimensions"].items()]
-    strides = {entry.table()["name"].text(): whole(entry.table()["default"])
-               for entry in (inner["coefficients"].items() if "coefficients" in inner else ())
-               if "default" in entry.table()}  # fmt: skip
-    strides |= {
-        key: whole(value)
-        for key, value in instance.items()
-        if key not in names and isinstance(value.data, str) and value.data.isdigit()
-    }
+    strides = _coefficients(inner, instance, names, notes)
     extents = {}
     for name in names:
         if name not in instance:
@@ -119,6 +114,39 @@ def read_problem(item: Item, notes: list[str]) -> TimeloopProblem:
 
 
 Space = tuple[str, str, tuple[tuple[tuple[str, int], ...], ...]]
+#: keys of an instance that are neither extents nor coefficients
+_BESIDE = ("densities", "version", "shape", "instance", "name")
+
+
+def _coefficients(
+    inner: Mapping[str, Item], instance: Mapping[str, Item], names: list[str], notes: list[str]
+) -> dict[str, int]:
+    """Return the coefficients that the shape names or uses; the instance goes before defaults.
+
+    Raises
+    ------
+    SpecError : a value that is no whole number above 0
+    """
+    found: dict[str, int] = {}
+    used: dict[str, None] = {}
+    for entry in inner["coefficients"].items() if "coefficients" in inner else ():
+        table = entry.table("a coefficient")
+        if "name" not in table:
+            raise entry.error(found="no name", wanted="`name:`", fix="add it")
+        used[table["name"].text()] = None
+        if "default" in table:
+            found[table["name"].text()] = whole(table["default"])
+    for entry in inner["data_spaces"].items("a list of data spaces"):
+        table = entry.table()
+        for axis in table["projection"].items() if "projection" in table else ():
+            for term in axis.items("a sum of dimensions, e.g. [[P, Wstride], [R]]"):
+                used |= dict.fromkeys(w.text() for w in term.items("a dimension")[1:])
+    found |= {key: whole(instance[key]) for key in used if key in instance and key not in names}
+    idle = [key for key in instance if key not in (*names, *used, *_BESIDE)]
+    if idle:
+        notes.append(f"{', '.join(idle)} of the problem: neither a dimension nor a coefficient of "
+                     "its shape, not used")  # fmt: skip
+    return found
 
 
 def _spaces(
@@ -159,9 +187,11 @@ def _axis(item: Item, names: list[str], strides: Mapping[str, int]) -> tuple[tup
             )
         stride = 1
         for word in words[1:]:
-            if word not in strides and not word.isdigit():
-                raise term.error(found=word, wanted="a coefficient", fix=f"add `{word}:` to "
-                                 f"`instance:`{did_you_mean(word, strides)}")  # fmt: skip
+            if word not in strides and not (word.isascii() and word.isdigit() and int(word)):
+                raise term.error(
+                    found=word, wanted="a coefficient, or a number above 0",
+                    fix=f"add `{word}:` to `instance:`{did_you_mean(word, strides)}",
+                )  # fmt: skip
             stride *= strides[word] if word in strides else int(word)
         terms.append((words[0], stride))
     return tuple(terms)
@@ -230,7 +260,7 @@ def read_mapping(
         else:
             held.append((table["target"].text(), entry))
     for entry, table in rows:
-        parts = _factors(table, problem) if "factors" in table else {}
+        parts, last = _factors(table, problem) if "factors" in table else ({}, {})
         for loop, factor in parts.items():
             left[loop] = -(-left[loop] // factor) if factor else left[loop]
         inner = order(table["permutation"]) if "permutation" in table else []
@@ -246,26 +276,38 @@ def read_mapping(
             target=table["target"].text(), where=entry.where,
             spatial=table["type"].text() == "spatial",
             factors=tuple((loop, parts.get(loop, 1)) for loop in outward),
-            in_y=None if split is None else max(len(inner) - split, 0),
+            in_y=None if split is None else max(len(inner) - split, 0), last=last,
         ))  # fmt: skip
     return tuple(_filled(found, left)), held
 
 
-def _factors(table: Mapping[str, Item], problem: TimeloopProblem) -> dict[str, int]:
+def _factors(
+    table: Mapping[str, Item], problem: TimeloopProblem
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return loop -> factor, and loop -> remainder where one is given."""
     parts: dict[str, int] = {}
-    for name, relation, factor, at in factors(table["factors"]):
+    last: dict[str, int] = {}
+    for name, relation, factor, remainder, at in factors(table["factors"]):
         if name not in problem.loops or relation != "=":
             raise at.error(found=f"{name}{relation}{factor}",
                            wanted=f"a factor of one of {', '.join(problem.loops)}",
                            fix=f"correct it{did_you_mean(name, problem.loops)}")  # fmt: skip
-        parts[problem.loops[name]] = factor
-    return parts
+        loop = problem.loops[name]
+        if loop in parts:
+            raise at.error(found=f"a second factor of {name}", wanted="one in each place",
+                           fix="remove one")  # fmt: skip
+        if remainder is not None:
+            if not 1 <= remainder <= factor:
+                raise at.error(found=f"{name}={factor},{remainder}", wanted="a remainder of 1 to "
+                               f"{factor}", fix="correct it")  # fmt: skip
+            last[loop] = remainder
+        parts[loop] = factor
+    return parts, last
 
 
 def _filled(found: list[TimeloopDirective], left: Mapping[str, int]) -> Iterator[TimeloopDirective]:
     """Put what is left of a loop where its factor is 0: that is what Timeloop means by it."""
     for one in found:
-        yield TimeloopDirective(
-            target=one.target, where=one.where, spatial=one.spatial, in_y=one.in_y,
-            factors=tuple((loop, factor or max(left[loop], 1)) for loop, factor in one.factors),
-        )  # fmt: skip
+        yield replace(one, factors=tuple(
+            (loop, factor or max(left[loop], 1)) for loop, factor in one.factors
+        ))  # fmt: skip

@@ -54,8 +54,8 @@ def roles(item: Item, known: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def factors(item: Item) -> list[tuple[str, str, int, Item]]:
-    """Return (dimension, relation, factor, where) of ``C=3 M8`` or ``[C=3, "M<=8"]``."""
+def factors(item: Item) -> list[tuple[str, str, int, int | None, Item]]:
+    """Return (dimension, relation, factor, remainder, where) of ``C=3 M8`` or ``[C=3, "M<=8"]``."""
     if isinstance(item.data, str):
         words = [(word, item) for word in re.split(r"[\s]+|,(?=\s*[A-Za-z_])", item.data) if word]
     else:
@@ -66,7 +66,8 @@ def factors(item: Item) -> list[tuple[str, str, int, Item]]:
         if match is None:
             raise at.error(found=word, wanted="a dimension and its factor, such as C=3",
                            fix="correct it")  # fmt: skip
-        found.append((match[1], match[2] or "=", int(match[3]), at))
+        found.append((match[1], match[2] or "=", int(match[3]),
+                      int(match[4]) if match[4] else None, at))  # fmt: skip
     return found
 
 
@@ -107,7 +108,7 @@ def loops_along(
         for key, entry in rule.table.items():
             if key in ("factors", "factors_only"):
                 only |= key == "factors_only"
-                for name, relation, factor, at in factors(entry):
+                for name, relation, factor, _, at in factors(entry):
                     if name not in dimensions:
                         raise at.error(
                             found=name,
