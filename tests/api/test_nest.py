@@ -56,6 +56,9 @@ def test_the_page_shows_what_the_price_says(array: str, network: object) -> None
     again = nest_cost(problem, found.mapping, architecture)
     assert layers["conv1"][3] == again.cycles
     assert layers["conv1"][5] == pytest.approx(again.energy_j)
+    assert found.settled
+    (told,) = [s for s in page.sections if isinstance(s, Text) and s.title.startswith("All layers")]
+    assert told.paragraphs[-1] == "Of equally fast nests those of least energy."
     # every joule of the layers stands on the bill
     assert sum(row[4] for row in tables["Bill of energy"].rows) == pytest.approx(
         sum(row[5] for row in layers.values())

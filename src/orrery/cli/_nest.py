@@ -47,7 +47,8 @@ def nest(
         YAML file of a spatial accelerator, ours or Timeloop's (or a folder of those), or a name of
         `orrery arrays`.
     objective
-        What to make least: cycles, joules, or joules times cycles (edp).
+        What to make least: cycles, joules, or joules times cycles (edp). Of equally fast nests
+        those of least energy are taken, of equally frugal ones the fastest.
     layer
         Show this layer's nest, where it loses speed, and what would help.
     bill

@@ -52,7 +52,8 @@ def nest(
     ----------
     model : an ONNX file, a library name, or a `Graph`
     on : a YAML file of an array, or a name of `arrays`
-    objective : ``latency``, ``energy`` or ``edp``
+    objective : ``latency``, ``energy`` or ``edp``; of equally fast nests those of least energy
+        are taken, of equally frugal ones the fastest
     layer : show the nest of this layer, its bounds step by step, and what would help
     bill : list every charge: how often at which price, from which source
     fuse : ``tails``: element-wise operators join the nest before them; ``on-chip``: and tensors

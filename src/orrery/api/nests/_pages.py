@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["bill_table", "held_up", "layer_table", "level_table", "totals", "zero_table"]
 
 Nests = Mapping[str, "NestFound"]
+_TIES = {"latency": "Of equally fast nests those of least energy",
+         "energy": "Of equally frugal nests the fastest"}  # fmt: skip
 
 
 def totals(found: Nests, architecture: Architecture) -> Text:
@@ -41,6 +43,10 @@ def totals(found: Nests, architecture: Architecture) -> Text:
         f"Not proven best: {len(open_ones)} of {len(found)} layers, at most "
         f"{100 * max(found[n].gap for n in open_ones):.3g} % above the best."
     )  # fmt: skip
+    tie = _TIES.get(next(one.objective for one in found.values()))
+    if tie and None not in joules:
+        unsettled = sum(not one.settled for one in found.values())
+        lines.append(f"{tie}{f', not proven of {unsettled}' if unsettled else ''}.")
     return Text(title="All layers, one after the other", paragraphs=tuple(lines))
 
 
