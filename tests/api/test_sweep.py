@@ -98,7 +98,9 @@ def test_the_front_is_what_no_point_beats(array: str, network: Graph) -> None:
     best = min(result.rows, key=lambda row: row.value("latency") or 0.0)
     tables = {s.title: s for s in result.page.sections if isinstance(s, Table)}
     least = {line[0]: line for line in tables["Least of each measure"].rows}
-    assert all(f"{k}={v}" in str(least["latency"][-1]) for k, v in best.choices.items())
+    assert least["latency"][-3:] == tuple(best.choices.values())
+    heads = [column.name for column in tables["Least of each measure"].columns[-3:]]
+    assert heads == ["buffer.size", "cols", "objective"]
 
 
 def test_files_can_be_read_again(array: str, network: Graph, tmp_path: Path) -> None:
@@ -394,3 +396,38 @@ def test_points_of_another_program_or_table_are_refused(
     monkeypatch.setattr(_yaml, "energy_table", dearer)
     with pytest.raises(SpecError, match="the description of eyeriss-v1 has changed"):
         api.sweep(network, on="eyeriss-v1", kind="array", vary=vary, out=out)
+
+
+def test_by_products_are_shown_and_weigh_nothing(array: str, network: Graph) -> None:
+    said = {}
+    for objective in ("latency", "energy", "edp"):
+        result = api.sweep(network, on=array, vary=["levels.buffer.size=1KiB,4KiB"],
+                           objective=objective)  # fmt: skip
+        tables = {s.title: s for s in result.page.sections if isinstance(s, Table)}
+        ranked = {line[0] for line in tables["Which parameter matters most"].rows}
+        shown = [column.name for column in tables["All points"].columns]
+        said[objective] = ([m.name for m in result.compared.pure], ranked)
+        aside = [m.name for m in result.compared.measures if m.by_product]
+        assert all(f"{name} (by-product)" in shown for name in aside)
+        assert ("By-products" in [s.title for s in result.page.sections]) == bool(aside)
+    assert said["latency"] == (["latency"], {"latency"})
+    assert said["energy"] == (["energy"], {"energy"})
+    assert said["edp"] == (["latency", "energy"], {"latency", "energy", "energy-delay product"})
+
+
+def test_layers_that_do_not_fit_leave_lower_bounds(tmp_path: Path, network: Graph) -> None:
+    path = tmp_path / "tight.yaml"
+    path.write_text(SMALL.replace('"4 KiB"', '"16 B"'))
+    vary = ["levels.buffer.size=16 B,4KiB"]
+    tight, whole = (result := api.sweep("resnet20", on=str(path), vary=vary)).rows
+    alone = api.nest("resnet20", on=str(path))
+    assert set(tight.lacking) == {one.layer for one in alone.layers if one.schedule is None}
+    for metric in ("latency", "energy"):
+        said = next(one for one in alone.evidence if one.metric == metric)
+        assert (tight.value(metric), tight.figures[metric].bound) == (said.value, "lower")
+    assert tight.lacking and not whole.lacking
+    # fewer layers take less, and are no better for it
+    assert (tight.value("latency") or 0.0) < (whole.value("latency") or 0.0)
+    assert [row.key for row in result.front] == [whole.key] and not tight.reason
+    texts = {s.title: s.paragraphs for s in result.page.sections if isinstance(s, Text)}
+    assert "not compared" in texts["Layers without a nest that fits"][0]

@@ -1,16 +1,17 @@
-"""Points of a sweep over two measures, the front apart."""
+"""The front of a sweep: a table, and charts over two measures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from orrery.report import Axis, Line, Point, Series
+from orrery.report import Axis, Cell, Column, Line, Point, Series, Table
+from orrery.units import counted
 
 from ._measures import Compared, Measure
 from ._rows import Row
 
-__all__ = ["front_charts"]
+__all__ = ["cells", "columns", "front_charts", "front_table", "shortened"]
 
 #: points that a chart can show: beyond them those off the front are thinned out
 _MOST = 1_500
@@ -85,3 +86,65 @@ def _lower_left(
             found.append(n)
             lowest = y
     return found
+
+
+def columns(row: Row, measures: Sequence[Measure], *more: Column) -> tuple[Column, ...]:
+    """Return the columns of a table of points."""
+    return (
+        Column(name="point", kind="number"),
+        *(Column(name=name) for name in shortened(row.choices)),
+        *(Column(name=m.title, unit=m.unit, kind="number") for m in measures),
+        *more,
+    )
+
+
+def cells(row: Row, measures: Sequence[Measure]) -> list[Cell]:
+    """Return the cells of a point."""
+    return [*row.choices.values(), *(m.of(row) for m in measures)]
+
+
+def front_table(rows: Sequence[Row], points: Sequence[int], outcome: Compared) -> Table:
+    """Return the points that nothing beats, first those that win on any hardware."""
+    numbers = [n for n, mark in enumerate(outcome.front) if mark]
+    numbers.sort(key=lambda n: [not outcome.lean[n],
+                                *(m.of(rows[n]) or 0.0 for m in outcome.objectives)])  # fmt: skip
+    twins: dict[int, list[str]] = {}
+    for n, earlier in outcome.twin.items():
+        twins.setdefault(earlier, []).append(str(points[n]))
+    names = ", ".join(m.name for m in outcome.objectives)
+    left_out = "; ".join(f"{name} ({why})" for name, why in outcome.unknown.items())
+    caption = f"Of {counted(len(rows), 'point')}, those that no other beats in one of {names} "
+    caption += "without losing in another" + (
+        ", among points of one workload." if len(outcome.groups) > 1 else "."
+    )
+    alone = ", ".join(m.name for m in outcome.pure)
+    if 2 * len(numbers) > len(rows) > 3:
+        caption += (f" {len(numbers)} of {len(rows)} are, which says little; first those that "
+                    f"nothing beats in {alone} alone.")  # fmt: skip
+    caption += f" Not known of every point, and so not compared: {left_out}." if left_out else ""
+    return Table(
+        title="Points that nothing beats",
+        columns=columns(rows[0], outcome.measures,
+                         Column(name=f"{alone} alone", help="whether nothing beats it in these "
+                                "alone, whatever the hardware"),
+                         Column(name="as good", help="points with the same figures")),
+        rows=tuple((points[n], *cells(rows[n], outcome.measures),
+                    "yes" if outcome.lean[n] else None, ", ".join(twins.get(n, [])) or None)
+                   for n in numbers),
+        caption=caption,
+    )  # fmt: skip
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """Return parameters without what paths begin with, where they stay different.
+
+    ``levels.buffer.size&levels.buffer.shares.weight`` is ``buffer.size&shares.weight``.
+    """
+    full = list(names)
+    found = []
+    for name in full:
+        first, *more = name.split("&")
+        holder = first.rpartition(".")[0] + "."
+        found.append("&".join([first.partition(".")[2] or first,
+                               *(path.removeprefix(holder) for path in more)]))  # fmt: skip
+    return found if len(set(found)) == len(full) else full

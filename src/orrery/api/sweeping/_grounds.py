@@ -8,7 +8,27 @@ from orrery.report import Column, Table, Text
 
 from ._rows import Row
 
-__all__ = ["grounds", "without_figures"]
+__all__ = ["alike", "grounds", "lower_bounds", "without_figures", "workload_of"]
+
+#: what makes workloads different ones: a machine is not better for a smaller network
+_APART = ("model", "context", "phase", "precision")
+
+
+def alike(rows: Sequence[Row]) -> list[bool]:
+    """Return whether each point has figures of as many layers as any other of its workload."""
+    least: dict[str, Row] = {}
+    for row in rows:
+        if not row.reason:
+            first = least.setdefault(workload_of(row), row)
+            if len(row.lacking) < len(first.lacking):
+                least[workload_of(row)] = row
+    return [not row.reason and row.lacking.keys() == least[workload_of(row)].lacking.keys()
+            for row in rows]  # fmt: skip
+
+
+def workload_of(row: Row) -> str:
+    """Return what of a point's choices makes its workload another one."""
+    return ", ".join(f"{k}={v}" for k, v in row.choices.items() if set(k.split("&")) & set(_APART))
 
 
 def without_figures(failed: Sequence[Row]) -> Text:
@@ -16,12 +36,30 @@ def without_figures(failed: Sequence[Row]) -> Text:
     by_reason: dict[str, list[str]] = {}
     for row in failed:
         by_reason.setdefault(row.reason, []).append(row.said)
-    lines = tuple(
-        f"{'; '.join(points[:4])}{f'; and {len(points) - 4} more' if len(points) > 4 else ''}: "
-        f"{reason}"
-        for reason, points in by_reason.items()
-    )
+    lines = tuple(f"{_some(points)}: {reason}" for reason, points in by_reason.items())
     return Text(title="Points without figures", paragraphs=lines, tone="warning")
+
+
+def lower_bounds(rows: Sequence[Row], others: Sequence[Row]) -> Text:
+    """Return which layers have no nest at which points; `others` lack more than they need."""
+    points: dict[tuple[tuple[str, ...], bool], list[Row]] = {}
+    for row in (row for row in rows if row.lacking):
+        points.setdefault((tuple(row.lacking), row in others), []).append(row)
+    lines = []
+    for (layers, other), some in points.items():
+        whys: dict[str, list[str]] = {}
+        for layer in layers:
+            whys.setdefault(some[0].lacking[layer], []).append(layer)
+        told = "; ".join(f"{_some(names, ', ')} ({why})" for why, names in whys.items())
+        said = "all points" if len(some) == len(rows) else _some([row.said for row in some])
+        apart = " More than at other points: not compared with them." if other else ""
+        lines.append(f"{said}: times and energies are lower bounds, without {told}.{apart}")
+    return Text(title="Layers without a nest that fits", paragraphs=tuple(lines), tone="warning")
+
+
+def _some(names: Sequence[str], between: str = "; ") -> str:
+    more = f"{between}and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{between.join(names[:4])}{more}"
 
 
 def grounds(rows: Sequence[Row]) -> Table:

@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
+from ._grounds import workload_of
 from ._rows import Row
 
 __all__ = ["Compared", "Measure", "compared"]
 
-#: what makes workloads different ones: a machine is not better for a smaller network
-_APART = ("model", "context", "phase", "precision")
+#: objective -> metrics that its search makes least, or weighs
+_LEAST = {"latency": ("latency", "throughput"), "energy": ("energy",)}
+_LEAST["throughput"] = _LEAST["latency"]
+_LEAST["edp"] = (*_LEAST["latency"], *_LEAST["energy"], "energy-delay product")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A figure to make less; `metric` is the evidence it comes from."""
+    """A figure to make less, or a `by_product` of searches that make another figure least."""
 
     name: str
     metric: str
     unit: str
     per_inference: bool = False
     inverse: bool = False
+    by_product: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name, and what the figure is worth."""
+        return f"{self.name} (by-product)" if self.by_product else self.name
 
     def of(self, row: Row) -> float | None:
         """Return the measure of a point; None where it is not known."""
         value = row.value(self.metric)
         if value is None or (self.inverse and value <= 0):
             return None
-        value = 1 / value if self.inverse else value
-        return value / row.batch if self.per_inference else value
+        return (1 / value if self.inverse else value) / (row.batch if self.per_inference else 1)
 
 
-_TIME = Measure(name="time per inference", metric="throughput", unit="s", inverse=True)
-_PLAIN = (
-    Measure(name="latency", metric="latency", unit="s"),
-    Measure(name="energy", metric="energy", unit="J"),
-    Measure(name="energy-delay product", metric="energy-delay product", unit="J s"),
-)
+_PLAIN = tuple(Measure(name=name, metric=name, unit=unit) for name, unit in
+               (("latency", "s"), ("energy", "J"), ("energy-delay product", "J s")))  # fmt: skip
 _BATCHED = (
     _PLAIN[0],
-    _TIME,
+    Measure(name="time per inference", metric="throughput", unit="s", inverse=True),
     Measure(name="energy per inference", metric="energy", unit="J", per_inference=True),
     Measure(name="energy-delay product per inference", metric="energy-delay product", unit="J s",
             per_inference=True),
 )  # fmt: skip
-_HARDWARE = (
-    Measure(name="processing elements", metric="processing elements", unit=""),
-    Measure(name="on-chip memory", metric="on-chip memory", unit="bytes"),
-    Measure(name="off-chip bandwidth", metric="off-chip bandwidth", unit="bytes/s"),
-    Measure(name="devices", metric="devices", unit=""),
-    Measure(name="area", metric="area", unit="mm2"),
-    Measure(name="price", metric="price", unit="USD"),
-)
+_HARDWARE = tuple(
+    Measure(name=name, metric=name, unit=unit)
+    for name, unit in (("processing elements", ""), ("on-chip memory", "bytes"),
+                       ("off-chip bandwidth", "bytes/s"), ("devices", ""), ("area", "mm2"),
+                       ("price", "USD"))
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +64,19 @@ class Compared:
     Attributes
     ----------
     measures : to be shown, known of every point
-    objectives : of the front: latency, energy and whatever of the hardware differs; area, where
-        it is known, stands for elements and memories
+    objectives : of the front: what the search makes least and whatever of the hardware differs;
+        area, where it is known, stands for elements and memories
     unknown : measure -> why it is not known of some point
     groups : workload -> numbers of its points; points of one workload are compared
     front : whether no other point of the workload is better in one objective and worse in none
-    lean : the same over time and energy alone, whatever the hardware
+    pure : objectives that are not of the hardware
+    lean : the same over these alone
     twin : number of an earlier point with the same objectives, else None
     """
 
     measures: tuple[Measure, ...]
     objectives: tuple[Measure, ...]
+    pure: tuple[Measure, ...]
     unknown: dict[str, str]
     groups: dict[str, list[int]]
     front: tuple[bool, ...]
@@ -92,16 +96,19 @@ class Compared:
         return min(known)[1] if known else None
 
 
-def compared(rows: Sequence[Row], varied: Sequence[str]) -> Compared:
+def compared(rows: Sequence[Row], varied: Sequence[str], searched: Collection[str]) -> Compared:
     """Compare points that have figures.
 
     Parameters
     ----------
     varied : paths
+    searched : objectives of the points' searches; other figures are by-products
     """
     from orrery.mapping import non_dominated
 
-    of_work = _BATCHED if "batch" in varied else _PLAIN
+    least = {metric for name in searched for metric in _LEAST[name]}
+    of_work = [replace(m, by_product=m.metric not in least)
+               for m in (_BATCHED if "batch" in varied else _PLAIN)]  # fmt: skip
     known, unknown = [], {}
     for measure in (*of_work, *_HARDWARE):
         lacking = [row for row in rows if measure.of(row) is None]
@@ -114,14 +121,13 @@ def compared(rows: Sequence[Row], varied: Sequence[str]) -> Compared:
     moving = [m for m in _HARDWARE if m in known and len({m.of(row) for row in rows}) > 1]
     if any(m.name == "area" for m in moving):  # which elements and memories take
         moving = [m for m in moving if m.name not in ("processing elements", "on-chip memory")]
-    objectives = [m for m in known if m in of_work and not m.name.startswith("energy-delay")]
-    objectives += moving
+    pure = [m for m in known if m in of_work and not m.by_product
+            and not m.name.startswith("energy-delay")]  # fmt: skip
+    objectives = [*pure, *moving]
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        said = [f"{k}={v}" for k, v in row.choices.items() if set(k.split("&")) & set(_APART)]
-        groups.setdefault(", ".join(said), []).append(number)
+        groups.setdefault(workload_of(row), []).append(number)
     front, lean = [False] * len(rows), [False] * len(rows)
-    pure = [m for m in objectives if m in of_work]
     twin: dict[int, int] = {}
     for numbers in groups.values():
         table = [[m.of(rows[n]) for m in objectives] for n in numbers]
@@ -136,6 +142,7 @@ def compared(rows: Sequence[Row], varied: Sequence[str]) -> Compared:
             if earlier != n:
                 twin[n] = earlier
     shown = [m for m in known if m in of_work or m in moving]
-    return Compared(measures=tuple(shown), objectives=tuple(objectives), unknown=unknown,
+    return Compared(measures=tuple(shown), objectives=tuple(objectives),
+                    pure=tuple(pure), unknown=unknown,
                     groups=groups, front=tuple(front), lean=tuple(lean),
                     twin=twin)  # fmt: skip

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from orrery.report import Cell, Column, Page, Section, Table, Text, format_value
 from orrery.units import counted
 
-from ._charts import front_charts
-from ._grounds import grounds, without_figures
-from ._measures import Compared, Measure
+from ._charts import cells, columns, front_charts, front_table, shortened
+from ._grounds import grounds, lower_bounds, without_figures
+from ._measures import Compared
 from ._rows import Row, SweepFile
 from ._slopes import slope_sections
 
@@ -43,11 +43,17 @@ def sweep_page(
             paragraphs=(f"{len(file.rows)} of {counted(asked, 'point')} are priced; the same "
                         "command goes on from there.",),
         ))  # fmt: skip
+    if any(row.lacking for row in file.rows):
+        others = [row for row in file.rows if row.lacking and row not in rows]
+        sections.append(lower_bounds([row for row in file.rows if not row.reason], others))
+    if aside := [m.name for m in outcome.measures if m.by_product]:
+        sections.append(_by_products(aside, header.objective))
     if priced:
         slopes = slope_sections(parameters, priced, outcome, header.objective)
-        points = [n for n, row in zip(file.points, file.rows, strict=True) if not row.reason]
+        keys = {row.key for row in rows}
+        points = [n for n, row in zip(file.points, file.rows, strict=True) if row.key in keys]
         sections += [
-            _best(rows, outcome), _front(rows, points, outcome),
+            _best(rows, outcome), front_table(rows, points, outcome),
             *front_charts(rows, points, outcome), *slopes, _all(file, rows, points, outcome),
             grounds(rows),
         ]  # fmt: skip
@@ -73,17 +79,15 @@ def sweep_page(
     )  # fmt: skip
 
 
-def _columns(file_or_row: Row, measures: Sequence[Measure], *more: Column) -> tuple[Column, ...]:
-    return (
-        Column(name="point", kind="number"),
-        *(Column(name=name) for name in file_or_row.choices),
-        *(Column(name=m.name, unit=m.unit, kind="number") for m in measures),
-        *more,
-    )
-
-
-def _cells(row: Row, measures: Sequence[Measure]) -> list[Cell]:
-    return [*row.choices.values(), *(m.of(row) for m in measures)]
+def _by_products(names: Sequence[str], objective: str) -> Text:
+    """Say what figures are worth that no search made least."""
+    return Text(
+        title="By-products", tone="note",
+        paragraphs=(f"{', '.join(names)}: what the mappings that were searched for {objective} "
+                    "happen to take, not the least that there is. They are shown, and take no "
+                    "part in the front or in the ranking of parameters; with another --objective, "
+                    "or --vary objective=latency,energy, they do.",),
+    )  # fmt: skip
 
 
 def _best(rows: Sequence[Row], outcome: Compared) -> Table:
@@ -95,45 +99,20 @@ def _best(rows: Sequence[Row], outcome: Compared) -> Table:
             if best is None or max(values) == min(values):
                 continue
             ratio = max(values) / min(values) if min(values) > 0 else None
-            said = ", ".join(f"{k}={v}" for k, v in rows[best].choices.items())
-            lines.append((measure.name, group or "all points",
-                          format_value(min(values), measure.unit), ratio, said))  # fmt: skip
+            lines.append((measure.title, group or "all points",
+                          format_value(min(values), measure.unit), ratio,
+                          *rows[best].choices.values()))  # fmt: skip
     return Table(
         title="Least of each measure",
         columns=(Column(name="measure"), Column(name="among"),
                  Column(name="least"),
                  Column(name="worst by", unit="x", kind="number",
                         help="the largest of the sweep, in multiples of the least"),
-                 Column(name="at")),
+                 *(Column(name=name) for name in shortened(rows[0].choices))),
         rows=tuple(lines), filterable=False,
-        caption="Of equal points the first.",
-    )  # fmt: skip
-
-
-def _front(rows: Sequence[Row], points: Sequence[int], outcome: Compared) -> Table:
-    numbers = [n for n, mark in enumerate(outcome.front) if mark]
-    numbers.sort(key=lambda n: [not outcome.lean[n],
-                                *(m.of(rows[n]) or 0.0 for m in outcome.objectives)])  # fmt: skip
-    twins: dict[int, list[str]] = {}
-    for n, earlier in outcome.twin.items():
-        twins.setdefault(earlier, []).append(str(points[n]))
-    names = ", ".join(m.name for m in outcome.objectives)
-    left_out = "; ".join(f"{name} ({why})" for name, why in outcome.unknown.items())
-    caption = f"Of {counted(len(rows), 'point')}, those that no other beats in one of {names} "
-    caption += "without losing in another" + (
-        ", among points of one workload." if len(outcome.groups) > 1 else "."
-    )
-    caption += f" Not known of every point, and so not compared: {left_out}." if left_out else ""
-    return Table(
-        title="Points that nothing beats",
-        columns=_columns(rows[0], outcome.measures,
-                         Column(name="time, energy", help="whether nothing beats it in these "
-                                "alone, whatever the hardware"),
-                         Column(name="as good", help="points with the same figures")),
-        rows=tuple((points[n], *_cells(rows[n], outcome.measures),
-                    "yes" if outcome.lean[n] else None, ", ".join(twins.get(n, [])) or None)
-                   for n in numbers),
-        caption=caption,
+        caption="Of equal points the first." + (
+            " A by-product could be less under another --objective."
+            if any(m.by_product for m in outcome.measures) else ""),
     )  # fmt: skip
 
 
@@ -142,8 +121,8 @@ def _all(file: SweepFile, rows: Sequence[Row], points: Sequence[int], outcome: C
     more = f" The first {MOST_ROWS:,}; sweep.csv has all." if len(rows) > len(shown) else ""
     return Table(
         title="All points",
-        columns=_columns(rows[0], outcome.measures, Column(name="front")),
-        rows=tuple((points[n], *_cells(rows[n], outcome.measures),
+        columns=columns(rows[0], outcome.measures, Column(name="front")),
+        rows=tuple((points[n], *cells(rows[n], outcome.measures),
                     "yes" if outcome.front[n] else None) for n in shown),
         caption=f"Points with figures, {file.how}.{more}",
     )  # fmt: skip

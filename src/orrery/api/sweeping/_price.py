@@ -64,16 +64,18 @@ def price_point(
             described = described.changed(path, value)
         machine = read(described)
         taken = workload(mine.model, mine.options) if unread else taken
-        evidence = _evidence(mine, taken, machine, quiet)
+        evidence, lacking = _evidence(mine, taken, machine, quiet)
     except CancelledError:
         raise
     except OrreryError as error:
         hint = wiring(changes, described) if ": fixed" in str(error) else ""
         return Row(key=key, choices=dict(labels), reason=f"{error}{hint}")
-    if isinstance(evidence, str):
-        return Row(key=key, choices=dict(labels), reason=evidence)
+    if not evidence:
+        whys = "; ".join(dict.fromkeys(lacking.values()))
+        return Row(key=key, choices=dict(labels), reason=f"no layer fits: {whys}")
     figures = figures_of(evidence, changed=machine != base, paths=[path for path, _ in changes])
-    return Row(key=key, choices=dict(labels), figures=figures, batch=batch_of(taken.graph))
+    return Row(key=key, choices=dict(labels), figures=figures, batch=batch_of(taken.graph),
+               lacking=lacking)  # fmt: skip
 
 
 def _unchanged(task: Task, mine: Task, choice: Choice, key: str) -> Workload:
@@ -91,8 +93,8 @@ def _unchanged(task: Task, mine: Task, choice: Choice, key: str) -> Workload:
 
 def _evidence(
     task: Task, taken: Workload, machine: Architecture | System, progress: Progress
-) -> Sequence[Evidence] | str:
-    """Return the figures of a plan or of the best nests, or which layer has none and why."""
+) -> tuple[Sequence[Evidence], dict[str, str]]:
+    """Return the figures of a plan or of the best nests, and why layers have none."""
     from orrery.hardware import Architecture
     from orrery.mapping.nest import nest_network
 
@@ -100,15 +102,16 @@ def _evidence(
 
     if not isinstance(machine, Architecture):
         found = map_(taken.graph, on=machine, search=task.search, jobs=1, progress=progress)
-        return found.evidence
+        return found.evidence, {}
     budget: dict[str, Any] = {} if task.budget is None else {"most": task.budget}
     nests = nest_network(taken.problems, machine, task.objective, settle=True,
                          cache=Cache("nests"), progress=progress, **budget)  # fmt: skip
-    for name, one in nests.items():
-        if isinstance(one, Infeasible):
-            return f"{name}: {one}"
+    failed = {name: str(one) for name, one in nests.items() if isinstance(one, Infeasible)}
     mapped = {name: one for name, one in nests.items() if not isinstance(one, Infeasible)}
-    figures = nest_figures(taken.graph, machine, task.objective, mapped, list(taken.left_out))
+    if failed and not mapped:
+        return (), failed
+    figures = nest_figures(taken.graph, machine, task.objective, mapped,
+                           [*failed, *taken.left_out])  # fmt: skip
     parts = [
         nest_part(taken.operator(name), taken.problems[name], one.cost, machine)
         for name, one in mapped.items()
@@ -119,4 +122,4 @@ def _evidence(
     unproved = replace(
         figures[0], metric="gap", unit="%", value=100 * max(0.0, 1 - share), bound=""
     )
-    return [*(beside(figure, known) for figure in figures), unproved]
+    return [*(beside(figure, known) for figure in figures), unproved], failed

@@ -13,6 +13,7 @@ from orrery.errors import printable
 from orrery.report import Page
 from orrery.store import read_record, whole_folder, write_record, write_text
 
+from ._grounds import alike
 from ._measures import Compared, compared
 from ._page import sweep_page
 from ._rows import Header, Row, SweepFile
@@ -39,7 +40,7 @@ class SweepResult:
     ----------
     file : the rows as data, as `write` keeps them
     compared : what points are compared by, and the front
-    best : YAML of the machine with the least of the objective; empty where there is none
+    best : YAML of the machine with the least of the objective, or empty
     kept : points that an earlier run had priced
     interrupted : whether the user stopped it before all points were priced
     """
@@ -97,7 +98,7 @@ class SweepResult:
         for number, row in zip(self.file.points, self.rows, strict=True):
             figures = [row.value(name) for name in metrics]
             table.writerow([number, *row.choices.values(), *figures, int(row.key in keys),
-                            row.reason])  # fmt: skip
+                            row.reason or row.without])  # fmt: skip
         return buffer.getvalue()
 
 
@@ -112,8 +113,12 @@ def result_of(
     kept: int, interrupted: bool, how: str,
 ) -> SweepResult:  # fmt: skip
     """Return the result for rows, each with its number and the places of its values."""
-    priced = [(row, point) for _, row, point in found if not row.reason]
-    outcome = compared([row for row, _ in priced], [p for one in parameters for p in one.paths])
+    same = alike([row for _, row, _ in found])
+    priced = [(row, point) for (_, row, point), mark in zip(found, same, strict=True) if mark]
+    searched = {value[p.paths.index("objective")] for p in parameters if "objective" in p.paths
+                for value in p.values}  # fmt: skip
+    outcome = compared([row for row, _ in priced], [p for one in parameters for p in one.paths],
+                       searched or {header.objective})  # fmt: skip
     file = SweepFile(
         header=header, values={p.name: p.labels for p in parameters}, how=how, doubts=doubts,
         rows=tuple(row for _, row, _ in found), points=tuple(number for number, _, _ in found),

@@ -40,6 +40,7 @@ class Row:
     figures : by metric
     batch : inferences in one pass
     reason : why there are no figures
+    lacking : layer that fits no nest -> why; times and energies are lower bounds without it
     """
 
     key: str
@@ -47,11 +48,17 @@ class Row:
     figures: dict[str, Figure] = field(default_factory=dict)
     batch: int = 1
     reason: str = ""
+    lacking: dict[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
         """The choices in words."""
         return ", ".join(f"{name}={value}" for name, value in self.choices.items())
+
+    @property
+    def without(self) -> str:
+        """In words, which layers are in no figure; empty where all are."""
+        return f"lower bounds without {', '.join(self.lacking)}" if self.lacking else ""
 
     def value(self, metric: str) -> float | None:
         """Return a figure's value; None where it is not known."""

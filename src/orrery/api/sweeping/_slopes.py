@@ -17,6 +17,7 @@ __all__ = ["slope_sections"]
 
 #: a mean that is this much larger is worth a word
 _WORTH = 1.001
+_OF_WORK = ("latency", "throughput", "energy", "energy-delay product")
 
 Priced = Sequence[tuple[Row, Sequence[int]]]
 
@@ -30,7 +31,7 @@ def slope_sections(
     points = [point for _, point in priced]
     found: dict[Measure, Effects] = {}
     for measure in outcome.measures:
-        if measure.metric in ("latency", "throughput", "energy", "energy-delay product"):
+        if not measure.by_product and measure.metric in _OF_WORK:
             effects = main_effects(parameters, points, [measure.of(row) for row, _ in priced])
             if effects is not None:
                 found[measure] = effects
