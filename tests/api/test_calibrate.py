@@ -12,8 +12,9 @@ import pytest
 
 from orrery import api
 from orrery.api.calibrating import read_calibration
+from orrery.api.calibrating._samples import read_tables, regions_of
 from orrery.cli import main
-from orrery.cost import roofline
+from orrery.cost import roofline, work_of
 from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import build_model, write_onnx
 from orrery.hardware import (
@@ -23,6 +24,7 @@ from orrery.hardware import (
     read_system_text,
     write_system,
 )
+from orrery.progress import SILENT
 from orrery.provenance import Basis, Source
 
 from ..cost.small import chain
@@ -158,6 +160,47 @@ def test_a_profile_of_this_machine_is_such_a_table(
     assert {row["network"] for row in rows} == {"resnet20"}
     with pytest.raises(SpecError, match="wanted 3 or more"):
         api.calibrate("desktop-cpu", [out / "layers.csv"])
+
+
+@pytest.mark.needs("onnxruntime")
+def test_a_profile_states_its_batch_and_is_read_with_it(tmp_path: Path) -> None:
+    tables = []
+    for batch in (None, 4):
+        options = api.ModelOptions(batch=batch)
+        ran = api.run("resnet20", profile=True, repeats=2, options=options)
+        tables.append(ran.write(tmp_path / str(batch))["layers"])
+    rows, _ = read_tables(tables, None)
+    taken = {dict(row.taken).get("batch") for row in rows}
+    assert taken == {None, "4"}
+    regions = regions_of(rows, None, SILENT)
+    work = {
+        row.taken: sum(work_of(region).macs.values())
+        for row, region in regions
+        if row.layer == "conv1"
+    }
+    assert work[(("batch", "4"),)] == 4 * work[()]
+    with pytest.raises(SpecError, match="state the options in both tables, or in neither"):
+        regions_of(rows, api.ModelOptions(batch=4), SILENT)
+    with pytest.raises(SpecError, match="leave out --batch"):
+        regions_of(rows, api.ModelOptions(batch=2), SILENT)
+
+
+def test_options_of_tables_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    _refused(
+        path, "network,layer,batch,latency_s\nresnet20,conv1,0,1\n", "m.csv:2: batch: found '0'"
+    )
+    _refused(
+        path, "network,layer,phase,latency_s\nresnet20,conv1,decod,1\n", "did you mean 'decode'"
+    )
+    _refused(path, "network;layer;latency_s\nresnet20;conv1;1\n", "cells with semicolons between")
+    path.write_text("network,layer,latency_s\nresnet20,conv1,1\n", encoding="utf-8")
+    with pytest.raises(SpecError, match="each table once"):
+        api.calibrate("desktop-cpu", [path, path])
+    with pytest.raises(
+        UnknownNameError, match=r"no system or array named 'gemini-16', .*gemmini-16"
+    ):
+        api.calibrate("gemini-16", path)
 
 
 def test_only_networks_on_onnxruntime_are_profiled() -> None:

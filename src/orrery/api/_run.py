@@ -108,13 +108,13 @@ def run(
         judgement = judge_outputs(outputs, graph.evaluate(given), tolerance(graph))
     title = f"{graph.name} on this machine, {chosen.name}"
     sections: list[Section] = [facts(outputs, [figure], judgement)]
-    layers: tuple[tuple[str, str, str], ...] = ()
+    layers: tuple[tuple[str, ...], ...] = ()
     if profile:
         from .calibrating import layer_rows, profile_table
 
         times = layer_times(graph, given, repeats=repeats, progress=progress)
         sections.append(profile_table(graph, times))
-        layers = layer_rows(model if isinstance(model, str | Path) else graph.name, times)
+        layers = layer_rows(model if isinstance(model, str | Path) else graph.name, times, options)
     page = Page(title=title, sections=tuple(sections))
     return RunResult(
         outputs=outputs,

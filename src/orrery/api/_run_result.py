@@ -36,7 +36,7 @@ class RunResult:
     judgement : how the outputs compare with what is right, None if not checked
     page : the report
     timeline : of a plan's execution, None for a single network
-    layers : of a profiled network, rows of `layers.csv`: network, layer, microseconds
+    layers : of a profiled network, lines of `layers.csv`, header first
     """
 
     outputs: Mapping[str, NDArray[Any]]
@@ -44,7 +44,7 @@ class RunResult:
     judgement: Judgement | None
     page: Page
     timeline: Timeline | None = None
-    layers: tuple[tuple[str, str, str], ...] = ()
+    layers: tuple[tuple[str, ...], ...] = ()
 
     @property
     def agrees(self) -> bool:

@@ -117,11 +117,11 @@ class _Layers:
             for key in keys:
                 nest = nests[key]
                 if isinstance(nest, Infeasible):
-                    self._unfit[f"{row.network}: {row.layer}"] = str(nest)
+                    self._unfit[f"{row.network}: {row.label}"] = str(nest)
                     break
                 mappings.append((self._problems[key], nest.mapping))
             else:
-                samples.append(ArraySample(network=row.network, layer=row.layer,
+                samples.append(ArraySample(network=row.network, layer=row.label,
                                            nests=tuple(mappings),
                                            latency_s=row.latency_s))  # fmt: skip
         return tuple(samples)

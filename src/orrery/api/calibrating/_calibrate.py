@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress
 
 from .._machines import load_system
@@ -55,7 +55,13 @@ def calibrate(
     files = [Path(path) for path in paths]
     if (text := array_text_of(device)) is not None:
         return calibrated_array(str(device), text, files, confidence, options, progress)
-    system = load_system(device)
+    try:
+        system = load_system(device)
+    except UnknownNameError as error:
+        from orrery.hardware import architecture_names
+
+        raise UnknownNameError("system or array", str(device), (*error.known,
+                               *architecture_names())) from None  # fmt: skip
     chosen = _chosen(system, of)
     rows, file = read_tables(files, chosen.compute.clock_hz)
     from orrery.cost.calibration import calibrate_device

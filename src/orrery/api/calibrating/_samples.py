@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from orrery.progress import Progress
 
 from .._options import ModelOptions
 from .._resolve import load_model
+from ._profile import taken_with
 
 if TYPE_CHECKING:
     from orrery.cost.calibration import MeasuredRow, Sample
@@ -34,7 +36,9 @@ def read_tables(
     from orrery.cost.calibration import read_measurements
     from orrery.store import content_hash, open_plain
 
-    texts, names = {}, []
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    hashes: dict[str, Path] = {}
     for path in paths:
         try:
             with open_plain(path) as handle:
@@ -47,6 +51,9 @@ def read_tables(
             raise SpecError(str(path), found=f"byte {error.start} is not UTF-8",
                             wanted="UTF-8 text",
                             fix="save the table as CSV in UTF-8") from None  # fmt: skip
+        if (known := hashes.setdefault(content_hash(raw), path)) is not path:
+            raise SpecError(str(path), found=f"the same content as {known}",
+                            wanted="each table once", fix="leave one out")  # fmt: skip
         alike = sum(other.name == path.name for other in paths) > 1
         name = f"{path.resolve().parent.name}/{path.name}" if alike else path.name
         names.append(f"{name} (content {content_hash(raw)[:12]})")
@@ -63,16 +70,26 @@ def regions_of(
     ------
     SpecError : a network or layer that does not exist, with the line
     """
-    names = list(dict.fromkeys(row.network for row in rows))
-    known: dict[str, dict[str, Region]] = {}
-    for done, name in enumerate(names):
-        progress.step(_TASK, done, len(names))
-        row = next(row for row in rows if row.network == name)
-        graph = _network(name, row, options)
-        known[name] = {region.name: region for region in graph.regions()}
-    found = []
+    taken: dict[tuple[str, ModelOptions], MeasuredRow] = {}
+    keys = []
+    seen: dict[tuple[str, ModelOptions, str], MeasuredRow] = {}
     for row in rows:
-        layers = known[row.network]
+        key = row.network, taken_with(row.taken, options, row.where)
+        if (other := seen.setdefault((*key, row.layer), row)) is not row:
+            raise SpecError(row.where, found=f"layer {row.layer!r} as in {other.where}, by what "
+                            "one line states and the options given",
+                            wanted="each layer and batch once",
+                            fix="state the options in both tables, or in neither")  # fmt: skip
+        taken.setdefault(key, row)
+        keys.append(key)
+    known: dict[tuple[str, ModelOptions], dict[str, Region]] = {}
+    for done, (key, row) in enumerate(taken.items()):
+        progress.step(_TASK, done, len(taken))
+        graph = _network(row.network, row, key[1])
+        known[key] = {region.name: region for region in graph.regions()}
+    found = []
+    for key, row in zip(keys, rows, strict=True):
+        layers = known[key]
         if row.layer not in layers:
             near = did_you_mean(row.layer, layers)
             raise SpecError(
@@ -114,5 +131,6 @@ def samples_of(
             raise SpecError(f"{row.where}: layer {row.layer!r}", found=refusal.reason,
                             wanted="a layer that the device has a price for",
                             fix="add what lacks to the device, or remove the line")  # fmt: skip
-        found.append(sample_of(region, row.network, row.latency_s, row.energy_j))
+        one = sample_of(region, row.network, row.latency_s, row.energy_j)
+        found.append(replace(one, layer=row.label))
     return tuple(found)

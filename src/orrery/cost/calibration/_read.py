@@ -8,7 +8,9 @@ Before (file)::
 
 After: `MeasuredRow`s in seconds and joules. A layer that was measured several times stands once,
 with the median. Layers of networks that are not at hand give their work instead: columns
-``operator, dtype, macs, other_operations, bytes``.
+``operator, dtype, macs, other_operations, bytes``. How the network was taken may stand in columns
+``batch, phase, context, precision, training, optimizer, shape``; an empty cell says nothing. The
+same layer of another batch is another row, no repeated measurement.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ _LATENCY[_CYCLES] = 0.0  # depends on the clock
 _ENERGY = {f"energy_{unit}": 10.0**power
            for unit, power in (("j", 0), ("mj", -3), ("uj", -6), ("nj", -9))}  # fmt: skip
 _WORK = ("operator", "dtype", "macs", "other_operations", "bytes")
-_KNOWN = ("network", "layer", *_LATENCY, *_ENERGY, *_WORK)
+#: how a network was taken
+_TAKEN = ("batch", "phase", "context", "precision", "training", "optimizer", "shape")
+_KNOWN = ("network", "layer", *_LATENCY, *_ENERGY, *_WORK, *_TAKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class MeasuredRow:
     ----------
     where : file and line, from one; the first of several
     work : class of operators, element type, MACs, other operations, bytes; None: the network tells
+    taken : options that the network was taken with, and their values as written
     """
 
     where: str
@@ -52,6 +57,13 @@ class MeasuredRow:
     latency_s: float
     energy_j: float | None = None
     work: tuple[str, str, int, int, int] | None = None
+    taken: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The layer, with what tells it from the same one of a network taken otherwise."""
+        how = ", ".join(f"{name} {value}" for name, value in self.taken)
+        return f"{self.layer} ({how})" if how else self.layer
 
 
 def read_measurements(
@@ -102,6 +114,10 @@ def _rows(text: str, file: str, clock_hz: float | None) -> list[MeasuredRow]:
 def _columns(header: Sequence[str], file: str) -> tuple[str, str]:
     """Return the columns of latency and energy (empty: none)."""
     where = f"{file}:1"
+    if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), "")):
+        name = {";": "semicolons", "\t": "tabs"}.get(other, other)
+        raise SpecError(where, found=f"cells with {name} between", wanted="commas",
+                        fix="save the table as CSV with commas (and decimal points)")  # fmt: skip
     for name in header:
         if name in ("latency", "time", "energy"):
             units = _ENERGY if name == "energy" else _LATENCY
@@ -153,6 +169,7 @@ def _row(
         latency_s=_number(values[latency], f"{where}: {latency}") * factor,
         energy_j=_number(joules, f"{where}: {energy}") * _ENERGY[energy] if joules else None,
         work=_work(values, where) if "operator" in values else None,
+        taken=tuple((name, values[name]) for name in _TAKEN if values.get(name)),
     )  # fmt: skip
 
 
@@ -186,7 +203,7 @@ def _merged(rows: Sequence[MeasuredRow]) -> tuple[MeasuredRow, ...]:
     """Return every layer once, measured repeatedly or not."""
     groups: dict[tuple[str, str], list[MeasuredRow]] = {}
     for row in rows:
-        groups.setdefault((row.network, row.layer), []).append(row)
+        groups.setdefault((row.network, row.label), []).append(row)
     merged = []
     for same in groups.values():
         first = same[0]
