@@ -11,7 +11,7 @@ from orrery import api
 from orrery.cli import main
 from orrery.errors import SpecError
 from orrery.graph import build_model
-from orrery.sim import read_chakra
+from orrery.sim import ChakraNode, ChakraTrace, encode_chakra, read_chakra
 
 FOUR = str(Path(__file__).parent / "four-boards.yaml")
 
@@ -58,3 +58,39 @@ def test_the_commands(planned: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no file NAME.RANK.et" in capsys.readouterr().err
     with pytest.raises(SpecError, match="wanted an execution trace"):
         api.chakra([planned])
+
+
+def _write(folder: Path, *names: str, **more: object) -> None:
+    folder.mkdir(exist_ok=True)
+    node = ChakraNode(id=0, name="n", type="COMP", duration_micros=3)
+    for name in names:
+        (folder / name).write_bytes(encode_chakra(ChakraTrace(nodes=(node,), **more)))  # type: ignore[arg-type]
+
+
+def test_files_of_another_run_or_rank_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "gap", "x.0.et", "x.2.et")
+    with pytest.raises(SpecError, match="rank 1 missing"):
+        api.chakra([tmp_path / "gap"])
+    _write(tmp_path / "twice", "x.0.et", "x.00.et")
+    with pytest.raises(SpecError, match="rank 0 twice"):
+        api.chakra([tmp_path / "twice"])
+    _write(tmp_path / "two", "a.0.et", "b.0.et")
+    with pytest.raises(SpecError, match=r"2 runs: a.RANK.et, b.RANK.et"):
+        api.chakra([tmp_path / "two"])
+    _write(tmp_path / "rank", "a.0.et", attributes={"rank": 3})
+    with pytest.raises(SpecError, match="the trace of rank 3"):
+        api.chakra([tmp_path / "rank"])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"g": [7]}', '{"g": 1}', '{"g": [true]}'])
+def test_groups_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    _write(tmp_path, "a.0.et")
+    (tmp_path / "groups.json").write_text(text)
+    with pytest.raises(SpecError, match=r"groups.json.*groups by name"):
+        api.chakra([tmp_path])
+
+
+def test_the_page_tells_of_links_and_of_unknown_versions(tmp_path: Path) -> None:
+    _write(tmp_path, "a.0.et", version="9.9.9")
+    text = str(api.chakra([tmp_path]).page.sections[0])
+    assert "a.0.et: schema version 9.9.9" in text and "Links and their contention" in text

@@ -230,9 +230,58 @@ def test_collectives_begin_with_the_last_and_computations_take_turns() -> None:
         ((comp(1, 1, 7),), "a dependency on 7"),
         ((comp(1, 1), comp(1, 2)), "node 1 of rank 0 twice"),
         ((message(1, "COMM_SEND", 1),), "1 sends and 0 receives from 0 to 1 with tag 0"),
-        ((comp(1, 2**63),), "the clock can say"),
+        ((comp(1, 2**62),), "the clock can say"),
     ],
 )
 def test_what_cannot_be_played_is_refused(nodes: tuple[ChakraNode, ...], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         play_chakra([ChakraTrace(nodes=nodes), ChakraTrace(nodes=())])
+
+
+def call(id_: int, kind: int = 0, **more: Any) -> ChakraNode:
+    return ChakraNode(id=id_, name=f"call {id_}", type="COMM_COLL", duration_micros=5,
+                      attributes={"pg_name": "g", "comm_type": kind, **more})  # fmt: skip
+
+
+def test_a_collective_is_called_equally_often_by_all_members() -> None:
+    twice, once, never = (ChakraTrace(nodes=tuple(call(i) for i in range(n))) for n in (2, 1, 0))
+    with pytest.raises(SpecError, match="2 calls by rank 0, 1 by rank 1"):
+        play_chakra([twice, once])
+    other = ChakraTrace(nodes=(call(0, kind=2), call(1)))
+    with pytest.raises(SpecError, match="calls by rank"):
+        play_chakra([twice, other])
+    assert play_chakra([once, once, never]).makespan_ps == 5_000_000
+    with pytest.raises(SpecError, match="1 calls by rank 0, 0 by rank 2"):
+        play_chakra([once, once, never], groups={"g": [0, 1, 2]})
+    with pytest.raises(SpecError, match=r"rank 1: found \"ALL_REDUCE of group 'g'"):
+        play_chakra([once, once], groups={"g": [0]})
+    with pytest.raises(SpecError, match="one of groups h"):
+        play_chakra([once, once], groups={"h": [0, 1]})
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        ({"duration_ps": 7e6}, 7_000_000), ({"duration_ps": -5}, None),
+        ({"duration_ps": float("nan")}, None), ({"duration_ps": "7"}, None),
+        ({"duration_ps": True}, None), ({"duration_micros": 1.5}, 1_500_000),
+        ({"duration_micros": -1.5}, None),
+    ],
+)  # fmt: skip
+def test_a_duration_is_obeyed_or_refused(said: dict[str, Any], ends: int | None) -> None:
+    alone = ChakraTrace(nodes=(ChakraNode(id=0, name="n", type="COMP", attributes=said),))
+    if ends is not None:
+        assert play_chakra([alone]).makespan_ps == ends
+        return
+    with pytest.raises(SpecError, match=r"rank 0: n: found.*wanted a time, 0 or more"):
+        play_chakra([alone])
+
+
+def test_a_negative_duration_and_a_second_device_are_refused() -> None:
+    negative = ChakraTrace(nodes=(ChakraNode(id=0, name="n", type="COMP",
+                                             duration_micros=2**64 - 5),))  # fmt: skip
+    with pytest.raises(SpecError, match="a duration of -5 us"):
+        play_chakra([negative])
+    same = ChakraTrace(nodes=(comp(0, 3),), attributes={"device": "a"})
+    with pytest.raises(SpecError, match="device 'a', as of rank 0"):
+        play_chakra([same, same])

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orrery.errors import SpecError
 from orrery.report import Cell, Column, Page, Table, Text
 from orrery.store import atomic_write, whole_folder, write_text
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_si
 
 from .._result import MapResult
+from ._files import check_heads, rank_files, read_groups
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.sim import ChakraTrace
 
 __all__ = ["ChakraRun", "chakra", "write_chakra"]
+
+_LINKS = ("Links and their contention are not in a trace: a message takes as long as was recorded "
+          "of it, and meets no other. A replay with contention can therefore end later than its "
+          "own trace when played.")  # fmt: skip
 
 
 def write_chakra(result: MapResult, graphs: Sequence[Graph], folder: str | Path) -> dict[str, Path]:
@@ -87,13 +90,16 @@ def chakra(paths: Sequence[str | Path]) -> ChakraRun:
 
     Raises
     ------
-    SpecError : no trace; a file that is none; traces that do not fit each other (see `play_chakra`)
+    SpecError : no trace; a file that is none; ranks that are missing; traces that do not fit each
+        other, or the ``groups.json`` beside them (see `play_chakra`)
     """
     from orrery.sim import play_chakra, read_chakra
 
-    files = _files([Path(path) for path in paths])
+    files = rank_files([Path(path) for path in paths])
     traces = tuple(read_chakra(file) for file in files)
-    timeline = play_chakra(traces)
+    told = check_heads(files, traces)
+    groups = read_groups(files[0].parent, len(files))
+    timeline = play_chakra(traces, groups=groups)
     busy = timeline.busy_s()
     rows: list[tuple[Cell, ...]] = []
     for rank, trace in enumerate(traces):
@@ -118,21 +124,9 @@ def chakra(paths: Sequence[str | Path]) -> ChakraRun:
             f"{format_si(timeline.makespan_s, 's')} when every node starts as soon as what it "
             "depends on has ended and takes as long as it says.")  # fmt: skip
     page = Page(title=files[0].name.partition(".")[0], subtitle="Chakra execution traces, played",
-                sections=(Text(title="Altogether", paragraphs=(said,)),
+                sections=(Text(title="Altogether", paragraphs=(said, _LINKS, *told)),
                           Table(title="Ranks", columns=columns, rows=tuple(rows))))  # fmt: skip
     return ChakraRun(traces=traces, timeline=timeline, page=page)
-
-
-def _files(paths: list[Path]) -> list[Path]:
-    if len(paths) == 1 and paths[0].is_dir():
-        named = ((re.fullmatch(r".*?\.(\d+)\.et", p.name), p) for p in paths[0].glob("*.et"))
-        paths = [p for _, p in sorted((int(m[1]), p) for m, p in named if m)] or paths
-    if not paths or paths[0].is_dir():
-        raise SpecError(
-            str(paths[0]) if paths else "traces", found="no file NAME.RANK.et",
-            wanted="the traces of all ranks", fix="name the files, rank 0 first",
-        )  # fmt: skip
-    return paths
 
 
 def _size(value: object) -> int:
