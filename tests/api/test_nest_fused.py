@@ -12,6 +12,7 @@ from orrery.cli import main
 from orrery.errors import SpecError
 from orrery.graph import write_onnx
 from orrery.report import Table
+from orrery.units import format_si
 from tests.api.test_nest import SMALL
 from tests.cost.nest.test_fused import made
 
@@ -96,8 +97,10 @@ def test_what_falls_short_alone_is_sought_alone(array: str, network: object) -> 
     assert sum(layer.cycles for layer in late.layers) == cycles
     both = api.nest(network, on=array, fuse="tails",
                     need=(f"cycles<={cycles}", f"energy<={joules} J"))  # fmt: skip
-    if not both.needs_met:  # neither is short alone: the least energy within the cycles
-        assert both.objective == "energy" and sum(x.cycles for x in both.layers) == cycles
+    # Neither is short alone: the least energy within the cycles.
+    assert not both.needs_met and both.objective == "energy"
+    assert sum(layer.cycles for layer in both.layers) == cycles
+    assert f"need {format_si(figure(both, 'energy'), 'J')}, have" in " ".join(both.text.split())
 
 
 def test_errors_and_doubts_are_those_of_layers_one_by_one(network: object) -> None:

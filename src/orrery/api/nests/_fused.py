@@ -65,10 +65,12 @@ def fused_nest(
         short = ""
         if isinstance(found, Infeasible):
             # What cannot be kept within is shown as near as it comes.
-            short, alone = str(found), "latency" if found.unit == "cycles" else "energy"
+            missed, alone = found, "latency" if found.unit == "cycles" else "energy"
             found = seek(alone)
             if alone == "energy" and found.value <= (most_energy_j or 0.0):
                 found = seek(alone, most_cycles=most_cycles)
+                missed = replace(missed, need=found.value)
+            short = str(missed) if missed.need > missed.have else ""
     if not found.parts:
         raise SpecError(graph.name, found=nothing(found), wanted="one layer that fits at least",
                         fix="try another network or array")  # fmt: skip

@@ -243,7 +243,11 @@ class _Search:
                 proved=slow.bound > self.most_energy_j,
             )  # fmt: skip
         self.refine(fast, slow, objective)
-        return self.best(objective)
+        found = self.best(objective)
+        if isinstance(found, Infeasible) and objective != "energy":
+            self.refine(fast, slow, "energy")  # the least joules within the cycles
+            return self.best(objective)
+        return found
 
     def is_priced(self) -> bool:
         """Return whether the energy of nests is known."""
