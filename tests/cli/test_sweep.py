@@ -56,7 +56,7 @@ def test_a_sweep_prints_and_writes(
     assert main([*line, "--objective", "edp"]) == 2
     assert "another sweep" in capsys.readouterr().err
     assert main(["sweep", "resnet20", "--on", array, "--vary", "levels.buffer.size=x"]) == 2
-    assert "a width with a unit" in capsys.readouterr().out
+    assert "a width with a unit" in capsys.readouterr().err
     assert main(["sweep", "resnet20", "--on", array, "--vary", "levls.buffer.size=x"]) == 2
     assert "did you mean 'levels'" in capsys.readouterr().err
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
 
 from orrery.errors import OrreryError, SpecError, did_you_mean
 
+from ._doubts import wiring
 from ._price import read
 from ._task import WORKLOAD, Task
 
@@ -14,10 +17,14 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["asked", "based"]
+__all__ = ["asked"]
 
 _OBJECTIVES = {"array": ("latency", "energy", "edp"),
                "system": ("latency", "throughput", "energy")}  # fmt: skip
+#: a parameter and one of its values
+_Chosen = tuple["Parameter", tuple[str, ...]]
+#: points at which a value is tried that the reader does not take at the base
+_TRIED = 64
 
 
 def asked(vary: Sequence[str], machine: Description, task: Task) -> list[Parameter]:
@@ -25,9 +32,8 @@ def asked(vary: Sequence[str], machine: Description, task: Task) -> list[Paramet
 
     Raises
     ------
-    SpecError : a machine that cannot be read as it is; a path that leads nowhere, with the nearest;
-        a path twice; a value of the workload
-        that none can have. What a machine's reader refuses is said of its point, later.
+    OrreryError : a machine that cannot be read as it is; a path that leads nowhere, with the
+        nearest; a path twice; a value that no point can have. What some cannot, they say later
     """
     from orrery.mapping.space import read_parameter
 
@@ -47,48 +53,21 @@ def asked(vary: Sequence[str], machine: Description, task: Task) -> list[Paramet
             if path in WORKLOAD:
                 for value in parameter.values:
                     _check(path, value[number], task)
-            elif machine.value(path) is None:
-                _check_new(parameter, path, number, machine)
+            else:
+                machine.value(path)
+    for parameter in parameters:
+        _check_values(parameter, [p for p in parameters if p is not parameter], machine)
     return parameters
 
 
-def based(
-    parameters: Sequence[Parameter], machine: Description, task: Task
-) -> tuple[list[Parameter], tuple[int, ...]]:
-    """Return parameters that hold what stands in the description, and the places of that.
-
-    Raises
-    ------
-    SpecError : nothing stands there: no base to step away from
-    """
-    found, places = [], []
-    for parameter in parameters:
-        base = []
-        for path in parameter.paths:
-            value = _now(path, task) if path in WORKLOAD else machine.value(path)
-            if value is None:
-                raise SpecError(f"--vary {parameter.name}", found=f"no {path} to begin with",
-                                wanted="a base to step away from",
-                                fix="state it, or leave out --one-at-a-time")  # fmt: skip
-            base.append(value)
-        wider, place = parameter.around(tuple(base))
-        found.append(wider)
-        places.append(place)
-    return found, tuple(places)
-
-
-def _now(path: str, task: Task) -> str | None:
-    """Return what the workload is before anything is varied; None where the network says it."""
-    if path in ("model", "objective"):
-        return str(getattr(task, path))
-    value: Any = getattr(task.options, path)
-    return "1" if path == "batch" and value is None else value and str(value)
-
-
 def _check(key: str, value: str, task: Task) -> None:
+    from orrery.graph import Graph, in_precision
+
     where = f"--vary {key}={value}"
     if key in ("batch", "context") and not (value.isascii() and value.isdigit() and int(value)):
         raise SpecError(where, found=value, wanted="a whole number, 1 or more", fix="correct it")
+    if key == "precision":
+        in_precision(Graph(name="nothing", nodes=(), inputs=(), outputs=(), types={}), value)
     if key == "phase" and value not in ("prefill", "decode"):
         raise SpecError(where, found=value, wanted="prefill or decode", fix="correct it")
     if key == "objective":
@@ -103,24 +82,44 @@ def check_objective(value: str, kind: str, where: str) -> None:
                         fix=f"correct it{did_you_mean(value, known)}")  # fmt: skip
 
 
-def _check_new(parameter: Parameter, path: str, number: int, machine: Description) -> None:
-    """Refuse a key that is not in the description, unless a reader takes one of its values."""
-    first: OrreryError | None = None
-    for value in parameter.values:
-        try:
-            changed = machine.changed(path, value[number])
-            for other, text in zip(parameter.paths, value, strict=True):
-                if other != path and other not in WORKLOAD:
-                    changed = changed.changed(other, text)
-            read(changed)
-            return
-        except OrreryError as error:
-            first = first or error
-    if first is None:
-        return
-    if "." not in path and "unknown key" in str(first):
-        known = [*WORKLOAD, *machine.root.table()]
-        raise SpecError(f"--vary {parameter.name}", found=path, wanted=f"{', '.join(WORKLOAD)}, or "
-                        f"a path into the {machine.kind}: {', '.join(machine.root.table())}",
-                        fix=f"correct it{did_you_mean(path, known)}")  # fmt: skip
-    raise first
+def _check_values(parameter: Parameter, others: Sequence[Parameter], machine: Description) -> None:
+    """Refuse a value that the reader does not take, whatever those of the others."""
+    for value, label in zip(parameter.values, parameter.labels, strict=True):
+        first = _refused([(parameter, value)], machine)
+        if first is not None and all(
+            _refused([(parameter, value), *some], machine) is not None for some in _around(others)
+        ):
+            path = parameter.paths[0]
+            if "." not in path and machine.value(path) is None and "unknown key" in str(first):
+                raise _no_such_path(parameter, machine)
+            choice = list(zip(parameter.paths, value, strict=True))
+            hint = wiring(choice, machine) if ": fixed" in str(first) else ""
+            raise OrreryError(f"--vary {parameter.name}={label}: {first}{hint}")
+
+
+def _around(others: Sequence[Parameter]) -> Iterable[Sequence[_Chosen]]:
+    """Return all points of other parameters; where they are many, each value of one alone."""
+    values = [[(other, value) for value in other.values] for other in others]
+    few = math.prod(map(len, values)) <= _TRIED
+    return product(*values) if few else ([one] for some in values for one in some)
+
+
+def _refused(choices: Sequence[_Chosen], machine: Description) -> OrreryError | None:
+    """Return why the reader does not take a machine with these values."""
+    pairs = [pair for p, value in choices for pair in zip(p.paths, value, strict=True)
+             if pair[0] not in WORKLOAD]  # fmt: skip
+    try:
+        for path, text in pairs:
+            machine = machine.changed(path, text)
+        if pairs:
+            read(machine)
+    except OrreryError as error:
+        return error
+    return None
+
+
+def _no_such_path(parameter: Parameter, machine: Description) -> SpecError:
+    path, known = parameter.paths[0], machine.root.table()
+    return SpecError(f"--vary {parameter.name}", found=path, wanted=f"{', '.join(WORKLOAD)}, or a "
+                     f"path into the {machine.kind}: {', '.join(known)}",
+                     fix=f"correct it{did_you_mean(path, [*WORKLOAD, *known])}")  # fmt: skip

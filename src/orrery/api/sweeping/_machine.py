@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orrery.errors import SpecError, UnknownNameError
 from orrery.store import open_plain
 
 from .._machines import load_system
+from ._task import WORKLOAD, Task
 
 if TYPE_CHECKING:
     from orrery.hardware import Description
+    from orrery.mapping.space import Parameter
 
-__all__ = ["KINDS", "described"]
+__all__ = ["KINDS", "based", "described"]
 
 #: what can be swept
 KINDS = ("array", "system")
@@ -64,6 +67,39 @@ def described(on: str | Path, kind: str = "") -> tuple[Description, str]:
         raise UnknownNameError(kind or "array or system", text, names)
     yaml = architecture_text(text) if fitting == ["array"] else write_system(load_system(text))
     return read_description(yaml, text), yaml
+
+
+def based(
+    parameters: Sequence[Parameter], machine: Description, task: Task
+) -> tuple[list[Parameter], tuple[int, ...]]:
+    """Return parameters that hold what stands in the description, and the places of that.
+
+    Raises
+    ------
+    SpecError : nothing stands there: no base to step away from
+    """
+    found, places = [], []
+    for parameter in parameters:
+        base = []
+        for path in parameter.paths:
+            value = _now(path, task) if path in WORKLOAD else machine.value(path)
+            if value is None:
+                raise SpecError(f"--vary {parameter.name}", found=f"no {path} to begin with",
+                                wanted="a base to step away from",
+                                fix="state it, or leave out --one-at-a-time")  # fmt: skip
+            base.append(value)
+        wider, place = parameter.around(tuple(base))
+        found.append(wider)
+        places.append(place)
+    return found, tuple(places)
+
+
+def _now(path: str, task: Task) -> str | None:
+    """Return what the workload is before anything is varied; None where the network says it."""
+    if path in ("model", "objective"):
+        return str(getattr(task, path))
+    value: Any = getattr(task.options, path)
+    return "1" if path == "batch" and value is None else value and str(value)
 
 
 def _bytes(path: Path) -> bytes:

@@ -15,7 +15,6 @@ from orrery.store import Cache
 from ..figures import batch_of
 from ..nests import nest_figures
 from ..validating import beside, known_errors, nest_part
-from ._doubts import wiring
 from ._rows import Row, figures_of
 from ._task import UNREAD, WORKLOAD, Choice, Task, Workload, workload
 
@@ -68,8 +67,7 @@ def price_point(
     except CancelledError:
         raise
     except OrreryError as error:
-        hint = wiring(changes, described) if ": fixed" in str(error) else ""
-        return Row(key=key, choices=dict(labels), reason=f"{error}{hint}")
+        return Row(key=key, choices=dict(labels), reason=str(error))
     if not evidence:
         whys = "; ".join(dict.fromkeys(lacking.values()))
         return Row(key=key, choices=dict(labels), reason=f"no layer fits: {whys}")

@@ -15,10 +15,10 @@ from orrery.settings import to_record
 from orrery.store import content_hash, encode
 
 from .._options import ModelOptions
-from ._asked import asked, based
+from ._asked import asked
 from ._doubts import doubts_of
 from ._kept import Kept
-from ._machine import described
+from ._machine import based, described
 from ._price import read
 from ._result import SweepResult, result_of
 from ._rows import Header
