@@ -36,9 +36,16 @@ def test_a_figure_takes_the_error_of_the_set_that_speaks_for_most_of_it() -> Non
     assert latency.context["validation set"] == "eyeriss-silicon-latency (90 % of it)"
     rate = beside(_figure("throughput", "inference/s"), known)
     assert rate.validation_error == latency.validation_error
-    # half the joules are of Relu, and no set of this chip has energies of its own kind of array
+    assert rate.context["validation"].startswith("measured ")
     traffic = beside(_figure("off-chip traffic", "bytes"), known)
     assert traffic.context["validation set"].startswith("eyeriss-silicon-off-chip-traffic (50 %")
+
+
+def test_energy_off_chip_is_outside_every_set() -> None:
+    energy = known_errors([_part(energy_j=4.0, offchip_j=1.0)])["energy"]
+    assert energy.name == "eyeriss-silicon-energy (75 % of it)"
+    assert "without off-chip memory" in energy.said
+    assert known_errors([_part(energy_j=4.0, offchip_j=3.0)])["energy"].name == OUTSIDE
 
 
 def test_what_no_set_speaks_for_says_so_once() -> None:
@@ -62,7 +69,10 @@ def test_figures_of_nothing_checkable_stay_as_they_are() -> None:
 def test_the_card_names_the_set_beside_its_error() -> None:
     figure = beside(_figure(), known_errors([_part()]))
     text = " ".join(render_card(make_scorecard("net on chip", [figure])).split())
-    assert f"±{100 * ERRORS['eyeriss-silicon-latency']:.3g} % on eyeriss-silicon-latency" in text
+    known = next(one for one in recorded_sets() if one.name == "eyeriss-silicon-latency")
+    low, middle, high = (f"{value:.2g}x" for value in known.multiples)
+    assert f"measured {middle} this ({low} to {high}) on {known.name}, 18 rows" in text
+    assert "±" not in text
     assert "reference set" not in text
 
 
@@ -74,5 +84,6 @@ def test_the_table_has_a_row_for_every_set_and_one_for_what_is_outside() -> None
         ("Relu, MaxPool", 2, pytest.approx(60.0), OUTSIDE),
     ]
     assert rows[0][5] == pytest.approx(100 * ERRORS["eyeriss-silicon-latency"])
-    assert rows[1][5] is None
+    assert rows[0][7] < rows[0][6] < rows[0][8]
+    assert rows[1][5:9] == (None, None, None, None)
     assert {row[0] for row in table.rows} == {"latency", "energy", "off-chip traffic"}

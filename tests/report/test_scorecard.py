@@ -115,7 +115,7 @@ def test_evidence_refuses_numbers_that_are_none(value: float) -> None:
 def test_the_sample_card_reads_well() -> None:
     text = render_card(make_scorecard(SUBJECT, evidence()), width=88)
     assert all(len(line) <= 88 for line in text.splitlines())
-    assert "Latency           15.6 ms          simulated (plan replay); ±8 %" in text
+    assert "Latency           15.6 ms          simulated (plan replay); median" in text
     assert "Accuracy          not known: no labelled data set was run" in text
     assert "area not known: the vendor does not publish the die area" in text
 

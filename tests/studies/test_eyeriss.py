@@ -147,7 +147,10 @@ def test_sets_are_made_of_the_records(result: StudyResult) -> None:
     row = sets["eyeriss-silicon-processing"].rows[1]
     record = records[f"{row.name}: processing"]
     assert (row.reference, row.ours) == (record.published, record.ours)
-    assert sets["eyeriss-silicon-latency"].count == 18
+    assert sets["eyeriss-silicon-own-mappings"].count == 18
+    assert sets["eyeriss-silicon-latency"].count == 2  # one layer of a network at this scale
+    energy = sets["eyeriss-silicon-energy"].rows[0]
+    assert energy.reference == pytest.approx(0.332 * 20.9e-3)  # power times time
     assert not sets["eyeriss-silicon-latency"].adapted
     assert sets["eyeriss-silicon-processing"].adapted
     assert sets["eyeriss-silicon-on-chip-traffic"].count == 5  # VGG-16's is no check

@@ -42,20 +42,22 @@ def test_cheap_sets_come_out_as_recorded(systolic: ValidationRun) -> None:
 
 
 def test_the_chip_comes_out_as_recorded_at_a_small_scale() -> None:
-    names = ("eyeriss-silicon-latency", "eyeriss-silicon-total", "eyeriss-silicon-power",
-             "tpu-silicon-latency", "row-stationary-energy-convolution",
-             "row-stationary-energy-dense")  # fmt: skip
+    names = ("eyeriss-silicon-latency", "eyeriss-silicon-energy", "eyeriss-silicon-total",
+             "eyeriss-silicon-power", "tpu-silicon-latency", "tpu-silicon-convolution",
+             "row-stationary-energy-convolution", "row-stationary-energy-dense")  # fmt: skip
     run = validate(names, scale=0.01)
     found = {one.now.name: one for one in run.replays}
     assert {one.verdict for one in found.values()} == {"as recorded"}
-    assert found["eyeriss-silicon-latency"].now.count == _known("eyeriss-silicon-latency").count
+    assert found["eyeriss-silicon-total"].now.count == _known("eyeriss-silicon-total").count
+    assert found["eyeriss-silicon-latency"].now.count == 2  # our own nests, of one layer a network
     for one in found.values():  # what is said of a set is the study's, not typed into the file
         known = _known(one.now.name)
         for field in ("study", "quantity", "unit", "against", "architecture", "dataflow",
-                      "operators", "bits", "covers", "adapted", "explained", "source"):  # fmt: skip
+                      "operators", "bits", "covers", "adapted", "reserve", "explained",
+                      "source"):  # fmt: skip
             assert getattr(one.now, field) == getattr(known, field)
     # only the first layer's energies are looked for: compared over its rows
-    assert found["row-stationary-energy-convolution"].now.count == 3
+    assert found["row-stationary-energy-convolution"].now.count == 1
     assert run.skipped == {"row-stationary-energy-dense": "no rows at scale 0.01"}
 
 
@@ -67,8 +69,24 @@ def test_a_set_whose_data_are_not_here_is_skipped(
     assert not run.replays
     assert "firesim_results.csv" in run.skipped["gemmini-rtl-product"]
     assert "Skipped" in render_text(run.page)
+    assert run.missed == ("gemmini-rtl-product",)
+    assert main(["validate", "--set", "gemmini-rtl-product", "--fail-if-worse"]) == 1
+    assert main(["validate", "--set", "gemmini-rtl-product"]) == 0
     run.record(tmp_path / "sets.yaml")
     assert read_sets(tmp_path / "sets.yaml") == recorded_sets()  # and so kept
+
+
+def test_sets_that_are_not_the_engine_on_the_catalogue_speak_for_nothing() -> None:
+    speaking = {one.name for one in recorded_sets() if not one.adapted and one.study == "eyeriss"}
+    assert speaking == {
+        *(f"eyeriss-silicon-{name}" for name in ("latency", "energy", "off-chip-traffic")),
+        *(f"eyeriss-v2-layout-{name}" for name in (
+            "latency", "energy", "convolution-energy", "depthwise-energy")),
+    }  # fmt: skip
+    for name in ("eyeriss-v2-layout-latency", "tpu-silicon-latency", "tpu-silicon-convolution"):
+        assert _known(name).unconfirmed
+    assert _known("eyeriss-v2-layout-latency").most_operations < 10**9
+    assert all(len(one.multiples) == 3 for one in recorded_sets())
 
 
 def test_verdicts() -> None:
@@ -83,7 +101,10 @@ def test_verdicts() -> None:
     assert shared.verdict == "as recorded"
     assert shared.before is not None
     assert shared.before.count == 2
-    assert compare(fewer, replace(known, rows=())).verdict == "not compared"
+    blind = compare(fewer, replace(known, rows=()))
+    assert blind.verdict == "not compared"
+    run = ValidationRun(scale=0.5, seconds=1.0, replays=(blind,), skipped={})
+    assert "it cannot fail" in " ".join(render_text(run.page).split())
 
 
 def test_the_report_shows_every_row_and_what_explains_it(systolic: ValidationRun) -> None:

@@ -149,6 +149,8 @@ FIGURES: Mapping[str, FigureRule] = {
 
 #: context key -> the validation sets that speak for a figure, or that none does
 CHECKED_BY = "validation set"
+#: context key -> what their references were as multiples of such a figure, in words
+CHECKED_SAID = "validation"
 
 _STRENGTH = {basis: rank for rank, basis in enumerate(Basis)}
 _ADVICE = {"batch": "'8'", "offchip": "'counted'", "dataset": "'ImageNet validation'",
@@ -331,13 +333,16 @@ def doubt_texts(figure: Evidence) -> list[str]:
     if figure.validation_error is not None:
         error = format_value(100 * abs(figure.validation_error), "%")
         named = figure.context.get(CHECKED_BY)
-        texts.append(f"±{error} on {named or 'its validation set'}")
+        # Not an interval around the figure: such errors are skewed, over the reference.
+        said = f"median error {error} on {named or 'its validation set'}"
+        texts.append(figure.context.get(CHECKED_SAID) or said)
     return texts
 
 
 def shown_context(figure: Evidence) -> dict[str, str]:
     """Return what a figure states, less what stands beside it already."""
-    return {key: text for key, text in sorted(figure.context.items()) if key != CHECKED_BY}
+    beside = (CHECKED_BY, CHECKED_SAID)
+    return {key: text for key, text in sorted(figure.context.items()) if key not in beside}
 
 
 def unchecked(card: Scorecard) -> tuple[str, ...]:

@@ -49,12 +49,19 @@ class ValidationRun:
     Attributes
     ----------
     skipped : set -> why it was not replayed
+    asked : sets that were asked for by name; empty: all
     """
 
     scale: float
     seconds: float
     replays: tuple[Replay, ...]
     skipped: Mapping[str, str]
+    asked: tuple[str, ...] = ()
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Sets that were asked for by name and could not be replayed."""
+        return tuple(name for name in self.asked if name in self.skipped)
 
     @property
     def worse(self) -> tuple[str, ...]:
@@ -86,8 +93,17 @@ class ValidationRun:
         if self.replays:
             sections.append(_table(self.replays))
         if self.skipped:
-            sections.append(Text(title="Skipped", tone="note", paragraphs=tuple(
-                f"{name}: {why}" for name, why in self.skipped.items())))  # fmt: skip
+            sections.append(Text(
+                title="Skipped", tone="warning" if self.missed else "note", paragraphs=tuple(
+                    f"{name}: {why}" + ("; asked for by name, so that --fail-if-worse fails"
+                                        if name in self.missed else "")
+                    for name, why in self.skipped.items())))  # fmt: skip
+        blind = [one.now for one in self.replays if one.verdict == "not compared"]
+        if blind:
+            sections.append(Text(title="Not compared", tone="warning", paragraphs=tuple(
+                f"{one.name}: recorded without its rows, so that {one.count:,} of them cannot be "
+                "held against it and it cannot fail; leave out --scale"
+                for one in blind)))  # fmt: skip
         if self.replays:
             sections.append(Text(title="What explains the errors that remain", paragraphs=tuple(
                 f"{one.now.name}: {one.now.explained}." for one in self.replays)))  # fmt: skip
@@ -171,7 +187,7 @@ def validate(
                     if one.study == study.name and name not in made
                     and (not names or name in names)}  # fmt: skip
     return ValidationRun(scale=scale, seconds=time.perf_counter() - start,
-                         replays=tuple(replays), skipped=missing)  # fmt: skip
+                         replays=tuple(replays), skipped=missing, asked=tuple(names))  # fmt: skip
 
 
 def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
@@ -204,7 +220,15 @@ def _over(one: ValidationSet, now: ValidationSet, recorded: ValidationSet) -> Va
         dataflow=one.dataflow, operators=one.operators, covers=one.covers, source=one.source,
         explained=one.explained,
     )  # fmt: skip
-    return replace(again, architecture=one.architecture, bits=one.bits, adapted=one.adapted)
+    return replace(
+        again,
+        architecture=one.architecture,
+        bits=one.bits,
+        adapted=one.adapted,
+        reserve=one.reserve,
+        least_operations=one.least_operations,
+        most_operations=one.most_operations,
+    )
 
 
 def _worse(one: Replay) -> str:
@@ -220,9 +244,14 @@ def _table(replays: Sequence[Replay]) -> Table:
     def percent(name: str, help: str = "") -> Column:
         return Column(name=name, unit="%", kind="number", help=help)
 
+    def times(name: str, help: str = "") -> Column:
+        return Column(name=name, unit="x", kind="number", help=help)
+
     rows = tuple(
         (one.now.name, one.now.quantity, one.now.against, one.now.count, 100 * one.now.median,
          100 * one.now.p90, 100 * one.now.worst, 100 * one.now.bias,
+         *(one.now.multiples[at] for at in (1, 0, 2)),
+         "nothing" if one.now.adapted else "figures",
          None if one.before is None else 100 * one.before.median, one.verdict)
         for one in replays
     )  # fmt: skip
@@ -232,9 +261,14 @@ def _table(replays: Sequence[Replay]) -> Table:
                  Column(name="rows", kind="number"), percent("median"),
                  percent("P90", "nine rows of ten are at most so far off"), percent("worst"),
                  percent("bias", "median of the signed error: below zero, ours is too little"),
+                 times("reference", "as multiple of ours, median over the rows"),
+                 times("from", "tenth percentile; of fewer than ten rows the least"),
+                 times("to", "ninetieth; of fewer than ten rows the largest"),
+                 Column(name="speaks for"),
                  percent("recorded", "median over the same rows"), Column(name="verdict")),
         caption="Errors are relative. A set speaks for figures of its quantity, dataflow, operator "
-        "and width; adapted sets speak for no figure.",
+        "and width; sets whose array was changed, whose constants were fitted or that are of no "
+        "layers speak for nothing.",
     )  # fmt: skip
 
 
@@ -242,10 +276,10 @@ def _covers(replays: Sequence[Replay]) -> Table:
     return Table(
         title="What the sets cover",
         columns=tuple(Column(name=name) for name in (
-            "set", "dataflow", "operators", "bits", "covers", "adapted", "source")),
+            "set", "dataflow", "operators", "bits", "covers", "adapted", "reserve", "source")),
         rows=tuple((s.name, s.dataflow, ", ".join(s.operators),
                     ", ".join(map(str, s.bits)) or "any", s.covers, s.adapted or "nothing",
-                    s.source) for s in (one.now for one in replays)),
+                    s.reserve or "none", s.source) for s in (one.now for one in replays)),
     )  # fmt: skip
 
 

@@ -97,6 +97,45 @@ def test_a_set_speaks_for_its_own_kind_only() -> None:
     assert _near(operations=100).name == _near(operations=30_000).name == "known"
 
 
+def test_the_reference_is_said_as_multiples_of_ours() -> None:
+    # ours is a half, a quarter and three quarters of 10
+    one = _set(errors=(-0.5, -0.75, -0.25), architecture="mine")
+    assert one.multiples == pytest.approx((4 / 3, 2.0, 4.0))  # too few rows for percentiles
+    near = _near([one], architecture="mine")
+    assert near.said == "measured 2x this (1.3x to 4x) on known, 3 rows"
+    assert "another array (mine)" in _near([one]).said
+    rate = _near([one], architecture="mine", quantity="throughput")
+    assert rate.said == "measured 0.5x this (0.25x to 0.75x) on known, 3 rows"
+    assert rate.inverse().said == near.said
+    assert _near([_set(against="a simulator (X)")]).said.startswith("reference ")
+    many = _set(errors=tuple(1 / m - 1 for m in range(1, 12)))
+    assert many.multiples == pytest.approx((2.0, 6.0, 10.0))  # P10 and P90 of 1 to 11
+    assert _near(quantity="energy").said == ""
+
+
+def test_doubts_of_a_set_stand_beside_the_figure() -> None:
+    one = _set(source="a paper, from memory, unconfirmed", reserve="capacities not checked",
+               architecture="mine")  # fmt: skip
+    near = _near([one], architecture="mine")
+    assert near.label == "known, 3 rows, unconfirmed, capacities not checked"
+    assert near.how.endswith("the same array but: capacities not checked")
+
+
+def test_networks_match_by_their_layers() -> None:
+    whole = _set(layers=(10, 20))
+    assert (whole.least_operations, whole.most_operations) == (10, 20)
+    assert _near([whole], operations=150).name == "known"
+    assert _near([whole], operations=1500).name == OUTSIDE
+
+
+def test_multiples_of_a_sum_are_added_by_share() -> None:
+    a, b = (Nearest(error=0.1, name=n, how=n, multiples=m, label=f"{n}, 2 rows", measured=n == "a")
+            for n, m in (("a", (1.0, 2.0, 3.0)), ("b", (2.0, 4.0, 12.0))))  # fmt: skip
+    assert over_parts([(3.0, a), (1.0, b)]).said == (
+        "reference 2.5x this (1.2x to 5.2x) on 75 % of it: a, 2 rows; 25 % of it: b, 2 rows"
+    )
+
+
 def test_an_adapted_set_speaks_for_nothing() -> None:
     assert _near([_set(adapted="a constant")]).name == OUTSIDE
 
@@ -113,7 +152,7 @@ def test_the_same_array_first_then_most_rows() -> None:
 
 
 def test_a_sum_takes_the_errors_of_its_parts_by_share() -> None:
-    a, b = (Nearest(error=e, name=n, how=n) for n, e in (("a", 0.1), ("b", 0.3)))
+    a, b = (Nearest(error=e, name=n, how=n, label=n) for n, e in (("a", 0.1), ("b", 0.3)))
     out = Nearest(error=None, name=OUTSIDE, how="no set")
     assert over_parts([(1.0, a)]) == a
     both = over_parts([(3.0, a), (1.0, b)])
@@ -166,7 +205,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     back = {one.name: one for one in read_sets(path)}
     assert back["known"].rows[1].name == "row 1"
     assert replace(back["known"], rows=()) == replace(
-        few, rows=(), median=0.2, p90=pytest.approx(few.p90), worst=0.3, bias=0.1
+        few,
+        rows=(),
+        median=0.2,
+        p90=pytest.approx(few.p90),
+        worst=0.3,
+        bias=0.1,
+        multiples=pytest.approx(few.multiples),
     )
     assert (back["many"].rows, back["many"].count) == ((), 41)
     path.write_text("- {name: x, nam: y}\n")
@@ -187,4 +232,4 @@ def test_recorded_figures_follow_from_their_rows() -> None:
             covers=one.covers, explained=one.explained, source=one.source,
         )  # fmt: skip
         for figure in ("median", "p90", "worst", "bias", "count"):
-            assert getattr(again, figure) == pytest.approx(getattr(one, figure), abs=1e-6)
+            assert getattr(again, figure) == pytest.approx(getattr(one, figure), rel=1e-6, abs=1e-6)

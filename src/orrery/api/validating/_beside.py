@@ -44,8 +44,9 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     near = known.get(figure.metric)
     if near is None and figure.validation_error is not None:
         return figure  # the machine was measured itself
-    return replace(
-        figure,
-        validation_error=None if near is None else near.error,
-        context={**figure.context, "validation set": OUTSIDE if near is None else near.name},
-    )
+    context = {**figure.context, "validation set": OUTSIDE if near is None else near.name}
+    context.pop("validation", None)
+    if near is not None and near.said:
+        context["validation"] = near.said
+    error = None if near is None else near.error
+    return replace(figure, validation_error=error, context=context)

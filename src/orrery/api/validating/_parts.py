@@ -26,7 +26,8 @@ FOLLOW = {"throughput": "latency", "utilisation": "latency"}
 class Part:
     """A layer's share of the sums; None: its energy is not known.
 
-    `outside` says why no set speaks for it.
+    `outside` says why no set speaks for it; `offchip_j` is what of its energy is off chip, which
+    no set has.
     """
 
     operator: str
@@ -36,6 +37,7 @@ class Part:
     offchip_bytes: float | None
     architecture: Architecture | None
     outside: str = ""
+    offchip_j: float = 0.0
 
 
 def nest_part(
@@ -49,6 +51,8 @@ def nest_part(
         operator=operator_kind(operator, problem), operations=cost.operations.nominal,
         latency_s=cost.latency_s, energy_j=cost.energy_j,
         offchip_bytes=cost.cost.offchip_bytes, architecture=architecture, outside=outside,
+        offchip_j=sum(c.energy_j for c in cost.charges
+                      if c.resource == architecture.levels[0].name),
     )  # fmt: skip
 
 
@@ -57,15 +61,25 @@ def known_errors(parts: Sequence[Part]) -> dict[str, Nearest]:
 
     A part without an architecture (priced by another model) is outside every set.
     """
-    from orrery.cost.validation import over_parts
+    from orrery.cost.validation import OUTSIDE, Nearest, over_parts
 
     found = {}
     for metric, field in WEIGHED.items():
-        weights = [getattr(part, field) or 0.0 for part in parts]
-        found[metric] = over_parts(
-            (weight, _near(metric, part)) for weight, part in zip(weights, parts, strict=True)
-        )
-    return found | {name: found[other] for name, other in FOLLOW.items()}
+        shares = [(getattr(part, field) or 0.0, _near(metric, part)) for part in parts]
+        if metric == "energy":
+            shares = [(weight - part.offchip_j, near)
+                      for (weight, near), part in zip(shares, parts, strict=True)]  # fmt: skip
+            shares.append(
+                (
+                    sum(part.offchip_j for part in parts),
+                    Nearest(error=None, name=OUTSIDE, how=_NO_SET),
+                )
+            )
+        found[metric] = over_parts(shares)
+    return found | {name: found[other].inverse() for name, other in FOLLOW.items()}
+
+
+_NO_SET = "no set of the energy of off-chip memory"
 
 
 def _near(metric: str, part: Part) -> Nearest:
@@ -95,6 +109,8 @@ def error_table(parts: Sequence[Part]) -> Table:
                 metric, ", ".join(dict.fromkeys(part.operator for part, _ in members)),
                 len(members), 100 * share / total if total else None, name,
                 None if error is None else 100 * error,
+                *(members[0][1].multiples[at] if members[0][1].multiples else None
+                  for at in (1, 0, 2)),
                 min((near.how for _, near in members), key=lambda why: (len(why), why)),
             ))  # fmt: skip
     return Table(
@@ -103,7 +119,12 @@ def error_table(parts: Sequence[Part]) -> Table:
                  Column(name="layers", kind="number"),
                  Column(name="share", unit="%", kind="number", help="of the figure of all layers"),
                  Column(name="nearest set"),
-                 Column(name="error", unit="%", kind="number", help="median over the set's rows"),
+                 Column(name="error", unit="%", kind="number",
+                        help="median over the set's rows, of ours over the reference"),
+                 Column(name="reference", unit="x", kind="number",
+                        help="as multiple of ours, median over the set's rows"),
+                 Column(name="from", unit="x", kind="number", help="tenth percentile"),
+                 Column(name="to", unit="x", kind="number", help="ninetieth"),
                  Column(name="how near")),
         caption="Outside every set, the broadest reason is said. `orrery validate` replays "
         "the sets and says what their errors come from.",

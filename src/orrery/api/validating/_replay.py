@@ -26,6 +26,10 @@ class ValidationRun(Protocol):
         """Sets on which we are further off than recorded."""
 
     @property
+    def missed(self) -> tuple[str, ...]:
+        """Sets that were asked for by name and could not be replayed."""
+
+    @property
     def documents(self) -> list[dict[str, Any]]:
         """Every set as plain data, with all rows, what was recorded, and the verdict."""
 

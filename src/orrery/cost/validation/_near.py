@@ -3,9 +3,11 @@
 Models:  a set speaks for a figure of its quantity on an array of the same dataflow, for the same
          operator, at the same width of weights, for layers of a tenth to ten times the
          multiplications that the set has. Of several that do, the same array of the catalogue
-         first, then the most rows. Sets for which the array was changed or constants were fitted
-         speak for nothing. A figure of many layers takes the errors of its parts, each by its
-         share, where sets speak for at least half of it.
+         first, then references that are confirmed, then the most rows. Sets for which the array
+         was changed or constants were fitted speak for nothing. A figure of many layers takes
+         the errors of its parts, each by its share, where sets speak for at least half of it;
+         references as multiples of ours are added as if all parts lay alike in their range, the
+         widest that the whole can have.
 Ignores: clock, process, memories, the mapping itself (sets price given mappings, searches choose).
 Judge:   cases by hand, one for each criterion (tests).
 """
@@ -13,7 +15,7 @@ Judge:   cases by hand, one for each criterion (tests).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orrery.hardware import ROLES, Architecture
@@ -35,6 +37,11 @@ LEEWAY = 10
 
 #: figures that follow from one another have one another's error
 _FOLLOWS = {"throughput": "latency", "utilisation": "latency", "cycles": "latency"}
+#: of these, the ones that fall as it grows
+_INVERSE = ("throughput", "utilisation")
+
+#: who measures, of those a set may be against
+MEASURED = ("silicon", "RTL")
 
 #: operators that one routine of an array runs
 _SAME = {"Gemm": "MatMul"}
@@ -49,11 +56,32 @@ class Nearest:
     error : median relative error of the set, None outside every set
     name : of the set, with its share where it does not speak for all; or ``outside every set``
     how : how near the set is; outside, what no set has
+    multiples : the reference as multiples of ours: low, median, high (`ValidationSet.multiples`)
+    label : name with rows, share and what must be known beside them
+    measured : whether all references were measured, on silicon or RTL
     """
 
     error: float | None
     name: str
     how: str
+    multiples: tuple[float, ...] = ()
+    label: str = ""
+    measured: bool = False
+
+    @property
+    def said(self) -> str:
+        """What stands beside the figure; empty outside every set."""
+        if self.error is None or len(self.multiples) != 3:
+            return ""
+        low, middle, high = (f"{value:.2g}x" if value < 10 else f"{value:.0f}x"
+                             for value in self.multiples)  # fmt: skip
+        span = "" if low == high else f" ({low} to {high})"
+        verb = "measured" if self.measured else "reference"
+        return f"{verb} {middle} this{span} on {self.label or self.name}"
+
+    def inverse(self) -> Nearest:
+        """Return what is known of a rate, whose time this is about."""
+        return replace(self, multiples=tuple(1 / value for value in reversed(self.multiples)))
 
 
 def dataflow_of(architecture: Architecture) -> str:
@@ -121,14 +149,22 @@ def nearest_set(
         if not kept:
             return Nearest(error=None, name=OUTSIDE, how=f"no set {' '.join(said)}")
         left = kept
-    best = max(left, key=lambda s: (bool(architecture) and s.architecture == architecture, s.count))
-    where = ("the same array" if architecture and best.architecture == architecture
+    best = max(left, key=lambda s: (bool(architecture) and s.architecture == architecture,
+                                    not s.unconfirmed, s.count))  # fmt: skip
+    same = bool(architecture) and best.architecture == architecture
+    where = ("the same array" if same
              else f"another array ({best.architecture or 'made for the set'})")  # fmt: skip
-    return Nearest(
-        error=best.median, name=best.name,
-        how=f"{counted(best.count, 'row')} against {best.against}; same dataflow, operator and "
-        f"width, {where}",
+    rows = counted(best.count, "row")
+    doubts = [*(("unconfirmed",) if best.unconfirmed else ()),
+              *((best.reserve,) if best.reserve else ()), *(() if same else (where,))]  # fmt: skip
+    found = Nearest(
+        error=best.median, name=best.name, multiples=best.multiples,
+        label=", ".join((f"{best.name}, {rows}", *doubts)),
+        measured=best.against.startswith(MEASURED),
+        how=f"{rows} against {best.against}{', unconfirmed' if best.unconfirmed else ''}; same "
+        f"dataflow, operator and width, {where}{f' but: {best.reserve}' if best.reserve else ''}",
     )  # fmt: skip
+    return found.inverse() if quantity in _INVERSE else found
 
 
 def over_parts(parts: Iterable[tuple[float, Nearest]]) -> Nearest:
@@ -141,11 +177,13 @@ def over_parts(parts: Iterable[tuple[float, Nearest]]) -> Nearest:
     weights: dict[str, float] = {}
     hows: dict[str, str] = {}
     errors: dict[str, float] = {}
+    known: dict[str, Nearest] = {}
     for weight, near in parts:
         weights[near.name] = weights.get(near.name, 0.0) + weight
         hows.setdefault(near.name, near.how)
         if near.error is not None:
             errors[near.name] = near.error
+            known[near.name] = near
     total = sum(weights.values())
     inside = {name: weights[name] / total for name in errors} if total > 0 else {}
     covered = sum(inside.values())
@@ -156,10 +194,17 @@ def over_parts(parts: Iterable[tuple[float, Nearest]]) -> Nearest:
             how = f"{100 * covered:.2g} % of it in {', '.join(order)}; the rest: {how}"
         return Nearest(error=None, name=OUTSIDE, how=how)
     whole = covered > 1 - 1e-9
+    ends: tuple[float, ...] = ()
+    if all(len(known[name].multiples) == 3 for name in order):
+        ends = tuple(sum(known[name].multiples[at] * inside[name] for name in order) / covered
+                     for at in range(3))  # fmt: skip
+    labels = [label if whole and len(order) == 1 else f"{100 * inside[name]:.3g} % of it: {label}"
+              for name in order if (label := known[name].label or name)]  # fmt: skip
     named = [name if whole and len(order) == 1 else f"{name} ({100 * inside[name]:.3g} % of it)"
              for name in order]  # fmt: skip
     return Nearest(
         error=sum(errors[name] * inside[name] for name in order) / covered,
-        name=", ".join(named),
+        name=", ".join(named), multiples=ends, label="; ".join(labels),
+        measured=all(known[name].measured for name in order),
         how="; ".join(hows[name] for name in order) + ("" if whole else f"; {hows[OUTSIDE]}"),
     )  # fmt: skip

@@ -70,6 +70,8 @@ def sets_text(sets: Sequence[ValidationSet]) -> str:
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_short(one) for one in value]
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 

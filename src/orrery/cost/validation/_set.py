@@ -1,7 +1,8 @@
 """A reference set: figures that others measured or computed, and how far ours are from them.
 
 Models:  the relative error |ours / reference - 1| per row; of a set its median, its 90th
-         percentile, the worst, and the median of the signed error (which way we are off).
+         percentile, the worst, and the median of the signed error (which way we are off); and the
+         reference as multiples of ours, which says what to expect of a figure.
 Ignores: the uncertainty of the references themselves.
 Judge:   quantiles by their definition on small sets (tests); every set is replayed from the study
          that it names (`orrery validate`).
@@ -21,6 +22,8 @@ __all__ = ["ValidationRow", "ValidationSet", "measured_set"]
 
 #: sets of more rows are recorded without them
 MOST_ROWS = 40
+#: sets of fewer rows have no percentiles worth the name
+FEW_ROWS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +64,16 @@ class ValidationSet:
     operators : whose layers were measured
     bits : widths of weights; empty: the references do not depend on it
     covers : shapes, batches and mappings, in words
-    adapted : what was fitted or changed for the set; empty: the engine prices the array as the
-        catalogue has it
+    adapted : what was fitted or changed for the set, or why it speaks for no figure; empty: the
+        engine prices the array as the catalogue has it
+    reserve : what a reader must know wherever the set speaks: how the machine compared is not quite
+        the catalogue's, or the figure not quite the whole one
     explained : what the errors that remain come from
     source : where the references stand
     count, median, p90, worst, bias : rows and their relative errors; `bias` has a sign
-    least_operations, most_operations : of a row
+    multiples : the reference as multiples of ours: tenth percentile, median, ninetieth; of fewer
+        than ten rows the least and the largest in place of the percentiles
+    least_operations, most_operations : of a row, or where rows are whole networks, of their layers
     rows : all of them when replayed; as recorded, those of sets of at most 40
     """
 
@@ -81,6 +88,7 @@ class ValidationSet:
     bits: tuple[int, ...] = ()
     covers: str
     adapted: str = ""
+    reserve: str = ""
     explained: str
     source: str
     count: int
@@ -88,9 +96,15 @@ class ValidationSet:
     p90: float
     worst: float
     bias: float
+    multiples: tuple[float, ...] = ()
     least_operations: int
     most_operations: int
     rows: tuple[ValidationRow, ...] = ()
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether references come from memory or a doubtful transcription, as the source says."""
+        return "unconfirmed" in self.source.casefold()
 
 
 def measured_set(
@@ -109,8 +123,14 @@ def measured_set(
     architecture: str = "",
     bits: Sequence[int] = (),
     adapted: str = "",
+    reserve: str = "",
+    layers: tuple[int, int] | None = None,
 ) -> ValidationSet:
     """Return a set with the errors of its rows.
+
+    Parameters
+    ----------
+    layers : least and most multiplications of a layer, where rows are whole networks
 
     Raises
     ------
@@ -128,12 +148,16 @@ def measured_set(
                                 fix="leave the row out and say why")  # fmt: skip
     errors = np.array([row.error for row in rows])
     off = np.abs(errors)
-    operations = [row.operations for row in rows]
+    sizes = layers or [row.operations for row in rows]
+    ratios = 1 / (1 + errors)
+    low, high = (10, 90) if len(rows) >= FEW_ROWS else (0, 100)
     return ValidationSet(
         name=name, study=study, quantity=quantity, unit=unit, against=against,
         architecture=architecture, dataflow=dataflow, operators=tuple(operators),
-        bits=tuple(bits), covers=covers, adapted=adapted, explained=explained, source=source,
+        bits=tuple(bits), covers=covers, adapted=adapted, reserve=reserve,
+        explained=explained, source=source,
         count=len(rows), median=float(np.median(off)), p90=float(np.percentile(off, 90)),
         worst=float(off.max()), bias=float(np.median(errors)), rows=tuple(rows),
-        least_operations=min(operations), most_operations=max(operations),
+        multiples=tuple(float(np.percentile(ratios, at)) for at in (low, 50, high)),
+        least_operations=min(sizes), most_operations=max(sizes),
     )  # fmt: skip

@@ -21,6 +21,7 @@ from ._energy import by_part, energy_j, least
 from ._layers import ALEXNET, ALEXNET_FC, VGG16, Conv, conv_problem
 from ._mesh import mesh_records
 from ._others import other_records
+from ._plain import plain_layers
 from ._published import (
     ALEXNET_ALL_MS,
     ALEXNET_MEASURED,
@@ -52,8 +53,8 @@ def eyeriss_study(scale: float, progress: Progress) -> StudyResult:
 
     Parameters
     ----------
-    scale : below 1, energies of fewer layers, no free optimum, no other dataflows and no nests on
-        Eyeriss v2; the chip's layers always
+    scale : below 1, energies and own nests of fewer layers, no free optimum, no other dataflows
+        and no nests on Eyeriss v2; the chip's layers under its mappings always
     """
     bars, energy = _figure(scale, progress)
     chip = load_architecture("eyeriss-v1", loops=tuple(LOOPS))
@@ -80,13 +81,14 @@ def eyeriss_study(scale: float, progress: Progress) -> StudyResult:
         *other_records(),
         *(mesh_records(progress) if scale >= 1 else ()),
     ]  # fmt: skip
-    plain = {
+    parted = {
         f"{net} {name}": (measured[name].total_ms / 1e3, layer.plain_ms / 1e3)
         for net, measured, ran in (("AlexNet", ALEXNET_MEASURED, alexnet),
                                    ("VGG-16", VGG_MEASURED, vgg))
         for name, layer in ran.items()
     }  # fmt: skip
-    return StudyResult(records=tuple(records), sets=eyeriss_sets(records, plain), sections=(
+    sets = eyeriss_sets(records, parted, plain_layers(scale, chip, progress))
+    return StudyResult(records=tuple(records), sets=sets, sections=(
         energy, _table("AlexNet on the chip, 4 images", alexnet,
                "Mappings: the paper's table, from memory, unconfirmed; they give the shares of "
                "the buffer and the active elements that it states."),

@@ -82,12 +82,14 @@ def _sets(
                 f"gemmini-rtl-{kind}{'-fitted' if adapted else ''}", mine, study="gemmini",
                 quantity="latency", unit="cycles", against="RTL (FireSim)", architecture=BASE,
                 dataflow="weight-stationary", operators=(operator,), bits=(8,), adapted=adapted,
+                reserve="" if adapted else _OTHER,
                 covers=f"mappings given by the release, arrays of 4 x 4 to 64 x 64; {how}",
                 explained=_FITTED if adapted else _PLAIN, source=SOURCE,
             ))  # fmt: skip
     return tuple(found)
 
 
+_OTHER = "array side read from the mapping, ports grown with it, capacities not checked"
 _FITTED = (
     "products run in another routine and some carry up to three times more bytes a cycle than "
     "others; images that are not square took as long as square ones, so that those were run, it "
