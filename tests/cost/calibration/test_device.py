@@ -89,11 +89,44 @@ def test_prices_of_energy_come_back() -> None:
     assert 0.7 <= found.energy.coverage <= 0.9
 
 
-def test_an_idle_power_above_the_stated_maximum_is_not_taken() -> None:
-    sheet = replace(device(), max_power_w=0.5, sources={"max_power_w": HAND})
-    found = fitted(sheet, noise=0.05)
-    assert found.device.idle_power_w is None
-    assert any("above the stated maximum" in text for text in found.warnings)
+def test_energies_above_the_stated_maximum_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"net0: found '3.39 W on average', wanted at most 500 mW"):
+        fitted(replace(device(), max_power_w=0.5, sources={"max_power_w": HAND}))
+
+
+def _scaled(time: float = 1.0, energy: float = 1.0) -> CalibratedDevice:
+    """The same rows with a unit that is so many times off."""
+    return calibrate_device(device(), [
+        replace(one, latency_s=time * one.latency_s, energy_j=energy * (one.energy_j or 0.0))
+        for one in made_up(calibrated())
+    ], where="m.csv")  # fmt: skip
+
+
+def test_a_unit_a_thousand_times_off_is_seen() -> None:
+    with pytest.raises(SpecError, match="times faster than the stated peaks allow"):
+        _scaled(time=1e-3)
+    assert any("of the stated peak, and net" in said for said in _scaled(time=1e4).warnings)
+    with pytest.raises(SpecError, match=r"m.csv: net\d: \d+: found .* wanted at most 100 kW"):
+        _scaled(energy=1e6)
+    with pytest.raises(SpecError, match="an operation or more"):
+        _scaled(energy=1e-5)
+    assert any("energy of a MAC, float32: 2.93 fJ" in said and "of the shipped tables; net" in said
+               for said in _scaled(energy=1e-3).warnings)  # fmt: skip
+    assert not any("unit" in said for said in _scaled().warnings)
+
+
+def test_a_price_that_the_rows_do_not_tell_stays_not_known() -> None:
+    samples = [
+        replace(one, energy_j=sum(one.macs.values()) * 3e-12 + one.traffic_bytes * 4e-11
+                + 2.0 * one.latency_s)
+        for one in made_up(calibrated())
+    ]  # fmt: skip
+    base = device()
+    base = replace(base, compute=replace(base.compute, other_energy_j=None))
+    found = calibrate_device(base, samples, where="m.csv")
+    constant = next(c for c in found.constants if c.name == "energy of another operation")
+    assert (constant.status, constant.value) == ("kept", None)
+    assert found.device.compute.other_energy_j is None
 
 
 def test_classes_without_rows_are_named() -> None:

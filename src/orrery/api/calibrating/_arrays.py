@@ -55,6 +55,7 @@ def calibrated_array(
     from orrery.cost.calibration import calibrate_array
     from orrery.cost.nest import LOOPS
     from orrery.hardware import load_architecture, measured_text
+    from orrery.hardware.spatial import read_architecture_text
 
     architecture = load_architecture(name, loops=tuple(LOOPS))
     rows, file = read_tables(paths, architecture.clock_hz)
@@ -66,8 +67,10 @@ def calibrated_array(
         f"{architecture.name}, calibrated", file, EQUATION, found.constants, found.latency, None,
         [(f"{s.network}: {s.layer}", s.latency_s) for s in found.samples], confidence, warnings,
     )  # fmt: skip
+    text = measured_text(text, found.architecture)
+    read_architecture_text(text, "calibrated.yaml", loops=tuple(LOOPS))
     return CalibrationResult(
-        yaml=measured_text(text, found.architecture), page=page,
+        yaml=text, page=page,
         file=CalibrationFile(
             machine=architecture.name, measurements=file, confidence=confidence, energy=None,
             constants=found.constants, latency=left_out(found.latency), warnings=warnings,

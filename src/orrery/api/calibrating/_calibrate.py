@@ -65,11 +65,13 @@ def calibrate(
     chosen = _chosen(system, of)
     rows, file = read_tables(files, chosen.compute.clock_hz)
     from orrery.cost.calibration import calibrate_device
-    from orrery.hardware import write_system
+    from orrery.hardware import read_system_text, write_system
 
     samples = samples_of(rows, chosen, options, progress)
     found = calibrate_device(chosen, samples, where=file, confidence=confidence,
                              progress=progress)  # fmt: skip
+    text = write_system(_with(system, chosen, found.device))
+    read_system_text(text, "calibrated.yaml")  # what cannot be read is not written
     subject = f"{chosen.name} of {system.name}"
     page = calibration_page(
         f"{subject}, calibrated", file, EQUATION, found.constants, found.latency, found.energy,
@@ -77,7 +79,7 @@ def calibrate(
         found.warnings,
     )  # fmt: skip
     return CalibrationResult(
-        yaml=write_system(_with(system, chosen, found.device)), page=page,
+        yaml=text, page=page,
         file=CalibrationFile(
             machine=subject, measurements=file, confidence=confidence, constants=found.constants,
             latency=left_out(found.latency), warnings=found.warnings,

@@ -54,7 +54,8 @@ def _summary(
         "constants nor the interval saw.",
         f"Price: {equation}.",
         "Assumed: the next network is like these, its layers like theirs. Errors within a network "
-        "go together, so few networks tell less than many rows do.",
+        "go together, so few networks tell less than many rows do. The share inside is one of "
+        "layers, not of sums over networks.",
     ]
     if open_ones:
         lines.append(f"The rows do not tell: {', '.join(open_ones)}. Each stays as it was, with "
@@ -76,8 +77,10 @@ def _constants(constants: Sequence[Constant]) -> Table:
         rows=tuple((c.name, shown(c.before, c.unit), shown(c.value, c.unit),
                     None if c.error is None else 100 * c.error, c.status, c.note)
                    for c in constants),
-        caption="In %: of the stated peak. Standard errors: the larger of the fit's own and of the "
-        "jackknife over networks.",
+        caption=("In %: of the stated peak. " if any(c.unit == "%" for c in constants) else "")
+        + "Standard errors: the larger of the fit's own and of the jackknife over networks. They "
+        "hold if the price has the right form; what it leaves out shows in the errors of networks "
+        "left out alone.",
     )  # fmt: skip
 
 

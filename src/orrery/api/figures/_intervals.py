@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["with_ends", "with_intervals"]
 
-_NOTE = "interval of one layer taken for all at once: wider than needed where errors cancel"
+_NOTE = (
+    "interval of one layer taken for all at once: wider than needed where errors cancel; its "
+    "confidence is one of layers, not of their sum; an end below a proven bound stands for "
+    "layers measured faster than their price, not for a plan that beats the bound"
+)
 
 
 def with_intervals(

@@ -20,6 +20,7 @@ from orrery.hardware import OPERATOR_CLASSES, Calibration, Device
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Source
 
+from ._doubts import check_energies, doubt_energies, doubt_times
 from ._fit import Design, Fit, Floats, present
 from ._samples import Constant, Sample, check_enough, fitted, measured_source
 from ._validate import CONFIDENCE, Validation, left_out_error
@@ -75,13 +76,21 @@ def calibrate_device(
     found, validation, errors = fitted(design, measured, networks, confidence, progress)
     rows = f"{len(used)} rows of {len(set(networks))} networks"
     constants = _constants(design, found, errors, validation.spread)
+    doubts = doubt_times(used, design.price(design.start), {
+        one.name: one.value / 100 for one in constants
+        if one.unit == "%" and one.value and one.status != "kept"
+    }, where)  # fmt: skip
     made, warnings = _rebuilt(device, used, classes, constants, validation, confidence,
                               (where, rows))  # fmt: skip
+    warnings += doubts
     energy = None
     billed = tuple(sample for sample in used if sample.energy_j is not None)
     if billed:
-        made, more, energy = _priced(made, billed, where, confidence, progress)
+        check_energies(billed, device, where)
+        seconds = design.price(found.x)[[sample.energy_j is not None for sample in used]]
+        made, more, energy, doubts = _priced(made, billed, seconds, where, confidence, progress)
         constants += more
+        warnings += doubts
         idle, most = made.idle_power_w, made.max_power_w
         if idle is not None and most is not None and idle > most:
             made = replace(made, idle_power_w=device.idle_power_w, sources=device.sources)
@@ -208,9 +217,10 @@ def _rebuilt(
 
 
 def _priced(
-    device: Device, samples: Sequence[Sample], where: str, confidence: float, progress: Progress
-) -> tuple[Device, tuple[Constant, ...], Validation]:
-    """Fit prices of actions and idle power to measured energies."""
+    device: Device, samples: Sequence[Sample], seconds: Floats, where: str, confidence: float,
+    progress: Progress,
+) -> tuple[Device, tuple[Constant, ...], Validation, tuple[str, ...]]:  # fmt: skip
+    """Fit prices of actions and idle power to measured energies; `seconds` as they are priced."""
     compute, offchip = device.compute, device.offchip
     dtypes = sorted({dtype for sample in samples for _, dtype in sample.macs})
     columns = [
@@ -240,19 +250,18 @@ def _priced(
     constants, values, sources = [], {}, {}
     for place, (name, unit, before, _) in enumerate(columns):
         status, error = found.status[place], float(errors[place])
-        value: float | None = float(found.x[place])
+        value = float(found.x[place]) if status != "kept" else before
         note = {"fitted": "", "bounded": "at most this",
                 "kept": "the rows do not tell it; as before"}[status]  # fmt: skip
         if status == "kept" and before is None and design.free[place]:
-            note = "was not known, and the rows do not tell it from zero"
-        elif status == "kept":
-            value = before
+            note = "the rows do not tell it from zero; it stays not known"
         constants.append(Constant(name=name, unit=unit, before=before, value=value, status=status,
                                   error=None if np.isnan(error) else error, note=note))  # fmt: skip
-        if value is not None and (status != "kept" or before is None):
+        if value is not None and status != "kept":
             text = note if np.isnan(error) else f"standard error: {100 * error:.2g} %"
             values[name], sources[name] = value, measured_source(said, text)
-    return _with_prices(device, dtypes, values, sources), tuple(constants), validation
+    doubts = doubt_energies(samples, constants, added[:, :-1] @ found.x[:-1], seconds, where)
+    return _with_prices(device, dtypes, values, sources), tuple(constants), validation, doubts
 
 
 def _with_prices(

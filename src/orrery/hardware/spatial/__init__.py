@@ -1,7 +1,7 @@
 """Spatial accelerators: arrays of processing elements below a hierarchy of memories."""
 
 from ._catalogue import architecture_names, architecture_text, load_architecture
-from ._doubts import doubts
+from ._doubts import BANDS, doubts
 from ._energy import EnergyRow, EnergyTable, energy_table, energy_tables
 from ._measured import measured_text
 from ._records import ROLES, Architecture, ArrayAxis, Level
@@ -12,6 +12,7 @@ from ._write import write_architecture
 from ._yaml import architecture_of, read_architecture, read_architecture_text
 
 __all__ = [
+    "BANDS",
     "FREEDOMS",
     "ROLES",
     "Architecture",
