@@ -17,7 +17,15 @@ from orrery.report import Table, Text
 
 from .test_nest import SMALL
 
-FILES = {"accelerator.yaml", "workload.yaml", "mapping.yaml", "levels.json", "price.py", "NOTES.md"}
+FILES = {
+    "accelerator.yaml",
+    "workload.yaml",
+    "mapping.yaml",
+    "levels.json",
+    "price.py",
+    "NOTES.md",
+    "orrery.json",
+}
 
 
 @pytest.fixture
@@ -130,3 +138,68 @@ def test_the_shell_writes_and_reads(
     assert main([*model, "--opinion", f"accelforge:{tmp_path}", "--json"]) == 0
     page = json.loads(capsys.readouterr().out)["report"]
     assert any(s["title"] == "Second opinion: accelforge" for s in page["sections"])
+
+
+def _priced(folder: Path, result: api.NestResult) -> Path:
+    """Write what the tool and the exported price.py would, of all that was exported."""
+    priced = folder / "results"
+    priced.mkdir(exist_ok=True)
+    for layer in result.layers:
+        if layer.operator in ("Conv", "Gemm"):
+            (priced / f"{layer.layer}_complete.json").write_text(json.dumps(_said(layer, 1.0)))
+    (priced / "orrery.json").write_text((folder / "orrery.json").read_text())
+    return priced
+
+
+OF_WHAT = "Second opinion: of what?"
+
+
+def test_results_of_something_else_are_told_apart(
+    array: str, network: Graph, tmp_path: Path
+) -> None:
+    result = api.nest(network, on=array, objective="energy")
+    api.export_nests(network, result, f"zigzag:{tmp_path / 'out'}")
+    priced = _priced(tmp_path / "out", result)
+    opinion = f"zigzag:{priced}"
+    page = api.with_opinion(network, result, opinion).page
+    assert OF_WHAT not in [section.title for section in page.sections]
+
+    faster = tmp_path / "faster.yaml"
+    faster.write_text(SMALL.replace("clock:", "clock: 2 GHz #", 1))
+    assert "2 GHz" in faster.read_text()
+    with pytest.raises(SpecError, match="results of another array: clock_hz differ"):
+        api.with_opinion(network, api.nest(network, on=str(faster)), opinion)
+
+    wider = build_model("alexnet", image=64, width=0.2)
+    with pytest.raises(SpecError, match="other layers of the name"):
+        api.with_opinion(wider, api.nest(wider, on=array), opinion)
+
+    quick = api.nest(network, on=array)
+    moved = [a.layer for a, b in zip(quick.layers, result.layers, strict=True)
+             if a.schedule != b.schedule and a.operator in ("Conv", "Gemm")]  # fmt: skip
+    first = api.with_opinion(network, quick, opinion).page.sections[0]
+    assert isinstance(first, Text) and first.tone == "warning" and moved
+    assert first.paragraphs == (f"The results are of other nests than these: {', '.join(moved)}.",)
+
+
+def test_results_made_by_hand_are_called_unchecked(
+    array: str, network: Graph, tmp_path: Path
+) -> None:
+    result = api.nest(network, on=array)
+    api.export_nests(network, result, f"zigzag:{tmp_path / 'out'}")
+    priced = _priced(tmp_path / "out", result)
+    prints = priced / "orrery.json"
+    kept = json.loads(prints.read_text())
+    name = next(one.layer for one in result.layers if one.operator == "Conv")
+    del kept["layers"][name]
+    prints.write_text(json.dumps(kept))
+    first = api.with_opinion(network, result, f"zigzag:{priced}").page.sections[0]
+    assert isinstance(first, Text) and "not written by the export" in first.paragraphs[0]
+    assert name in first.paragraphs[0]
+    prints.write_text('{"array": 1}')
+    with pytest.raises(SpecError, match=r"orrery.json.*hashes as an export writes them"):
+        api.with_opinion(network, result, f"zigzag:{priced}")
+    prints.unlink()
+    first = api.with_opinion(network, result, f"zigzag:{priced}").page.sections[0]
+    assert isinstance(first, Text) and first.title == OF_WHAT
+    assert first.paragraphs[0].startswith("Nobody has checked")

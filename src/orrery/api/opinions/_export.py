@@ -53,7 +53,7 @@ def export_nests(
     SpecError : no layer can be said in its language
     UnknownNameError : another tool
     """
-    from orrery.cost.interchange import export_accelforge, export_zigzag
+    from orrery.cost.interchange import PRINTS, export_accelforge, export_zigzag, prints_of
     from orrery.cost.nest import nest_cost
     from orrery.mapping.nest import dividing_nest
 
@@ -62,7 +62,8 @@ def export_nests(
     }  # fmt: skip
     tool, folder = tool_and_path(to, exports, where="--export")
     notes, nests = [], {}
-    for layer, (problem, mapping) in nests_of(model, result, options).items():
+    ours = nests_of(model, result, options)
+    for layer, (problem, mapping) in ours.items():
         made = dividing_nest(problem, mapping, result.architecture, result.objective)
         if made is None:
             notes.append(f"{layer}: left out, no nest near ours has factors that divide its loops")
@@ -73,6 +74,9 @@ def export_nests(
                          f"{new.cycles:,} cycles{_joules(old.energy_j, new.energy_j)}")  # fmt: skip
         nests[layer] = problem, made
     export = exports[tool](nests, result.architecture)
+    given = {layer: mapping for layer, (_, mapping) in nests.items()}
+    prints = prints_of({layer: ours[layer] for layer in given}, result.architecture, given)
+    export = replace(export, files={**export.files, PRINTS: prints.text})
     paths = export.write(folder, notes)
     said = (*export.notes, *notes)
     section = Text(title=f"Not told to {export.tool}, or told otherwise", paragraphs=said or (

@@ -10,6 +10,7 @@ from orrery.report import Cell, Column, Section, Table, Text
 
 from .._options import ModelOptions
 from ..nests import LayerNest, NestResult
+from ._same import same_nests
 from ._wanted import nests_of, tool_and_path
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def with_opinion(
 
     Raises
     ------
-    SpecError : files that the tool has not written so
+    SpecError : files that the tool has not written so; results of another array or other layers
     UnknownNameError : another tool; no layer of the files is one of the network
     """
     from orrery.cost.interchange import differences, read_opinion
@@ -48,6 +49,9 @@ def with_opinion(
         said[name] = differences(cost, theirs[name], result.architecture)
         if (cost.cycles, cost.energy_j) != (one.cycles, one.energy_j):
             said[name] += ("zeros are made use of here, not there",)
+    warned, recut = same_nests(tool, path, {name: nests[name] for name in ours}, result)
+    for name in recut:
+        said[name] += ("priced there with factors cut anew so that they divide",)
     times = {name: nests[name][0].times for name in ours}
     sections: list[Section] = [_table(tool, ours, theirs, times, result.architecture.clock_hz)]
     reasons: dict[tuple[str, ...], list[str]] = {}
@@ -63,7 +67,7 @@ def with_opinion(
     if any(alone.values()):
         sections.append(Text(title="Not compared", paragraphs=tuple(
             f"{what}: {', '.join(names)}" for what, names in alone.items() if names)))  # fmt: skip
-    page = replace(result.page, sections=(*result.page.sections, *sections))
+    page = replace(result.page, sections=(*warned, *result.page.sections, *sections))
     return replace(result, page=page)
 
 

@@ -50,10 +50,12 @@ _RANKS = {"input": "I", "weight": "W", "output": "T"}
 _PRICE = """\
 # Price the nests: run this with the Python that AccelForge is installed in.
 import json
+import os
 
 import accelforge
 from accelforge.model.main import evaluate_mapping
 
+said = json.load(open("orrery.json")) if os.path.exists("orrery.json") else None
 found = []
 for place, name in json.load(open("layers.json")).items():
     spec = accelforge.Spec.from_yaml(
@@ -68,7 +70,7 @@ for place, name in json.load(open("layers.json")).items():
     })
     print(name, found[-1]["energy_J"], found[-1]["latency_s"], flush=True)
 with open("results.json", "w") as file:
-    json.dump({"layers": found}, file, indent=1)
+    json.dump({"orrery": said, "layers": found}, file, indent=1)
 """
 
 

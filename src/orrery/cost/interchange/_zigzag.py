@@ -42,12 +42,19 @@ _LINKS = {"O": "O", "W": "I2", "I": "I1"}
 #: run by its Python in the folder of the files; what it writes, `read_opinion` reads
 _PRICE = """\
 # Price the nests: run this with the Python that ZigZag is installed in (it needs `six` besides).
+from pathlib import Path
+
 from zigzag.api import get_hardware_performance_zigzag
 
+said, beside = Path("orrery.json"), Path("results", "orrery.json")
+text = said.read_text() if said.exists() else None
+beside.unlink(missing_ok=True)
 energy_pj, cycles, _ = get_hardware_performance_zigzag(
     "workload.yaml", "accelerator.yaml", "mapping.yaml", opt="latency", dump_folder="results",
     loma_show_progress_bar=False,
 )
+if text is not None:  # which nests these are results of
+    beside.write_text(text)
 print(f"{cycles:,.0f} cycles, {energy_pj / 1e6:,.6g} uJ")
 """
 #: bits of a memory without limit; its schema knows no other way to say so

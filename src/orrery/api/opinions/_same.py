@@ -1,0 +1,54 @@
+"""Whether results of another tool are of the array, the layers and the nests at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError
+from orrery.report import Text
+
+from ..nests import NestResult
+
+if TYPE_CHECKING:
+    from orrery.cost.interchange import Nests
+
+__all__ = ["same_nests"]
+
+
+def same_nests(
+    tool: str, path: Path, nests: Nests, result: NestResult
+) -> tuple[tuple[Text, ...], tuple[str, ...]]:
+    """Return warnings for the top of the page, and the layers whose nest was cut for the tool.
+
+    Raises
+    ------
+    SpecError : results of another array, or of layers that compute something else
+    """
+    from orrery.cost.interchange import PRINTS, prints_of, read_prints
+
+    there, here = read_prints(tool, path), prints_of(nests, result.architecture)
+    if there is None:
+        return _warned(f"Nobody has checked that the results in {path} are of this array and of "
+                       f"these nests: there is no {PRINTS} with them, as the price.py of --export "
+                       "leaves it."), ()  # fmt: skip
+    fix = "export these nests with --export, and run its price.py"
+    if pieces := there.array_differs(here):
+        raise SpecError(str(path), found=f"results of another array: {', '.join(pieces)} differ",
+                        wanted=f"results of {result.architecture.name}", fix=fix)  # fmt: skip
+    known = {name: there.layers[name] for name in here.layers if name in there.layers}
+    if other := [name for name, said in known.items() if said.layer != here.layers[name].layer]:
+        raise SpecError(str(path), found=f"other layers of the name: {', '.join(other)}",
+                        wanted=f"results of {result.model}", fix=fix)  # fmt: skip
+    said = []
+    if wrong := [name for name, one in known.items() if one.nest != here.layers[name].nest]:
+        said.append(f"The results are of other nests than these: {', '.join(wrong)}.")
+    if strange := [name for name in here.layers if name not in known]:
+        said.append("The results were not written by the export that they stand with: "
+                    f"{', '.join(strange)}.")  # fmt: skip
+    recut = tuple(name for name, one in known.items() if one.given != one.nest)
+    return _warned(*said), recut
+
+
+def _warned(*lines: str) -> tuple[Text, ...]:
+    return (Text(title="Second opinion: of what?", paragraphs=lines, tone="warning"),)[: len(lines)]
