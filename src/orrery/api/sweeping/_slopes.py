@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orrery.report import Cell, Column, Section, Table, Text
 
+from ._charts import shortened
 from ._measures import Compared, Measure
 from ._rows import Row
 
@@ -51,6 +52,7 @@ def slope_sections(
 def _ranking(
     parameters: Sequence[Parameter], found: Mapping[Measure, Effects], chief: Measure | None
 ) -> Table:
+    names = shortened([parameter.name for parameter in parameters])
     lines: list[tuple[Cell, ...]] = []
     for measure in sorted(found, key=lambda m: m != chief):
         effects = found[measure].effects
@@ -61,7 +63,7 @@ def _ranking(
             if effect is not None:
                 best = labels[effect.best] if effect.ratio > _WORTH else "no difference"
                 told = (effect.ratio, effect.elasticity, best)
-            lines.append((measure.name, parameters[n].name, f"{labels[0]} … {labels[-1]}", *told))
+            lines.append((measure.name, names[n], f"{labels[0]} … {labels[-1]}", *told))
     rest = "; ".join(f"{m.name} {100 * e.unexplained:.2g} %" for m, e in found.items())
     return Table(
         title="Which parameter matters most",
@@ -86,6 +88,7 @@ def _ratio(effect: Effect | None) -> float:
 def _by_value(
     parameters: Sequence[Parameter], found: Mapping[Measure, Effects], ranked: Sequence[int]
 ) -> Table:
+    names = shortened([parameter.name for parameter in parameters])
     lines: list[tuple[Cell, ...]] = []
     for n in ranked:
         if all(effects.effects[n] is None for effects in found.values()):
@@ -93,7 +96,7 @@ def _by_value(
         for place, label in enumerate(parameters[n].labels):
             means = [None if (e := effects.effects[n]) is None else e.means[place]
                      for effects in found.values()]  # fmt: skip
-            lines.append((parameters[n].name, label, *means))
+            lines.append((names[n], label, *means))
     return Table(
         title="Value by value",
         columns=(Column(name="parameter"), Column(name="value"),
