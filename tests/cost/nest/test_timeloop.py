@@ -221,6 +221,9 @@ def test_factors_must_come_to_the_extents(
         assert nest is not None
         steps = nest_cost(problem, nest, read.architecture).time.compute
         assert steps == problem.operations // 12
+        told = any(note.startswith("factors with a remainder at glb")
+                   for note in read.architecture.notes)  # fmt: skip
+        assert told == ("," in new)
         return
     with pytest.raises(SpecError, match=said):
         nest_of_timeloop(read_timeloop(*files))

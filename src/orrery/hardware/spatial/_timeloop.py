@@ -146,6 +146,10 @@ def _assembled(tops: Mapping[str, Item], notes: list[str], name: str) -> Timeloo
     )
     if "mapping" in tops and problem is None:
         notes.append("a mapping without its problem is not read")
+    short = dict.fromkeys(one.target for one in directives or () if one.last)
+    if short:
+        notes.append(f"factors with a remainder at {', '.join(short)}: the last round is shorter "
+                     "by as much, along the array too")  # fmt: skip
     rules += [Rule(target=_RANGE.sub("", target), type="dataspace", table=item.table(), item=item)
               for target, item in held]  # fmt: skip
     if problem is None and rules:
