@@ -12,6 +12,7 @@ from orrery.progress import SILENT, Progress
 from orrery.provenance import PROGRAM_VERSION, Basis, Source
 from orrery.report import Cell, Column, Section, Table, Text
 
+from ..validating import UNCHECKED
 from ._runs import BUDGET, Run, run_layers
 from ._suite import Suite, products_of, too_wide
 
@@ -102,7 +103,8 @@ class Coverage:
                           f"{100 * self.share:.3g} % of all layers at all precisions. Use of the "
                           "multipliers, waits for memory included; a precision narrower than they "
                           "are runs at their width and gains nothing. Passes over data count as "
-                          "not mapped; `nest` prices them as if multipliers made them."),
+                          "not mapped; `nest` prices them as if multipliers made them. "
+                          + UNCHECKED),
             Table(title="Flexibility: layers", rows=rows, columns=(
                 Column(name="layer"), Column(name="kind"),
                 Column(name="use", unit="%", kind="number", bar=True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orrery.evidence import Evidence
 from orrery.report import Cell, Column, Table
 
+from ..validating import UNCHECKED
 from ._coverage import estimated
 
 __all__ = ["Growth", "Point"]
@@ -92,7 +93,8 @@ class Growth:
                 point.held_up or point.reason or None,
             ))  # fmt: skip
         return Table(
-            title=f"Scalability: {self.name}", rows=tuple(rows), caption=self._said(),
+            title=f"Scalability: {self.name}", rows=tuple(rows),
+            caption=f"{self._said()} {UNCHECKED}",
             columns=(
                 Column(name="size"), Column(name="inferences", unit="/s", kind="number"),
                 Column(name="speed-up", unit="x", kind="number"),

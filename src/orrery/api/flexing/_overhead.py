@@ -9,6 +9,7 @@ from orrery.evidence import Evidence
 from orrery.progress import SILENT, Progress
 from orrery.report import Cell, Column, Section, Table
 
+from ..validating import UNCHECKED
 from ._coverage import Coverage, estimated, geometric_mean
 from ._runs import BUDGET, Run, run_layers
 from ._suite import products_of
@@ -94,7 +95,8 @@ class Overhead:
             title="Flexibility: what it takes and gives", columns=columns, rows=tuple(rows),
             caption=f"Of {number} layers, one of each kind, the flexible array maps {len(own)}, "
             f"mean use {100 * mean:.3g} %. Below 1 the freedom pays. Control and configuration are "
-            "in no description: a wired array takes no less than the flexible one there.",
+            "in no description: a wired array takes no less than the flexible one there. "
+            + UNCHECKED,
         )  # fmt: skip
         published = Table(
             title="Flexibility: published shares of support hardware", filterable=False,

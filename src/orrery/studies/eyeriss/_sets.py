@@ -25,8 +25,8 @@ _FIGURE = {layer.name: 16 * layer.macs for layer in (*ALEXNET, *ALEXNET_FC)}
 _MAPPINGS = "AlexNet's mappings from the paper's table, VGG-16's inferred; batches of 4 and 3"
 _OWN = "our nests, not the chip's"
 _NESTS = (
-    f"convolutions of AlexNet and VGG-16, batches of 4 and 3; the catalogue's chip as it is, nests "
-    f"of least joules times seconds of {BUDGET:,} priced a layer"
+    "convolutions of AlexNet and VGG-16, batches of 4 and 3; the catalogue's chip as it is, "
+    f"fastest nests, of equally fast ones those of least energy, {BUDGET:,} priced a layer at most"
 )
 _NO_MEMORY = "without off-chip memory"
 _PARTED = "filters of a pass in a memory of their own"

@@ -59,7 +59,8 @@ def gemmini_study(scale: float, progress: Progress) -> StudyResult:
     sections = (_groups(shapes), _table(shapes), _method(constants, fitted))
     sets = (
         *_sets(rows, [whole_cycles(row) for row in rows], "the mapping as one nest on the "
-               "catalogue's array and memory, nothing fitted"),
+               "catalogue's array and memory, with the mapping's side, ports grown with it and "
+               "capacities not checked; nothing fitted"),
         *_sets([rows[i] for i in rest], ours, "shapes that were not fitted, tile by tile",
                adapted="cycles of a call and bytes per cycle, fitted on the other shapes"),
     )  # fmt: skip
@@ -89,7 +90,7 @@ def _sets(
     return tuple(found)
 
 
-_OTHER = "array side read from the mapping, ports grown with it, capacities not checked"
+_OTHER = "array side read from the mapping, capacities not checked"
 _FITTED = (
     "products run in another routine and some carry up to three times more bytes a cycle than "
     "others; images that are not square took as long as square ones, so that those were run, it "
