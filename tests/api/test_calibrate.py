@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from orrery.hardware import (
     read_system_text,
     write_system,
 )
+from orrery.plan import Infeasible
 from orrery.progress import SILENT
 from orrery.provenance import Basis, Source
 
@@ -98,7 +100,7 @@ def test_plans_on_the_device_are_slower_and_have_an_interval(
     assert after.value > before.value
     assert after.interval is not None
     assert after.interval[0] < after.value < after.interval[1]
-    assert after.context["confidence"] == "80%"
+    assert after.context["confidence"] == "80% of layers"
     assert after.context["validation set"] == "measured layers of networks left out"
     assert after.validation_error == pytest.approx(0.07, abs=0.05)
     assert "interval of one layer" in after.source.note
@@ -227,6 +229,9 @@ def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> No
     overhead = next(c for c in result.constants if c.name == "overhead of a run")
     clock_hz = load_architecture("weight-stationary-32").clock_hz
     assert overhead.value == pytest.approx(500 / clock_hz, rel=0.15)
+    text = api.page_text(result.page, width=110, rows=50)
+    assert "In %" not in text  # no constant of an array is a share
+    assert "if the price has the right form" in " ".join(text.split())
     files = result.write(tmp_path / "out")
     mapped = api.nest(graph, on=str(files["device"]))
     latency = next(figure for figure in mapped.evidence if figure.metric == "latency")
@@ -234,7 +239,37 @@ def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> No
     assert not latency.bound  # every layer has a nest
     assert latency.interval is not None
     assert latency.interval[0] < latency.value < latency.interval[1]
-    assert latency.context["confidence"] == "80%"
+    assert latency.context["confidence"] == "80% of layers"
     work = "network,layer,operator,dtype,macs,other_operations,bytes,latency_s\n"
     _refused(path, work + "a,b,convolution,int8,9,9,9,1\n", "work without shapes",
              "weight-stationary-32")  # fmt: skip
+
+
+def test_layers_that_an_array_has_no_nest_for_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers of one size fit nowhere: their rows are left out, and the report says so."""
+    from orrery.mapping import nest as searching
+
+    search = searching.nest_network
+
+    def narrow(problems: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        found = search(problems, *args, **options)
+        none = Infeasible(what="words", need=2, have=1, unit="word", remedies=())
+        return {key: none if 48 in dict(problems[key].loops).values() else nest
+                for key, nest in found.items()}  # fmt: skip
+
+    monkeypatch.setattr(searching, "nest_network", narrow)
+    rows = ["network,layer,latency_us"]
+    for number, size in enumerate((32, 48, 64, 96)):
+        graph = chain(5, size)
+        write_onnx(graph, tmp_path / f"{size}.onnx")
+        rows += [f"{size}.onnx,{region.name},{10 * number + place + 1}"
+                 for place, region in enumerate(graph.regions())]  # fmt: skip
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    result = api.calibrate("weight-stationary-32", path)
+    assert {one.network for one in result.file.latency.networks} == {
+        "32.onnx", "64.onnx", "96.onnx",
+    }  # fmt: skip
+    assert any("no nest, e.g. 48.onnx: " in said for said in result.file.warnings)

@@ -60,8 +60,8 @@ def calibrate(
     except UnknownNameError as error:
         from orrery.hardware import architecture_names
 
-        raise UnknownNameError("system or array", str(device), (*error.known,
-                               *architecture_names())) from None  # fmt: skip
+        known = {*error.known, *architecture_names()}
+        raise UnknownNameError("system or array", str(device), known) from None
     chosen = _chosen(system, of)
     rows, file = read_tables(files, chosen.compute.clock_hz)
     from orrery.cost.calibration import calibrate_device

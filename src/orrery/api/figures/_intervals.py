@@ -52,7 +52,7 @@ def with_ends(
     """Return a figure with an interval from ratios measured / computed of single layers."""
     if figure.value is None or figure.bound or low is None or high is None or share is None:
         return figure
-    sure = {"confidence": f"{share:.0%}"}
+    sure = {"confidence": f"{share:.0%} of layers"}
     if error:
         sure["validation set"] = "measured layers of networks left out"
     note = "; ".join(part for part in (figure.source.note, _NOTE) if part)
