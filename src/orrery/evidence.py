@@ -26,6 +26,8 @@ class Evidence:
     source : how the value came to be; its note says why when the value is None
     interval : lower and upper bound in `unit`, at the confidence given in `context`
     validation_error : relative error of the nearest validation set, None outside every set
+    validation_range : references of that set as multiples of ours, the middle 80 % of them;
+        skewed, so no interval around the value
     bound : ``lower`` or ``upper`` when the true value is at least, or at most, this one
     rests_on : the weakest basis among the constants that went in, None when that is not tracked
     context : batch, phase, precision, process node, off-chip counted or not, …
@@ -45,10 +47,12 @@ class Evidence:
     context: Mapping[str, str] = field(default_factory=dict)
     bound: Literal["", "lower", "upper"] = ""
     rests_on: Basis | None = None
+    validation_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         where = f"evidence: {self.metric} of {self.subject}"
-        for number in (self.value, self.validation_error, *(self.interval or ())):
+        for number in (self.value, self.validation_error, *(self.interval or ()),
+                       *(self.validation_range or ())):  # fmt: skip
             if number is not None and not math.isfinite(number):
                 raise SpecError(
                     where, found=number, wanted="a finite number, or None when not known",

@@ -34,6 +34,8 @@ def test_a_figure_takes_the_error_of_the_set_that_speaks_for_most_of_it() -> Non
     latency = beside(_figure(), known)
     assert latency.validation_error == ERRORS["eyeriss-silicon-latency"]
     assert latency.context["validation set"] == "eyeriss-silicon-latency (90 % of it)"
+    low, high = latency.validation_range or (0.0, 0.0)
+    assert 0 < low < high
     rate = beside(_figure("throughput", "inference/s"), known)
     assert rate.validation_error == latency.validation_error
     assert rate.context["validation"].startswith("measured ")

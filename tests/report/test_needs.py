@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,6 +143,12 @@ def test_doubt_is_said() -> None:
     rough = figure("latency", 0.030, "s", context=AT, validation_error=0.5, subject="s")
     assert "within the validation error of 50 %" in answer("latency<40ms", rough).note
     assert answer("latency<80ms", rough).note == ""
+    skewed = replace(rough, validation_error=0.1, validation_range=(2.0, 5.0))
+    assert answer("latency<80ms", skewed).note == (
+        "where references lay over such figures it is 60.0 ms to 150 ms, across the limit"
+    )
+    assert answer("latency<40ms", skewed).note != ""  # all references beyond, ours within
+    assert answer("latency<200ms", skewed).note == ""
 
 
 @given(

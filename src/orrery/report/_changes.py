@@ -23,9 +23,16 @@ __all__ = ["ChangeLimit", "FigureChange", "changed_figures", "over_limit", "pars
 _LIMIT = re.compile(r"\s*([^<>=+\-]+?)\s*([<>])\s*([+-]?)\s*(\d[\d.eE]*)\s*(.*?)\s*")
 
 #: what may differ without making two figures of different things
-_SAME = frozenset({
-    "searcher", "confidence", "dataset_hash", "memory", "validation set", "validation",
-})
+_SAME = frozenset(
+    {
+        "searcher",
+        "confidence",
+        "dataset_hash",
+        "memory",
+        "validation set",
+        "validation",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

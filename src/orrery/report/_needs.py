@@ -223,7 +223,13 @@ def _doubt(need: Need, value: float, figure: Evidence) -> str:
         if need.holds(low) != need.holds(high):
             return (f"the interval {format_value(low, need.unit)} to "
                     f"{format_value(high, need.unit)} reaches across the limit")  # fmt: skip
-    if figure.validation_error is not None:
+    if figure.validation_range is not None:
+        ends = [value * multiple for multiple in figure.validation_range]
+        if any(need.holds(end) != need.holds(value) for end in ends):
+            least, most = (format_value(end, need.unit) for end in ends)
+            return (f"where references lay over such figures it is {least} to {most}, across the "
+                    "limit")  # fmt: skip
+    elif figure.validation_error is not None:
         slack = abs(figure.validation_error)
         if need.holds(value * (1 - slack)) != need.holds(value * (1 + slack)):
             return f"the margin is within the validation error of {100 * slack:.3g} %"

@@ -51,5 +51,8 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     context.pop("validation", None)
     if near is not None and near.said:
         context["validation"] = near.said
+    span = None
+    if near is not None and near.said:
+        span = (near.multiples[0], near.multiples[-1])
     error = None if near is None else near.error
-    return replace(figure, validation_error=error, context=context)
+    return replace(figure, validation_error=error, validation_range=span, context=context)
