@@ -15,6 +15,7 @@ from orrery.progress import Progress
 from orrery.report import Page, make_scorecard
 from orrery.units import counted
 
+from .._result import InfeasibleError
 from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
@@ -50,7 +51,7 @@ def fused_nest(
 ) -> NestResult:  # fmt: skip
     """Return the nests of a network that are best together; parameters as of `nest`."""
     from orrery.cost.nest import stages_of
-    from orrery.mapping.nest import nest_stages
+    from orrery.mapping.nest import StagedNests, nest_stages
     from orrery.store import Cache
 
     if fuse not in FUSE:
@@ -67,10 +68,14 @@ def fused_nest(
             # What cannot be kept within is shown as near as it comes.
             missed, alone = found, "latency" if found.unit == "cycles" else "energy"
             found = seek(alone)
-            if alone == "energy" and found.value <= (most_energy_j or 0.0):
-                found = seek(alone, most_cycles=most_cycles)
-                missed = replace(missed, need=found.value)
+            enough = isinstance(found, StagedNests) and found.value <= (most_energy_j or 0.0)
+            if alone == "energy" and enough:
+                nearer = seek(alone, most_cycles=most_cycles)
+                if isinstance(nearer, StagedNests):
+                    found, missed = nearer, replace(missed, need=nearer.value)
             short = str(missed) if missed.need > missed.have else ""
+    if isinstance(found, Infeasible):
+        raise InfeasibleError(f"{graph.name} on {architecture.name}", found)
     if not found.parts:
         raise SpecError(graph.name, found=nothing(found), wanted="one layer that fits at least",
                         fix="try another network or array")  # fmt: skip
