@@ -61,6 +61,16 @@ def test_what_no_set_speaks_for_says_so_once() -> None:
     assert OUTSIDE not in text
 
 
+def test_a_fitted_array_keeps_the_error_of_its_own_measurements() -> None:
+    chip = load_architecture("eyeriss-v1")
+    rows = Source(basis=Basis.MEASURED, where="rows of a user")
+    fitted = replace(chip, left_out_error=0.07, sources={**chip.sources, "left_out_error": rows})
+    known = known_errors([replace(_part(), architecture=fitted)])
+    assert known["latency"].name == OUTSIDE
+    own = replace(_figure(), validation_error=0.07)
+    assert beside(own, known) == own
+
+
 def test_figures_of_nothing_checkable_stay_as_they_are() -> None:
     area = replace(_figure("area", "mm2", process="65 nm"))
     unknown = replace(_figure("energy", "J"), value=None)

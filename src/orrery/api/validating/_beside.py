@@ -45,7 +45,7 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     if figure.metric not in CHECKED or figure.value is None:
         return figure
     near = known.get(figure.metric)
-    if near is None and figure.validation_error is not None:
+    if figure.validation_error is not None and (near is None or near.error is None):
         return figure  # the machine was measured itself
     context = {**figure.context, "validation set": OUTSIDE if near is None else near.name}
     context.pop("validation", None)

@@ -88,6 +88,9 @@ def _near(metric: str, part: Part) -> Nearest:
     if part.architecture is None or part.outside:
         how = part.outside or "no set of what is no spatial array"
         return Nearest(error=None, name=OUTSIDE, how=how)
+    if part.architecture.left_out_error is not None:
+        how = "an array fitted to measurements of its own"
+        return Nearest(error=None, name=OUTSIDE, how=how)
     return nearest_of(metric, part.architecture, part.operator, part.operations)
 
 
