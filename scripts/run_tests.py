@@ -25,8 +25,9 @@ STAGES: dict[str, list[list[str]]] = {
         [str(BIN / "ruff"), "format", "--check", "-q", "src", "tests", "bench", "scripts"],
         [str(BIN / "mypy")],
     ],
-    "core": [["pytest", "-n", "2", "-m", "not torch and not pages and not packages"]],
+    "core": [["pytest", "-n", "2", "-m", "not torch and not rtl and not pages and not packages"]],
     "torch": [["pytest", "-m", "torch"]],
+    "rtl": [["pytest", "-n", "2", "-m", "rtl"]],
     "packages": [["pytest", "-m", "packages"]],
     "pages": [["pytest", "-m", "pages"]],
 }

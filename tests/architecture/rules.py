@@ -47,6 +47,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
 }
 #: packages that may be imported anywhere, but only inside a function
 LAZY = {"numba", "torch", "onnxruntime", "tvm", "ray", "ortools", "angr", "amaranth", "pyosys"}
+#: save where a file is nothing but circuits: its classes need the package, its door loads it late
+EAGER: dict[str, tuple[str, ...]] = {"amaranth": ("rtl/parts/", "accel/*/circuit")}
 
 #: one `__init__` may not bear the name of a function that users call
 PUBLIC_VERBS = (
@@ -140,7 +142,8 @@ def _confinement(
     places = CONFINED.get(package)
     if places is not None and not any(_inside(name, place) for place in places):
         yield f"{where} may not import {package}; only {', '.join(places)} may"
-    if package in LAZY and not _in_function(node, tree):
+    eager = any(_inside(name, place) for place in EAGER.get(package, ()))
+    if package in LAZY and not eager and not _in_function(node, tree):
         yield f"{where} imports {package} at module level; import it where it is used"
 
 
