@@ -1,5 +1,6 @@
 """What would the circuit be? Hardware parts, Verilog, co-simulation, synthesis."""
 
+from ._build import build
 from ._circuit import Circuit, Finding, Port, Stream, Timing
 from ._yosys import ToolError, run_yosys
 
@@ -10,5 +11,6 @@ __all__ = [
     "Stream",
     "Timing",
     "ToolError",
+    "build",
     "run_yosys",
 ]

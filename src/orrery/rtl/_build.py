@@ -1,0 +1,152 @@
+"""From an Amaranth component to a `Circuit`: RTLIL for the engines, Verilog for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orrery.errors import MissingExtraError, SpecError, did_you_mean
+
+from ._circuit import Circuit, Port, Stream, Timing
+from ._verilog import write_verilog
+
+if TYPE_CHECKING:
+    from .parts._shared import FlatPort
+
+__all__ = ["build"]
+
+_MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
+_CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
+_DOTTED = re.compile(r"^(module |  cell )\\(\S*\.\S*)", re.MULTILINE)
+
+
+def build(
+    component: Any, *, name: str, parameters: Mapping[str, int | str | bool], timing: Timing,
+    summary: str, meanings: Mapping[str, str] | None = None,
+) -> Circuit:  # fmt: skip
+    """Return the circuit of an Amaranth component.
+
+    Its ports are the members of ``component.signature``, its streams those that are
+    ``amaranth.lib.stream.Signature``. A member whose shape is a structure becomes one port a
+    field, ``{member}__{field}``, or ``{stream}__{field}`` where it is the payload of a stream; an
+    array is one port, element 0 in its lowest bits. Members 0 bits wide are left out.
+
+    Parameters
+    ----------
+    component : an Amaranth ``wiring.Component``; its registers stand in the domain ``sync``, or it
+        has none and the circuit is combinational
+    name : of the top module, part and parameters, e.g. ``fifo_d8_w16``
+    parameters : what it was generated with, for header and README
+    timing, summary : as in `Circuit`
+    meanings : port or stream name -> what it means; a stream's meaning stands at its payload
+
+    Raises
+    ------
+    SpecError : names that clash or that Verilog does not know, a second clock domain, two `Shared`
+        components of one name that differ, a meaning of a port that is none
+    MissingExtraError : Amaranth is not installed
+    """
+    try:
+        from .parts._shared import ModuleLibrary
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "amaranth":
+            raise
+        raise MissingExtraError("amaranth", "rtl", purpose="building a circuit") from None
+    library = ModuleLibrary()
+    top = library.convert(component, name)
+    rtlil = _one_text({key: module.text for key, module in library.modules.items()}, name)
+    ports, streams = _interface(top.ports, dict(meanings or {}), name)
+    modules = _counted(rtlil, name)
+    clocked = {"clock": "clk", "reset": "rst"} if top.clocked else {"clock": "", "reset": ""}
+    bare = Circuit(
+        name=name, parameters=dict(parameters), ports=ports, streams=streams, timing=timing,
+        summary=summary, verilog="", rtlil=rtlil, modules=modules, **clocked,
+    )  # fmt: skip
+    orders = {
+        key: tuple(port.name for port in module.ports) for key, module in library.modules.items()
+    }
+    return Circuit(
+        name=name, parameters=dict(parameters), ports=ports, streams=streams, timing=timing,
+        summary=summary, verilog=write_verilog(bare, orders), rtlil=rtlil, modules=modules,
+        **clocked,
+    )  # fmt: skip
+
+
+def _one_text(texts: Mapping[str, str], top: str) -> str:
+    """Join the modules; names of inner modules lose their dots; one of them is marked as top."""
+    parts = []
+    for key, text in texts.items():
+        text = _DOTTED.sub(lambda found: f"{found[1]}\\{found[2].replace('.', '_')}", text)
+        parts.append(text if key == top else text.replace("attribute \\top 1\n", "", 1))
+    joined = "".join(parts)
+    names = _MODULE.findall(joined)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError(
+            f"module {twice[0]}", found="two modules of this name", wanted="one",
+            fix="give the submodule or the shared component another name",
+        )  # fmt: skip
+    return joined
+
+
+def _counted(rtlil: str, top: str) -> dict[str, int]:
+    """Return module -> instances in the whole design, the top once."""
+    inside: dict[str, list[str]] = {}
+    for text in re.split(r"^end$", rtlil, flags=re.MULTILINE):
+        found = _MODULE.search(text)
+        if found:
+            inside[found[1]] = _CELL.findall(text)
+    counts = dict.fromkeys(inside, 0)
+    unknown = sorted({cell for cells in inside.values() for cell in cells} - counts.keys())
+    if unknown:
+        raise SpecError(
+            f"module {top}", found=f"an instance of {unknown[0]}", wanted="modules of this design",
+            fix="use Shared for what stands in a module of its own",
+        )  # fmt: skip
+
+    def add(name: str, times: int) -> None:
+        counts[name] += times
+        for cell in set(inside[name]):
+            add(cell, times * inside[name].count(cell))
+
+    add(top, 1)
+    return counts
+
+
+def _interface(
+    flat: tuple[FlatPort, ...], meanings: dict[str, str], name: str
+) -> tuple[tuple[Port, ...], tuple[Stream, ...]]:
+    """Return the ports and the streams of the record, in the order of the signature."""
+    known = {port.name for port in flat} | {port.stream for port in flat if port.stream}
+    for key in meanings:
+        if key not in known:
+            raise SpecError(
+                f"circuit {name}: meanings", found=key, wanted="ports and streams it has",
+                fix=f"correct the name{did_you_mean(key, known)}",
+            )  # fmt: skip
+    usual = {"valid": "an item is offered", "ready": "the offered item is taken"}
+    ports: list[Port] = []
+    payloads: dict[str, list[str]] = {}
+    ways: dict[str, str] = {}
+    for port in flat:
+        meaning = meanings.get(port.name) or usual.get(port.role, "")
+        if port.role == "payload":
+            meaning = meanings.get(port.name) or meanings.get(port.stream, "")
+            payloads.setdefault(port.stream, []).append(port.name)
+            ways[port.stream] = port.direction
+        elif port.stream:
+            payloads.setdefault(port.stream, [])
+            if port.role == "valid":
+                ways[port.stream] = port.direction
+        ports.append(
+            Port(
+                name=port.name, direction="in" if port.direction == "in" else "out",
+                width=port.width, signed=port.signed, meaning=meaning,
+            )
+        )  # fmt: skip
+    streams = tuple(
+        Stream(name=key, direction="in" if ways[key] == "in" else "out", payload=tuple(names))
+        for key, names in payloads.items()
+    )
+    return tuple(ports), streams
