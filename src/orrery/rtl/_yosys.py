@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,8 @@ def run_yosys(
                 [sys.executable, "-c", _CHILD], cwd=folder, timeout=timeout_s, check=False,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 text=True, errors="replace",
+                # ABC's cache of Liberty files goes by path and time, not by content: one per run.
+                env={**os.environ, "TMPDIR": name},
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             log = (error.stdout or b"").decode(errors="replace")
