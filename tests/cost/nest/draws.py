@@ -130,15 +130,19 @@ def nest(
     levels = []
     for i in range(depth):
         some = lambda of: tuple(x for x in of if draw.random() < 0.5)  # noqa: E731
+        double = some(ROLES)
+        streams = tuple(role for role in some(ROLES) if role not in double)
         levels.append(Level(
             name=f"m{i}", holds=some(ROLES) if i else ROLES, word_bits=draw.choice((8, 16, 24)),
             per=tuple(n for n in names if places[n] < i), multicast=some(names),
-            reduces=some(names), slides=some(("input", "weight")), double_buffered=some(ROLES),
+            reduces=some(names), slides=some(("input", "weight")), double_buffered=double,
+            streams=streams, network_bits_per_cycle=dict.fromkeys(some(ROLES), 12.0),
             read_bits_per_cycle=draw.choice((8, 16, 64)), one_port=draw.random() < 0.5,
             write_bits_per_cycle=draw.choice((8, 32)), read_energy_j=draw.choice((1e-12, 3e-12)),
             write_energy_j=2e-12, static_power_w=1e-3,
             sources=dict.fromkeys(("word_bits", "read_bits_per_cycle", "write_bits_per_cycle",
-                                   "read_energy_j", "write_energy_j", "static_power_w"), HAND),
+                                   "read_energy_j", "write_energy_j", "static_power_w",
+                                   "network_bits_per_cycle"), HAND),
         ))  # fmt: skip
     architecture = Architecture(
         name="drawn", axes=tuple(ArrayAxis(name=n, size=sizes[n], sources={"size": HAND})

@@ -148,6 +148,81 @@ def test_second_buffers_hide_transfers() -> None:
     assert cycles(80, "weight") == ceil(24 + 4 / 10)
 
 
+def test_streams_hide_like_second_buffers_and_take_their_size_once() -> None:
+    layer = product(2, 3, 4)
+    nest = NestMapping(temporal=((("Cout", 3),), (("N", 2), ("Cin", 4))))
+
+    def found(**how):
+        return nest_cost(layer, nest, machine(
+            level("dram", read_bits_per_cycle=8), level("buffer", ("weight",), **how)))  # fmt: skip
+
+    twice, once = found(double_buffered=("weight",)), found(streams=("weight",))
+    assert twice.time == once.time != found().time
+    assert twice.peak_bits["buffer"] == 2 * once.peak_bits["buffer"] == 2 * 4 * 8
+
+
+def test_a_role_on_wires_of_its_own_keeps_nobody_else_waiting() -> None:
+    """24 operations read A and B once each; 18 sums come back before they are added to."""
+    layer = product(2, 3, 4)
+    nest = NestMapping(temporal=((("N", 2), ("Cout", 3), ("Cin", 4)),))
+
+    def cycles(**rates: float) -> int:
+        return nest_cost(layer, nest, machine(level("dram", network_bits_per_cycle=rates))).cycles
+
+    assert cycles() == cycles(input=8, weight=8, output=8) == 24
+    assert cycles(input=4, weight=8) == cycles(input=4, weight=4) == 48  # side by side
+    assert cycles(output=2) == 24 * 8 / 2  # as many sums go out as operations are done; 18 return
+
+
+def test_wires_are_as_slow_where_a_tile_is_waited_for() -> None:
+    """B column by column, 4 elements for every 2 x 4 operations, 12 in all."""
+    layer = product(2, 3, 4)
+    nest = NestMapping(temporal=((("Cout", 3),), (("N", 2), ("Cin", 4))))
+
+    def cycles(**how) -> int:
+        return nest_cost(layer, nest, machine(
+            level("dram", network_bits_per_cycle={"weight": 2}),
+            level("buffer", ("weight",), **how),
+        )).cycles  # fmt: skip
+
+    assert cycles() == 24 + 12 * 8 / 2
+    assert cycles(streams=("weight",)) == 12 * 8 / 2 + 4 * 8 / 2  # the first column is waited for
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_a_systolic_array_takes_the_closed_forms(size: int) -> None:
+    """N x N x N: 3N - 2 cycles with sums in place; 4N - 2 where the operand kept is shifted in."""
+    layer, both = product(size, size, size), ("rows", "cols")
+    axes = (spread("rows", size, systolic=True), spread("cols", size, systolic=True))
+    sums = machine(
+        level("dram", multicast=both),
+        level("sums", ("output",), per=both, double_buffered=("output",)), axes=axes,
+    )  # fmt: skip
+    nest = NestMapping(temporal=((), (("Cin", size),)),
+                       spatial={"rows": (("N", size),), "cols": (("Cout", size),)})  # fmt: skip
+    assert nest_cost(layer, nest, sums).cycles == 3 * size - 2
+    kept = machine(
+        level("dram", multicast=both, reduces=("rows",)),
+        level("edge", ("weight",), read_bits_per_cycle=8 * size, double_buffered=("weight",)),
+        level("latch", ("weight",), per=both, double_buffered=("weight",)), axes=axes,
+    )  # fmt: skip
+    nest = NestMapping(temporal=((), (("N", size),), ()),
+                       spatial={"rows": (("Cin", size),), "cols": (("Cout", size),)})  # fmt: skip
+    cost = nest_cost(layer, nest, kept)
+    assert cost.cycles == 4 * size - 2
+    assert cost.time.wavefront == 2 * (size - 1)
+    broadcast = replace(kept, axes=tuple(replace(axis, systolic=False) for axis in axes))
+    assert nest_cost(layer, nest, broadcast).cycles == 2 * size
+
+
+def test_a_tile_waited_for_inside_of_a_systolic_array_is_refused() -> None:
+    with pytest.raises(SpecError, match="weight is waited for inside of the systolic axis rows"):
+        machine(level("dram"), level("latch", ("weight",), per=("rows",)),
+                axes=(spread("rows", 4, systolic=True),))  # fmt: skip
+    with pytest.raises(SpecError, match="input, which is double_buffered too"):
+        level("dram", double_buffered=("input",), streams=("input",))
+
+
 def test_results_leave_behind_the_work_but_for_the_last() -> None:
     """Two results a stay, three stays: six on their way, of which the last two are waited for."""
     layer = product(2, 3, 4)

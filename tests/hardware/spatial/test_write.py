@@ -42,6 +42,21 @@ def test_the_catalogue_comes_back(name: str) -> None:
     assert write_architecture(read_architecture_text(text)) == text
 
 
+def test_streams_networks_and_systolic_axes_come_back() -> None:
+    array = load_architecture("gemmini-16")
+    levels = (*array.levels[:2], replace(
+        array.levels[2], double_buffered=(), streams=("output",),
+        network_bits_per_cycle={"output": 12.5},
+        sources={**array.levels[2].sources, "network_bits_per_cycle": SAID},
+    ), *array.levels[3:])  # fmt: skip
+    axes = tuple(replace(axis, systolic=True) for axis in array.axes)
+    changed = replace(array, axes=axes, levels=levels)
+    again = read_architecture_text(write_architecture(changed))
+    same(changed, again)
+    assert again.wavefront_cycles == 30
+    assert again.levels[2].sources["network_bits_per_cycle"] == SAID
+
+
 def test_a_translation_comes_back_with_its_notes_as_comments(tmp_path: Path) -> None:
     array = read_timeloop(*written(tmp_path, array=NEW, ert=ERT)).architecture
     text = write_architecture(array)

@@ -47,6 +47,21 @@ def test_levels_take_what_the_file_says() -> None:
     assert a.instances(pads) == 168
 
 
+def test_streams_networks_and_systolic_axes_are_read() -> None:
+    text = GOOD.replace("double_buffered: [input]", 'streams: [input], networks: '
+                        '{input: "16 bit/cycle", output: "8 B/cycle"}')  # fmt: skip
+    buffer = read_architecture_text(text).levels[1]
+    assert buffer.streams == ("input",) and buffer.hides("input") and not buffer.hides("output")
+    assert buffer.network_bits_per_cycle == {"input": 16, "output": 64}
+    assert buffer.sources["network_bits_per_cycle"].where == "sketch"
+    text = GOOD.replace("size: 12}", "size: 12, systolic: true}").replace(
+        'read: "1 pJ"', 'streams: [input, weight, output], read: "1 pJ"'
+    )
+    array = read_architecture_text(text)
+    assert [axis.systolic for axis in array.axes] == [True, False]
+    assert array.wavefront_cycles == 11
+
+
 def test_rows_of_tables_are_taken_to_the_width_of_the_word() -> None:
     dram, buffer, _ = read_architecture_text(GOOD).levels
     assert dram.read_energy_j == pytest.approx(200 * 2e-12 * 64 / 16)  # 200 MACs per 16 bits
@@ -74,6 +89,7 @@ def test_rows_of_tables_are_taken_to_the_width_of_the_word() -> None:
         ("row: dram", "row: drum", ["drum", "dram"]),
         ("energy: {mac: {table: eyeriss-16-bit, row: mac}}", "energy: {}", ["energy of a MAC"]),
         ("double_buffered: [input]", "double_buffered: [inputs]", ["one of input, weight"]),
+        ("double_buffered: [input]", 'networks: {input: 16}', ["unit", "networks"]),
         ('size: "512 B"', 'size: "0.3 bit"', ["whole number of bits"]),
         ("source: guess\n", "", ["source"]),
         ("holds: [input, output], size", "holds: [input, output], sise", ["unknown key 'sise'"]),
@@ -120,6 +136,13 @@ def test_a_table_without_a_process_is_not_scaled() -> None:
         ("holds: [input, output], size", "holds: [], size", ["holds nothing"]),
         ("holds: [input, output], size", "holds: [input, input], size", ["each name once"]),
         ("double_buffered: [input]", "double_buffered: [weight]", ["weight, which passes by"]),
+        ("double_buffered: [input]", "streams: [weight]", ["streams for weight, which passes by"]),
+        ("double_buffered: [input]", "double_buffered: [input], streams: [input]",
+         ["input, which is double_buffered too"]),
+        ("double_buffered: [input]", 'networks: {weight: "8 bit/cycle"}',
+         ["networks for weight, which passes by"]),
+        ("size: 12}", "size: 12, systolic: true}",
+         ["level 'pads'", "input is waited for inside of the systolic axis rows"]),
         ('size: "512 B"', 'size: "512 B", multicast: [rows]', ["multicast along rows"]),
         ('size: "512 B"', 'size: "512 B", shares: {weight: "513 B"}', ["4104 bits in 4096"]),
         ('"8 B/cycle"', '"8 B/cycle", one_port: true, write_bandwidth: "1 B/cycle"',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations, product
 from math import inf, prod
 from random import Random
@@ -75,7 +76,7 @@ def random_layer(draw: Random) -> NestProblem:
 
 
 def random_array(draw: Random) -> Architecture:
-    """Draw memories and array axes: capacities, shares, ports, bypasses, fixed axes."""
+    """Draw memories and array axes: capacities, shares, ports, networks, bypasses, fixed axes."""
     depth, names = draw.choice((2, 2, 3, 4)), "xy"[: draw.choice((0, 1, 1, 2))]
     place = {name: draw.randrange(depth) for name in names}
     some = lambda of: tuple(x for x in of if draw.random() < 0.5)  # noqa: E731
@@ -92,7 +93,7 @@ def random_array(draw: Random) -> Architecture:
         ))  # fmt: skip
     levels = []
     for n in range(depth):
-        numbers: dict[str, int | float] = {
+        numbers: dict[str, object] = {
             "word_bits": draw.choice((8, 16, 24)), "static_power_w": draw.choice((0.0, 1e-3)),
             "read_energy_j": draw.choice((0.0, 1e-12, 3e-12)) * 8 ** (depth - n),
             "write_energy_j": draw.choice((1e-12, 2e-12)) * 8 ** (depth - n),
@@ -105,13 +106,22 @@ def random_array(draw: Random) -> Architecture:
         shares = {role: draw.choice((32, 80)) for role in ROLES if n and draw.random() < 0.1}
         if "capacity_bits" in numbers:
             numbers["capacity_bits"] += sum(shares.values())
+        double = some(ROLES)
+        streams = tuple(r for r in some(ROLES) if r not in double)
+        if draw.random() < 0.3:
+            numbers["network_bits_per_cycle"] = {r: draw.choice((4, 8.5)) for r in some(ROLES)}
         levels.append(Level(
             name=f"m{n}", holds=tuple(r for r in ROLES if n == 0 or draw.random() < 0.7),
             per=tuple(a for a in names if place[a] < n), one_port=draw.random() < 0.3,
-            multicast=some(names), reduces=some(names), double_buffered=some(ROLES),
-            slides=some(("input",)), shares_bits=shares, sources=dict.fromkeys(numbers, HAND)
-            | {"shares_bits": HAND}, **numbers,  # type: ignore[arg-type]  # sorted out above
+            multicast=some(names), reduces=some(names), double_buffered=double,
+            streams=streams, slides=some(("input",)), shares_bits=shares,
+            sources=dict.fromkeys(numbers, HAND) | {"shares_bits": HAND}, **numbers,  # type: ignore[arg-type]  # sorted out above
         ))  # fmt: skip
+    axes = [
+        replace(a, systolic=draw.random() < 0.7 and all(
+            x.hides(role) for x in levels if a.name in x.per for role in x.holds))
+        for a in axes
+    ]  # fmt: skip
     numbers = {
         "clock_hz": 7e8, "macs_per_cycle": draw.choice((1, 1, 2)),
         "partial_sum_bits": draw.choice((8, 16, 20)), "mac_energy_j": 1e-12,

@@ -325,6 +325,10 @@ def _notes(architecture: Architecture) -> list[str]:
         if level.double_buffered:
             notes.append(f"{level.name}: no second buffer for {', '.join(level.double_buffered)} "
                          "there; transfers never wait for room")  # fmt: skip
+        if level.network_bits_per_cycle:
+            notes.append(f"{level.name}: networks of single operands are unknown there")
+    if architecture.wavefront_cycles:
+        notes.append(f"a wavefront's {architecture.wavefront_cycles} cycles are unknown there")
     notes.append("latency there is that of the busiest memory or of the array; the first tiles' "
                  "way in and the last results' way out take no time")  # fmt: skip
     missing = [level.name for level in architecture.levels

@@ -300,6 +300,8 @@ def _notes(architecture: Architecture) -> list[str]:
     if missing:
         notes.append(f"no price is known for {', '.join(missing)}: 0 pJ there, so its energy says "
                      "nothing")  # fmt: skip
+    if architecture.wavefront_cycles:
+        notes.append(f"a wavefront's {architecture.wavefront_cycles} cycles are unknown there")
     for level in architecture.levels:
         served = [axis.name for axis in architecture.axes if axis.name not in level.per]
         for role in level.holds:
@@ -309,6 +311,11 @@ def _notes(architecture: Architecture) -> list[str]:
                 does = "added up" if role == "output" else "sent once"
                 notes.append(f"{level.name}: {role} along {', '.join(alone)} is {does} there, "
                              "position by position here")  # fmt: skip
+        if level.streams:
+            notes.append(f"{level.name}: {', '.join(level.streams)} comes while it is used here; "
+                         "there a tile that takes more than half is waited for")  # fmt: skip
+        if level.network_bits_per_cycle:
+            notes.append(f"{level.name}: networks of single operands are unknown there")
         doubled = set(level.holds) & set(level.double_buffered)
         if doubled and doubled != set(level.holds):
             notes.append(f"{level.name}: a second buffer for {', '.join(sorted(doubled))} alone; "

@@ -210,7 +210,7 @@ def explain_nest(
     parts = {"array": Fraction(now.time.compute)}
     for level, stall in zip(architecture.levels, now.time.stalls, strict=True):
         parts[level.name] = stall
-    parts["first and last tiles"] = now.time.ramp_up + now.time.drain
+    parts["first and last tiles"] = now.time.ramp_up + now.time.drain + now.time.wavefront
     worst = max(parts, key=lambda name: parts[name])
     if now.time.compute * 2 >= now.time.cycles:
         worst = "array"
@@ -237,9 +237,15 @@ def _changes(
                 which = "port" if level.one_port else f"{name.split('_')[0]} port"
                 wider = replace(level, **{name: 2 * rate})
                 yield f"2 x {which} of {level.name}", _with(architecture, place, wider), mapping
-        if level.capacity_bits is not None and set(level.holds) - set(level.double_buffered):
+        for role, rate in level.network_bits_per_cycle.items():
+            wires = {**level.network_bits_per_cycle, role: 2 * rate}
+            wider = replace(level, network_bits_per_cycle=wires)
+            what = f"2 x network of {level.name} for {role}"
+            yield what, _with(architecture, place, wider), mapping
+        if level.capacity_bits is not None and not all(map(level.hides, level.holds)):
             larger = replace(
                 level, capacity_bits=2 * level.capacity_bits, double_buffered=level.holds,
+                streams=(),
                 shares_bits={role: 2 * bits for role, bits in level.shares_bits.items()},
             )  # fmt: skip
             what = f"2 x capacity of {level.name}, as second buffers"

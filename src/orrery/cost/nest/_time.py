@@ -6,10 +6,14 @@ Models:  every level's port is busy for the bits that its busiest instance moves
          only a port that is busy for longer adds to them; a tile without a second buffer is
          waited for, at the slower of the two ports. Tiles that hide are waited for once, at the
          beginning (ramp-up: the first fetch, level by level from outside in) and, results, at the
-         end. Multipliers' own traffic always hides. Read-backs, and bits of mixed width, are
-         spread over instances as what leaves them is.
+         end. Multipliers' own traffic always hides. A role with wires of its own to what is inside
+         of a level keeps them busy, each way, beside the ports. A systolic array starts its last
+         element once a nest so many cycles after the first as it takes to cross it, for passes
+         that follow each other overlap (no tile inside of it is waited for). Read-backs, and bits
+         of mixed width, are spread over instances as what leaves them is.
 Ignores: bursts within a tile (average rates), refresh, latency of links, bank conflicts.
-Judge:   closed forms of single levels; more bandwidth never costs cycles (tests).
+Judge:   closed forms of single levels and of systolic arrays; an array walked cycle by cycle; more
+         bandwidth never costs cycles (tests).
 """
 
 from __future__ import annotations
@@ -86,7 +90,8 @@ class NestTime:
     stalls : per level, outermost first, what waiting at its ports adds (a tile without a second
         buffer is waited for at the level it arrives at)
     ramp_up, drain : the first tiles' way in, the last results' way out
-    busy : per level the cycles its ports are busy
+    wavefront : until the last element of a systolic array begins
+    busy : per level the cycles its ports, or the busiest of its networks, are busy
     cycles : all of it, whole cycles
     """
 
@@ -94,6 +99,7 @@ class NestTime:
     stalls: tuple[Fraction, ...]
     ramp_up: Fraction
     drain: Fraction
+    wavefront: int = 0
     busy: tuple[Fraction, ...]
     cycles: int
 
@@ -142,23 +148,39 @@ def nest_time(
         level = levels[place]
         below = [m for m in moved if m.flow.parent == place]
         above = [m for m in moved if m.flow.child == place]
-        hidden = [m for m in above if m.flow.tensor.role in level.double_buffered]
-        waited = [m for m in above if m.flow.tensor.role not in level.double_buffered]
+        hidden = [m for m in above if level.hides(m.flow.tensor.role)]
+        waited = [m for m in above if not level.hides(m.flow.tensor.role)]
         port = [m.at_parent for m in below] + [m.at_child for m in hidden]
-        cycles = _port(level, port)
+        wires = _networks(level, [(m.flow.tensor.role, m.at_parent) for m in below])
+        cycles = max(_port(level, port), wires)
         stalls[place] += max(Fraction(0), cycles - now)
         now = max(now, cycles)
         for m in waited:
-            cycles = max(_port(level, [m.at_child]), _port(levels[m.flow.parent], [m.at_parent]))
+            parent = levels[m.flow.parent]
+            cycles = max(_port(level, [m.at_child]), _port(parent, [m.at_parent]),
+                         _networks(parent, [(m.flow.tensor.role, m.at_parent)]))  # fmt: skip
             stalls[place] += cycles
             now += cycles
-        busy[place] = _port(level, port + [m.at_child for m in waited])
+        busy[place] = max(_port(level, port + [m.at_child for m in waited]), wires)
         ramp_up += _first(levels, place, [m for m in hidden if m.flow.tensor.role != "output"], 0)
         drain += _first(levels, place, [m for m in hidden if m.flow.tensor.role == "output"], 1)
     return NestTime(
         compute=compute, stalls=tuple(stalls), ramp_up=ramp_up, drain=drain, busy=tuple(busy),
-        cycles=math.ceil(now + ramp_up + drain),
+        wavefront=architecture.wavefront_cycles,
+        cycles=math.ceil(now + ramp_up + drain) + architecture.wavefront_cycles,
     )  # fmt: skip
+
+
+def _networks(level: Level, traffic: Iterable[tuple[str, Bits]]) -> Fraction:
+    """Return the cycles that the busiest of a level's networks needs for bits of these roles."""
+    ways: dict[tuple[str, bool], int | Fraction] = {}
+    if level.network_bits_per_cycle:
+        for role, both in traffic:
+            for back, bits in enumerate(both):
+                ways[role, bool(back)] = ways.get((role, bool(back)), 0) + bits
+    return max((bits / _decimal(level.network_bits_per_cycle[role])
+                for (role, _), bits in ways.items() if role in level.network_bits_per_cycle),
+               default=Fraction(0))  # fmt: skip
 
 
 def _port(level: Level, traffic: Iterable[Bits]) -> Fraction:
@@ -190,8 +212,10 @@ def _first(levels: tuple[Level, ...], place: int, moved: list[Moved], out: int) 
 
     found = _port(levels[place], [way(m.first[1], bool(out)) for m in moved])
     for parent in {m.flow.parent for m in moved}:
-        sent = [way(m.first[0], not out) for m in moved if m.flow.parent == parent]
-        found = max(found, _port(levels[parent], sent))
+        sent = [(m.flow.tensor.role, way(m.first[0], not out))
+                for m in moved if m.flow.parent == parent]  # fmt: skip
+        found = max(found, _port(levels[parent], [bits for _, bits in sent]),
+                    _networks(levels[parent], sent))  # fmt: skip
     return found
 
 

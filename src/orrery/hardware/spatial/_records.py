@@ -36,12 +36,15 @@ class ArrayAxis:
     loops : loops that may be spread along it; None: any
     fixed : loop -> factor, where the wiring leaves no choice (each loop's part is clipped to its
         extent); None: free
+    systolic : operands and sums go from position to position, one a cycle, so that the last one
+        starts `size` - 1 cycles after the first
     """
 
     name: str
     size: int
     loops: tuple[str, ...] | None = None
     fixed: Mapping[str, int] | None = None
+    systolic: bool = False
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,8 +70,12 @@ class Level:
     read_energy_j, write_energy_j : joules per word; None: not known
     read_bits_per_cycle, write_bits_per_cycle : of one instance; None: never the bottleneck. With
         `one_port` both directions share `read_bits_per_cycle`.
+    network_bits_per_cycle : role -> bits a cycle, each way, between an instance and what is inside
+        of it, on wires for this role alone; roles not named: as fast as the ports
     double_buffered : roles whose next tile arrives while the present one is used; each such tile
         takes twice its size
+    streams : roles whose elements come and go one by one while others are used, through queues:
+        they hide as in a second buffer, and the tile takes its size once
     slides : roles whose overlap with the tile before is kept, so that only new elements arrive
     multicast : array axes along which one read from this level serves all instances below
     reduces : array axes along which results are added on their way up to this level
@@ -86,7 +93,9 @@ class Level:
     read_bits_per_cycle: float | None = None
     write_bits_per_cycle: float | None = None
     one_port: bool = False
+    network_bits_per_cycle: Mapping[str, float] = field(default_factory=dict)
     double_buffered: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
     slides: tuple[str, ...] = ()
     multicast: tuple[str, ...] = ()
     reduces: tuple[str, ...] = ()
@@ -97,7 +106,7 @@ class Level:
     def __post_init__(self) -> None:
         where = f"level {self.name!r}"
         check_numbers(self, self.sources, where)
-        for name in ("holds", "double_buffered", "slides"):
+        for name in ("holds", "double_buffered", "streams", "slides", "network_bits_per_cycle"):
             for role in getattr(self, name):
                 if role not in ROLES:
                     known = f"one of {', '.join(ROLES)}"
@@ -105,6 +114,15 @@ class Level:
         if "output" in self.slides:
             raise SpecError(f"{where}: slides", found="output", wanted="input or weight",
                             fix="results leave tile by tile: take it out")  # fmt: skip
+
+        twice = [role for role in self.streams if role in self.double_buffered]
+        if twice:
+            raise SpecError(f"{where}: streams", found=f"{twice[0]}, which is double_buffered too",
+                            wanted="one of both", fix="take it out of one")  # fmt: skip
+
+    def hides(self, role: str) -> bool:
+        """Return whether the next tile of a role arrives while the present one is used."""
+        return role in self.double_buffered or role in self.streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +191,16 @@ class Architecture:
                                 wanted=f"at least {', '.join(sorted(last))}, as further out",
                                 fix="order the levels outermost first")  # fmt: skip
             last = set(level.per)
+            waited = [role for role in level.holds if not level.hides(role)]
+            inside = [axis.name for axis in self.axes if axis.systolic and axis.name in level.per]
+            if inside and waited:
+                raise SpecError(
+                    f"{where}: level {level.name!r}",
+                    found=f"{waited[0]} is waited for inside of the systolic axis {inside[0]}",
+                    wanted="tiles that arrive while others are used: only then do wavefronts of "
+                    "passes overlap, and are lost once a nest",
+                    fix="name it in `double_buffered:` or `streams:`, or take out `systolic:`",
+                )
         first = self.levels[0] if self.levels else None
         if first is None or first.per or {*first.holds, *self.kept} != set(ROLES):
             raise SpecError(f"{where}: levels", found=first.name if first else "none",
@@ -203,6 +231,11 @@ class Architecture:
             inner = [i for i, level in enumerate(self.levels) if axis.name in level.per]
             place[axis.name] = (min(inner) if inner else len(self.levels)) - 1
         return place
+
+    @property
+    def wavefront_cycles(self) -> int:
+        """Cycles until the last element of the array begins; 0 where all begin at once."""
+        return sum(axis.size - 1 for axis in self.axes if axis.systolic)
 
     def instances(self, level: Level) -> int:
         """Return how many of a level there are."""

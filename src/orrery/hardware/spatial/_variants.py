@@ -92,13 +92,16 @@ def _larger(level: Level, factor: float) -> Level:
     if factor == 1:
         return level
     made = _made(f"{factor:g} times as large and fast as the one that was described")
-    grown = ("capacity_bits", "shares_bits", "read_bits_per_cycle", "write_bits_per_cycle")
+    grown = ("capacity_bits", "shares_bits", "read_bits_per_cycle", "write_bits_per_cycle",
+             "network_bits_per_cycle")  # fmt: skip
     room = level.capacity_bits and max(level.word_bits, round(level.capacity_bits * factor))
     return replace(
         level, capacity_bits=room,
         shares_bits={role: round(bits * factor) for role, bits in level.shares_bits.items()},
         read_bits_per_cycle=level.read_bits_per_cycle and level.read_bits_per_cycle * factor,
         write_bits_per_cycle=level.write_bits_per_cycle and level.write_bits_per_cycle * factor,
+        network_bits_per_cycle={role: rate * factor
+                                for role, rate in level.network_bits_per_cycle.items()},
         sources={key: made if key in grown else was for key, was in level.sources.items()},
     )  # fmt: skip
 

@@ -69,6 +69,8 @@ def _axis(axis: ArrayAxis, names: Names) -> str:
     if axis.fixed is not None:
         inner = ", ".join(f"{loop}: {factor}" for loop, factor in axis.fixed.items())
         parts.append(f"fixed: {{{inner}}}")
+    if axis.systolic:
+        parts.append(f"systolic: {_bool(True)}")
     parts.append(f"source: {_name(names, axis.sources, 'size')}")
     return f"  - {{{', '.join(parts)}}}"
 
@@ -77,7 +79,7 @@ def _level(level: Level, names: Names) -> list[str]:
     key = "shares_bits" if level.shares_bits else "word_bits"
     lines = [f"name: {_text(level.name)}", f"holds: {_list(level.holds)}",
              f"source: {_name(names, level.sources, key)}"]  # fmt: skip
-    for field in ("per", "double_buffered", "slides", "multicast", "reduces"):
+    for field in ("per", "double_buffered", "streams", "slides", "multicast", "reduces"):
         if value := getattr(level, field):
             lines.append(f"{field}: {_list(value)}")
     if level.one_port:
@@ -85,6 +87,11 @@ def _level(level: Level, names: Names) -> list[str]:
     if level.shares_bits:
         inner = ", ".join(f'{role}: "{n} bit"' for role, n in level.shares_bits.items())
         lines.append(f"shares: {{{inner}}}")
+    if level.network_bits_per_cycle:
+        rates = ", ".join(f'{role}: "{rate!r} bit/cycle"'
+                          for role, rate in level.network_bits_per_cycle.items())  # fmt: skip
+        source = _name(names, level.sources, "network_bits_per_cycle")
+        lines.append(f"networks: {{{rates}, source: {source}}}")
     lines += _numbers(level, _LEVEL, names)
     return [f"  {'-' if not n else ' '} {line}" for n, line in enumerate(lines)]
 

@@ -46,8 +46,10 @@ _PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bit
 #: what the bill of energy calls parts that are no memory
 _BILL = {"array", "post-processor"}
 _LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
-          "write_bandwidth", "one_port", "double_buffered", "slides", "multicast", "reduces",
-          "static_power", "area", "source")  # fmt: skip
+          "write_bandwidth", "one_port", "networks", "double_buffered", "streams", "slides",
+          "multicast", "reduces", "static_power", "area", "source")  # fmt: skip
+#: keys of a level that list names
+_LISTS = ("holds", "per", "double_buffered", "streams", "slides", "multicast", "reduces")
 
 
 def read_architecture(path: Path, *, loops: tuple[str, ...] = ()) -> Architecture:
@@ -159,16 +161,18 @@ class _Reader(SourcedReader):
         if not holds:
             raise item.error(found="a level that holds nothing", fix="name a role or remove it",
                              wanted=f"roles among {', '.join(ROLES)}")  # fmt: skip
-        for key in ("holds", "per", "double_buffered", "slides", "multicast", "reduces"):
+        for key in _LISTS:
             given = values.get(key, ())
             if len(set(given)) < len(given):
                 raise item.error(found=f"{key}: {', '.join(given)}", wanted="each name once",
                                  fix="remove one")  # fmt: skip
-        for key in ("double_buffered", "slides", "shares_bits"):
+        for key, said in (("double_buffered", "double_buffered"), ("streams", "streams"),
+                          ("slides", "slides"), ("shares_bits", "shares"),
+                          ("network_bits_per_cycle", "networks")):  # fmt: skip
             strange = [role for role in values.get(key, ()) if role not in holds]
             if strange and strange[0] in ROLES:
-                raise item.error(found=f"{key.removesuffix('_bits')} for {strange[0]}, which "
-                                 "passes by", wanted=f"roles it holds: {', '.join(holds)}",
+                raise item.error(found=f"{said} for {strange[0]}, which passes by",
+                                 wanted=f"roles it holds: {', '.join(holds)}",
                                  fix="add it to `holds:` or remove it")  # fmt: skip
         for key in ("multicast", "reduces"):
             inside = [axis for axis in values.get(key, ()) if axis in per]
@@ -236,7 +240,8 @@ class _Reader(SourcedReader):
                                                 note=row.source.note)  # fmt: skip
 
     def _axis(self, item: Item) -> ArrayAxis:
-        table = item.keys(("axis", "size", "loops", "fixed", "source"), required=("axis", "size"))
+        table = item.keys(("axis", "size", "loops", "fixed", "systolic", "source"),
+                          required=("axis", "size"))  # fmt: skip
         source = self._needed(item, self._source(table.get("source")))
         values: dict[str, Any] = {"name": self._name(table["axis"]),
                                   "size": table["size"].whole(1, 1 << 16)}  # fmt: skip
@@ -250,6 +255,8 @@ class _Reader(SourcedReader):
             if strange:
                 raise table["fixed"].error(found=", ".join(sorted(strange)), fix="correct one",
                                            wanted="loops that `loops:` allows")  # fmt: skip
+        if "systolic" in table:
+            values["systolic"] = table["systolic"].boolean()
         return self._make(item, ArrayAxis, {
             **values, "sources": {"size": source, "fixed": source}})  # fmt: skip
 
@@ -265,7 +272,7 @@ class _Reader(SourcedReader):
         given = self._needed(item, default)
         sources: dict[str, Source] = {"word_bits": given}
         values: dict[str, Any] = {"name": self._name(table["name"])}
-        for key in ("holds", "per", "double_buffered", "slides", "multicast", "reduces"):
+        for key in _LISTS:
             if key in table:
                 values[key] = tuple(entry.text() for entry in table[key].items())
         if "one_port" in table:
@@ -290,8 +297,21 @@ class _Reader(SourcedReader):
             values["shares_bits"] = {role: self._width(entry, default)[0]
                                      for role, entry in shares.items()}  # fmt: skip
             sources["shares_bits"] = given
+        if "networks" in table:
+            values |= self._networks(table["networks"], default, sources)
         self._consistent(item, values)
         return self._make(item, Level, {**values, "sources": sources})
+
+    def _networks(
+        self, item: Item, default: Source | None, sources: dict[str, Source]
+    ) -> dict[str, Any]:
+        """Read the wires of single roles; one source for all of them."""
+        table = item.keys((*ROLES, "source"))
+        source = self._source(table.pop("source", None)) or default
+        rates = {role: self._quantity(entry, "bits per cycle", False, source)[0]
+                 for role, entry in table.items()}  # fmt: skip
+        sources["network_bits_per_cycle"] = self._needed(item, source)
+        return {"network_bits_per_cycle": rates}
 
     def _width(self, item: Item, default: Source | None) -> tuple[int, Source]:
         value, source = self._quantity(item, "width", False, default)

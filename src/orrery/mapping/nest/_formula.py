@@ -7,6 +7,7 @@ what an inner level's results count as begun from zero (their term enters bounds
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,7 +114,7 @@ class Formula:
             share = float(self.zeros.at_multipliers(tensor.role)) if feeds else 1.0
             width = float(bits["output"] if up else
                           self.zeros.stored(tensor.role, bits[tensor.role]) * share)  # fmt: skip
-            hidden = not feeds and tensor.role in self.levels[b.child].double_buffered
+            hidden = not feeds and self.levels[b.child].hides(tensor.role)
             flow = _Flow(boundary=n, role=tensor.role, parent=b.parent, child=b.child,
                          width=width, share=share, hidden=hidden)  # fmt: skip
             if not up:
@@ -191,7 +192,8 @@ class Formula:
 
     def _timed(self, place: int) -> bool:
         level = self.levels[place]
-        return bool(level.read_bits_per_cycle or level.write_bits_per_cycle)
+        return bool(level.read_bits_per_cycle or level.write_bits_per_cycle
+                    or level.network_bits_per_cycle)  # fmt: skip
 
     def _port(self, place: int, read: Value, written: Value) -> Value:
         """Return the cycles that reading and writing so many bits keeps a level busy."""
@@ -202,6 +204,18 @@ class Formula:
         ways = [tape.times(bits, 1 / rate) for bits, rate in ((read, one), (written, two)) if rate]
         ways = [way for way in ways if isinstance(way, Row) or way]
         return 0.0 if not ways else ways[0] if len(ways) == 1 else tape.most(*ways)
+
+    def _wires(self, place: int, traffic: Iterable[tuple[str, Value, Value]]) -> Value:
+        """Return the cycles that the busiest network of a level needs for bits of these roles."""
+        tape, rates, found = self.tape, self.levels[place].network_bits_per_cycle, ZERO
+        ways: dict[tuple[str, bool], Value] = {}
+        for role, read, written in traffic:
+            for back, bits in ((False, read), (True, written)):
+                ways[role, back] = tape.add(ways.get((role, back), 0.0), bits)
+        for (role, _), bits in ways.items():
+            if role in rates:
+                found = tape.most(found, tape.times(bits, 1 / rates[role]))
+        return found
 
     def _first_at(self, flow: _Flow, side: str) -> Value:
         """Return the elements of the first fetch at the busiest instance."""
@@ -242,21 +256,23 @@ class Formula:
         now, beside = compute, ZERO
         ways = [self._ways(flow) for flow in flows]
         for place in range(self.depth - 1, -1, -1):
-            read, written = ZERO, ZERO
+            read, written, apart = ZERO, ZERO, []
             for flow, (out, back, drained, into) in zip(flows, ways, strict=True):
                 if flow.parent == place:
                     share = flow.share if flow.role == "output" else 1.0
-                    read = tape.add(read, tape.times(out, share))
-                    written = tape.add(written, tape.times(back, share))
+                    sent = tape.times(out, share), tape.times(back, share)
+                    apart.append((flow.role, *sent))
+                    read, written = tape.add(read, sent[0]), tape.add(written, sent[1])
                 if flow.child == place and flow.hidden:
                     read, written = tape.add(read, drained), tape.add(written, into)
-            busy = self._port(place, read, written)
+            busy = tape.most(self._port(place, read, written), self._wires(place, apart))
             now = tape.most(now, busy) if isinstance(busy, Row) or busy else now
             above = [(f, w) for f, w in zip(flows, ways, strict=True) if f.child == place]
             for flow, (out, back, drained, into) in above:
                 if not flow.hidden:
                     here = self._port(place, drained, into)
-                    there = self._port(flow.parent, out, back)
+                    wires = self._wires(flow.parent, [(flow.role, out, back)])
+                    there = tape.most(self._port(flow.parent, out, back), wires)
                     now = tape.add(now, tape.most(here, there))
             hidden = [flow for flow, _ in above if flow.hidden]
             for up in (False, True):
@@ -265,21 +281,26 @@ class Formula:
                     self._first(place, [flow for flow in hidden if (flow.role == "output") == up]),
                 )
         total = tape.times(tape.add(now, beside), DOWN)
-        return tape.ceiling(tape.add(total, DOWN - 1))
+        whole = tape.ceiling(tape.add(total, DOWN - 1))
+        return tape.add(whole, float(self.architecture.wavefront_cycles))
 
     def _first(self, place: int, flows: list[_Flow]) -> Value:
         """Return the cycles of the first tiles' way into a level, or of the last ones' way out."""
         tape, found = self.tape, ZERO
         sides: dict[int, tuple[Value, Value]] = {}
+        apart: dict[int, list[tuple[str, Value, Value]]] = {}
         for flow in flows:
             read, written, drained, into = self._ways(flow, first=True)
             if flow.role == "output":  # the last results only leave
                 read, into = 0.0, 0.0
+            apart.setdefault(flow.parent, []).append((flow.role, read, written))
             for at, (more, also) in ((-1, (drained, into)), (flow.parent, (read, written))):
                 before = sides.get(at, (0.0, 0.0))
                 sides[at] = tape.add(before[0], more), tape.add(before[1], also)
         for at, (read, written) in sides.items():
             found = tape.most(found, self._port(place if at < 0 else at, read, written))
+        for at, sent in apart.items():
+            found = tape.most(found, self._wires(at, sent))
         return found
 
     def _joules(self, flows: list[_Flow], compute: Value, cycles: Value) -> Value:
