@@ -1,0 +1,100 @@
+"""A fair choice among several streams.
+
+Judge: a model of the rule in plain Python, and counts of items under full load
+(`tests/rtl/test_parts_streams.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
+
+from .._circuit import Timing
+from ._part import Part, check_whole, log2_ceil, shape_of, shape_text
+
+__all__ = ["Arbiter"]
+
+
+class Arbiter(Part):
+    """Merges streams into one, round robin: nobody waits for more than one item of each other.
+
+    Parameters
+    ----------
+    shape : of an item
+    inputs : how many streams, 2 or more
+
+    Ports
+    -----
+    i0, i1, … : streams of `shape`
+    o : stream of ``item`` (the `shape`) and ``source`` (number of the stream it came from)
+
+    Timing
+    ------
+    Combinational from input to output. Among the streams that offer an item, the first at or after
+    the *turn* is passed on; the turn then stands after it. An item that was offered and not taken
+    stays the one offered, whoever comes in the meantime.
+
+    Ignores
+    -------
+    Packets: two items of a stream may have others between them.
+
+    Raises
+    ------
+    SpecError : fewer than two inputs, no payload
+    """
+
+    def __init__(self, shape: Any, *, inputs: int) -> None:
+        self._shape = shape_of("Arbiter: shape", shape)
+        self._inputs = check_whole("Arbiter: inputs", inputs, least=2)
+        out = data.StructLayout({"item": self._shape, "source": log2_ceil(inputs)})
+        super().__init__(
+            {f"i{k}": In(stream.Signature(self._shape)) for k in range(inputs)}
+            | {"o": Out(stream.Signature(out))},
+            title="arbiter",
+            parameters={"shape": shape_text(self._shape), "inputs": inputs},
+            timing=Timing(
+                latency=0, interval=1, rule="an item passes in the cycle in which it is chosen"
+            ),
+            summary=f"Merges {inputs} streams into one, round robin.",
+            meanings={f"i{k}": f"items of source {k}" for k in range(inputs)}
+            | {"o": "the chosen item and its source"},
+        )
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The input streams in the order of their numbers."""
+        return tuple(getattr(self, f"i{k}") for k in range(self._inputs))
+
+    def elaborate(self, platform: object) -> Module:
+        """Choose the lowest of those at or after the turn, else the lowest of all."""
+        m = Module()
+        turn = Signal(range(self._inputs))
+        asking = Signal(self._inputs)
+        due = Signal(self._inputs)  # those that ask and whose turn has not passed
+        chosen = Signal(range(self._inputs))
+        m.d.comb += [
+            asking.eq(Cat(source.valid for source in self.inputs)),
+            due.eq(asking & (Const((1 << self._inputs) - 1, self._inputs) << turn)),
+        ]
+        for candidates in (asking, due):  # the later assignment wins, so `due` goes before
+            for k in reversed(range(self._inputs)):
+                with m.If(candidates[k]):
+                    m.d.comb += chosen.eq(k)
+        m.d.comb += [
+            self.o.valid.eq(asking.any()),
+            self.o.payload.source.eq(chosen),
+            Value.cast(self.o.payload.item).eq(
+                Array(Value.cast(source.payload) for source in self.inputs)[chosen]
+            ),
+        ]
+        m.d.comb += [
+            source.ready.eq(self.o.ready & (chosen == k)) for k, source in enumerate(self.inputs)
+        ]
+        # A stalled offer takes the turn, so that it is chosen again; a taken one passes it on.
+        with m.If(self.o.valid):
+            after = Mux(chosen == self._inputs - 1, 0, chosen + 1)
+            m.d.sync += turn.eq(Mux(self.o.ready, after, chosen))
+        return m

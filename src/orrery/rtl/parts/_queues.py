@@ -1,0 +1,218 @@
+"""Parts that hold items on their way: queue, register slice, skid buffer.
+
+All three move any payload unchanged and in order, one item a cycle where neither side stalls.
+Judge: a deque driven with random stalls (`tests/rtl/test_parts_streams.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import fifo, stream
+from amaranth.lib.wiring import In, Out
+
+from .._circuit import Timing
+from ._part import Part, check_whole, shape_of, shape_text
+
+__all__ = ["Fifo", "RegisterSlice", "SkidBuffer"]
+
+
+class Fifo(Part):
+    """A first-in, first-out queue of `depth` items between two streams.
+
+    Parameters
+    ----------
+    shape : of an item
+    depth : items it holds, 1 or more
+    buffered : read the memory through a register, as block RAMs must be (one cycle more)
+
+    Ports
+    -----
+    i, o : stream of `shape`
+    level : items held
+
+    Timing
+    ------
+    An item is offered 1 cycle after it was taken, 2 where `buffered` (and the queue was empty).
+    Full throughput; a buffered queue of depth 1 moves an item every other cycle.
+    `i.ready` comes from registers: a full queue takes no item in the cycle in which one leaves.
+
+    Ignores
+    -------
+    Errors of the memory, and a second clock domain.
+
+    Raises
+    ------
+    SpecError : no depth, no payload
+    """
+
+    def __init__(self, shape: Any, *, depth: int, buffered: bool = False) -> None:
+        self._shape = shape_of("Fifo: shape", shape)
+        self._depth = check_whole("Fifo: depth", depth, least=1)
+        self._buffered = bool(buffered)
+        slow = self._buffered and depth == 1
+        after = 2 if self._buffered and not slow else 1
+        super().__init__(
+            {
+                "i": In(stream.Signature(self._shape)),
+                "o": Out(stream.Signature(self._shape)),
+                "level": Out(range(depth + 1)),
+            },
+            title="fifo",
+            parameters={
+                "shape": shape_text(self._shape), "depth": depth, "buffered": self._buffered,
+            },
+            timing=Timing(
+                latency=after, interval=2 if slow or depth == 1 else 1,
+                rule=f"an item entering an empty queue is offered {after} cycle"
+                f"{'s' if after > 1 else ''} later"
+                + (", one item every other cycle" if depth == 1 else ", one item a cycle"),
+            ),
+            summary=f"First-in, first-out queue of {depth} items.",
+            meanings={"i": "items in", "o": "items out, in order", "level": "items held"},
+        )  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        """Wire Amaranth's queue to the two streams."""
+        m = Module()
+        make = fifo.SyncFIFOBuffered if self._buffered else fifo.SyncFIFO
+        payload = Value.cast(self.i.payload)
+        m.submodules.queue = queue = make(width=len(payload), depth=self._depth)
+        m.d.comb += [
+            queue.w_data.eq(payload),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            Value.cast(self.o.payload).eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+            self.level.eq(queue.level),
+        ]
+        return m
+
+
+class RegisterSlice(Part):
+    """A register that cuts the path of valid and payload; ready passes through it.
+
+    Parameters
+    ----------
+    shape : of an item
+
+    Ports
+    -----
+    i, o : stream of `shape`
+
+    Timing
+    ------
+    Latency 1, an item a cycle. `o.valid` and `o.payload` come from registers; `i.ready` depends on
+    `o.ready` in the same cycle (a `SkidBuffer` cuts that path).
+
+    Raises
+    ------
+    SpecError : no payload
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self._shape = shape_of("RegisterSlice: shape", shape)
+        super().__init__(
+            {"i": In(stream.Signature(self._shape)), "o": Out(stream.Signature(self._shape))},
+            title="register_slice",
+            parameters={"shape": shape_text(self._shape)},
+            timing=Timing(latency=1, interval=1, rule="offered the cycle after it was taken"),
+            summary="Register between two streams; cuts the path of valid and payload.",
+            meanings={"i": "items in", "o": "items out, one cycle later"},
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Take an item when the register is empty or is being emptied."""
+        m = Module()
+        held = Signal(len(Value.cast(self.i.payload)), reset_less=True)
+        full = Signal()
+        m.d.comb += [
+            self.o.valid.eq(full),
+            Value.cast(self.o.payload).eq(held),
+            self.i.ready.eq(~full | self.o.ready),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += full.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += held.eq(Value.cast(self.i.payload))
+        return m
+
+
+class SkidBuffer(Part):
+    """A buffer that cuts the path of ready: what arrives in the cycle of a stall is kept.
+
+    Parameters
+    ----------
+    shape : of an item
+    registered : cut the path of valid and payload too, by a register at the output
+
+    Ports
+    -----
+    i, o : stream of `shape`
+
+    Timing
+    ------
+    Latency 0, or 1 where `registered`; an item a cycle. `i.ready` comes from a register.
+
+    Raises
+    ------
+    SpecError : no payload
+    """
+
+    def __init__(self, shape: Any, *, registered: bool = False) -> None:
+        self._shape = shape_of("SkidBuffer: shape", shape)
+        self._registered = bool(registered)
+        latency = int(self._registered)
+        super().__init__(
+            {"i": In(stream.Signature(self._shape)), "o": Out(stream.Signature(self._shape))},
+            title="skid_buffer",
+            parameters={"shape": shape_text(self._shape), "registered": self._registered},
+            timing=Timing(
+                latency=latency, interval=1,
+                rule="offered the cycle after it was taken" if latency
+                else "offered in the cycle in which it is taken, later if stalled",
+            ),
+            summary="Buffer between two streams; cuts the path of ready"
+            + (" and of valid and payload." if latency else "."),
+            meanings={"i": "items in", "o": "items out"},
+        )  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        """Keep the item that came while the way on was shut; offer it before any other."""
+        m = Module()
+        payload = Value.cast(self.i.payload)
+        kept = Signal(len(payload), reset_less=True)
+        keeping = Signal()
+        passing = Signal(len(payload))
+        on = Signal()  # the way on is open
+        offered = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~keeping),
+            passing.eq(Mux(keeping, kept, payload)),
+            offered.eq(keeping | self.i.valid),
+        ]
+        with m.If(on):
+            m.d.sync += keeping.eq(0)
+        with m.Elif(self.i.valid & ~keeping):
+            m.d.sync += [kept.eq(payload), keeping.eq(1)]
+        if not self._registered:
+            m.d.comb += [
+                self.o.valid.eq(offered),
+                Value.cast(self.o.payload).eq(passing),
+                on.eq(self.o.ready),
+            ]
+            return m
+        held = Signal(len(payload), reset_less=True)
+        full = Signal()
+        m.d.comb += [
+            on.eq(~full | self.o.ready),
+            self.o.valid.eq(full),
+            Value.cast(self.o.payload).eq(held),
+        ]
+        with m.If(on):
+            m.d.sync += full.eq(offered)
+            with m.If(offered):
+                m.d.sync += held.eq(passing)
+        return m
