@@ -1,0 +1,225 @@
+"""Compile a circuit into a shared library: CXXRTL through Yosys, or Verilator; then g++.
+
+Libraries are kept in the cache folder under a hash of everything that made them. Two processes
+that make the same one at once both make it; the last to finish replaces the other's, whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from orrery.errors import MissingExtraError
+from orrery.store import atomic_write, cache_folder, content_hash
+
+from ._circuit import Circuit
+from ._driver import driver_text, harness_text
+from ._yosys import ToolError, run_yosys
+
+__all__ = ["ENGINES", "Engine", "load_engine", "run_tool", "run_verilator"]
+
+Engine = Literal["cxxrtl", "verilator"]
+
+#: Every engine, the quicker build first.
+ENGINES: tuple[Engine, ...] = ("cxxrtl", "verilator")
+
+#: The package behind each engine.
+_PACKAGE = {"cxxrtl": "pyosys", "verilator": "verilator"}
+_COMPILE = ("-std=c++17", "-O2", "-fPIC", "-w")
+_COMPILE_RUNTIME = ("-std=c++17", "-O0", "-fPIC", "-w")  # what is fast in it stands in headers
+_VERILATE = (
+    "--cc", "--top-module", "harness", "--prefix", "Vmodel", "-Mdir", "obj", "-O3",
+    "--x-assign", "0", "--x-initial", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+    "--no-timing", "--output-split", "0",
+)  # fmt: skip
+#: Verilator's run-time library, compiled once for each version.
+_RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+_MOST_S = 1800.0
+
+
+def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
+    """Return the compiled circuit, from the cache where it has been compiled before.
+
+    Raises
+    ------
+    ToolError : no C++ compiler, or a tool failed
+    MissingExtraError : the engine's package is not installed
+    """
+    version = _version(_PACKAGE[engine])
+    harness, driver = harness_text(circuit), driver_text(circuit, engine)
+    design = circuit.rtlil if engine == "cxxrtl" else circuit.verilog
+    key = content_hash(
+        engine, version, _compiler()[1], " ".join((*_COMPILE, *_VERILATE)), design, harness, driver
+    )
+    kept = cache_folder() / "simulation" / key[:2] / f"{key}.so"
+    if kept.is_file():
+        try:
+            return ctypes.CDLL(str(kept))
+        except OSError:  # damaged: made anew below
+            kept.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="orrery-engine-") as name:
+        folder = Path(name)
+        (folder / "driver.cc").write_text(driver)
+        if engine == "cxxrtl":
+            made = _cxxrtl(circuit, harness, folder)
+        else:
+            made = _verilator(circuit, harness, folder, version)
+        return ctypes.CDLL(str(_keep(made, kept)))
+
+
+def _keep(made: Path, kept: Path) -> Path:
+    """Move a file into the cache; a full or read-only disk leaves it where it is."""
+    try:
+        with atomic_write(kept) as handle:
+            handle.write(made.read_bytes())
+    except OSError:
+        return made
+    return kept
+
+
+def _cxxrtl(circuit: Circuit, harness: str, folder: Path) -> Path:
+    passes = [
+        "read_rtlil design.il", "read_verilog harness.v", "hierarchy -check -top harness",
+        "proc", "flatten", "opt_clean", "write_cxxrtl -g0 model.cc",
+    ]  # fmt: skip
+    doing = f"writing C++ of {circuit.name}"
+    inputs = {"design.il": circuit.rtlil, "harness.v": harness}
+    text = run_yosys(passes, doing=doing, inputs=inputs, outputs=["model.cc"], cached=False)
+    (folder / "model.cc").write_text(text["model.cc"])
+    headers = _installed("pyosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    _compile(circuit, ["driver.cc"], [headers], folder)
+    return folder / "engine.so"
+
+
+def _verilator(circuit: Circuit, harness: str, folder: Path, version: str) -> Path:
+    (folder / "design.v").write_text(circuit.verilog)
+    (folder / "harness.v").write_text(harness)
+    run_verilator(
+        [*_VERILATE, "harness.v", "design.v"], doing=f"writing C++ of {circuit.name}", folder=folder
+    )
+    include = _installed("verilator") / "include"
+    headers = [include, include / "vltstd", folder / "obj"]
+    made = sorted(f"obj/{path.name}" for path in (folder / "obj").glob("Vmodel*.cpp"))
+    one = "".join(f'#include "{file}"\n' for file in [*made, "driver.cc"])
+    (folder / "all.cc").write_text(one)
+    runtime = [str(path) for path in _verilator_runtime(include, version, folder)]
+    _compile(circuit, ["all.cc", *runtime], headers, folder)
+    return folder / "engine.so"
+
+
+def _verilator_runtime(include: Path, version: str, folder: Path) -> list[Path]:
+    """Return the objects of Verilator's own run-time, compiled when this is the first time."""
+    found = []
+    for source in _RUNTIME:
+        key = content_hash(source, version, _compiler()[1], " ".join(_COMPILE_RUNTIME))
+        kept = cache_folder() / "simulation" / "verilator" / f"{key}.o"
+        if not kept.is_file():
+            made = folder / f"{source}.o"
+            places = [f"-I{include}", f"-I{include / 'vltstd'}"]
+            files = ["-c", str(include / source), "-o", str(made)]
+            command = [_compiler()[0], *_COMPILE_RUNTIME, *places, *files]
+            run_tool(command, doing=f"compiling {source}", folder=folder)
+            kept = _keep(made, kept)
+        found.append(kept)
+    return found
+
+
+def _compile(
+    circuit: Circuit, sources: Sequence[str], headers: Sequence[Path], folder: Path
+) -> None:
+    command = [
+        _compiler()[0], *_COMPILE, "-shared", *(f"-I{path}" for path in headers), *sources,
+        "-o", "engine.so", "-lpthread",
+    ]  # fmt: skip
+    run_tool(command, doing=f"compiling {circuit.name}", folder=folder)
+    if not (folder / "engine.so").is_file():
+        raise ToolError("g++", doing=f"compiling {circuit.name}", why="wrote no library")
+
+
+@functools.cache
+def _compiler() -> tuple[str, str]:
+    """Return the C++ compiler's path and what it says its version is.
+
+    Raises
+    ------
+    ToolError : there is none
+    """
+    asked = os.environ.get("CXX") or "g++"
+    found = shutil.which(asked)
+    if found is None:
+        raise ToolError(
+            asked, doing="compiling a circuit",
+            why="found no such program, wanted a C++17 compiler; install g++ or name one in CXX",
+        )  # fmt: skip
+    said = run_tool([found, "--version"], doing="asking for its version", folder=Path.cwd())
+    return found, said.splitlines()[0] if said else ""
+
+
+def run_verilator(
+    arguments: Sequence[str], *, doing: str, folder: Path, status: tuple[int, ...] = (0,)
+) -> str:
+    """Run the installed Verilator in a folder and return what it printed.
+
+    Raises
+    ------
+    MissingExtraError : its package is not installed
+    ToolError : as `run_tool`
+    """
+    root = _installed("verilator")
+    command = [str(root / "bin" / "verilator_bin"), *arguments]
+    where = {"VERILATOR_ROOT": str(root)}
+    return run_tool(command, doing=doing, folder=folder, environment=where, status=status)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingExtraError(package, "rtl", purpose="simulating a circuit") from None
+
+
+def _installed(package: str) -> Path:
+    """Return the folder of an installed package, without loading it."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(package, "rtl", purpose="simulating a circuit")
+    return Path(found.submodule_search_locations[0])
+
+
+def run_tool(
+    command: Sequence[str], *, doing: str, folder: Path, timeout_s: float = _MOST_S,
+    environment: Mapping[str, str] | None = None, status: tuple[int, ...] = (0,),
+) -> str:  # fmt: skip
+    """Run a program and return what it printed.
+
+    Raises
+    ------
+    ToolError : it is not there, ended with another status than `status`, or took too long
+    """
+    tool = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            list(command), cwd=folder, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        log = (error.stdout or b"").decode(errors="replace")
+        why = f"took longer than {timeout_s:g} s"
+        raise ToolError(tool, doing=doing, why=why, log=log) from None
+    except OSError as error:
+        why = f"could not be started: {error.strerror or error}"
+        raise ToolError(tool, doing=doing, why=why) from None
+    if done.returncode not in status:
+        why = f"exit status {done.returncode}"
+        raise ToolError(tool, doing=doing, why=why, log=done.stdout)
+    return done.stdout
