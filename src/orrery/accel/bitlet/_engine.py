@@ -207,7 +207,7 @@ class Engine:
         left, right = self.fields(w), self.fields(a)
         total, exponent = np.empty(groups, np.int64), np.empty(groups, np.int64)
         values = np.empty(groups)
-        special = self.specials(left, right, w.shape)
+        special = self.specials(left, right)
         kernel("float_groups")(
             left.exponent, left.magnitude, left.sign, right.exponent, right.signed, *special,
             self.mask, self.packing(), powers(), total, exponent, values,
@@ -223,9 +223,7 @@ class Engine:
             return result
         return from_bits(result, self.packed)
 
-    def specials(
-        self, left: Fields, right: Fields, shape: tuple[int, ...]
-    ) -> tuple[bool, Array, Array]:
+    def specials(self, left: Fields, right: Fields) -> tuple[bool, Array, Array]:
         """Return whether there are infinities or NaN to heed, and the operands as float32."""
         if left.special is None and right.special is None:
             none = np.zeros((1, 1), np.float32)
@@ -316,7 +314,8 @@ def kernel(name: str) -> Callable[..., Any]:
     for inner in (_group, _pack, _special):
         register_jitable(inner)
     function = {"float_groups": _float_groups, "fixed_groups": _fixed_groups,
-                "float_product": _float_product, "fixed_product": _fixed_product}[name]  # fmt: skip
+                "float_product": _float_product, "fixed_product": _fixed_product,
+                "truncation": _truncation}[name]  # fmt: skip
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
     except RuntimeError:  # neither beside this file nor in the user's cache may it write
@@ -438,4 +437,20 @@ def _fixed_product(w: Any, a: Any, mask: int, wrap: int, out: Any) -> None:
                 value = -a[p, i] if w[m, i] < 0 else a[p, i]
                 value = -value if value == wrap else value
                 total += np.int64(size) * np.int64(value)
+            out[m, p] = total
+
+
+def _truncation(ew: Any, ea: Any, scale: int, group: int, powers: Any, out: Any) -> None:
+    """Add n · 2^(E − scale) over the groups of each sum: what alignment may take at most."""
+    length = ew.shape[1]
+    for p in range(len(ea)):
+        for m in range(len(ew)):
+            total = 0.0
+            for first in range(0, length, group):
+                last = min(first + group, length)
+                largest = np.int16(-32768)
+                for i in range(first, last):
+                    largest = max(largest, np.int16(ew[m, i] + ea[p, i]))
+                if largest >= 0:
+                    total += (last - first) * powers[largest - scale + _POWERS]
             out[m, p] = total
