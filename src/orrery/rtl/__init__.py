@@ -3,6 +3,7 @@
 from ._build import build
 from ._circuit import Circuit, Finding, Port, Stream, Timing
 from ._engines import Engine
+from ._lint import lint
 from ._simulate import (
     Cosimulation,
     EnginesDisagree,
@@ -30,6 +31,7 @@ __all__ = [
     "ToolError",
     "build",
     "cosimulate",
+    "lint",
     "pack_words",
     "run_yosys",
     "simulation",
