@@ -441,3 +441,16 @@ def test_a_value_that_some_point_can_have_is_no_slip(array: str, network: Graph)
     vary = ["array.rows=4,2", "array.rows.fixed.Cin=4,2", cols]
     result = api.sweep(network, on=array, vary=vary, samples=8, budget=10)
     assert len(result.rows) == 8 and any("positions" in row.reason for row in result.rows)
+
+
+def test_only_the_machine_as_it_is_was_measured() -> None:
+    network = build_model("alexnet", image=64, width=0.5)
+    result = api.sweep(network, on="gemmini-16", vary=["clock=1 GHz,2 GHz"])
+    as_it_is, faster = (row.figures["latency"] for row in result.rows)
+    assert "changed" not in as_it_is.validation_set
+    assert faster.validation_set.endswith("; a changed gemmini-16")
+    assert as_it_is.validation_set in faster.validation_set
+    (grounds,) = [s for s in result.page.sections if s.title == "What the figures rest on"]
+    assert isinstance(grounds, Table)
+    said = [str(row[4]) for row in grounds.rows if row[0] == "latency"]
+    assert ["a changed gemmini-16" in one for one in said].count(True) == 1

@@ -99,3 +99,15 @@ def test_the_table_has_a_row_for_every_set_and_one_for_what_is_outside() -> None
     assert rows[0][7] < rows[0][6] < rows[0][8]
     assert rows[1][5:9] == (None, None, None, None)
     assert {row[0] for row in table.rows} == {"latency", "energy", "off-chip traffic"}
+
+
+def test_a_changed_machine_of_the_name_has_not_been_measured() -> None:
+    chip = load_architecture("eyeriss-v1")
+    bus = replace(chip.levels[0], read_bits_per_cycle=1920.0)
+    wider = replace(chip, levels=(bus, *chip.levels[1:]))
+    figure = beside(_figure(), known_errors([replace(_part(), architecture=wider)]))
+    assert "this (" not in figure.context["validation"]
+    assert figure.context["validation"].endswith("a changed eyeriss-v1")
+    assert figure.context["validation set"] == "eyeriss-silicon-latency; a changed eyeriss-v1"
+    how = error_table([replace(_part(), architecture=wider)]).rows[0][-1]
+    assert "a changed eyeriss-v1" in str(how)

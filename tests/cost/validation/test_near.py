@@ -15,6 +15,7 @@ from orrery.cost.validation import (
     Nearest,
     ValidationRow,
     ValidationSet,
+    catalogued,
     dataflow_of,
     measured_set,
     nearest_set,
@@ -26,7 +27,11 @@ from orrery.cost.validation import (
 )
 from orrery.errors import SpecError
 from orrery.graph import build_model
-from orrery.hardware.spatial import load_architecture
+from orrery.hardware.spatial import (
+    architecture_text,
+    load_architecture,
+    read_architecture_text,
+)
 
 
 def _set(
@@ -233,3 +238,31 @@ def test_recorded_figures_follow_from_their_rows() -> None:
         )  # fmt: skip
         for figure in ("median", "p90", "worst", "bias", "count"):
             assert getattr(again, figure) == pytest.approx(getattr(one, figure), rel=1e-6, abs=1e-6)
+
+
+def test_a_changed_array_of_the_name_was_not_measured() -> None:
+    one = _set(errors=(-0.5, -0.75, -0.25), architecture="mine")
+    near = _near([one], architecture="mine", changed=True)
+    assert near.said == "measured 2x ours (1.3x to 4x) on known, 3 rows, a changed mine"
+    assert (near.elsewhere, near.error) == ("a changed mine", one.median)
+    assert "same array" not in near.how
+    own = replace(_near([one], architecture="mine"), name="own")
+    whole = over_parts([(1.0, near), (1.0, own)])
+    assert whole.elsewhere == "a changed mine"
+    assert "2x ours" in whole.said
+
+
+def test_an_array_of_the_catalogue_is_known_by_its_numbers() -> None:
+    chip = load_architecture("eyeriss-v1")
+    assert catalogued(chip) == "eyeriss-v1"
+    copy = read_architecture_text(architecture_text("eyeriss-v1").replace("eyeriss-v1", "mine", 1))
+    assert copy.name == "mine"
+    assert catalogued(copy) == "eyeriss-v1"
+    bus = replace(chip.levels[0], read_bits_per_cycle=1920.0)
+    for changed in (
+        replace(chip, levels=(bus, *chip.levels[1:])),
+        replace(chip, axes=(replace(chip.axes[0], size=24), *chip.axes[1:])),
+        replace(chip, clock_hz=2 * chip.clock_hz),
+        replace(chip, bits={**chip.bits, "weight": 8}),
+    ):
+        assert catalogued(changed) == ""

@@ -69,10 +69,12 @@ def grounds(rows: Sequence[Row]) -> Table:
         for metric, one in row.figures.items():
             if one.value is None:
                 continue
-            error = "" if one.validation_error is None else f"{100 * one.validation_error:.3g} %"
+            error = one.validation_set
+            if one.validation_error is not None:
+                error = f"{100 * one.validation_error:.3g} %, {error}".removesuffix(", ")
             inputs = one.rests_on.value if one.rests_on else "as described"
             key = (metric, one.basis.value, inputs, {"": "", "lower": "at least", "upper":
-                   "at most"}[one.bound], error or one.validation_set, one.note)  # fmt: skip
+                   "at most"}[one.bound], error, one.note)  # fmt: skip
             lines[key] = lines.get(key, 0) + 1
     names = ("figure", "basis", "weakest input", "bound", "validation error", "note")
     return Table(

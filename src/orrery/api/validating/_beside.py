@@ -25,11 +25,13 @@ def nearest_of(
     metric: str, architecture: Architecture, operator: str, operations: int | None
 ) -> Nearest:
     """Return what is known of the error of a layer's figure on an array."""
-    from orrery.cost.validation import dataflow_of, nearest_set
+    from orrery.cost.validation import catalogued, dataflow_of, nearest_set
 
+    name = catalogued(architecture)
     return nearest_set(
         metric, dataflow=dataflow_of(architecture), operator=operator,
-        bits=architecture.bits["weight"], operations=operations, architecture=architecture.name,
+        bits=architecture.bits["weight"], operations=operations,
+        architecture=name or architecture.name, changed=not name,
     )  # fmt: skip
 
 
@@ -47,7 +49,10 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     near = known.get(figure.metric)
     if figure.validation_error is not None and (near is None or near.error is None):
         return figure  # the machine was measured itself
-    context = {**figure.context, "validation set": OUTSIDE if near is None else near.name}
+    named = OUTSIDE if near is None else near.name
+    if near is not None and near.elsewhere:
+        named += f"; {near.elsewhere}"
+    context = {**figure.context, "validation set": named}
     context.pop("validation", None)
     if near is not None and near.said:
         context["validation"] = near.said

@@ -8,7 +8,8 @@ Models:  a set speaks for a figure of its quantity on an array of the same dataf
          the errors of its parts, each by its share, where sets speak for at least half of it;
          references as multiples of ours are added as if all parts lay alike in their range, the
          widest that the whole can have.
-Ignores: clock, process, memories, the mapping itself (sets price given mappings, searches choose).
+Ignores: clock, process, memories, the mapping itself (sets price given mappings, searches choose);
+         zeros: layers are dense, and whoever prices others says that no set speaks for them.
 Judge:   cases by hand, one for each criterion (tests).
 """
 
@@ -59,6 +60,7 @@ class Nearest:
     multiples : the reference as multiples of ours: low, median, high (`ValidationSet.multiples`)
     label : name with rows, share and what must be known beside them
     measured : whether all references were measured, on silicon or RTL
+    elsewhere : how the array differs from that of the set; empty: it is that one, by its numbers
     """
 
     error: float | None
@@ -67,6 +69,7 @@ class Nearest:
     multiples: tuple[float, ...] = ()
     label: str = ""
     measured: bool = False
+    elsewhere: str = ""
 
     @property
     def said(self) -> str:
@@ -77,7 +80,8 @@ class Nearest:
                              for value in self.multiples)  # fmt: skip
         span = "" if low == high else f" ({low} to {high})"
         verb = "measured" if self.measured else "reference"
-        return f"{verb} {middle} this{span} on {self.label or self.name}"
+        what = "ours" if self.elsewhere else "this"
+        return f"{verb} {middle} {what}{span} on {self.label or self.name}"
 
     def inverse(self) -> Nearest:
         """Return what is known of a rate, whose time this is about."""
@@ -116,6 +120,7 @@ def nearest_set(
     bits: int,
     operations: int | None = None,
     architecture: str = "",
+    changed: bool = False,
     sets: Iterable[ValidationSet] | None = None,
 ) -> Nearest:
     """Return what a set says of a figure.
@@ -128,6 +133,8 @@ def nearest_set(
     bits : of a weight
     operations : of the layer; None: not compared
     architecture : name of the array, preferred among sets that are equally near
+    changed : the array of that name is not the catalogue's (`catalogued`), whose error it is then
+        not said to have
     """
     asked = _FOLLOWS.get(quantity, quantity)
     product = _SAME.get(operator, operator)
@@ -151,16 +158,17 @@ def nearest_set(
         left = kept
     best = max(left, key=lambda s: (bool(architecture) and s.architecture == architecture,
                                     not s.unconfirmed, s.count))  # fmt: skip
-    same = bool(architecture) and best.architecture == architecture
-    where = ("the same array" if same
-             else f"another array ({best.architecture or 'made for the set'})")  # fmt: skip
+    elsewhere = f"another array ({best.architecture or 'made for the set'})"
+    if architecture and best.architecture == architecture:
+        elsewhere = f"a changed {architecture}" if changed else ""
+    where = elsewhere or "the same array"
     rows = counted(best.count, "row")
     doubts = [*(("unconfirmed",) if best.unconfirmed else ()),
-              *((best.reserve,) if best.reserve else ()), *(() if same else (where,))]  # fmt: skip
+              *(one for one in (best.reserve, elsewhere) if one)]  # fmt: skip
     found = Nearest(
         error=best.median, name=best.name, multiples=best.multiples,
         label=", ".join((f"{best.name}, {rows}", *doubts)),
-        measured=best.against.startswith(MEASURED),
+        measured=best.against.startswith(MEASURED), elsewhere=elsewhere,
         how=f"{rows} against {best.against}{', unconfirmed' if best.unconfirmed else ''}; same "
         f"dataflow, operator and width, {where}{f' but: {best.reserve}' if best.reserve else ''}",
     )  # fmt: skip
@@ -206,5 +214,7 @@ def over_parts(parts: Iterable[tuple[float, Nearest]]) -> Nearest:
         error=sum(errors[name] * inside[name] for name in order) / covered,
         name=", ".join(named), multiples=ends, label="; ".join(labels),
         measured=all(known[name].measured for name in order),
+        elsewhere=", ".join(dict.fromkeys(known[name].elsewhere for name in order
+                                          if known[name].elsewhere)),
         how="; ".join(hows[name] for name in order) + ("" if whole else f"; {hows[OUTSIDE]}"),
     )  # fmt: skip
