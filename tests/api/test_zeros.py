@@ -81,3 +81,18 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=said):
         api.nest("squeezenet1_1", on=array, zeros=api.ZeroOptions(**options))
+
+
+def test_no_set_speaks_for_figures_that_zeros_make_less() -> None:
+    """The sets are of dense layers."""
+    network = build_model("alexnet", image=64, width=0.5)
+    dense = api.nest(network, on="gemmini-16")
+    skipped = api.nest(network, on="gemmini-16",
+                       zeros=api.ZeroOptions(skip=("input",), density=("input=0.5",)))  # fmt: skip
+    for result, inside in ((dense, True), (skipped, False)):
+        latency = next(one for one in result.evidence if one.metric == "latency")
+        assert (latency.validation_error is not None) is inside
+        assert ("outside every set" in latency.context["validation set"]) is not inside
+    (errors,) = [s for s in skipped.page.sections if s.title == "How far off such figures were"]
+    assert isinstance(errors, Table)
+    assert {row[-1] for row in errors.rows} == {"zeros save some of it: sets are dense"}

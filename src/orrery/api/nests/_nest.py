@@ -119,8 +119,9 @@ def nest(
                      for name, one in found.items()),
     )  # fmt: skip
     missing = [*failed, *left_out]
+    outside = "zeros save some of it: sets are dense" if sparse else ""
     parts = {
-        name: nest_part(operator(name), problems[name], one.cost, architecture)
+        name: nest_part(operator(name), problems[name], one.cost, architecture, outside)
         for name, one in mapped.items()
     }
     figures, errors = checked(
