@@ -15,6 +15,8 @@ from orrery.cost.nest import (
     NestProblem,
     NestTensor,
     check_mapping,
+    keep_on_chip,
+    keeping_levels,
     nest_cost,
 )
 from orrery.hardware import ROLES, Architecture, ArrayAxis, Level
@@ -133,6 +135,14 @@ def random_array(draw: Random) -> Architecture:
         bits={"input": 8, "weight": draw.choice((4, 8)), "output": 8},
         sources=dict.fromkeys((*numbers, "bits"), HAND), **numbers,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def keeping_array(draw: Random) -> Architecture:
+    """Draw an array as a layer sees it whose operands live in one of its levels."""
+    while not (levels := keeping_levels(found := random_array(draw))):
+        pass
+    roles = draw.choice((("input",), ("output",), ("output",), ("input", "output")))
+    return keep_on_chip(found, draw.choice(levels), roles)
 
 
 def all_nests(problem: NestProblem, architecture: Architecture) -> Iterator[NestMapping]:

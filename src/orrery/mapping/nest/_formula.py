@@ -108,6 +108,7 @@ class Formula:
         from_zero: Value = 0.0
         before: Value = 0.0
         kept: Value = 0.0
+        home = self.architecture.chain("output")[0]  # a result that stays lives further in
         for n, b in enumerate(self.space.boundaries):  # a tensor's flows from outside in
             tensor = problem.tensors[b.tensor]
             feeds, up = b.child == self.depth, tensor.role == "output"
@@ -127,7 +128,7 @@ class Formula:
                 rest = tape.most(tape.less(total, kept), 0.0)
                 return tape.add(tape.times(kept, final), tape.times(rest, partial))
 
-            if b.parent == 0:
+            if b.parent == home:
                 from_zero, before, kept = complete, 0.0, complete
             out = self.moved(flow, "outer")
             ratio = tape.most(tape.less(1.0, tape.share(from_zero, out)), 0.0)
