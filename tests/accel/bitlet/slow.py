@@ -72,22 +72,28 @@ def interleave(magnitudes: Sequence[int], activations: Sequence[int], lanes: Seq
     return total
 
 
-def float_group(weights: Sequence[int], activations: Sequence[int], kind: str, *,
-                faithful: bool, mask: int = -1) -> tuple[int, int]:  # fmt: skip
-    """Accumulator and largest exponent sum of one group of words."""
+def aligned(weights: Sequence[int], activations: Sequence[int], kind: str, *,
+            faithful: bool) -> tuple[list[int], list[int], int]:  # fmt: skip
+    """Shifted weights, sign-folded activations, and the largest exponent sum of one group."""
     layout = LAYOUTS[kind]
     left = [unpack(w, layout, faithful) for w in weights]
     right = [unpack(a, layout, faithful) for a in activations]
     sums = [w[1] + a[1] for w, a in zip(left, right)]
     counted = sums if faithful else [s for s, w, a in zip(sums, left, right) if w[2] and a[2]]
     largest = max(counted, default=0)
-    aligned = [w[2] >> (largest - s) if s <= largest else 0 for s, w in zip(sums, left)]
-    if not faithful:
-        aligned = [m if a[2] else 0 for m, a in zip(aligned, right)]
-    folded = [-a[2] if w[0] ^ a[0] else a[2] for w, a in zip(left, right)]
-    bits = layout.fraction + 1
+    shifted = [w[2] >> (largest - s) if s <= largest else 0 for s, w in zip(sums, left)]
+    if not faithful:  # a zero activation needs no passes
+        shifted = [m if a[2] else 0 for m, a in zip(shifted, right)]
+    return shifted, [-a[2] if w[0] ^ a[0] else a[2] for w, a in zip(left, right)], largest
+
+
+def float_group(weights: Sequence[int], activations: Sequence[int], kind: str, *,
+                faithful: bool, mask: int = -1) -> tuple[int, int]:  # fmt: skip
+    """Accumulator and largest exponent sum of one group of words."""
+    shifted, folded, largest = aligned(weights, activations, kind, faithful=faithful)
+    bits = LAYOUTS[kind].fraction + 1
     lanes = [b for b in range(bits) if mask >> b & 1]
-    return interleave(aligned, folded, lanes, (2 * bits + 4, 2 * bits + 16)), largest
+    return interleave(shifted, folded, lanes, (2 * bits + 4, 2 * bits + 16)), largest
 
 
 def pack(total: int, largest: int, kind: str, out: str, *, faithful: bool) -> int:
@@ -138,3 +144,9 @@ def window_cycles(ones: Sequence[int], count: int, window: int) -> list[int | No
         emitted.append(seen[0] if seen else None)
         pointer = seen[1] if len(seen) >= 2 else pointer + window
     return emitted
+
+
+def group_cycles(magnitudes: Sequence[int], lanes: Sequence[int], window: int) -> int:
+    """The slowest lane."""
+    columns = [[m >> b & 1 for m in magnitudes] for b in lanes]
+    return max(len(window_cycles(c, len(c), window)) for c in columns)

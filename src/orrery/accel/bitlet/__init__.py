@@ -1,16 +1,22 @@
 """A bit-interleaving engine for any precision: only the ones of weights take a cycle."""
 
+from ._cycles import BitletArray, BitletSimulator, LayerCycles, count_layer, pipeline_cycles
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
 
 __all__ = [
     "FLOATS",
+    "BitletArray",
     "BitletFunction",
+    "BitletSimulator",
     "Engine",
     "FixedFormat",
     "FloatFormat",
+    "LayerCycles",
     "Partial",
     "bitlet_tolerance",
+    "count_layer",
     "number_format",
+    "pipeline_cycles",
 ]

@@ -1,0 +1,487 @@
+"""How many cycles a layer takes on an array of bit-interleaving engines, counted from its values.
+
+Models:  the exact window rule per lane (`_bits`), a group as long as its slowest running lane, the
+         last group of a sum stopping at its last weight; elements that each hold one filter's
+         group (weight-stationary) while one group of activations after another is broadcast to
+         all; two memory channels, one for weights and one for activations and results; the
+         weights of the next tile fetched while this one computes.
+         Fixed point: cycles depend on weights alone. Floating point: on the exponents of every
+         group of activations, so all positions are counted, or a stratified sample of them with
+         a 95 % interval.
+Ambiguity: the paper does not say whether elements wait for one another before the next
+         broadcast, so `broadcast` is ``lockstep`` (they do: a step takes as long as the slowest
+         element) or ``buffered`` (each runs ahead within a tile of filters; the tile ends with the
+         slowest). Filters of different groups of a convolution need different activations; 16
+         arrive a cycle, so a step takes at least as long as its activations take to arrive.
+         Published figures of frames per second follow from cycles per group at full occupancy of
+         all elements and an unlimited memory; this model fills neither up.
+Ignores: refresh and page misses of the memory, control; the buffer's size is not published
+         (`buffer_bytes` is assumed): activations that fit are read once, others once a tile.
+Judge:   the window rule cycle by cycle, sums over elements in Python, the interval's coverage
+         (tests/accel/bitlet/test_cycles.py).
+Source:  Bitlet, MICRO 2021, §4.2, §5.1; the released Verilog for beats and pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Region
+from orrery.timeline import PS_PER_S, Span, Timeline
+
+from .._record import Tensors
+from ._bits import MOST_WINDOW, Walk, counter, walk
+from ._engine import Array, Engine
+from ._format import Fields, FixedFormat, FloatFormat, to_bits
+from ._function import grid_step, on_grid
+from ._layer import Layer, Matrices, matrices, require_layer
+
+__all__ = [
+    "BROADCASTS",
+    "BitletArray",
+    "BitletSimulator",
+    "Broadcast",
+    "LayerCycles",
+    "count_layer",
+    "pipeline_cycles",
+    "schedule",
+    "weight_cycles",
+]
+
+Broadcast = Literal["lockstep", "buffered"]
+BROADCASTS: tuple[Broadcast, ...] = ("lockstep", "buffered")
+
+#: Activations that arrive in one cycle, in the released engine.
+BEAT = 16
+#: Channel of a DDR3 memory as published: 12.8 GB/s each, 25.6 GB/s to the array.
+CHANNEL_BYTES_PER_S = 12.8e9
+#: Elements of weights or exponents worked on at once.
+_BLOCK = 1 << 21
+#: Strata into which the positions are cut, and positions drawn of each at first.
+_STRATA, _DRAWN = 16, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitletArray:
+    """An array of engines with its memory.
+
+    Attributes
+    ----------
+    engine : one processing element
+    elements : of the array; each holds the weights of one filter
+    window : bits that a lane looks at in a cycle
+    distil : False: every lane takes every weight in turn, ones and zeros (the paper's ablation)
+    broadcast : ``lockstep`` or ``buffered``, see the module's head
+    clock_hz : of the array
+    channel_bytes_per_s : of each of the two memory channels
+    buffer_bytes : on-chip memory for activations (assumed: not published)
+
+    Raises
+    ------
+    SpecError : a size or a rate that is none
+    """
+
+    engine: Engine
+    elements: int = 32
+    window: int = 8
+    distil: bool = True
+    broadcast: Broadcast = "lockstep"
+    clock_hz: float = 1e9
+    channel_bytes_per_s: float = CHANNEL_BYTES_PER_S
+    buffer_bytes: int = 256 * 1024
+
+    def __post_init__(self) -> None:
+        if self.broadcast not in BROADCASTS:
+            raise SpecError(
+                "bitlet: broadcast", found=self.broadcast,
+                wanted=f"one of {', '.join(BROADCASTS)}",
+                fix=f"correct the name{did_you_mean(self.broadcast, BROADCASTS)}",
+            )  # fmt: skip
+        if not 1 <= self.window <= MOST_WINDOW:
+            raise SpecError("bitlet: window", found=self.window, wanted=f"1 to {MOST_WINDOW} bits",
+                            fix="the released engine looks at 8")  # fmt: skip
+        for name in ("elements", "clock_hz", "channel_bytes_per_s"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise SpecError(f"bitlet: {name}", found=value, wanted="a positive number",
+                                fix="correct the value")  # fmt: skip
+        if self.buffer_bytes < 0:
+            raise SpecError("bitlet: buffer_bytes", found=self.buffer_bytes,
+                            wanted="zero or more bytes", fix="correct the value")  # fmt: skip
+
+
+def pipeline_cycles(engine: Engine) -> int:
+    """Return cycles from a group's first activation to its result, its passes left out.
+
+    Beats of activations, their register, the tree for the largest exponent (a level a cycle, and
+    its register), the first aligned weights, index and selection, the compressor tree (a level of
+    four-to-two a cycle, and the adder), the accumulator, and the packer.
+    """
+    beats = -(-engine.group // BEAT)
+    tree = math.ceil(math.log2(BEAT)) + 1
+    compress = max(1, math.ceil(math.log2(max(engine.format.lanes, 2))) - 1) + 1
+    pack = 1 if isinstance(engine.format, FixedFormat) else 4
+    return beats + 1 + tree + 1 + 2 + compress + 1 + pack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCycles:
+    """What one layer takes on the array.
+
+    Attributes
+    ----------
+    macs : MACs of the layer, padding included
+    groups : groups of weights times positions: runs of one element
+    element_cycles : cycles over all elements' runs
+    steps : cycles of each tile of filters on the array, float64 (tiles,)
+    half_width : of the 95 % interval of the sum of `steps`; 0 when every position was counted
+    positions, sampled : of the layer, and counted
+    weight_bytes, activation_bytes : of each tile, through its channel (tiles,)
+    """
+
+    macs: int
+    groups: int
+    element_cycles: float
+    steps: Array = field(repr=False)
+    half_width: float
+    positions: int
+    sampled: int
+    weight_bytes: Array = field(repr=False)
+    activation_bytes: Array = field(repr=False)
+
+    @property
+    def array_cycles(self) -> float:
+        """Cycles of the array without waiting for memory."""
+        return float(self.steps.sum())
+
+    @property
+    def relative_error(self) -> float:
+        """Half the 95 % interval as a share of the array's cycles."""
+        return self.half_width / self.array_cycles
+
+    @property
+    def cycles_per_group(self) -> float:
+        """Mean cycles of one element for one group."""
+        return self.element_cycles / self.groups
+
+    @property
+    def cycles_per_64_macs(self) -> float:
+        """Mean cycles of one element for 64 MACs, the unit of the published table."""
+        return 64 * self.element_cycles / self.macs
+
+    @property
+    def offchip_bytes(self) -> int:
+        """Bytes through both channels."""
+        return int(self.weight_bytes.sum() + self.activation_bytes.sum())
+
+
+def count_layer(
+    region: Region,
+    inputs: Tensors,
+    array: BitletArray,
+    *,
+    exact_macs: int = 1 << 28,
+    error: float = 0.01,
+    seed: int = 0,
+) -> LayerCycles:
+    """Count the cycles of a `Conv`, `Gemm` or `MatMul`.
+
+    Parameters
+    ----------
+    exact_macs : floating point: layers of more MACs are sampled
+    error : half the 95 % interval wanted, as a share of the cycles; positions are drawn until it
+        is reached or all are counted
+    seed : of the draw
+
+    Raises
+    ------
+    SpecError : a region that the engine does not run; an error that is no positive share
+    """
+    if not 0 < error < 1:
+        raise SpecError("bitlet: error", found=error, wanted="a share between 0 and 1",
+                        fix="0.01 asks for one per cent")  # fmt: skip
+    layer = require_layer(region)
+    given = matrices(region, inputs, layer)
+    tiles = -(-layer.batches * layer.filters // array.elements)
+    traffic = _traffic(layer, array, tiles)
+    if isinstance(array.engine.format, FixedFormat):
+        step = grid_step(given.weights, array.engine.format, (2,), what="weights of a layer")
+        rows = np.abs(on_grid(given.weights, step, array.engine.format))
+        runs = weight_cycles(rows.reshape(-1, layer.terms), array)
+        steps = _fixed_steps(runs, layer, array, tiles) * layer.positions
+        return LayerCycles(
+            macs=layer.macs, groups=runs.size * layer.positions, half_width=0.0, steps=steps,
+            element_cycles=float(runs.sum(dtype=np.int64)) * layer.positions,
+            positions=layer.positions, sampled=layer.positions, **traffic,
+        )  # fmt: skip
+    everything = layer.macs <= exact_macs or layer.positions <= 2 * _DRAWN * _STRATA
+    count = _Counter(layer, given, array, tiles, array.engine.format)
+    if everything:
+        each, steps = count(np.arange(layer.positions))
+        sample = _Sample([each], [steps], [layer.positions])
+    else:
+        sample = _sampled(count, layer.positions, error, seed)
+    total, half = sample.steps(array.broadcast, array.elements)
+    return LayerCycles(
+        macs=layer.macs, groups=layer.batches * layer.filters * layer.positions * count.groups,
+        element_cycles=sample.element_cycles, steps=total, half_width=half,
+        positions=layer.positions, sampled=sample.size, **traffic,
+    )  # fmt: skip
+
+
+def _scratch(engine: Engine) -> tuple[Array, Array]:
+    planes = np.zeros((-(-engine.format.lanes // 8), -(-engine.group // 8) * 8), np.uint8)
+    return planes, planes.view("<u8")
+
+
+def weight_cycles(magnitudes: Array, array: BitletArray) -> Array:
+    """Return the cycles of every group of fixed-point weights: (rows, terms) -> (rows, groups)."""
+    rows, terms = magnitudes.shape
+    group = array.engine.group
+    out = np.empty((rows, -(-terms // group)), np.int32)
+    if not array.distil:
+        out[:] = group
+        out[:, -1] = terms - (out.shape[1] - 1) * group
+        return out
+    rule = walk(array.window, group, terms)
+    held = np.ascontiguousarray(magnitudes, np.int32)
+    counter("fixed_cycles")(held, group, array.engine.mask, rule.step, rule.last, rule.first,
+                            *_scratch(array.engine), out)  # fmt: skip
+    return out
+
+
+def _beats(layer: Layer, array: BitletArray, tiles: int) -> Array:
+    """Return the cycles in which a tile's activations arrive: (full and last group, tiles)."""
+    row = np.arange(tiles * array.elements).reshape(tiles, -1)
+    batch = np.minimum(row, layer.batches * layer.filters - 1) // layer.filters
+    distinct = batch[:, -1] - batch[:, 0] + 1
+    group = min(array.engine.group, layer.terms)
+    rest = layer.terms % group or group
+    return np.stack([-(-size // BEAT) * distinct for size in (group, rest)])
+
+
+def _fixed_steps(runs: Array, layer: Layer, array: BitletArray, tiles: int) -> Array:
+    """Return the cycles of each tile for one position."""
+    beats = _beats(layer, array, tiles)
+    wanted = np.repeat(beats[:1].T, runs.shape[1], 1)
+    wanted[:, -1] = beats[1]
+    padded = np.zeros((tiles * array.elements, runs.shape[1]), np.int64)
+    padded[: len(runs)] = runs
+    side = padded.reshape(tiles, array.elements, -1)
+    if array.broadcast == "lockstep":
+        steps: Array = np.maximum(side.max(1), wanted).sum(1)
+    else:
+        steps = np.maximum(side.sum(2).max(1), wanted.sum(1))
+    return steps.astype(np.float64)
+
+
+def _traffic(layer: Layer, array: BitletArray, tiles: int) -> dict[str, Array]:
+    """Return the bytes of each tile: weights with biases, and activations with results."""
+    rows = layer.batches * layer.filters
+    side = np.diff(np.minimum(np.arange(tiles + 1) * array.elements, rows))
+    bits = array.engine.format.storage_bits
+    weights = side * (layer.weight_elements * bits / 8 + layer.bias_elements * 4) / rows
+    first = np.arange(tiles) * array.elements // layer.filters
+    final = np.minimum(np.arange(1, tiles + 1) * array.elements, rows)
+    batches = (final - 1) // layer.filters + 1 - first
+    own = layer.activation_elements * bits / 8 / layer.batches
+    read = batches * own
+    # Activations of a batch that stays on chip are read by the first of its tiles only.
+    again = (np.arange(tiles) * array.elements % layer.filters != 0) & (own <= array.buffer_bytes)
+    read = read - np.where(again, own, 0.0)
+    written = side * (layer.output_elements * bits / 8) / rows
+    return {"weight_bytes": weights, "activation_bytes": read + written}
+
+
+# -- floating point -------------------------------------------------------------------------------
+
+
+class _Counter:
+    """Counts positions of a floating-point layer: (n,) -> cycles (n, rows) and (n, tiles)."""
+
+    def __init__(
+        self, layer: Layer, given: Matrices, array: BitletArray, tiles: int, form: FloatFormat
+    ) -> None:
+        self.layer, self.given, self.array, self.form = layer, given, array, form
+        rows = given.weights.reshape(-1, layer.terms)
+        self.weights: Fields = array.engine.fields(to_bits(rows, form))
+        self.batch = np.repeat(np.arange(layer.batches), layer.filters)
+        self.groups = -(-layer.terms // array.engine.group)
+        self.tiles, self.beats = tiles, _beats(layer, array, tiles).astype(np.int64)
+        self.rule: Walk = walk(array.window, array.engine.group, layer.terms)
+
+    def __call__(self, positions: Array) -> tuple[Array, Array]:
+        each = np.empty((len(positions), self.layer.batches * self.layer.filters), np.int64)
+        steps = np.empty((len(positions), self.tiles), np.int64)
+        if not self.array.distil:
+            each[:] = self.layer.terms
+            group = min(self.array.engine.group, self.layer.terms)
+            rest = self.layer.terms % group or group
+            full = np.maximum(self.beats[0], group) * (self.groups - 1)
+            steps[:] = full + np.maximum(self.beats[1], rest)
+            return each, steps
+        engine, rule = self.array.engine, self.rule
+        block = max(1, _BLOCK // (self.layer.batches * self.layer.terms))
+        for first in range(0, len(positions), block):
+            part = slice(first, first + block)
+            places = positions[part]
+            exponents = np.stack([
+                engine.fields(to_bits(self.given.take(b, places), self.form)).exponent
+                for b in range(self.layer.batches)
+            ])  # fmt: skip
+            counter("float_cycles")(
+                self.weights.exponent, self.weights.magnitude, self.batch, exponents, engine.group,
+                self.array.elements, self.beats, engine.mask, rule.step, rule.last, rule.first,
+                *_scratch(engine), each[part], steps[part],
+            )  # fmt: skip
+        return each, steps
+
+
+class _Sample:
+    """Counted positions by stratum, and what they say of all."""
+
+    def __init__(self, each: list[Array], steps: list[Array], sizes: list[int]) -> None:
+        self.each, self.lock, self.sizes = each, steps, sizes
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.each))
+
+    @property
+    def element_cycles(self) -> float:
+        return float(sum(n * e.sum(1).mean() for n, e in zip(self.sizes, self.each)))
+
+    def steps(self, broadcast: Broadcast, elements: int) -> tuple[Array, float]:
+        """Return cycles of each tile and half the 95 % interval of their sum."""
+        columns = self.lock
+        if broadcast == "buffered":
+            rows = sum(n * e.mean(0) for n, e in zip(self.sizes, self.each))
+            starts = np.arange(0, len(np.atleast_1d(rows)), elements)
+            slowest = np.array([s + np.argmax(rows[s : s + elements]) for s in starts])
+            columns = [e[:, slowest] for e in self.each]
+        tiles = sum(n * c.mean(0) for n, c in zip(self.sizes, columns))
+        variance, freedom = 0.0, 0
+        for size, column in zip(self.sizes, columns):
+            n, sums = len(column), column.sum(1)
+            if n < size:
+                variance += size**2 * (1 - n / size) * float(np.var(sums, ddof=1)) / n
+                freedom += n - 1
+        return np.asarray(tiles, np.float64), math.sqrt(variance) * student(freedom)
+
+
+def _sampled(count: _Counter, positions: int, error: float, seed: int) -> _Sample:
+    """Draw positions, stratum by stratum without replacement, until the interval is narrow."""
+    draw = np.random.default_rng(seed)
+    strata = [draw.permutation(part) for part in np.array_split(np.arange(positions), _STRATA)]
+    sizes = [len(s) for s in strata]
+    each: list[Array] = [np.empty((0, 0))] * _STRATA
+    steps: list[Array] = [np.empty((0, 0))] * _STRATA
+    done, wanted = 0, _DRAWN
+    while True:
+        for k, places in enumerate(strata):
+            fresh = places[done:wanted]
+            if len(fresh):
+                e, s = count(fresh)
+                each[k] = np.concatenate([each[k], e]) if done else e
+                steps[k] = np.concatenate([steps[k], s]) if done else s
+        sample = _Sample(each, steps, sizes)
+        total, half = sample.steps(count.array.broadcast, count.array.elements)
+        if half <= error * total.sum() or wanted >= max(sizes):
+            return sample
+        done, wanted = wanted, 2 * wanted
+
+
+def student(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t, by Cornish and Fisher; 0 for no freedom.
+
+    Good to 0.2 % from 8 degrees on (t₈ = 2.3060, t₁₆ = 2.1199).
+    """
+    if freedom == 0:
+        return 0.0
+    z = 1.959963984540054
+    terms: tuple[float, ...] = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + math.fsum(t / freedom ** (k + 1) for k, t in enumerate(terms))
+
+
+# -- with memory ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One tile in time, in seconds: its weights' transfer, and its computation."""
+
+    load_start: float
+    load_end: float
+    start: float
+    end: float
+    compute_s: float
+
+
+def schedule(found: LayerCycles, array: BitletArray) -> Iterator[Stage]:
+    """Play the tiles: weights are fetched one tile ahead, activations stream while it computes.
+
+    Each tile fills the pipeline anew, since its weights replace those of the tile before.
+    """
+    rate = array.channel_bytes_per_s
+    fill_s = pipeline_cycles(array.engine) / array.clock_hz
+    load_end, ends = 0.0, [0.0, 0.0]  # a tile's weights may overwrite those of the last but one
+    for cycles, weights, activations in zip(
+        found.steps, found.weight_bytes, found.activation_bytes
+    ):
+        load_start = max(load_end, ends[-2])
+        load_end = load_start + weights / rate
+        start = max(load_end, ends[-1])
+        compute_s = cycles / array.clock_hz + fill_s
+        end = start + max(compute_s, activations / rate)
+        ends.append(end)
+        yield Stage(load_start=load_start, load_end=load_end, start=start, end=end,
+                    compute_s=compute_s)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitletSimulator:
+    """Says what happens when: the array and its two memory channels, tile by tile.
+
+    Layers of more than `exact_macs` MACs in floating point are sampled; their spans carry the half
+    width of the interval.
+    """
+
+    array: BitletArray
+    exact_macs: int = 1 << 28
+    error: float = 0.01
+
+    def __call__(self, region: Region, inputs: Tensors) -> Timeline:
+        found = count_layer(region, inputs, self.array, exact_macs=self.exact_macs,
+                            error=self.error)  # fmt: skip
+        rate = self.array.channel_bytes_per_s
+        spans: list[tuple[float, float, str, str, dict[str, Any]]] = []
+        for k, stage in enumerate(schedule(found, self.array)):
+            weights, others = found.weight_bytes[k], found.activation_bytes[k]
+            spans.append((stage.load_start, stage.load_end, "weight channel", "transfer",
+                          {"bytes": round(weights)}))  # fmt: skip
+            spans.append((stage.start, stage.start + stage.compute_s, "array", "compute",
+                          {"cycles": round(found.steps[k], 1)}))  # fmt: skip
+            spans.append((stage.start, stage.start + others / rate, "activation channel",
+                          "transfer", {"bytes": round(others)}))  # fmt: skip
+        spans.sort(key=lambda s: s[0])
+        detail: dict[str, str | int | float] = {}
+        if found.half_width:
+            detail = {"half_width_share": found.relative_error}
+        return Timeline(
+            name=f"{region.name} on bitlet",
+            spans=tuple(
+                Span(resource=where, name=region.name, kind=kind, details={**more, **detail},
+                     start_ps=round(start * PS_PER_S), end_ps=round(end * PS_PER_S))
+                for start, end, where, kind, more in spans
+            ),
+        )  # fmt: skip
