@@ -89,6 +89,20 @@ def test_prices_of_energy_come_back() -> None:
     assert 0.7 <= found.energy.coverage <= 0.9
 
 
+def test_an_energy_that_is_foretold_has_not_seen_its_own_time() -> None:
+    """Layers of a network that all took four times as long are foretold as they were."""
+    rows = made_up(calibrated(), networks=3, rows=20)
+    later = [replace(one, latency_s=4 * one.latency_s) if one.network == "net0" else one
+             for one in rows]  # fmt: skip
+    mine = np.array([one.network == "net0" for one in rows])
+    first, second = (calibrate_device(device(), some, where="m.csv").energy
+                     for some in (rows, later))  # fmt: skip
+    assert first is not None and second is not None
+    assert second.priced[mine] == pytest.approx(first.priced[mine], rel=1e-5)
+    assert (abs(second.priced[~mine] / first.priced[~mine] - 1) > 1e-3).any()
+    assert second.unfitted == pytest.approx(first.unfitted, rel=1e-12)
+
+
 def test_energies_above_the_stated_maximum_are_refused() -> None:
     with pytest.raises(SpecError, match=r"net0: found '3.39 W on average', wanted at most 500 mW"):
         fitted(replace(device(), max_power_w=0.5, sources={"max_power_w": HAND}))

@@ -96,7 +96,9 @@ def _networks(what: str, validation: Validation, confidence: float) -> Table:
         rows=tuple((one.network, one.rows, *(100 * e for e in (*one.before, *one.after)),
                     100 * one.covered, one.total) for one in validation.held),
         caption="Constants and interval were fitted without the network of the line"
-        + (", and without those left out together with it." if len(validation.held) > 10 else "."),
+        + (", and without those left out together with it." if len(validation.held) > 10 else ".")
+        + (" Idle power counts over the time that such constants give, not the measured one."
+           if what == "energy" else ""),
     )  # fmt: skip
 
 

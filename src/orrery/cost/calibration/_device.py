@@ -1,7 +1,8 @@
 """A device whose constants are fitted to measured layers: times, and energies where given.
 
 Models:  times as in `_price`; energies as MACs, other operations and off-chip bytes at a price
-         each, plus idle power over the measured time.
+         each, plus idle power over the time: fitted with measured times, foretold (networks left
+         out in turn) with times that constants without those networks give.
 Ignores: see `_price`; prices that depend on the class of operators or on values.
 Judge:   synthetic devices in the tests; cross validation by network on the user's rows.
 
@@ -15,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orrery.hardware import OPERATOR_CLASSES, Calibration, Device
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Source
 
 from ._doubts import check_energies, doubt_energies, doubt_times
-from ._fit import Design, Fit, Floats, present
+from ._fit import Design, Fit, Floats, fit, present
 from ._samples import Constant, Sample, check_enough, fitted, measured_source
 from ._validate import CONFIDENCE, Validation, left_out_error
 
@@ -87,8 +89,9 @@ def calibrate_device(
     billed = tuple(sample for sample in used if sample.energy_j is not None)
     if billed:
         check_energies(billed, device, where)
-        seconds = design.price(found.x)[[sample.energy_j is not None for sample in used]]
-        made, more, energy, doubts = _priced(made, billed, seconds, where, confidence, progress)
+        times = _Times(design, measured, networks, found.x,
+                       np.array([sample.energy_j is not None for sample in used]))  # fmt: skip
+        made, more, energy, doubts = _priced(made, billed, times, where, confidence, progress)
         constants += more
         warnings += doubts
         idle, most = made.idle_power_w, made.max_power_w
@@ -216,11 +219,39 @@ def _rebuilt(
     ), tuple(warnings)  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Times:
+    """What rows with an energy are priced to take, `chosen` of all that were timed.
+
+    Attributes
+    ----------
+    x : constants fitted to all rows
+    """
+
+    design: Design
+    measured: Floats
+    networks: Sequence[str]
+    x: Floats
+    chosen: NDArray[np.bool_]
+
+    def before(self) -> Floats:
+        """Return seconds by the constants as they were."""
+        return self.design.price(self.design.start)[self.chosen]
+
+    def after(self, left: frozenset[str] = frozenset()) -> Floats:
+        """Return seconds by constants fitted without some networks."""
+        x = self.x
+        if left:
+            seen = np.array([name not in left for name in self.networks])
+            x = fit(self.design.rows(seen), self.measured[seen]).x
+        return self.design.price(x)[self.chosen]
+
+
 def _priced(
-    device: Device, samples: Sequence[Sample], seconds: Floats, where: str, confidence: float,
+    device: Device, samples: Sequence[Sample], times: _Times, where: str, confidence: float,
     progress: Progress,
 ) -> tuple[Device, tuple[Constant, ...], Validation, tuple[str, ...]]:  # fmt: skip
-    """Fit prices of actions and idle power to measured energies; `seconds` as they are priced."""
+    """Fit prices of actions and idle power to measured energies."""
     compute, offchip = device.compute, device.offchip
     dtypes = sorted({dtype for sample in samples for _, dtype in sample.macs})
     columns = [
@@ -245,7 +276,15 @@ def _priced(
                         for one in each.T]),
         free=present(added, lines),
     )  # fmt: skip
-    found, validation, errors = fitted(design, measured, networks, confidence, progress)
+
+    def foretold(seconds: Floats) -> Design:
+        return replace(design, added=np.column_stack((added[:, :-1], seconds)))
+
+    found, validation, errors = fitted(
+        design, measured, networks, confidence, progress,
+        unfitted=foretold(times.before()).price(design.start),
+        without=lambda left: (design, foretold(times.after(left))),
+    )  # fmt: skip
     said = f"calibrated from {len(samples)} rows of {len(set(networks))} networks: {where}"
     constants, values, sources = [], {}, {}
     for place, (name, unit, before, _) in enumerate(columns):
@@ -260,7 +299,8 @@ def _priced(
         if value is not None and status != "kept":
             text = note if np.isnan(error) else f"standard error: {100 * error:.2g} %"
             values[name], sources[name] = value, measured_source(said, text)
-    doubts = doubt_energies(samples, constants, added[:, :-1] @ found.x[:-1], seconds, where)
+    doubts = doubt_energies(samples, constants, added[:, :-1] @ found.x[:-1],
+                            times.after(), where)  # fmt: skip
     return _with_prices(device, dtypes, values, sources), tuple(constants), validation, doubts
 
 

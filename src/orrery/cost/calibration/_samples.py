@@ -18,7 +18,7 @@ from .._work import work_of
 from ._fit import Design, Fit, Status, fit
 from ._price import macs_by_class
 from ._read import MeasuredRow
-from ._validate import LEAST_NETWORKS, Validation, cross_validate
+from ._validate import LEAST_NETWORKS, Validation, Without, cross_validate
 
 __all__ = ["Constant", "Sample", "check_enough", "fitted", "measured_source", "sample_of",
            "sample_of_work"]  # fmt: skip
@@ -142,13 +142,15 @@ def fitted(
     confidence: float,
     progress: Progress,
     unfitted: NDArray[np.float64] | None = None,
+    without: Without | None = None,
 ) -> tuple[Fit, Validation, NDArray[np.float64]]:
     """Fit and cross-validate; also the larger of both standard errors of each constant.
 
     Where some networks left out took a constant with them, only the fit's own error is known.
+    `unfitted` and `without` as `cross_validate` takes them.
     """
     found = fit(design, measured)
     validation = cross_validate(design, measured, networks, confidence=confidence,
-                                progress=progress, unfitted=unfitted)  # fmt: skip
+                                progress=progress, unfitted=unfitted, without=without)  # fmt: skip
     larger = np.fmax(found.errors, validation.spread)
     return found, validation, np.where(np.isnan(found.errors), np.nan, larger)

@@ -14,7 +14,7 @@ Source:  Vovk, "Cross-conformal predictors", 2015; Dunn, Wasserman, Ramdas, "Dis
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +29,16 @@ __all__ = [
     "LEAST_NETWORKS",
     "Held",
     "Validation",
+    "Without",
     "cross_validate",
     "left_out_error",
     "overall",
     "quantile",
 ]
+
+#: networks left out -> the design that the others are fitted by, and the one that prices those
+#: left out; whatever either chooses or looks up may have seen the others alone
+Without = Callable[[frozenset[str]], tuple[Design, Design]]
 
 #: share of rows that the interval is to hold
 CONFIDENCE = 0.8
@@ -106,7 +111,7 @@ def left_out_error(validation: Validation) -> float:
 
 def cross_validate(
     design: Design, measured: Floats, networks: Sequence[str], *, confidence: float = CONFIDENCE,
-    progress: Progress = SILENT, unfitted: Floats | None = None,
+    progress: Progress = SILENT, unfitted: Floats | None = None, without: Without | None = None,
 ) -> Validation:  # fmt: skip
     """Leave networks out in turn.
 
@@ -116,6 +121,7 @@ def cross_validate(
     confidence : share of rows that the interval is to hold
     progress : told of every fit; asked whether to stop
     unfitted : prices by the constants as they were, where not those of the design at its start
+    without : designs that hang on who is left out, of all rows; None: `design` whoever is
     """
     names = sorted(set(networks))
     fold_of = {name: number % MOST_FOLDS for number, name in enumerate(names)}
@@ -127,14 +133,18 @@ def cross_validate(
     fits = itertools.count(1)
     total = count + count * (count - 1) // 2
 
-    def residuals(seen: NDArray[np.bool_], near: Floats | None = None) -> tuple[Floats, Fit]:
+    def residuals(left: tuple[int, ...], near: Floats | None = None) -> tuple[Floats, Fit]:
         progress.step("leave networks out", next(fits), total)
-        found = fit(design.rows(seen), measured[seen], near)
-        return logs - np.log(design.price(found.x)), found
+        asked = judged = design
+        if without is not None:
+            asked, judged = without(frozenset(n for n in names if fold_of[n] in left))
+        seen = ~np.isin(folds, left)
+        found = fit(asked.rows(seen), measured[seen], near)
+        return logs - np.log(judged.price(found.x)), found
 
-    single = [residuals(folds != fold) for fold in range(count)]
+    single = [residuals((fold,)) for fold in range(count)]
     pairs = {
-        pair: residuals(~np.isin(folds, pair), single[pair[0]][1].x)[0]
+        pair: residuals(pair, single[pair[0]][1].x)[0]
         for pair in itertools.combinations(range(count), 2)
     }
     outside = np.choose(folds, [errors for errors, _ in single])
