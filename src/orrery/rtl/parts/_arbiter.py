@@ -6,9 +6,12 @@ Judge: a model of the rule in plain Python, and counts of items under full load
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -71,30 +74,44 @@ class Arbiter(Part):
     def elaborate(self, platform: object) -> Module:
         """Choose the lowest of those at or after the turn, else the lowest of all."""
         m = Module()
-        turn = Signal(range(self._inputs))
-        asking = Signal(self._inputs)
-        due = Signal(self._inputs)  # those that ask and whose turn has not passed
-        chosen = Signal(range(self._inputs))
+        count = self._inputs
+        turn = Signal(range(count))
+        asking, due, candidates, grant = (
+            Signal(count, name=name) for name in ("asking", "due", "candidates", "grant")
+        )
+        passed = Signal(count)  # bit k: the turn stands after k
         m.d.comb += [
             asking.eq(Cat(source.valid for source in self.inputs)),
-            due.eq(asking & (Const((1 << self._inputs) - 1, self._inputs) << turn)),
+            passed.eq(Cat(turn > k for k in range(count))),
+            due.eq(asking & ~passed),
+            candidates.eq(Mux(due.any(), due, asking)),
+            grant.eq(candidates & (~candidates + 1)[:count]),
         ]
-        for candidates in (asking, due):  # the later assignment wins, so `due` goes before
-            for k in reversed(range(self._inputs)):
-                with m.If(candidates[k]):
-                    m.d.comb += chosen.eq(k)
+        item, number = Value.cast(self.o.payload.item), self.o.payload.source
         m.d.comb += [
             self.o.valid.eq(asking.any()),
-            self.o.payload.source.eq(chosen),
-            Value.cast(self.o.payload.item).eq(
-                Array(Value.cast(source.payload) for source in self.inputs)[chosen]
+            item.eq(
+                _any_of(
+                    Value.cast(source.payload) & bit.replicate(len(item))
+                    for source, bit in zip(self.inputs, grant)
+                )
+            ),
+            number.eq(
+                _any_of(
+                    Const(k, len(number)) & grant[k].replicate(len(number)) for k in range(count)
+                )
             ),
         ]
         m.d.comb += [
-            source.ready.eq(self.o.ready & (chosen == k)) for k, source in enumerate(self.inputs)
+            source.ready.eq(self.o.ready & grant[k]) for k, source in enumerate(self.inputs)
         ]
         # A stalled offer takes the turn, so that it is chosen again; a taken one passes it on.
         with m.If(self.o.valid):
-            after = Mux(chosen == self._inputs - 1, 0, chosen + 1)
-            m.d.sync += turn.eq(Mux(self.o.ready, after, chosen))
+            after = Mux(number == count - 1, 0, number + 1)
+            m.d.sync += turn.eq(Mux(self.o.ready, after, number))
         return m
+
+
+def _any_of(values: Iterable[Value]) -> Value:
+    """Return the bits that are 1 in any of the values."""
+    return reduce(or_, values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import C, Module, Mux, Shape, Signal, Value
+from amaranth import C, Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ._part import (
@@ -115,8 +115,7 @@ class ComparatorTree(Part):
                 number = f"{level}_{pair // 2}"
                 second = candidates[pair + 1] if pair + 1 < len(candidates) else None
                 winner = first if second is None else self._winner(m, first, second, number)
-                width = max(level, 1)
-                index = winner[1] if second is not None else winner[1] | C(0, width)
+                index = winner[1] if second is not None else Cat(winner[1], C(0, 1))
                 winners.append(
                     (
                         stages.end(level, f"best_{number}", winner[0]),
@@ -143,6 +142,5 @@ class ComparatorTree(Part):
             beaten = second[2] & (~first[2] | beaten)
         choice = Signal(name=f"second_{number}")
         m.d.comb += choice.eq(beaten)
-        place = len(first[1])
-        index = Mux(choice, second[1], first[1])[:place] | (choice << place)
+        index = Cat(Mux(choice, second[1], first[1]), choice)
         return Mux(choice, second[0], first[0]), index, first[2] | second[2]

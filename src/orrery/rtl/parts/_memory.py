@@ -119,7 +119,8 @@ class MemoryWrapper(Part):
             writable = self.write_address < self._depth
             readable = self.read_address < self._depth
         m.d.comb += [
-            write.addr.eq(self.write_address),
+            # Engines may stop at an address without a row even where nothing is written.
+            write.addr.eq(Mux(writable, self.write_address, 0)),
             write.data.eq(self.write_data),
             write.en.eq(Mux(writable, self.write_enable, 0)),
             read.addr.eq(Mux(readable, self.read_address, 0)),

@@ -34,8 +34,8 @@ class Fifo(Part):
 
     Timing
     ------
-    An item is offered 1 cycle after it was taken, 2 where `buffered` (and the queue was empty).
-    Full throughput; a buffered queue of depth 1 moves an item every other cycle.
+    An item that finds the queue empty is offered 1 cycle later, 2 where `buffered` and deeper than
+    1. One item a cycle; one every other cycle at depth 1, and at depth 2 where `buffered`.
     `i.ready` comes from registers: a full queue takes no item in the cycle in which one leaves.
 
     Ignores
@@ -51,8 +51,8 @@ class Fifo(Part):
         self._shape = shape_of("Fifo: shape", shape)
         self._depth = check_whole("Fifo: depth", depth, least=1)
         self._buffered = bool(buffered)
-        slow = self._buffered and depth == 1
-        after = 2 if self._buffered and not slow else 1
+        slow = depth <= 1 + self._buffered
+        after = 2 if self._buffered and depth > 1 else 1
         super().__init__(
             {
                 "i": In(stream.Signature(self._shape)),
@@ -64,10 +64,10 @@ class Fifo(Part):
                 "shape": shape_text(self._shape), "depth": depth, "buffered": self._buffered,
             },
             timing=Timing(
-                latency=after, interval=2 if slow or depth == 1 else 1,
+                latency=after, interval=2 if slow else 1,
                 rule=f"an item entering an empty queue is offered {after} cycle"
                 f"{'s' if after > 1 else ''} later"
-                + (", one item every other cycle" if depth == 1 else ", one item a cycle"),
+                + (", one item every other cycle" if slow else ", one item a cycle"),
             ),
             summary=f"First-in, first-out queue of {depth} items.",
             meanings={"i": "items in", "o": "items out, in order", "level": "items held"},
