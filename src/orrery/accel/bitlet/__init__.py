@@ -4,9 +4,11 @@ from ._cycles import BitletArray, BitletSimulator, LayerCycles, count_layer, pip
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
+from ._statistics import BitStatistics, bit_statistics, expected_cycles, merge_statistics
 
 __all__ = [
     "FLOATS",
+    "BitStatistics",
     "BitletArray",
     "BitletFunction",
     "BitletSimulator",
@@ -15,8 +17,11 @@ __all__ = [
     "FloatFormat",
     "LayerCycles",
     "Partial",
+    "bit_statistics",
     "bitlet_tolerance",
     "count_layer",
+    "expected_cycles",
+    "merge_statistics",
     "number_format",
     "pipeline_cycles",
 ]
