@@ -302,7 +302,7 @@ def test_more_room_is_never_worse() -> None:
     found = [nest_stages(stages, array(room, way=4.0), "energy") for room in rooms]
     values = [one.value for one in found]
     assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
-    assert any(one.rows for one in found[1].parts) and found[1].heights == (4, 3, 2, 1)
+    assert any(one.rows for one in found[1].parts) and found[1].tried == {"buffer": (4, 3, 2, 1)}
     assert not any(one.rows for one in found[-1].parts)
 
 
@@ -313,6 +313,27 @@ def test_of_equally_frugal_nests_the_fastest(seed: int) -> None:
     faster = nest_stages(stages, machine, "energy", most_cycles=found.cycles - 1)
     assert isinstance(faster, Infeasible) or faster.energy_j > found.energy_j * (1 + 1e-9)
     assert found.gap < 1e-12
+
+
+@pytest.mark.parametrize("objective", ("latency", "energy"))
+def test_of_several_levels_each_is_tried(objective: str) -> None:
+    """The roomier level is the dearer and slower one; taken away, the other is found alone."""
+    stages, plain = network(Random(1)), array(2000)
+    outer = level("outer", ("input", "output"), 50, capacity_bits=8000, read_bits_per_cycle=16,
+                  write_bits_per_cycle=16)  # fmt: skip
+    both = replace(plain, levels=(plain.levels[0], outer, *plain.levels[1:]))
+    found = nest_stages(stages, both, objective)
+    assert isinstance(found, StagedNests) and found.kept and found.gap < 1e-8
+    assert found.level == "buffer" and set(found.tried) == {"outer", "buffer"}
+    split = replace(plain.levels[1], shares_bits={"input": 1000, "output": 1000},
+                    sources=plain.levels[1].sources | {"shares_bits": HAND})  # fmt: skip
+    first = nest_stages(stages, replace(both, levels=(*both.levels[:2], split, both.levels[3])),
+                        objective)  # fmt: skip
+    assert isinstance(first, StagedNests) and first.level == "outer"
+    assert found.value < first.value
+    short = nest_stages(stages, both, objective, most_cycles=1)
+    assert isinstance(short, Infeasible) and short.proved
+    assert short.need == nest_stages(stages, both).cycles
 
 
 def test_a_share_of_weights_is_no_room_of_tensors() -> None:

@@ -86,18 +86,23 @@ def together(
 
 def _claim(found: StagedNests) -> str:
     """Say what is proven, and among which choices."""
-    among = "No choice of nests"
-    if found.level is not None:
-        among = "Among whole tensors, no choice of nests and of what stays"
-    if found.heights:
-        rows = ", ".join(map(str, found.heights[:10]))
-        more = len(found.heights) - 10
-        rows += f" and {more} heights more" if more > 0 else ""
-        among = (f"Among whole tensors and tiles of {rows} rows through chains of at most three "
-                 "layers, no choice of nests and of what stays")  # fmt: skip
-    if found.gap <= 1e-9:
-        return f"{among} has less {found.objective}."
-    return f"{among} has less than {100 * (1 - found.gap):.5g} % of the {found.objective} here."
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for level, heights in found.tried.items():
+        alike.setdefault(heights, []).append(level)
+    among = []
+    for heights, levels in alike.items():
+        rows = ", ".join(map(str, heights[:10]))
+        rows += f" and {len(heights) - 10} heights more" if len(heights) > 10 else ""
+        cut = f" and tiles of {rows} rows through chains of at most three layers"
+        alone = f" in {' or in '.join(levels)} alone" if len(found.tried) > 1 else ""
+        among.append("whole tensors" + (cut if heights else "") + alone)
+    said = f"Among {' or '.join(among)}, no choice of nests and of what stays"
+    if not among:
+        said = "No choice of nests"
+    less = "less" if found.gap <= 1e-9 else f"less than {100 * (1 - found.gap):.5g} % of the"
+    end = "" if found.gap <= 1e-9 else " here"
+    mixed = " Some tensors in one and others in another is not tried." * (len(found.tried) > 1)
+    return f"{said} has {less} {found.objective}{end}.{mixed}"
 
 
 def kept_table(found: StagedNests) -> Table | None:
