@@ -103,6 +103,41 @@ def test_what_falls_short_alone_is_sought_alone(array: str, network: object) -> 
     assert f"need {format_si(figure(both, 'energy'), 'J')}, have" in " ".join(both.text.split())
 
 
+def test_a_part_of_the_network_keeps_no_ceiling(
+    array: str, network: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Layers without a nest are in no sum: a lower bound, which can only miss a ceiling."""
+    small = tmp_path / "less.yaml"
+    small.write_text(SMALL.replace("4 KiB", "5 B"))
+    free = api.nest(network, on=str(small), fuse="tails")
+    assert free.needs_met and free.file.left_out
+    assert "of the layers mapped has less latency" in free.text
+    part = api.nest(network, on=str(small), fuse="tails", need=("energy<1J",))
+    assert not part.needs_met and "Within" not in part.text
+    assert "Not known whether within energy<1J" in part.text and "in no sum" in part.text
+    short = api.nest(network, on=str(small), fuse="tails", need=("energy<1nJ",))
+    assert not short.needs_met and "Not within energy<1nJ" in short.text
+    write_onnx(network, tmp_path / "made.onnx")  # type: ignore[arg-type]
+    command = ["nest", str(tmp_path / "made.onnx"), "--need", "energy<1J", "--on"]
+    assert main([*command, str(small)]) == 1
+    capsys.readouterr()
+    assert main([*command, array, "--macs-only"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Within energy<1J, of the layers mapped." in said and "Layers mapped, one" in said
+
+
+def test_the_levels_tried_are_named(network: object, tmp_path: Path) -> None:
+    outer = """\
+  - {name: outer, holds: [input, weight, output], size: "8 KiB", word: "16 bit", read: "50 pJ",
+     write: "50 pJ", double_buffered: [input, weight], multicast: [], reduces: []}
+  - {name: buffer"""
+    two = tmp_path / "two.yaml"
+    two.write_text(SMALL.replace("  - {name: buffer", outer))
+    found = api.nest(network, on=str(two), fuse="on-chip", objective="energy")
+    assert "Kept in buffer" in found.text
+    assert "whole tensors in outer or in buffer alone" in " ".join(found.text.split())
+
+
 def test_errors_and_doubts_are_those_of_layers_one_by_one(network: object) -> None:
     plain = api.nest(network, on="eyeriss-v1", objective="energy")
     apart = api.nest(network, on="eyeriss-v1", objective="energy", need=("energy<1J",))

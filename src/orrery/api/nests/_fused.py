@@ -16,22 +16,14 @@ from orrery.report import Page, make_scorecard
 from orrery.units import counted
 
 from .._result import InfeasibleError
+from ..fusing import Verdict, ceilings, kept_table, nothing, outside_sets, together
 from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._file import KeptTensor, NestFile
-from ._fused_page import (
-    array_sections,
-    ceilings,
-    checked,
-    kept_table,
-    listed,
-    nothing,
-    outside_sets,
-    together,
-)
 from ._pages import bill_table, layer_table, level_table
 from ._result import NestResult, layer_nest
+from ._sections import array_sections, checked, listed
 
 if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
@@ -50,7 +42,7 @@ def fused_nest(
     need: Sequence[str], macs_only: bool, bill: bool, progress: Progress,
 ) -> NestResult:  # fmt: skip
     """Return the nests of a network that are best together; parameters as of `nest`."""
-    from orrery.cost.nest import stages_of
+    from orrery.cost.nest import OTHER_UNIT, stages_of
     from orrery.mapping.nest import StagedNests, nest_stages
     from orrery.store import Cache
 
@@ -80,12 +72,16 @@ def fused_nest(
         raise SpecError(graph.name, found=nothing(found), wanted="one layer that fits at least",
                         fix="try another network or array")  # fmt: skip
     left = {s.name: s.reason for s in stages.stages if s.reason}
-    return _told(graph, architecture, found, on, fuse, short, need, bill, left)
+    verdict = Verdict(
+        need=tuple(need), short=short, left=OTHER_UNIT in left.values(),
+        unmapped=(*found.failed, *(n for n, why in left.items() if why != OTHER_UNIT)),
+    )  # fmt: skip
+    return _told(graph, architecture, found, on, fuse, verdict, bill, left)
 
 
 def _told(
     graph: Graph, architecture: Architecture, found: StagedNests, on: str, fuse: str,
-    short: str, need: Sequence[str], bill: bool, left: dict[str, str],
+    verdict: Verdict, bill: bool, left: dict[str, str],
 ) -> NestResult:  # fmt: skip
     mapped: dict[str, NestFound] = {}
     problems: dict[str, NestProblem] = {}
@@ -113,7 +109,7 @@ def _told(
     )
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
-    sections = [together(found, architecture, short, need, fuse), *array_sections(architecture),
+    sections = [together(found, architecture, verdict, fuse), *array_sections(architecture),
                 kept_table(found)]  # fmt: skip
     sections += [layer_table(mapped, problems, lambda name: operators[name]),
                  level_table(mapped, architecture)]  # fmt: skip
@@ -138,4 +134,4 @@ def _told(
                     fuse=fuse, kept=kept)  # fmt: skip
     return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),
                       evidence=tuple(figures), scorecard=card, page=page,
-                      needs_met=not short)  # fmt: skip
+                      needs_met=verdict.met)  # fmt: skip

@@ -17,12 +17,12 @@ from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._fused import fused_nest
-from ._fused_page import array_sections, checked, listed
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
 from ._search import search_layers
+from ._sections import array_sections, checked, listed
 from ._zeros import ZeroOptions, layer_zeros
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from ._bounds import Bound, Change, Explanation, explain_nest, nest_bounds
 from ._count import Flow, NestCounts, count_nest
 from ._fit import check_mapping, footprint_bits
-from ._fused import Stage, Stages, Tail, Tile, row_tiles, stages_of
+from ._fused import OTHER_UNIT, Stage, Stages, Tail, Tile, row_tiles, stages_of
 from ._layers import nest_problem, operand_density
 from ._mapping import SPACE, NestMapping
 from ._price import NestCost, nest_cost
@@ -23,6 +23,7 @@ from ._zeros import Operations, Zeros
 
 __all__ = [
     "LOOPS",
+    "OTHER_UNIT",
     "SPACE",
     "Bound",
     "Change",

@@ -24,7 +24,10 @@ from ..sharding._operators import _ELEMENTWISE
 from ._layers import nest_problem
 from ._problem import Index, NestProblem
 
-__all__ = ["Stage", "Stages", "Tail", "Tile", "row_tiles", "stages_of"]
+__all__ = ["OTHER_UNIT", "Stage", "Stages", "Tail", "Tile", "row_tiles", "stages_of"]
+
+#: why a stage has no nest that could have one: `stages_of` was asked to leave out passes
+OTHER_UNIT = "a pass over data, left to another unit"
 
 _UNARY = frozenset(("CastLike", "DequantizeLinear", "Dropout", "QuantizeLinear"))
 
@@ -119,7 +122,7 @@ def stages_of(graph: Graph, *, tails: bool = True, passes: bool = True) -> Stage
         return found
     return replace(found, stages=tuple(
         s if any(problem.macs for problem in s.problems) else
-        s.left_out(s.reason or "a pass over data, left to another unit")
+        s.left_out(s.reason or OTHER_UNIT)
         for s in found.stages
     ))  # fmt: skip
 
