@@ -28,7 +28,9 @@ from orrery.hardware import (
 )
 from orrery.hardware.spatial import read_architecture_text
 
-ARRAY = load_architecture("gemmini-16")
+_CHIP = load_architecture("gemmini-16")
+ARRAY = replace(_CHIP, levels=(replace(_CHIP.levels[0], read_bits_per_cycle=128.0),
+                               *_CHIP.levels[1:]))  # fmt: skip
 SLOWER, OVERHEAD_S = 2.5, 4e-6
 
 
@@ -104,47 +106,67 @@ def test_prices_are_dearer_and_no_bound_is_broken(found: CalibratedArray) -> Non
         assert after.latency_s == pytest.approx(seconds + (found.architecture.overhead_s or 0))
 
 
+def two_nests(problem: NestProblem) -> list[NestMapping]:
+    """One that computes faster, and one that moves less."""
+    size = dict(problem.loops)
+    cin, cout = size["Cin"], size["Cout"] // 16
+    return [
+        NestMapping(temporal=((("N", size["N"] // tile), ("Cout", cout), ("Cin", cin // wide)),
+                              (), (("N", tile),), ()),
+                    spatial={"rows": (("Cin", wide),), "cols": (("Cout", 16),)})
+        for tile, wide in ((32, 16), (64, 8))
+    ]  # fmt: skip
+
+
+PROBLEMS = [product(64, cin, cout)[0] for cin in (16, 32, 64, 256) for cout in (16, 64, 256)]
+
+
+def searching(array: Architecture, times: list[float], networks: int = 4) -> list[ArraySample]:
+    """Layers of these times, each with the faster of its two nests on an array."""
+    best = [
+        min(two_nests(p), key=lambda m, p=p: nest_cost(p, m, array).latency_s) for p in PROBLEMS
+    ]
+    return [
+        ArraySample(network=f"net{row % networks}", layer=str(row), nests=((problem, mapping),),
+                    latency_s=seconds)
+        for row, (problem, mapping, seconds) in enumerate(zip(PROBLEMS, best, times, strict=True))
+    ]  # fmt: skip
+
+
+def as_slow(factor: float) -> tuple[Architecture, list[float]]:
+    """Return the array with a memory so much slower, and what its layers take there."""
+    true = _slower(ARRAY, factor)
+    some = searching(true, [1.0] * len(PROBLEMS))
+    return true, [nest_cost(*one.nests[0], true).latency_s + OVERHEAD_S for one in some]
+
+
 def test_nests_are_searched_again_at_the_bandwidth_that_is_written() -> None:
     """Of two nests a slow memory takes the one that computes slower and moves less."""
-
-    def nests(problem: NestProblem) -> list[NestMapping]:
-        size = dict(problem.loops)
-        cin, cout = size["Cin"], size["Cout"] // 16
-        return [
-            NestMapping(temporal=((("N", size["N"] // tile), ("Cout", cout), ("Cin", cin // wide)),
-                                  (), (("N", tile),), ()),
-                        spatial={"rows": (("Cin", wide),), "cols": (("Cout", 16),)})
-            for tile, wide in ((32, 16), (64, 8))
-        ]  # fmt: skip
-
-    def search(array: Architecture) -> list[ArraySample]:
-        problems = [product(*size)[0] for size in sizes]
-        best = [min(nests(p), key=lambda m: nest_cost(p, m, array).latency_s) for p in problems]
-        return [
-            ArraySample(
-                network=f"net{row % 4}",
-                layer=str(row),
-                nests=((problem, mapping),),
-                latency_s=seconds,
-            )
-            for row, (problem, mapping, seconds) in enumerate(
-                zip(problems, best, times or [1.0] * len(best), strict=True)
-            )
-        ]
-
-    sizes = [(64, cin, cout) for cin in (16, 32, 64, 256) for cout in (16, 64, 256)]
-    times: list[float] = []
-    stated, true = ARRAY, _slower(ARRAY, 8.0)
-    chosen = [[one.nests[0][1] for one in search(array)] for array in (stated, true)]
+    true, times = as_slow(8.0)
+    chosen = [[one.nests for one in searching(array, times)] for array in (ARRAY, true)]
     assert chosen[0] != chosen[1]
-    times = [nest_cost(*one.nests[0], true).latency_s + OVERHEAD_S for one in search(true)]
-    made = calibrate_array(stated, search, where="m.csv")
+    made = calibrate_array(ARRAY, lambda array: searching(array, times), where="m.csv")
     bits = made.architecture.levels[0].read_bits_per_cycle
     assert bits == pytest.approx(true.levels[0].read_bits_per_cycle, rel=0.03)
     assert made.architecture.overhead_s == pytest.approx(OVERHEAD_S, rel=0.03)
     assert made.warnings == ()
-    again = search(made.architecture)
+    again = searching(made.architecture, times)
     assert [one.nests for one in again] == [one.nests for one in made.samples]
+
+
+def test_what_is_left_out_has_no_part_in_choosing_nests() -> None:
+    """A network whose layers all took longer, so that all together ask for other nests, is priced
+    as it was while it is left out."""
+    _, times = as_slow(8.0)
+    later = [4 * s if row % 3 == 0 else s for row, s in enumerate(times)]
+    mine = np.array([row % 3 == 0 for row in range(len(times))])
+    first, second = (
+        calibrate_array(ARRAY, lambda array, t=some: searching(array, t, 3), where="m.csv")
+        for some in (times, later)
+    )
+    assert [one.nests for one in first.samples] != [one.nests for one in second.samples]
+    assert second.latency.priced[mine] == pytest.approx(first.latency.priced[mine], rel=1e-9)
+    assert second.latency.priced[~mine] != pytest.approx(first.latency.priced[~mine], rel=1e-3)
 
 
 def test_lines_between_samples_are_never_below_the_cycles() -> None:
@@ -164,6 +186,7 @@ def test_an_array_without_a_bandwidth_is_fitted_in_its_overhead_alone() -> None:
     made = calibrate_array(free, lambda _: samples(), where="m.csv")
     assert made.architecture.levels[0].read_bits_per_cycle is None
     assert "add read_bandwidth" in made.constants[0].note
+    assert made.warnings == ()
 
 
 def test_too_few_rows_are_refused() -> None:

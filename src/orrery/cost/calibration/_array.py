@@ -4,9 +4,10 @@ Models:  latency = overhead per run + cycles / clock, cycles of `orrery.cost.nes
          that a search finds at the fitted off-chip bandwidth. For nests that stay, time is a convex
          function of the bandwidth made of straight pieces; it is sampled at `_FACTORS` and lies on
          the lines between them. Search and fit alternate, from the best of the bandwidths of
-         `_GRID`, until the bandwidth stands (at most `_ROUNDS` times).
-Ignores: that other nests may have run than the search finds. Fits that leave networks out keep the
-         nests of the fit to all of them, at whose bandwidth theirs would be searched again.
+         `_GRID`, until the bandwidth stands (at most `_ROUNDS` times). Fits that leave networks out
+         do the same by the rest alone, at bandwidths rounded to steps of `_STEP`, so that few
+         are searched.
+Ignores: that other nests may have run than the search finds.
 Judge:   arrays made up with known constants (tests); measured mappings of Gemmini (tests); cross
          validation by network on the user's rows.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orrery.hardware import Architecture
 from orrery.progress import SILENT, Progress
@@ -35,6 +37,8 @@ _OVERHEAD_S = 1e-6
 _GRID = (1.0, 0.25, 3.0, 9.0, 27.0)
 #: searches after those, and the change of the bandwidth's logarithm at which it stands
 _ROUNDS, _STANDS = 6, 0.01
+#: steps of the bandwidths at which fits that leave networks out search nests
+_STEP = 1.2
 #: step away from a bandwidth that shows whether the rows tell it
 _APART = 1.5
 #: likelihood ratio, doubled and in logarithms, that chance exceeds in one case of twenty
@@ -87,21 +91,26 @@ def calibrate_array(
     networks = [sample.network for sample in nests.stated]
     rated = architecture.levels[0].read_bits_per_cycle is not None
     check_enough(where, networks, 1 + rated)
-    now, stands = nests.settled() if rated else (1.0, True)
-    told = rated and nests.tells(1.0, now, _SURE)
-    now = now if told else 1.0
-    samples = nests.samples(now)
-    design = _design(plain, samples, _near(now) if told else np.ones(1))
+    everyone = np.ones(len(networks), bool)
+    now, stands = nests.settled(everyone) if rated else (None, True)
+    samples = nests.samples(now or 1.0)
     unfitted = np.array([_seconds([plain], sample)[0] for sample in nests.stated])
-    found, validation, errors = fitted(design, nests.measured, networks, confidence, progress,
-                                       unfitted)  # fmt: skip
+
+    def without(left: frozenset[str]) -> tuple[Design, Design]:
+        seen = np.array([name not in left for name in networks])
+        design = nests.design(nests.settled(seen, _STEP)[0] if rated else None)
+        return design, design
+
+    found, validation, errors = fitted(nests.design(now), nests.measured, networks, confidence,
+                                       progress, unfitted, without)  # fmt: skip
     warnings: tuple[str, ...] = ()
-    if told and not stands:
+    if now is not None and not stands:
         warnings += (
             "the off-chip bandwidth has not settled: the nests that it is fitted with "
             f"were searched at {float(found.x[1]) / now:.3g} times the one written",
         )
-    vague = told and not all(nests.tells(f, now, 1.0) for f in (now * _APART, now / _APART))
+    vague = now is not None and not all(nests.tells(f, now, 1.0, everyone)
+                                        for f in (now * _APART, now / _APART))  # fmt: skip
     said = f"calibrated from {len(samples)} rows of {len(set(networks))} networks: {where}"
     factor, overhead_s = float(found.x[1]), float(found.x[2])
     bits = architecture.levels[0].read_bits_per_cycle
@@ -151,44 +160,73 @@ class _Search:
         self, plain: Architecture, search: Callable[[Architecture], Sequence[ArraySample]]
     ) -> None:
         self._plain, self._search = plain, search
-        self._tried: dict[float, tuple[float, Sequence[ArraySample]]] = {}
         self.stated = search(plain)
         self.measured = np.array([sample.latency_s for sample in self.stated])
-
-    def loss(self, factor: float) -> float:
-        """Return the loss that is left at a bandwidth with its nests, whatever the overhead."""
-        if factor not in self._tried:
-            slower = _slower(self._plain, factor)
-            samples = self.stated if factor == 1 else self._search(slower)
-            loss = fit(_design(slower, samples, np.ones(1)), self.measured).loss
-            self._tried[factor] = loss, samples
-        return self._tried[factor][0]
-
-    def settled(self) -> tuple[float, bool]:
-        """Return the bandwidth whose nests are fitted to itself, and whether it is one."""
-        now = min(_GRID, key=self.loss)
-        for _ in range(_ROUNDS):
-            asked = fit(_design(self._plain, self.samples(now), _near(now)), self.measured)
-            wanted = float(asked.x[1])
-            if asked.status[1] == "kept":
-                wanted = min(now / _APART, now * _APART, key=self.loss)
-            if abs(np.log(wanted / now)) < _STANDS:
-                return now, True
-            if self.loss(wanted) > self.loss(now):
-                wanted = (wanted * now) ** 0.5  # with other nests it is a step too far
-            now = min(now, wanted, key=self.loss)
-        return now, False
-
-    def tells(self, other: float, best: float, least: float) -> bool:
-        """Return whether a bandwidth fits worse by as much as a likelihood ratio asks for."""
-        floor = LEAST_NOISE**2
-        ratio = (self.loss(other) + floor) / (self.loss(best) + floor)
-        return bool(len(self.stated) * np.log(ratio) > least)
+        self._tried: dict[float, Sequence[ArraySample]] = {1.0: self.stated}
+        self._there: dict[float, Design] = {}
+        self._around: dict[float | None, Design] = {}
 
     def samples(self, factor: float) -> Sequence[ArraySample]:
         """Return the layers with the nests of a bandwidth."""
-        self.loss(factor)
-        return self._tried[factor][1]
+        if factor not in self._tried:
+            self._tried[factor] = self._search(_slower(self._plain, factor))
+        return self._tried[factor]
+
+    def design(self, factor: float | None) -> Design:
+        """Return the design with the nests of a bandwidth; None: a bandwidth that stays."""
+        if factor not in self._around:
+            near = np.ones(1) if factor is None else _near(factor)
+            self._around[factor] = _design(self._plain, self.samples(factor or 1.0), near)
+        return self._around[factor]
+
+    def loss(self, factor: float, seen: NDArray[np.bool_]) -> float:
+        """Return the loss of rows at a bandwidth with its nests, whatever the overhead."""
+        if factor not in self._there:
+            slower = _slower(self._plain, factor)
+            self._there[factor] = _design(slower, self.samples(factor), np.ones(1))
+        return fit(self._there[factor].rows(seen), self.measured[seen]).loss
+
+    def settled(
+        self, seen: NDArray[np.bool_], step: float | None = None
+    ) -> tuple[float | None, bool]:
+        """Return the bandwidth whose nests are fitted to itself, and whether it is one.
+
+        None where rows do not tell it from the stated one.
+
+        Parameters
+        ----------
+        seen : rows that it is fitted to: nothing hangs on the others
+        step : look at whole powers of it alone, and at `_GRID`; None: anywhere
+        """
+        losses: dict[float, float] = {}
+
+        def loss(factor: float) -> float:
+            if factor not in losses:
+                losses[factor] = self.loss(factor, seen)
+            return losses[factor]
+
+        def near(factor: float) -> float:
+            return factor if step is None else float(step ** round(np.log(factor) / np.log(step)))
+
+        now, stands = min(_GRID, key=loss), False
+        for _ in range(_ROUNDS):
+            asked = fit(self.design(now).rows(seen), self.measured[seen])
+            wanted = near(float(asked.x[1]))
+            if asked.status[1] == "kept":
+                wanted = min(near(now / _APART), near(now * _APART), key=loss)
+            if abs(np.log(wanted / now)) < _STANDS:
+                stands = True
+                break
+            if loss(wanted) > loss(now):
+                wanted = near((wanted * now) ** 0.5)  # with other nests it is a step too far
+            now = min(now, wanted, key=loss)
+        return now if self.tells(1.0, now, _SURE, seen) else None, stands
+
+    def tells(self, other: float, best: float, least: float, seen: NDArray[np.bool_]) -> bool:
+        """Return whether a bandwidth fits worse by as much as a likelihood ratio asks for."""
+        floor = LEAST_NOISE**2
+        ratio = (self.loss(other, seen) + floor) / (self.loss(best, seen) + floor)
+        return bool(seen.sum() * np.log(ratio) > least)
 
 
 def _near(factor: float) -> Floats:
