@@ -307,9 +307,9 @@ class _Reader(SourcedReader):
     ) -> dict[str, Any]:
         """Read the wires of single roles; one source for all of them."""
         table = item.keys((*ROLES, "source"))
-        source = self._source(table.pop("source", None)) or default
-        rates = {role: self._quantity(entry, "bits per cycle", False, source)[0]
-                 for role, entry in table.items()}  # fmt: skip
+        source = self._source(table.get("source")) or default
+        rates = {role: self._quantity(table[role], "bits per cycle", False, source)[0]
+                 for role in ROLES if role in table}  # fmt: skip
         sources["network_bits_per_cycle"] = self._needed(item, source)
         return {"network_bits_per_cycle": rates}
 
