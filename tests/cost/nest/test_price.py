@@ -216,7 +216,7 @@ def test_a_systolic_array_takes_the_closed_forms(size: int) -> None:
 
 
 def test_a_tile_waited_for_inside_of_a_systolic_array_is_refused() -> None:
-    with pytest.raises(SpecError, match="weight is waited for inside of the systolic axis rows"):
+    with pytest.raises(SpecError, match="weight is waited for inside of systolic rows"):
         machine(level("dram"), level("latch", ("weight",), per=("rows",)),
                 axes=(spread("rows", 4, systolic=True),))  # fmt: skip
     with pytest.raises(SpecError, match="input, which is double_buffered too"):

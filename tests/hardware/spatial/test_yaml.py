@@ -142,7 +142,7 @@ def test_a_table_without_a_process_is_not_scaled() -> None:
         ("double_buffered: [input]", 'networks: {weight: "8 bit/cycle"}',
          ["networks for weight, which passes by"]),
         ("size: 12}", "size: 12, systolic: true}",
-         ["level 'pads'", "input is waited for inside of the systolic axis rows"]),
+         ["level 'pads'", "input is waited for inside of systolic rows"]),
         ('size: "512 B"', 'size: "512 B", multicast: [rows]', ["multicast along rows"]),
         ('size: "512 B"', 'size: "512 B", shares: {weight: "513 B"}', ["4104 bits in 4096"]),
         ('"8 B/cycle"', '"8 B/cycle", one_port: true, write_bandwidth: "1 B/cycle"',
@@ -159,6 +159,17 @@ def test_what_a_file_says_against_itself_is_refused(
         read_architecture_text(text, "a.yaml")
     for piece in ("a.yaml", *said):
         assert piece in str(caught.value)
+
+
+@pytest.mark.parametrize("name", architecture_names())
+def test_static_idle_and_wire_energy_are_in_every_record(name: str) -> None:
+    array = load_architecture(name, loops=tuple(LOOPS))
+    for field in ("static_power_w", "idle_mac_energy_j", "hop_energy_j_per_bit"):
+        assert getattr(array, field) is not None
+        assert array.sources[field].note
+    zero = {field for field in ("static_power_w", "hop_energy_j_per_bit")
+            if not getattr(array, field)}  # fmt: skip
+    assert not zero or name in ("tpu-like-32", "row-stationary-256")  # as their sources count
 
 
 @pytest.mark.parametrize("name", architecture_names())

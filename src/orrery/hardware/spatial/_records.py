@@ -192,11 +192,11 @@ class Architecture:
                                 fix="order the levels outermost first")  # fmt: skip
             last = set(level.per)
             waited = [role for role in level.holds if not level.hides(role)]
-            inside = [axis.name for axis in self.axes if axis.systolic and axis.name in level.per]
-            if inside and waited:
+            fronts = [axis.name for axis in self.axes if axis.systolic]
+            if fronts and waited and set(fronts) <= set(level.per):
                 raise SpecError(
                     f"{where}: level {level.name!r}",
-                    found=f"{waited[0]} is waited for inside of the systolic axis {inside[0]}",
+                    found=f"{waited[0]} is waited for inside of systolic {' x '.join(fronts)}",
                     wanted="tiles that arrive while others are used: only then do wavefronts of "
                     "passes overlap, and are lost once a nest",
                     fix="name it in `double_buffered:` or `streams:`, or take out `systolic:`",

@@ -149,7 +149,7 @@ def array_without(architecture: Architecture, freedom: str) -> Architecture | No
     elif freedom == "reduction":
         levels = tuple(replace(level, reduces=()) for level in architecture.levels)
     elif freedom == "bypass":
-        levels = tuple(replace(level, holds=ROLES) for level in architecture.levels)
+        levels = tuple(_holding_all(level) for level in architecture.levels)
     else:
         raise SpecError("freedom of an array", found=freedom,
                         wanted=f"one of {', '.join(FREEDOMS)}", fix="choose one")  # fmt: skip
@@ -157,6 +157,13 @@ def array_without(architecture: Architecture, freedom: str) -> Architecture | No
         return None
     return replace(architecture, name=f"{architecture.name} without {freedom}", levels=levels,
                    **_UNKNOWN_CHIP)  # fmt: skip
+
+
+def _holding_all(level: Level) -> Level:
+    """Return a level that holds every operand; where none is waited for, nor are the new ones."""
+    new = tuple(role for role in ROLES if role not in level.holds)
+    streams = new if level.holds and all(map(level.hides, level.holds)) else ()
+    return replace(level, holds=ROLES, streams=(*level.streams, *streams))
 
 
 def _same(first: Level, second: Level) -> bool:

@@ -97,9 +97,11 @@ _FITTED = (
     "seems"
 )
 _PLAIN = (
-    "the catalogue's memory moves 16 bytes a cycle, the measured system about a third of it, and "
-    "every call of the array's routine takes cycles that the engine does not know: too few cycles, "
-    "most where memory binds. With these two constants fitted see the sets named fitted"
+    "every call of the array's routine takes cycles that the engine does not know, and requests to "
+    "memory take time beside the bus's 8 bytes a cycle: too few cycles, most in small tiles. Too "
+    "many where channels are stepped through outside of pixels, for sums go out and come back here "
+    "each time, and where all operands lie in the cache before the memory, which is not described "
+    "(40 products move up to 12.6 bytes a cycle). With constants fitted see the sets named fitted"
 )
 
 
