@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.accel.bitlet._bits import lane_cycles
+from orrery.accel.bitlet._bits import lane_cycles, lane_passes
 from orrery.accel.bitlet._cycles import (
     BitletArray,
     BitletSimulator,
@@ -47,6 +47,8 @@ def test_a_lane_emits_every_one_once_in_as_many_cycles_as_counted(
     emitted = slow.window_cycles(ones, len(ones), window)
     assert [i for i in emitted if i is not None] == [i for i, one in enumerate(ones) if one]
     assert lane_cycles(np.array([ones]), window)[0] == len(emitted)
+    (passes,) = lane_passes(np.array([ones]), window)
+    assert passes == [-1 if i is None else i for i in emitted]
     assert max(sum(ones), -(-len(ones) // window)) <= len(emitted) <= len(ones)
 
 
@@ -312,6 +314,14 @@ def test_a_sampled_timeline_says_so() -> None:
 def test_arrays_that_cannot_be_are_refused(change: dict[str, Any], match: str) -> None:
     with pytest.raises(SpecError, match=match):
         array(**change)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    weights = np.full((8, 4, 3, 3), np.nan, np.float32)
+    region = conv_region(weights=weights)
+    for precision in ("fp32", "fixed8"):
+        with pytest.raises(SpecError, match="not finite"):
+            count_layer(region, draw_inputs(region), array(precision))
 
 
 @pytest.mark.parametrize("error", [0.0, 1.0, math.nan])

@@ -13,7 +13,15 @@ from orrery.accel.bitlet._format import FLOATS, Mode, from_bits, number_format, 
 from orrery.accel.bitlet._function import BitletFunction, bitlet_tolerance
 from orrery.accel.bitlet._layer import read_layer
 from orrery.errors import SpecError
-from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, evaluate_node
+from orrery.graph import (
+    ArrayConstant,
+    Graph,
+    Node,
+    Region,
+    TensorType,
+    evaluate_node,
+    numpy_dtype,
+)
 from tests.conformance.kit import cases, conv_region, images, strangers
 
 from . import slow
@@ -28,7 +36,7 @@ def product_region(
     """One matrix product; `constant` names the factors that are weights."""
     draw = np.random.default_rng(5)
     shapes = {"a": a, "b": b} | ({"c": c} if c is not None else {})
-    held = {n: draw.standard_normal(s).astype(F) for n, s in shapes.items()
+    held = {n: draw.standard_normal(s).astype(numpy_dtype(dtype)) for n, s in shapes.items()
             if n in constant or n == "c"}  # fmt: skip
     types = {n: TensorType(dtype=dtype, shape=s) for n, s in shapes.items() if n not in held}
     node = Node(name="product", op=op, inputs=tuple(shapes), outputs=("y",), attributes=attributes)
@@ -76,7 +84,8 @@ LAYERS = dict(layers())
 
 def draw_inputs(region: Region, seed: int = 1) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(seed)
-    return {n: draw.standard_normal(region.graph.type(n).sizes).astype(F) for n in region.inputs}
+    types = {n: region.graph.type(n) for n in region.inputs}
+    return {n: draw.standard_normal(t.sizes).astype(numpy_dtype(t.dtype)) for n, t in types.items()}
 
 
 def reference(region: Region, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -120,6 +129,15 @@ def test_resting_lanes_are_in_the_bound() -> None:
     for mask, precision in ((0xFF0000, "fp32"), (0xF0, "fixed8"), (0x0F, "fixed8")):
         engine = Engine(format=number_format(precision), enabled=mask)
         assert inside(LAYERS["plain"], draw_inputs(LAYERS["plain"]), engine) > 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_networks_in_narrow_types_keep_their_type(dtype: str) -> None:
+    for precision in ("fp32", "fp16", "bf16", "fixed8"):
+        for shapes, c in ((((3, 70), (70, 5)), (5,)), (((2, 9), (9, 4)), None)):
+            region = product_region("Gemm", *shapes, c=c, dtype=dtype)
+            inside(region, draw_inputs(region), Engine(format=number_format(precision)))
+            inside(region, {"a": draw_inputs(region)["a"] * 400}, Engine(format=FLOATS["fp32"]))
 
 
 def test_the_bound_of_binary32_is_small_beside_the_sum() -> None:

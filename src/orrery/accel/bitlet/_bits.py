@@ -27,7 +27,7 @@ from orrery.errors import SpecError
 
 from ._engine import Array
 
-__all__ = ["MOST_WINDOW", "Walk", "counter", "lane_cycles", "walk"]
+__all__ = ["MOST_WINDOW", "Walk", "counter", "lane_cycles", "lane_passes", "walk"]
 
 #: A window beyond this would need a wider circuit than a group has weights.
 MOST_WINDOW = 64
@@ -113,21 +113,32 @@ def _frozen(table: NDArray[np.int32]) -> NDArray[np.int32]:
     return table
 
 
-def lane_cycles(ones: Array, window: int = 8) -> Array:
-    """Return the cycles of single lanes, bits (lanes, weights) given one by one.
+def lane_passes(ones: Array, window: int = 8) -> list[list[int]]:
+    """Return what each lane selects, cycle by cycle: a weight's place, or -1 for nothing.
 
-    The plain rule, for looking at and for tests of circuits; layers go through `counter`.
+    The plain rule, for looking at and for circuits; layers go through `counter`. Lanes end by
+    themselves; the group ends with the longest list.
+
+    Parameters
+    ----------
+    ones : bits, shape (lanes, weights)
     """
-    bits = np.asarray(ones, bool)
-    found = np.zeros(len(bits), np.int64)
-    for lane, row in enumerate(bits):
+    found = []
+    for row in np.asarray(ones, bool):
         places = np.flatnonzero(row)
+        passes: list[int] = []
         pointer = 0
         while pointer < len(row):
-            found[lane] += 1
             seen = places[(places >= pointer) & (places < pointer + window)]
+            passes.append(int(seen[0]) if len(seen) else -1)
             pointer = int(seen[1]) if len(seen) > 1 else pointer + window
+        found.append(passes)
     return found
+
+
+def lane_cycles(ones: Array, window: int = 8) -> Array:
+    """Return the cycles of single lanes, bits (lanes, weights) given one by one."""
+    return np.array([len(passes) for passes in lane_passes(ones, window)], np.int64)
 
 
 @cache
@@ -245,6 +256,7 @@ def _float_cycles(
     """
     length = ew.shape[1]
     groups = (length + group - 1) // group
+    aligned = np.empty(group, np.int32)
     for p in range(ea.shape[1]):
         each[p, :] = 0
         for t in range(steps.shape[1]):
@@ -261,12 +273,13 @@ def _float_cycles(
                     largest = np.int16(-32768)
                     for i in range(begin, begin + size):
                         largest = max(largest, np.int16(ew[row, i] + ea[b, p, i]))
+                    for i in range(size):
+                        j = begin + i
+                        less = np.int32(largest) - np.int32(ew[row, j]) - np.int32(ea[b, p, j])
+                        aligned[i] = mw[row, j] >> min(less, np.int32(31))
                     for block in range(len(planes)):
                         for i in range(size):
-                            j = begin + i
-                            less = np.int32(largest) - np.int32(ew[row, j]) - np.int32(ea[b, p, j])
-                            aligned = mw[row, j] >> min(less, np.int32(31))
-                            planes[block, i] = np.uint8((aligned >> (8 * block)) & 255)
+                            planes[block, i] = np.uint8(aligned[i] >> (8 * block))
                     cycles = _walked(words, (size + 7) // 8, mask, step, last[which], first)
                     each[p, row] += cycles
                     slowest = max(slowest, np.int64(cycles))

@@ -39,7 +39,7 @@ from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
 from ._engine import Array, Engine
 from ._format import Fields, FixedFormat, FloatFormat, to_bits
-from ._function import grid_step, on_grid
+from ._function import check_weights, grid_step, on_grid
 from ._layer import Layer, Matrices, matrices, require_layer
 
 __all__ = [
@@ -201,13 +201,15 @@ def count_layer(
 
     Raises
     ------
-    SpecError : a region that the engine does not run; an error that is no positive share
+    SpecError : a region that the engine does not run, weights that are not finite; an error that
+        is no positive share
     """
     if not 0 < error < 1:
         raise SpecError("bitlet: error", found=error, wanted="a share between 0 and 1",
                         fix="0.01 asks for one per cent")  # fmt: skip
     layer = require_layer(region)
     given = matrices(region, inputs, layer)
+    check_weights(region, layer, given, array.engine)
     tiles = -(-layer.batches * layer.filters // array.elements)
     traffic = _traffic(layer, array, tiles)
     if isinstance(array.engine.format, FixedFormat):

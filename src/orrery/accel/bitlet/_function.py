@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import ml_dtypes
 import numpy as np
 
 from orrery.errors import SpecError
@@ -172,7 +173,7 @@ class BitletBound:
     per group of n terms, alignment takes up to n·(1 + L)·2^(E − 2·bias − f + 1) (see `_engine`;
     L is the weight of resting lanes). The packer's cut is less than two roundings of binary32,
     adding G groups, scaling and the bias are G + 2 roundings, and the reference's own sum of K
-    terms is K + 3 on its side.
+    terms is K + 3 on its side. A narrower output type rounds both once more.
     """
 
     engine: Engine
@@ -182,6 +183,9 @@ class BitletBound:
         given = matrices(region, inputs, layer)
         bound = np.empty((layer.batches, layer.filters, layer.positions))
         groups = -(-layer.terms // self.engine.group)
+        dtype = given.source.dtype
+        narrow = None if dtype == np.float32 else ml_dtypes.finfo(dtype)
+        largest = _LARGEST if narrow is None else float(narrow.max) / 4
         with np.errstate(over="ignore", invalid="ignore"):
             for batch in range(layer.batches):
                 for places in blocks(layer):
@@ -194,7 +198,10 @@ class BitletBound:
                             bias[batch][:, places] if bias.shape[2] > 1 else bias[batch]
                         )
                     error = error + rounding_bound(magnitude, layer.terms + groups + 11)
-                    error[~(magnitude <= _LARGEST) | np.isnan(error)] = np.inf
+                    if narrow is not None:
+                        step = float(narrow.smallest_subnormal)
+                        error = error + (magnitude + error) * float(narrow.eps) + step
+                    error[~(magnitude <= largest) | np.isnan(error)] = np.inf
                     bound[batch, :, places] = error.T
         return {region.members[0].outputs[0]: given.tensor(bound)}
 
