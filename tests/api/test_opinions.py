@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,41 @@ def test_results_made_by_hand_are_called_unchecked(
     first = api.with_opinion(network, result, f"zigzag:{priced}").page.sections[0]
     assert isinstance(first, Text) and first.title == OF_WHAT
     assert first.paragraphs[0].startswith("Nobody has checked")
+
+
+CUT = re.compile(r"(\S+): cut anew so that factors divide: ([\d,]+) -> ([\d,]+) cycles")
+
+
+def test_a_nest_that_was_cut_anew_is_compared_as_it_was_cut(
+    array: str, network: Graph, tmp_path: Path
+) -> None:
+    result = api.nest(network, on=array)
+    exported = api.export_nests(network, result, f"zigzag:{tmp_path / 'out'}")
+    cut = {m[1]: (int(m[2].replace(",", "")), int(m[3].replace(",", "")))
+           for note in exported.notes if (m := CUT.match(note))}  # fmt: skip
+    products = [one.layer for one in result.layers if one.operator in ("Conv", "Gemm")]
+    cut = {name: cut[name] for name in products if name in cut and len({*cut[name]}) > 1}
+    assert cut
+    priced = _priced(tmp_path / "out", result)
+
+    def rows() -> tuple[dict[str, tuple[object, ...]], str]:
+        page = api.with_opinion(network, result, f"zigzag:{priced}").page
+        (table,) = [s for s in page.sections if s.title == "Second opinion: zigzag"]
+        (parts,) = [s for s in page.sections if s.title == "Where the two part"]
+        assert isinstance(table, Table) and isinstance(parts, Text)
+        return {str(row[0]): row[1:] for row in table.rows}, "\n".join(parts.paragraphs)
+
+    found, said = rows()
+    for name, (before, after) in cut.items():
+        assert found[name][:3] == (after, before, pytest.approx(before / after))
+        assert f"takes {after:,} cycles, the one before {before:,}" in said
+    assert found["all of these"][0] == sum(row[0] for name, row in found.items()  # type: ignore[misc]  # numbers
+                                           if name != "all of these")  # fmt: skip
+
+    prints = json.loads((priced / "orrery.json").read_text())
+    name, (before, _) = next(iter(cut.items()))
+    prints["layers"][name]["given"] = "0" * 40
+    (priced / "orrery.json").write_text(json.dumps(prints))
+    found, said = rows()
+    assert found[name][0] == before
+    assert "by a nest that is not known here" in said

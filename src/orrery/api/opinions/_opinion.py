@@ -43,17 +43,29 @@ def with_opinion(
     if not theirs.keys() & nests.keys():
         raise UnknownNameError(f"layer of {result.model} in {path}", min(theirs), nests)
     ours = {one.layer: one for one in result.layers if one.layer in nests.keys() & theirs.keys()}
-    said = {}
-    for name, one in ours.items():
-        cost = nest_cost(*nests[name], result.architecture)
-        said[name] = differences(cost, theirs[name], result.architecture)
-        if (cost.cycles, cost.energy_j) != (one.cycles, one.energy_j):
-            said[name] += ("zeros are made use of here, not there",)
     warned, recut = same_nests(tool, path, {name: nests[name] for name in ours}, result)
-    for name in recut:
-        said[name] += ("priced there with factors cut anew so that they divide",)
+    said: dict[str, tuple[str, ...]] = {}
+    for name, one in list(ours.items()):
+        problem, mapping = nests[name]
+        dense = cost = nest_cost(problem, mapping, result.architecture)
+        if (made := recut.get(name)) is not None:
+            cost = nest_cost(problem, made, result.architecture)
+            ours[name] = replace(one, cycles=cost.cycles, energy_j=cost.energy_j)
+        said[name] = differences(cost, theirs[name], result.architecture)
+        if (dense.cycles, dense.energy_j) != (one.cycles, one.energy_j):
+            said[name] += ("zeros are made use of here, not there",)
+        if made is not None:
+            said[name] += (f"factors cut anew so that they divide: here that nest takes "
+                           f"{cost.cycles:,} cycles, the one before {one.cycles:,}",)  # fmt: skip
+        elif name in recut:
+            said[name] += ("priced there with factors cut anew, by a nest that is not known here; "
+                           "the price here is of the nest before",)  # fmt: skip
     times = {name: nests[name][0].times for name in ours}
-    sections: list[Section] = [_table(tool, ours, theirs, times, result.architecture.clock_hz)]
+    caption = ""
+    if any(recut.values()):
+        caption = "Here too the price of the nest that was cut anew for there, where one was."
+    sections: list[Section] = [_table(tool, ours, theirs, times, result.architecture.clock_hz,
+                                      caption)]  # fmt: skip
     reasons: dict[tuple[str, ...], list[str]] = {}
     for name, lines in said.items():
         if lines:
@@ -73,7 +85,7 @@ def with_opinion(
 
 def _table(
     tool: str, ours: dict[str, LayerNest], theirs: dict[str, LayerOpinion], times: dict[str, int],
-    clock_hz: float,
+    clock_hz: float, caption: str,
 ) -> Table:  # fmt: skip
     """Return the figures side by side; equal runs of a layer count there as often as here."""
     columns = (
@@ -99,7 +111,8 @@ def _table(
     total = [None if None in column else sum(v or 0.0 for v in column)
              for column in zip(*sums, strict=True)]  # fmt: skip
     rows.append(_row("all of these", total))
-    return Table(title=f"Second opinion: {tool}", columns=columns, rows=tuple(rows))
+    return Table(title=f"Second opinion: {tool}", columns=columns, rows=tuple(rows),
+                 caption=caption)  # fmt: skip
 
 
 def _row(name: str, values: list[float | None]) -> tuple[Cell, ...]:

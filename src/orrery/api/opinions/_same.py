@@ -1,4 +1,5 @@
-"""Whether results of another tool are of the array, the layers and the nests at hand."""
+"""Whether results of another tool are of the array, the layers and the nests at hand; and which
+nests they are of, where these were cut anew for the tool."""
 
 from __future__ import annotations
 
@@ -11,15 +12,21 @@ from orrery.report import Text
 from ..nests import NestResult
 
 if TYPE_CHECKING:
-    from orrery.cost.interchange import Nests
+    from orrery.cost.interchange import LayerPrint, Nests
+    from orrery.cost.nest import NestMapping
 
 __all__ = ["same_nests"]
+
+#: one nest is cut for another tool in different ways, by what it was searched for
+_OBJECTIVES = ("latency", "energy", "edp")
 
 
 def same_nests(
     tool: str, path: Path, nests: Nests, result: NestResult
-) -> tuple[tuple[Text, ...], tuple[str, ...]]:
-    """Return warnings for the top of the page, and the layers whose nest was cut for the tool.
+) -> tuple[tuple[Text, ...], dict[str, NestMapping | None]]:
+    """Return warnings for the top of the page, and layer -> nest that was cut for the tool.
+
+    None for one that is cut otherwise now, so that nobody knows it any more.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def same_nests(
     if there is None:
         return _warned(f"Nobody has checked that the results in {path} are of this array and of "
                        f"these nests: there is no {PRINTS} with them, as the price.py of --export "
-                       "leaves it."), ()  # fmt: skip
+                       "leaves it."), {}  # fmt: skip
     fix = "export these nests with --export, and run its price.py"
     if pieces := there.array_differs(here):
         raise SpecError(str(path), found=f"results of another array: {', '.join(pieces)} differ",
@@ -46,8 +53,24 @@ def same_nests(
     if strange := [name for name in here.layers if name not in known]:
         said.append("The results were not written by the export that they stand with: "
                     f"{', '.join(strange)}.")  # fmt: skip
-    recut = tuple(name for name, one in known.items() if one.given != one.nest)
+    recut = {name: _cut(name, nests, result, one) for name, one in known.items()
+             if one.given != one.nest == here.layers[name].nest}  # fmt: skip
     return _warned(*said), recut
+
+
+def _cut(name: str, nests: Nests, result: NestResult, known: LayerPrint) -> NestMapping | None:
+    """Return the nest that a layer's was cut to, as its hash tells."""
+    from orrery.cost.interchange import prints_of
+    from orrery.mapping.nest import dividing_nest
+
+    problem, mapping = nests[name]
+    for objective in dict.fromkeys((result.objective, *_OBJECTIVES)):
+        made = dividing_nest(problem, mapping, result.architecture, objective)
+        if made is not None:
+            now = prints_of({name: (problem, mapping)}, result.architecture, {name: made})
+            if now.layers[name].given == known.given:
+                return made
+    return None
 
 
 def _warned(*lines: str) -> tuple[Text, ...]:
