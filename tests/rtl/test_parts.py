@@ -39,7 +39,7 @@ PARTS: dict[str, Part] = {
     "tree": CompressorTree([signed(8)] * 5, registers=2),
     "rows": CompressorTree([8] * 6, compressor="4:2", final=False),
     "leading": LeadingOne(7),
-    "trailing_of_one": LeadingOne(1, lowest=True),
+    "trailing": LeadingOne(8, lowest=True),
     "shift": BarrelShifter(8, direction="both", fill="sign", sticky=True),
     "best": ComparatorTree(signed(5), inputs=5, masked=True, registers=1),
     "memory": MemoryWrapper(8, depth=5, granularity=4, initial=[1, 2], forward=True),
@@ -70,10 +70,12 @@ def test_a_part_lints_clean(name: str) -> None:
 
 
 def test_a_floating_point_part_is_small_modules_with_names() -> None:
-    modules = part_circuit(FloatMultiply(FP16)).modules
-    assert modules == {
-        "fp16_multiply": 1, "fp16_round": 1, "leading_one_16": 2, "shift_left_34_by_22": 1,
-    }  # fmt: skip
+    assert part_circuit(FloatMultiply(FP16)).modules == {
+        "fp16_multiply": 1,
+        "fp16_round": 1,
+        "leading_one_16": 2,
+        "shift_right_23_by_23_sticky_largest_first": 1,
+    }
 
 
 def test_a_circuit_takes_the_name_it_is_given() -> None:

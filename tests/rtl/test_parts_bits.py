@@ -38,11 +38,15 @@ SHIFTERS: dict[str, dict[str, Any]] = {
     "right": {"width": 16, "direction": "right", "sticky": True, "registers": 2},
     "sign": {"width": 11, "direction": "right", "fill": "sign", "most": 20, "registers": 5},
     "both": {"width": 12, "direction": "both", "sticky": True, "registers": 4},
+    "high": {
+        "width": 10, "direction": "right", "sticky": True, "most": 100, "largest_first": True,
+        "registers": 3,
+    },
     "bothsign": {"width": 9, "direction": "both", "fill": "sign", "sticky": True},
     "turn": {"width": 7, "fill": "rotate", "most": 30},
     "turnright": {"width": 8, "direction": "right", "fill": "rotate"},
     "turnboth": {"width": 6, "direction": "both", "fill": "rotate", "registers": 1},
-}
+}  # fmt: skip
 COMPARERS: dict[str, dict[str, Any]] = {
     "two": {"shape": 4, "inputs": 2},
     "max": {"shape": signed(6), "inputs": 7, "registers": 1},
@@ -51,7 +55,7 @@ COMPARERS: dict[str, dict[str, Any]] = {
     "least": {"shape": signed(4), "inputs": 9, "masked": True, "find": "min"},
 }
 FINDERS: dict[str, dict[str, Any]] = {
-    "one": {"width": 1},
+    "two": {"width": 2},
     "eight": {"width": 8},
     "odd": {"width": 11},
     "first": {"width": 8, "lowest": True},
@@ -189,11 +193,8 @@ def test_the_leading_one_is_found(name: str) -> None:
     inputs, _ = played()
     values = inputs[f"find_{name}_value"].tolist()
     low = FINDERS[name].get("lowest", False)
-    places = [
-        max(((v & -v) if low else v).bit_length() - 1, 0) for v in values
-    ]  # fmt: skip
-    wanted = {"none": [not v for v in values]}
-    check(f"find_{name}", wanted | ({"position": places} if FINDERS[name]["width"] > 1 else {}))
+    places = [max(((v & -v) if low else v).bit_length() - 1, 0) for v in values]
+    check(f"find_{name}", {"none": [not v for v in values], "position": places})
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_the_leading_one_is_found(name: str) -> None:
         (lambda: BarrelShifter(8, registers=True), r"registers: found True"),
         (lambda: ComparatorTree(8, inputs=1), r"inputs: found 1, wanted"),
         (lambda: ComparatorTree(8, inputs=4, find="first"), r"find: found 'first'"),
-        (lambda: LeadingOne(0), r"width: found 0"),
+        (lambda: LeadingOne(1), r"width: found 1, wanted .* from 2"),
     ],
 )
 def test_what_makes_no_circuit_is_refused(make: Any, message: str) -> None:

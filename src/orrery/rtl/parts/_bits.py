@@ -28,7 +28,7 @@ class LeadingOne(Part):
 
     Parameters
     ----------
-    width : bits of the value
+    width : bits of the value, 2 or more
     lowest : find the lowest instead
 
     Ports
@@ -43,11 +43,11 @@ class LeadingOne(Part):
 
     Raises
     ------
-    SpecError : no width
+    SpecError : too few bits
     """
 
     def __init__(self, width: int, *, lowest: bool = False) -> None:
-        self._width = check_whole("LeadingOne: width", width, least=1)
+        self._width = check_whole("LeadingOne: width", width, least=2)
         self._lowest = bool(lowest)
         which = "lowest" if self._lowest else "highest"
         super().__init__(
@@ -85,7 +85,7 @@ class LeadingOne(Part):
             upper = low_none if self._lowest else ~high_none
             m.d.comb += [
                 none.eq(low_none & high_none),
-                position.eq(Cat(Mux(upper, high_at, low_at), there)),
+                position.eq(Cat(Mux(upper, high_at, low_at), there) if levels > 1 else there),
             ]
             return position, none
 
@@ -95,17 +95,21 @@ class LeadingOne(Part):
 
 
 class BarrelShifter(Part):
-    """Shifts or rotates by any amount in one multiplexer level for each bit of the amount.
+    """Shifts or rotates by any amount: a level of multiplexers for each bit of the amount.
+
+    All bits of the amount that shift everything out share one level.
 
     Parameters
     ----------
-    width : bits of the value
+    width : bits of the value, 2 or more
     direction : "left", "right", or "both": then the port `right` chooses
     fill : what comes in at the open end: "zero"; "sign", the top bit where the shift is to the
         right, zero where it is to the left; "rotate", what went out at the other end
     most : the largest amount, by default ``width - 1``. Greater amounts that the port can carry
         shift further all the same; a rotation is by the amount modulo `width`
     sticky : add the port `sticky`, whether any 1 was shifted out (not of a rotation)
+    largest_first : shift by the greatest power of two first, which makes the levels narrower where
+        only the lowest bits of a shift to the right are used; the smallest comes first otherwise
     registers : pipeline registers, spread over the levels
 
     Ports
@@ -120,12 +124,12 @@ class BarrelShifter(Part):
 
     Raises
     ------
-    SpecError : no width, nothing to shift by, more registers than levels, an unknown choice
+    SpecError : too few bits, nothing to shift by, more registers than levels, an unknown choice
     """
 
     def __init__(
         self, width: int, *, direction: str = "left", fill: str = "zero", most: int | None = None,
-        sticky: bool = False, registers: int = 0,
+        sticky: bool = False, largest_first: bool = False, registers: int = 0,
     ) -> None:  # fmt: skip
         self._width = check_whole("BarrelShifter: width", width, least=2)
         self._direction = check_choice(
@@ -138,12 +142,17 @@ class BarrelShifter(Part):
                 fix="leave sticky out: a rotation loses nothing",
             )  # fmt: skip
         most = width - 1 if most is None else check_whole("BarrelShifter: most", most, least=1)
-        self._levels = log2_ceil(most + 1)
+        bits = log2_ceil(most + 1)
+        apart = bits if fill == "rotate" else min(bits, log2_ceil(width))
+        self._steps = [(bit, bit + 1) for bit in range(apart)] + [(apart, bits)] * (apart < bits)
+        if largest_first:
+            self._steps.reverse()
+        self._levels = len(self._steps)
         self._sticky = bool(sticky)
         self._registers = check_whole(
             "BarrelShifter: registers", registers, least=0, most=self._levels
         )
-        members = {"value": In(width), "amount": In(self._levels), "result": Out(width)}
+        members = {"value": In(width), "amount": In(bits), "result": Out(width)}
         members |= {"right": In(1)} if direction == "both" else {}
         members |= {"sticky": Out(1)} if sticky else {}
         members |= {"enable": In(1, init=1)} if registers else {}
@@ -154,10 +163,12 @@ class BarrelShifter(Part):
             title=f"{'rotate' if fill == 'rotate' else 'shift'}_{direction}_{width}_by_{most}"
             + ("_signed" if fill == "sign" else "")
             + ("_sticky" if sticky else "")
+            + ("_largest_first" if largest_first else "")
             + (f"_r{registers}" if registers else ""),
             parameters={
                 "width": width, "direction": direction, "fill": fill, "most": most,
-                "sticky": self._sticky, "registers": registers,
+                "sticky": self._sticky, "largest_first": bool(largest_first),
+                "registers": registers,
             },
             timing=pipeline_timing(registers, "the result"),
             summary=f"Barrel shifter: {verb} {width} bits {way}, "
@@ -171,7 +182,7 @@ class BarrelShifter(Part):
         )  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Shift by 1, 2, 4, …; either way is to the right, between two mirrors or none."""
+        """Shift by powers of two; either way is to the right, between two mirrors or none."""
         m = Module()
         stages = Stages(
             m,
@@ -190,10 +201,9 @@ class BarrelShifter(Part):
         top: Value = right & self.value[-1] if self._fill == "sign" else C(0, 1)
         lost: Value = C(0, 1)
         amount: Value = self.amount
-        for level in range(1, self._levels + 1):
-            step = 1 << (level - 1)
-            near = min(step, self._width)  # a step may be wider than the value
-            moving = amount[level - 1]
+        for level, (first, end) in enumerate(self._steps, 1):
+            near = min(1 << first, self._width)  # a step may be wider than the value
+            moving = amount[first:end].any()
             coming = top.replicate(near)
             if leftward:
                 out = value[self._width - near :]
@@ -203,7 +213,7 @@ class BarrelShifter(Part):
                 moved = Cat(value[near:], coming)
             if self._fill == "rotate":
                 turn = value.rotate_left if leftward else value.rotate_right
-                moved = turn(step % self._width)
+                moved = turn((1 << first) % self._width)
             if self._sticky:
                 lost = stages.end(level, f"sticky_{level}", lost | (moving & out.any()))
             value = stages.end(level, f"level_{level}", Mux(moving, moved, value))

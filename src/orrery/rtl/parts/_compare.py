@@ -142,5 +142,6 @@ class ComparatorTree(Part):
             beaten = second[2] & (~first[2] | beaten)
         choice = Signal(name=f"second_{number}")
         m.d.comb += choice.eq(beaten)
-        index = Cat(Mux(choice, second[1], first[1]), choice)
+        lower = Mux(choice, second[1], first[1]) if len(first[1]) else C(0, 0)
+        index = Cat(lower, choice)
         return Mux(choice, second[0], first[0]), index, first[2] | second[2]

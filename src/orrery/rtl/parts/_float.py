@@ -354,35 +354,27 @@ class FloatMultiply(_FloatPart):
         }
         special = {name: stages.end(1, f"{name}_1", value) for name, value in special.items()}
 
-        # One shift to the left for both ways: the product starts `room` bits below its place, low
-        # enough that unshifted it lies below the guard bit.
-        room = p + 1
-        # Of two subnormal factors the product does not go up: p - 1 zeros are the most to pass.
-        shifter = shared(BarrelShifter(2 * p + room, most=room + p - 1))
-        m.submodules.normalise = shifter
-        amount = Signal(len(shifter.amount))
+        # As far up as the exponent allows is p - 1 bits at most: of two subnormal factors the
+        # product does not go up. From there one shift to the right serves both ways.
+        shifter = BarrelShifter(
+            2 * p + 1, direction="right", most=p - 3 + form.bias, sticky=True, largest_first=True
+        )
+        m.submodules.normalise = shifter = shared(shifter)
         limited = Signal()  # the exponent stops at 1 before the leading one is at the top
-        m.d.comb += [
-            limited.eq(exponent < zeros),
-            shifter.value.eq(product),
-            shifter.amount.eq(amount),
-        ]
-        with m.If(~limited):  # only a product of zero has too many for `amount`
-            m.d.comb += amount.eq(zeros + room)
-        with m.Elif(exponent > -room):
-            m.d.comb += amount.eq(exponent + room)
         top = Signal(p + 2)
-        below = Signal()
         greater = Signal(form.exponent_bits + 1)
         again = Signal()  # the bit that the count of zeros could not know
         m.d.comb += [
-            top.eq(shifter.result[-(p + 2) :]),
-            below.eq(shifter.result[: -(p + 2)].any()),
+            limited.eq(exponent < zeros),
+            shifter.value.eq(Cat(C(0, 1), product)),
+            # Only of a product of zero is this negative.
+            shifter.amount.eq(p - 1 - Mux(limited, exponent, zeros)),
+            top.eq(shifter.result[: p + 2]),
             greater.eq(Mux(limited, 1, exponent - zeros + 1)),
             again.eq(~top[-1] & (greater != 1)),
         ]
         significand = stages.end(2, "significand_2", Mux(again, top[:-1], top[1:]))
-        sticky = stages.end(2, "sticky_2", below | (top[0] & ~again))
+        sticky = stages.end(2, "sticky_2", shifter.sticky | (top[0] & ~again))
         exponent = stages.end(2, "exponent_2", (greater - again)[: form.exponent_bits + 1])
         special = {name: stages.end(2, f"{name}_2", value) for name, value in special.items()}
 
