@@ -126,6 +126,19 @@ def test_a_part_of_the_network_keeps_no_ceiling(
     assert "Within energy<1J, of the layers mapped." in said and "Layers mapped, one" in said
 
 
+def test_a_latency_counts_what_runs_take_beside(network: object, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.yaml"
+    slow.write_text(SMALL.replace("static_power:", 'run_overhead: "1 ms"\nstatic_power:'))
+    found = api.nest(network, on=str(slow), fuse="tails", need=("latency<3.5ms",))
+    assert found.needs_met and figure(found, "latency") > 3e-3
+    assert "1.00 ms beside them for each of 3 runs: 3." in " ".join(found.text.split())
+    late = api.nest(network, on=str(slow), fuse="none", need=("latency<3.5ms",))
+    assert not late.needs_met and figure(late, "latency") > 5e-3
+    assert "latency of all loop nests: need 5." in " ".join(late.text.split())
+    with pytest.raises(SpecError, match="a ceiling of latency, which counts both"):
+        api.nest(network, on=str(slow), need=("cycles<1e9",))
+
+
 def test_the_levels_tried_are_named(network: object, tmp_path: Path) -> None:
     outer = """\
   - {name: outer, holds: [input, weight, output], size: "8 KiB", word: "16 bit", read: "50 pJ",

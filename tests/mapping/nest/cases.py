@@ -138,10 +138,15 @@ def random_array(draw: Random) -> Architecture:
 
 
 def keeping_array(draw: Random) -> Architecture:
-    """Draw an array as a layer sees it whose operands live in one of its levels."""
+    """Draw an array as a layer sees it whose operands live in one of its levels.
+
+    Some take time beside the cycles of a run.
+    """
     while not (levels := keeping_levels(found := random_array(draw))):
         pass
     roles = draw.choice((("input",), ("output",), ("output",), ("input", "output")))
+    if draw.random() < 0.3:
+        found = replace(found, overhead_s=2e-8, sources={**found.sources, "overhead_s": HAND})
     return keep_on_chip(found, draw.choice(levels), roles)
 
 

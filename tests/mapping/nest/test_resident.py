@@ -286,6 +286,35 @@ def test_a_chain_that_does_not_fit_runs_tile_by_tile(seed: int) -> None:
     assert sum(one.problem.times * one.rows for one in own) == rows
 
 
+def test_what_runs_take_beside_their_cycles_counts() -> None:
+    """Tiles of rows are runs: fast without an overhead of runs, slow with a large one."""
+    stages = Stages(
+        stages=tuple(
+            Stage(name=name, operator="Conv", reads=(f"t{n}",), writes=(f"t{n + 1}",),
+                  problems=(strip(made, read, 0, 7, 7, 3, 1, 1),), reads_kept=True,
+                  makes_kept=True)
+            for n, (name, made, read) in enumerate((("a", 3, 1), ("b", 2, 3)))
+        ),
+        sizes={"t0": 7, "t1": 21, "t2": 14}, outputs=frozenset(("t2",)),
+    )  # fmt: skip
+    plain = array(8 * 21, way=4.0)
+    cut = nest_stages(stages, plain)
+    assert cut.runs > 2 and cut.value == cut.cycles
+    for beside in (1, 20.5, 1000):  # cycles at 1 GHz
+        slow = replace(plain, overhead_s=beside * 1e-9,
+                       sources={**plain.sources, "overhead_s": HAND})  # fmt: skip
+        found = nest_stages(stages, slow)
+        assert isclose(found.value, found.cycles + beside * found.runs)
+        assert isclose(found.latency_s, found.value / 1e9)
+        assert found.value <= cut.cycles + beside * cut.runs and found.gap < 1e-12
+        edp = nest_stages(stages, slow, "edp")
+        assert isclose(edp.value, edp.energy_j * edp.latency_s)
+        assert nest_stages(stages, slow, "energy", most_cycles=found.value).value > 0
+        short = nest_stages(stages, slow, "energy", most_cycles=found.value - 0.25)
+        assert isinstance(short, Infeasible) and isclose(short.need, found.value)
+    assert found.runs == 2 and found.cycles > cut.cycles
+
+
 def test_more_room_is_never_worse() -> None:
     """Chains are cut as long as whole tensors would leave tiles little room."""
     stages = Stages(

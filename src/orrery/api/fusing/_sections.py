@@ -66,12 +66,16 @@ def together(
     found: StagedNests, architecture: Architecture, verdict: Verdict, fuse: str
 ) -> Text:  # fmt: skip
     """Return the sums over all layers, and whether they are within what was asked for."""
-    seconds = found.cycles / architecture.clock_hz
+    beside = architecture.overhead_s
+    took, clock = format_si(found.latency_s, "s"), format_si(architecture.clock_hz, "Hz")
+    time = f"{found.cycles:,} cycles, {took} at {clock}"
+    if beside:
+        time = (f"{found.cycles:,} cycles at {clock}, and {format_si(beside, 's')} beside them for "
+                f"each of {counted(found.runs, 'run')}: {took}")  # fmt: skip
     joules = found.energy_j
     part = bool(verdict.unmapped or verdict.left)
     lines = [
-        f"{found.cycles:,} cycles, {format_si(seconds, 's')} at "
-        f"{format_si(architecture.clock_hz, 'Hz')}; "
+        f"{time}; "
         + ("energy not known." if joules is None else f"{format_si(joules, 'J')} in all."),
         f"{format_quantity(found.offchip_bytes, 'bytes')} to and from "
         f"{architecture.levels[0].name}.",
@@ -96,10 +100,10 @@ def _claim(found: StagedNests, *, part: bool) -> str:
         cut = f" and tiles of {rows} rows through chains of at most three layers"
         alone = f" in {' or in '.join(levels)} alone" if len(found.tried) > 1 else ""
         among.append("whole tensors" + (cut if heights else "") + alone)
-    said = f"Among {' or '.join(among)}, no choice of nests and of what stays"
+    nests = "nests" + " of the layers mapped" * part
+    said = f"Among {' or '.join(among)}, no choice of {nests} and of what stays"
     if not among:
-        said = "No choice of nests"
-    said += " of the layers mapped" * part
+        said = f"No choice of {nests}"
     less = "less" if found.gap <= 1e-9 else f"less than {100 * (1 - found.gap):.5g} % of the"
     end = "" if found.gap <= 1e-9 else " here"
     mixed = " Some tensors in one and others in another is not tried." * (len(found.tried) > 1)

@@ -16,7 +16,7 @@ from orrery.report import Page, make_scorecard
 from orrery.units import counted
 
 from .._result import InfeasibleError
-from ..fusing import Verdict, ceilings, kept_table, nothing, outside_sets, together
+from ..fusing import Verdict, ceilings, kept_table, nothing, outside_sets, shortfall, together
 from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
@@ -65,7 +65,7 @@ def fused_nest(
                 nearer = seek(alone, most_cycles=most_cycles)
                 if isinstance(nearer, StagedNests):
                     found, missed = nearer, replace(missed, need=nearer.value)
-            short = str(missed) if missed.need > missed.have else ""
+            short = shortfall(missed, need, architecture) if missed.need > missed.have else ""
     if isinstance(found, Infeasible):
         raise InfeasibleError(f"{graph.name} on {architecture.name}", found)
     if not found.parts:

@@ -98,7 +98,9 @@ class Formula:
             if most_energy_j is not None:
                 over = tape.add(over, tape.over(joules, most_energy_j))
         if objective == "edp":
-            worth = tape.times(tape.times(worth, cycles), 1 / self.architecture.clock_hz)
+            seconds = tape.times(cycles, 1 / self.architecture.clock_hz)
+            beside = (self.architecture.overhead_s or 0.0) * self.space.problem.times
+            worth = tape.times(worth, tape.add(seconds, beside))
         return tape.add(worth, over)
 
     def _flows(self, wide: dict[int, Value]) -> list[_Flow]:

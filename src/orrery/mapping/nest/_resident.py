@@ -1,7 +1,8 @@
 """Loop nests of a whole network together: which tensors stay on chip, under which ceilings.
 
 Models:  stages one after the other. Cycles and joules add up; so the best choice of tensors and
-         nests is found by prices of a cycle (`_resident_search`). Of several levels in which
+         nests is found by prices of a cycle (`_resident_search`). What a run takes beside its
+         cycles counts as cycles: cutting a chain into tiles costs runs. Of several levels in which
          tensors can stay each is tried alone.
 Ignores: stages that overlap; some tensors in one level and others in another.
 Judge:   all subsets of tensors and all combinations of nests, priced one by one (tests).
@@ -90,7 +91,7 @@ class StagedNests:
     failed : stages no nest of which fits, and why; in no total
     kept : tensors that stay on chip
     level : where; all that stays is there
-    value : cycles, joules, or joules times seconds
+    value : cycles, what runs take beside theirs included; joules; or joules times seconds
     bound : no choice of whole tensors or tiles of the heights tried, all in one of the levels
         tried, and of nests has less
     tried : level -> heights of tiles of rows that were tried there, in chains of `LONGEST` stages
@@ -113,6 +114,16 @@ class StagedNests:
         return sum(one.nest.cost.cycles for one in self.parts)
 
     @property
+    def runs(self) -> int:
+        """How often a nest is run."""
+        return sum(one.problem.times for one in self.parts)
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds, what runs take beside their cycles included."""
+        return math.fsum(one.nest.cost.latency_s for one in self.parts)
+
+    @property
     def energy_j(self) -> float | None:
         """Joules, None when a price is not known."""
         joules = [one.nest.cost.energy_j for one in self.parts]
@@ -131,7 +142,7 @@ class StagedNests:
 
 def nest_stages(
     stages: Stages, architecture: Architecture, objective: str = "latency", *,
-    keep: bool = True, most_cycles: int | None = None, most_energy_j: float | None = None,
+    keep: bool = True, most_cycles: float | None = None, most_energy_j: float | None = None,
     most: int = 2_000_000_000, most_states: int = 256, cache: Cache | None = None,
     executor: Executor | None = None, progress: Progress = SILENT,
 ) -> StagedNests | Infeasible:  # fmt: skip
@@ -142,7 +153,8 @@ def nest_stages(
     stages : of `stages_of`
     objective : one of `OBJECTIVES`, of all stages together
     keep : whether tensors may stay on chip at all
-    most_cycles, most_energy_j : ceilings, of all stages together
+    most_cycles, most_energy_j : ceilings, of all stages together; what runs take beside their
+        cycles counts as cycles
     most : evaluations of each search of a nest, see `best_nest`
     most_states : sets of tensors that are followed, see `steps_of`
     executor : searches nests side by side, in threads
@@ -155,14 +167,18 @@ def nest_stages(
         raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
                         fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
     stages, failed = _without_failed(stages, architecture, most, cache, executor, progress)
-    levels = keeping_levels(architecture) if keep else ()
+    able = keeping_levels(architecture)
+    levels = able if keep else ()
+    remedy = "enlarge the array or its memories"
+    if able and not keep:
+        remedy = "let tensors stay on chip"
     tried: dict[str, tuple[int, ...]] = {}
     found: list[tuple[float, StagedNests | Infeasible]] = []
     for level in sorted(levels, key=lambda x: -_room(architecture, x)) or (None,):
         steps = steps_of(stages, architecture, level, most_states=most_states)
         prices = Prices(stages, architecture, level, most=most, cache=cache, executor=executor,
                         progress=progress)  # fmt: skip
-        search = Search(steps, prices, most_cycles, most_energy_j)
+        search = Search(steps, prices, most_cycles, most_energy_j, remedy)
         chosen = search.run(objective)
         if level is not None:
             tried[level] = steps.heights
@@ -241,7 +257,7 @@ def _told(
                                                   prices.architecture.clock_hz)),
             ))  # fmt: skip
     clock = prices.architecture.clock_hz
-    value = {"latency": float(chosen.cycles), "energy": chosen.energy_j,
+    value = {"latency": chosen.cycles, "energy": chosen.energy_j,
              "edp": chosen.energy_j * chosen.cycles / clock}[objective]  # fmt: skip
     return StagedNests(
         objective=objective, parts=tuple(told), failed=failed, kept=tuple(kept), level=level,

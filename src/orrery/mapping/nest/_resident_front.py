@@ -15,20 +15,22 @@ from numpy.typing import NDArray
 from ._resident_price import Point
 from ._resident_space import Setting, Step, Steps
 
-__all__ = ["Chosen", "Way", "front", "shortest"]
+__all__ = ["ROUNDED", "Chosen", "Way", "front", "shortest"]
 
 #: (cycles, joules) -> point, per setting
-Points = Mapping[Setting, Mapping[tuple[int, float], Point]]
+Points = Mapping[Setting, Mapping[tuple[float, float], Point]]
 
 #: Ways that are kept at a state; of more, those spread evenly over the cycles.
 MOST_WAYS = 4000
+#: What adding up in another order may come to, as a multiple.
+ROUNDED = 1 + 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """What the stages come to; `bound`: no way is below in the measure that was asked for."""
 
-    cycles: int
+    cycles: float
     energy_j: float
     bound: float = 0.0
 
@@ -37,7 +39,7 @@ class Way:
 class Chosen:
     """A way, stage by stage."""
 
-    cycles: int
+    cycles: float
     energy_j: float
     steps: tuple[Step, ...]
     points: tuple[Point, ...]
@@ -45,7 +47,7 @@ class Chosen:
 
 def shortest(
     steps: Steps, points: Points, bounds: Mapping[Setting, float],
-    worth: Callable[[int, float], float],
+    worth: Callable[[float, float], float],
 ) -> Way:  # fmt: skip
     """Return the way of least worth, worths being added up, and the bound of all ways."""
     best = {
@@ -53,9 +55,9 @@ def shortest(
         for setting in bounds if points[setting]
     }  # fmt: skip
     count = len(steps.steps)
-    at: list[dict[int, tuple[float, int, float]]] = [{} for _ in range(count + 1)]
+    at: list[dict[int, tuple[float, float, float]]] = [{} for _ in range(count + 1)]
     low: list[dict[int, float]] = [{} for _ in range(count + 1)]
-    at[0][0], low[0][0] = (0.0, 0, 0.0), 0.0
+    at[0][0], low[0][0] = (0.0, 0.0, 0.0), 0.0
     for place, stage in enumerate(steps.steps):
         for step in stage:
             if step.setting in bounds and step.before in low[place]:
@@ -66,7 +68,7 @@ def shortest(
                 value, (cycles, energy) = best[step.setting]
                 before, after = at[place][step.before], at[step.end]
                 new = before[0] + value, before[1] + cycles, before[2] + energy
-                after[step.after] = min(new, after.get(step.after, (math.inf, 0, 0.0)))
+                after[step.after] = min(new, after.get(step.after, (math.inf, 0.0, 0.0)))
     _, cycles, energy = at[count][0]
     return Way(cycles=cycles, energy_j=energy, bound=low[count][0])
 
@@ -75,7 +77,7 @@ def shortest(
 class _Ways:
     """Ways to a state, none beaten in both; rows of (place, step, way before, point)."""
 
-    cycles: NDArray[np.int64]
+    cycles: NDArray[np.float64]
     joules: NDArray[np.float64]
     origin: NDArray[np.int64]
 
@@ -87,14 +89,14 @@ def front(
     """Return the way that ranks first among those within the ceilings, or None.
 
     Every way that no other beats in cycles and joules is compared; beyond `MOST_WAYS` at a state,
-    a share of them. Joules are compared up to what adding them up in another order changes.
+    a share of them. Ceilings hold up to what adding up in another order changes.
     """
-    most_energy_j *= 1 + 1e-12
+    most_cycles, most_energy_j = most_cycles * ROUNDED, most_energy_j * ROUNDED
     table = {setting: list(found.values()) for setting, found in points.items() if found}
     left = _least_left(steps, table)
     count = len(steps.steps)
     parts: list[dict[int, list[_Ways]]] = [{} for _ in range(count + 1)]
-    start = _Ways(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 4), np.int64))
+    start = _Ways(np.zeros(1), np.zeros(1), np.zeros((1, 4), np.int64))
     parts[0][0] = [start]
     layers: list[dict[int, _Ways]] = []
     for place in range(count + 1):
@@ -116,7 +118,7 @@ def front(
     last = layers[count].get(0)
     if last is None or not len(last.cycles):
         return None
-    ways = [Way(cycles=int(c), energy_j=float(j))
+    ways = [Way(cycles=float(c), energy_j=float(j))
             for c, j in zip(last.cycles, last.joules, strict=True)]  # fmt: skip
     at = min(range(len(ways)), key=lambda n: rank(ways[n]))
     chosen, row, state, place = [], at, 0, count
@@ -134,17 +136,17 @@ def front(
 
 def _least_left(
     steps: Steps, table: Mapping[Setting, list[Point]]
-) -> list[dict[int, tuple[int, float]]]:
+) -> list[dict[int, tuple[float, float]]]:
     """Return, before each stage and per state, the fewest cycles and joules to the end."""
     count = len(steps.steps)
-    left: list[dict[int, tuple[int, float]]] = [{} for _ in range(count + 1)]
-    left[count][0] = 0, 0.0
+    left: list[dict[int, tuple[float, float]]] = [{} for _ in range(count + 1)]
+    left[count][0] = 0.0, 0.0
     for place in reversed(range(count)):
         for step in steps.steps[place]:
             rest, ways = left[step.end].get(step.after), table.get(step.setting)
             if rest is not None and ways:
                 least = min(p.cycles for p in ways), min(p.energy_j for p in ways)
-                old = left[place].get(step.before, (1 << 62, math.inf))
+                old = left[place].get(step.before, (math.inf, math.inf))
                 left[place][step.before] = (min(old[0], rest[0] + least[0]),
                                             min(old[1], rest[1] + least[1]))  # fmt: skip
     return left

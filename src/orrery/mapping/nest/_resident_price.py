@@ -49,10 +49,11 @@ class Point:
     Attributes
     ----------
     nests : one per part
+    cycles : what runs take beside theirs included
     energy_j : of what has a price
     """
 
-    cycles: int
+    cycles: float
     energy_j: float
     nests: tuple[NestFound, ...]
 
@@ -77,8 +78,9 @@ class Prices:
         self.stages, self.architecture, self.level = stages, architecture, level
         self.most, self.cache, self.executor, self.progress = most, cache, executor, progress
         self.room = room_bits(architecture, level) if level is not None else None
+        self.beside = (architecture.overhead_s or 0.0) * architecture.clock_hz  # cycles of a run
         self.entries: dict[tuple[NestProblem, tuple[str, ...], Goal], list[_Entry]] = {}
-        self.points: dict[Setting, dict[tuple[int, float], Point]] = {}
+        self.points: dict[Setting, dict[tuple[float, float], Point]] = {}
         self.tails: dict[Setting, tuple[TailCost, ...]] = {}
         self.searches = 0
 
@@ -183,17 +185,18 @@ class Prices:
 
     def _settle(self, setting: Setting, goal: Goal) -> float | None:
         """Add the point of a goal to a setting; return the setting's bound under that goal."""
-        nests, bound, cycles, joules = [], 0.0, 0, 0.0
+        nests, bound, cycles, joules = [], 0.0, 0.0, 0.0
         for part, tail in zip(setting.parts, self.tail(setting), strict=True):
             entry = self._entry(part, goal)
             if entry is None or entry.bound == math.inf:
                 return None
             times = part.problem.times
-            more = tail.cycles if goal is None else tail.energy_j + goal * tail.cycles
+            also = tail.cycles + self.beside
+            more = also if goal is None else tail.energy_j + goal * also
             bound += entry.bound + more * times
             if entry.found is not None:
                 nests.append(entry.found)
-                cycles += entry.found.cost.cycles + tail.cycles * times
+                cycles += entry.found.cost.cycles + also * times
                 joules += _joules(entry.found.cost) + tail.energy_j * times
         points = self.points.setdefault(setting, {})
         if len(nests) == len(setting.parts):

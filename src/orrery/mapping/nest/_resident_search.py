@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 
 from orrery.plan import Infeasible
 
-from ._resident_front import Chosen, Way, front, shortest
+from ._resident_front import ROUNDED, Chosen, Way, front, shortest
 from ._resident_price import Goal, Prices
 from ._resident_space import Steps
 
@@ -33,9 +33,14 @@ class Search:
     """Prices of a cycle tried so far, the ways they led to, what they prove."""
 
     def __init__(
-        self, steps: Steps, prices: Prices, most_cycles: int | None, most_energy_j: float | None
+        self,
+        steps: Steps,
+        prices: Prices,
+        most_cycles: float | None,
+        most_energy_j: float | None,
+        remedy: str,
     ) -> None:
-        self.steps, self.prices = steps, prices
+        self.steps, self.prices, self.remedy = steps, prices, remedy
         self.most_cycles = math.inf if most_cycles is None else most_cycles
         self.most_energy_j = math.inf if most_energy_j is None else most_energy_j
         self.lines: list[tuple[float, float]] = []  # price -> what joules and priced cycles exceed
@@ -51,13 +56,13 @@ class Search:
                 chosen = dict.fromkeys(step.setting for step in first.steps)
                 self.prices.fill(chosen, _CHEAP * self.rate)
             return self.best(objective)
-        fast = self.solve(None, lambda cycles, energy: float(cycles))
+        fast = self.solve(None, lambda cycles, energy: cycles)
         self.least_cycles = fast.bound
-        if fast.cycles > self.most_cycles:
+        if fast.cycles > self.most_cycles * ROUNDED:
             return Infeasible(
                 what="cycles of all loop nests", need=fast.cycles, have=self.most_cycles,
-                unit="cycles", remedies=("allow more cycles", "keep more on chip"),
-                proved=fast.bound > self.most_cycles,
+                unit="cycles", remedies=("allow more cycles", self.remedy),
+                proved=fast.bound > self.most_cycles * ROUNDED,
             )  # fmt: skip
         if objective == "latency" and self.most_energy_j == math.inf:
             if self.is_priced():
@@ -67,7 +72,7 @@ class Search:
         if slow.energy_j > self.most_energy_j:
             return Infeasible(
                 what="energy of all loop nests", need=slow.energy_j, have=self.most_energy_j,
-                unit="J", remedies=("allow more energy", "keep more on chip"),
+                unit="J", remedies=("allow more energy", self.remedy),
                 proved=slow.bound > self.most_energy_j,
             )  # fmt: skip
         self.refine(fast, slow, objective)
@@ -82,7 +87,7 @@ class Search:
         return all(not one.cost.unpriced for points in self.prices.points.values()
                    for point in points.values() for one in point.nests)  # fmt: skip
 
-    def solve(self, goal: Goal, worth: Callable[[int, float], float]) -> Way:
+    def solve(self, goal: Goal, worth: Callable[[float, float], float]) -> Way:
         bounds = self.prices.fill(self.steps.settings, goal)
         return shortest(self.steps, self.prices.points, bounds, worth)
 
@@ -97,7 +102,7 @@ class Search:
     def refine(self, fast: Way, slow: Way, objective: str) -> None:
         """Try the prices that lie where the best way under the ceilings may be."""
         hull = sorted({(w.cycles, w.energy_j) for w in (fast, slow)})
-        closed: set[tuple[tuple[int, float], tuple[int, float]]] = set()
+        closed: set[tuple[tuple[float, float], tuple[float, float]]] = set()
         while len(self.lines) < PRICES:
             open_ones = [(self._promise(a, b, objective), a, b) for a, b in pairwise(hull)
                          if (a, b) not in closed and a[1] > b[1]]  # fmt: skip
@@ -116,14 +121,14 @@ class Search:
             else:
                 closed.add((a, b))
 
-    def _near(self, hull: list[tuple[int, float]], objective: str) -> bool:
+    def _near(self, hull: list[tuple[float, float]], objective: str) -> bool:
         """Return whether one of the ways is as good as proven best."""
-        worth = [{"latency": float(cycles), "energy": joules, "edp": joules * cycles}[objective]
+        worth = [{"latency": cycles, "energy": joules, "edp": joules * cycles}[objective]
                  for cycles, joules in hull
                  if cycles <= self.most_cycles and joules <= self.most_energy_j]  # fmt: skip
         return bool(worth) and self.bound(objective, 1.0) >= min(worth) * (1 - CLOSE)
 
-    def _promise(self, a: tuple[int, float], b: tuple[int, float], objective: str) -> float:
+    def _promise(self, a: tuple[float, float], b: tuple[float, float], objective: str) -> float:
         """Return how good ways between two may be: infinite where none is of use."""
         if a[0] > self.most_cycles or b[1] > self.most_energy_j:
             return math.inf
