@@ -14,14 +14,39 @@ from orrery.graph import build_model, write_onnx
 from orrery.plan import read_plan
 
 
+def _fill(folder: Path) -> None:
+    """Put ``nets/m.onnx`` and ``f1.yaml`` into a folder."""
+    (folder / "nets").mkdir()
+    write_onnx(build_model("squeezenet1_1", image=64, width=0.125), folder / "nets/m.onnx")
+    (folder / "f1.yaml").write_text(api.system_yaml("aws-f1"))
+
+
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with ``nets/m.onnx`` and ``f1.yaml``, which is the current one."""
-    (tmp_path / "nets").mkdir()
-    write_onnx(build_model("squeezenet1_1", image=64, width=0.125), tmp_path / "nets/m.onnx")
-    (tmp_path / "f1.yaml").write_text(api.system_yaml("aws-f1"))
+    _fill(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a folder with the plan of the network on ``f1.yaml`` in ``out``; never changed."""
+    folder = tmp_path_factory.mktemp("planned")
+    _fill(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        api.map("nets/m.onnx", on="f1.yaml").write("out")
+    return folder
+
+
+@pytest.fixture
+def copied(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `planned` as the current folder, to be changed at will."""
+    folder = tmp_path / "copy"
+    shutil.copytree(planned, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def test_a_plan_names_its_files_as_seen_from_its_folder(
@@ -78,23 +103,23 @@ def test_a_plan_finds_the_weights_of_its_network_again(
 
 
 def test_a_folder_with_plan_and_network_moves_as_a_whole(
-    work: Path, monkeypatch: pytest.MonkeyPatch
+    copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = api.map("nets/m.onnx", on="f1.yaml")
-    result.write("out")
-    target = work / "away"
+    timeline = api.simulate("out/plan.json").timeline
+    target = copied / "away"
     target.mkdir()
     for name in ("nets", "out"):
-        shutil.move(work / name, target / name)
+        shutil.move(copied / name, target / name)
     monkeypatch.chdir("/")
     assert api.certify(target / "out").report.holds
     # Without its tree the network may lie beside the plan.
     shutil.move(target / "nets/m.onnx", target / "out/m.onnx")
-    assert api.simulate(target / "out/plan.json").timeline == result.timeline
+    assert api.simulate(target / "out/plan.json").timeline == timeline
 
 
 def test_a_plan_of_an_earlier_version_is_as_seen_from_here(work: Path) -> None:
-    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
+    search = api.MapSearch(search="greedy")
+    path = api.map("nets/m.onnx", on="aws-f1", search=search).write("out")["plan"]
     document = json.loads(path.read_text())
     assert document["plan"]["system"]["origin"] == "aws-f1"
     document["plan"]["models"][0]["origin"] = "nets/m.onnx"
@@ -102,20 +127,20 @@ def test_a_plan_of_an_earlier_version_is_as_seen_from_here(work: Path) -> None:
     assert api.simulate(path).report.holds
 
 
-def test_a_network_that_is_nowhere_says_relative_to_what(work: Path) -> None:
-    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
-    (work / "nets/m.onnx").rename(work / "nets/n.onnx")
+def test_a_network_that_is_nowhere_says_relative_to_what(copied: Path) -> None:
+    path = Path("out/plan.json")
+    (copied / "nets/m.onnx").rename(copied / "nets/n.onnx")
     with pytest.raises(SpecError) as caught:
         api.simulate(path)
-    assert f"no model at ../nets/m.onnx, relative to {work / 'out'}" in str(caught.value)
+    assert f"no model at ../nets/m.onnx, relative to {copied / 'out'}" in str(caught.value)
     assert "--model PATH" in str(caught.value)
     assert api.simulate(path, models=["nets/n.onnx"]).plan.models[0].origin == "nets/n.onnx"
 
 
-def test_another_network_at_the_place_is_refused(work: Path) -> None:
-    path = api.map("nets/m.onnx", on="aws-f1").write("out")["plan"]
+def test_another_network_at_the_place_is_refused(copied: Path) -> None:
+    path = copied / "out/plan.json"
     other = build_model("squeezenet1_1", image=64, width=0.125, classes=7)
-    write_onnx(other, work / "nets/m.onnx")
+    write_onnx(other, copied / "nets/m.onnx")
     with pytest.raises(PlanMismatchError):
         api.simulate(path)
 

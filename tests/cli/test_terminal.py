@@ -46,10 +46,9 @@ def _on_a_terminal(code: str, columns: int, cwd: Path) -> str:
 
 @pytest.mark.parametrize("columns", [60, 80])
 def test_the_card_fits_the_terminal_and_no_bar_stays(columns: int, tmp_path: Path) -> None:
-    need = "'latency<1us'"
+    more = "'--need', 'latency<1us', '--set-sizes', '1', '--set-sizes', '8', '--out', 'out'"
     text = _on_a_terminal(
-        "from orrery.cli import main\n"
-        f"main(['map', 'alexnet', '--on', 'aws-f1', '--need', {need}, '--out', 'out'])",
+        f"from orrery.cli import main\nmain(['map', 'alexnet', '--on', 'aws-f1', {more}])",
         columns,
         tmp_path,
     )

@@ -85,6 +85,11 @@ class Convolution:
 
 def read_convolution(region: Region) -> Convolution | str:
     """Return the sizes of the region's convolution, or why it is not one for these designs."""
+    # Refusals, costs and energies of several designs ask for the same one.
+    return region.graph.remembered("convolution", region.nodes, lambda: _read(region))
+
+
+def _read(region: Region) -> Convolution | str:
     if len(region.nodes) != 1:
         return f"{len(region.nodes)} operators in one region; the design runs one convolution"
     node = region.members[0]

@@ -89,6 +89,11 @@ class TensorType:
         ------
         ModelError : a dimension is not bound; names it
         """
+        for size in self.shape:
+            if type(size) is not int:
+                break
+        else:  # asked for very often, and nearly always plain numbers
+            return tuple(self.shape)  # type: ignore[arg-type]
         unbound = [size for size in self.shape if not isinstance(size, int)]
         if unbound:
             raise ModelError(

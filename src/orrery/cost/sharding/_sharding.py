@@ -293,8 +293,7 @@ class _Boxes:
     """Remembers which part of a tensor parts of the loops touch: most parties ask for the same."""
 
     def __init__(self) -> None:
-        self._loops: dict[int, tuple[str, ...]] = {}
-        self._known: dict[tuple[object, ...], Box] = {}
+        self._known: dict[int, tuple[tuple[str, ...], dict[tuple[Span, ...], Box]]] = {}
         self._types: dict[tuple[str, tuple[int, ...]], TensorType] = {}
 
     def type_of(self, graph: Graph, tensor: str, box: Box) -> TensorType:
@@ -307,13 +306,14 @@ class _Boxes:
 
     def of(self, operand: Operand, spans: Mapping[str, Span]) -> Box:
         """Return ``operand.box(spans)``."""
-        loops = self._loops.get(id(operand))
-        if loops is None:
-            loops = self._loops[id(operand)] = tuple(sorted(operand.loops))
-        key = (id(operand), *(spans[loop] for loop in loops))
-        box = self._known.get(key)
+        found = self._known.get(id(operand))
+        if found is None:
+            found = self._known[id(operand)] = (tuple(sorted(operand.loops)), {})
+        loops, known = found
+        key = tuple(map(spans.__getitem__, loops))
+        box = known.get(key)
         if box is None:
-            box = self._known[key] = operand.box(spans)
+            box = known[key] = operand.box(spans)
         return box
 
 
