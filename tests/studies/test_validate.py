@@ -72,6 +72,9 @@ def test_a_set_whose_data_are_not_here_is_skipped(
     assert run.missed == ("gemmini-rtl-product",)
     assert main(["validate", "--set", "gemmini-rtl-product", "--fail-if-worse"]) == 1
     assert main(["validate", "--set", "gemmini-rtl-product"]) == 0
+    missing = ["validate", "--set", "gemmini-rtl-product", "--allow-missing"]
+    assert main([*missing, "--fail-if-worse"]) == 0
+    assert main(missing) == 2
     run.record(tmp_path / "sets.yaml")
     assert read_sets(tmp_path / "sets.yaml") == recorded_sets()  # and so kept
 
@@ -96,6 +99,12 @@ def test_verdicts() -> None:
     assert compare(known, replace(known, p90=known.p90 - 0.002)).verdict == "worse"
     assert compare(known, replace(known, worst=known.worst + 0.002)).verdict == "better"
     assert compare(known, replace(known, median=known.median - 0.0005)).verdict == "as recorded"
+    chip = _known("eyeriss-silicon-latency")
+    assert compare(chip, chip).verdict == "as recorded"
+    assert compare(replace(chip, bias=-chip.bias), chip).verdict == "worse"
+    low, middle, high = chip.multiples
+    for moved in ((low, 1 / middle, high), (low / 1.01, middle, high), (low, middle, 1.01 * high)):
+        assert compare(replace(chip, multiples=moved), chip).verdict == "worse"
     fewer = replace(known, rows=known.rows[:2], count=2)
     shared = compare(fewer, known)
     assert shared.verdict == "as recorded"
@@ -161,3 +170,20 @@ def test_a_study_that_makes_a_set_no_more_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("orrery.studies.systolic.systolic_study", fewer)
     run = validate(SYSTOLIC)
     assert run.skipped == dict.fromkeys(SYSTOLIC[1:], _validate.GONE)
+
+
+def test_a_set_that_is_skipped_fails_though_nobody_named_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(**skipped: str) -> None:
+        run = ValidationRun(scale=1.0, seconds=1.0, replays=(), skipped=skipped)
+        monkeypatch.setattr("orrery.api.validate", lambda *_, **__: run)
+
+    found(one="no data")
+    assert main(["validate", "--fail-if-worse"]) == 1
+    assert "with --allow-missing it does not" in capsys.readouterr().out
+    assert main(["validate", "--fail-if-worse", "--allow-missing"]) == 0
+    found(one=_validate.GONE)
+    assert main(["validate", "--fail-if-worse", "--allow-missing"]) == 1
+    found()
+    assert main(["validate", "--fail-if-worse"]) == 0

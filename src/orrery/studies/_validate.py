@@ -49,23 +49,26 @@ class ValidationRun:
     Attributes
     ----------
     skipped : set -> why it was not replayed
-    asked : sets that were asked for by name; empty: all
     """
 
     scale: float
     seconds: float
     replays: tuple[Replay, ...]
     skipped: Mapping[str, str]
-    asked: tuple[str, ...] = ()
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Sets that were asked for by name and could not be replayed."""
-        return tuple(name for name in self.asked if name in self.skipped)
+        """Sets that cannot be replayed here: no data, or no rows at the scale."""
+        return tuple(name for name, why in self.skipped.items() if why != GONE)
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Sets that are recorded, and that their studies make no more."""
+        return tuple(name for name, why in self.skipped.items() if why == GONE)
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """Sets on which we are further off than recorded."""
+        """Sets on which we are further off than recorded, or off on the other side."""
         return tuple(one.now.name for one in self.replays if one.verdict == "worse")
 
     @property
@@ -94,10 +97,10 @@ class ValidationRun:
             sections.append(_table(self.replays))
         if self.skipped:
             sections.append(Text(
-                title="Skipped", tone="warning" if self.missed else "note", paragraphs=tuple(
-                    f"{name}: {why}" + ("; asked for by name, so that --fail-if-worse fails"
-                                        if name in self.missed else "")
-                    for name, why in self.skipped.items())))  # fmt: skip
+                title="Skipped", tone="warning", paragraphs=(
+                    *(f"{name}: {why}" for name, why in self.skipped.items()),
+                    "--fail-if-worse fails for these" + (
+                        "." if self.gone else "; with --allow-missing it does not."))))  # fmt: skip
         blind = [one.now for one in self.replays if one.verdict == "not compared"]
         if blind:
             sections.append(Text(title="Not compared", tone="warning", paragraphs=tuple(
@@ -187,11 +190,15 @@ def validate(
                     if one.study == study.name and name not in made
                     and (not names or name in names)}  # fmt: skip
     return ValidationRun(scale=scale, seconds=time.perf_counter() - start,
-                         replays=tuple(replays), skipped=missing, asked=tuple(names))  # fmt: skip
+                         replays=tuple(replays), skipped=missing)  # fmt: skip
 
 
 def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
-    """Hold a set against the recorded one, over the rows that both have."""
+    """Hold a set against the recorded one, over the rows that both have.
+
+    Worse is an error that has grown, and references that lie further from ours, or on its other
+    side: what stands beside figures would mislead.
+    """
     if recorded is None:
         return Replay(now=now, before=None, verdict="new")
     before: ValidationSet | None = recorded
@@ -201,8 +208,14 @@ def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
     if before is None:
         return Replay(now=now, before=None, verdict="not compared")
     grown = [getattr(mine, name) - getattr(before, name) for name in _FIGURES]
+    sides = [(mine.bias, before.bias)]
+    if len(mine.multiples) == len(before.multiples):
+        sides += [(math.log(a), math.log(b))
+                  for a, b in zip(mine.multiples, before.multiples, strict=True)]  # fmt: skip
+    grown += [abs(a) - abs(b) for a, b in sides]
+    crossed = any(a * b < 0 and min(abs(a), abs(b)) > SLACK for a, b in sides)
     verdict: Verdict = "as recorded"
-    if max(grown) > SLACK:
+    if crossed or max(grown) > SLACK:
         verdict = "worse"
     elif min(grown) < -SLACK:
         verdict = "better"
@@ -236,8 +249,10 @@ def _worse(one: Replay) -> str:
     if before is None:
         return one.now.name
     said = ", ".join(f"{name} {100 * getattr(before, name):.3g} % recorded, now "
-                     f"{100 * getattr(one.now, name):.3g} %" for name in _FIGURES)  # fmt: skip
-    return f"{one.now.name}: {said}"
+                     f"{100 * getattr(one.now, name):.3g} %"
+                     for name in (*_FIGURES, "bias"))  # fmt: skip
+    ends = [" ".join(f"{value:.3g}x" for value in s.multiples) for s in (before, one.now)]
+    return f"{one.now.name}: {said}, references {ends[0]} of ours recorded, now {ends[1]}"
 
 
 def _table(replays: Sequence[Replay]) -> Table:

@@ -23,11 +23,15 @@ class ValidationRun(Protocol):
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """Sets on which we are further off than recorded."""
+        """Sets on which we are further off than recorded, or off on the other side."""
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Sets that were asked for by name and could not be replayed."""
+        """Sets that cannot be replayed here: no data, or no rows at the scale."""
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Sets that are recorded, and that their studies make no more."""
 
     @property
     def documents(self) -> list[dict[str, Any]]:

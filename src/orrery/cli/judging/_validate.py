@@ -21,6 +21,7 @@ def validate(
     sets: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     scale: float = 1.0,
     fail_if_worse: Annotated[bool, Parameter(negative=())] = False,
+    allow_missing: Annotated[bool, Parameter(negative=())] = False,
     record: Path | None = None,
     out: Out = None,
     json: JsonFlag = False,
@@ -38,14 +39,19 @@ def validate(
     scale
         1 is the size of the published cases; 0.1 takes fewer rows.
     fail_if_worse
-        Exit code 1 when an error is larger than the recorded one, or when a set that was named
-        cannot be replayed.
+        Exit code 1 when an error is larger than the recorded one, when we are off on the other
+        side, or when a set cannot be replayed.
+    allow_missing
+        Let --fail-if-worse pass over sets whose data are not here.
     record
         YAML file for what was found, as the package carries it: only at scale 1.
     """
     if out is not None and out.exists() and not out.is_dir():
         raise SpecError("--out", found=f"a file at {out}", wanted="a folder, or nothing there yet",
                         fix="give another --out")  # fmt: skip
+    if allow_missing and not fail_if_worse:
+        raise SpecError("--allow-missing", found="no --fail-if-worse", wanted="both",
+                        fix="add --fail-if-worse, or leave it out")  # fmt: skip
     if record is not None and scale != 1:
         raise SpecError("--record", found=f"--scale {scale:g}", wanted="all rows",
                         fix="leave out --scale")  # fmt: skip
@@ -60,4 +66,5 @@ def validate(
         show_page(run.page, as_json=False, rows=_ALL)
         if files:
             print("\n" + written("written: ", files))
-    return 1 if fail_if_worse and (run.worse or run.missed) else 0
+    missed = () if allow_missing else run.missed
+    return 1 if fail_if_worse and (run.worse or run.gone or missed) else 0
