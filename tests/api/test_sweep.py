@@ -454,3 +454,15 @@ def test_only_the_machine_as_it_is_was_measured() -> None:
     assert isinstance(grounds, Table)
     said = [str(row[4]) for row in grounds.rows if row[0] == "latency"]
     assert ["a changed gemmini-16" in one for one in said].count(True) == 1
+
+
+def test_a_parameter_of_workload_and_machine_splits_workloads_by_its_own_part(array: str) -> None:
+    network = build_model("alexnet", image=64, width=0.1)
+    joined = ("int8:1KiB", "int8:4KiB", "int16:4KiB")
+    result = api.sweep(network, on=array, vary=[
+        f"precision&levels.buffer.size={','.join(joined)}"])  # fmt: skip
+    assert list(result.compared.groups) == ["precision=int8", "precision=int16"]
+    assert result.compared.groups["precision=int8"] == [0, 1]
+    alone = api.sweep(network, on=array, vary=["precision=int8", "levels.buffer.size=1KiB,4KiB"])
+    assert result.compared.front[:2] == alone.compared.front
+    assert result.compared.objectives == alone.compared.objectives

@@ -10,9 +10,6 @@ from ._rows import Row
 
 __all__ = ["alike", "grounds", "lower_bounds", "without_figures", "workload_of"]
 
-#: what makes workloads different ones: a machine is not better for a smaller network
-_APART = ("model", "context", "phase", "precision")
-
 
 def alike(rows: Sequence[Row]) -> list[bool]:
     """Return whether each point has figures of as many layers as any other of its workload."""
@@ -27,8 +24,8 @@ def alike(rows: Sequence[Row]) -> list[bool]:
 
 
 def workload_of(row: Row) -> str:
-    """Return what of a point's choices makes its workload another one."""
-    return ", ".join(f"{k}={v}" for k, v in row.choices.items() if set(k.split("&")) & set(_APART))
+    """Return what of a point's choices makes its workload another one, in words."""
+    return ", ".join(f"{path}={value}" for path, value in row.workload.items())
 
 
 def without_figures(failed: Sequence[Row]) -> Text:

@@ -16,7 +16,7 @@ from ..figures import batch_of
 from ..nests import nest_figures
 from ..validating import beside, known_errors, nest_part
 from ._rows import Row, figures_of
-from ._task import UNREAD, WORKLOAD, Choice, Task, Workload, workload
+from ._task import APART, UNREAD, WORKLOAD, Choice, Task, Workload, workload
 
 if TYPE_CHECKING:
     from orrery.evidence import Evidence
@@ -53,6 +53,8 @@ def price_point(
     CancelledError, SpecError : a stop by the user; a network that changed since the point was asked
     """
     changes = [pair for pair in choice if pair[0] not in WORKLOAD]
+    point = Row(key=key, choices=dict(labels),
+                workload={path: value for path, value in choice if path in APART})  # fmt: skip
     mine = task.with_workload(choice)
     quiet = Progress(cancelled=progress.cancelled)
     if not (unread := key.startswith(UNREAD)):
@@ -67,13 +69,12 @@ def price_point(
     except CancelledError:
         raise
     except OrreryError as error:
-        return Row(key=key, choices=dict(labels), reason=str(error))
+        return replace(point, reason=str(error))
     if not evidence:
         whys = "; ".join(dict.fromkeys(lacking.values()))
-        return Row(key=key, choices=dict(labels), reason=f"no layer fits: {whys}")
+        return replace(point, reason=f"no layer fits: {whys}")
     figures = figures_of(evidence, changed=machine != base, paths=[path for path, _ in changes])
-    return Row(key=key, choices=dict(labels), figures=figures, batch=batch_of(taken.graph),
-               lacking=lacking)  # fmt: skip
+    return replace(point, figures=figures, batch=batch_of(taken.graph), lacking=lacking)
 
 
 def _unchanged(task: Task, mine: Task, choice: Choice, key: str) -> Workload:

@@ -37,6 +37,7 @@ class Row:
     ----------
     key : content hash of everything that the figures depend on
     choices : parameter -> value, as typed
+    workload : path -> value, of what makes the workload another one
     figures : by metric
     batch : inferences in one pass
     reason : why there are no figures
@@ -49,6 +50,7 @@ class Row:
     batch: int = 1
     reason: str = ""
     lacking: dict[str, str] = field(default_factory=dict)
+    workload: dict[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:

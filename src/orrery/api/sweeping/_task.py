@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.mapping import MapSearch
 
-__all__ = ["OPTIONS", "UNREAD", "WORKLOAD", "Choice", "Task", "Workload", "engine", "forget",
-           "workload"]  # fmt: skip
+__all__ = ["APART", "OPTIONS", "UNREAD", "WORKLOAD", "Choice", "Task", "Workload", "engine",
+           "forget", "workload"]  # fmt: skip
 
 #: begins the key of a point whose network cannot be read: it may be readable the next time
 UNREAD = "unread "
@@ -36,6 +36,8 @@ _ENGINE = ("accel", "cost", "graph", "hardware", "mapping", "api/figures", "api/
 OPTIONS = ("batch", "context", "phase", "precision")
 #: what can be varied that is not of the machine
 WORKLOAD = ("model", "objective", *OPTIONS)
+#: of these, what makes workloads different ones: a machine is not better for a smaller network
+APART = ("model", "context", "phase", "precision")
 
 #: (path, value) pairs of one point
 Choice = Sequence[tuple[str, str]]
