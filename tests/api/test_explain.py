@@ -19,7 +19,7 @@ def _section(result: api.MapResult, title: str) -> Table | Text:
 
 
 def test_every_layer_of_a_split_plan_has_its_next_best_choice() -> None:
-    result = api.map("alexnet", on="aws-f1")
+    result = api.map("alexnet", on="aws-f1", search=api.MapSearch(set_sizes=(1, 8)))
     units, designs, classes = (_section(result, title) for title in EXPLAINED)
     assert isinstance(units, Table) and isinstance(designs, Table) and isinstance(classes, Table)
     names = [column.name for column in units.columns]
@@ -44,7 +44,8 @@ def test_every_layer_of_a_split_plan_has_its_next_best_choice() -> None:
 
 
 def test_the_text_comes_on_request(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", "alexnet", "--on", "aws-f1", "--explain"]) == 0
+    few = ["--set-sizes", "1", "--set-sizes", "8"]
+    assert main(["map", "alexnet", "--on", "aws-f1", *few, "--explain"]) == 0
     text = capsys.readouterr().out
     assert all(title in text for title in EXPLAINED)
     assert main(["map", "alexnet", "--on", "aws-f1", "--search", "greedy"]) == 0

@@ -29,7 +29,7 @@ def _statuses(result: orrery.MapResult) -> list[str]:
 
 
 def test_the_formats_of_designs_are_stated_and_what_they_round() -> None:
-    result = orrery.map("alexnet", on="aws-f1")
+    result = orrery.map("alexnet", on="aws-f1", search=MapSearch(set_sizes=(1, 8)))
     (latency,) = _figures(result, "latency")
     assert latency.context["precision"] == "fixed16 and float32"
     (accuracy,) = _figures(result, "accuracy")

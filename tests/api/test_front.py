@@ -12,6 +12,7 @@ from orrery.api.exploring import FRONT
 from orrery.cli import main
 from orrery.cost import price
 from orrery.errors import SpecError
+from orrery.graph import Graph, Node, TensorType
 from orrery.mapping._tables import fill_tables, number_workload
 from orrery.mapping.sets import fill_problem, mapping_of
 from orrery.mapping.trade import fill_joules, front_plans
@@ -71,17 +72,27 @@ def test_ceilings_choose_and_the_rest_is_named(front: api.MapResult) -> None:
     assert any("relax" in text for text in why.remedies)
 
 
+def _short() -> Graph:
+    """Two layers: enough where a ceiling is out of reach of any plan."""
+    types = {"x": TensorType(dtype="float32", shape=(1, 64, 56, 56))}
+    nodes = tuple(
+        Node(name=op, op=op, inputs=(before,), outputs=(after,))
+        for op, before, after in (("Relu", "x", "y"), ("Sigmoid", "y", "z"))
+    )
+    return Graph(name="short", nodes=nodes, inputs=("x",), outputs=("z",), types=types).infer()
+
+
 def test_one_ceiling_too_low_and_ceilings_that_exclude_each_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(api.InfeasibleError) as refused:
-        api.map("alexnet", on=str(FOUR), pareto=True, needs=["latency<1us"])
+        api.map(_short(), on=str(FOUR), pareto=True, needs=["latency<1us"])
     assert refused.value.infeasible.have > refused.value.infeasible.need == pytest.approx(1e-6)
     contradictory = ["--need", "latency<1ms", "--need", "latency>2s"]
     assert main(["map", "alexnet", "--on", str(FOUR), "--pareto", *contradictory]) == 2
     assert "latency<1ms" in capsys.readouterr().err
     with pytest.raises(SpecError, match="not known"):
-        api.map("alexnet", on="aws-f1", pareto=True, needs=["energy<1J"])
+        api.map(_short(), on="aws-f1", pareto=True, needs=["energy<1J"])
 
 
 @pytest.mark.parametrize("pareto", [False, True])
