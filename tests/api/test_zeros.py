@@ -61,6 +61,12 @@ def test_gates_save_energy_and_skips_save_time_too(array: str) -> None:
     assert {f.bound for f in skipped.evidence if f.metric == "latency"} == {"lower"}
     told = _told(gated)["all"]
     assert told[0] == told[1] > told[2] == told[3]
+    # Pooling takes the greatest, no product: nothing of it is saved.
+    passes = [{x.layer: x.cycles for x in one.layers if x.layer.startswith(("pool", "relu"))}
+              for one in (skipped, fastest)]  # fmt: skip
+    assert passes[0] == passes[1] != {}
+    fast = api.nest(network, on=array, zeros=api.ZeroOptions(gate=("input",), density=half))
+    assert [one.cycles for one in fast.layers] == [one.cycles for one in fastest.layers]
 
 
 def _total(result: api.NestResult, metric: str) -> float:

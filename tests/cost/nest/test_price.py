@@ -296,6 +296,8 @@ def test_zeros_are_told_apart() -> None:
     assert gated.traffic["dram"]["weight"] == (ceil(reads * share), 0)
     seen = nest_cost(layer, nest, plain, zeros=Zeros(**spec, gates=("input", "weight")))
     assert seen.traffic["dram"]["input"] == seen.traffic["dram"]["weight"] == (reads, 0)
+    # A gate spends the cycle: it saves energy and no time, whichever port is the limit.
+    assert gated.time == seen.time == dense.time != skipped.time
     packed = nest_cost(layer, nest, plain,
                        zeros=Zeros(density={"weight": 0.25}, compressed={"weight": 4}))  # fmt: skip
     assert packed.traffic["dram"]["weight"] == (60000 * 12 // 4, 0)
@@ -306,6 +308,19 @@ def test_zeros_are_told_apart() -> None:
         Zeros(density={"input": 1.5})
     with pytest.raises(SpecError, match="found 'output', wanted input or weight"):
         Zeros(skips=("output",))
+
+
+def test_zeros_of_sums_and_passes_are_work() -> None:
+    nest = NestMapping(temporal=((("N", 40), ("Cin", 30)),))
+    layer = replace(product(40, 1, 30), macs=False)
+    plain = machine(level("dram", read_bits_per_cycle=8), idle_mac_energy_j=1e-13)
+    dense = nest_cost(layer, nest, plain)
+    half = {"density": {"input": 0.5, "weight": 0.5}}
+    for ways in ({"gates": ("input",)}, {"skips": ("input", "weight")}):
+        found = nest_cost(layer, nest, plain, zeros=Zeros(**half, **ways))
+        assert found == dense and found.operations.ineffectual == 0
+    packed = nest_cost(layer, nest, plain, zeros=Zeros(**half, compressed={"input": 1}))
+    assert packed.cycles < dense.cycles and packed.operations == dense.operations
 
 
 def test_nests_that_do_not_fit_are_refused() -> None:
@@ -332,6 +347,10 @@ def test_nests_that_do_not_fit_are_refused() -> None:
         "weight tile in its share of pads: need 30 B, have 8 B")  # fmt: skip
     assert said((every[1:2], (every[0], every[2]))).startswith(
         "tiles in pads (input 20 B, output 4 B): need 24 B, have 22 B")  # fmt: skip
+    stepped = replace(array, levels=(array.levels[0], replace(array.levels[1], loops=("Cin",))))
+    assert said((every[:1], every[1:]), stepped).startswith(
+        "loop Cout at pads, which steps through Cin: need 6 steps, have 1 steps")  # fmt: skip
+    assert said((every[:2], every[2:]), stepped) == "None"
     wired = replace(array, axes=(spread("rows", 4, fixed={"N": 4}),))
     assert said((every[1:], ()), array=wired, rows=(("N", 4),)) == "None"
     assert said((every, ()), array=wired).startswith("loop N along axis rows, where the wiring")

@@ -14,6 +14,7 @@ from orrery.cost.nest import (
     NestMapping,
     NestProblem,
     NestTensor,
+    Zeros,
     check_mapping,
     keep_on_chip,
     keeping_levels,
@@ -22,6 +23,7 @@ from orrery.cost.nest import (
 from orrery.hardware import ROLES, Architecture, ArrayAxis, Level
 from orrery.provenance import Basis, Source
 
+DENSE = Zeros()
 HAND = Source(basis=Basis.ASSUMED, where="test")
 
 
@@ -159,7 +161,7 @@ def all_nests(problem: NestProblem, architecture: Architecture) -> Iterator[Nest
     per_loop = []
     for loop, extent in problem.loops:
         ranges = []
-        for _, name in slots:
+        for n, name in slots:
             if name and axes[name].fixed is not None:
                 one = min((axes[name].fixed or {}).get(loop, 1), extent)
                 ranges.append([one])
@@ -190,20 +192,35 @@ def all_nests(problem: NestProblem, architecture: Architecture) -> Iterator[Nest
             yield NestMapping(temporal=temporal, spatial=spatial)
 
 
-def all_costs(problem: NestProblem, architecture: Architecture) -> tuple[list[NestCost], int]:
+def random_zeros(draw: Random) -> Zeros:
+    """Draw densities, and for each operand what the array makes of its zeros."""
+    ways = {role: draw.choice(("gate", "skip", "")) for role in ("input", "weight")}
+    return Zeros(
+        density={role: draw.choice((0.25, 0.4, 0.75)) for role in ways},
+        gates=tuple(role for role, way in ways.items() if way == "gate"),
+        skips=tuple(role for role, way in ways.items() if way == "skip"),
+        compressed={role: draw.choice((1, 4)) for role in ways if draw.random() < 0.4},
+    )
+
+
+def all_costs(
+    problem: NestProblem, architecture: Architecture, zeros: Zeros = DENSE
+) -> tuple[list[NestCost], int]:
     """Return the price of every nest that fits, and how many nests there are."""
     found, number = [], 0
     for mapping in all_nests(problem, architecture):
         number += 1
         if check_mapping(problem, mapping, architecture) is None:
-            found.append(nest_cost(problem, mapping, architecture))
+            found.append(nest_cost(problem, mapping, architecture, zeros=zeros))
     return found, number
 
 
-def exhaustive(problem: NestProblem, architecture: Architecture) -> tuple[dict[str, float], int]:
+def exhaustive(
+    problem: NestProblem, architecture: Architecture, zeros: Zeros = DENSE
+) -> tuple[dict[str, float], int]:
     """Return the least cycles, joules and joules times seconds, and how many nests there are."""
     best = {"latency": inf, "energy": inf, "edp": inf}
-    costs, number = all_costs(problem, architecture)
+    costs, number = all_costs(problem, architecture, zeros)
     for cost in costs:
         energy = cost.energy_j
         assert energy is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isclose
 from random import Random
 
@@ -13,24 +14,27 @@ from orrery.mapping.nest import OBJECTIVES, NestFound, best_nest
 from orrery.mapping.nest._space import mappings_of, options_of, places_of
 from orrery.plan import Infeasible
 
-from .cases import conv, exhaustive, keeping_array, random_array, random_layer
+from .cases import DENSE, conv, exhaustive, keeping_array, random_array, random_layer, random_zeros
 
 
-@pytest.mark.parametrize("seed", (*range(40), *range(1000, 1028)))
+@pytest.mark.parametrize("seed", (*range(40), *range(1000, 1028), *range(2000, 2040)))
 def test_the_optimum_is_that_of_all_nests(seed: int) -> None:
-    """The last arrays are as a layer sees them whose operands live on chip."""
+    """From 1000 on arrays are as a layer sees them whose operands live on chip; then zeros."""
     draw = Random(seed)
     while True:
         problem = random_layer(draw)
-        architecture = random_array(draw) if seed < 1000 else keeping_array(draw)
+        architecture = keeping_array(draw) if 1000 <= seed < 2000 else random_array(draw)
+        zeros = DENSE if seed < 2000 else random_zeros(draw)
+        if seed >= 2000:
+            problem = replace(problem, macs=draw.random() < 0.8)
         columns = [n for n, p in enumerate(places_of(architecture)) if p.axis is None]
         number = mappings_of(options_of(problem, architecture), columns)
         if 2 <= number <= 250:
             break
-    best, counted = exhaustive(problem, architecture)
+    best, counted = exhaustive(problem, architecture, zeros)
     assert counted == number
     for objective in OBJECTIVES:
-        found = best_nest(problem, architecture, objective)
+        found = best_nest(problem, architecture, objective, zeros=zeros)
         if best[objective] == inf:
             assert isinstance(found, Infeasible)
             continue
@@ -39,7 +43,7 @@ def test_the_optimum_is_that_of_all_nests(seed: int) -> None:
         assert isclose(found.value, best[objective], rel_tol=1e-8)
         assert found.proven and found.gap <= 1e-8
         assert check_mapping(problem, found.mapping, architecture) is None
-        assert found.cost == nest_cost(problem, found.mapping, architecture)
+        assert found.cost == nest_cost(problem, found.mapping, architecture, zeros=zeros)
 
 
 def test_a_search_cut_short_bounds_what_it_has_not_seen() -> None:

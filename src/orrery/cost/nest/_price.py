@@ -123,9 +123,11 @@ def nest_cost(
         raise SpecError(f"loop nest on {architecture.name}", found=str(short),
                         wanted="a nest that fits",
                         fix="check it with check_mapping first")  # fmt: skip
+    zeros = zeros.of(problem.macs)
     moved = moved_bits(counts, architecture, zeros)
-    time = nest_time(counts, moved, architecture, zeros)
-    operations = zeros.operations(counts.operations * problem.times)
+    ports = moved_bits(counts, architecture, zeros.timed) if zeros.gates else moved
+    time = nest_time(counts, ports, architecture, zeros)
+    operations = zeros.operations(counts.operations * problem.times, products=problem.macs)
     cycles = time.cycles * problem.times
     bill = Bill()
     traffic = _traffic(moved, architecture)

@@ -2,7 +2,9 @@
 
 Models:  zeros of different operands fall independently. A multiplier that *gates* on an operand
          spends its cycle without working when that operand is zero, and leaves the others and the
-         sum unread; one that *skips* it spends no cycle either. A stored operand without its
+         sum unread, which saves energy and no time: the cycle is that of a multiplication. One
+         that *skips* it spends no cycle either. Only a product is zero with an operand: sums and
+         passes over data are neither gated nor skipped. A stored operand without its
          zeros takes its nonzero elements, each with the bits that say where it stands.
 Ignores: uneven work among multipliers that skip (the time is what perfect balance takes: a lower
          bound), zeros that padding and results hold, patterns of zeros.
@@ -12,7 +14,7 @@ Judge:   counting the products of random operands with zeros (tests).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from orrery.errors import SpecError
@@ -99,8 +101,20 @@ class Zeros:
             return bits + self.compressed[role]
         return self.share(role) * (bits + self.compressed[role])
 
-    def operations(self, nominal: int) -> Operations:
+    def of(self, products: bool) -> Zeros:
+        """Return what is made of zeros in a layer of products, or in one of sums or passes."""
+        return self if products else replace(self, gates=(), skips=())
+
+    @property
+    def timed(self) -> Zeros:
+        """What counts for time: gates save none."""
+        return replace(self, gates=())
+
+    def operations(self, nominal: int, *, products: bool = True) -> Operations:
         """Tell a layer's operations apart; shares are rounded up to whole operations."""
+        if not products:
+            return Operations(nominal=nominal, performed=nominal, worked=nominal,
+                              effectual=nominal)  # fmt: skip
         performed = self._product(self.skips)
         worked = self._product(tuple({*self.skips, *self.gates}))
         effectual = self._product(("input", "weight"))

@@ -36,6 +36,7 @@ class _Flow:
     parent, child : places of levels; the arithmetic is the child `depth`
     hidden : whether the child has a second buffer
     width, share : bits per element; of them those that multipliers ask for
+    timed_width, timed_share : the same, as ports are busy with them
     ratio : of what leaves to the parent the share that comes back, with its bits
     out_bits, in_bits, back_bits : bits that leave to the parent, leave the child, come back
     """
@@ -47,6 +48,8 @@ class _Flow:
     hidden: bool
     width: float
     share: float
+    timed_width: float
+    timed_share: float
     ratio: Value = 0.0
     out_bits: Value = 0.0
     in_bits: Value = 0.0
@@ -58,7 +61,7 @@ class Formula:
     """The value of a nest, in its terms."""
 
     def __init__(self, space: Space, zeros: Zeros) -> None:
-        self.space, self.zeros, self.tape = space, zeros, Tape()
+        self.space, self.zeros, self.tape = space, zeros.of(space.problem.macs), Tape()
         self.inputs: dict[Term, Row] = {}
         self.architecture: Architecture = space.architecture
         self.levels: tuple[Level, ...] = self.architecture.levels
@@ -114,12 +117,15 @@ class Formula:
         for n, b in enumerate(self.space.boundaries):  # a tensor's flows from outside in
             tensor = problem.tensors[b.tensor]
             feeds, up = b.child == self.depth, tensor.role == "output"
-            share = float(self.zeros.at_multipliers(tensor.role)) if feeds else 1.0
-            width = float(bits["output"] if up else
-                          self.zeros.stored(tensor.role, bits[tensor.role]) * share)  # fmt: skip
+            shares = [float(zeros.at_multipliers(tensor.role)) if feeds else 1.0
+                      for zeros in (self.zeros, self.zeros.timed)]  # fmt: skip
+            stored = float(bits["output"] if up else
+                           self.zeros.stored(tensor.role, bits[tensor.role], read=feeds))  # fmt: skip
+            widths = [stored if up else stored * share for share in shares]
             hidden = not feeds and self.levels[b.child].hides(tensor.role)
             flow = _Flow(boundary=n, role=tensor.role, parent=b.parent, child=b.child,
-                         width=width, share=share, hidden=hidden)  # fmt: skip
+                         width=widths[0], share=shares[0], timed_width=widths[1],
+                         timed_share=shares[1], hidden=hidden)  # fmt: skip
             if not up:
                 found.append(flow)
                 continue
@@ -243,7 +249,8 @@ class Formula:
         if flow.child < self.depth and self._timed(flow.child):
             here = self._first_at(flow, "inner") if first else self._busiest(flow, "inner")
         if not up:
-            return tape.times(there, flow.width), 0.0, 0.0, tape.times(here, flow.width)
+            wide = flow.timed_width
+            return tape.times(there, wide), 0.0, 0.0, tape.times(here, wide)
         read = written = drained = returned = ZERO
         if isinstance(there, Row):
             read = tape.times(flow.ratio, there)
@@ -262,7 +269,7 @@ class Formula:
             read, written, apart = ZERO, ZERO, []
             for flow, (out, back, drained, into) in zip(flows, ways, strict=True):
                 if flow.parent == place:
-                    share = flow.share if flow.role == "output" else 1.0
+                    share = flow.timed_share if flow.role == "output" else 1.0
                     sent = tape.times(out, share), tape.times(back, share)
                     apart.append((flow.role, *sent))
                     read, written = tape.add(read, sent[0]), tape.add(written, sent[1])

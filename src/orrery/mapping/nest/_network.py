@@ -22,7 +22,7 @@ from ._program import worth_of
 __all__ = ["nest_key", "nest_network"]
 
 #: Part of every key: raise it when the space, the search or the price of a nest changes.
-_EDITION = 4
+_EDITION = 5
 
 #: Nothing is made of zeros.
 DENSE = Zeros()
