@@ -186,7 +186,7 @@ def test_who_starves_is_named(both: Cosimulation) -> None:
 def test_engines_that_differ_are_named(both: Cosimulation) -> None:
     """The Verilog is changed, the RTLIL is not: as if a tool had translated one of them wrongly."""
     right = both.circuit
-    assert right.verilog.count("130'h") and " + " in right.verilog
+    assert " + " in right.verilog
     planted = dataclasses.replace(right, verilog=right.verilog.replace(" + ", " - ", 1))
     weights, wide = _pairs(4, 5)
     items = {"pairs": {"pairs__weight": weights, "pairs__wide": pack_words(wide, 100)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orrery.errors import MissingExtraError, SpecError, did_you_mean
 
 from ._circuit import Circuit, Port, Stream, Timing
-from ._verilog import write_verilog
+from ._verilog import ModuleNotes, write_verilog
 
 if TYPE_CHECKING:
     from .parts._shared import FlatPort
@@ -18,6 +19,7 @@ __all__ = ["build"]
 
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
 _CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
+_PICK = re.compile(r"^  cell \$shift (\S+)\n    parameter \\A_SIGNED ([01])$", re.MULTILINE)
 _DOTTED = re.compile(r"^(module |  cell )\\(\S*\.\S*)", re.MULTILINE)
 
 
@@ -63,21 +65,34 @@ def build(
         name=name, parameters=dict(parameters), ports=ports, streams=streams, timing=timing,
         summary=summary, verilog="", rtlil=rtlil, modules=modules, **clocked,
     )  # fmt: skip
-    orders = {
-        key: tuple(port.name for port in module.ports) for key, module in library.modules.items()
+    notes = {key: _notes(module) for key, module in library.modules.items()}
+    return dataclasses.replace(bare, verilog=write_verilog(bare, notes))
+
+
+def _notes(module: Any) -> ModuleNotes:
+    """Return what a module's header says: the component's first sentence, its plain attributes."""
+    component = module.component
+    about = (type(component).__doc__ or "").strip().split("\n\n")[0]
+    plain = {
+        key: value
+        for key, value in vars(component).items()
+        if isinstance(value, int | str | bool) and not key.startswith("_")
     }
-    return Circuit(
-        name=name, parameters=dict(parameters), ports=ports, streams=streams, timing=timing,
-        summary=summary, verilog=write_verilog(bare, orders), rtlil=rtlil, modules=modules,
-        **clocked,
-    )  # fmt: skip
+    ports = tuple(port.name for port in module.ports)
+    return ModuleNotes(ports=ports, about=" ".join(about.split()), parameters=plain)
 
 
 def _one_text(texts: Mapping[str, str], top: str) -> str:
-    """Join the modules; names of inner modules lose their dots; one of them is marked as top."""
+    """Join the modules; names of inner modules lose their dots; one of them is marked as top.
+
+    Trap: what ``$shift`` brings in above a signed operand differs between Yosys's own tools. Here
+    it never shifts left, so it is written as the right shift that Amaranth means, on which all
+    agree.
+    """
     parts = []
     for key, text in texts.items():
         text = _DOTTED.sub(lambda found: f"{found[1]}\\{found[2].replace('.', '_')}", text)
+        text = _PICK.sub(_as_right_shift, text)
         parts.append(text if key == top else text.replace("attribute \\top 1\n", "", 1))
     joined = "".join(parts)
     names = _MODULE.findall(joined)
@@ -90,8 +105,13 @@ def _one_text(texts: Mapping[str, str], top: str) -> str:
     return joined
 
 
+def _as_right_shift(found: re.Match[str]) -> str:
+    kind = "$sshr" if found[2] == "1" else "$shr"
+    return f"  cell {kind} {found[1]}\n    parameter \\A_SIGNED {found[2]}"
+
+
 def _counted(rtlil: str, top: str) -> dict[str, int]:
-    """Return module -> instances in the whole design, the top once."""
+    """Return module -> instances in the whole design, inner modules first, the top once."""
     inside: dict[str, list[str]] = {}
     for text in re.split(r"^end$", rtlil, flags=re.MULTILINE):
         found = _MODULE.search(text)
@@ -105,13 +125,16 @@ def _counted(rtlil: str, top: str) -> dict[str, int]:
             fix="use Shared for what stands in a module of its own",
         )  # fmt: skip
 
+    order: dict[str, None] = {}
+
     def add(name: str, times: int) -> None:
         counts[name] += times
-        for cell in set(inside[name]):
+        for cell in dict.fromkeys(inside[name]):
             add(cell, times * inside[name].count(cell))
+        order.setdefault(name)
 
     add(top, 1)
-    return counts
+    return {name: counts[name] for name in order}
 
 
 def _interface(

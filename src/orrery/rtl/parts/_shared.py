@@ -19,6 +19,8 @@ from amaranth.lib.wiring import In
 
 from orrery.errors import SpecError
 
+from .._verilog import KEYWORDS
+
 __all__ = ["FlatPort", "ModuleLibrary", "Shared", "flat_ports"]
 
 #: What a module, a port or a stream may be called in RTLIL and Verilog alike.
@@ -133,12 +135,12 @@ def _fields(shape: Any, label: str, base: str) -> Iterator[tuple[str, int, Any]]
 def _refuse_names(ports: list[FlatPort], where: str) -> None:
     seen = {"clk", "rst"}
     for port in ports:
-        if not _NAME.match(port.name) or port.name in seen:
-            taken = port.name in seen
+        taken = port.name in seen
+        if not _NAME.match(port.name) or taken or port.name in KEYWORDS:
             raise SpecError(
                 f"{where}: port {port.name}",
                 found="a name that is taken" if taken else "a name that Verilog does not know",
-                wanted="letters, digits and underscores, once each, not clk and rst",
+                wanted="letters, digits and underscores, once each, no keyword, not clk and rst",
                 fix="name the member or the field otherwise",
             )
         seen.add(port.name)
@@ -171,9 +173,10 @@ class ModuleLibrary:
         ------
         SpecError : another component bears the name, it holds itself, or has a second clock
         """
-        if not _NAME.match(name):
+        if not _NAME.match(name) or name in KEYWORDS:
             raise SpecError(
-                f"module {name!r}", found=name, wanted="letters, digits and underscores",
+                f"module {name!r}", found=name,
+                wanted="letters, digits and underscores, no keyword of Verilog",
                 fix="give another name",
             )  # fmt: skip
         if name in self._open:
