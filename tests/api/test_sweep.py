@@ -154,6 +154,9 @@ def test_a_killed_run_goes_on_where_it_was(
         again = api.sweep(network, on=array, vary=VARY, out=out)
     assert len(keys) == 6 and again.kept == 2
     assert again.file == whole.file and again.page == whole.page
+    texts = [run.write(tmp_path / name)["table"].read_text()
+             for name, run in (("first", whole), ("second", again))]  # fmt: skip
+    assert texts[0] == texts[1]
     lines = table.read_bytes().splitlines()
     assert len(lines) == 1 + 8 and all(json.loads(line) for line in lines)
     with monkeypatch.context() as patched:

@@ -115,7 +115,7 @@ class SweepFile:
 def figures_of(
     evidence: Iterable[Evidence], *, changed: bool, paths: Iterable[str]
 ) -> dict[str, Figure]:
-    """Return figures in short, the first of every metric.
+    """Return figures in short, the first of every metric, numbers as files give them back.
 
     Parameters
     ----------
@@ -128,9 +128,9 @@ def figures_of(
         if one.metric in found:
             continue
         figure = Figure(
-            value=one.value, unit=one.unit, basis=one.source.basis, rests_on=one.rests_on,
-            bound=one.bound, validation_error=one.validation_error,
-            validation_set=one.context.get("validation set", ""), note=one.source.note,
+            value=None if one.value is None else float(one.value), unit=one.unit, bound=one.bound,
+            basis=one.source.basis, validation_error=one.validation_error, note=one.source.note,
+            validation_set=one.context.get("validation set", ""), rests_on=one.rests_on,
         )  # fmt: skip
         key = _OF_THE_CHIP.get(one.metric)
         if changed and key and key not in ends and one.value is not None:
