@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orrery.accel.bitlet import _bits as bits
 from orrery.accel.bitlet._bits import lane_cycles, lane_passes
 from orrery.accel.bitlet._cycles import (
     BitletArray,
@@ -78,6 +81,41 @@ def test_the_least_the_most_and_the_usual() -> None:
     assert weight_cycles(np.full((1, 64), 2**24 - 1), design)[0, 0] == 64
     halves = np.random.default_rng(0).random((2000, 64)) < 0.5
     assert 1 <= lane_cycles(halves).mean() / halves.sum(1).mean() < 1.01  # published sketch: 31.8
+
+
+@given(st.sampled_from(tuple(FLOATS)), st.integers(0, 2**20), st.integers(1, 40))
+@settings(max_examples=40)
+def test_what_the_lanes_select_adds_up_to_the_engines_accumulator(
+    kind: str, seed: int, size: int
+) -> None:
+    """Function and cycles agree: pass by pass over as many cycles as are counted."""
+    w, a = np.random.default_rng(seed).standard_normal((2, 1, size))
+    words = [[int(x) for x in to_bits(v[0], FLOATS[kind])] for v in (w, a)]
+    shifted, folded, _ = slow.aligned(*words, kind, faithful=False)
+    lanes = FLOATS[kind].lanes
+    passes = lane_passes(np.array([[m >> b & 1 for m in shifted] for b in range(lanes)]))
+    longest = max(map(len, passes))
+    total = 0
+    for cycle in range(longest):
+        chosen = [(p[cycle], b) for b, p in enumerate(passes) if cycle < len(p)]
+        total += sum(folded[place] << b for place, b in chosen if place >= 0)
+    design = array(kind)
+    assert int(design.engine.run(w, a).accumulator[0]) == total
+    region = product_region("MatMul", (1, size), (size, 1), constant="")
+    inputs = {"a": a.astype(np.float32), "b": w.astype(np.float32).T}
+    if kind == "fp32":  # binary64 draws are rounded once
+        assert count_layer(region, inputs, design).element_cycles == longest
+
+
+def test_cycles_are_a_witness_of_their_own() -> None:
+    """What counts cycles imports nothing that prices."""
+    folder = Path(bits.__file__).parent
+    for name in ("_bits.py", "_cycles.py", "_network.py"):
+        tree = ast.parse((folder / name).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                assert "cost" not in (node.module or "").split("."), name
+                assert (node.module or "") not in ("_cost", "_model"), name
 
 
 def test_golden_six_weights_take_three_passes() -> None:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.accel.bitlet._bits import lane_cycles
-from orrery.accel.bitlet._format import FLOATS, to_bits
+from orrery.accel.bitlet._cycles import BitletArray, count_layer, weight_cycles
+from orrery.accel.bitlet._engine import Engine
+from orrery.accel.bitlet._format import FLOATS, FixedFormat, to_bits
 from orrery.accel.bitlet._statistics import (
     bit_statistics,
+    expected_aligned_cycles,
     expected_cycles,
     merge_statistics,
 )
@@ -22,6 +24,7 @@ from orrery.errors import SpecError
 from orrery.graph import read_safetensors
 
 from . import slow
+from .test_function import product_region
 
 
 @given(
@@ -100,12 +103,21 @@ def test_the_chain_is_the_mean_over_all_bit_strings(group: int, window: int, zer
     assert expected_cycles([zero], group, window) == pytest.approx(mean, abs=1e-9)
 
 
-def test_the_slowest_of_independent_lanes() -> None:
+def _counted(zeros: list[float], groups: int) -> np.ndarray:
+    """Cycles of groups of random bits, lane by lane of the given density."""
+    draw = np.random.default_rng(1)
+    rows = sum((draw.random((groups, 64)) >= z).astype(np.int32) << b for b, z in enumerate(zeros))
+    engine = Engine(format=FixedFormat(bits=len(zeros)))
+    return weight_cycles(np.asarray(rows), BitletArray(engine=engine))[:, 0]
+
+
+@pytest.mark.parametrize("elements", [1, 3])
+def test_the_slowest_of_independent_lanes_and_elements(elements: int) -> None:
     zeros = [0.7, 0.5, 0.9, 0.6]
-    bits = np.random.default_rng(1).random((4, 3000, 64)) >= np.array(zeros)[:, None, None]
-    worst = np.max([lane_cycles(b) for b in bits], axis=0)
+    worst = _counted(zeros, 30_000).reshape(elements, -1).max(0)
     error = 4 * worst.std() / np.sqrt(worst.size)
-    assert expected_cycles(zeros) == pytest.approx(worst.mean(), abs=error)
+    got = expected_cycles(zeros, elements=elements)
+    assert got == pytest.approx(worst.mean(), abs=error)
 
 
 def test_bits_that_are_all_zero_or_all_one() -> None:
@@ -129,11 +141,58 @@ def test_published_sparsities_give_the_fact_sheets_simulated_cycles(
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [(([],), "zero shares"), (([1.5],), "zero shares"), (([np.nan],), "zero shares"),
-     (([0.5], 0), "group and window"), (([0.5], 64, 65), "group and window")],
+     (([0.5], 0), "group, window"), (([0.5], 64, 65), "group, window"),
+     (([0.5], 64, 8, 0), "elements")],
 )  # fmt: skip
 def test_chains_that_cannot_be_are_refused(arguments: Any, match: str) -> None:
     with pytest.raises(SpecError, match=match):
         expected_cycles(*arguments)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("zeros", "low", "high"), [(0.0, -0.02, 0.02), (0.5, -0.03, 0.03), (0.8, -0.12, 0.03)]
+)
+def test_aligned_weights_are_foretold_from_counts_of_bits_and_exponents(
+    precision: str, zeros: float, low: float, high: float
+) -> None:
+    draw = np.random.default_rng(3)
+    a, b = draw.standard_normal((60, 320)), draw.standard_normal((320, 64))
+    inputs = {"a": np.where(draw.random(a.shape) < zeros, 0, a).astype(np.float32),
+              "b": b.astype(np.float32)}  # fmt: skip
+    region = product_region("MatMul", a.shape, b.shape, constant="")
+    engine = Engine(format=FLOATS[precision])
+    counted = count_layer(region, inputs, BitletArray(engine=engine))
+    weights, values = (bit_statistics(inputs[n], precision) for n in "ba")
+    error = expected_aligned_cycles(weights, values) / counted.cycles_per_group - 1
+    assert low < error < high
+    steps = counted.array_cycles / (60 * 5 * 2)
+    assert low < expected_aligned_cycles(weights, values, elements=32) / steps - 1 < high
+
+
+def test_large_groups_do_not_underflow() -> None:
+    weights, values = (bit_statistics(np.float32(v), "fp32") for v in ([1.5, 1.25], [0, 1, 1.5]))
+    found = expected_aligned_cycles(weights, values, group=700)
+    assert 700 * 2 / 3 * 0.9 < found < 700
+
+
+def test_alignment_of_equal_exponents_shifts_nothing() -> None:
+    weights = np.random.default_rng(4).uniform(1, 2, 1000).astype(np.float32)
+    pair = bit_statistics(weights, "fp32"), bit_statistics(np.ones(3, np.float32), "fp32")
+    want = expected_cycles([1 - o for o in 1 - np.array(pair[0].shares)])
+    assert expected_aligned_cycles(*pair) == pytest.approx(want, rel=1e-9)
+
+
+def test_activations_that_are_all_zero_need_the_least() -> None:
+    pair = [bit_statistics(np.full(3, v, np.float32), "fp32") for v in (1, 0)]
+    assert expected_aligned_cycles(*pair) == 8
+
+
+def test_fixed_point_aligns_nothing() -> None:
+    fixed, single = (bit_statistics(np.ones(3, np.float32), p) for p in ("fixed8", "fp32"))
+    for pair in ((fixed, fixed), (single, fixed)):
+        with pytest.raises(SpecError, match="one floating format"):
+            expected_aligned_cycles(*pair)
 
 
 # -- published ------------------------------------------------------------------------------------

@@ -4,7 +4,14 @@ from ._cycles import BitletArray, BitletSimulator, LayerCycles, count_layer, pip
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
-from ._statistics import BitStatistics, bit_statistics, expected_cycles, merge_statistics
+from ._network import NetworkCycles, run_network
+from ._statistics import (
+    BitStatistics,
+    bit_statistics,
+    expected_aligned_cycles,
+    expected_cycles,
+    merge_statistics,
+)
 
 __all__ = [
     "FLOATS",
@@ -16,12 +23,15 @@ __all__ = [
     "FixedFormat",
     "FloatFormat",
     "LayerCycles",
+    "NetworkCycles",
     "Partial",
     "bit_statistics",
     "bitlet_tolerance",
     "count_layer",
+    "expected_aligned_cycles",
     "expected_cycles",
     "merge_statistics",
     "number_format",
     "pipeline_cycles",
+    "run_network",
 ]

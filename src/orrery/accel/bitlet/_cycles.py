@@ -48,6 +48,7 @@ __all__ = [
     "BitletSimulator",
     "Broadcast",
     "LayerCycles",
+    "Stage",
     "count_layer",
     "pipeline_cycles",
     "schedule",

@@ -3,9 +3,10 @@
 Models:  bits of a tensor as an engine would hold it: the stored fraction of a floating format and
          its hidden one, or the magnitude on a fixed-point grid. `expected_cycles`: independent bits
          of given density in every lane through the exact window rule, in closed form (a Markov
-         chain of the pointer); lanes independent, the slowest counts.
-Ignores: alignment to a group's exponents, which moves bits to lower lanes and drops some; and that
-         real bits are not independent. `_cycles` counts from the values instead.
+         chain of the pointer); lanes independent, the slowest counts. `expected_aligned_cycles`:
+         the same after alignment, from the exponents of weights and activations.
+Ignores: that real bits, and real exponents of neighbours, are not independent. `_cycles` counts
+         from the values instead.
 Judge:   Python integers; simulation of the chain (tests/accel/bitlet/test_statistics.py).
 
 Published: 48.6 % of mantissa bits of trained fp32 networks are zero (authors' slides, ChinaSys).
@@ -30,11 +31,21 @@ from ._engine import MOST_GROUP, Array
 from ._format import FixedFormat, FloatFormat, check_integers, number_format, split, to_bits
 from ._function import grid_step, on_grid
 
-__all__ = ["BitStatistics", "bit_statistics", "expected_cycles", "merge_statistics"]
+__all__ = [
+    "BitStatistics",
+    "bit_statistics",
+    "expected_aligned_cycles",
+    "expected_cycles",
+    "merge_statistics",
+]
 
 #: Published value sparsity counts weights below this as zeros.
 SMALL = 1e-5
 _BLOCK = 1 << 20
+#: Largest exponents that fewer groups than this share have are left out of a mean.
+_NEGLIGIBLE = 1e-3
+#: Equal shares of probability into which the number of terms that are not zero is cut.
+_SHARES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +59,7 @@ class BitStatistics:
     zeros : zero bits per place of the magnitude, most significant first; the first place of a
         floating format is the hidden one's
     zero_values, small_values : elements that are zero, and below 1e-5 in magnitude
+    exponents : elements that are not zero per stored exponent; empty in fixed point
     """
 
     precision: str
@@ -55,6 +67,7 @@ class BitStatistics:
     zeros: tuple[int, ...]
     zero_values: int
     small_values: int
+    exponents: tuple[int, ...] = ()
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -109,11 +122,15 @@ def bit_statistics(
     else:
         held = given.reshape(-1)
     zeros = np.zeros(form.lanes, np.int64)
+    exponents = np.zeros(form.largest_exponent + 1 if isinstance(form, FloatFormat) else 0, int)
     nothing = small = 0
     for first in range(0, held.size, _BLOCK):
         block = held.reshape(-1)[first : first + _BLOCK]
         if isinstance(form, FloatFormat):
-            magnitude = split(to_bits(block, form), form, "correct").magnitude
+            fields = split(to_bits(block, form), form, "correct")
+            magnitude = fields.magnitude
+            present = fields.exponent[magnitude != 0]
+            exponents += np.bincount(present, minlength=len(exponents))
         else:
             magnitude = np.abs(block)
         for place in range(form.lanes):
@@ -126,6 +143,7 @@ def bit_statistics(
     return BitStatistics(
         precision=precision, values=given.size, zeros=tuple(int(z) for z in zeros),
         zero_values=nothing, small_values=small,
+        exponents=tuple(exponents.tolist()),
     )  # fmt: skip
 
 
@@ -156,16 +174,20 @@ def merge_statistics(parts: Iterable[BitStatistics]) -> BitStatistics:
         zeros=tuple(map(sum, zip(*(p.zeros for p in found)))),
         zero_values=sum(p.zero_values for p in found),
         small_values=sum(p.small_values for p in found),
+        exponents=tuple(map(sum, zip(*(p.exponents for p in found)))),
     )  # fmt: skip
 
 
-def expected_cycles(zero_shares: Sequence[float], group: int = 64, window: int = 8) -> float:
-    """Return the mean cycles of a group whose bits are independent.
+def expected_cycles(
+    zero_shares: Sequence[float] | Array, group: int = 64, window: int = 8, elements: int = 1
+) -> float:
+    """Return the mean cycles of the slowest of so many groups whose bits are independent.
 
     Parameters
     ----------
     zero_shares : per running lane the share of zeros
     group, window : of the engine
+    elements : groups that run side by side and wait for one another; 1: the mean of one
 
     Raises
     ------
@@ -175,41 +197,125 @@ def expected_cycles(zero_shares: Sequence[float], group: int = 64, window: int =
     if shares.ndim != 1 or shares.size == 0 or not np.all((shares >= 0) & (shares <= 1)):
         raise SpecError("zero shares", found=zero_shares, wanted="shares from 0 to 1, one a lane",
                         fix="take `BitStatistics.shares`")  # fmt: skip
-    if not (1 <= group <= MOST_GROUP and 1 <= window <= MOST_WINDOW):
-        raise SpecError("group and window", found=f"{group} and {window}",
-                        wanted=f"1 to {MOST_GROUP} and 1 to {MOST_WINDOW}",
+    if not (1 <= group <= MOST_GROUP and 1 <= window <= MOST_WINDOW and elements >= 1):
+        raise SpecError("group, window, elements", found=f"{group}, {window}, {elements}",
+                        wanted=f"1 to {MOST_GROUP}, 1 to {MOST_WINDOW}, 1 or more",
                         fix="correct the sizes")  # fmt: skip
     # P(group takes at most c) is the product over lanes; the mean is Σ P(takes more than c).
-    within = np.ones(group + 1)
-    known: dict[float, Array] = {}
-    for share in shares.tolist():
-        if share not in known:
-            known[share] = np.minimum(np.cumsum(_lane_distribution(1 - share, group, window)), 1)
-        within *= known[share]
-    return float(np.sum(1 - within[:-1]))
+    distinct, times = np.unique(shares, return_counts=True)
+    within = np.minimum(np.cumsum(_lane_distributions(1 - distinct, group, window), axis=0), 1)
+    return float(np.sum(1 - np.prod(within[:-1] ** (times * elements), axis=1)))
 
 
-def _lane_distribution(density: float, group: int, window: int) -> Array:
-    """Return P(a lane takes c cycles), c from 0 to the group's size.
+def expected_aligned_cycles(
+    weights: BitStatistics,
+    activations: BitStatistics,
+    group: int = 64,
+    window: int = 8,
+    elements: int = 1,
+) -> float:
+    """Return the mean cycles of a floating-point group, weights aligned to its largest exponent.
+
+    Terms are taken as independent draws: a weight's exponent and bits, an activation's exponent,
+    each from its tensor's counts; a zero activation leaves no bits. With E the sum of exponents
+    and q the share of terms that are not zero, P(max E ≤ m) = (1 − q + q·P(E ≤ m))^group; given m,
+    a term is shifted by d = m − E, so that lane b below the top holds the bit d places above:
+    P(one) = Σ_d P(d) · P(bit b − d is one). Zero terms rest all lanes together: given that k of n
+    terms are not zero, lanes are walked as if the k stood side by side under a window that is
+    shorter by k/n, and the binomial k is averaged over equal shares of its probability.
+
+    On normal numbers this is within 2 % of the count with no or half the activations zero, and up
+    to 12 % low with four fifths of them zero.
+
+    Parameters
+    ----------
+    weights, activations : counts in one floating format
+    group, window, elements : as for `expected_cycles`
+
+    Raises
+    ------
+    SpecError : fixed point, which aligns nothing, or two formats
+    """
+    form = number_format(weights.precision)
+    if isinstance(form, FixedFormat) or activations.precision != weights.precision:
+        raise SpecError(
+            "aligned cycles", found=f"{weights.precision} and {activations.precision}",
+            wanted="one floating format", fix="fixed point aligns nothing: `expected_cycles`",
+        )  # fmt: skip
+    sums = np.convolve(weights.exponents, activations.exponents).astype(np.float64)
+    lanes = form.lanes
+    if not sums.any():
+        return expected_cycles([1.0] * lanes, group, window, elements)
+    present = sums.sum() / (weights.values * activations.values)
+    chance = sums / sums.sum()
+    reached = np.cumsum(chance)
+    below = 1 - present + present * reached
+    largest = np.diff(below**group, prepend=(1 - present) ** group)
+    # Of weights that are not zero, the hidden one is set unless they are subnormal.
+    ones = (weights.values - np.asarray(weights.zeros)) / (weights.values - weights.zero_values)
+    empty = (1 - present) ** group
+    mean, counted = empty * expected_cycles([1.0] * lanes, group, window), empty
+    for m in np.flatnonzero(largest > _NEGLIGIBLE):
+        shifts = chance[max(0, m - lanes + 1) : m + 1][::-1] / reached[m]
+        zeros = 1 - np.clip(np.convolve(shifts, ones)[:lanes], 0, 1)
+        for terms in _binomial_means(group, float(present * reached[m] / below[m])):
+            cycles = _beside(zeros, terms, group, window, elements)
+            mean += largest[m] / _SHARES * cycles
+        counted += largest[m]
+    return float(mean / counted)
+
+
+def _beside(zeros: Array, terms: float, group: int, window: int, elements: int) -> float:
+    """Return the mean cycles when so many of a group's terms count, drawn close together."""
+    count = max(1, round(terms))
+    width = max(1.0, window * count / group)
+    low = math.floor(width)
+    cycles = expected_cycles(zeros, count, low, elements)
+    if width > low:
+        more = expected_cycles(zeros, count, low + 1, elements)
+        cycles += (width - low) * (more - cycles)
+    return max(cycles, math.ceil(group / window))
+
+
+def _binomial_means(n: int, p: float) -> list[float]:
+    """Return the means of a binomial number over equal shares of its probability, in order."""
+    if p >= 1:
+        return [float(n)] * _SHARES
+    k = np.arange(n + 1)
+    steps = np.log((n - k[:-1]) / (k[:-1] + 1)) + math.log(p) - math.log1p(-p)
+    logs = np.concatenate([[0.0], np.cumsum(steps)])
+    mass = np.exp(logs - logs.max())
+    edges = np.concatenate([[0.0], np.cumsum(mass) / mass.sum()])
+    means = []
+    for i in range(_SHARES):
+        low, high = i / _SHARES, (i + 1) / _SHARES
+        part = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
+        means.append(float(part @ k / part.sum()))
+    return means
+
+
+def _lane_distributions(densities: Array, group: int, window: int) -> Array:
+    """Return P(a lane takes c cycles), c from 0 to the group's size: (cycles, lanes).
 
     The pointer stands where nothing is known of the bit under it (after a whole window), or on a
     one that is known (the second one of the last window).
     """
-    one, zero = density, 1 - density
-    fresh = np.zeros((group + window + 1, group + 1))
-    on_one = np.zeros((group + window + 1, group + 1))
+    one, zero = densities, 1 - densities
+    powers = zero ** np.arange(window + 1)[:, None]
+    shape = (window + 1, group + 1, len(densities))
+    fresh, on_one = np.zeros(shape), np.zeros(shape)  # rings: the places p to p + window
     fresh[0, 0] = 1
+    done = np.zeros(shape[1:])
     for p in range(group):
-        seen = min(window, group - p)
-        ahead = np.zeros(group + 1)
-        ahead[1:] = fresh[p, :-1]
-        chance = zero**seen + seen * one * zero ** (seen - 1)
-        fresh[p + window] += chance * ahead
+        here, seen = p % (window + 1), min(window, group - p)
+        new, old = np.zeros(shape[1:]), np.zeros(shape[1:])
+        new[1:], old[1:] = fresh[here, :-1], on_one[here, :-1]
+        fresh[here], on_one[here] = 0, 0
+        whole = (powers[seen] + seen * one * powers[seen - 1]) * new + powers[seen - 1] * old
+        if p + window < group:
+            fresh[(p + window) % (window + 1)] += whole
+        else:
+            done += whole
         for j in range(1, seen):
-            on_one[p + j] += j * one**2 * zero ** (j - 1) * ahead
-        ahead[1:] = on_one[p, :-1]
-        fresh[p + window] += zero ** (seen - 1) * ahead
-        for j in range(1, seen):
-            on_one[p + j] += one * zero ** (j - 1) * ahead
-    found: Array = fresh[group:].sum(0)
-    return found
+            on_one[(p + j) % (window + 1)] += one * powers[j - 1] * (j * one * new + old)
+    return done
