@@ -17,6 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = ROOT / ".venv" / "bin"
 
+#: what has no stage of its own
+CORE = "not torch and not rtl and not pages and not packages"
+
 #: stage -> commands; a pytest command gets a report file added. Heavy packages have a process of
 #: their own, because two of them in one process can clash and none gives its memory back.
 STAGES: dict[str, list[list[str]]] = {
@@ -27,7 +30,8 @@ STAGES: dict[str, list[list[str]]] = {
     ],
     "core": [
         [str(BIN / "python"), "scripts/compile_kernels.py"],
-        ["pytest", "-n", "2", "-m", "not torch and not rtl and not pages and not packages"],
+        # A file stays on one worker, so that what its tests share is made once.
+        ["pytest", "-n", "2", "--dist=loadfile", "-m", CORE],
     ],
     "torch": [["pytest", "-m", "torch"]],
     "rtl": [["pytest", "-n", "2", "-m", "rtl"]],

@@ -12,7 +12,7 @@ from orrery.errors import SpecError
 from orrery.graph import build_model
 from orrery.report import Table
 
-from .test_nest import SMALL
+from .arrays import SMALL
 
 
 @pytest.fixture(scope="module")

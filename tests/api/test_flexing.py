@@ -32,7 +32,7 @@ from orrery.graph import Graph, build_model, count_macs
 from orrery.hardware import Architecture, load_architecture
 from orrery.report import Waterfall, make_scorecard
 
-from .test_nest import SMALL
+from .arrays import SMALL
 
 #: what an absent attribute of a convolution or a pool means
 DEFAULTS = {"strides": 1, "dilations": 1, "pads": 0, "group": 1, "ceil_mode": 0, "transB": 0}

@@ -16,28 +16,7 @@ from orrery.hardware import load_architecture
 from orrery.mapping.nest import NestFound, best_nest
 from orrery.report import Table, Text
 
-SMALL = """\
-name: small
-clock: "100 MHz"
-static_power: "1 mW"
-source: guess
-sources: {guess: {basis: assumed, where: sketch, note: "orders of magnitude"}}
-array: [{axis: rows, size: 4, loops: [Cin, G]}, {axis: cols, size: 4, loops: [Cout]}]
-bits: {input: 8, weight: 8, output: 8, partial_sum: 16}
-energy: {mac: "1 pJ", idle_mac: "0.1 pJ", hop: "0.01 pJ/bit"}
-levels:
-  - {name: dram, holds: [input, weight, output], word: "64 bit", read: "500 pJ", write: "500 pJ",
-     read_bandwidth: "16 bit/cycle", one_port: true}
-  - {name: buffer, holds: [input, weight, output], size: "4 KiB", word: "16 bit", read: "2 pJ",
-     write: "2 pJ", double_buffered: [input, weight], multicast: [rows, cols], reduces: [rows]}
-"""
-
-
-@pytest.fixture
-def array(tmp_path: Path) -> str:
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return str(path)
+from .arrays import SMALL
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from orrery.errors import SpecError
 from orrery.graph import write_onnx
 from orrery.report import Table
 from orrery.units import format_si
-from tests.api.test_nest import SMALL
+from tests.api.arrays import SMALL
 from tests.cost.nest.test_fused import made
-
-
-@pytest.fixture
-def array(tmp_path: Path) -> str:
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return str(path)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Graph, build_model, write_onnx
 from orrery.report import Table, Text
 
-from .test_nest import SMALL
+from .arrays import SMALL
 
 FILES = {
     "accelerator.yaml",
@@ -27,13 +27,6 @@ FILES = {
     "NOTES.md",
     "orrery.json",
 }
-
-
-@pytest.fixture
-def array(tmp_path: Path) -> str:
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return str(path)
 
 
 @pytest.fixture

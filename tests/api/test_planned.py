@@ -13,11 +13,14 @@ from orrery.errors import PlanMismatchError, SpecError
 from orrery.graph import build_model, write_onnx
 from orrery.plan import read_plan
 
+#: sizes of sets, so that a search has less to list
+FEW = api.MapSearch(set_sizes=(1, 8))
+
 
 def _fill(folder: Path) -> None:
     """Put ``nets/m.onnx`` and ``f1.yaml`` into a folder."""
     (folder / "nets").mkdir()
-    write_onnx(build_model("squeezenet1_1", image=64, width=0.125), folder / "nets/m.onnx")
+    write_onnx(build_model("alexnet", image=64, width=0.125), folder / "nets/m.onnx")
     (folder / "f1.yaml").write_text(api.system_yaml("aws-f1"))
 
 
@@ -36,7 +39,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _fill(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        api.map("nets/m.onnx", on="f1.yaml").write("out")
+        api.map("nets/m.onnx", on="f1.yaml", search=FEW).write("out")
     return folder
 
 
@@ -52,7 +55,7 @@ def copied(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def test_a_plan_names_its_files_as_seen_from_its_folder(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = api.map("nets/m.onnx", on="f1.yaml")
+    result = api.map("nets/m.onnx", on="f1.yaml", search=FEW)
     plan = result.write("a/out")["plan"]
     written = read_plan(plan)
     assert written.models[0].origin == "../../nets/m.onnx"
@@ -139,7 +142,7 @@ def test_a_network_that_is_nowhere_says_relative_to_what(copied: Path) -> None:
 
 def test_another_network_at_the_place_is_refused(copied: Path) -> None:
     path = copied / "out/plan.json"
-    other = build_model("squeezenet1_1", image=64, width=0.125, classes=7)
+    other = build_model("alexnet", image=64, width=0.125, classes=7)
     write_onnx(other, copied / "nets/m.onnx")
     with pytest.raises(PlanMismatchError):
         api.simulate(path)

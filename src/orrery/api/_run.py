@@ -62,6 +62,9 @@ def run(
             wanted="a plan.json",
             fix="leave out --designs and --plan-model",
         )
+    if not planned and repeats < 1:  # said before the network is made and run
+        raise SpecError("run: repeats", found=repeats, wanted="1 or more",
+                        fix="correct the number")  # fmt: skip
     if profile and (planned or backend != "onnxruntime"):
         raise SpecError(
             "run",
