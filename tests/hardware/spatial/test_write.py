@@ -46,7 +46,7 @@ def test_streams_networks_and_systolic_axes_come_back() -> None:
     array = load_architecture("gemmini-16")
     levels = (*array.levels[:2], replace(
         array.levels[2], double_buffered=(), streams=("output",),
-        network_bits_per_cycle={"output": 12.5},
+        network_bits_per_cycle={"output": 12.5}, loops=("Cout", "N"),
         sources={**array.levels[2].sources, "network_bits_per_cycle": SAID},
     ), *array.levels[3:])  # fmt: skip
     axes = tuple(replace(axis, systolic=True) for axis in array.axes)

@@ -50,7 +50,9 @@ def test_levels_take_what_the_file_says() -> None:
 def test_streams_networks_and_systolic_axes_are_read() -> None:
     text = GOOD.replace("double_buffered: [input]", 'streams: [input], networks: '
                         '{input: "16 bit/cycle", output: "8 B/cycle"}')  # fmt: skip
-    buffer = read_architecture_text(text).levels[1]
+    text = text.replace("name: pads,", "name: pads, loops: [Cout, Cin],")
+    _, buffer, pads = read_architecture_text(text).levels
+    assert (buffer.loops, pads.loops) == (None, ("Cout", "Cin"))
     assert buffer.streams == ("input",) and buffer.hides("input") and not buffer.hides("output")
     assert buffer.network_bits_per_cycle == {"input": 16, "output": 64}
     assert buffer.sources["network_bits_per_cycle"].where == "sketch"
@@ -79,6 +81,7 @@ def test_rows_of_tables_are_taken_to_the_width_of_the_word() -> None:
         ('"1 pJ", write', '"-1 pJ", write', ["levels[2].read"]),
         ("size: 12", "size: 0", ["whole number, 1 to"]),
         ("[Cout, H]", "[Cuot, H]", ["Cuot", "Cout"]),
+        ("name: pads,", "name: pads, loops: [Cuot],", ["Cuot", "Cout"]),
         ("loops: [Cout, H]", "loops: [Cout], fixed: {H: 2}", ["loops that `loops:` allows"]),
         ("loops: [Cout, H]", "fixed: {H: 15}", ["15 positions", "at most 14"]),
         ("axis: cols", "axis: rows", ["'rows' twice"]),

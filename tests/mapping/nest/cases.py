@@ -118,6 +118,8 @@ def random_array(draw: Random) -> Architecture:
             name=f"m{n}", holds=tuple(r for r in ROLES if n == 0 or draw.random() < 0.7),
             per=tuple(a for a in names if place[a] < n), one_port=draw.random() < 0.3,
             multicast=some(names), reduces=some(names), double_buffered=double,
+            loops=tuple(k for k in "KMNR" if draw.random() < 0.6)
+            if n and draw.random() < 0.25 else None,
             streams=streams, slides=some(("input",)), shares_bits=shares,
             sources=dict.fromkeys(numbers, HAND) | {"shares_bits": HAND}, **numbers,  # type: ignore[arg-type]  # sorted out above
         ))  # fmt: skip
@@ -170,7 +172,9 @@ def all_nests(problem: NestProblem, architecture: Architecture) -> Iterator[Nest
                 ranges.append(list(range(1, axes[name].size + 1)) if loops is None or loop in loops
                               else [1])  # fmt: skip
             else:
-                ranges.append(list(range(1, extent + 1)))
+                steps = architecture.levels[n].loops
+                ranges.append(list(range(1, extent + 1)) if steps is None or loop in steps
+                              else [1])  # fmt: skip
         free = [not name or axes[name].fixed is None for _, name in slots]
         per_loop.append([
             row for row in product(*ranges) if prod(row) >= extent and all(

@@ -58,6 +58,14 @@ def check_loops(
             if loop not in covered:
                 raise UnknownNameError("loop of the layer", loop, covered)
             covered[loop] *= factor
+    for level, part in zip(architecture.levels, mapping.temporal, strict=True):
+        for loop, factor in part:
+            if level.loops is not None and loop not in level.loops and factor > 1:
+                return Infeasible(
+                    what=f"loop {loop} at {level.name}, which steps through "
+                    f"{', '.join(level.loops) or 'nothing'}", need=factor, have=1, unit="steps",
+                    remedies=(f"run {loop} further out", f"allow {loop} at {level.name}"),
+                )  # fmt: skip
     for name, axis in axes.items():
         spread = mapping.spatial.get(name, ())
         for loop, factor in spread:

@@ -63,6 +63,7 @@ class Level:
     ----------
     holds : roles it holds; a role that is not named passes by
     per : array axes along each position of which there is one instance; empty: one for all
+    loops : that may step in time through what it holds; None: any
     capacity_bits : of one instance, for all roles together; None: more than any layer needs
     shares_bits : role -> bits that are kept for this role alone; roles named here take nothing
         from the rest
@@ -85,6 +86,7 @@ class Level:
     name: str
     holds: tuple[str, ...]
     per: tuple[str, ...] = ()
+    loops: tuple[str, ...] | None = None
     capacity_bits: int | None = None
     shares_bits: Mapping[str, int] = field(default_factory=dict)
     word_bits: int

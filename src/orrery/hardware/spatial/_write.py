@@ -82,6 +82,8 @@ def _level(level: Level, names: Names) -> list[str]:
     for field in ("per", "double_buffered", "streams", "slides", "multicast", "reduces"):
         if value := getattr(level, field):
             lines.append(f"{field}: {_list(value)}")
+    if level.loops is not None:
+        lines.append(f"loops: {_list(level.loops)}")
     if level.one_port:
         lines.append(f"one_port: {_bool(True)}")
     if level.shares_bits:

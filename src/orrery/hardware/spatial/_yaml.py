@@ -45,9 +45,9 @@ _INTERVAL = {"low": "low_ratio", "high": "high_ratio", "confidence": "interval_s
 _PORTS = {"read_bandwidth": "read_bits_per_cycle", "write_bandwidth": "write_bits_per_cycle"}
 #: what the bill of energy calls parts that are no memory
 _BILL = {"array", "post-processor"}
-_LEVEL = ("name", "holds", "per", "size", "shares", "word", "read", "write", "read_bandwidth",
-          "write_bandwidth", "one_port", "networks", "double_buffered", "streams", "slides",
-          "multicast", "reduces", "static_power", "area", "source")  # fmt: skip
+_LEVEL = ("name", "holds", "per", "loops", "size", "shares", "word", "read", "write",
+          "read_bandwidth", "write_bandwidth", "one_port", "networks", "double_buffered", "streams",
+          "slides", "multicast", "reduces", "static_power", "area", "source")  # fmt: skip
 #: keys of a level that list names
 _LISTS = ("holds", "per", "double_buffered", "streams", "slides", "multicast", "reduces")
 
@@ -275,6 +275,9 @@ class _Reader(SourcedReader):
         for key in _LISTS:
             if key in table:
                 values[key] = tuple(entry.text() for entry in table[key].items())
+        if "loops" in table:
+            values["loops"] = tuple(self._loop(entry, entry.text())
+                                    for entry in table["loops"].items())  # fmt: skip
         if "one_port" in table:
             values["one_port"] = table["one_port"].boolean()
         read: list[tuple[str, str, Callable[[Item], tuple[Any, Source]]]] = [

@@ -57,7 +57,8 @@ def options_of(
         for place in places_of(architecture):
             axis = axes[place.axis] if place.axis is not None else None
             if axis is None:
-                most.append(0)
+                steps = architecture.levels[place.level].loops
+                most.append(0 if steps is None or loop in steps else 1)
                 fixed.append(0)
             elif axis.fixed is not None:
                 most.append(0)
