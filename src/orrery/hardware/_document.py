@@ -2,7 +2,8 @@
 
 No anchors, aliases, tags, merges, duplicate keys, second documents or deep nesting: a description
 of a machine needs none of them, and a hostile file lives on them. A foreign format may have tags of
-its own, which are named to `parse` and kept as text. Every scalar stays text, so that
+its own, which are named to `parse` and kept as text, and aliases, written out up to the same
+limits as what is written out by hand. Every scalar stays text, so that
 YAML's own idea of numbers (octal, sexagesimal, ``1_000``) never reaches a quantity.
 """
 
@@ -116,7 +117,9 @@ def read_bytes(path: Path) -> bytes:
                         fix="check the path") from None  # fmt: skip
 
 
-def parse(raw: bytes, file: str, *, tags: tuple[str, ...] = ()) -> Item:
+def parse(
+    raw: bytes, file: str, *, tags: tuple[str, ...] = (), aliases: bool = False
+) -> Item:  # fmt: skip
     """Turn the bytes of a YAML file into a tree; of tags, only those given are accepted.
 
     Raises
@@ -132,7 +135,7 @@ def parse(raw: bytes, file: str, *, tags: tuple[str, ...] = ()) -> Item:
         raise SpecError(file, found=f"byte {error.start} is not UTF-8", wanted="UTF-8 text",
                         fix="save the file as UTF-8") from None  # fmt: skip
     try:
-        _screen(text, file, tags)
+        _screen(text, file, tags, aliases)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -143,16 +146,16 @@ def parse(raw: bytes, file: str, *, tags: tuple[str, ...] = ()) -> Item:
     if node is None:
         raise SpecError(file, found="an empty file", wanted="the description of a system",
                         fix="see `orrery systems` for examples")  # fmt: skip
-    return _item(node, file, "")
+    return _Tree(file).item(node, "", 0)
 
 
-def _screen(text: str, file: str, tags: tuple[str, ...]) -> None:
+def _screen(text: str, file: str, tags: tuple[str, ...], aliases: bool) -> None:
     """Walk the events (flat, no recursion) and stop at the first thing that is not accepted."""
     depth = documents = 0
     for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         where = f"{file}:{event.start_mark.line + 1 if event.start_mark else 1}"
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
-        if anchor:
+        if anchor and not aliases:
             kind = "alias" if isinstance(event, yaml.AliasEvent) else "anchor"
             raise SpecError(where, found=f"a YAML {kind} {anchor!r}",
                             wanted="no anchors and aliases",
@@ -172,36 +175,55 @@ def _screen(text: str, file: str, tags: tuple[str, ...]) -> None:
                             fix="simplify the file")  # fmt: skip
 
 
-def _item(node: yaml.Node, file: str, path: str) -> Item:
-    line = node.start_mark.line + 1
-    tag = node.tag if node.tag.startswith("!") else ""
-    if isinstance(node, yaml.ScalarNode):
-        value = str(node.value)
-        item = Item(file=file, path=path, line=line, data=value, tag=tag)
-        if _UNSAFE.search(value):
-            raise item.error(found=ascii(value), wanted="printable text",
-                             fix="remove the control characters")  # fmt: skip
-        if node.tag == "tag:yaml.org,2002:null":
-            raise item.error(found="nothing", wanted="a value",
-                             fix="write one, or remove the key (absent = unknown)")  # fmt: skip
-        return item
-    if isinstance(node, yaml.SequenceNode):
-        rows = [_item(child, file, f"{path}[{i}]") for i, child in enumerate(node.value)]
-        return Item(file=file, path=path, line=line, data=rows, tag=tag)
-    table: dict[str, Item] = {}
-    for key_node, child in node.value:
-        at = f"{file}:{key_node.start_mark.line + 1}: {path or 'top level'}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise SpecError(at, found="a list or table as a key", wanted="a name as key",
-                            fix="write `key: value`")  # fmt: skip
-        key = str(key_node.value)
-        if _UNSAFE.search(key):
-            raise SpecError(at, found=ascii(key), wanted="a printable key", fix="correct the key")
-        if key in table:
-            raise SpecError(at, found=f"key {key!r} twice", wanted="each key once",
-                            fix=f"remove one (the first is in line {table[key].line})")  # fmt: skip
-        inner = _item(child, file, f"{path}.{key}" if path else key)
-        # A block starts on the line after its key; the key's line is the one to show.
-        table[key] = Item(file=inner.file, path=inner.path, line=key_node.start_mark.line + 1,
-                          data=inner.data, tag=inner.tag)  # fmt: skip
-    return Item(file=file, path=path, line=line, data=table, tag=tag)
+class _Tree:
+    """Items of a document; nodes that aliases repeat are counted as often as they are repeated."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self.count = file, 0
+
+    def item(self, node: yaml.Node, path: str, depth: int) -> Item:
+        """Return a node with all below it."""
+        file, line = self.file, node.start_mark.line + 1
+        self.count += 1
+        if depth > _DEEPEST or self.count > _MOST_EVENTS:
+            found = "too many entries, aliases written out"
+            if depth > _DEEPEST:
+                found = f"aliases nested deeper than {_DEEPEST}, or an alias within its own anchor"
+            raise SpecError(f"{file}:{line}", found=found, wanted="the description of a system",
+                            fix="simplify the file")  # fmt: skip
+        tag = node.tag if node.tag.startswith("!") else ""
+        if isinstance(node, yaml.ScalarNode):
+            value = str(node.value)
+            item = Item(file=file, path=path, line=line, data=value, tag=tag)
+            if _UNSAFE.search(value):
+                raise item.error(found=ascii(value), wanted="printable text",
+                                 fix="remove the control characters")  # fmt: skip
+            if node.tag == "tag:yaml.org,2002:null":
+                raise item.error(found="nothing", wanted="a value",
+                                 fix="write one, or remove the key (absent = unknown)")  # fmt: skip
+            return item
+        if isinstance(node, yaml.SequenceNode):
+            rows = [
+                self.item(child, f"{path}[{i}]", depth + 1) for i, child in enumerate(node.value)
+            ]
+            return Item(file=file, path=path, line=line, data=rows, tag=tag)
+        table: dict[str, Item] = {}
+        for key_node, child in node.value:
+            at = f"{file}:{key_node.start_mark.line + 1}: {path or 'top level'}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError(at, found="a list or table as a key", wanted="a name as key",
+                                fix="write `key: value`")  # fmt: skip
+            key = str(key_node.value)
+            if _UNSAFE.search(key):
+                raise SpecError(
+                    at, found=ascii(key), wanted="a printable key", fix="correct the key"
+                )
+            if key in table:
+                first = table[key].line
+                raise SpecError(at, found=f"key {key!r} twice", wanted="each key once",
+                                fix=f"remove one (the first is in line {first})")  # fmt: skip
+            inner = self.item(child, f"{path}.{key}" if path else key, depth + 1)
+            # A block starts on the line after its key; the key's line is the one to show.
+            table[key] = Item(file=inner.file, path=inner.path, line=key_node.start_mark.line + 1,
+                              data=inner.data, tag=inner.tag)  # fmt: skip
+        return Item(file=file, path=path, line=line, data=table, tag=tag)

@@ -222,6 +222,12 @@ problem:
         ("version: 0.4", "version: 0.9", "version 0.9', wanted one of 0.2, 0.3, 0.4"),
         ("class: intmac", "class: adder", "1 of each|at least one of each"),
         ("global_cycle_seconds: 2e-9", "global_cycle_seconds: none", "a number above 0"),
+        ("name: cell", 'name: "cell[0..3]"', "a name without a range"),
+        ("name: filters", "name: pixels", "a second memory of the name 'pixels'"),
+        ("name: cell", "name: column", "two fan-outs of the name 'column'"),
+        ("meshX: 4", "meshX: 70000", r"translated.*a whole number, 1 to 65536"),
+        ("architecture:\n", "architecture: !Problem\n", "the tag !Problem"),
+        ("  nodes:\n", "  nodes: &all\n  - *all\n", "an alias within its own anchor"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -236,7 +242,12 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, old: str, new: str,
     [
         ("word-bits: 8, meshX: 4}", "word-bits: 8, meshX: 5}", "a divisor of 12"),
         ("target: glb, type: bypass", "target: gbl, type: bypass", "did you mean 'glb'"),
-        ("spare[0..3]", "spare[3..0]", "a range such as"),
+        ("spare[0..3]", "spare[3..0]", "a range that rises"),
+        ("PE[0..11]", "PE[0..-1]", r"'PE\[0..-1\]', wanted a name, or one with a range that rises"),
+        ("PE[0..11]", "PE[0..99999999999]", "a range that rises"),
+        ("PE[0..11]", "PE[0..999999999]", "a range that rises, of at most 16,777,216"),
+        ("PE[0..11]", "PE[0..11", "a range that rises"),
+        ("name: glb\n", "name: dram\n", r"a second memory of the name 'dram'.*rename one"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_the_old_spelling(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -271,3 +282,25 @@ def test_values_that_name_nothing_in_the_shape_are_told(tmp_path: Path) -> None:
     layer = PROBLEM.replace("Wstride: 2", "Wstrid: 2, Wpad: 1")
     said = read_timeloop(*written(tmp_path, new=NEW, layer=layer))
     assert any(note.startswith("Wstrid, Wpad of the problem") for note in said.architecture.notes)
+
+
+def test_tags_of_whole_parts_and_aliases_are_read(tmp_path: Path) -> None:
+    plain = load_architecture(*written(tmp_path, new=NEW))
+    pads = "attributes: {depth: 8, width: 8, datawidth: 8}"
+    sums = "attributes: {depth: 4, width: 16, datawidth: 16}"
+    assert pads in NEW and sums in NEW
+    said = NEW.replace("architecture:", "architecture: !Architecture", 1).replace(
+        pads, pads.replace("{", "&pads {")).replace(sums, "attributes: *pads")  # fmt: skip
+    (path,) = written(tmp_path, new=said)
+    array = load_architecture(path)
+    assert array.levels[-1].capacity_bits == array.levels[2].capacity_bits == 64
+    assert [one.name for one in array.levels] == [one.name for one in plain.levels]
+
+
+def test_aliases_that_grow_are_stopped(tmp_path: Path) -> None:
+    lines = ["variables:", "  a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for one, other in zip("abcde", "bcdef", strict=True):
+        lines.append(f"  {other}: &{other} [{', '.join([f'*{one}'] * 10)}]")
+    path, bomb = written(tmp_path, new=NEW, bomb="\n".join(lines))
+    with pytest.raises(SpecError, match="too many entries, aliases written out"):
+        read_timeloop(path, bomb)

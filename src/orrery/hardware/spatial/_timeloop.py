@@ -20,6 +20,8 @@ from ._timeloop_build import Build
 from ._timeloop_layer import TimeloopDirective, TimeloopProblem, read_mapping, read_problem
 from ._timeloop_rules import DIMENSIONS
 from ._timeloop_tree import TAGS, Rule, flatten
+from ._write import write_architecture
+from ._yaml import read_architecture_text
 
 __all__ = ["Timeloop", "is_timeloop", "read_timeloop"]
 
@@ -29,6 +31,9 @@ _READ = ("architecture", "problem", "mapping", "ERT", "variables", *_CONSTRAINTS
 _PASSED = ("mapper", "ART", "ART_summary", "ERT_summary", "components", "compound_components",
            "output_dir", "dumped_by_timeloop_front_end", "globals", "renames")  # fmt: skip
 _LEFT = ("sparse_optimizations",)
+#: a part of a description may bear its own name as a tag
+_TOP_TAGS = {f"!{key.title().replace('_', '')}": key for key in (*_READ, *_PASSED, *_LEFT)}
+_TOP_TAGS["!ERT"], _TOP_TAGS["!ART"] = "ERT", "ART"
 _VERSIONS = ("0.2", "0.3", "0.4")
 _RANGE = re.compile(r"\[\d+\.\.\d+\]$")
 
@@ -68,7 +73,8 @@ def read_timeloop(*paths: Path) -> Timeloop:
     tops: dict[str, Item] = {}
     notes: list[str] = []
     for file, asked in _files(paths):
-        root = parse(_evaluated(read_bytes(file), file), str(file), tags=TAGS)
+        root = parse(_evaluated(read_bytes(file), file), str(file), tags=(*TAGS, *_TOP_TAGS),
+                     aliases=True)  # fmt: skip
         table = root.table("a part of a description for Timeloop")
         known = (*_READ, *_PASSED, *_LEFT)
         strange = [key for key in table if key not in known]
@@ -83,6 +89,9 @@ def read_timeloop(*paths: Path) -> Timeloop:
                 raise item.error(
                     found=f"a second `{key}:` (the first: {tops[key].where})", wanted="one of each",
                     fix="name the files instead of the folder")  # fmt: skip
+            if item.tag and _TOP_TAGS.get(item.tag) != key:
+                raise item.error(found=f"the tag {item.tag}", wanted=f"what `{key}:` is",
+                                 fix="correct or remove the tag")  # fmt: skip
             tops.setdefault(key, item)
             if key in _READ:
                 _known_version(item)
@@ -161,7 +170,10 @@ def _assembled(tops: Mapping[str, Item], notes: list[str], name: str) -> Timeloo
         _cycle(tops.get("variables")),
     )  # fmt: skip
     build.notes[:0] = notes
-    return Timeloop(architecture=build.architecture(name), axes_of=build.axes_of, problem=problem,
+    array = build.architecture(name)
+    # One check for all spellings: names that clash, a role that passes every level by, sizes.
+    read_architecture_text(write_architecture(array), f"{tops['architecture'].file}, translated")
+    return Timeloop(architecture=array, axes_of=build.axes_of, problem=problem,
                     directives=directives)  # fmt: skip
 
 

@@ -28,7 +28,9 @@ __all__ = ["TAGS", "Fan", "Part", "Rule", "flatten", "whole"]
 
 TAGS = ("!Container", "!Component", "!Parallel", "!Hierarchical", "!Nothing", "!Pipelined")
 
-_RANGE = re.compile(r"(.*?)\[(\d+)\.\.(\d+)\]")
+_RANGE = re.compile(r"([^\[\]]*)\[(\d{1,10})\.\.(\d{1,10})\]", re.ASCII)
+#: most of one part: more are no array
+_MOST = 1 << 24
 _STORES = re.compile(r"dram|sram|regfile|storage|buffer|buffet|latch|register|memory|cache|\brf\b",
                      re.IGNORECASE)  # fmt: skip
 _COMPUTES = re.compile(r"mac|compute|multiplier", re.IGNORECASE)
@@ -82,15 +84,35 @@ def whole(item: Item, least: int = 1, most: int = 1 << 30) -> int:
 
 
 def flatten(root: Item) -> tuple[list[Part | Fan], list[Rule], str]:
-    """Return parts and fan-outs outermost first, the constraints that stand within, the version."""
+    """Return parts and fan-outs outermost first, the constraints that stand within, the version.
+
+    Raises
+    ------
+    SpecError : no such tree; two memories or two fan-outs of one name
+    """
     table = root.table("an architecture of Timeloop")
     version = table["version"].text() if "version" in table else "0.2"
+    rules: list[Rule] = []
     if "nodes" in table:
-        return *_Nodes().read(table["nodes"]), version
-    if "subtree" in table:
-        return _subtrees(table["subtree"]), [], version
-    raise root.error(found=", ".join(table), wanted="`subtree:` (v0.3) or `nodes:` (v0.4)",
-                     fix="give the architecture as Timeloop v0.2 to v0.4 writes it")  # fmt: skip
+        flat, rules = _Nodes().read(table["nodes"])
+    elif "subtree" in table:
+        flat = _subtrees(table["subtree"])
+    else:
+        raise root.error(found=", ".join(table), fix="give the architecture as Timeloop v0.2 to "
+                         "v0.4 writes it",
+                         wanted="`subtree:` (v0.3) or `nodes:` (v0.4)")  # fmt: skip
+    seen: dict[str, Part] = {}
+    for part in (one for one in flat if isinstance(one, Part) and one.kind == "storage"):
+        if (first := seen.setdefault(part.name, part)) is not part:
+            raise part.item.error(found=f"a second memory of the name {part.name!r}",
+                                  wanted="one meaning for one name",
+                                  fix=f"rename one (the first: {first.item.where})")  # fmt: skip
+    fans = [one.name for one in flat if isinstance(one, Fan)]
+    twice = next((name for name in fans if fans.count(name) > 1), None)
+    if twice is not None:
+        raise root.error(found=f"two fan-outs of the name {twice!r}", fix="rename one",
+                         wanted="one meaning for one name")  # fmt: skip
+    return flat, rules, version
 
 
 def _kind(sort: str, attributes: Mapping[str, Item]) -> str:
@@ -124,10 +146,14 @@ def _counted(item: Item) -> tuple[str, int]:
     text = item.text("a name")
     found = _RANGE.fullmatch(text)
     if found is None:
+        if "[" in text or "]" in text:
+            raise item.error(wanted="a name, or one with a range that rises, such as PE[0..13]",
+                             fix="correct the range")  # fmt: skip
         return text, 1
     first, last = int(found[2]), int(found[3])
-    if last < first:
-        raise item.error(wanted="a range such as [0..13]", fix="correct the range")
+    if not first <= last < first + _MOST:
+        raise item.error(wanted=f"a range that rises, of at most {_MOST:,}",
+                         fix="correct the range, such as PE[0..13]")  # fmt: skip
     return found[1], last - first + 1
 
 
@@ -221,7 +247,10 @@ class _Nodes:
              "energy_scale"),
             required=("name",),
         )  # fmt: skip
-        name = table["name"].text()
+        name, count = _counted(table["name"])
+        if count > 1:
+            raise table["name"].error(wanted="a name without a range: this is the spelling of v0.4",
+                                      fix="say how many in `spatial: {meshX: …}`")  # fmt: skip
         mesh = table["spatial"].keys(("meshX", "meshY")) if "spatial" in table else {}
         x, y = (whole(mesh[key]) if key in mesh else 1 for key in ("meshX", "meshY"))
         if x * y > 1 and beside:
