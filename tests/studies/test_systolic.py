@@ -32,6 +32,12 @@ def test_figures_are_those_of_the_closed_forms() -> None:
         assert record.ours == record.published == record.judge_value
 
 
+def test_sets_say_that_references_are_a_form_and_speak_for_no_other_array() -> None:
+    for one in systolic_study(0.3, SILENT).sets:
+        assert one.against.startswith("a closed form") and "computed here" in one.source
+        assert one.adapted
+
+
 @pytest.mark.parametrize("flow", FLOWS)
 def test_the_engine_charges_steps_loading_and_the_wavefront(flow: str) -> None:
     time = engine_time(flow, 7)
