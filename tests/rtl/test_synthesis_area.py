@@ -173,6 +173,17 @@ def test_the_users_own_library(tmp_path: Path) -> None:
     assert gates.area_unit == "the library's area unit"
 
 
+def test_paths_name_the_registers_of_the_circuit() -> None:
+    found = synthesise(accumulator(), reference=accumulator_values)
+    between = next(path for path in found.paths if path.kind == "register to register")
+    assert between.start.startswith("y[") and between.end.startswith("y[")
+    assert found.clock_hz == pytest.approx(1 / between.delay_s)
+    assert found.longest == max(found.paths, key=lambda path: path.delay_s)
+    assert sum(step.delay_s for step in between.steps) + between.setup_s == pytest.approx(
+        between.delay_s
+    )
+
+
 def test_a_library_whose_flip_flop_has_a_reset_only(tmp_path: Path) -> None:
     """Yosys ties the reset off; the netlist is the circuit all the same."""
     path = tmp_path / "reset.lib"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orrery.errors import SpecError
-from orrery.rtl import Circuit, Stream
+from orrery.rtl import Circuit, Stream, simulation
 from orrery.rtl.synthesis import MiscompiledError, synthesise, verify_netlist
 from orrery.rtl.synthesis._aiger import from_bits, to_bits
 from orrery.rtl.synthesis._netlist import and_graph
@@ -191,3 +191,15 @@ def test_the_default_reference_is_a_simulation_engine() -> None:
     assert verify_netlist(design, netlist).exhaustive
     with pytest.raises(MiscompiledError):
         verify_netlist(design, _swapped(netlist, "NAND2", "NOR2"))
+
+
+def test_the_netlist_runs_in_the_circuits_engines() -> None:
+    """What synthesis returns is a circuit like any other: same ports, same answers."""
+    design = accumulator()
+    netlist = synthesise(design, reference=accumulator_values).netlist
+    assert (netlist.name, netlist.ports, netlist.clock) == (design.name, design.ports, "clk")
+    random = np.random.default_rng(1)
+    inputs = {"en": random.integers(0, 2, 300), "a": random.integers(0, 256, 300)}
+    found = simulation(netlist, "cxxrtl").cycles(inputs)["y"]
+    wanted = accumulator_values({k: v.astype(np.uint64) for k, v in inputs.items()})["y"]
+    assert found.tolist() == wanted.tolist()

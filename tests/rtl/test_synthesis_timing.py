@@ -92,7 +92,7 @@ def test_flip_flops_begin_and_end_paths() -> None:
     between = found["register to register"]
     assert between.delay_s == pytest.approx((10 + 4 / 3 + 2 + 2 + 5) * TAU, rel=1e-5)
     assert between.setup_s == pytest.approx(5 * TAU)
-    assert (between.start, between.end) == ("one/Q", "two/D")
+    assert (between.start, between.end) == ("one", "two at D")
     assert found["input to register"].delay_s == pytest.approx((2 + 2 + 5) * TAU)
     assert found["register to output"].delay_s == pytest.approx(10 * TAU)
     assert "input to output" not in found

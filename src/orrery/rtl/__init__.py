@@ -15,6 +15,15 @@ from ._simulate import (
 )
 from ._words import pack_words, unpack_words
 from ._yosys import ToolError, run_yosys
+from .synthesis import (
+    Macro,
+    MiscompiledError,
+    Resources,
+    Synthesis,
+    resources,
+    synthesise,
+    verify_netlist,
+)
 
 __all__ = [
     "Circuit",
@@ -23,17 +32,24 @@ __all__ = [
     "EnginesDisagree",
     "Finding",
     "HandshakeError",
+    "Macro",
+    "MiscompiledError",
     "Port",
+    "Resources",
     "Simulation",
     "Stream",
     "StreamRun",
+    "Synthesis",
     "Timing",
     "ToolError",
     "build",
     "cosimulate",
     "lint",
     "pack_words",
+    "resources",
     "run_yosys",
     "simulation",
+    "synthesise",
     "unpack_words",
+    "verify_netlist",
 ]

@@ -107,10 +107,10 @@ def _notes(library: Library, mapped: _Mapped, macros: Mapping[str, Macro]) -> tu
         "cells only: no wires, no clock tree, no placement; mapped for area, no clock constraint"
     ]
     if mapped.booth:
-        notes.append("multipliers are Booth-encoded by Yosys")
+        notes.append("where it multiplies, multipliers are Booth-encoded by Yosys")
     else:
         notes.append(
-            "multipliers as Yosys builds them without Booth encoding, about a third larger"
+            "multipliers, if any, are not Booth-encoded, which makes them about a third larger"
         )
     for memory in mapped.memories:
         became = "flip-flops" if memory.written else "logic: nothing writes it"

@@ -78,7 +78,7 @@ class TimingPath:
     Attributes
     ----------
     kind : "register to register", "input to register", "register to output", "input to output"
-    start, end : port[bit], or cell instance / pin
+    start, end : port[bit], or register[bit], at the end with the pin of its flip-flop
     delay_s : the whole, the flip-flop's own delay and setup included
     setup_s : within it, 0 where the path ends at an output
     steps : the cells, in order

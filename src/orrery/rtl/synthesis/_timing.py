@@ -82,6 +82,7 @@ class _Netlist:
         self.fanout: defaultdict[Any, int] = defaultdict(int)
         self.ports: dict[str, list[Any]] = {k: p["bits"] for k, p in module["ports"].items()}
         self.inputs = {k for k, p in module["ports"].items() if p["direction"] == "input"}
+        self.names = _net_names(module)
         driver: dict[Any, str] = {}
         for name, each in module["cells"].items():
             cell = self.cells[name] = library.cells[each["type"]]
@@ -217,7 +218,7 @@ class _Netlist:
             if point.instance is None:
                 start = self._port(key[0])
                 break
-            start = f"{point.instance}/{point.output}"
+            start = self._register(point.instance, point.output)
             trees += point.buffered
             steps.append(
                 Step(
@@ -245,7 +246,14 @@ class _Netlist:
             if cell.flip_flop is not None:
                 for pin, bit in self.pins[name].items():
                     if cell.pins[pin].direction == "input" and not cell.pins[pin].clock:
-                        yield f"{name}/{pin}", bit, cell, pin
+                        yield self._register(name, pin), bit, cell, pin
+
+    def _register(self, name: str, pin: str) -> str:
+        """Name a flip-flop by the register bit it is, where the netlist still knows that."""
+        cell = self.cells[name]
+        held = [self.names.get(self.pins[name].get(output)) for output in cell.outputs]
+        known = next((each for each in held if each), name)
+        return known if pin in cell.outputs else f"{known} at {pin}"
 
     def _port(self, bit: Any) -> str:
         return next(
@@ -253,6 +261,16 @@ class _Netlist:
             for port, bits in self.ports.items()
             if port in self.inputs and bit in bits
         )
+
+
+def _net_names(module: Mapping[str, Any]) -> dict[Any, str]:
+    """Return net -> name of the register or signal as the circuit's author wrote it."""
+    found: dict[Any, str] = {}
+    for name, net in module.get("netnames", {}).items():
+        if not net.get("hide_name"):
+            for index, bit in enumerate(net["bits"]):
+                found.setdefault(bit, name if len(net["bits"]) == 1 else f"{name}[{index}]")
+    return found
 
 
 def _arcs(cell: Cell) -> Iterator[tuple[str, Arc]]:
