@@ -28,6 +28,30 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return found[0], found[1]
 
 
+def test_what_stays_and_tiles_are_told(tmp_path: Path) -> None:
+    """What a layer's operands and tiles do differently is no other price of the same choice."""
+    (tmp_path / "a.yaml").write_text(SMALL.replace("4 KiB", "2 KiB"))
+    network = build_model("alexnet", image=64, width=0.1)
+    for fuse in ("tails", "on-chip"):
+        found = api.nest(network, on=str(tmp_path / "a.yaml"), fuse=fuse, objective="energy")
+        found.write(tmp_path / fuse)
+    cut = next(x.stage for x in found.layers if x.rows)
+    kept = next(x for x in found.layers if x.kept_roles == ("input",) and not x.rows)
+    said = _changed(api.diff(str(tmp_path / "tails"), str(tmp_path / "on-chip")))
+    assert "in tiles of " in said[cut] and "another nest" not in said[cut]
+    assert "stays in buffer: input" in said[kept.layer]
+    back = _changed(api.diff(str(tmp_path / "on-chip"), str(tmp_path / "tails")))
+    assert "no longer in tiles of " in back[cut]
+    assert "no longer stays in buffer: input" in back[kept.layer]
+    assert not any("same choice" in text for text in (*said.values(), *back.values()))
+
+
+def _changed(compared: api.Comparison) -> dict[str, str]:
+    (table,) = [s for s in compared.page.sections
+                if isinstance(s, Table) and s.title == "Energy by layer"]  # fmt: skip
+    return {str(row[0]): str(row[-1]) for row in table.rows}
+
+
 def test_layers_explain_the_change(folders: tuple[str, str]) -> None:
     compared = api.diff(*folders, fail_if="latency>+5%")
     assert not compared.within_limits

@@ -27,7 +27,8 @@ class LayerTakes:
     Attributes
     ----------
     takes : quantity -> value, e.g. ``time`` in s, ``cycles``, ``energy`` in J
-    how : what decides it, in words: ``device``, ``design``, ``nest``, ``held up by``
+    how : what decides it, in words: ``device``, ``design``, ``nest``, ``held up by``, what
+        ``stays`` on chip, ``tiles`` of rows
     """
 
     takes: Mapping[str, float]
@@ -95,7 +96,11 @@ def _with_nests(side: Side, file: NestFile) -> Side:
         before = found.get(name, LayerTakes(takes={}, how={}))
         sums = {key: float(value) + before.takes.get(key, 0.0)
                 for key, value in takes.items() if value is not None}  # fmt: skip
-        more = {"nest": said, "held up by": layer.held_up_by, "fused": ", ".join(layer.fused)}
+        stays = ", ".join((*layer.kept_roles, *layer.kept_tensors))
+        more = {"fused": ", ".join(layer.fused),
+                "stays": f"in {file.kept_in}: {stays}" if stays else "",
+                "tiles": f"{layer.rows} rows" if layer.rows else "",
+                "nest": said, "held up by": layer.held_up_by}  # fmt: skip
         how = {key: "; ".join(dict.fromkeys(filter(None, (before.how.get(key, ""), value))))
                for key, value in more.items()}  # fmt: skip
         found[name] = LayerTakes(takes=sums, how=how)

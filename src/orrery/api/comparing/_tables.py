@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["beside_table", "figure_table", "layer_table", "unmatched"]
 
+#: what a layer has on one side alone, in words
+_ALONE = {"stays": "{}stays {}", "tiles": "{}in tiles of {}"}
 _UNITS = {"time": "s", "energy": "J"}
 
 
@@ -116,11 +118,17 @@ def _what(one: LayerTakes | None, other: LayerTakes | None) -> str:
     found = []
     for key in dict.fromkeys((*one.how, *other.how)):
         first, second = one.how.get(key, ""), other.how.get(key, "")
-        if first != second:
+        if first == second:
+            continue
+        fits = "nothing fits" not in (first, second)
+        if key in _ALONE and not (first and second):
+            said = (first or second).replace(" rows; ", ", ")
+            found.append(_ALONE[key].format("no longer " if first else "", said))
+        elif key != "nest" or not fits:
+            found.append(f"{key}: {first or 'none'} -> {second or 'none'}")
+        elif one.how.get("tiles") == other.how.get("tiles"):  # tiles have nests of their own
             # Factors of a nest are long and say little beside each other.
-            fits = "nothing fits" not in (first, second)
-            found.append("another nest" if key == "nest" and fits else
-                         f"{key}: {first or 'none'} -> {second or 'none'}")  # fmt: skip
+            found.append("another nest")
     return "; ".join(found) or "same choice, other machine or price"
 
 

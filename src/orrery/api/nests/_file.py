@@ -22,8 +22,9 @@ class LayerNest:
     held_up_by : the link or unit that most cycles go to
     fused : element-wise operators that its results pass on their way out
     kept_roles : of its operands that live on chip while it runs
+    kept_tensors : what its tail reads besides that lives on chip
+    rows : of a tile of its results; 0: all at once
     stage : of nests that were sought together, the layer that it belongs to
-    stage : the layer that this nest is a part of, where it is not the whole of one
     """
 
     layer: str
@@ -40,6 +41,8 @@ class LayerNest:
     held_up_by: str = ""
     fused: tuple[str, ...] = ()
     kept_roles: tuple[str, ...] = ()
+    kept_tensors: tuple[str, ...] = ()
+    rows: int = 0
     stage: str = ""
 
 
@@ -69,6 +72,7 @@ class NestFile:
     left_out : layer -> why it has no loop nest; it is in no total
     fuse : what was joined: nothing, ``tails``, or ``on-chip``
     kept : tensors that stay on chip
+    kept_in : the level where they and tiles on their way through a chain do
     """
 
     model: str
@@ -79,3 +83,4 @@ class NestFile:
     left_out: dict[str, str] = field(default_factory=dict)
     fuse: str = "none"
     kept: tuple[KeptTensor, ...] = ()
+    kept_in: str = ""

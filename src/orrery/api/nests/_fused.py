@@ -98,7 +98,7 @@ def _told(
         layers.append(replace(
             layer_nest(name, operators[name], one.nest, one.architecture),
             fused=tuple(node for node, _, _ in tail), kept_roles=one.roles,
-            stage=one.stage.name,
+            kept_tensors=one.tail_kept, rows=one.rows, stage=one.stage.name,
         ))  # fmt: skip
         parts.append(nest_part(one.stage.operator, one.problem, one.nest.cost, architecture,
                                outside_sets(one)))  # fmt: skip
@@ -131,7 +131,7 @@ def _told(
     )  # fmt: skip
     file = NestFile(model=graph.name, structure=graph.structure_digest, objective=found.objective,
                     architecture=architecture.name, layers=tuple(layers), left_out=failed | left,
-                    fuse=fuse, kept=kept)  # fmt: skip
+                    fuse=fuse, kept=kept, kept_in=found.level or "")  # fmt: skip
     return NestResult(file=file, architecture=architecture, text_of_array=array_source(on),
                       evidence=tuple(figures), scorecard=card, page=page,
                       needs_met=verdict.met)  # fmt: skip

@@ -119,8 +119,9 @@ class Formula:
             feeds, up = b.child == self.depth, tensor.role == "output"
             shares = [float(zeros.at_multipliers(tensor.role)) if feeds else 1.0
                       for zeros in (self.zeros, self.zeros.timed)]  # fmt: skip
-            stored = float(bits["output"] if up else
-                           self.zeros.stored(tensor.role, bits[tensor.role], read=feeds))  # fmt: skip
+            stored = float(bits["output"])
+            if not up:
+                stored = float(self.zeros.stored(tensor.role, bits[tensor.role], read=feeds))
             widths = [stored if up else stored * share for share in shares]
             hidden = not feeds and self.levels[b.child].hides(tensor.role)
             flow = _Flow(boundary=n, role=tensor.role, parent=b.parent, child=b.child,

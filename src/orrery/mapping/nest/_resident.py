@@ -69,6 +69,7 @@ class PartNest:
     tail : what the tail takes in one run
     architecture : as the nest sees it: what stays on chip has taken its room
     roles : of the nest that live on chip
+    tail_kept : tensors on chip that the tail reads
     """
 
     stage: Stage
@@ -79,6 +80,7 @@ class PartNest:
     architecture: Architecture
     roles: tuple[str, ...]
     taken_bits: int
+    tail_kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +255,7 @@ def _told(
             told.append(PartNest(
                 stage=stages.stages[part.stage], problem=part.problem, rows=part.rows, tail=tail,
                 architecture=prices.seen_by(part), roles=part.roles, taken_bits=part.taken_bits,
+                tail_kept=tuple(n for n in part.tail.reads if n in setting.kept),
                 nest=replace(nest, cost=with_tail(nest.cost, tail,
                                                   prices.architecture.clock_hz)),
             ))  # fmt: skip
