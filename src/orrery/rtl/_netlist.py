@@ -141,7 +141,9 @@ def _item(
         module.memories[name] = Memory(name, int(words[2]), int(words[4]))
     elif kind == "connect":
         left, right = _two(module, line.split(None, 1)[1])
-        module.connects.append((left[0][0], right) if isinstance(left[0], tuple) else ("", right))
+        if left:  # nothing to join where a wire has no bits
+            named = isinstance(left[0], tuple)
+            module.connects.append((left[0][0] if named else "", right))
     elif kind == "cell":
         cell = Cell(words[1], name)
         for inner in lines:
@@ -156,7 +158,10 @@ def _item(
                 cell.parameters[parts[-2].removeprefix("\\")] = plain
             else:
                 rest = inner.split(None, 2)
-                cell.ports[parts[1].removeprefix("\\")] = _bits(module, rest[2])
+                port = parts[1].removeprefix("\\")
+                bits = _bits(module, rest[2])
+                # a memory of one row has an address of no bits
+                cell.ports[port] = bits or (["0"] if port == "ADDR" else [])
         module.cells.append(cell)
     elif kind == "process":
         module.processes.append(Process(_body(module, lines)))
