@@ -50,6 +50,10 @@ PARTS: dict[str, Part] = {
 }
 
 
+#: Parts that leave bits unread, and which.
+DROPPED = {"line": "those below the rounding", "table": "of the input, those within a segment"}
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_builds_and_says_what_every_port_is(name: str) -> None:
     part = PARTS[name]
@@ -64,9 +68,10 @@ def test_a_part_builds_and_says_what_every_port_is(name: str) -> None:
 @pytest.mark.needs("verilator")
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_lints_clean(name: str) -> None:
-    found = lint(part_circuit(PARTS[name]))
-    # Amaranth gives a name to every part of a signal, read or not.
-    assert [finding for finding in found if finding.rule != "UNUSEDSIGNAL"] == []
+    found = list(lint(part_circuit(PARTS[name])))
+    if name in DROPPED:
+        found = [finding for finding in found if finding.rule != "UNUSEDSIGNAL"]
+    assert found == []
 
 
 def test_a_floating_point_part_is_small_modules_with_names() -> None:
@@ -74,7 +79,7 @@ def test_a_floating_point_part_is_small_modules_with_names() -> None:
         "fp16_multiply": 1,
         "fp16_round": 1,
         "leading_one_16": 2,
-        "shift_right_23_by_23_sticky_largest_first": 1,
+        "shift_right_23_by_23_sticky_to_13_largest_first": 1,
     }
 
 

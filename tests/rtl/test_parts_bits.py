@@ -42,6 +42,12 @@ SHIFTERS: dict[str, dict[str, Any]] = {
         "width": 10, "direction": "right", "sticky": True, "most": 100, "largest_first": True,
         "registers": 3,
     },
+    "low": {
+        "width": 21, "direction": "right", "sticky": True, "kept": 6, "largest_first": True,
+        "registers": 2,
+    },
+    "lowsign": {"width": 9, "direction": "right", "fill": "sign", "most": 40, "kept": 4},
+    "top": {"width": 19, "kept": 7, "sticky": True, "most": 15},
     "bothsign": {"width": 9, "direction": "both", "fill": "sign", "sticky": True},
     "turn": {"width": 7, "fill": "rotate", "most": 30},
     "turnright": {"width": 8, "direction": "right", "fill": "rotate"},
@@ -163,7 +169,9 @@ def test_a_barrel_shifter_shifts(name: str) -> None:
             continue
         top = value >> (width - 1) if fill == "sign" else 0
         number = value - (top << width) if right else value
-        results.append((number >> amount if right else number << amount) & mask)
+        kept = given.get("kept", width)
+        shifted = (number >> amount if right else number << amount) & mask
+        results.append(shifted & ((1 << kept) - 1) if right else shifted >> (width - kept))
         lost.append(bool(value & ((1 << amount) - 1) if right else value << amount & ~mask))
     check(f"shift_{name}", {"result": results} | ({"sticky": lost} if "sticky" in given else {}))
 
@@ -209,6 +217,8 @@ def test_the_leading_one_is_found(name: str) -> None:
         (lambda: BarrelShifter(1), r"width: found 1, wanted a whole number from 2"),
         (lambda: BarrelShifter(8, direction="rigt"), r"did you mean 'right'"),
         (lambda: BarrelShifter(8, fill="rotate", sticky=True), r"a rotation loses nothing"),
+        (lambda: BarrelShifter(8, kept=9), r"kept: found 9, wanted a whole number from 1 to 8"),
+        (lambda: BarrelShifter(8, kept=3, direction="both"), r"kept: .* wanted a shift one way"),
         (lambda: BarrelShifter(8, most=0), r"most: found 0"),
         (lambda: BarrelShifter(8, registers=True), r"registers: found True"),
         (lambda: ComparatorTree(8, inputs=1), r"inputs: found 1, wanted"),

@@ -11,7 +11,7 @@ from ._compress import CompressorTree
 from ._float import BF16, FP16, FP32, FloatAdd, FloatFormat, FloatMultiply
 from ._lookup import LookUpUnit
 from ._memory import MemoryWrapper
-from ._part import Part, part_circuit
+from ._part import Part, part_circuit, shared
 from ._queues import Fifo, RegisterSlice, SkidBuffer
 from ._shared import Shared
 from ._streamed import Streamed
@@ -37,4 +37,5 @@ __all__ = [
     "SkidBuffer",
     "Streamed",
     "part_circuit",
+    "shared",
 ]

@@ -11,12 +11,12 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from .._circuit import Timing
-from ._part import Part, check_whole, log2_ceil, shape_of, shape_text
+from ._part import Part, check_whole, log2_ceil, shape_name, shape_of, shape_text
 
 __all__ = ["Arbiter"]
 
@@ -56,14 +56,14 @@ class Arbiter(Part):
         super().__init__(
             {f"i{k}": In(stream.Signature(self._shape)) for k in range(inputs)}
             | {"o": Out(stream.Signature(out))},
-            title="arbiter",
+            title=f"arbiter_{inputs}_of_{shape_name(self._shape)}",
             parameters={"shape": shape_text(self._shape), "inputs": inputs},
             timing=Timing(
                 latency=0, interval=1, rule="an item passes in the cycle in which it is chosen"
             ),
             summary=f"Merges {inputs} streams into one, round robin.",
             meanings={f"i{k}": f"items of source {k}" for k in range(inputs)}
-            | {"o": "the chosen item and its source"},
+            | {"o": "the chosen item", "o__source": "number of the stream it came from"},
         )
 
     @property
@@ -82,7 +82,7 @@ class Arbiter(Part):
         passed = Signal(count)  # bit k: the turn stands after k
         m.d.comb += [
             asking.eq(Cat(source.valid for source in self.inputs)),
-            passed.eq(Cat(turn > k for k in range(count))),
+            passed.eq(Cat(turn > k for k in range(count - 1))),
             due.eq(asking & ~passed),
             candidates.eq(Mux(due.any(), due, asking)),
             grant.eq(candidates & (~candidates + 1)[:count]),
@@ -97,8 +97,9 @@ class Arbiter(Part):
                 )
             ),
             number.eq(
-                _any_of(
-                    Const(k, len(number)) & grant[k].replicate(len(number)) for k in range(count)
+                Cat(
+                    _any_of(grant[k] for k in range(count) if k >> bit & 1)
+                    for bit in range(len(number))
                 )
             ),
         ]

@@ -68,29 +68,26 @@ class LeadingOne(Part):
         m = Module()
 
         def look(low: int, levels: int) -> tuple[Value, Value]:
-            """Return (position within 2**levels bits from `low`, whether there is none)."""
-            if low >= self._width:
-                return C(0, levels), C(1, 1)
+            """Return (position within 2**levels bits from `low`, whether there is one)."""
             if not levels:
-                return C(0, 0), ~self.value[low]
+                return C(0, 0), self.value[low]
             half = 1 << (levels - 1)
-            low_at, low_none = look(low, levels - 1)
+            low_at, low_some = look(low, levels - 1)
             if low + half >= self._width:  # nothing stands in the upper half
-                return Cat(low_at, C(0, 1)), low_none
-            high_at, high_none = look(low + half, levels - 1)
+                return Cat(low_at, C(0, 1)), low_some
+            high_at, high_some = look(low + half, levels - 1)
+            upper = high_some & ~low_some if self._lowest else high_some
             last = min(low + 2 * half, self._width) - 1
             position = Signal(levels, name=f"position_{last}_{low}")
-            none = Signal(name=f"none_{last}_{low}")
-            there = low_none & ~high_none if self._lowest else ~high_none
-            upper = low_none if self._lowest else ~high_none
+            some = Signal(name=f"some_{last}_{low}")
             m.d.comb += [
-                none.eq(low_none & high_none),
-                position.eq(Cat(Mux(upper, high_at, low_at), there) if levels > 1 else there),
+                some.eq(low_some | high_some),
+                position.eq(Cat(Mux(upper, high_at, low_at), upper) if levels > 1 else upper),
             ]
-            return position, none
+            return position, some
 
-        position, none = look(0, log2_ceil(self._width))
-        m.d.comb += [self.position.eq(position), self.none.eq(none)]
+        position, some = look(0, log2_ceil(self._width))
+        m.d.comb += [self.position.eq(position), self.none.eq(~some)]
         return m
 
 
@@ -108,8 +105,10 @@ class BarrelShifter(Part):
     most : the largest amount, by default ``width - 1``. Greater amounts that the port can carry
         shift further all the same; a rotation is by the amount modulo `width`
     sticky : add the port `sticky`, whether any 1 was shifted out (not of a rotation)
-    largest_first : shift by the greatest power of two first, which makes the levels narrower where
-        only the lowest bits of a shift to the right are used; the smallest comes first otherwise
+    kept : only so many bits of the result are wanted: the lowest of a shift to the right, the
+        highest of one to the left. Levels are then narrower the later they come
+    largest_first : shift by the greatest power of two first, which makes the most of `kept`; the
+        smallest comes first otherwise
     registers : pipeline registers, spread over the levels
 
     Ports
@@ -129,7 +128,8 @@ class BarrelShifter(Part):
 
     def __init__(
         self, width: int, *, direction: str = "left", fill: str = "zero", most: int | None = None,
-        sticky: bool = False, largest_first: bool = False, registers: int = 0,
+        sticky: bool = False, kept: int | None = None, largest_first: bool = False,
+        registers: int = 0,
     ) -> None:  # fmt: skip
         self._width = check_whole("BarrelShifter: width", width, least=2)
         self._direction = check_choice(
@@ -142,6 +142,12 @@ class BarrelShifter(Part):
                 fix="leave sticky out: a rotation loses nothing",
             )  # fmt: skip
         most = width - 1 if most is None else check_whole("BarrelShifter: most", most, least=1)
+        if kept is not None and (fill == "rotate" or direction == "both"):
+            raise SpecError(
+                "BarrelShifter: kept", found=f"direction {direction!r}, fill {fill!r}",
+                wanted="a shift one way", fix="leave kept out, and cut the result where it is used",
+            )  # fmt: skip
+        self._kept = check_whole("BarrelShifter: kept", kept or width, least=1, most=width)
         bits = log2_ceil(most + 1)
         apart = bits if fill == "rotate" else min(bits, log2_ceil(width))
         self._steps = [(bit, bit + 1) for bit in range(apart)] + [(apart, bits)] * (apart < bits)
@@ -152,7 +158,7 @@ class BarrelShifter(Part):
         self._registers = check_whole(
             "BarrelShifter: registers", registers, least=0, most=self._levels
         )
-        members = {"value": In(width), "amount": In(bits), "result": Out(width)}
+        members = {"value": In(width), "amount": In(bits), "result": Out(self._kept)}
         members |= {"right": In(1)} if direction == "both" else {}
         members |= {"sticky": Out(1)} if sticky else {}
         members |= {"enable": In(1, init=1)} if registers else {}
@@ -163,11 +169,12 @@ class BarrelShifter(Part):
             title=f"{'rotate' if fill == 'rotate' else 'shift'}_{direction}_{width}_by_{most}"
             + ("_signed" if fill == "sign" else "")
             + ("_sticky" if sticky else "")
+            + (f"_to_{self._kept}" if self._kept < width else "")
             + ("_largest_first" if largest_first else "")
             + (f"_r{registers}" if registers else ""),
             parameters={
                 "width": width, "direction": direction, "fill": fill, "most": most,
-                "sticky": self._sticky, "largest_first": bool(largest_first),
+                "sticky": self._sticky, "kept": self._kept, "largest_first": bool(largest_first),
                 "registers": registers,
             },
             timing=pipeline_timing(registers, "the result"),
@@ -197,26 +204,34 @@ class BarrelShifter(Part):
             """Return the value, mirrored where a shift to the right is to act to the left."""
             return Mux(right, value, value[::-1]) if both else value
 
-        value = mirrored(self.value)
+        value = self.value
+        if both:
+            value = Signal(self._width, name="level_0")
+            m.d.comb += value.eq(mirrored(self.value))
         top: Value = right & self.value[-1] if self._fill == "sign" else C(0, 1)
-        lost: Value = C(0, 1)
+        lost: Value | None = None
         amount: Value = self.amount
         for level, (first, end) in enumerate(self._steps, 1):
             near = min(1 << first, self._width)  # a step may be wider than the value
             moving = amount[first:end].any()
             coming = top.replicate(near)
+            still = sum((1 << last) - (1 << low) for low, last in self._steps[level:])
+            needed = min(self._kept + still, len(value))
             if leftward:
-                out = value[self._width - near :]
-                moved = Cat(coming, value[: self._width - near])
+                out = value[len(value) - near :]
+                moved = Cat(coming, value[: len(value) - near])[-needed:]
+                staying = value[-needed:]
             else:
                 out = value[:near]
-                moved = Cat(value[near:], coming)
+                moved = Cat(value[near:], coming)[:needed]
+                staying = value[:needed]
             if self._fill == "rotate":
                 turn = value.rotate_left if leftward else value.rotate_right
                 moved = turn((1 << first) % self._width)
             if self._sticky:
-                lost = stages.end(level, f"sticky_{level}", lost | (moving & out.any()))
-            value = stages.end(level, f"level_{level}", Mux(moving, moved, value))
+                going = moving & out.any()
+                lost = stages.end(level, f"sticky_{level}", going if lost is None else lost | going)
+            value = stages.end(level, f"level_{level}", Mux(moving, moved, staying))
             amount = stages.end(level, f"amount_{level}", amount)
             if both:
                 right = stages.end(level, f"right_{level}", right)

@@ -18,6 +18,7 @@ from ._part import (
     log2_ceil,
     pipeline_timing,
     registered_stages,
+    shape_name,
     shape_of,
     shape_text,
 )
@@ -76,7 +77,9 @@ class ComparatorTree(Part):
         greatest = "greatest" if find == "max" else "least"
         super().__init__(
             members,
-            title=f"{find}_of_{inputs}",
+            title=f"{find}_of_{inputs}_{shape_name(self._shape)}"
+            + ("_masked" if self._masked else "")
+            + (f"_r{registers}" if registers else ""),
             parameters={
                 "shape": shape_text(self._shape), "inputs": inputs, "find": find,
                 "masked": self._masked, "registers": registers,

@@ -20,8 +20,10 @@ from ._part import (
     Stages,
     check_choice,
     check_whole,
+    digest,
     pipeline_timing,
     registered_stages,
+    shape_name,
     shape_of,
     shape_text,
 )
@@ -103,7 +105,7 @@ class CompressorTree(Part):
         members |= {"enable": In(1, init=1)} if registers else {}
         super().__init__(
             members,
-            title=f"compressor_tree_{len(terms)}",
+            title=f"compressor_tree_{len(terms)}_{self._kind()}",
             parameters={
                 "terms": ",".join(map(shape_text, self._terms)),
                 "shifts": ",".join(map(str, self._shifts)),
@@ -130,6 +132,18 @@ class CompressorTree(Part):
     def total_shape(self) -> Shape:
         """Shape of the exact sum."""
         return self._total
+
+    def _kind(self) -> str:
+        """Return what tells this tree from others with as many terms, for the module's name."""
+        plain = len(set(self._terms)) == 1 and not any(self._shifts)
+        kind = (
+            f"of_{shape_name(self._terms[0])}"
+            if plain
+            else digest(repr([*self._terms, *self._shifts]))
+        )
+        kind += "_by_4" if self._group == 4 else ""
+        kind += "" if self._final else "_rows"
+        return kind + (f"_r{self._registers}" if self._registers else "")
 
     def _first_rows(self) -> list[list[tuple[int, int] | int]]:
         """Return the rows before the first level: for each bit 0, 1, (term, bit) or ~(…) of it.

@@ -89,19 +89,16 @@ class _Unpacked:
         self.sign = number[-1]
         self.exponent = Signal(form.exponent_bits, name=f"{name}_exponent")
         self.significand = Signal(form.precision, name=f"{name}_significand")
-        self.nan, self.infinite, self.zero = (
-            Signal(name=f"{name}_{what}") for what in ("nan", "infinite", "zero")
-        )
+        self.nan, self.infinite = (Signal(name=f"{name}_{what}") for what in ("nan", "infinite"))
         m.d.comb += [
             normal.eq(exponent.any()),
             ones.eq(exponent.all()),
             empty.eq(~fraction.any()),
             # A subnormal number counts in the same unit as the least normal exponent, 1.
-            self.exponent.eq(Cat(exponent[0] | ~normal, exponent[1:])),
+            self.exponent.eq(exponent | ~normal),
             self.significand.eq(Cat(fraction, normal)),
             self.nan.eq(ones & ~empty),
             self.infinite.eq(ones & empty),
-            self.zero.eq(~normal & empty),
         ]
 
 
@@ -330,11 +327,12 @@ class FloatMultiply(_FloatPart):
 
         # Zeros above the leading ones of the factors: all but one bit of those of the product.
         bits = log2_ceil(p)
-        counts = []
+        counts, empty = [], []
         for name, number in (("a", a), ("b", b)):
             m.submodules[f"{name}_leading"] = leading = shared(LeadingOne(1 << bits))
             m.d.comb += leading.value.eq(Cat(C(0, (1 << bits) - p), number.significand))
             counts.append(~leading.position)
+            empty.append(leading.none)
         zeros = Signal(bits + 1)
         product = Signal(2 * p)
         # Of the product's second bit from above; its first one has an exponent one more.
@@ -349,7 +347,7 @@ class FloatMultiply(_FloatPart):
         exponent = stages.end(1, "exponent_1", exponent)
         special = {
             "sign": a.sign ^ b.sign,
-            "nan": a.nan | b.nan | (a.infinite & b.zero) | (a.zero & b.infinite),
+            "nan": a.nan | b.nan | (a.infinite & empty[1]) | (empty[0] & b.infinite),
             "infinite": a.infinite | b.infinite,
         }
         special = {name: stages.end(1, f"{name}_1", value) for name, value in special.items()}
@@ -357,8 +355,9 @@ class FloatMultiply(_FloatPart):
         # As far up as the exponent allows is p - 1 bits at most: of two subnormal factors the
         # product does not go up. From there one shift to the right serves both ways.
         shifter = BarrelShifter(
-            2 * p + 1, direction="right", most=p - 3 + form.bias, sticky=True, largest_first=True
-        )
+            2 * p + 1, direction="right", most=p - 3 + form.bias, sticky=True, kept=p + 2,
+            largest_first=True,
+        )  # fmt: skip
         m.submodules.normalise = shifter = shared(shifter)
         limited = Signal()  # the exponent stops at 1 before the leading one is at the top
         top = Signal(p + 2)
@@ -369,7 +368,7 @@ class FloatMultiply(_FloatPart):
             shifter.value.eq(Cat(C(0, 1), product)),
             # Only of a product of zero is this negative.
             shifter.amount.eq(p - 1 - Mux(limited, exponent, zeros)),
-            top.eq(shifter.result[: p + 2]),
+            top.eq(shifter.result),
             greater.eq(Mux(limited, 1, exponent - zeros + 1)),
             again.eq(~top[-1] & (greater != 1)),
         ]

@@ -18,12 +18,12 @@ from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from orrery.errors import SpecError
-from orrery.store import content_hash
 
 from ._part import (
     Part,
     Stages,
     check_whole,
+    digest,
     pipeline_timing,
     registered_stages,
     shape_of,
@@ -106,10 +106,12 @@ class LookUpUnit(Part):
         super().__init__(
             {"x": In(self._input), "y": Out(self._output)}
             | ({"enable": In(1, init=1)} if registers else {}),
-            title=f"look_up_{name}",
+            title=f"look_up_{name}_{digest(repr([table, self._input, self._output]))}"
+            + ("_line" if self._interpolate else "")
+            + (f"_r{registers}" if registers else ""),
             parameters={
                 "name": name, "samples": len(table),
-                "table_hash": content_hash(repr(table).encode())[:16],
+                "table_hash": digest(repr(table)),
                 "input": shape_text(self._input), "output": shape_text(self._output),
                 "interpolate": self._interpolate, "registers": registers,
             },
@@ -231,7 +233,7 @@ class LookUpUnit(Part):
         m.submodules.table = table = memory.Memory(shape=row, depth=len(rows), init=rows)
         read = table.read_port(domain="sync" if 1 in registered else "comb")
         offset = Signal(self._input.width)
-        top = self.x[-1] ^ int(self._input.signed)  # the least number has the first segment
+        top = ~self.x[-1] if self._input.signed else self.x[-1]  # the least number comes first
         m.d.comb += [offset.eq(Cat(self.x[:-1], top)), read.addr.eq(offset[shift:])]
         if 1 in registered:
             m.d.comb += read.en.eq(enable)
@@ -244,7 +246,7 @@ class LookUpUnit(Part):
         place = stages.end(1, "place", offset[:shift])
         scaled = stages.end(2, "scaled", read.data.rise * place)
         base = stages.end(2, "base", read.data.base)
-        risen = (scaled + (1 << (shift - 1))) >> shift
+        risen = (scaled + (1 << (shift - 1)))[shift:].as_signed()
         m.d.comb += self.y.eq(stages.end(3, "value", (base + risen)[: self._output.width]))
         return m
 

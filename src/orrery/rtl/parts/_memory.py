@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from orrery.errors import SpecError
 
 from .._circuit import Timing
-from ._part import Part, check_whole
+from ._part import Part, check_whole, digest
 
 __all__ = ["MemoryWrapper"]
 
@@ -85,10 +85,15 @@ class MemoryWrapper(Part):
                 "read_address": In(range(depth)),
                 "read_data": Out(width),
             },
-            title="memory",
+            title=f"memory_{depth}_of_{width}"
+            + (f"_by_{self._granularity}" if parts > 1 else "")
+            + ("_forward" if self._forward else "")
+            + (f"_{digest(repr(self._initial))}" if self._initial else ""),
             parameters={
                 "width": width, "depth": depth, "granularity": self._granularity,
-                "initial_rows": len(self._initial), "forward": self._forward,
+                "initial_rows": len(self._initial),
+                "initial_hash": digest(repr(self._initial)) if self._initial else "",
+                "forward": self._forward,
             },
             timing=Timing(
                 latency=1, interval=1, rule="a row shows one cycle after read_enable and stays"

@@ -13,6 +13,7 @@ from amaranth import Const, Module, Shape, Signal, Value
 from amaranth.lib import data, wiring
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.store import content_hash
 
 from .._circuit import Circuit, Timing
 from ._shared import Shared
@@ -22,10 +23,12 @@ __all__ = [
     "Stages",
     "check_choice",
     "check_whole",
+    "digest",
     "log2_ceil",
     "part_circuit",
     "pipeline_timing",
     "registered_stages",
+    "shape_name",
     "shape_of",
     "shape_text",
     "shared",
@@ -38,7 +41,7 @@ class Part(wiring.Component):
     Parameters
     ----------
     members : port or stream name -> `In(…)` or `Out(…)`
-    title : name of the module where nobody gives another
+    title : name of the module where nobody gives another; parts that differ differ in it
     parameters : every parameter written out
     timing : when results come
     summary : what it does, one paragraph
@@ -207,6 +210,19 @@ def shape_text(shape: Any) -> str:
         return ",".join(f"{name}:{shape_text(member)}" for name, member in shape.members.items())
     cast = Shape.cast(shape)
     return f"{'signed' if cast.signed else 'unsigned'}({cast.width})"
+
+
+def shape_name(shape: Any) -> str:
+    """Return a shape as part of a module's name: ``8``, ``s8``, or a width and a hash."""
+    cast = Shape.cast(shape)
+    if isinstance(shape, data.Layout):
+        return f"{cast.width}_{digest(shape_text(shape))}"
+    return f"{'s' if cast.signed else ''}{cast.width}"
+
+
+def digest(text: str) -> str:
+    """Return six hexadecimal digits that tell texts apart, for names of modules."""
+    return content_hash(text.encode())[:6]
 
 
 def log2_ceil(count: int) -> int:

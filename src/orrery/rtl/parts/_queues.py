@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Module, Mux, Signal, Value
-from amaranth.lib import fifo, stream
+from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import In, Out
 
 from .._circuit import Timing
-from ._part import Part, check_whole, shape_of, shape_text
+from ._part import Part, check_whole, shape_name, shape_of, shape_text, shared
 
 __all__ = ["Fifo", "RegisterSlice", "SkidBuffer"]
 
@@ -59,7 +59,7 @@ class Fifo(Part):
                 "o": Out(stream.Signature(self._shape)),
                 "level": Out(range(depth + 1)),
             },
-            title="fifo",
+            title=f"fifo_{depth}_of_{shape_name(self._shape)}{'_block' if self._buffered else ''}",
             parameters={
                 "shape": shape_text(self._shape), "depth": depth, "buffered": self._buffered,
             },
@@ -76,8 +76,22 @@ class Fifo(Part):
     def elaborate(self, platform: object) -> Module:
         """Wire Amaranth's queue to the two streams."""
         m = Module()
-        make = fifo.SyncFIFOBuffered if self._buffered else fifo.SyncFIFO
         payload = Value.cast(self.i.payload)
+        if isinstance(self._shape, data.Layout):  # the queue itself knows no fields
+            flat = Fifo(len(payload), depth=self._depth, buffered=self._buffered)
+            m.submodules.items = items = shared(flat)
+            m.d.comb += [
+                items.i.payload.eq(payload),
+                items.i.valid.eq(self.i.valid),
+                self.i.ready.eq(items.i.ready),
+                Value.cast(self.o.payload).eq(items.o.payload),
+                self.o.valid.eq(items.o.valid),
+                items.o.ready.eq(self.o.ready),
+                self.level.eq(items.level),
+            ]
+            return m
+        # Of one item Amaranth's buffered queue is a register, the other a memory of one row.
+        make = fifo.SyncFIFOBuffered if self._buffered or self._depth == 1 else fifo.SyncFIFO
         m.submodules.queue = queue = make(width=len(payload), depth=self._depth)
         m.d.comb += [
             queue.w_data.eq(payload),
@@ -116,7 +130,7 @@ class RegisterSlice(Part):
         self._shape = shape_of("RegisterSlice: shape", shape)
         super().__init__(
             {"i": In(stream.Signature(self._shape)), "o": Out(stream.Signature(self._shape))},
-            title="register_slice",
+            title=f"register_slice_{shape_name(self._shape)}",
             parameters={"shape": shape_text(self._shape)},
             timing=Timing(latency=1, interval=1, rule="offered the cycle after it was taken"),
             summary="Register between two streams; cuts the path of valid and payload.",
@@ -167,7 +181,7 @@ class SkidBuffer(Part):
         latency = int(self._registered)
         super().__init__(
             {"i": In(stream.Signature(self._shape)), "o": Out(stream.Signature(self._shape))},
-            title="skid_buffer",
+            title=f"skid_buffer_{shape_name(self._shape)}" + ("_registered" if latency else ""),
             parameters={"shape": shape_text(self._shape), "registered": self._registered},
             timing=Timing(
                 latency=latency, interval=1,

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Flow, In, Out
 from orrery.errors import SpecError
 
 from .._circuit import Timing
-from ._part import Part, shape_text
+from ._part import Part, shape_text, shared
 
 __all__ = ["Streamed"]
 
@@ -86,8 +86,7 @@ class Streamed(Part):
     def elaborate(self, platform: object) -> Module:
         """Carry a valid bit beside the part's registers."""
         m = Module()
-        part = self._part
-        m.submodules[part.title] = part
+        m.submodules[self._part.title] = part = shared(self._part)
         m.d.comb += [
             Value.cast(getattr(part, name)).eq(Value.cast(self.i.payload[name]))
             for name in self.i.payload.shape().members
