@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from orrery.accel._products import read_layer
 from orrery.accel.bitlet import (
     BitletArray,
     BitletFunction,
@@ -20,9 +21,8 @@ from orrery.accel.bitlet import (
     bit_statistics,
     count_layer,
     number_format,
+    weight_cycles,
 )
-from orrery.accel.bitlet._cycles import weight_cycles
-from orrery.accel.bitlet._layer import read_layer
 from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, build_model
 
 from ._record import Figure, repeated

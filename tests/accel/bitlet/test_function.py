@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orrery.accel._products import read_layer
 from orrery.accel.bitlet._engine import Engine
 from orrery.accel.bitlet._format import FLOATS, Mode, from_bits, number_format, to_bits
 from orrery.accel.bitlet._function import BitletFunction, bitlet_tolerance
-from orrery.accel.bitlet._layer import read_layer
 from orrery.errors import SpecError
 from orrery.graph import (
     ArrayConstant,

@@ -1,6 +1,13 @@
 """A bit-interleaving engine for any precision: only the ones of weights take a cycle."""
 
-from ._cycles import BitletArray, BitletSimulator, LayerCycles, count_layer, pipeline_cycles
+from ._cycles import (
+    BitletArray,
+    BitletSimulator,
+    LayerCycles,
+    count_layer,
+    pipeline_cycles,
+    weight_cycles,
+)
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
@@ -34,4 +41,5 @@ __all__ = [
     "number_format",
     "pipeline_cycles",
     "run_network",
+    "weight_cycles",
 ]

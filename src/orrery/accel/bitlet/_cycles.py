@@ -35,12 +35,12 @@ from orrery.errors import SpecError, did_you_mean
 from orrery.graph import Region
 from orrery.timeline import PS_PER_S, Span, Timeline
 
+from .._products import Layer, Matrices, matrices, require_layer
 from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
 from ._engine import Array, Engine
 from ._format import Fields, FixedFormat, FloatFormat, to_bits
 from ._function import check_weights, grid_step, on_grid
-from ._layer import Layer, Matrices, matrices, require_layer
 
 __all__ = [
     "BROADCASTS",

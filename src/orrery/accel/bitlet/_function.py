@@ -30,10 +30,10 @@ from orrery.errors import SpecError
 from orrery.graph import Region
 
 from .._formats import rounding_bound
+from .._products import Layer, Matrices, blocks, matrices, require_layer
 from .._record import Tensors, Tolerance
 from ._engine import Array, Engine, kernel, powers
 from ._format import FLOATS, Fields, FixedFormat, FloatFormat, split, to_bits
-from ._layer import Layer, Matrices, blocks, matrices, require_layer
 
 __all__ = ["BitletBound", "BitletFunction", "bitlet_tolerance", "grid_limit", "grid_step"]
 

@@ -17,10 +17,10 @@ from typing import Any
 from orrery.graph import Graph, check_inputs, evaluate_node
 from orrery.progress import SILENT, Progress
 
+from .._products import read_layer
 from .._record import Tensors
 from ._cycles import BitletArray, LayerCycles, count_layer, schedule
 from ._function import BitletFunction
-from ._layer import read_layer
 
 __all__ = ["NetworkCycles", "run_network"]
 

@@ -1,9 +1,9 @@
-"""A layer as the engine sees it: filters by a sum's terms, and the positions they meet.
+"""Products as matrices: filters by a sum's terms, and the positions that they meet.
 
 Models:  `Conv` of any rank with groups, stride, dilation and padding; `Gemm`; `MatMul` with any
          batch axes. All become weights (batches, filters, terms) and activations (batches,
-         positions, terms); groups of weights are cut along the terms, in the order in which the
-         weight tensor stores them (channel, then kernel row, then kernel column).
+         positions, terms), the terms in the order in which the weight tensor stores them
+         (channel, then kernel row, then kernel column).
          Of a `MatMul`'s factors the constant one is the weights; the second, if both or none are.
 Ignores: `ConvTranspose` and recurrent layers, refused with a reason.
 Judge:   the NumPy reference of `orrery.graph` (tests/accel/bitlet/test_function.py).
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from orrery.errors import SpecError
 from orrery.graph import Node, Region
 
-from .._record import Tensors
+from ._record import Tensors
 
 __all__ = ["Layer", "Matrices", "blocks", "matrices", "read_layer", "require_layer"]
 
@@ -89,18 +89,18 @@ class Matrices:
 
 
 def read_layer(region: Region) -> Layer | str:
-    """Return the sizes of a region's layer, or why it is not one for the engine."""
+    """Return the sizes of a region's layer, or why it is none."""
     if len(region.nodes) != 1:
-        return f"{len(region.nodes)} operators in one region; the engine runs one product"
+        return f"{len(region.nodes)} operators in one region; the design runs one product"
     node = region.members[0]
     if node.operator not in _READERS:
-        return f"operator {node.operator}; the engine runs {', '.join(_READERS)} only"
+        return f"operator {node.operator}; the design runs {', '.join(_READERS)} only"
     types = region.graph.types
     for name in (*(n for n in node.inputs if n), node.outputs[0]):
         if name not in types or not types[name].is_bound:
             return f"tensor {name!r} has no bound shape"
         if types[name].dtype not in FLOAT_TYPES:
-            return f"tensor {name!r} is {types[name].dtype}; the engine takes floating point"
+            return f"tensor {name!r} is {types[name].dtype}; the design takes floating point"
         if types[name].elements == 0:
             return f"tensor {name!r} is empty"
     shapes = [types[n].sizes if n else () for n in node.inputs]
@@ -121,7 +121,7 @@ def read_layer(region: Region) -> Layer | str:
 
 
 def require_layer(region: Region) -> Layer:
-    """Return the sizes, or raise for a region that is no layer of the engine's."""
+    """Return the sizes, or raise for a region that is no such layer."""
     layer = read_layer(region)
     if isinstance(layer, str):
         raise SpecError(f"region {region.name!r}", found=layer, wanted="a supported product",
@@ -196,10 +196,10 @@ def _pads(node: Node, image: _Sizes, kernel: _Sizes) -> list[tuple[int, int]] | 
             pairs.append((half, total - half) if mode == "SAME_UPPER" else (total - half, half))
         return pairs
     if mode not in ("NOTSET", ""):
-        return f"auto_pad {mode!r}; the engine knows NOTSET, VALID, SAME_UPPER and SAME_LOWER"
+        return f"auto_pad {mode!r}; the design knows NOTSET, VALID, SAME_UPPER and SAME_LOWER"
     pads = tuple(int(p) for p in node.attributes.get("pads") or (0,) * (2 * rank))
     if len(pads) != 2 * rank or min(pads, default=0) < 0:
-        return f"pads {pads}; the engine wants {2 * rank}, zero or more"
+        return f"pads {pads}; the design wants {2 * rank}, zero or more"
     return list(zip(pads[:rank], pads[rank:]))
 
 
