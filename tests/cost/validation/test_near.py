@@ -242,7 +242,7 @@ def test_recorded_figures_follow_from_their_rows() -> None:
 
 def test_a_changed_array_of_the_name_was_not_measured() -> None:
     one = _set(errors=(-0.5, -0.75, -0.25), architecture="mine")
-    near = _near([one], architecture="mine", changed=True)
+    near = _near([one], architecture="mine", same=lambda _: False)
     assert near.said == "measured 2x ours (1.3x to 4x) on known, 3 rows, a changed mine"
     assert (near.elsewhere, near.error) == ("a changed mine", one.median)
     assert "same array" not in near.how
@@ -254,10 +254,15 @@ def test_a_changed_array_of_the_name_was_not_measured() -> None:
 
 def test_an_array_of_the_catalogue_is_known_by_its_numbers() -> None:
     chip = load_architecture("eyeriss-v1")
-    assert catalogued(chip) == "eyeriss-v1"
+    assert catalogued(chip, "eyeriss-v1")
+    assert not catalogued(chip, "eyeriss-v2") and not catalogued(chip, "nobody")
     copy = read_architecture_text(architecture_text("eyeriss-v1").replace("eyeriss-v1", "mine", 1))
     assert copy.name == "mine"
-    assert catalogued(copy) == "eyeriss-v1"
+    assert catalogued(copy, "eyeriss-v1")
+    assert nearest_set(
+        "latency", dataflow="row-stationary", operator="Conv", bits=16, architecture="mine",
+        same=lambda name: catalogued(copy, name),
+    ).elsewhere == ""  # fmt: skip
     bus = replace(chip.levels[0], read_bits_per_cycle=1920.0)
     for changed in (
         replace(chip, levels=(bus, *chip.levels[1:])),
@@ -265,4 +270,4 @@ def test_an_array_of_the_catalogue_is_known_by_its_numbers() -> None:
         replace(chip, clock_hz=2 * chip.clock_hz),
         replace(chip, bits={**chip.bits, "weight": 8}),
     ):
-        assert catalogued(changed) == ""
+        assert not catalogued(changed, "eyeriss-v1")

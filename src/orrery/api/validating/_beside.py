@@ -27,11 +27,10 @@ def nearest_of(
     """Return what is known of the error of a layer's figure on an array."""
     from orrery.cost.validation import catalogued, dataflow_of, nearest_set
 
-    name = catalogued(architecture)
     return nearest_set(
         metric, dataflow=dataflow_of(architecture), operator=operator,
         bits=architecture.bits["weight"], operations=operations,
-        architecture=name or architecture.name, changed=not name,
+        architecture=architecture.name, same=lambda name: catalogued(architecture, name),
     )  # fmt: skip
 
 

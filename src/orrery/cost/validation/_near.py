@@ -15,7 +15,7 @@ Judge:   cases by hand, one for each criterion (tests).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,7 @@ def nearest_set(
     bits: int,
     operations: int | None = None,
     architecture: str = "",
-    changed: bool = False,
+    same: Callable[[str], bool] | None = None,
     sets: Iterable[ValidationSet] | None = None,
 ) -> Nearest:
     """Return what a set says of a figure.
@@ -132,9 +132,10 @@ def nearest_set(
     operator : from `operator_kind`, e.g. ``Conv``
     bits : of a weight
     operations : of the layer; None: not compared
-    architecture : name of the array, preferred among sets that are equally near
-    changed : the array of that name is not the catalogue's (`catalogued`), whose error it is then
-        not said to have
+    architecture : name of the array
+    same : whether the array is the catalogue's of a name (`catalogued`); sets of that one are
+        preferred, then those of the name, whose error it is not said to have. None: it is, if
+        the name is
     """
     asked = _FOLLOWS.get(quantity, quantity)
     product = _SAME.get(operator, operator)
@@ -156,11 +157,13 @@ def nearest_set(
         if not kept:
             return Nearest(error=None, name=OUTSIDE, how=f"no set {' '.join(said)}")
         left = kept
-    best = max(left, key=lambda s: (bool(architecture) and s.architecture == architecture,
+    kin = {s.architecture: bool(architecture) and s.architecture == architecture for s in left}
+    own = kin if same is None else {name: bool(name) and same(name) for name in kin}
+    best = max(left, key=lambda s: (own[s.architecture], kin[s.architecture],
                                     not s.unconfirmed, s.count))  # fmt: skip
     elsewhere = f"another array ({best.architecture or 'made for the set'})"
-    if architecture and best.architecture == architecture:
-        elsewhere = f"a changed {architecture}" if changed else ""
+    if own[best.architecture] or kin[best.architecture]:
+        elsewhere = "" if own[best.architecture] else f"a changed {architecture}"
     where = elsewhere or "the same array"
     rows = counted(best.count, "row")
     doubts = [*(("unconfirmed",) if best.unconfirmed else ()),

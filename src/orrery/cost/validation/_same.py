@@ -15,14 +15,16 @@ from typing import Any
 from orrery.hardware import Architecture, architecture_names, load_architecture
 from orrery.hardware.spatial import ArrayAxis, Level
 
+from ..nest import LOOPS
+
 __all__ = ["catalogued"]
 
 _ASIDE = ("name", "description", "notes", "sources", "area_mm2", "price_usd", "process_nm")
 
 
-def catalogued(architecture: Architecture) -> str:
-    """Return the catalogue's name of an array; empty for one that the catalogue does not have."""
-    return _found(_Held(architecture))
+def catalogued(architecture: Architecture, name: str) -> bool:
+    """Return whether an array is the one that the catalogue has under a name."""
+    return _same(_Held(architecture), name)
 
 
 class _Held:
@@ -40,17 +42,12 @@ class _Held:
         return isinstance(other, _Held) and other.architecture is self.architecture
 
 
-@lru_cache(maxsize=16)
-def _found(held: _Held) -> str:
-    asked, name = _bare(held.architecture), held.architecture.name
-    # The name that it bears is the likely one; all are few.
-    names = sorted(architecture_names(), key=lambda other: other != name)
-    return next((other for other in names if _known(other) == asked), "")
-
-
-@lru_cache
-def _known(name: str) -> dict[str, Any]:
-    return _bare(load_architecture(name))
+@lru_cache(maxsize=64)
+def _same(held: _Held, name: str) -> bool:
+    if name not in architecture_names():
+        return False
+    known = load_architecture(name, loops=tuple(LOOPS))  # as it is loaded where nests are sought
+    return _bare(known) == _bare(held.architecture)
 
 
 def _bare(record: Architecture | ArrayAxis | Level) -> dict[str, Any]:
