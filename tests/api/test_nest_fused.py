@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from orrery import api
 from orrery.api.nests import read_nests
 from orrery.cli import main
-from orrery.errors import SpecError
+from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import write_onnx
-from orrery.report import Table
+from orrery.report import Table, Waterfall
 from orrery.units import format_si
 from tests.api.arrays import SMALL
 from tests.cost.nest.test_fused import made
@@ -168,10 +169,43 @@ def test_what_cannot_be_asked_for(array: str, network: object, tmp_path: Path) -
     (tmp_path / "tiny.yaml").write_text(SMALL.replace("4 KiB", "1 B"))
     with pytest.raises(SpecError, match=r"tiles in buffer .*need .* have 1 B.* \(\d layers\)"):
         api.nest(network, on=str(tmp_path / "tiny.yaml"), fuse="tails")
-    with pytest.raises(SpecError, match="--fuse"):
-        api.nest(network, on=array, fuse="tails", layer="a")
+    with pytest.raises(SpecError, match="show a, or leave out --fuse"):
+        api.nest(network, on=array, fuse="tails", layer="r")
+    with pytest.raises(SpecError, match="left to another unit"):
+        api.nest(network, on=array, macs_only=True, layer="p")
+    with pytest.raises(UnknownNameError, match="layer with a loop nest"):
+        api.nest(network, on=array, fuse="tails", layer="b")
     assert main(["nest", "resnet18", "--on", array, "--fuse", "tails",
                  "--export", "zigzag:x"]) == 2  # fmt: skip
+
+
+def test_one_layer_of_a_network_together(array: str, network: object) -> None:
+    """Its waterfall ends at the cycles of the nest with what stays, its tail beside it."""
+    chip = api.nest(network, on=array, fuse="on-chip", objective="energy", layer="c")
+    (taken,) = [one for one in chip.layers if one.layer == "c"]
+    (fall,) = [s for s in chip.page.sections if isinstance(s, Waterfall)]
+    alone = taken.operations / fall.steps[-1].value
+    said = " ".join(chip.text.split())
+    assert "Its input and output stay in buffer." in said
+    (tail,) = re.findall(r"then pass f: ([\d,]+) cycles a run more", said)
+    assert round(alone) + int(tail.replace(",", "")) == taken.cycles
+    assert "What would help c" in said and "Traffic per memory" not in said
+    table = chip.page.sections[-1]
+    assert isinstance(table, Table) and table.rows[0][2] == 1
+
+
+def test_zeros_of_a_network_together(array: str, network: object) -> None:
+    half = api.ZeroOptions(skip=("input",), density=("input=0.5", "weight=1"))
+    dense = api.nest(network, on=array, fuse="on-chip")
+    found = api.nest(network, on=array, fuse="on-chip", zeros=half)
+    assert figure(found, "latency") < figure(dense, "latency")
+    (table,) = [s for s in found.page.sections
+                if isinstance(s, Table) and s.title == "Effectual operations"]  # fmt: skip
+    assert [row[0] for row in table.rows] == ["a", "c", "all"]
+    assert all(row[2] * 2 == row[1] for row in table.rows)
+    alone = api.nest(network, on=array, zeros=half)
+    apart = api.nest(network, on=array, need=("latency<1h",), zeros=half)
+    assert figure(alone, "latency") == pytest.approx(figure(apart, "latency"))
 
 
 def test_an_array_that_can_keep_nothing_says_so(network: object) -> None:

@@ -16,6 +16,7 @@ from orrery.cost.nest import (
     Stage,
     Stages,
     Tail,
+    Zeros,
     footprint_bits,
     keep_on_chip,
     tail_cost,
@@ -363,6 +364,26 @@ def test_of_several_levels_each_is_tried(objective: str) -> None:
     short = nest_stages(stages, both, objective, most_cycles=1)
     assert isinstance(short, Infeasible) and short.proved
     assert short.need == nest_stages(stages, both).cycles
+
+
+def test_zeros_are_those_of_each_stage() -> None:
+    """Equal layers of different zeros are told apart; nothing kept: the sum of each alone."""
+    stages, machine = network(Random(1)), array(2000)
+    stages = replace(stages, stages=(*stages.stages[:3], replace(
+        stages.stages[3], problems=stages.stages[0].problems)))  # fmt: skip
+    zeros = {"s0": Zeros(density={"input": 0.25}, skips=("input",)),
+             "s3": Zeros(density={"input": 0.5}, gates=("input",))}  # fmt: skip
+    apart = nest_stages(stages, machine, "energy", keep=False, zeros=zeros)
+    assert isinstance(apart, StagedNests)
+    alone = [best_nest(s.problems[0], machine, "energy", zeros=zeros.get(s.name))
+             for s in stages.stages]  # fmt: skip
+    tails = [tail_cost(s.tail, stages.sizes, machine).energy_j for s in stages.stages]
+    assert isclose(apart.value, sum(one.value for one in alone) + sum(tails))
+    worked = [one.nest.cost.operations.worked for one in apart.parts]
+    assert worked[0] < worked[3] < stages.stages[0].problems[0].operations
+    dense = nest_stages(stages, machine, "energy")
+    found = nest_stages(stages, machine, "energy", zeros=zeros)
+    assert found.kept and found.value < min(dense.value, apart.value) and found.gap < 1e-8
 
 
 def test_a_share_of_weights_is_no_room_of_tensors() -> None:

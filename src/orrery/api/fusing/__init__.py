@@ -1,7 +1,16 @@
-"""Loop nests of a network together: ceilings as they are asked for, sections of a page."""
+"""Loop nests of a network together: the search under ceilings, sections of a page."""
 
-from ._ceilings import ceilings, shortfall
-from ._sections import Verdict, kept_table, nothing, outside_sets, together
+from ._layer import check_layer, part_lines, without_nest
+from ._sections import Verdict, kept_table, outside_sets, together
+from ._seek import seek_together
 
-__all__ = ["Verdict", "ceilings", "kept_table", "nothing", "outside_sets", "shortfall",
-           "together"]  # fmt: skip
+__all__ = [
+    "Verdict",
+    "check_layer",
+    "kept_table",
+    "outside_sets",
+    "part_lines",
+    "seek_together",
+    "together",
+    "without_nest",
+]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, did_you_mean
-from orrery.plan import Infeasible
 from orrery.progress import Progress
-from orrery.report import Page, make_scorecard
+from orrery.report import Page, Section, make_scorecard
 from orrery.units import counted
 
-from .._result import InfeasibleError
-from ..fusing import Verdict, ceilings, kept_table, nothing, outside_sets, shortfall, together
+from ..fusing import (
+    Verdict,
+    check_layer,
+    kept_table,
+    outside_sets,
+    part_lines,
+    seek_together,
+    together,
+    without_nest,
+)
 from ..validating import nest_part
 from ._catalogue import array_source
 from ._figures import nest_figures
 from ._file import KeptTensor, NestFile
-from ._pages import bill_table, layer_table, level_table
+from ._layer_page import part_sections
+from ._pages import bill_table, layer_table, level_table, zero_table
 from ._result import NestResult, layer_nest
-from ._sections import array_sections, checked, listed
+from ._sections import ZEROS_SAVE, array_sections, checked, listed
+from ._zeros import ZeroOptions, layer_zeros
 
 if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
@@ -38,54 +44,41 @@ FUSE = ("none", "tails", "on-chip")
 
 
 def fused_nest(
-    graph: Graph, architecture: Architecture, *, on: str, objective: str, fuse: str,
-    need: Sequence[str], macs_only: bool, bill: bool, progress: Progress,
+    graph: Graph, architecture: Architecture, *, on: str, objective: str, fuse: str, layer: str,
+    need: Sequence[str], macs_only: bool, bill: bool, zeros: ZeroOptions | None,
+    progress: Progress,
 ) -> NestResult:  # fmt: skip
     """Return the nests of a network that are best together; parameters as of `nest`."""
     from orrery.cost.nest import OTHER_UNIT, stages_of
-    from orrery.mapping.nest import StagedNests, nest_stages
-    from orrery.store import Cache
 
     if fuse not in FUSE:
         raise SpecError("fuse", found=fuse, wanted=f"one of {', '.join(FUSE)}",
                         fix=f"choose one{did_you_mean(fuse, FUSE)}")  # fmt: skip
-    most_cycles, most_energy_j = ceilings(need, architecture)
     stages = stages_of(graph, tails=fuse != "none", passes=not macs_only)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        seek = partial(nest_stages, stages, architecture, keep=fuse == "on-chip",
-                       cache=Cache("nests"), executor=threads, progress=progress)  # fmt: skip
-        found = seek(objective, most_cycles=most_cycles, most_energy_j=most_energy_j)
-        short = ""
-        if isinstance(found, Infeasible):
-            # What cannot be kept within is shown as near as it comes.
-            missed, alone = found, "latency" if found.unit == "cycles" else "energy"
-            found = seek(alone)
-            enough = isinstance(found, StagedNests) and found.value <= (most_energy_j or 0.0)
-            if alone == "energy" and enough:
-                nearer = seek(alone, most_cycles=most_cycles)
-                if isinstance(nearer, StagedNests):
-                    found, missed = nearer, replace(missed, need=nearer.value)
-            short = shortfall(missed, need, architecture) if missed.need > missed.have else ""
-    if isinstance(found, Infeasible):
-        raise InfeasibleError(f"{graph.name} on {architecture.name}", found)
-    if not found.parts:
-        raise SpecError(graph.name, found=nothing(found), wanted="one layer that fits at least",
-                        fix="try another network or array")  # fmt: skip
+    if layer:
+        check_layer(stages, layer)
+    sparse, said = layer_zeros(graph, zeros, progress) if zeros is not None else ({}, "")
+    found, short = seek_together(
+        graph.name, stages, architecture, objective, keep=fuse == "on-chip", need=need,
+        zeros=sparse, progress=progress,
+    )  # fmt: skip
+    if layer in found.failed:
+        raise without_nest(layer, str(found.failed[layer]))
     left = {s.name: s.reason for s in stages.stages if s.reason}
     verdict = Verdict(
         need=tuple(need), short=short, left=OTHER_UNIT in left.values(),
         unmapped=(*found.failed, *(n for n, why in left.items() if why != OTHER_UNIT)),
     )  # fmt: skip
-    return _told(graph, architecture, found, on, fuse, verdict, bill, left)
+    return _told(graph, architecture, found, on, fuse, layer, verdict, bill, left, said)
 
 
 def _told(
-    graph: Graph, architecture: Architecture, found: StagedNests, on: str, fuse: str,
-    verdict: Verdict, bill: bool, left: dict[str, str],
+    graph: Graph, architecture: Architecture, found: StagedNests, on: str, fuse: str, layer: str,
+    verdict: Verdict, bill: bool, left: dict[str, str], said: str,
 ) -> NestResult:  # fmt: skip
     mapped: dict[str, NestFound] = {}
     problems: dict[str, NestProblem] = {}
-    layers, operators, parts = [], {}, []
+    layers, operators, parts, shown = [], {}, [], list[Section]()
     for one in found.parts:
         tail = one.stage.tail.operators
         name = one.stage.name
@@ -100,19 +93,23 @@ def _told(
             fused=tuple(node for node, _, _ in tail), kept_roles=one.roles,
             kept_tensors=one.tail_kept, rows=one.rows, stage=one.stage.name,
         ))  # fmt: skip
+        outside = outside_sets(one) or (ZEROS_SAVE if said else "")
         parts.append(nest_part(one.stage.operator, one.problem, one.nest.cost, architecture,
-                               outside_sets(one)))  # fmt: skip
+                               outside))  # fmt: skip
+        if one.stage.name == layer:
+            shown += part_sections(name, one, part_lines(one, found))
     failed = {name: str(why) for name, why in found.failed.items()}
     missing = [*failed, *left]
     figures, errors = checked(
-        nest_figures(graph, architecture, found.objective, mapped, missing), parts, parts
-    )
+        nest_figures(graph, architecture, found.objective, mapped, missing), parts,
+        [part for part, one in zip(parts, found.parts) if layer in ("", one.stage.name)],
+    )  # fmt: skip
     title = f"{graph.name} on {architecture.name}"
     card = make_scorecard(title, figures)
     sections = [together(found, architecture, verdict, fuse), *array_sections(architecture),
-                kept_table(found)]  # fmt: skip
-    sections += [layer_table(mapped, problems, lambda name: operators[name]),
-                 level_table(mapped, architecture)]  # fmt: skip
+                *([zero_table(mapped, said)] if said else []), kept_table(found)]  # fmt: skip
+    sections += shown or [layer_table(mapped, problems, lambda name: operators[name]),
+                          level_table(mapped, architecture)]  # fmt: skip
     if bill:
         sections.append(bill_table(mapped))
     if failed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orrery.report import Column, Section, Step, Table, Text, Waterfall
@@ -9,15 +11,21 @@ from orrery.report import Column, Section, Step, Table, Text, Waterfall
 if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
     from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
+    from orrery.mapping.nest import NestFound, PartNest
 
-__all__ = ["layer_sections"]
+__all__ = ["layer_sections", "part_sections"]
 
 
 def layer_sections(
-    name: str, problem: NestProblem, one: NestFound, architecture: Architecture
-) -> list[Section]:
-    """Return a layer's nest as loops, its bounds step by step, and what would help."""
+    name: str, problem: NestProblem, one: NestFound, architecture: Architecture,
+    more: Sequence[str] = (),
+) -> list[Section]:  # fmt: skip
+    """Return a layer's nest as loops, its bounds step by step, and what would help.
+
+    Parameters
+    ----------
+    more : lines that are said of the nest
+    """
     from orrery.cost.nest import explain_nest, nest_bounds
 
     bounds = nest_bounds(problem, architecture, one.cost)
@@ -28,7 +36,7 @@ def layer_sections(
         Column(name="times as fast", kind="number"),
     )  # fmt: skip
     return [
-        Text(title=f"Nest of {name}", paragraphs=tuple(_loops(one, architecture))),
+        Text(title=f"Nest of {name}", paragraphs=(*_loops(one, architecture), *more)),
         Waterfall(
             title=f"Where {name} loses speed", unit="operations per cycle",
             steps=tuple(Step(name=b.name, value=b.operations_per_cycle, kind="level",
@@ -43,6 +51,15 @@ def layer_sections(
                     "same nest on a changed machine.",
         ),
     ]  # fmt: skip
+
+
+def part_sections(name: str, one: PartNest, lines: Sequence[str]) -> list[Section]:
+    """Return the same of a nest among others: dense, as it is without its tail."""
+    from orrery.cost.nest import nest_cost
+
+    alone = nest_cost(one.problem, one.nest.mapping, one.architecture)
+    return layer_sections(name, one.problem, replace(one.nest, cost=alone), one.architecture,
+                          lines)  # fmt: skip
 
 
 def _loops(one: NestFound, architecture: Architecture) -> list[str]:

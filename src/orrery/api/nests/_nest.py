@@ -22,7 +22,7 @@ from ._pages import bill_table, layer_table, level_table, totals, zero_table
 from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
 from ._search import search_layers
-from ._sections import array_sections, checked, listed
+from ._sections import ZEROS_SAVE, array_sections, checked, listed
 from ._zeros import ZeroOptions, layer_zeros
 
 if TYPE_CHECKING:
@@ -74,12 +74,9 @@ def nest(
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
     if fuse != "none" or need or macs_only:
-        if layer or zeros not in (None, ZeroOptions()):
-            raise SpecError("nests of a network together", found="one layer, or zeros",
-                            wanted="all layers, dense",
-                            fix="leave out --fuse, --need and --macs-only")  # fmt: skip
-        return fused_nest(graph, architecture, on=on, objective=objective, fuse=fuse, need=need,
-                          macs_only=macs_only, bill=bill, progress=progress)  # fmt: skip
+        return fused_nest(graph, architecture, on=on, objective=objective, fuse=fuse, layer=layer,
+                          need=need, macs_only=macs_only, bill=bill, zeros=zeros,
+                          progress=progress)  # fmt: skip
     problems, left_out = nest_problems(graph)
     if layer and layer not in {name.partition(" (")[0] for name in problems}:
         raise UnknownNameError("layer with a loop nest", layer, list(problems))
@@ -119,7 +116,7 @@ def nest(
                      for name, one in found.items()),
     )  # fmt: skip
     missing = [*failed, *left_out]
-    outside = "zeros save some of it: sets are dense" if sparse else ""
+    outside = ZEROS_SAVE if sparse else ""
     parts = {
         name: nest_part(operator(name), problems[name], one.cost, architecture, outside)
         for name, one in mapped.items()

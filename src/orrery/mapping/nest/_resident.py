@@ -20,6 +20,7 @@ from orrery.cost.nest import (
     Stage,
     Stages,
     TailCost,
+    Zeros,
     keeping_levels,
     room_bits,
     tensor_bits,
@@ -145,8 +146,8 @@ class StagedNests:
 def nest_stages(
     stages: Stages, architecture: Architecture, objective: str = "latency", *,
     keep: bool = True, most_cycles: float | None = None, most_energy_j: float | None = None,
-    most: int = 2_000_000_000, most_states: int = 256, cache: Cache | None = None,
-    executor: Executor | None = None, progress: Progress = SILENT,
+    zeros: Mapping[str, Zeros] | None = None, most: int = 2_000_000_000, most_states: int = 256,
+    cache: Cache | None = None, executor: Executor | None = None, progress: Progress = SILENT,
 ) -> StagedNests | Infeasible:  # fmt: skip
     """Choose the tensors that stay on chip and every stage's nests, for the whole network.
 
@@ -157,6 +158,7 @@ def nest_stages(
     keep : whether tensors may stay on chip at all
     most_cycles, most_energy_j : ceilings, of all stages together; what runs take beside their
         cycles counts as cycles
+    zeros : stage -> what its nests make of zeros, see `best_nest`; tails are dense
     most : evaluations of each search of a nest, see `best_nest`
     most_states : sets of tensors that are followed, see `steps_of`
     executor : searches nests side by side, in threads
@@ -179,7 +181,7 @@ def nest_stages(
     for level in sorted(levels, key=lambda x: -_room(architecture, x)) or (None,):
         steps = steps_of(stages, architecture, level, most_states=most_states)
         prices = Prices(stages, architecture, level, most=most, cache=cache, executor=executor,
-                        progress=progress)  # fmt: skip
+                        progress=progress, zeros=zeros)  # fmt: skip
         search = Search(steps, prices, most_cycles, most_energy_j, remedy)
         chosen = search.run(objective)
         if level is not None:

@@ -8,7 +8,7 @@ and the bound of the first search is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from orrery.cost.nest import (
     NestProblem,
     Stages,
     TailCost,
+    Zeros,
     footprint_bits,
     keep_on_chip,
     nest_cost,
@@ -38,6 +39,8 @@ __all__ = ["Goal", "Point", "Prices"]
 
 #: What nests are searched for: least cycles, or joules plus this price of a cycle.
 Goal = float | None
+#: a problem, its roles on chip, what is made of zeros, and the goal
+_Key = tuple[NestProblem, tuple[str, ...], str, Goal]
 
 _PRICE = Source(basis=Basis.ASSUMED, where="search", note="price of a cycle, in no result")
 
@@ -74,12 +77,16 @@ class Prices:
     def __init__(
         self, stages: Stages, architecture: Architecture, level: str | None, *, most: int,
         cache: Cache | None, executor: Executor | None = None, progress: Progress = SILENT,
+        zeros: Mapping[str, Zeros] | None = None,
     ) -> None:  # fmt: skip
         self.stages, self.architecture, self.level = stages, architecture, level
         self.most, self.cache, self.executor, self.progress = most, cache, executor, progress
         self.room = room_bits(architecture, level) if level is not None else None
         self.beside = (architecture.overhead_s or 0.0) * architecture.clock_hz  # cycles of a run
-        self.entries: dict[tuple[NestProblem, tuple[str, ...], Goal], list[_Entry]] = {}
+        zeros, self.zeros = zeros or {}, {"": Zeros()}  # what is made of zeros, by how it reads
+        self.kinds = [repr(zeros[s.name]) if s.name in zeros else "" for s in stages.stages]
+        self.zeros |= {repr(one): one for one in zeros.values()}
+        self.entries: dict[_Key, list[_Entry]] = {}
         self.points: dict[Setting, dict[tuple[float, float], Point]] = {}
         self.tails: dict[Setting, tuple[TailCost, ...]] = {}
         self.searches = 0
@@ -89,11 +96,11 @@ class Prices:
 
         Settings under which nothing fits are left out.
         """
-        chains: dict[tuple[NestProblem, tuple[str, ...]], list[Part]] = {}
+        chains: dict[_Key, list[Part]] = {}
         settings = tuple(settings)
         for part in sorted((part for setting in settings for part in setting.parts),
                            key=lambda part: part.taken_bits):  # fmt: skip
-            chains.setdefault((part.problem, part.roles), []).append(part)
+            chains.setdefault(self._key(part, goal), []).append(part)
         run: Callable[..., Iterable[object]] = self.executor.map if self.executor else map
         jobs = list(chains.values())
         for number, _ in enumerate(run(lambda parts: self._chain(parts, goal), jobs), 1):
@@ -121,13 +128,16 @@ class Prices:
 
     def _chain(self, parts: list[Part], goal: Goal) -> None:
         """Search one problem for one choice of roles, from most room to least."""
-        entries = self.entries.setdefault((parts[0].problem, parts[0].roles, goal), [])
+        entries = self.entries.setdefault(self._key(parts[0], goal), [])
         for part in parts:
             if self._entry(part, goal) is None:
                 entries.append(self._search(part, goal))
 
+    def _key(self, part: Part, goal: Goal) -> _Key:
+        return part.problem, part.roles, self.kinds[part.stage], goal
+
     def _entry(self, part: Part, goal: Goal) -> _Entry | None:
-        for entry in self.entries[part.problem, part.roles, goal]:
+        for entry in self.entries[self._key(part, goal)]:
             fits = self.room is None or entry.need_bits <= self.room - part.taken_bits
             if entry.taken_bits <= part.taken_bits and (entry.found is None or fits):
                 return entry
@@ -175,13 +185,14 @@ class Prices:
             sought = replace(plain, static_power_w=watts,
                              sources={**plain.sources, "static_power_w": _PRICE})  # fmt: skip
         self.searches += 1
+        zeros = self.zeros[self.kinds[part.stage]]
         found = nest_network({"": part.problem}, sought, "latency" if goal is None else "energy",
-                             most=self.most, cache=self.cache)[""]  # fmt: skip
+                             most=self.most, cache=self.cache, zeros=zeros)[""]  # fmt: skip
         if isinstance(found, Infeasible):
             return None
         if not goal:
             return found
-        return replace(found, cost=nest_cost(part.problem, found.mapping, plain))
+        return replace(found, cost=nest_cost(part.problem, found.mapping, plain, zeros=zeros))
 
     def _settle(self, setting: Setting, goal: Goal) -> float | None:
         """Add the point of a goal to a setting; return the setting's bound under that goal."""
