@@ -73,7 +73,7 @@ def read_quantity(text: object, dimension: str, *, where: str, zero_allowed: boo
     """
     units = DIMENSIONS[dimension]
     example = next((u for u, f in units.items() if f not in (1.0,)), next(iter(units)))
-    wanted = f"a {dimension} with a unit"
+    wanted = f"{indefinite(dimension)} with a unit"
     if not isinstance(text, str):
         raise SpecError(where, found=text, wanted=wanted, fix=f"write e.g. '24 {example}'")
     match = _QUANTITY.fullmatch(text)
@@ -91,6 +91,11 @@ def read_quantity(text: object, dimension: str, *, where: str, zero_allowed: boo
         kind = "a finite number, zero or more" if zero_allowed else "a finite number above zero"
         raise SpecError(where, found=text, wanted=kind, fix="correct the number")
     return value
+
+
+def indefinite(noun: str) -> str:
+    """Return a noun with its article, e.g. ``"an energy"``."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
 def counted(number: int, noun: str) -> str:

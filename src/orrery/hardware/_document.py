@@ -18,6 +18,7 @@ import yaml
 
 from orrery.errors import SpecError, did_you_mean
 from orrery.store import open_plain
+from orrery.units import indefinite
 
 __all__ = ["Item", "parse", "read_bytes"]
 
@@ -118,9 +119,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(
-    raw: bytes, file: str, *, tags: tuple[str, ...] = (), aliases: bool = False
+    raw: bytes, file: str, *, tags: tuple[str, ...] = (), aliases: bool = False,
+    kind: str = "system",
 ) -> Item:  # fmt: skip
     """Turn the bytes of a YAML file into a tree; of tags, only those given are accepted.
+
+    Parameters
+    ----------
+    kind : what the file is to describe, for messages: ``system``, ``array``
 
     Raises
     ------
@@ -128,7 +134,7 @@ def parse(
     """
     if len(raw) > _MOST_BYTES:
         raise SpecError(file, found=f"{len(raw)} bytes", wanted=f"at most {_MOST_BYTES} bytes",
-                        fix="give the description of a system")  # fmt: skip
+                        fix=f"give the description of {indefinite(kind)}")  # fmt: skip
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -144,8 +150,9 @@ def parse(
         raise SpecError(f"{file}{line}", found=problem, wanted="valid YAML",
                         fix="correct the syntax") from None  # fmt: skip
     if node is None:
-        raise SpecError(file, found="an empty file", wanted="the description of a system",
-                        fix="see `orrery systems` for examples")  # fmt: skip
+        raise SpecError(file, found="an empty file",
+                        wanted=f"the description of {indefinite(kind)}",
+                        fix=f"see `orrery {kind}s` for examples")  # fmt: skip
     return _Tree(file).item(node, "", 0)
 
 

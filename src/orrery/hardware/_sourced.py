@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from orrery.errors import SpecError, did_you_mean
 from orrery.provenance import Basis, Source
-from orrery.units import read_quantity
+from orrery.units import indefinite, read_quantity
 
 from ._document import Item
 
@@ -93,7 +93,7 @@ class SourcedReader:
             table = item.keys(("value", "source"), required=("value",))
             source = self._source(table.get("source")) or default
             item = table["value"]
-        text = item.text(f"a {dimension} with a unit, as text")
+        text = item.text(f"{indefinite(dimension)} with a unit, as text")
         if text.startswith("$"):
             option = text[1:]
             if option not in self.options:

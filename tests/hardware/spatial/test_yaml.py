@@ -86,7 +86,7 @@ def test_rows_of_tables_are_taken_to_the_width_of_the_word() -> None:
         ("loops: [Cout, H]", "fixed: {H: 15}", ["15 positions", "at most 14"]),
         ("axis: cols", "axis: rows", ["'rows' twice"]),
         ("name: pads", "name: rows", ["'rows' twice", "one meaning"]),
-        ("per: [rows, cols]", "per: [row, cols]", ["array axes among rows, cols"]),
+        ("per: [rows, cols]", "per: [row, cols]", ["an axis of `array:`: rows, cols"]),
         ("name: dram, holds: [input, weight, output]", "name: dram, holds: [input]",
          ["outermost level that holds all roles"]),
         ("row: dram", "row: drum", ["drum", "dram"]),
@@ -113,6 +113,44 @@ def test_levels_must_fan_out_inwards() -> None:
     )
     with pytest.raises(SpecError, match="outermost first"):
         read_architecture_text(text)
+
+
+DRAM = GOOD[GOOD.index("  - {name: dram") : GOOD.index("  - {name: buffer")]
+
+
+@pytest.mark.parametrize(("before", "after", "said"), [
+    (DRAM, "", [":9: levels[0]", "buffer of input, output as the outermost", "before the others"]),
+    (DRAM, DRAM.replace("dram,", 'dram, size: "4 MiB",'),
+     ["levels[0].size", "dram of 4 MiB as the outermost", "leave out its `size:`"]),
+    (GOOD[GOOD.index("levels:"):], "levels: []\n", [":8: levels", "no level", "off-chip memory"]),
+    ("array: [{axis: rows, size: 12}, {axis: cols, size: 14, loops: [Cout, H]}]", "array: []",
+     [":14: levels[2].per[0]", "found 'rows'", "it has none"]),
+    ("per: [rows, cols]", "per: [rows, clos]", ["levels[2].per[1]", "did you mean 'cols'"]),
+    ("double_buffered: [input]}", "multicast: [row]}",
+     ["levels[1].multicast[0]", "found 'row'", "did you mean 'rows'"]),
+    ("108 KiB\",", "108 KiB\", per: [rows, cols],", []),
+    ("name: pads, per: [rows, cols]", "name: pads, per: [cols]", []),
+    ("energy: {mac", "energy: {idle_mac: 3, mac", ["an energy with a unit"]),
+])  # fmt: skip
+def test_levels_lie_within_each_other(before: str, after: str, said: list[str]) -> None:
+    assert before in GOOD
+    text = GOOD.replace(before, after)
+    if not said:
+        read_architecture_text(text)
+        return
+    with pytest.raises(SpecError) as error:
+        read_architecture_text(text)
+    for part in said:
+        assert part in str(error.value)
+
+
+def test_an_order_that_fans_in_is_refused_at_its_line() -> None:
+    text = GOOD.replace("108 KiB\",", "108 KiB\", per: [rows, cols],").replace(
+        "pads, per: [rows, cols],", "pads,")  # fmt: skip
+    with pytest.raises(SpecError, match=r":14: levels\[2\]: found 'pads per no axis, inside of"):
+        read_architecture_text(text)
+    with pytest.raises(SpecError, match=r"description of an array; see `orrery arrays`"):
+        read_architecture_text("")
 
 
 def test_every_table_names_its_sources() -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError, did_you_mean
 from orrery.provenance import Source
-from orrery.units import read_quantity
+from orrery.units import format_quantity, read_quantity
 
 from .._document import Item, parse, read_bytes
 from .._sourced import SourcedReader
@@ -48,6 +48,8 @@ _BILL = {"array", "post-processor"}
 _LEVEL = ("name", "holds", "per", "loops", "size", "shares", "word", "read", "write",
           "read_bandwidth", "write_bandwidth", "one_port", "networks", "double_buffered", "streams",
           "slides", "multicast", "reduces", "static_power", "area", "source")  # fmt: skip
+#: an outermost memory smaller than this is one on chip, and the off-chip one was forgotten
+_LEAST_OFF_CHIP_BITS = 8 * 64 * 1024**2
 #: keys of a level that list names
 _LISTS = ("holds", "per", "double_buffered", "streams", "slides", "multicast", "reduces")
 
@@ -71,7 +73,7 @@ def read_architecture_text(
 ) -> Architecture:
     """Read a spatial accelerator from the text of a YAML file; `file` stands in messages."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return architecture_of(parse(raw, file), loops=loops)
+    return architecture_of(parse(raw, file, kind="array"), loops=loops)
 
 
 def architecture_of(root: Item, *, loops: tuple[str, ...] = ()) -> Architecture:
@@ -122,6 +124,7 @@ class _Reader(SourcedReader):
         values["levels"] = tuple(self._level(item) for item in self.top["levels"].items())
         self._once([item.table()["name"] for item in self.top["levels"].items()],
                    {axis.name for axis in values["axes"]} | _BILL)  # fmt: skip
+        self._nested([axis.name for axis in values["axes"]], values["levels"])
         self._reached(values["levels"])
         narrow = min(values["bits"]["output"], values["partial_sum_bits"])
         if narrow < values["bits"]["output"]:
@@ -144,6 +147,42 @@ class _Reader(SourcedReader):
                 raise item.error(found=f"{item.text()!r} twice", fix="rename one",
                                  wanted="one meaning for one name")  # fmt: skip
             seen.add(item.text())
+
+    def _nested(self, axes: list[str], levels: tuple[Level, ...]) -> None:
+        """Refuse levels that do not lie within each other, off-chip memory first."""
+        items = self.top["levels"].items()
+        if not items:
+            raise self.top["levels"].error(found="no level", fix="write the off-chip memory, then "
+                                           "those on chip, outermost first",
+                                           wanted="one at least")  # fmt: skip
+        outside: tuple[str, ...] = ()
+        for item, level in zip(items, levels, strict=True):
+            table = item.table()
+            for key in ("per", "multicast", "reduces"):
+                for entry in table[key].items() if key in table else ():
+                    if entry.text() not in axes:
+                        raise entry.error(
+                            wanted=f"an axis of `array:`: {', '.join(axes) or 'it has none'}",
+                            fix=f"correct it{did_you_mean(entry.text(), axes)}")  # fmt: skip
+            if not set(outside) <= set(level.per):
+                raise table.get("per", item).error(
+                    found=f"{level.name} per {', '.join(level.per) or 'no axis'}, inside of "
+                    f"a level per {', '.join(outside)}",
+                    wanted="at least the axes of the level outside of it",
+                    fix="order the levels outermost first, or add the axes to `per:`")  # fmt: skip
+            outside = level.per
+        first, size = levels[0], levels[0].capacity_bits
+        if set(first.holds) != set(ROLES) or first.per:
+            each = f", per {', '.join(first.per)}," if first.per else ""
+            raise items[0].error(
+                found=f"{first.name}{each} of {', '.join(first.holds)} as the outermost level",
+                wanted="the off-chip memory: an outermost level that holds all roles, one for all",
+                fix="write it before the others")  # fmt: skip
+        if size is not None and size < _LEAST_OFF_CHIP_BITS:
+            raise items[0].table()["size"].error(
+                found=f"{first.name} of {format_quantity(size / 8, 'bytes')} as the outermost "
+                "level", wanted="the off-chip memory, which holds whole networks",
+                fix="write it before this level; if this is it, leave out its `size:`")  # fmt: skip
 
     def _reached(self, levels: tuple[Level, ...]) -> None:
         """Refuse a role that passes every memory on chip by."""
