@@ -141,10 +141,10 @@ def test_an_input_it_cannot_carry_is_refused() -> None:
         (lambda: LookUpUnit([0, 1], input=33, output=1), r"bits of input: found 33"),
         (
             lambda: LookUpUnit.of(
-                lambda x: 1 / x if x else math.inf, input=4, input_fraction=4, output=8,
+                lambda x: 1 / x, input=4, input_fraction=4, output=8,
                 output_fraction=4, address_bits=4, name="inverse",
             ),
-            r"inverse at 0: found inf, wanted a finite number; leave the pole out",
+            r"inverse at 0: found .*division by zero.*, wanted a finite number; leave the pole out",
         ),
         (
             lambda: LookUpUnit.of(

@@ -51,7 +51,7 @@ class Arbiter(Part):
 
     def __init__(self, shape: Any, *, inputs: int) -> None:
         self._shape = shape_of("Arbiter: shape", shape)
-        self._inputs = check_whole("Arbiter: inputs", inputs, least=2)
+        inputs = self._inputs = check_whole("Arbiter: inputs", inputs, least=2)
         out = data.StructLayout({"item": self._shape, "source": log2_ceil(inputs)})
         super().__init__(
             {f"i{k}": In(stream.Signature(self._shape)) for k in range(inputs)}

@@ -47,7 +47,7 @@ class LeadingOne(Part):
     """
 
     def __init__(self, width: int, *, lowest: bool = False) -> None:
-        self._width = check_whole("LeadingOne: width", width, least=2)
+        width = self._width = check_whole("LeadingOne: width", width, least=2)
         self._lowest = bool(lowest)
         which = "lowest" if self._lowest else "highest"
         super().__init__(
@@ -131,7 +131,7 @@ class BarrelShifter(Part):
         sticky: bool = False, kept: int | None = None, largest_first: bool = False,
         registers: int = 0,
     ) -> None:  # fmt: skip
-        self._width = check_whole("BarrelShifter: width", width, least=2)
+        width = self._width = check_whole("BarrelShifter: width", width, least=2)
         self._direction = check_choice(
             "BarrelShifter: direction", direction, ("left", "right", "both")
         )
@@ -155,7 +155,7 @@ class BarrelShifter(Part):
             self._steps.reverse()
         self._levels = len(self._steps)
         self._sticky = bool(sticky)
-        self._registers = check_whole(
+        registers = self._registers = check_whole(
             "BarrelShifter: registers", registers, least=0, most=self._levels
         )
         members = {"value": In(width), "amount": In(bits), "result": Out(self._kept)}

@@ -63,11 +63,11 @@ class ComparatorTree(Part):
         registers: int = 0,
     ) -> None:  # fmt: skip
         self._shape = Shape.cast(shape_of("ComparatorTree: shape", shape))
-        self._inputs = check_whole("ComparatorTree: inputs", inputs, least=2)
+        inputs = self._inputs = check_whole("ComparatorTree: inputs", inputs, least=2)
         self._find = check_choice("ComparatorTree: find", find, ("max", "min"))
         self._masked = bool(masked)
         self._levels = log2_ceil(inputs)
-        self._registers = check_whole(
+        registers = self._registers = check_whole(
             "ComparatorTree: registers", registers, least=0, most=self._levels
         )
         members = {f"value{k}": In(self._shape) for k in range(inputs)}

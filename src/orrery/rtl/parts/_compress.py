@@ -94,7 +94,7 @@ class CompressorTree(Part):
         )
         self._rows = self._first_rows()
         self._levels = _levels(len(self._rows), self._group) + self._final
-        self._registers = check_whole(
+        registers = self._registers = check_whole(
             "CompressorTree: registers", registers, least=0, most=self._levels
         )
         width = self._total.width

@@ -163,7 +163,9 @@ class _FloatPart(Part):
     ) -> None:
         self._form = form
         self._stages = stages
-        self._registers = check_whole(f"{what}: registers", registers, least=0, most=stages)
+        registers = self._registers = check_whole(
+            f"{what}: registers", registers, least=0, most=stages
+        )
         members = {"a": In(form.width), "b": In(form.width), result: Out(form.width)}
         members |= {"enable": In(1, init=1)} if registers else {}
         super().__init__(

@@ -99,9 +99,8 @@ class LookUpUnit(Part):
             )  # fmt: skip
         self._samples = tuple(table)
         stages = 3 if interpolate else 1
-        self._registered = registered_stages(
-            stages, check_whole("LookUpUnit: registers", registers, least=0, most=stages)
-        )
+        registers = check_whole("LookUpUnit: registers", registers, least=0, most=stages)
+        self._registered = registered_stages(stages, registers)
         how = "the line between two samples" if interpolate else "the nearest sample"
         super().__init__(
             {"x": In(self._input), "y": Out(self._output)}
@@ -154,10 +153,14 @@ class LookUpUnit(Part):
         samples = []
         for j in range((1 << address_bits) + interpolate):
             at = float((low + j * length + middle) / Fraction(2) ** input_fraction)
-            value = function(at)
+            try:
+                value = function(at)
+                found: object = value
+            except (ArithmeticError, ValueError) as error:  # a pole, or outside its domain
+                value, found = math.nan, error
             if not math.isfinite(value):
                 raise SpecError(
-                    f"LookUpUnit: {name} at {at:g}", found=value, wanted="a finite number",
+                    f"LookUpUnit: {name} at {at:g}", found=found, wanted="a finite number",
                     fix="leave the pole out of the input's range",
                 )  # fmt: skip
             exact = Fraction(value) * Fraction(2) ** output_fraction

@@ -55,8 +55,8 @@ class MemoryWrapper(Part):
         self, width: int, *, depth: int, granularity: int | None = None,
         initial: Sequence[int] = (), forward: bool = False,
     ) -> None:  # fmt: skip
-        self._width = check_whole("MemoryWrapper: width", width, least=1)
-        self._depth = check_whole("MemoryWrapper: depth", depth, least=2)
+        width = self._width = check_whole("MemoryWrapper: width", width, least=1)
+        depth = self._depth = check_whole("MemoryWrapper: depth", depth, least=2)
         self._granularity = check_whole(
             "MemoryWrapper: granularity", granularity or width, least=1, most=width
         )

@@ -6,8 +6,9 @@ stages, and the checks of whole-number parameters.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 from amaranth import Const, Module, Shape, Signal, Value
 from amaranth.lib import data, wiring
@@ -166,9 +167,10 @@ def check_whole(where: str, value: object, *, least: int, most: int | None = Non
     ------
     SpecError : it is not
     """
-    good = isinstance(value, int) and not isinstance(value, bool)
-    if good and least <= int(str(value)) and (most is None or int(str(value)) <= most):
-        return int(str(value))
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        number = operator.index(value)
+        if least <= number and (most is None or number <= most):
+            return number
     wanted = f"a whole number from {least}" + (f" to {most}" if most is not None else " upwards")
     raise SpecError(where, found=value, wanted=wanted, fix="give another number")
 

@@ -49,7 +49,7 @@ class Fifo(Part):
 
     def __init__(self, shape: Any, *, depth: int, buffered: bool = False) -> None:
         self._shape = shape_of("Fifo: shape", shape)
-        self._depth = check_whole("Fifo: depth", depth, least=1)
+        depth = self._depth = check_whole("Fifo: depth", depth, least=1)
         self._buffered = bool(buffered)
         slow = depth <= 1 + self._buffered
         after = 2 if self._buffered and depth > 1 else 1
