@@ -33,6 +33,9 @@ from ._timing import longest_paths
 __all__ = ["synthesise"]
 
 _TIMEOUT_S = 3600.0
+#: ABC's own script but for its first step: `&fraig -x` takes minutes on multipliers and `ifraig`
+#: seconds, at the same area (fp32 multiplier: 4788 for 4797 NAND2, 2.5 s for 22 s and more).
+_ABC = "+strash;ifraig;scorr;dc2;dretime;strash;&get,-n;&dch,-f;&nf;&put"
 
 
 def synthesise(
@@ -175,14 +178,16 @@ def _passes(
     circuit: Circuit, macros: Mapping[str, Macro], *, flatten: bool, booth: bool
 ) -> list[str]:
     top = circuit.name
-    synth = f"synth -top {top}{' -flatten' if flatten else ''}{' -booth' if booth else ''} -run"
+    synth = (
+        f"synth -noabc -top {top}{' -flatten' if flatten else ''}{' -booth' if booth else ''} -run"
+    )
     return [
         "read_rtlil design.il", f"hierarchy -check -top {top}",
         *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in macros),
         f"{synth} begin:fine",
         "select t:$mem*", "write_json -selected memories.json", "select -clear",
         f"{synth} fine:check", "read_verilog -lib cells.v", "dfflibmap -liberty cells.lib",
-        "abc -liberty cells.lib", "setundef -zero", "opt_clean -purge",
+        f"abc -liberty cells.lib -script {_ABC}", "setundef -zero", "opt_clean -purge",
         "setattr -mod -unset src *", "setattr -unset src *",
         "write_json parts.json", "setattr -mod -unset keep_hierarchy *", "flatten",
         "opt_clean -purge", "check -assert", "write_json flat.json",

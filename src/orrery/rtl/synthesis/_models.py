@@ -61,9 +61,15 @@ def _model(cell: Cell, library: str) -> str:
             expression = getattr(flip_flop, key)
             if expression is not None:
                 _checked(expression, known, where)
-                lines.append(f"  wire {key} = {verilog(expression)};")
-                events.append(f"posedge {key}")
-                branches += f"if ({key}) {flip_flop.state} <= 1'b{value}; else "
+                # A pin or its inverse stays one, so that one tied off is seen to be so.
+                falls = expression[0] == "!"
+                pin = expression[1] if falls else expression
+                if pin[0] != "name":
+                    falls, pin = False, ("name", key)
+                    lines.append(f"  wire {key} = {verilog(expression)};")
+                events.append(f"{'negedge' if falls else 'posedge'} {pin[1]}")
+                active = f"!{pin[1]}" if falls else pin[1]
+                branches += f"if ({active}) {flip_flop.state} <= 1'b{value}; else "
         _checked(flip_flop.next_state, known, where)
         assign = f"{branches}{flip_flop.state} <= {verilog(flip_flop.next_state)};"
         lines.append(f"  always @({', '.join(events)}) {assign}")

@@ -153,9 +153,9 @@ def and_graph(
     """
     passes = [
         *prepare, "read_verilog -overwrite models.v", "read_rtlil netlist.il",
-        f"hierarchy -check -top {netlist.name}", "proc", "flatten", "opt_clean", "memory",
-        "opt_dff -nodffe -nosdff", "check -assert", "techmap", "setundef -zero",
-        "dfflegalize -cell $_DFF_P_ 01", "opt_clean", "aigmap", "opt_clean",
+        f"hierarchy -check -top {netlist.name}", "proc", "flatten", "opt_clean",
+        "memory_collect", "memory_map", "opt_dff -nodffe -nosdff", "check -assert", "techmap",
+        "setundef -zero", "dfflegalize -cell $_DFF_P_ 01", "aigmap",
         "select t:$_DFF_* i:*", "write_json -selected flops.json", "select -clear",
         "write_aiger -ascii -map names.txt graph.aag",
     ]  # fmt: skip
