@@ -96,8 +96,8 @@ def _claim(found: StagedNests, *, part: bool) -> str:
     among = []
     for heights, levels in alike.items():
         rows = ", ".join(map(str, heights[:10]))
-        rows += f" and {len(heights) - 10} heights more" if len(heights) > 10 else ""
-        cut = f" and tiles of {rows} rows through chains of at most three layers"
+        rows += " rows" + (f" (and {len(heights) - 10} other heights)" if heights[10:] else "")
+        cut = f" and tiles of {rows} through chains of at most three layers"
         alone = f" in {' or in '.join(levels)} alone" if len(found.tried) > 1 else ""
         among.append("whole tensors" + (cut if heights else "") + alone)
     nests = "nests" + " of the layers mapped" * part

@@ -153,7 +153,7 @@ class Search:
             return Infeasible(
                 what=f"energy of all loop nests within {self.most_cycles:,.0f} cycles",
                 need=math.inf if least is None else least.energy_j, have=self.most_energy_j,
-                unit="J", remedies=("allow more cycles", "allow more energy"),
+                unit="J", remedies=("allow more cycles", "allow more energy", self.remedy),
                 proved=self.bound("energy", 1.0) > self.most_energy_j,
             )  # fmt: skip
         return found
