@@ -1,0 +1,34 @@
+"""A bench that ships with a circuit, its README and record, and how many mutants it catches."""
+
+from ._mutants import Mutant, MutationReport
+from ._readme import (
+    AreaRecord,
+    Block,
+    CircuitRecord,
+    FpgaRecord,
+    circuit_files,
+    read_circuit_record,
+    write_circuit,
+)
+from ._run import BenchRun, BenchTool, run_bench
+from ._testbench import bench_files
+from ._vectors import PlainVectors, StreamVectors, Vectors
+
+__all__ = [
+    "AreaRecord",
+    "BenchRun",
+    "BenchTool",
+    "Block",
+    "CircuitRecord",
+    "FpgaRecord",
+    "Mutant",
+    "MutationReport",
+    "PlainVectors",
+    "StreamVectors",
+    "Vectors",
+    "bench_files",
+    "circuit_files",
+    "read_circuit_record",
+    "run_bench",
+    "write_circuit",
+]
