@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,23 @@ _VERILATE = (
 #: Verilator's run-time library, compiled once for each version.
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _MOST_S = 1800.0
+#: A shift of no more bits than this is no dearer than a selection.
+_WORD_BITS = 64
+#: The index of an item times the bits of an item, as Amaranth writes it.
+_PRODUCT = re.compile(
+    r"^  cell \$mul \S+\n    parameter \\A_SIGNED 0\n    parameter \\B_SIGNED 0\n"
+    r"    parameter \\A_WIDTH (?P<width>\d+)\n    parameter \\B_WIDTH \d+\n"
+    r"    parameter \\Y_WIDTH (?P<room>\d+)\n    connect \\A (?P<offset>.+)\n"
+    r"    connect \\B \d+'(?P<factor>[01]+)\n    connect \\Y (?P<y>\$\S+)\n  end$",
+    re.MULTILINE,
+)
+_SHIFT = re.compile(
+    r"^  cell \$shr (?P<name>\S+)\n    parameter \\A_SIGNED 0\n    parameter \\B_SIGNED 0\n"
+    r"    parameter \\A_WIDTH (?P<wide>\d+)\n    parameter \\B_WIDTH (?P<bits>\d+)\n"
+    r"    parameter \\Y_WIDTH (?P<item>\d+)\n    connect \\A (?P<from>.+)\n"
+    r"    connect \\B (?P<amount>.+)\n    connect \\Y (?P<to>.+)\n  end$",
+    re.MULTILINE,
+)
 
 
 def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
@@ -92,12 +110,49 @@ def _cxxrtl(circuit: Circuit, harness: str, folder: Path) -> Path:
         "proc", "flatten", "opt_clean", "write_cxxrtl -g0 model.cc",
     ]  # fmt: skip
     doing = f"writing C++ of {circuit.name}"
-    inputs = {"design.il": circuit.rtlil, "harness.v": harness}
+    inputs = {"design.il": _by_module(circuit.rtlil), "harness.v": harness}
     text = run_yosys(passes, doing=doing, inputs=inputs, outputs=["model.cc"], cached=False)
     (folder / "model.cc").write_text(text["model.cc"])
     headers = _installed("pyosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
     _compile(circuit, ["driver.cc"], [headers], folder)
     return folder / "engine.so"
+
+
+def _by_module(rtlil: str) -> str:
+    """Apply `_with_selections` to every module by itself: made wires are numbered in each."""
+    parts = re.split(r"(?m)^(?=module )", rtlil)
+    return "".join(_with_selections(part) for part in parts)
+
+
+def _with_selections(rtlil: str) -> str:
+    """Return RTLIL in which a right shift that picks one of equal items is a selection.
+
+    CXXRTL shifts all of a wide operand to get at one item, and g++ unrolls that: minutes of
+    compilation and most of the run. A ``$bmux`` reads the item. An operand with fewer items than
+    the index can name is filled up with zeros, which is what the shift brings in.
+    """
+    products = {
+        f"{found['y']}{whole}": (found["offset"], int(found["width"]), int(found["factor"], 2))
+        for found in _PRODUCT.finditer(rtlil)
+        for whole in ("", f" [{int(found['room']) - 1}:0]")
+    }
+
+    def selected(found: re.Match[str]) -> str:
+        item, wide, index = int(found["item"]), int(found["wide"]), found["amount"]
+        bits, factor = int(found["bits"]), 1
+        if index in products:
+            index, bits, factor = products[index]
+        spare = (item << bits) - wide
+        if factor != item or wide <= _WORD_BITS or not 0 <= spare <= wide:
+            return found[0]
+        fill = f"{spare}'{'0' * spare} " if spare else ""
+        return (
+            f"  cell $bmux {found['name']}\n    parameter \\WIDTH {item}\n"
+            f"    parameter \\S_WIDTH {bits}\n    connect \\A {{ {fill}{found['from']} }}\n"
+            f"    connect \\S {index}\n    connect \\Y {found['to']}\n  end"
+        )
+
+    return _SHIFT.sub(selected, rtlil)
 
 
 def _verilator(circuit: Circuit, harness: str, folder: Path, version: str) -> Path:

@@ -83,14 +83,17 @@ class Writer:
     wires : of the module
     names : wire -> its name in Verilog
     makers : made wire -> the cell behind it, those that may be folded into their one reader
+    name : makes a name that is free from one that is wanted
     """
 
     def __init__(
-        self, wires: Mapping[str, Wire], names: Mapping[str, str], makers: Mapping[str, Cell]
-    ) -> None:
-        self._wires, self._names, self._makers = wires, names, makers
+        self, wires: Mapping[str, Wire], names: Mapping[str, str], makers: Mapping[str, Cell],
+        name: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self._wires, self._names, self._makers, self._name = wires, names, makers, name
         self._folded: dict[str, Expression | None] = {}
         self.kept: set[str] = set()  #: made wires that must stand as wires of their own
+        self.helpers: dict[tuple[Bit, ...], str] = {}  #: bits that want a name -> that name
 
     # What stands at an operand
 
@@ -107,6 +110,15 @@ class Writer:
         if found.natural != found.width:
             found = self._leaf(bits, keep=True)
         return found.alone()
+
+    def index(self, bits: list[Bit]) -> str:
+        """Return bits as text of an index, which Verilog would take for negative if signed."""
+        found = self.operand(bits)
+        if found.natural != found.width:
+            found = self._leaf(bits, keep=True)
+        if found.mode == _SIGNED:
+            return f"$unsigned({found.text[_SIGNED]})"
+        return found.text[_UNSIGNED]
 
     def assigned(self, bits: list[Bit]) -> str:
         """Return bits as text on the right of an assignment to as many bits."""
@@ -373,8 +385,43 @@ class Writer:
             exact=both if not mode else both if both == mode else "", symbol="?:",
         )  # fmt: skip
 
+    def _pick(self, cell: Cell) -> Expression | None:
+        """Return a right shift of which a few bits are read as a part select, ``a[3 * i +: 3]``.
+
+        None where the part might lie outside: Verilog reads unknown bits there.
+        """
+        a, b = list(cell.ports["A"]), _padded(cell.ports["B"])
+        width = len(cell.ports["Y"])
+        first = b[0]
+        product = self._makers.get(first[0]) if isinstance(first, tuple) else None
+        highest = (1 << len(b)) - 1
+        if product is not None and product.kind == "$mul" and b == product.ports["Y"]:
+            factor = product.ports["B"]
+            if is_constant(factor) and not product.number("A_SIGNED"):
+                most = (1 << len(product.ports["A"])) - 1
+                highest = min(highest, most * int("".join(map(str, reversed(factor))), 2))
+        beyond = highest + width - len(a)
+        if is_constant(b) or beyond > len(a) or len(a) < 2:
+            return None
+        a += ["0"] * max(beyond, 0)
+        runs = self._runs(a)
+        plain = len(runs) == 1 and runs[0].isidentifier()
+        name = runs[0] if plain else self.helpers.setdefault(tuple(a), "")
+        if not name:
+            result = self._names[str(cell.ports["Y"][0][0])]
+            name = self._name(f"{result}_items")
+            self.helpers[tuple(a)] = name
+        amount = self.index(b)
+        text = f"{name}[{amount}]" if width == 1 else f"{name}[{amount} +: {width}]"
+        signed = {_ANY: text, _UNSIGNED: text, _SIGNED: f"$signed({text})"}
+        return Expression(text=signed, width=width, natural=width, exact=_UNSIGNED + _SIGNED)
+
     def _shift(self, cell: Cell) -> Expression:
         a, width = _padded(cell.ports["A"]), len(cell.ports["Y"])
+        if cell.kind == "$shr" and len(a) > width and not cell.number("A_SIGNED"):
+            found = self._pick(cell)
+            if found is not None:
+                return found
         signed = bool(cell.number("A_SIGNED"))
         amount = self.alone(_padded(cell.ports["B"]))
         if not _PRIMARY.match(amount):

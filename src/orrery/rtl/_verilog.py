@@ -7,6 +7,7 @@ The text is Verilog-2001. Judge: Verilator runs it against CXXRTL, which runs th
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import textwrap
 from collections.abc import Mapping
@@ -84,8 +85,16 @@ def write_verilog(circuit: Circuit, notes: Mapping[str, ModuleNotes]) -> str:
     found = {module.name: module for module in read_modules(circuit.rtlil)}
     modules = [found[name] for name in circuit.modules]
     orders = {module.name: _port_order(module, notes.get(module.name)) for module in modules}
+    results = {
+        module.name: {
+            wire.name.removeprefix("\\")
+            for wire in module.wires.values() if wire.direction == "output"
+        }
+        for module in modules
+    }  # fmt: skip
     for module in modules:
-        parts.append(_ModuleText(module, orders, notes.get(module.name)).text(circuit))
+        text = _ModuleText(module, orders, results, notes.get(module.name))
+        parts.append(text.text(circuit))
     used = ", ".join(
         name if times == 1 else f"{name} ({times} times)" for name, times in circuit.modules.items()
     )
@@ -113,8 +122,9 @@ class _ModuleText:
     """Writes one module."""
 
     def __init__(
-        self, module: Module, orders: Mapping[str, list[str]], notes: ModuleNotes | None
-    ) -> None:
+        self, module: Module, orders: Mapping[str, list[str]],
+        results: Mapping[str, set[str]], notes: ModuleNotes | None,
+    ) -> None:  # fmt: skip
         self.module, self.orders, self.notes = module, orders, notes
         simplify(module)
         self.registers: Clocked = clocked(module)
@@ -125,7 +135,8 @@ class _ModuleText:
         self.blocks: list[str] = []
         self.assigns: list[str] = []
         self.extra: list[str] = []  # declarations of helper wires
-        self.writer = Writer(module.wires, self.names, self._foldable())
+        self.unread = self._unread(results)
+        self.writer = Writer(module.wires, self.names, self._foldable(), self._name)
 
     # Names
 
@@ -180,6 +191,24 @@ class _ModuleText:
                 wanted = f"{base}_{counts[base]}"
             self.names[wire.name] = self._name(wanted)
 
+    def _unread(self, results: Mapping[str, set[str]]) -> set[str]:
+        """Return the wires that instances drive and nobody reads."""
+        driven, read = set(), set()
+        for cell in self.module.instances:
+            for port, bits in cell.ports.items():
+                names = {bit[0] for bit in bits if isinstance(bit, tuple)}
+                if port in results[cell.kind.removeprefix("\\")]:
+                    driven |= names
+                else:
+                    read |= names
+        others = dataclasses.replace(
+            self.module, cells=[c for c in self.module.cells if not c.kind.startswith("\\")]
+        )
+        taken_out = [*self.registers.reset, *self.registers.body, *self.registers.free]
+        for bits in reads(others, taken_out):
+            read |= {bit[0] for bit in bits if isinstance(bit, tuple)}
+        return {name for name in driven - read if not self.module.wires[name].direction}
+
     # Which made wires may be written where they are read
 
     def _foldable(self) -> dict[str, Cell]:
@@ -218,14 +247,20 @@ class _ModuleText:
             if cell.ports["Y"][0][0] not in foldable:
                 self._cell(cell)
         done: set[str] = set()
+        named: set[str] = set()
         while True:  # writing one may keep another from being folded
             left = [
                 cell for cell in pending
                 if (name := cell.ports["Y"][0][0]) in foldable
                 and name in self.writer.kept and name not in done
             ]  # fmt: skip
-            if not left:
+            helpers = {n: b for b, n in self.writer.helpers.items() if n not in named}
+            if not left and not helpers:
                 break
+            for name, items in helpers.items():
+                named.add(name)
+                self.extra.append(f"wire {_range(len(items))}{name};")
+                self._assign(name, self.writer.assigned(list(items)))
             for cell in left:
                 done.add(cell.ports["Y"][0][0])
                 self._cell(cell)
@@ -252,9 +287,11 @@ class _ModuleText:
             self._assign(self.names[name], found.text[found.mode])
             return
         wide = self._name(f"{self.names[name]}_wide")
-        self.extra.append(
-            f"wire [{found.natural - 1}:0] {wide};  // verilator lint_off_line UNUSEDSIGNAL"
-        )
+        self.extra += [
+            "// verilator lint_off UNUSEDSIGNAL",
+            f"wire [{found.natural - 1}:0] {wide};",
+            "// verilator lint_on UNUSEDSIGNAL",
+        ]
         self._assign(wide, found.text[found.mode])
         self._assign(self.names[name], f"{wide}[{found.width - 1}:0]")
 
@@ -307,6 +344,8 @@ class _ModuleText:
         links = []
         for port in self.orders[kind]:
             bits = cell.ports.get(port, [])
+            if bits and bits[0][0] in self.unread:
+                bits = []
             links.append(f".{port}({self.writer.assigned(bits) if bits else ''})")
         one = f"{kind} {self.cells[cell.name]} ({', '.join(links)});"
         if len(one) <= _COLUMNS:
@@ -345,7 +384,7 @@ class _ModuleText:
         return ["initial begin", *fills, "end"]
 
     def _write_port(self, cell: Cell, text: str) -> list[str]:
-        address = self.writer.alone(cell.ports["ADDR"])
+        address = self.writer.index(cell.ports["ADDR"])
         body = []
         for low, high, enable in _equal_runs(cell.ports["EN"]):
             whole = low == 0 and high == len(cell.ports["EN"]) - 1
@@ -360,7 +399,7 @@ class _ModuleText:
     def _read_port(self, cell: Cell, text: str, writers: list[Cell]) -> list[str]:
         name = str(cell.ports["DATA"][0][0])
         out = self.names[name]
-        address = self.writer.alone(cell.ports["ADDR"])
+        address = self.writer.index(cell.ports["ADDR"])
         if not cell.number("CLK_ENABLE"):
             return [f"assign {out} = {text}[{address}];"]
         self.variables.add(name)
@@ -368,7 +407,7 @@ class _ModuleText:
         for writer in writers:  # a word written in this cycle is read anew where asked for
             if not cell.number("TRANSPARENCY_MASK") >> writer.number("PORTID") & 1:
                 continue
-            at = self.writer.alone(writer.ports["ADDR"])
+            at = self.writer.index(writer.ports["ADDR"])
             for low, high, enable in _equal_runs(writer.ports["EN"]):
                 if enable == "0":
                     continue
@@ -410,7 +449,7 @@ class _ModuleText:
     def _declarations(self, hidden: set[str]) -> list[str]:
         variables, wires = [], []
         for wire in self.module.wires.values():
-            if wire.direction or wire.name in hidden:
+            if wire.direction or wire.name in hidden | self.unread:
                 continue
             text = f"{_signed(wire)}{_range(wire.width)}{self.names[wire.name]}"
             if wire.name in self.variables:
