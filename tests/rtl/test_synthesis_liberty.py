@@ -111,6 +111,38 @@ def test_a_small_file_is_read() -> None:
     assert library.nand2 is cell and library.cells["D1"].flip_flop.next_state == ("name", "D")
 
 
+def test_ways_of_writing_that_real_files_have() -> None:
+    """A name continued on the next line, numbers in quotes, groups of power, swapped axes."""
+    text = SMALL.replace("capacitive_load_unit (0.5, pf);", 'capacitive_load_unit\\\n  ("1","fF");')
+    text = text.replace(
+        "/* a comment",
+        """comment : "";
+      normalized_driver_waveform (w) { index_1 ("1, 2"); values ( \\
+        "0, 1", \\
+        "2, 3" \\
+      ); }
+      lu_table_template (c) { variable_1 : constrained_pin_transition;
+        variable_2 : related_pin_transition; index_1 ("5, 10"); index_2 ("1, 2"); }
+      voltage_map (VDD, -0.77); default_operating_conditions : typical;
+      /* a comment""",
+    )
+    text = text.replace(
+        "pin (D) { direction : input; }",
+        """pg_pin (VDD) { pg_type : power; }
+      leakage_power () { value : 3; when : "(C * !D)"; }
+      pin (D) { direction : "input"; capacitance : "0.5";
+        timing () { related_pin : "C"; timing_type : setup_rising;
+          rise_constraint (c) { values ("1, 2", "3, 4"); } } }""",
+    )
+    library = parse_library(text, where="real.lib")
+    assert library.capacitance_unit_f == pytest.approx(1e-15)
+    pin = library.cells["D1"].pins["D"]
+    setup = pin.setups[0].rise
+    # The clock's slope 2 and the data's slope 10: the last value of the second row.
+    assert pin.capacitance == 0.5 and setup is not None and setup.at(2, 10) == 4
+    assert setup.at(2, 5) == 2
+
+
 def test_a_compressed_file_and_the_linear_model_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.lib.gz"
     text = SMALL.replace(

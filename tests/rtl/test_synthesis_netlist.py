@@ -170,6 +170,23 @@ def test_bits_and_values() -> None:
     assert from_bits(to_bits(negative, 64), signed=True).tolist() == [-3, 2]
 
 
+def test_outputs_that_are_constant_are_compared_too() -> None:
+    """Yosys leaves constant outputs out of its map; a wrong constant is wrong all the same."""
+    text = """module c(input a, output [2:0] y, output z, same);
+      assign y = {a, 2'b10}; assign z = 1; assign same = a; endmodule"""
+    ports = "a:1 > y:3 z:1 same:1"
+    design = circuit(text, ports)
+
+    def values(inputs):  # type: ignore[no-untyped-def]
+        a = inputs["a"]
+        return {"y": a * np.uint64(4) + np.uint64(2), "z": 0 * a + np.uint64(1), "same": a}
+
+    assert synthesise(design, reference=values).area == 0
+    wrong = circuit(text.replace("2'b10", "2'b11"), ports)
+    with pytest.raises(MiscompiledError, match="the circuit gives 0x2, the netlist 0x3"):
+        verify_netlist(design, wrong, reference=values)
+
+
 def test_stimuli_reach_every_bit_and_move_handshakes() -> None:
     stream = Stream(name="i", direction="in", payload=("i__payload",))
     text = """module w(input clk, rst, i__valid, input [69:0] i__payload, output y);
@@ -203,3 +220,40 @@ def test_the_netlist_runs_in_the_circuits_engines() -> None:
     found = simulation(netlist, "cxxrtl").cycles(inputs)["y"]
     wanted = accumulator_values({k: v.astype(np.uint64) for k, v in inputs.items()})["y"]
     assert found.tolist() == wanted.tolist()
+
+
+def test_outputs_that_no_reset_defines_are_named() -> None:
+    """q is a register without reset; valid has one, so that its payload is right when offered."""
+    text = """
+    module part(input clk, rst, i__valid, input [3:0] i__payload, input o__ready,
+        output reg i__ready, output reg o__valid, output reg [3:0] o__payload, output reg q);
+      initial begin o__valid = 0; o__payload = 0; q = 0; end
+      always @* i__ready = 1;
+      always @(posedge clk) begin
+        if (rst) o__valid <= 0; else o__valid <= i__valid;
+        if (i__valid) o__payload <= i__payload;
+        q <= q ^ i__valid;
+      end
+    endmodule"""
+    streams = [
+        Stream(name=name, direction=way, payload=(f"{name}__payload",))  # type: ignore[arg-type]
+        for name, way in (("i", "in"), ("o", "out"))
+    ]
+    ports = "i__valid:1 i__payload:4 o__ready:1 > i__ready:1 o__valid:1 o__payload:4 q:1"
+    design = circuit(text, ports, clocked=True, streams=streams)
+
+    def values(inputs):  # type: ignore[no-untyped-def]
+        valid, payload = inputs["i__valid"], inputs["i__payload"]
+        late, held = np.concatenate([[0], valid[:-1]]), [0]
+        for offered, item in zip(valid, payload, strict=True):
+            held.append(int(item) if offered else held[-1])
+        parity = np.concatenate([[0], np.cumsum(valid)[:-1]]).astype(np.uint64) % np.uint64(2)
+        payloads = np.array(held[:-1], np.uint64)
+        return {"i__ready": 0 * valid + 1, "o__valid": late, "o__payload": payloads, "q": parity}
+
+    unused = {"o__ready": "the result is always taken"}
+    found = verify_netlist(design, design, reference=values, unused=unused)
+    assert found.unreset == ("q",)
+    bare = dataclasses.replace(design, streams=())
+    found = verify_netlist(bare, bare, reference=values, unused=unused)
+    assert found.unreset == ("o__payload", "q")

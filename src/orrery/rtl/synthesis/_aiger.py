@@ -48,29 +48,40 @@ class AndGraph:
         return 1 + len(self.inputs) + len(self.latches) + len(self.gates)
 
     def simulate(
-        self, stimulus: Mapping[str, Bits], *, held: Mapping[str, Sequence[int]] | None = None
-    ) -> Mapping[str, Bits]:
+        self, stimulus: Mapping[str, Bits], *, held: Mapping[str, Sequence[int]] | None = None,
+        first: NDArray[np.int64] | None = None,
+    ) -> Mapping[str, Bits]:  # fmt: skip
         """Return the outputs of many runs.
 
         Parameters
         ----------
         stimulus : input port -> bits, shape (runs, cycles, width); ports left out are 0
         held : input port -> one value a cycle, for a port of one bit that all runs share (reset)
+        first : what each flip-flop holds at first, 0 or 1; by default its own first value
 
         Returns
         -------
         output port -> bits, shape (runs, cycles, width), sampled before the clock's edge
         """
         runs, cycles = next(iter(stimulus.values())).shape[:2]
+        latches = self.latches.copy()
+        if first is not None:
+            latches[:, 2] = first
         piece = max(64, _PIECE // max(1, cycles * len(self.inputs)) // 64 * 64)
         parts = [
-            self._piece({k: v[i : i + piece] for k, v in stimulus.items()}, cycles, held or {})
+            self._piece(
+                {k: v[i : i + piece] for k, v in stimulus.items()}, cycles, held or {}, latches
+            )
             for i in range(0, runs, piece)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _piece(
-        self, stimulus: Mapping[str, Bits], cycles: int, held: Mapping[str, Sequence[int]]
+        self,
+        stimulus: Mapping[str, Bits],
+        cycles: int,
+        held: Mapping[str, Sequence[int]],
+        latches: NDArray[np.int64],
     ) -> dict[str, Bits]:
         runs = len(next(iter(stimulus.values())))
         words = -(-runs // 64)
@@ -82,7 +93,7 @@ class AndGraph:
                 value = np.asarray(held[port], np.uint64)
                 driven[:, index] = (np.uint64(0) - value)[:, None]
         read = _kernel()(
-            driven, self.input_literals >> 1, self.output_literals, self.latches, self.gates,
+            driven, self.input_literals >> 1, self.output_literals, latches, self.gates,
             self.variables,
         )  # fmt: skip
         widths: dict[str, int] = {}
@@ -167,8 +178,12 @@ def _kernel() -> Callable[..., Any]:
         return njit(simulate)  # type: ignore[no-any-return]
 
 
-def read_aiger(text: str, names: str, *, doing: str) -> AndGraph:
+def read_aiger(
+    text: str, names: str, *, constants: Mapping[tuple[str, int], int], doing: str
+) -> AndGraph:
     """Read the ASCII AIGER file and the map of its names that Yosys wrote.
+
+    `constants` are the output bits that are always 0 or 1: Yosys leaves them out of the map.
 
     Raises
     ------
@@ -191,12 +206,15 @@ def read_aiger(text: str, names: str, *, doing: str) -> AndGraph:
         known: dict[str, dict[int, tuple[str, int]]] = {"input": {}, "output": {}}
         for line in names.splitlines():
             kind, index, bit, name = line.split(maxsplit=3)
-            if kind in known:
+            if kind == "input" or (kind == "output" and (name, int(bit)) not in constants):
                 known[kind][int(index)] = (name, int(bit))
         return AndGraph(
             inputs=tuple(known["input"][i] for i in range(inputs)),
-            outputs=tuple(known["output"][i] for i in range(outputs)),
-            input_literals=driven, output_literals=results,
+            outputs=(*known["output"].values(), *constants),
+            input_literals=driven,
+            output_literals=np.array(
+                [*results[list(known["output"])], *constants.values()], np.int64
+            ),
             latches=np.array(rows, np.int64).reshape(-1, 3), gates=flat,
         )  # fmt: skip
     except (ValueError, IndexError, KeyError) as error:

@@ -27,7 +27,7 @@ from ._liberty import read_library
 from ._library import Library
 from ._models import cell_models
 from ._netlist import MiscompiledError, Reference, verify_netlist
-from ._record import Macro, MemoryUse, ModuleArea, Synthesis
+from ._record import Macro, MemoryUse, ModuleArea, Synthesis, Verified
 from ._timing import longest_paths
 
 __all__ = ["synthesise"]
@@ -86,7 +86,7 @@ def synthesise(
         modules=parts.modules, paths=main.paths, memories=main.memories, flattened=flatten,
         booth=booth, tool=f"Yosys {importlib.metadata.version('pyosys')}", script=main.script,
         library=f"{library.name} {library.content[:12]}", netlist=main.netlist,
-        verified=verified, notes=_notes(library, main, declared),
+        verified=verified, notes=_notes(library, main, declared, verified),
     )  # fmt: skip
 
 
@@ -105,7 +105,9 @@ def _check_macros(circuit: Circuit, macros: Mapping[str, Macro]) -> None:
             )  # fmt: skip
 
 
-def _notes(library: Library, mapped: _Mapped, macros: Mapping[str, Macro]) -> tuple[str, ...]:
+def _notes(
+    library: Library, mapped: _Mapped, macros: Mapping[str, Macro], verified: Verified
+) -> tuple[str, ...]:
     notes = [
         "cells only: no wires, no clock tree, no placement; mapped for area, no clock constraint"
     ]
@@ -121,6 +123,11 @@ def _notes(library: Library, mapped: _Mapped, macros: Mapping[str, Macro]) -> tu
         if memory.written and memory.first_values:
             notes.append(f"memory {memory.name} has first values, which flip-flops do not keep")
     notes += [f"{name}: area {m.area:g} as declared, {m.source}" for name, m in macros.items()]
+    if verified.unreset:
+        notes.append(
+            f"outputs {', '.join(verified.unreset)} depend on what flip-flops hold before the "
+            "reset, which in a chip is anything"
+        )
     if not mapped.paths and mapped.cells:
         notes.append(f"no longest path: library {library.name} has no delays for these cells")
     trees = sum(path.buffered for path in mapped.paths[:1])

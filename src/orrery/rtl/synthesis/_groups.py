@@ -46,7 +46,7 @@ _SKIPPED = frozenset({
 })  # fmt: skip
 
 _BLANK = re.compile(r"(?:\s|\\\r?\n|/\*.*?\*/|//[^\n]*|;)*", re.DOTALL)
-_HEAD = re.compile(r"([A-Za-z_][\w.]*)\s*(\(|:)")
+_HEAD = re.compile(r"([A-Za-z_][\w.]*)(?:\s|\\\r?\n)*(\(|:)")
 _VALUE = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^;\n}"]*))', re.DOTALL)
 _ARGUMENTS = re.compile(r'((?:[^()"]|"(?:[^"\\]|\\.)*")*)\)', re.DOTALL)
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s,"\\]+)', re.DOTALL)

@@ -8,6 +8,7 @@ from small files; Yosys' own area of the same netlist.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import re
 from collections.abc import Mapping
@@ -67,6 +68,7 @@ def read_library(path: Path | None = None) -> Library:
     return parse_library(text, where=str(path))
 
 
+@functools.lru_cache(maxsize=4)
 def parse_library(text: str, *, where: str) -> Library:
     """Read the text of a Liberty file; `where` names it in messages.
 

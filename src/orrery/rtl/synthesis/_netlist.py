@@ -20,7 +20,7 @@ from orrery.errors import SpecError
 
 from .._circuit import Circuit
 from .._yosys import ToolError, run_yosys
-from ._aiger import AndGraph, from_bits, read_aiger
+from ._aiger import AndGraph, Bits, from_bits, read_aiger
 from ._record import Verified
 from ._stimulus import Stimulus, given, own
 
@@ -75,6 +75,7 @@ def verify_netlist(
     return Verified(
         stimuli=tuple(stimulus.name for stimulus in stimuli), compared=compared,
         exhaustive=any(stimulus.exhaustive for stimulus in stimuli),
+        unreset=() if circuit.combinational else _unreset(circuit, graph, stimuli, seed),
     )  # fmt: skip
 
 
@@ -96,13 +97,7 @@ def _compare(
         )
         netlist = {k: v.reshape(*shape[:2], -1) for k, v in netlist.items()}
     else:
-        # The engines start with one cycle of reset in which every input is 0.
-        started = {
-            k: np.concatenate([np.zeros_like(v[:, :1]), v], axis=1)
-            for k, v in stimulus.bits.items()
-        }
-        held = {circuit.reset: [1] + [0] * shape[1]}
-        netlist = {k: v[:, 1:] for k, v in graph.simulate(started, held=held).items()}
+        netlist = _clocked(circuit, graph, stimulus)
     for run in range(shape[0]):
         inputs = {
             name: from_bits(bits[run], signed=ports[name].signed)
@@ -114,6 +109,41 @@ def _compare(
                 found = from_bits(netlist[port.name][run], signed=port.signed)
                 _same(circuit, port.name, wanted[port.name], found, inputs, stimulus, run, doing)
     return int(shape[0] * shape[1])
+
+
+def _clocked(
+    circuit: Circuit, graph: AndGraph, stimulus: Stimulus, first: NDArray[np.int64] | None = None
+) -> dict[str, Bits]:
+    """Simulate as the engines do: one cycle of reset in which every input is 0, then the rows."""
+    started = {
+        k: np.concatenate([np.zeros_like(v[:, :1]), v], axis=1) for k, v in stimulus.bits.items()
+    }
+    rows = next((v.shape[1] for v in started.values()), 1)
+    held = {circuit.reset: [1] + [0] * (rows - 1)}
+    return {k: v[:, 1:] for k, v in graph.simulate(started, held=held, first=first).items()}
+
+
+def _unreset(
+    circuit: Circuit, graph: AndGraph, stimuli: Sequence[Stimulus], seed: int
+) -> tuple[str, ...]:
+    """Return the outputs that differ when the flip-flops start otherwise."""
+    guards = {p: s.valid for s in circuit.streams if s.direction == "out" for p in s.payload}
+    random = np.random.default_rng(seed)
+    count = len(graph.latches)
+    starts = [np.zeros(count, np.int64), np.ones(count, np.int64)]
+    starts += [random.integers(0, 2, count) for _ in range(2)]
+    found: dict[str, None] = {}
+    for stimulus in stimuli:
+        runs = [_clocked(circuit, graph, stimulus, first) for first in starts]
+        for port in circuit.ports:
+            if port.direction == "out":
+                same = [(run[port.name] == runs[0][port.name]).all(axis=2) for run in runs[1:]]
+                if port.name in guards:
+                    offered = [run[guards[port.name]][:, :, 0] == 1 for run in runs]
+                    same = [s | ~(o & offered[0]) for s, o in zip(same, offered[1:], strict=True)]
+                if not all(each.all() for each in same):
+                    found[port.name] = None
+    return tuple(found)
 
 
 def _same(
@@ -156,7 +186,7 @@ def and_graph(
         f"hierarchy -check -top {netlist.name}", "proc", "flatten", "opt_clean",
         "memory_collect", "memory_map", "opt_dff -nodffe -nosdff", "check -assert", "techmap",
         "setundef -zero", "dfflegalize -cell $_DFF_P_ 01", "aigmap",
-        "select t:$_DFF_* i:*", "write_json -selected flops.json", "select -clear",
+        "select t:$_DFF_* x:*", "write_json -selected flops.json", "select -clear",
         "write_aiger -ascii -map names.txt graph.aag",
     ]  # fmt: skip
     try:
@@ -169,12 +199,24 @@ def and_graph(
         if "ERROR" not in error.log:
             raise
         raise MiscompiledError("yosys", doing=doing, why=error.why, log=error.log) from None
-    _check_clock(netlist, json.loads(made["flops.json"]), doing)
-    return read_aiger(made["graph.aag"], made["names.txt"], doing=doing)
+    module = json.loads(made["flops.json"])["modules"].get(netlist.name, {"cells": {}, "ports": {}})
+    _check_clock(netlist, module, doing)
+    constants = {
+        (name, index): int(bit)
+        for name, port in module["ports"].items() if port["direction"] == "output"
+        for index, bit in enumerate(port["bits"]) if bit in {"0", "1"}
+    }  # fmt: skip
+    graph = read_aiger(made["graph.aag"], made["names.txt"], constants=constants, doing=doing)
+    wanted = {(p.name, k) for p in netlist.ports if p.direction == "out" for k in range(p.width)}
+    absent = sorted(wanted - set(graph.outputs))
+    if absent:
+        raise MiscompiledError(
+            "yosys", doing=doing, why=f"no driver of output {absent[0][0]}[{absent[0][1]}]"
+        )
+    return graph
 
 
-def _check_clock(netlist: Circuit, flops: Mapping[str, Any], doing: str) -> None:
-    module = flops["modules"].get(netlist.name, {"cells": {}, "ports": {}})
+def _check_clock(netlist: Circuit, module: Mapping[str, Any], doing: str) -> None:
     clock = module["ports"].get(netlist.clock, {"bits": [None]})["bits"][0]
     for name, cell in module["cells"].items():
         if cell["type"] != "$_DFF_P_" or cell["connections"]["C"] != [clock]:

@@ -107,11 +107,21 @@ class MemoryUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What a netlist was compared on: stimuli, rows in all, whether on every input there is."""
+    """What a netlist was compared on.
+
+    Attributes
+    ----------
+    stimuli : their names
+    compared : rows in all
+    exhaustive : whether every input there is was among them
+    unreset : outputs that still depend on what flip-flops held before the reset: on first values
+        that an FPGA has and a chip has not; payloads count only where their stream offers an item
+    """
 
     stimuli: tuple[str, ...]
     compared: int
     exhaustive: bool
+    unreset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
