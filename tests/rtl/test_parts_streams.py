@@ -15,6 +15,7 @@ from orrery.errors import SpecError
 from orrery.rtl import Simulation, StreamRun, simulation
 from orrery.rtl.parts import (
     Arbiter,
+    BarrelShifter,
     Fifo,
     LeadingOne,
     LookUpUnit,
@@ -45,6 +46,7 @@ CARRIERS: dict[str, Part] = {
     "skid": SkidBuffer(8),
     "skidreg": SkidBuffer(PAIR, registered=True),
     "streamed": Streamed(LeadingOne(8)),
+    "pipeline": Streamed(BarrelShifter(8, registers=3)),
 }
 ARBITERS = {"merge2": Arbiter(8, inputs=2), "merge5": Arbiter(8, inputs=5)}
 MEMORIES: dict[str, dict[str, Any]] = {
@@ -59,7 +61,7 @@ def capacity(name: str) -> int:
     """Return how many items a carrier holds when nobody takes any."""
     if name.startswith(("fifo", "block")):
         return int(CARRIERS[name].parameters["depth"])
-    return {"slice": 1, "skid": 1, "skidreg": 2, "streamed": 0}[name]
+    return {"slice": 1, "skid": 1, "skidreg": 2}[name]
 
 
 @cache
@@ -105,7 +107,7 @@ def payload(stream: str) -> list[tuple[int, ...]]:
     return list(zip(*(column(name) for name in sorted(names))))
 
 
-@pytest.mark.parametrize("name", [name for name in CARRIERS if name != "streamed"])
+@pytest.mark.parametrize("name", [n for n in CARRIERS if n not in ("streamed", "pipeline")])
 def test_items_come_out_unchanged_in_order_and_none_is_lost(name: str) -> None:
     held: deque[tuple[int, ...]] = deque()
     level = column(f"{name}_level") if name.startswith(("fifo", "block")) else None
@@ -143,6 +145,21 @@ def test_a_queue_behaves_as_a_deque_in_every_cycle(depth: int) -> None:
             held.popleft()
         if i_valid and room:
             held.append(came)
+
+
+def test_a_pipeline_stands_still_only_where_a_result_waits() -> None:
+    """Three registers: items move up through gaps as long as the last one is empty or taken."""
+    slots: list[int | None] = [None, None, None]
+    ports = ("i__valid", "i__ready", "o__valid", "o__ready")
+    rows = zip(*(column(f"pipeline_{p}") for p in ports), *(
+        column(f"pipeline_{p}") for p in ("i__value", "i__amount", "o__result")
+    ))  # fmt: skip
+    for cycle, (i_valid, i_ready, o_valid, o_ready, value, amount, result) in enumerate(rows):
+        assert o_valid == (slots[-1] is not None), cycle
+        assert not o_valid or result == slots[-1], cycle
+        assert i_ready == (not o_valid or o_ready), cycle
+        if i_ready:
+            slots = [(value << amount) & 255 if i_valid else None, *slots[:-1]]
 
 
 def test_what_cuts_a_path_does_not_let_it_through() -> None:

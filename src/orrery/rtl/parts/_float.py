@@ -106,8 +106,9 @@ class _Round(Part):
     """Rounds a normalised significand to nearest even and packs the result.
 
     `exponent` is that of the top bit of `significand`; where this bit is 0 the number is subnormal
-    (or zero) and `exponent` is 1. `significand` has the precision and one bit more, the guard;
-    `sticky` says whether a 1 stands below.
+    and `exponent` is 1, or it is zero and `exponent` is any below that of infinities.
+    `significand` has the precision and one bit more, the guard; `sticky` says whether a 1 stands
+    below.
     """
 
     def __init__(self, form: FloatFormat) -> None:
@@ -140,7 +141,7 @@ class _Round(Part):
         overflow = Signal()
         m.d.comb += [
             up.eq(self.significand[0] & (self.sticky | kept[0])),
-            overflow.eq(top & (self.exponent >= form.greatest_exponent)),
+            overflow.eq(self.exponent >= form.greatest_exponent),
             finite.eq(
                 Cat(kept[:-1], Mux(top, self.exponent[: form.exponent_bits], 0)) + up,
             ),
