@@ -170,6 +170,12 @@ def test_bits_and_values() -> None:
     assert from_bits(to_bits(negative, 64), signed=True).tolist() == [-3, 2]
 
 
+def test_a_circuit_without_inputs_is_refused() -> None:
+    design = circuit("module one(output y); assign y = 1; endmodule", " > y:1")
+    with pytest.raises(SpecError, match="found .no inputs., wanted at least one input"):
+        verify_netlist(design, design)
+
+
 def test_outputs_that_are_constant_are_compared_too() -> None:
     """Yosys leaves constant outputs out of its map; a wrong constant is wrong all the same."""
     text = """module c(input a, output [2:0] y, output z, same);

@@ -60,9 +60,14 @@ def verify_netlist(
     ------
     MiscompiledError : an output that differs (port, run, cycle, both values), an input bit that
         reaches nothing and was not declared, a clock that is not the circuit's
-    SpecError : vectors or `unused` that do not fit the circuit
+    SpecError : vectors or `unused` that do not fit the circuit, a circuit without inputs
     """
     doing = f"verifying the netlist of {circuit.name}"
+    if not any(port.direction == "in" for port in circuit.ports):
+        raise SpecError(
+            f"circuit {circuit.name}", found="no inputs", wanted="at least one input",
+            fix="give it an enable, so that it can be simulated for so many rows",
+        )  # fmt: skip
     graph = and_graph(netlist, doing=doing, models=models, prepare=prepare)
     check_inputs(circuit, graph.reaching(), unused or {}, doing=doing)
     stimuli = own(circuit, runs=runs, cycles=cycles, seed=seed)
@@ -90,7 +95,7 @@ def _compare(
 ) -> int:
     """Compare every run and return how many rows there were."""
     ports = {port.name: port for port in circuit.ports}
-    shape = next(iter(stimulus.bits.values())).shape if stimulus.bits else (1, 1, 0)
+    shape = next(iter(stimulus.bits.values())).shape
     if circuit.combinational:
         netlist = graph.simulate(
             {k: v.reshape(-1, 1, v.shape[2]) for k, v in stimulus.bits.items()}
@@ -118,7 +123,7 @@ def _clocked(
     started = {
         k: np.concatenate([np.zeros_like(v[:, :1]), v], axis=1) for k, v in stimulus.bits.items()
     }
-    rows = next((v.shape[1] for v in started.values()), 1)
+    rows = next(iter(started.values())).shape[1]
     held = {circuit.reset: [1] + [0] * (rows - 1)}
     return {k: v[:, 1:] for k, v in graph.simulate(started, held=held, first=first).items()}
 

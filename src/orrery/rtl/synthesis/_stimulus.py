@@ -65,8 +65,8 @@ def own(circuit: Circuit, *, runs: int, cycles: int, seed: int) -> list[Stimulus
     total = sum(port.width for port in ports)
     if circuit.combinational and total <= EXHAUSTIVE_BITS:
         numbers = np.arange(2**total, dtype=np.uint64)
-        every = to_bits(numbers, total)[None] if total else np.zeros((1, 1, 0), np.uint8)
-        return [Stimulus(name="every input", bits=_split(every, ports), exhaustive=True)]
+        every = _split(to_bits(numbers, total)[None], ports)
+        return [Stimulus(name="every input", bits=every, exhaustive=True)]
     random = np.random.default_rng(seed)
     cycles = max(4, min(cycles, _MOST_BITS // max(1, runs * total)))
     drawn = np.empty((runs, cycles, total), np.uint8)
