@@ -172,7 +172,7 @@ def test_bits_and_values() -> None:
 
 def test_a_circuit_without_inputs_is_refused() -> None:
     design = circuit("module one(output y); assign y = 1; endmodule", " > y:1")
-    with pytest.raises(SpecError, match="found .no inputs., wanted at least one input"):
+    with pytest.raises(SpecError, match=r"found .no inputs., wanted at least one input"):
         verify_netlist(design, design)
 
 
