@@ -173,6 +173,7 @@ class ModuleLibrary:
         ------
         SpecError : another component bears the name, it holds itself, or has a second clock
         """
+        _mark_used(component)  # also where it is refused
         if not _NAME.match(name) or name in KEYWORDS:
             raise SpecError(
                 f"module {name!r}", found=name,
@@ -192,7 +193,6 @@ class ModuleLibrary:
                     wanted="one module for one name",
                     fix="put the parameters that differ into the name",
                 )  # fmt: skip
-            _mark_used(component)
             return known
         ports = flat_ports(component, name=name)
         text = self._text(component, name)
