@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from orrery.accel import Accelerator
+from orrery.accel.bitlet import BitletCost
 from orrery.accel.spatial._cost import SpatialCost
 from orrery.cost import Cost
 from orrery.cost.nest import NestMapping, nest_problem
@@ -95,6 +96,7 @@ def cases() -> Iterator[tuple[str, Region]]:
         ),
     )
     yield "batch", conv_region(batch=3, height=5)
+    yield "many weights", conv_region(channels=24, filters=70, height=3, width=4)
     yield "tile edges", conv_region(channels=9, filters=17, height=15, width=14)
     yield "pointwise", conv_region(kernel=(1, 1), pads=(0, 0, 0, 0), channels=33)
     yield "pointwise stride", conv_region(kernel=(1, 1), pads=(0, 0, 0, 0), stride=(2, 2))
@@ -294,6 +296,8 @@ def check_cost(accelerator: Accelerator, region: Region, label: str) -> None:
     tensors = region.size_bytes((*region.inputs, *region.weights, *region.outputs))
     if isinstance(accelerator.cost, SpatialCost):
         tensors = touched_bytes(accelerator.cost, region)
+    if isinstance(accelerator.cost, BitletCost):  # kept in the engine's own width
+        tensors = tensors * accelerator.cost.storage_bits // 32
     must(cost.offchip_bytes is not None and cost.offchip_bytes >= tensors, accelerator,
          f"{label}: {cost.offchip_bytes} bytes, below the compulsory {tensors}")  # fmt: skip
     bandwidth = device.offchip.bandwidth_bytes_per_s

@@ -20,6 +20,7 @@ VARIANTS = (
     "winograd(tile=4, pm=4, pn=8, precision='float32')",
     "winograd(precision='float32', pm=8, pn=8)", "spatial(architecture='tpu-v1')",
     "spatial(architecture='eyeriss-v2')",
+    "bitlet(precision='fixed16', group=32, elements=8)", "bitlet(precision='bf16')",
 )  # fmt: skip
 EVERYONE: dict[str, Callable[[], Accelerator]] = {
     "toy": toy,

@@ -24,7 +24,7 @@ from orrery.graph import Node, Region
 
 from ._record import Tensors
 
-__all__ = ["Layer", "Matrices", "blocks", "matrices", "read_layer", "require_layer"]
+__all__ = ["Layer", "Matrices", "blocks", "filled_share", "matrices", "read_layer", "require_layer"]
 
 Array = NDArray[Any]
 
@@ -153,6 +153,33 @@ def blocks(layer: Layer) -> Iterator[Array]:
     step = max(1, _BLOCK_ELEMENTS // layer.terms)
     for first in range(0, layer.positions, step):
         yield np.arange(first, min(first + step, layer.positions))
+
+
+def filled_share(region: Region) -> float:
+    """Return the share of a layer's terms, over all positions, that padding does not fill.
+
+    1 for products that are no convolution. A layer of nothing but padding has 0.
+
+    Raises
+    ------
+    SpecError : the region is no supported layer
+    """
+    require_layer(region)
+    node, types = region.members[0], region.graph.types
+    if node.operator != "Conv":
+        return 1.0
+    image, kernel = (types[name].sizes[2:] for name in node.inputs[:2])
+    outputs = types[node.outputs[0]].sizes[2:]
+    rank = len(image)
+    pads = _pads(node, image, kernel)
+    share = 1.0
+    for axis in range(rank):
+        before = 0 if isinstance(pads, str) else pads[axis][0]
+        places = np.arange(outputs[axis])[:, None] * _axes(node, "strides", rank)[axis]
+        taps = np.arange(kernel[axis]) * _axes(node, "dilations", rank)[axis] - before
+        inside = (places + taps >= 0) & (places + taps < image[axis])
+        share *= float(inside.mean())
+    return share
 
 
 _Sizes = tuple[int, ...]

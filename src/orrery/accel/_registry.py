@@ -26,6 +26,7 @@ ACCELERATORS = Registry(
         "systolic": "orrery.accel.systolic:systolic",
         "winograd": "orrery.accel.winograd:winograd",
         "spatial": "orrery.accel.spatial:spatial",
+        "bitlet": "orrery.accel.bitlet:bitlet",
     },
 )
 

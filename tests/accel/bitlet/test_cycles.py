@@ -367,3 +367,10 @@ def test_an_error_that_is_no_share_is_refused(error: float) -> None:
     region = conv_region()
     with pytest.raises(SpecError, match="a share between 0 and 1"):
         count_layer(region, draw_inputs(region), array("fp32"), error=error)
+
+
+def test_a_group_of_zero_activations_takes_the_least() -> None:
+    region = product_region("MatMul", (3, 64), (64, 2))
+    array = BitletArray(engine=Engine(format=FLOATS["fp32"]))
+    found = count_layer(region, {"a": np.zeros((3, 64), np.float32)}, array)
+    assert found.cycles_per_group == 8

@@ -1,5 +1,6 @@
 """A bit-interleaving engine for any precision: only the ones of weights take a cycle."""
 
+from ._cost import BitletCost
 from ._cycles import (
     BitletArray,
     BitletSimulator,
@@ -8,6 +9,7 @@ from ._cycles import (
     pipeline_cycles,
     weight_cycles,
 )
+from ._design import bitlet
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
@@ -24,6 +26,7 @@ __all__ = [
     "FLOATS",
     "BitStatistics",
     "BitletArray",
+    "BitletCost",
     "BitletFunction",
     "BitletSimulator",
     "Engine",
@@ -33,6 +36,7 @@ __all__ = [
     "NetworkCycles",
     "Partial",
     "bit_statistics",
+    "bitlet",
     "bitlet_tolerance",
     "count_layer",
     "expected_aligned_cycles",

@@ -270,7 +270,7 @@ def _float_cycles(
                 slowest = np.int64(beats[which, t])
                 for row in range(t * tile, min((t + 1) * tile, len(ew))):
                     b = batch[row]
-                    largest = np.int16(-32768)
+                    largest = np.int16(0)  # of nothing but zeros; `ABSENT` lies far below
                     for i in range(begin, begin + size):
                         largest = max(largest, np.int16(ew[row, i] + ea[b, p, i]))
                     for i in range(size):

@@ -49,9 +49,12 @@ __all__ = [
     "Broadcast",
     "LayerCycles",
     "Stage",
+    "count_fixed",
     "count_layer",
     "pipeline_cycles",
     "schedule",
+    "tile_beats",
+    "tile_traffic",
     "weight_cycles",
 ]
 
@@ -211,18 +214,10 @@ def count_layer(
     layer = require_layer(region)
     given = matrices(region, inputs, layer)
     check_weights(region, layer, given, array.engine)
-    tiles = -(-layer.batches * layer.filters // array.elements)
-    traffic = _traffic(layer, array, tiles)
     if isinstance(array.engine.format, FixedFormat):
-        step = grid_step(given.weights, array.engine.format, (2,), what="weights of a layer")
-        rows = np.abs(on_grid(given.weights, step, array.engine.format))
-        runs = weight_cycles(rows.reshape(-1, layer.terms), array)
-        steps = _fixed_steps(runs, layer, array, tiles) * layer.positions
-        return LayerCycles(
-            macs=layer.macs, groups=runs.size * layer.positions, half_width=0.0, steps=steps,
-            element_cycles=float(runs.sum(dtype=np.int64)) * layer.positions,
-            positions=layer.positions, sampled=layer.positions, **traffic,
-        )  # fmt: skip
+        return count_fixed(given.weights, layer, array)
+    tiles = -(-layer.batches * layer.filters // array.elements)
+    traffic = tile_traffic(layer, array, tiles)
     everything = layer.macs <= exact_macs or layer.positions <= 2 * _DRAWN * _STRATA
     count = _Counter(layer, given, array, tiles, array.engine.format)
     if everything:
@@ -235,6 +230,23 @@ def count_layer(
         macs=layer.macs, groups=layer.batches * layer.filters * layer.positions * count.groups,
         element_cycles=sample.element_cycles, steps=total, half_width=half,
         positions=layer.positions, sampled=sample.size, **traffic,
+    )  # fmt: skip
+
+
+def count_fixed(weights: Array, layer: Layer, array: BitletArray) -> LayerCycles:
+    """Count a fixed-point layer from its weights (batches, filters, terms) alone."""
+    form = array.engine.format
+    if not isinstance(form, FixedFormat):
+        raise TypeError("not a fixed-point engine")
+    tiles = -(-layer.batches * layer.filters // array.elements)
+    step = grid_step(weights, form, (2,), what="weights of a layer")
+    rows = np.abs(on_grid(weights, step, form))
+    runs = weight_cycles(rows.reshape(-1, layer.terms), array)
+    return LayerCycles(
+        macs=layer.macs, groups=runs.size * layer.positions, half_width=0.0,
+        steps=_fixed_steps(runs, layer, array, tiles) * layer.positions,
+        element_cycles=float(runs.sum(dtype=np.int64)) * layer.positions,
+        positions=layer.positions, sampled=layer.positions, **tile_traffic(layer, array, tiles),
     )  # fmt: skip
 
 
@@ -259,7 +271,7 @@ def weight_cycles(magnitudes: Array, array: BitletArray) -> Array:
     return out
 
 
-def _beats(layer: Layer, array: BitletArray, tiles: int) -> Array:
+def tile_beats(layer: Layer, array: BitletArray, tiles: int) -> Array:
     """Return the cycles in which a tile's activations arrive: (full and last group, tiles)."""
     row = np.arange(tiles * array.elements).reshape(tiles, -1)
     batch = np.minimum(row, layer.batches * layer.filters - 1) // layer.filters
@@ -271,7 +283,7 @@ def _beats(layer: Layer, array: BitletArray, tiles: int) -> Array:
 
 def _fixed_steps(runs: Array, layer: Layer, array: BitletArray, tiles: int) -> Array:
     """Return the cycles of each tile for one position."""
-    beats = _beats(layer, array, tiles)
+    beats = tile_beats(layer, array, tiles)
     wanted = np.repeat(beats[:1].T, runs.shape[1], 1)
     wanted[:, -1] = beats[1]
     padded = np.zeros((tiles * array.elements, runs.shape[1]), np.int64)
@@ -284,7 +296,7 @@ def _fixed_steps(runs: Array, layer: Layer, array: BitletArray, tiles: int) -> A
     return steps.astype(np.float64)
 
 
-def _traffic(layer: Layer, array: BitletArray, tiles: int) -> dict[str, Array]:
+def tile_traffic(layer: Layer, array: BitletArray, tiles: int) -> dict[str, Array]:
     """Return the bytes of each tile: weights with biases, and activations with results."""
     rows = layer.batches * layer.filters
     side = np.diff(np.minimum(np.arange(tiles + 1) * array.elements, rows))
@@ -316,7 +328,7 @@ class _Counter:
         self.weights: Fields = array.engine.fields(to_bits(rows, form))
         self.batch = np.repeat(np.arange(layer.batches), layer.filters)
         self.groups = -(-layer.terms // array.engine.group)
-        self.tiles, self.beats = tiles, _beats(layer, array, tiles).astype(np.int64)
+        self.tiles, self.beats = tiles, tile_beats(layer, array, tiles).astype(np.int64)
         self.rule: Walk = walk(array.window, array.engine.group, layer.terms)
 
     def __call__(self, positions: Array) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,7 @@ def expected_cycles(
                         fix="correct the sizes")  # fmt: skip
     # P(group takes at most c) is the product over lanes; the mean is Σ P(takes more than c).
     distinct, times = np.unique(shares, return_counts=True)
-    within = np.minimum(np.cumsum(_lane_distributions(1 - distinct, group, window), axis=0), 1)
+    within = _within(tuple((1 - distinct).tolist()), group, window)
     return float(np.sum(1 - np.prod(within[:-1] ** (times * elements), axis=1)))
 
 
@@ -213,6 +214,7 @@ def expected_aligned_cycles(
     group: int = 64,
     window: int = 8,
     elements: int = 1,
+    kept: int | None = None,
 ) -> float:
     """Return the mean cycles of a floating-point group, weights aligned to its largest exponent.
 
@@ -231,6 +233,7 @@ def expected_aligned_cycles(
     ----------
     weights, activations : counts in one floating format
     group, window, elements : as for `expected_cycles`
+    kept : lanes that run, the highest ones; None: all
 
     Raises
     ------
@@ -243,7 +246,7 @@ def expected_aligned_cycles(
             wanted="one floating format", fix="fixed point aligns nothing: `expected_cycles`",
         )  # fmt: skip
     sums = np.convolve(weights.exponents, activations.exponents).astype(np.float64)
-    lanes = form.lanes
+    lanes = form.lanes if kept is None else kept
     if not sums.any():
         return expected_cycles([1.0] * lanes, group, window, elements)
     present = sums.sum() / (weights.values * activations.values)
@@ -292,6 +295,14 @@ def _binomial_means(n: int, p: float) -> list[float]:
         part = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
         means.append(float(part @ k / part.sum()))
     return means
+
+
+@lru_cache(maxsize=1024)
+def _within(densities: tuple[float, ...], group: int, window: int) -> Array:
+    """Return P(a lane takes c cycles at most): (cycles, lanes); kept, for it is asked for again."""
+    chances = _lane_distributions(np.array(densities), group, window)
+    within: Array = np.minimum(np.cumsum(chances, axis=0), 1)
+    return within
 
 
 def _lane_distributions(densities: Array, group: int, window: int) -> Array:

@@ -1,0 +1,163 @@
+"""The bit-interleaving array as an `Accelerator`: function, cost, cycles and circuit in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orrery.hardware import Compute, Device, Memory
+from orrery.provenance import Basis, Source
+
+from .. import _parts
+from .._record import Accelerator, describe
+from ._cost import (
+    PUBLISHED_CLOCK_HZ,
+    PUBLISHED_ELEMENTS,
+    PUBLISHED_LANES,
+    BitletCost,
+    check_precision,
+)
+from ._cycles import BEAT, BitletArray, BitletSimulator
+from ._engine import Engine
+from ._format import FixedFormat, NumberFormat
+from ._function import BitletFunction, bitlet_tolerance
+
+__all__ = ["BitletCircuit", "bitlet"]
+
+_PAPER = Source(
+    basis=Basis.PUBLISHED, where="Lu et al., Distilling Bit-level Sparsity Parallelism for General "
+    "Purpose Deep Learning Acceleration, MICRO 2021",
+)  # fmt: skip
+_CHOSEN = Source(basis=Basis.ASSUMED, where="chosen by the caller", note="no published value")
+_DDR3 = Source(basis=Basis.PUBLISHED, where="Accelergy CACTI plug-in: DDR3 70 pJ/bit, read = write",
+               note="the paper traces DRAMSys, whose figures are not given")  # fmt: skip
+_TABLE = f"{_PAPER.where}, table 3 and §5.1"
+_AREA_MM2 = 1.54
+_GROUP, _WINDOW, _ALIGN = 64, 8, 8
+
+
+def bitlet(
+    precision: str = "fixed8",
+    group: int = 64,
+    lanes: int = 24,
+    window: int = 8,
+    elements: int = 32,
+    mode: str = "correct",
+    clock_mhz: float = 1000.0,
+) -> Accelerator:
+    """Return the bit-interleaving array of 32 elements at 1 GHz, or a variant.
+
+    Parameters
+    ----------
+    precision : ``fp32``, ``fp16``, ``bf16`` or ``fixed1`` to ``fixed24``
+    group : weights that an element works through at a time
+    lanes : lanes built; a format with more bits leaves out its lowest ones, as Bitlet-X does with
+        8 lanes and fp32, one with fewer leaves lanes at rest
+    window : bits that a lane looks at in a cycle
+    elements : of the array
+    mode : ``correct``, or ``faithful`` to the released circuit's bits on odd operands
+    clock_mhz : of the array
+
+    Raises
+    ------
+    SpecError : a parameter out of range
+    """
+    parameters = {
+        "precision": precision, "group": group, "lanes": lanes, "window": window,
+        "elements": elements, "mode": mode, "clock_mhz": float(clock_mhz),
+    }  # fmt: skip
+    name = describe("bitlet", parameters)
+    _parts.require_positive(name, parameters)
+    form = check_precision(precision, lanes, where=name)
+    kept = min(lanes, form.lanes)
+    running = ((1 << kept) - 1) << (form.lanes - kept)
+    engine = Engine(format=form, mode=mode, group=group, enabled=running)  # type: ignore[arg-type]  # checked there
+    array = BitletArray(engine=engine, elements=elements, window=window,
+                        clock_hz=1e6 * float(clock_mhz))  # fmt: skip
+    return Accelerator(
+        name=name, paper=_PAPER, device=_device(array, form, lanes), precision=precision,
+        cost=BitletCost(name=name, array=array), evaluate=BitletFunction(engine=engine),
+        tolerance=bitlet_tolerance(engine), simulate=BitletSimulator(array=array),
+        generate=BitletCircuit(precision=precision, mode=mode, group=group, lanes=kept,
+                               window=window),
+    )  # fmt: skip
+
+
+def _device(array: BitletArray, form: NumberFormat, lanes: int) -> Device:
+    """Return the array with its memory; what the caller changed is no longer published."""
+    group, window, elements = array.engine.group, array.window, array.elements
+    published = Source(basis=Basis.PUBLISHED, where=_TABLE)
+    clock = published if array.clock_hz == PUBLISHED_CLOCK_HZ else _CHOSEN
+    usual = (group, window, elements) == (_GROUP, _WINDOW, PUBLISHED_ELEMENTS)
+    # No lane passes more than a window's bits in a cycle: the published 5.5 cycles for 64 weights
+    # of 8 bits, a "peak" of 744.7 GOPs, are below the released engine's least, 8.
+    rate = elements * group / -(-group // window) * array.clock_hz
+    peak = Source(
+        basis=Basis.ESTIMATED if usual and clock is published else Basis.ASSUMED,
+        where="elements × group / least cycles of a group × clock",
+        note=f"a window of {window} bits passes a group of {group} in {-(-group // window)} cycles "
+        f"at least; clock ({clock}); published peaks stand for mean cycles instead: 20, 11 and "
+        "5.5 a group for fp32, 16 and 8 bits",
+    )  # fmt: skip
+    sources: dict[str, Source] = {"process_nm": published}
+    area = None
+    if (group, window, lanes) == (_GROUP, _WINDOW, PUBLISHED_LANES):
+        area = _AREA_MM2 * elements / PUBLISHED_ELEMENTS
+        sources["area_mm2"] = published if elements == PUBLISHED_ELEMENTS else Source(
+            basis=Basis.ESTIMATED, where=_TABLE,
+            note=f"{_AREA_MM2} mm2 × elements / {PUBLISHED_ELEMENTS}, buffers not included",
+        )  # fmt: skip
+    room = Source(basis=Basis.ASSUMED, where="not published", note="holds the networks compared")
+    buffer = Source(basis=Basis.ASSUMED, where="not published",
+                    note="256 KiB of activations, which are then read once")  # fmt: skip
+    return Device(
+        name=f"bitlet array, {form.name}", kind="asic",
+        compute=Compute(macs_per_s={_dtype(form): rate}, clock_hz=array.clock_hz,
+                        sources={"macs_per_s": peak, "clock_hz": clock}),
+        memories=(
+            Memory(name="buffer", size_bytes=array.buffer_bytes, sources={"size_bytes": buffer}),
+            Memory(name="dram", size_bytes=4 * 2**30, offchip=True,
+                   bandwidth_bytes_per_s=2 * array.channel_bytes_per_s,
+                   energy_j_per_byte=8 * 70e-12,
+                   sources={"size_bytes": room, "bandwidth_bytes_per_s": published,
+                            "energy_j_per_byte": _DDR3}),
+        ),
+        operators=("Conv", "Gemm", "MatMul"), area_mm2=area, process_nm=28.0, sources=sources,
+    )  # fmt: skip
+
+
+def _dtype(form: NumberFormat) -> str:
+    if isinstance(form, FixedFormat):
+        return "int8" if form.bits <= 8 else "int16" if form.bits <= 16 else "int32"
+    return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[form.name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitletCircuit:
+    """Writes the files of one processing element's circuit."""
+
+    precision: str
+    mode: str
+    group: int
+    lanes: int
+    window: int
+
+    def __call__(self) -> Mapping[str, str]:
+        """Return file name -> text.
+
+        Raises
+        ------
+        SpecError : parameters that make no circuit, e.g. a window of a single bit
+        """
+        from .circuit import circuit
+
+        made = circuit(
+            precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,  # type: ignore[arg-type]  # checked
+            window=self.window, beat=self._divisor(BEAT),
+            align=self._divisor(max(_ALIGN, self.window)),
+        )  # fmt: skip
+        return {f"{made.name}.v": made.verilog}
+
+    def _divisor(self, most: int) -> int:
+        """Return the largest number up to `most` that divides the group."""
+        return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
