@@ -22,6 +22,7 @@ from orrery.provenance import Basis
 NAMES = (
     "a100",
     "aws-f1",
+    "bitlet-x4",
     "desktop-cpu",
     "eyeriss-v1",
     "h200",
@@ -35,7 +36,7 @@ NAMES = (
 def test_the_catalogue_holds_what_it_must() -> None:
     assert system_names() == NAMES
     entries = {entry.name: entry for entry in catalogue()}
-    assert [entries[n].devices for n in NAMES] == [1, 8, 1, 1, 1, 12, 1, 4, 1]
+    assert [entries[n].devices for n in NAMES] == [1, 8, 4, 1, 1, 1, 12, 1, 4, 1]
     assert all(entry.description for entry in entries.values())
     assert "default 0.125 GB/s" in entries["h2h"].options["link_bandwidth"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orrery.progress import SILENT, Progress
@@ -23,6 +24,7 @@ def show(
     *,
     options: ModelOptions | None = None,
     statistics: bool = False,
+    formats: Sequence[str] = ("fp32", "fp16", "bf16", "int8"),
     progress: Progress = SILENT,
 ) -> Page:
     """Return a page with a network's totals and one row per layer.
@@ -30,12 +32,16 @@ def show(
     Parameters
     ----------
     model : an ONNX file, a library name, or a `Graph`
-    statistics : read every constant and say how dense it is (slow for large networks)
+    statistics : read every constant and say how dense it is, and how many bits of the weights are
+        zero at each position (slow for large networks)
+    formats : in which bits of weights are counted, of `orrery.api.bits.FORMATS`
     """
     graph = load_model(model, options)
     sections: list[Section] = [totals_text(graph), _operators(graph), _layers(graph)]
     if statistics:
-        sections.append(_statistics(graph, progress))
+        from .bits import bit_sections
+
+        sections += [*bit_sections(graph, formats, progress=progress), _statistics(graph, progress)]
     subtitle = f"{counted(len(graph.nodes), 'node')}, {counted(len(graph.constants), 'constant')}"
     structure = {"structure": graph.structure_digest}
     return Page(title=graph.name, subtitle=subtitle, sections=tuple(sections), provenance=structure)

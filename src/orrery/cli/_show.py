@@ -20,6 +20,7 @@ def show(
     *,
     operators: Annotated[bool, Parameter(negative=())] = False,
     bits: Annotated[bool, Parameter(negative=())] = False,
+    formats: str = "fp32,fp16,bf16,int8",
     rows: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
@@ -33,7 +34,10 @@ def show(
     operators
         List the operators that are supported, and those of ONNX that are not.
     bits
-        Read the constants too and say how many elements and bits are not zero.
+        Read the constants too and say how many elements and bits are not zero, and which bits of
+        the weights are, position by position.
+    formats
+        With --bits: formats to count bits in, of fp32, fp16, bf16, int16, int8, int4.
     rows
         Most rows shown of a table (JSON has all).
     """
@@ -52,6 +56,7 @@ def show(
             fix="give an ONNX file or a name of `orrery models`, or --operators",
         )
     with progress_bar() as progress:
-        page = api.show(model, options=options, statistics=bits, progress=progress)
+        page = api.show(model, options=options, statistics=bits, progress=progress,
+                        formats=[name.strip() for name in formats.split(",")])  # fmt: skip
     show_page(page, as_json=json, rows=rows)
     return 0
