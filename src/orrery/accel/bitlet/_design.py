@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from orrery.hardware import Compute, Device, Memory
 from orrery.provenance import Basis, Source
@@ -19,8 +22,9 @@ from ._cost import (
 )
 from ._cycles import BEAT, BitletArray, BitletSimulator
 from ._engine import Engine
-from ._format import FixedFormat, NumberFormat
+from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
+from ._pipeline import Pipeline, vectors
 
 __all__ = ["BitletCircuit", "bitlet"]
 
@@ -34,6 +38,8 @@ _DDR3 = Source(basis=Basis.PUBLISHED, where="Accelergy CACTI plug-in: DDR3 70 pJ
 _TABLE = f"{_PAPER.where}, table 3 and §5.1"
 _AREA_MM2 = 1.54
 _GROUP, _WINDOW, _ALIGN = 64, 8, 8
+#: Groups in the bench.
+_GROUPS = 48
 
 
 def bitlet(
@@ -78,7 +84,7 @@ def bitlet(
         name=name, paper=_PAPER, device=_device(array, form, lanes), precision=precision,
         cost=BitletCost(name=name, array=array), evaluate=BitletFunction(engine=engine),
         tolerance=bitlet_tolerance(engine), simulate=BitletSimulator(array=array),
-        generate=BitletCircuit(precision=precision, mode=mode, group=group, lanes=kept,
+        generate=BitletCircuit(precision=precision, mode=engine.mode, group=group, lanes=kept,
                                window=window),
     )  # fmt: skip
 
@@ -137,7 +143,7 @@ class BitletCircuit:
     """Writes the files of one processing element's circuit."""
 
     precision: str
-    mode: str
+    mode: Mode
     group: int
     lanes: int
     window: int
@@ -149,15 +155,51 @@ class BitletCircuit:
         ------
         SpecError : parameters that make no circuit, e.g. a window of a single bit
         """
+        from orrery.rtl.bench import StreamVectors, circuit_files
+
         from .circuit import circuit
 
-        made = circuit(
-            precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,  # type: ignore[arg-type]  # checked
+        stages = Pipeline(
+            format=number_format(self.precision), lanes=self.lanes, group=self.group,
             window=self.window, beat=self._divisor(BEAT),
             align=self._divisor(max(_ALIGN, self.window)),
         )  # fmt: skip
-        return {f"{made.name}.v": made.verilog}
+        made = circuit(
+            precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,
+            window=self.window, beat=stages.beat, align=stages.align,
+        )  # fmt: skip
+        weights, activations = _operands(stages.format, (_GROUPS, self.group))
+        found = vectors(stages, self.mode, weights, activations)
+        held = {"quant": 0} if any(port.name == "quant" for port in made.ports) else {}
+        return circuit_files(made, StreamVectors(
+            items={"i": dict(found.items)},
+            expected={"o": dict(found.expected)},
+            held=held, given={"o": found.given},
+            about=f"{_GROUPS} groups: random operands, all zeros, the largest and the least",
+        ))  # fmt: skip
 
     def _divisor(self, most: int) -> int:
         """Return the largest number up to `most` that divides the group."""
         return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
+
+
+def _operands(form: NumberFormat, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """Return weights and activations of the bench: any bits, and rows of edges; no NaN."""
+    draw = np.random.default_rng(0)
+    if isinstance(form, FixedFormat):
+        limit, (least, most) = form.weight_limit, form.activation_limits
+        w, a = draw.integers(-limit, limit + 1, shape), draw.integers(least + 1, most + 1, shape)
+        w[draw.random(shape) < 0.5] = 0
+        w[0], w[1], w[2], a[1], a[2], a[3] = 0, limit, -limit, most, least + 1, 0
+        return w, a
+    pair = []
+    for _ in range(2):
+        near = draw.integers(form.bias - 9, form.bias + 9, shape)
+        near[: shape[0] // 4] = draw.integers(0, form.largest_exponent, (shape[0] // 4, shape[1]))
+        words = draw.integers(0, 1 << form.fraction_bits, shape) | near << form.fraction_bits
+        words |= draw.integers(0, 2, shape) << (form.storage_bits - 1)
+        words[draw.random(shape) < 0.2] = 0
+        pair.append(words)
+    pair[0][0] = pair[1][1] = 0
+    kind = np.uint32 if form.storage_bits == 32 else np.uint16
+    return pair[0].astype(kind), pair[1].astype(kind)
