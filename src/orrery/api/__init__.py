@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .calibrating import CalibrationResult, calibrate
     from .comparing import Comparison, diff
     from .exploring import explained_text, front_text, under_load_text
+    from .generating import GenerateResult, generate
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
     from .opinions import Exported, export_nests, with_opinion
@@ -39,6 +40,7 @@ _PLACES = {
     "Certified": "judging",
     "ChakraRun": "tracing",
     "Comparison": "comparing",
+    "GenerateResult": "generating",
     "InfeasibleError": "_result",
     "MapResult": "_result",
     "MapSearch": "_map",
@@ -63,6 +65,7 @@ _PLACES = {
     "export_nests": "opinions",
     "front_text": "exploring",
     "under_load_text": "exploring",
+    "generate": "generating",
     "load_model": "_resolve",
     "load_system": "_machines",
     "map": "_map",
@@ -102,6 +105,7 @@ __all__ = [
     "ChakraRun",
     "Comparison",
     "Exported",
+    "GenerateResult",
     "InfeasibleError",
     "LayerNest",
     "MapResult",
@@ -125,6 +129,7 @@ __all__ = [
     "explained_text",
     "export_nests",
     "front_text",
+    "generate",
     "load_model",
     "load_system",
     "map",

@@ -60,6 +60,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
     },
+    "Hardware": {
+        "generate": ("_generate:generate", "Write an accelerator's circuit, its bench and report."),
+    },
     "Results and variants": {
         "sweep": ("_sweep:sweep", "Price variants of a machine; say what matters most."),
         "diff": ("judging._diff:diff", "Compare two results; explain the change by layer."),

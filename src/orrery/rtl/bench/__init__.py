@@ -1,12 +1,13 @@
 """A bench that ships with a circuit, its README and record, and how many mutants it catches."""
 
-from ._mutants import Mutant, MutationReport
+from ._mutants import Mutant, MutationReport, mutant_circuit, mutants, mutation_score
 from ._readme import (
     AreaRecord,
     Block,
     CircuitRecord,
     FpgaRecord,
     circuit_files,
+    circuit_record,
     read_circuit_record,
     write_circuit,
 )
@@ -28,6 +29,10 @@ __all__ = [
     "Vectors",
     "bench_files",
     "circuit_files",
+    "circuit_record",
+    "mutant_circuit",
+    "mutants",
+    "mutation_score",
     "read_circuit_record",
     "run_bench",
     "write_circuit",

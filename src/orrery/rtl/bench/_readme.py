@@ -24,8 +24,8 @@ from ._testbench import bench_files, bench_name, vector_stamps
 from ._vectors import PlainVectors, Vectors, as_vectors, count_of
 
 __all__ = [
-    "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "circuit_files", "read_circuit_record",
-    "write_circuit",
+    "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "circuit_files", "circuit_record",
+    "read_circuit_record", "write_circuit",
 ]  # fmt: skip
 
 _KIND, _SCHEMA = "circuit", 1
@@ -181,6 +181,21 @@ def read_circuit_record(path: Path) -> CircuitRecord:
     SpecError : not one, a newer schema, unknown or missing keys
     """
     return read_record(path, _KIND, CircuitRecord, _SCHEMA)
+
+
+def circuit_record(files: Mapping[str, str]) -> CircuitRecord | None:
+    """Return the record among the files of a circuit, as text; None where there is none.
+
+    Raises
+    ------
+    SpecError : as `read_circuit_record`
+    """
+    if _RECORD not in files:
+        return None
+    with tempfile.TemporaryDirectory(prefix="orrery-circuit-") as name:
+        path = Path(name) / _RECORD
+        write_text(path, files[_RECORD])
+        return read_circuit_record(path)
 
 
 def _record_text(record: CircuitRecord, hashes: Mapping[str, str]) -> str:

@@ -1,0 +1,75 @@
+"""Write the circuit of an accelerator: Verilog, bench, README, record, page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError
+from orrery.report import Page, write_report
+from orrery.store import whole_folder, write_text
+
+from ._page import circuit_page
+
+if TYPE_CHECKING:
+    from orrery.accel import Accelerator
+
+__all__ = ["GenerateResult", "generate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateResult:
+    """The files of a circuit and its page.
+
+    Attributes
+    ----------
+    accelerator : the canonical call
+    files : file name -> text
+    """
+
+    accelerator: str
+    files: Mapping[str, str] = field(repr=False)
+    page: Page = field(repr=False)
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write the files and the report: all of them, or none."""
+        folder = Path(folder)
+        with whole_folder(folder) as fresh:
+            for name, text in self.files.items():
+                write_text(fresh / name, text)
+            report = [path.name for path in write_report(self.page, fresh)]
+        return {name: folder / name for name in (*self.files, *report)}
+
+
+def generate(accelerator: str | Accelerator) -> GenerateResult:
+    """Return the circuit of an accelerator as files.
+
+    Parameters
+    ----------
+    accelerator : a name or a call such as ``bitlet(group=16)``, or a record
+
+    Raises
+    ------
+    UnknownNameError : no such accelerator; offers the nearest
+    SpecError : it has no circuit, or its parameters make none
+    """
+    from orrery.accel import resolve
+
+    made = resolve(accelerator) if isinstance(accelerator, str) else accelerator
+    if made.generate is None:
+        those = ", ".join(_with_circuit()) or "none yet"
+        raise SpecError(
+            f"generate {made.name}", found="an accelerator without circuit",
+            wanted=f"one with a circuit: {those}", fix="name one of these",
+        )  # fmt: skip
+    files = dict(made.generate())
+    return GenerateResult(accelerator=made.name, files=files, page=circuit_page(made.name, files))
+
+
+def _with_circuit() -> list[str]:
+    """Return the accelerators of the catalogue that have a circuit."""
+    from orrery.accel import ACCELERATORS
+
+    return [name for name in ACCELERATORS.names() if ACCELERATORS[name]().generate is not None]
