@@ -85,3 +85,8 @@ def test_tails_by_hand() -> None:
     assert unknown.unpriced == ("post-processor: BatchNormalization", "post-processor: Add")
     plain = tail_cost(Tail(operators=(("r", "Relu", 10),)), {}, machine)
     assert (plain.cycles, plain.traffic) == (0, {})
+    dram = machine.levels[0]
+    sources = {**dram.sources, "network_bits_per_cycle": dram.sources["read_bits_per_cycle"]}
+    wires = replace(dram, network_bits_per_cycle={"input": 0.25}, sources=sources)
+    slow = replace(machine, levels=(wires, *machine.levels[1:]))
+    assert tail_cost(tail, sizes, slow).cycles == 4 * 32768  # a wire of one operand alone

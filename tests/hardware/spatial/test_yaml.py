@@ -189,6 +189,11 @@ def test_a_table_without_a_process_is_not_scaled() -> None:
         ('"8 B/cycle"', '"8 B/cycle", one_port: true, write_bandwidth: "1 B/cycle"',
          ["`one_port: true`"]),
         ("partial_sum: 24", "partial_sum: 8", ["sums of 8 bits, results of 16"]),
+        ("double_buffered: [input]", "loops: [Cout, Cout]", ["loops: Cout, Cout", "each name once"]),
+        ("double_buffered: [input]", "loops: []", ["no loop"]),
+        ("double_buffered: [input]", "networks: {}", ["no role"]),
+        ("- {name: dram, ", "- {name: dram, streams: [input], ",
+         ["`streams:` of dram, the outermost level"]),
     ],
 )  # fmt: skip
 def test_what_a_file_says_against_itself_is_refused(

@@ -24,7 +24,7 @@ from orrery.provenance import Basis, Source
 from .._cost import Charge
 from ._fused import Tail
 from ._price import Bill, NestCost
-from ._time import _port
+from ._time import _networks, _port
 
 __all__ = [
     "TailCost",
@@ -159,7 +159,8 @@ def _priced(
     levels, bill, cycles = architecture.levels, Bill(), 0
     for place, roles in traffic.items():
         level = levels[place]
-        cycles = max(cycles, math.ceil(_port(level, roles.values())))
+        busy = max(_port(level, roles.values()), _networks(level, roles.items()))
+        cycles = max(cycles, math.ceil(busy))
         for role, (read, wrote) in roles.items():
             for action, bits in (("read", read), ("write", wrote)):
                 bill.add(level.name, f"{action} {role}", -(-bits // level.word_bits),

@@ -172,8 +172,10 @@ def nearest_set(
         error=best.median, name=best.name, multiples=best.multiples,
         label=", ".join((f"{best.name}, {rows}", *doubts)),
         measured=best.against.startswith(MEASURED), elsewhere=elsewhere,
-        how=f"{rows} against {best.against}{', unconfirmed' if best.unconfirmed else ''}; same "
-        f"dataflow, operator and width, {where}{f' but: {best.reserve}' if best.reserve else ''}",
+        # First what makes it another machine: a narrow table cuts the middle of a long cell.
+        how=f"{where}; {rows} against {best.against}"
+        f"{', unconfirmed' if best.unconfirmed else ''}; same dataflow, operator and width"
+        f"{f'; {best.reserve}' if best.reserve else ''}",
     )  # fmt: skip
     return found.inverse() if quantity in _INVERSE else found
 

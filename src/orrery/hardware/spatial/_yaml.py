@@ -178,6 +178,11 @@ class _Reader(SourcedReader):
                 found=f"{first.name}{each} of {', '.join(first.holds)} as the outermost level",
                 wanted="the off-chip memory: an outermost level that holds all roles, one for all",
                 fix="write it before the others")  # fmt: skip
+        if first.streams or first.double_buffered:
+            said = "streams" if first.streams else "double_buffered"
+            raise items[0].table()[said].error(
+                found=f"`{said}:` of {first.name}, the outermost level",
+                wanted="a level that something arrives at", fix="remove it")  # fmt: skip
         if size is not None and size < _LEAST_OFF_CHIP_BITS:
             raise items[0].table()["size"].error(
                 found=f"{first.name} of {format_quantity(size / 8, 'bytes')} as the outermost "
@@ -200,8 +205,8 @@ class _Reader(SourcedReader):
         if not holds:
             raise item.error(found="a level that holds nothing", fix="name a role or remove it",
                              wanted=f"roles among {', '.join(ROLES)}")  # fmt: skip
-        for key in _LISTS:
-            given = values.get(key, ())
+        for key in (*_LISTS, "loops"):
+            given = values.get(key) or ()
             if len(set(given)) < len(given):
                 raise item.error(found=f"{key}: {', '.join(given)}", wanted="each name once",
                                  fix="remove one")  # fmt: skip
@@ -315,6 +320,9 @@ class _Reader(SourcedReader):
             if key in table:
                 values[key] = tuple(entry.text() for entry in table[key].items())
         if "loops" in table:
+            if not list(table["loops"].items()):
+                raise table["loops"].error(found="no loop", wanted="loops that may step here",
+                                           fix="name them or remove `loops:`")  # fmt: skip
             values["loops"] = tuple(self._loop(entry, entry.text())
                                     for entry in table["loops"].items())  # fmt: skip
         if "one_port" in table:
@@ -349,6 +357,9 @@ class _Reader(SourcedReader):
     ) -> dict[str, Any]:
         """Read the wires of single roles; one source for all of them."""
         table = item.keys((*ROLES, "source"))
+        if not set(table) & set(ROLES):
+            raise item.error(found="no role", wanted=f"a rate for one of {', '.join(ROLES)}",
+                             fix="name one or remove `networks:`")  # fmt: skip
         source = self._source(table.get("source")) or default
         rates = {role: self._quantity(table[role], "bits per cycle", False, source)[0]
                  for role in ROLES if role in table}  # fmt: skip
