@@ -369,7 +369,7 @@ def check_circuit(accelerator: Accelerator) -> bool:
             path = Path(folder) / name
             path.write_text(text)
             paths += [str(path)] if path.suffix in (".v", ".sv") else []
-        lint = [iverilog, "-g2012", "-Wall", "-t", "null", *paths]
+        lint = [iverilog, "-g2012", "-Wall", "-Wno-timescale", "-t", "null", *paths]
         result = subprocess.run(lint, capture_output=True, text=True, check=False)
     clean = result.returncode == 0 and not result.stderr.strip()
     must(clean, accelerator, f"the circuit does not lint: {result.stderr[:300]}")

@@ -1,6 +1,6 @@
 """A bit-interleaving engine for any precision: only the ones of weights take a cycle."""
 
-from ._cost import BitletCost
+from ._cost import BitletCost, array_power
 from ._cycles import (
     BitletArray,
     BitletSimulator,
@@ -35,6 +35,7 @@ __all__ = [
     "LayerCycles",
     "NetworkCycles",
     "Partial",
+    "array_power",
     "bit_statistics",
     "bitlet",
     "bitlet_tolerance",

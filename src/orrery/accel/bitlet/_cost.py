@@ -130,10 +130,13 @@ class BitletCost:
     ----------
     array : its memory's rate is replaced by half the device's, one channel each for weights and
         for what else moves
+    zeros : fixed point: the share of zero bits of all weights, whatever the region holds; None:
+        its own weights, and the published average where it holds none
     """
 
     name: str
     array: BitletArray
+    zeros: float | None = None
 
     @property
     def storage_bits(self) -> int:
@@ -207,7 +210,12 @@ class BitletCost:
         rows = layer.batches * layer.filters
         constant = region.graph.constants.get(region.members[0].inputs[layer.weights])
         few = layer.weight_elements <= _FEW and layer.weight_elements == rows * layer.terms
-        if constant is not None and few and isinstance(engine.format, FixedFormat):
+        if (
+            constant is not None
+            and few
+            and self.zeros is None
+            and isinstance(engine.format, FixedFormat)
+        ):
             held = _rows(constant, layer, region).reshape(layer.batches, -1, layer.terms)
             return count_fixed(held, layer, self.array)
         tiles = -(-rows // elements)
@@ -236,12 +244,16 @@ class BitletCost:
         """Return a function of a group's size and the elements that wait for one another."""
         engine, window = self.array.engine, self.array.window
         form = engine.format
-        counted = weight_statistics(region, layer, form)
+        counted = None
+        if self.zeros is None or not isinstance(form, FixedFormat):
+            counted = weight_statistics(region, layer, form)
         running = bin(engine.mask).count("1")
         if not self.array.distil:
             return lambda size, elements: float(size)
         if isinstance(form, FixedFormat):
-            shares = _shares(form) if counted is None else counted.shares[:running]
+            shares = _shares(form) if counted is None else counted.shares
+            if self.zeros is not None:
+                shares = (self.zeros,) * form.lanes
             shares = shares[:running]
             return lambda size, elements: expected_cycles(shares, size, window, elements)
         weights = normal_numbers(form.name) if counted is None else counted
