@@ -33,6 +33,8 @@ __all__ = ["Mutant", "MutationReport", "mutant_circuit", "mutants", "mutation_sc
 _CHOICE, _CHOICE_BITS = "orrery_mutant", 16
 #: Cycles that a proof that nothing changed may look back.
 _INDUCTION = 4
+#: Multiplexers before a register that are named after it.
+_ARMS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,12 +221,24 @@ def _netlist(circuit: Circuit) -> Any:
 
 
 def _names(parts: Any) -> dict[object, str]:
-    """Return bit -> name of a signal that a reader of the text knows."""
+    """Return bit -> name of a signal that a reader of the text knows.
+
+    What goes into a register, through its enable and its reset, has the register's name.
+    """
     names: dict[object, str] = {}
     for name, net in parts["netnames"].items():
-        if not net["hide_name"]:
+        if not net["hide_name"] and not name.startswith("$"):
             for bit in net["bits"]:
                 names.setdefault(bit, name)
+    cells = [cell for cell in parts["cells"].values() if cell["type"] in ("$dff", "$mux")]
+    for _ in range(_ARMS):
+        for cell in cells:
+            wires = cell["connections"]
+            ports = (("Q", "D"),) if cell["type"] == "$dff" else (("Y", "A"), ("Y", "B"))
+            for known, other in ports:
+                for bit, before in zip(wires[known], wires[other]):
+                    if bit in names and not isinstance(before, str):
+                        names.setdefault(before, names[bit])
     return names
 
 
@@ -325,9 +339,9 @@ def _proved_equal(circuit: Circuit, mutant: Mutant, timeout_s: float) -> bool:
     then at registers only (a signal within may differ where nobody sees it); then the whole design.
     """
     changed = mutant_circuit(circuit, mutant)
-    alone = ["expose -evert", "opt_clean"]
-    registers = "select -set registers t:$dff %co1:+[Q] w:* %i"
-    hidden = [*alone, registers, "rename -hide w:* @registers %d"]
+    alone = ["select c:*", "expose -evert", "select -clear", "opt_clean"]
+    inner = "select w:* t:$dff %co1:+[Q] w:* %i %d"
+    hidden = [*alone, inner, "rename -hide", "select -clear"]
     tries = [(mutant.module, alone), (mutant.module, hidden), (circuit.name, ["flatten"])]
     return any(_equal(circuit, changed, top, cut, timeout_s) for top, cut in tries)
 
