@@ -65,6 +65,13 @@ CATALOGUE: tuple[Study, ...] = (
         source="Sze et al., IEEE Solid-State Circuits Magazine 12(3), 2020",
         place="orrery.studies.sze:sze_study",
     ),
+    Study(
+        name="bitlet",
+        question="How many cycles do 64 products take when only the ones of weights take any, and "
+        "what is left of the published speed and energy?",
+        source="Lu et al., Bitlet, MICRO 2021; TCAD 43(5), 2024",
+        place="orrery.studies.bitlet:bitlet_study",
+    ),
 )
 
 FILES = {
