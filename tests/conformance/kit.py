@@ -239,14 +239,18 @@ def check_refusal(accelerator: Accelerator, region: Region, label: str) -> bool:
 
 
 def price_region(accelerator: Accelerator, region: Region) -> Cost:
-    """Price a region; where a loop nest is needed, with every loop out at the off-chip memory."""
+    """Price a region; where a loop nest is needed, with every loop as far out as it may stand."""
     model, schedule = accelerator.cost, None
     if isinstance(model, SpatialCost):
         found = nest_problem(region)
         must(isinstance(found, tuple) and len(found) == 1, accelerator, f"no nest: {found}")
         loops = found[0].loops if isinstance(found, tuple) else ()
-        inner = [()] * (len(model.architecture.levels) - 1)
-        mapping = NestMapping(temporal=(loops, *inner))
+        left, temporal = loops, []
+        for level in model.architecture.levels:
+            here = tuple(one for one in left if level.loops is None or one[0] in level.loops)
+            left = tuple(one for one in left if one not in here)
+            temporal.append(here)
+        mapping = NestMapping(temporal=tuple(temporal))
         schedule = mapping.schedule(model.architecture)
     return model.cost(region, accelerator.device, schedule)
 
