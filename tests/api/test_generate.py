@@ -132,3 +132,20 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
     assert document["report"]["title"] == "toy()"
     assert "Block diagram" in (tmp_path / "report.html").read_text()
     assert (tmp_path / f"{circuit.name}_bench.v").is_file()
+
+
+def test_areas_are_asked_for_by_a_flag(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def files(*, area: bool = False) -> Mapping[str, str]:
+        asked.append(area)
+        return {"toy.v": ""}
+
+    made = dataclasses.replace(toy({}), generate=files)
+    api.generate(made)
+    api.generate(made, area=True)
+    assert asked == [False, True]
+    assert main(["generate", "--help"]) == 0
+    assert "--area" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -36,8 +36,13 @@ Evaluator = Callable[[Region, Tensors], Tensors]
 #: (region, its inputs) -> what happens, cycle by cycle.
 Simulator = Callable[[Region, Tensors], Timeline]
 
-#: () -> file name -> text of the circuit.
-Generator = Callable[[], Mapping[str, str]]
+
+class Generator(Protocol):
+    """Writes the files of a circuit."""
+
+    def __call__(self, *, area: bool = False) -> Mapping[str, str]:
+        """Return file name -> text; with `area`, synthesised first, which may take minutes."""
+
 
 #: (region, its inputs) -> per output, the largest error allowed in each element.
 Bound = Callable[[Region, Tensors], Tensors]

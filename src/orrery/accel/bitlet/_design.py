@@ -148,13 +148,18 @@ class BitletCircuit:
     lanes: int
     window: int
 
-    def __call__(self) -> Mapping[str, str]:
+    def __call__(self, *, area: bool = False) -> Mapping[str, str]:
         """Return file name -> text.
+
+        Parameters
+        ----------
+        area : synthesise first, to cells and for an FPGA, and check both netlists
 
         Raises
         ------
         SpecError : parameters that make no circuit, e.g. a window of a single bit
         """
+        from orrery.rtl import resources, synthesise
         from orrery.rtl.bench import StreamVectors, circuit_files
 
         from .circuit import circuit
@@ -171,12 +176,16 @@ class BitletCircuit:
         weights, activations = _operands(stages.format, (_GROUPS, self.group))
         found = vectors(stages, self.mode, weights, activations)
         held = {"quant": 0} if any(port.name == "quant" for port in made.ports) else {}
-        return circuit_files(made, StreamVectors(
+        shipped = StreamVectors(
             items={"i": dict(found.items)},
             expected={"o": dict(found.expected)},
             held=held, given={"o": found.given},
             about=f"{_GROUPS} groups: random operands, all zeros, the largest and the least",
-        ))  # fmt: skip
+        )  # fmt: skip
+        return circuit_files(
+            made, shipped, synthesis=synthesise(made) if area else None,
+            resources=resources(made) if area else None,
+        )  # fmt: skip
 
     def _divisor(self, most: int) -> int:
         """Return the largest number up to `most` that divides the group."""

@@ -307,26 +307,29 @@ class ProcessingElement(Part):
         columns = [Signal(stages.align, name=f"column_{k}") for k in range(stages.lanes)]
         for j in range(stages.align):
             raw = Signal(form.lanes, name=f"raw_{j}")
-            m.d.comb += raw.eq(_picked(magnitudes, batch, j, stages))
+            _pick(m, raw, magnitudes, batch, j, stages)
             if isinstance(form, FloatFormat):
                 shifter = Align(form, stages.lanes)
                 m.submodules[f"align_{j}"] = shift = Shared(shifter, shifter.title)
+                exponent = Signal(form.exponent_sum_bits, name=f"exponent_{j}")
+                _pick(m, exponent, loader["exponents"], batch, j, stages)
                 m.d.comb += [
                     shift.magnitude.eq(raw), shift.largest.eq(current),
-                    shift.exponent.eq(_picked(loader["exponents"], batch, j, stages)),
+                    shift.exponent.eq(exponent),
                 ]  # fmt: skip
                 bits: Value = shift.aligned
             else:
                 bits = raw[form.lanes - stages.lanes :]
             m.d.comb += [columns[k][j].eq(bits[k]) for k in range(stages.lanes)]
+        write = Signal()
+        m.d.comb += write.eq(start | loader["aligning"])
         rule = Lane(group=stages.group, batch=stages.align, window=stages.window)
         lanes = []
         for k in range(stages.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(rule_of(rule), rule.title)
             m.d.comb += [
                 lane.enable.eq(move), lane.batch.eq(columns[k]), lane.batch_at.eq(batch),
-                lane.write.eq(start | loader["aligning"]), lane.start.eq(start),
-                lane.last.eq(last),
+                lane.write.eq(write), lane.start.eq(start), lane.last.eq(last),
             ]  # fmt: skip
             lanes.append(lane)
         busy, ending = Signal(), Signal()
@@ -434,8 +437,9 @@ def rule_of(lane: Lane) -> Lane:
     return Lane(group=lane.group, batch=lane.batch_size, window=lane.window)
 
 
-def _picked(buffer: Any, batch: Signal, place: int, stages: Pipeline) -> Value:
-    """Return element `place` of the batch that is aligned now."""
-    first = Cat(Value.cast(buffer[b * stages.align + place])
-                for b in range(stages.group // stages.align))  # fmt: skip
-    return first.word_select(batch, len(Value.cast(buffer[0])))
+def _pick(m: Module, to: Signal, buffer: Any, batch: Signal, place: int, stages: Pipeline) -> None:
+    """Let `to` be element `place` of the batch that is aligned now."""
+    with m.Switch(batch):
+        for k in range(stages.group // stages.align):
+            with m.Case(k):
+                m.d.comb += to.eq(buffer[k * stages.align + place])

@@ -43,12 +43,13 @@ class GenerateResult:
         return {name: folder / name for name in (*self.files, *report)}
 
 
-def generate(accelerator: str | Accelerator) -> GenerateResult:
+def generate(accelerator: str | Accelerator, *, area: bool = False) -> GenerateResult:
     """Return the circuit of an accelerator as files.
 
     Parameters
     ----------
     accelerator : a name or a call such as ``bitlet(group=16)``, or a record
+    area : synthesise it too, to cells and for an FPGA; large circuits take minutes
 
     Raises
     ------
@@ -64,7 +65,7 @@ def generate(accelerator: str | Accelerator) -> GenerateResult:
             f"generate {made.name}", found="an accelerator without circuit",
             wanted=f"one with a circuit: {those}", fix="name one of these",
         )  # fmt: skip
-    files = dict(made.generate())
+    files = dict(made.generate(area=True) if area else made.generate())
     return GenerateResult(accelerator=made.name, files=files, page=circuit_page(made.name, files))
 
 
