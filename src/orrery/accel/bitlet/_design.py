@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ._cost import (
     check_precision,
 )
 from ._cycles import BEAT, BitletArray, BitletSimulator
-from ._engine import Engine
+from ._engine import MOST_QUANT, PACKED_BITS, Engine
 from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
 from ._pipeline import Pipeline, vectors
@@ -173,15 +173,7 @@ class BitletCircuit:
             precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,
             window=self.window, beat=stages.beat, align=stages.align,
         )  # fmt: skip
-        weights, activations = _operands(stages.format, (_GROUPS, self.group))
-        found = vectors(stages, self.mode, weights, activations)
-        held = {"quant": 0} if any(port.name == "quant" for port in made.ports) else {}
-        shipped = StreamVectors(
-            items={"i": dict(found.items)},
-            expected={"o": dict(found.expected)},
-            held=held, given={"o": found.given},
-            about=f"{_GROUPS} groups: random operands, all zeros, the largest and the least",
-        )  # fmt: skip
+        shipped = [StreamVectors(**one) for one in _shipped(stages, self.mode)]
         return circuit_files(
             made, shipped, synthesis=synthesise(made) if area else None,
             resources=resources(made) if area else None,
@@ -192,14 +184,43 @@ class BitletCircuit:
         return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
 
 
-def _operands(form: NumberFormat, shape: tuple[int, int]) -> tuple[Any, Any]:
+def _shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
+    """Yield what the bench plays: groups whole and cut short, under several cuts of the result."""
+    form, fixed = stages.format, isinstance(stages.format, FixedFormat)
+    for seed, quant in enumerate((0, 2, MOST_QUANT) if fixed else (0, 0)):
+        w, a = _operands(form, (_GROUPS, stages.group), seed, quant)
+        last = np.random.default_rng(seed).integers(0, stages.group, _GROUPS)
+        last[: _GROUPS // 2] = stages.group - 1
+        beyond = np.arange(stages.group) > last[:, None]
+        w[beyond], a[beyond] = 0, 0
+        found = vectors(stages, mode, w, a, last=last, quant=quant)
+        cut = f", result from bit {quant} on" if fixed else ""
+        yield {
+            "items": {"i": dict(found.items)}, "expected": {"o": dict(found.expected)},
+            "held": {"quant": quant} if fixed else {}, "given": {"o": found.given},
+            "taken": {"i": stages.taken(found.lengths).reshape(-1)},
+            "about": f"{_GROUPS} groups, half of them cut short: random operands of several sizes, "
+            f"all zeros, the largest and the least{cut}",
+        }  # fmt: skip
+
+
+def _operands(form: NumberFormat, shape: tuple[int, int], seed: int, quant: int) -> tuple[Any, Any]:
     """Return weights and activations of the bench: any bits, and rows of edges; no NaN."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     if isinstance(form, FixedFormat):
         limit, (least, most) = form.weight_limit, form.activation_limits
         w, a = draw.integers(-limit, limit + 1, shape), draw.integers(least + 1, most + 1, shape)
-        w[draw.random(shape) < 0.5] = 0
+        down = draw.integers(0, form.bits + 1, (shape[0], 1))
+        down[::2] = 0  # whole operands; the others are small, so that little overflows
+        down[shape[0] // 2 :] = np.maximum(down[shape[0] // 2 :], form.bits - 6)
+        a >>= down
+        w[draw.random(shape) < 0.4] = 0
         w[0], w[1], w[2], a[1], a[2], a[3] = 0, limit, -limit, most, least + 1, 0
+        # One product alone, on the first bit that the result has no room for, and its negative.
+        beyond = min(PACKED_BITS + quant, 2 * form.bits - 2)
+        w[4:6], high = 0, min(form.bits - 1, beyond)
+        w[4, 0], w[5, -1] = 1 << high, -(1 << high)
+        a[4, 0] = a[5, -1] = 1 << (beyond - high)
         return w, a
     pair = []
     for _ in range(2):
@@ -210,5 +231,8 @@ def _operands(form: NumberFormat, shape: tuple[int, int]) -> tuple[Any, Any]:
         words[draw.random(shape) < 0.2] = 0
         pair.append(words)
     pair[0][0] = pair[1][1] = 0
+    top = form.largest_exponent << form.fraction_bits
+    pair[0][2], pair[1][2] = top, top  # infinite
+    pair[0][3], pair[1][3] = 1 << form.fraction_bits, form.bias << form.fraction_bits  # subnormal
     kind = np.uint32 if form.storage_bits == 32 else np.uint16
     return pair[0].astype(kind), pair[1].astype(kind)
