@@ -164,6 +164,10 @@ def test_results_of_something_else_are_told_apart(
     with pytest.raises(SpecError, match="results of another array: clock_hz differ"):
         api.with_opinion(network, api.nest(network, on=str(faster)), opinion)
 
+    zeros = api.ZeroOptions(skip=("input",), density=("input=0.5",))
+    with pytest.raises(SpecError, match=r"zeros made use of.*leave out --gate"):
+        api.with_opinion(network, api.nest(network, on=array, zeros=zeros), opinion)
+
     wider = build_model("alexnet", image=64, width=0.2)
     with pytest.raises(SpecError, match="other layers of the name"):
         api.with_opinion(wider, api.nest(wider, on=array), opinion)

@@ -102,3 +102,13 @@ def test_no_set_speaks_for_figures_that_zeros_make_less() -> None:
     (errors,) = [s for s in skipped.page.sections if s.title == "How far off such figures were"]
     assert isinstance(errors, Table)
     assert {row[-1] for row in errors.rows} == {"zeros save some of it: sets are dense"}
+
+
+@pytest.mark.parametrize("fuse", ["none", "on-chip"])
+def test_the_page_of_a_layer_says_that_bounds_are_of_the_dense_one(array: str, fuse: str) -> None:
+    network = build_model("alexnet", image=64, width=0.1)
+    zeros = api.ZeroOptions(skip=("input",), density=("input=0.25",))
+    said = api.nest(network, on=array, zeros=zeros, layer="conv2", fuse=fuse).text
+    assert "all that follows is of the dense one" in " ".join(said.split())
+    plain = api.nest(network, on=array, layer="conv2", fuse=fuse).text
+    assert "With its zeros" not in plain

@@ -114,6 +114,11 @@ def test_verdicts() -> None:
     assert blind.verdict == "not compared"
     run = ValidationRun(scale=0.5, seconds=1.0, replays=(blind,), skipped={})
     assert "it cannot fail" in " ".join(render_text(run.page).split())
+    assert run.missed == ()
+    for lost in (blind, shared):  # nobody asked for fewer rows
+        run = ValidationRun(scale=1.0, seconds=1.0, replays=(lost,), skipped={})
+        assert run.missed == (known.name,)
+        assert "2 rows, recorded were 4" in " ".join(render_text(run.page).split())
 
 
 def test_the_report_shows_every_row_and_what_explains_it(systolic: ValidationRun) -> None:

@@ -35,11 +35,17 @@ FILES = {"sets": "validation.json", "report": "report.html", "report data": "rep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A set made anew, and the recorded one over the same rows (None: nothing to compare)."""
+    """A set made anew, and the recorded one over the same rows (None: nothing to compare).
+
+    Attributes
+    ----------
+    recorded : rows of the recorded set
+    """
 
     now: ValidationSet
     before: ValidationSet | None
     verdict: Verdict
+    recorded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +64,17 @@ class ValidationRun:
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Sets that cannot be replayed here: no data, or no rows at the scale."""
-        return tuple(name for name, why in self.skipped.items() if why != GONE)
+        """Sets that cannot be replayed here: no data, no rows at the scale, or rows are gone."""
+        skipped = tuple(name for name, why in self.skipped.items() if why != GONE)
+        return (*skipped, *(one.now.name for one in self.short))
+
+    @property
+    def short(self) -> tuple[Replay, ...]:
+        """Sets of other rows than recorded although none were asked to be left out."""
+        if self.scale < 1:
+            return ()
+        return tuple(one for one in self.replays
+                     if one.recorded > one.now.count or one.verdict == "not compared")  # fmt: skip
 
     @property
     def gone(self) -> tuple[str, ...]:
@@ -101,7 +116,13 @@ class ValidationRun:
                     *(f"{name}: {why}" for name, why in self.skipped.items()),
                     "--fail-if-worse fails for these" + (
                         "." if self.gone else "; with --allow-missing it does not."))))  # fmt: skip
-        blind = [one.now for one in self.replays if one.verdict == "not compared"]
+        if self.short:
+            sections.append(Text(title="Rows are missing", tone="warning", paragraphs=(
+                *(f"{one.now.name}: {one.now.count:,} rows, recorded were {one.recorded:,}: data "
+                  "were cut, or layers map no more" for one in self.short),
+                "--fail-if-worse fails for these; with --allow-missing it does not.")))  # fmt: skip
+        blind = [one.now for one in self.replays
+                 if one.verdict == "not compared" and one not in self.short]  # fmt: skip
         if blind:
             sections.append(Text(title="Not compared", tone="warning", paragraphs=tuple(
                 f"{one.name}: recorded without its rows, so that {one.count:,} of them cannot be "
@@ -206,7 +227,7 @@ def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
     if now.count != recorded.count:
         mine, before = (_over(one, now, recorded) for one in (now, recorded))  # type: ignore[assignment]  # both or none
     if before is None:
-        return Replay(now=now, before=None, verdict="not compared")
+        return Replay(now=now, before=None, verdict="not compared", recorded=recorded.count)
     grown = [getattr(mine, name) - getattr(before, name) for name in _FIGURES]
     sides = [(mine.bias, before.bias)]
     if len(mine.multiples) == len(before.multiples):
@@ -219,7 +240,7 @@ def compare(now: ValidationSet, recorded: ValidationSet | None) -> Replay:
         verdict = "worse"
     elif min(grown) < -SLACK:
         verdict = "better"
-    return Replay(now=now, before=before, verdict=verdict)
+    return Replay(now=now, before=before, verdict=verdict, recorded=recorded.count)
 
 
 def _over(one: ValidationSet, now: ValidationSet, recorded: ValidationSet) -> ValidationSet | None:

@@ -157,7 +157,9 @@ def test_a_split_says_what_runs_in_x_and_what_in_y(tmp_path: Path) -> None:
     assert set(x.loops or ()) == set(y.loops or ()) == {"H", "Kh"}
 
 
-@pytest.mark.parametrize("line", ["x: {{cwd}}", "  <<: *base", "{% if a %}"])
+@pytest.mark.parametrize(
+    "line", ["x: {{cwd}}", "  <<: *base", "x: {a: 1, <<: *base}", "{% if a %}"]
+)
 def test_templates_are_refused_with_where_the_result_lies(tmp_path: Path, line: str) -> None:
     (path,) = written(tmp_path, made=f"{NEW}{line}\n")
     with pytest.raises(SpecError, match=r"made.yaml:\d+.*parsed-processed-input.yaml"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orrery.report import Column, Section, Step, Table, Text, Waterfall
 
 if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
+    from orrery.cost.nest import NestCost, NestProblem
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound, PartNest
 
@@ -22,13 +22,17 @@ def layer_sections(
 ) -> list[Section]:  # fmt: skip
     """Return a layer's nest as loops, its bounds step by step, and what would help.
 
+    Bounds and changes are of the dense layer: they say nothing of zeros, so the page does.
+
     Parameters
     ----------
     more : lines that are said of the nest
     """
-    from orrery.cost.nest import explain_nest, nest_bounds
+    from orrery.cost.nest import explain_nest, nest_bounds, nest_cost
 
-    bounds = nest_bounds(problem, architecture, one.cost)
+    dense = nest_cost(problem, one.mapping, architecture)
+    bounds = nest_bounds(problem, architecture, dense)
+    more = (*more, *_zeros(one.cost, dense))
     told = explain_nest(problem, one.mapping, architecture)
     columns = (
         Column(name="change"), Column(name="cycles", kind="number"),
@@ -59,7 +63,15 @@ def part_sections(name: str, one: PartNest, lines: Sequence[str]) -> list[Sectio
 
     alone = nest_cost(one.problem, one.nest.mapping, one.architecture)
     return layer_sections(name, one.problem, replace(one.nest, cost=alone), one.architecture,
-                          lines)  # fmt: skip
+                          (*lines, *_zeros(one.nest.cost, alone)))  # fmt: skip
+
+
+def _zeros(cost: NestCost, dense: NestCost) -> list[str]:
+    """Return what to say where zeros save some of a layer."""
+    if cost.operations == dense.operations:
+        return []
+    return [f"With its zeros it takes {cost.cycles:,} cycles, and {dense.cycles:,} of a dense "
+            "layer: all that follows is of the dense one."]  # fmt: skip
 
 
 def _loops(one: NestFound, architecture: Architecture) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orrery.errors import UnknownNameError
+from orrery.errors import SpecError, UnknownNameError
 from orrery.report import Cell, Column, Section, Table, Text
 
 from .._options import ModelOptions
@@ -47,13 +47,15 @@ def with_opinion(
     said: dict[str, tuple[str, ...]] = {}
     for name, one in list(ours.items()):
         problem, mapping = nests[name]
-        dense = cost = nest_cost(problem, mapping, result.architecture)
+        cost = nest_cost(problem, mapping, result.architecture)
+        if (cost.cycles, cost.energy_j) != (one.cycles, one.energy_j):
+            raise SpecError("--opinion", found=f"zeros made use of in {name}",
+                            wanted="dense prices, which are all that the other tool has",
+                            fix="leave out --gate, --skip and --compress")  # fmt: skip
         if (made := recut.get(name)) is not None:
             cost = nest_cost(problem, made, result.architecture)
             ours[name] = replace(one, cycles=cost.cycles, energy_j=cost.energy_j)
         said[name] = differences(cost, theirs[name], result.architecture)
-        if (dense.cycles, dense.energy_j) != (one.cycles, one.energy_j):
-            said[name] += ("zeros are made use of here, not there",)
         if made is not None:
             said[name] += (f"factors cut anew so that they divide: here that nest takes "
                            f"{cost.cycles:,} cycles, the one before {one.cycles:,}",)  # fmt: skip

@@ -112,12 +112,13 @@ def _known_version(item: Item) -> None:
 
 def _evaluated(raw: bytes, file: Path) -> bytes:
     """Refuse what Timeloop's front end fills in, and say where it keeps the result."""
-    found = re.search(rb"\{\{|\{%|^\s*<<", raw, re.MULTILINE)
+    found = re.search(rb"\{\{|\{%|(?:^|[{,])\s*<<\s*:", raw, re.MULTILINE)
     if found is None:
         return raw
     line = raw.count(b"\n", 0, found.start()) + 1
     raise SpecError(
-        f"{file}:{line}", found=found[0].decode().strip(), wanted="a file without templates",
+        f"{file}:{line}", found=found[0].decode().strip(),
+        wanted="a file without templates and merges",
         fix="give parsed-processed-input.yaml, in which Timeloop's front end keeps the result",
     )  # fmt: skip
 
