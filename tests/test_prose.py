@@ -34,7 +34,7 @@ def test_the_readme_shows_commands() -> None:
     assert len(_commands()) >= 7
 
 
-@pytest.mark.needs("onnxruntime")
+@pytest.mark.needs("onnxruntime", "amaranth", "verilator", "iverilog")
 def test_the_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, in one folder, with a network and a machine of one's own at hand."""
     from orrery.api import system_yaml
