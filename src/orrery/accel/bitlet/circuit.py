@@ -11,6 +11,8 @@ Source:  Bitlet, MICRO 2021, §4; the released Verilog (github.com/Zhu-Zixuan/Bi
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value, signed
@@ -307,13 +309,13 @@ class ProcessingElement(Part):
         columns = [Signal(stages.align, name=f"column_{k}") for k in range(stages.lanes)]
         for j in range(stages.align):
             raw = Signal(form.lanes, name=f"raw_{j}")
-            _pick(m, raw, magnitudes, batch, j, stages)
+            m.d.comb += raw.eq(_picked(magnitudes, batch, j, stages))
             if isinstance(form, FloatFormat):
                 shifter = Align(form, stages.lanes)
                 m.submodules[f"align_{j}"] = shift = Shared(shifter, shifter.title)
                 exponent = Signal(form.exponent_sum_bits, name=f"exponent_{j}")
-                _pick(m, exponent, loader["exponents"], batch, j, stages)
                 m.d.comb += [
+                    exponent.eq(_picked(loader["exponents"], batch, j, stages)),
                     shift.magnitude.eq(raw), shift.largest.eq(current),
                     shift.exponent.eq(exponent),
                 ]  # fmt: skip
@@ -437,9 +439,14 @@ def rule_of(lane: Lane) -> Lane:
     return Lane(group=lane.group, batch=lane.batch_size, window=lane.window)
 
 
-def _pick(m: Module, to: Signal, buffer: Any, batch: Signal, place: int, stages: Pipeline) -> None:
-    """Let `to` be element `place` of the batch that is aligned now."""
-    with m.Switch(batch):
-        for k in range(stages.group // stages.align):
-            with m.Case(k):
-                m.d.comb += to.eq(buffer[k * stages.align + place])
+def _picked(buffer: Any, batch: Signal, place: int, stages: Pipeline) -> Value:
+    """Return element `place` of the batch that is aligned now, an or of all that might be.
+
+    An expression, because a simulator runs a combinational block only when something it reads
+    changes: zeros loaded over zeros right after power-up would leave its result unknown.
+    """
+    choices = [
+        Mux(batch == k, Value.cast(buffer[k * stages.align + place]), 0)
+        for k in range(stages.group // stages.align)
+    ]
+    return reduce(or_, choices)
