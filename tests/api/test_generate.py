@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -149,3 +150,13 @@ def test_areas_are_asked_for_by_a_flag(
     assert asked == [False, True]
     assert main(["generate", "--help"]) == 0
     assert "--area" in capsys.readouterr().out
+
+
+def test_without_amaranth_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [n for n in sys.modules if n.startswith("orrery.accel.bitlet.circuit")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "amaranth", None)
+    assert main(["generate", "bitlet(group=8)"]) == 2
+    assert "orrery[rtl]" in capsys.readouterr().err

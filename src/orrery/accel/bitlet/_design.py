@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from orrery.errors import MissingExtraError
 from orrery.hardware import Compute, Device, Memory
 from orrery.provenance import Basis, Source
 
@@ -158,11 +159,17 @@ class BitletCircuit:
         Raises
         ------
         SpecError : parameters that make no circuit, e.g. a window of a single bit
+        MissingExtraError : Amaranth is not installed
         """
         from orrery.rtl import resources, synthesise
         from orrery.rtl.bench import StreamVectors, circuit_files
 
-        from .circuit import circuit
+        try:
+            from .circuit import circuit
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "amaranth":
+                raise
+            raise MissingExtraError("amaranth", "rtl", purpose="building a circuit") from None
 
         stages = Pipeline(
             format=number_format(self.precision), lanes=self.lanes, group=self.group,
