@@ -119,8 +119,15 @@ def test_planted_sizes_are_caught(tmp_path: Path) -> None:
         (tmp_path / "cost" / "deep" / f"_m{index}.py").write_text("")
     found = "\n".join(size_violations(tmp_path))
     assert "601 lines" in found
-    assert "deeper than" in found
+    assert "deeper than 2" in found
     assert "holds 16 files" in found
+
+
+def test_a_circuit_may_be_a_folder_of_its_accelerator(tmp_path: Path) -> None:
+    for place in ("accel/toy/circuit", "accel/toy/cost"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "_a.py").write_text("")
+    assert size_violations(tmp_path) == ["accel/toy/cost/_a.py lies deeper than 2 folders"]
 
 
 def _house(root: Path) -> None:

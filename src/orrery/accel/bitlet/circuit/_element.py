@@ -29,12 +29,12 @@ from orrery.rtl.parts import (
     part_circuit,
 )
 
-from ._engine import MOST_QUANT, PACKED_BITS
-from ._format import MODES, FixedFormat, FloatFormat, Mode, number_format
-from ._pipeline import Pipeline
-from .circuit_back import PackFixed, PackFloat
-from .circuit_front import Align, FixedPair, FloatPair, fixed_activation_bits
-from .circuit_lane import Lane
+from .._engine import MOST_QUANT, PACKED_BITS
+from .._format import MODES, FixedFormat, FloatFormat, Mode, number_format
+from .._pipeline import Pipeline
+from ._back import PackFixed, PackFloat
+from ._front import Align, FixedPair, FloatPair, fixed_activation_bits
+from ._lane import Lane
 
 __all__ = ["ProcessingElement", "circuit"]
 
@@ -325,10 +325,10 @@ class ProcessingElement(Part):
             m.d.comb += [columns[k][j].eq(bits[k]) for k in range(stages.lanes)]
         write = Signal()
         m.d.comb += write.eq(start | loader["aligning"])
-        rule = Lane(group=stages.group, batch=stages.align, window=stages.window)
         lanes = []
         for k in range(stages.lanes):
-            m.submodules[f"lane_{k}"] = lane = Shared(rule_of(rule), rule.title)
+            rule = Lane(group=stages.group, batch=stages.align, window=stages.window)
+            m.submodules[f"lane_{k}"] = lane = Shared(rule, rule.title)
             m.d.comb += [
                 lane.enable.eq(move), lane.batch.eq(columns[k]), lane.batch_at.eq(batch),
                 lane.write.eq(write), lane.start.eq(start), lane.last.eq(last),
@@ -432,11 +432,6 @@ class ProcessingElement(Part):
             self.o.p.result.eq(pack.result),
             self.o.p.accumulator.eq(along(accumulator, "out_accumulator", stages.pack)),
         ]
-
-
-def rule_of(lane: Lane) -> Lane:
-    """Return a lane of the same parameters: every instance wants a component of its own."""
-    return Lane(group=lane.group, batch=lane.batch_size, window=lane.window)
 
 
 def _picked(buffer: Any, batch: Signal, place: int, stages: Pipeline) -> Value:

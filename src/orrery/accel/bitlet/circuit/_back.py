@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 from orrery.rtl import Timing
 from orrery.rtl.parts import BarrelShifter, LeadingOne, Part, Shared
 
-from ._engine import MOST_QUANT, PACKED_BITS
-from ._format import FloatFormat, Mode
+from .._engine import MOST_QUANT, PACKED_BITS
+from .._format import FloatFormat, Mode
 
 __all__ = ["PACK_FIXED_CYCLES", "PACK_FLOAT_CYCLES", "PackFixed", "PackFloat"]
 

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from orrery.rtl import Timing
 from orrery.rtl.parts import BarrelShifter, Part, Shared
 
-from ._format import FixedFormat, FloatFormat, Mode
+from .._format import FixedFormat, FloatFormat, Mode
 
 __all__ = ["Align", "FixedPair", "FloatPair"]
 
