@@ -110,6 +110,8 @@ class CostModel(Protocol):
     """What one region takes on one device. Answers, never searches.
 
     `refuses` is cheap and imports nothing heavy; when it returns None, `cost` does not raise.
+    A model whose price depends on what constants hold, not on their shapes alone, has a true
+    attribute `reads_values`; others need none.
     """
 
     @property

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Node, Region, find_operator
 
+from ._cost import CostModel
+
 __all__ = [
     "MOVES_NOTHING",
     "Work",
@@ -180,11 +182,19 @@ def count_problem(region: Region) -> str | None:
     return None
 
 
-def signature(region: Region) -> str:
+def signature(region: Region, models: Mapping[str, CostModel] | None = None) -> str:
     """Return a text that two regions share when they ask for the same work.
 
     Operators, attributes, types and which operands are constants count; names do not.
+
+    Parameters
+    ----------
+    models : who will price the regions: where one of them says that it `reads_values`, what the
+        constants hold counts too
     """
+    by_value = models is not None and any(
+        getattr(model, "reads_values", False) for model in models.values()
+    )
     graph = region.graph
     outside = set(region.outputs)
     index: dict[str, int] = {}
@@ -205,8 +215,9 @@ def signature(region: Region) -> str:
             constant = graph.constants.get(tensor)
             # Small whole-number constants are shapes and axes: their values change the count.
             value = (
-                constant.digest() if constant is not None and constant.type.elements <= 64
-                and constant.type.dtype.startswith("int") else constant is not None
+                constant.digest() if constant is not None and (by_value or
+                    (constant.type.elements <= 64 and constant.type.dtype.startswith("int")))
+                else constant is not None
             )  # fmt: skip
             row.append((index.setdefault(tensor, len(index)), str(graph.types.get(tensor)), value,
                         tensor in outside))  # fmt: skip

@@ -94,6 +94,7 @@ class Tables:
     route_s, width_bytes_per_s : ends × ends; latency, and bandwidth of the narrowest link
     channels : how many there are
     refusals : per region without any configuration, every model's reason
+    signatures : per region, what regions of the same price share (`orrery.cost.signature`)
     unpriced : regions that nobody can price anywhere, at zero seconds; plans say so
     """
 
@@ -113,6 +114,7 @@ class Tables:
     width_bytes_per_s: NDArray[np.float64]
     channels: int
     refusals: Mapping[int, tuple[str, ...]]
+    signatures: tuple[str, ...]
     unpriced: tuple[int, ...] = ()
 
 
@@ -256,7 +258,8 @@ def fill_tables(
                 raise UnknownNameError("cost model", str(design), [m for m in models if m])
         of_device.append(tuple(range(len(configurations), len(configurations) + len(designs))))
         configurations += [Configuration(device=number, design=design) for design in designs]
-    samples, sample_of = _different(workload)
+    signatures = tuple(signature(region, models) for region in workload.regions)
+    samples, sample_of = _different(workload, signatures)
     shape = (len(configurations), len(workload.regions))
     seconds, own = np.full(shape, np.inf), np.zeros(shape, dtype=np.bool_)
     refused: list[dict[str, None]] = [{} for _ in samples]
@@ -291,7 +294,7 @@ def fill_tables(
         ends=tuple(ends), host=ends.index(system.host) if system.host else -1,
         route_links=links, route_channels=channels, route_s=latency, width_bytes_per_s=width,
         channels=count, refusals={int(r): tuple(refused[sample_of[r]]) for r in nowhere},
-        unpriced=tuple(unpriced),
+        signatures=signatures, unpriced=tuple(unpriced),
     )  # fmt: skip
 
 
@@ -329,13 +332,14 @@ def _kinds(devices: Sequence[Device]) -> tuple[list[Device], list[int]]:
     return [devices[f] for f in first], kind
 
 
-def _different(workload: Workload) -> tuple[list[Region], NDArray[np.intp]]:
+def _different(
+    workload: Workload, signatures: Sequence[str]
+) -> tuple[list[Region], NDArray[np.intp]]:
     """Return one region of each signature, and for each region the number of its like."""
     numbers: dict[str, int] = {}
     samples: list[Region] = []
     like: list[int] = []
-    for region in workload.regions:
-        text = signature(region)
+    for region, text in zip(workload.regions, signatures, strict=True):
         if text not in numbers:
             numbers[text] = len(samples)
             samples.append(region)

@@ -139,6 +139,11 @@ class BitletCost:
     zeros: float | None = None
 
     @property
+    def reads_values(self) -> bool:
+        """Whether layers of one shape may cost differently: unless all zeros are given, yes."""
+        return self.zeros is None
+
+    @property
     def storage_bits(self) -> int:
         """Bits of a number off chip."""
         return self.array.engine.format.storage_bits

@@ -47,7 +47,7 @@ class Durations:
         from orrery.cost import plan_regions, signature
 
         self._regions = plan_regions(plan, graphs)
-        self._texts = {name: signature(p.region) for name, p in self._regions.items()}
+        self._texts = {name: signature(p.region, models) for name, p in self._regions.items()}
         self._plan = {assignment.region: assignment for assignment in plan.assignments}
         self._models = models
         self._devices = {device.name: device for device in system.devices}

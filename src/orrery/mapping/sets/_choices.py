@@ -25,7 +25,6 @@ from orrery.cost import (
     combining,
     shard,
     shard_region,
-    signature,
     strategies,
 )
 from orrery.graph import Region
@@ -401,11 +400,13 @@ class Pricer:
             return None
         return own
 
-    def by_design(self, region: Region, design: str | None, device: Device, kind: int) -> bool:
+    def by_design(
+        self, region: Region, name: str, design: str | None, device: Device, kind: int
+    ) -> bool:
         """Whether the design itself does the work, not the device's own units."""
         if design is None:
             return False
-        model = self._model(region, signature(region), design, device, kind)
+        model = self._model(region, name, design, device, kind)
         return model is self.models[design]
 
 

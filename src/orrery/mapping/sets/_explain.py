@@ -303,11 +303,12 @@ def _placed(
         raise _foreign(f"a set of {names}", "sets that the problem lists (--set-sizes)")
     set_class = found[0]
     w, kind = problem.tables.workload, problem.tables.kind[own[0]]
+    alike, pricer = problem.tables.signatures, problem.pricer
     device = problem.tables.system.devices[own[0]]
     for number, design in enumerate(problem.designs[set_class]):
         if all(
             assignment.design
-            == (design if problem.pricer.by_design(w.regions[region], design, device, kind)
+            == (design if pricer.by_design(w.regions[region], alike[region], design, device, kind)
                 else None)
             for unit, row in zip(range(first, last), rows)
             for region, assignment in zip(problem.units[unit].regions, row)

@@ -187,7 +187,9 @@ def plan_of(
                     shared=None if shared is None else (shared.loop, shared.operand),
                     combine=strategy.combine,
                 )  # fmt: skip
-            by_design = problem.pricer.by_design(w.regions[region], design, device, kind)
+            by_design = problem.pricer.by_design(
+                w.regions[region], problem.tables.signatures[region], design, device, kind
+            )
             assignments.append(Assignment(
                 region=w.names[region], device=names[0], design=design if by_design else None,
                 nodes=tuple(prefix + node for node in w.regions[region].nodes),

@@ -18,7 +18,7 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
-from orrery.cost import CostModel, signature
+from orrery.cost import CostModel
 from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress
 
@@ -212,9 +212,8 @@ def fill_problems(
     classes = set_classes(tables, groups, given["sizes"], given["most_classes"])
     offered = tuple(_designs(tables, one, given["designs"]) for one in classes)
     units = units_of(tables.workload, _apart(tables, given["designs"]))
-    unpriced = frozenset(signature(tables.workload.regions[r]) for r in tables.unpriced)
-    pricer = Pricer(models, unpriced)
-    names = [signature(region) for region in tables.workload.regions]
+    names = tables.signatures
+    pricer = Pricer(models, frozenset(names[r] for r in tables.unpriced))
     numbers: dict[object, int] = {}
     like = [numbers.setdefault(_likeness(tables, unit, names), len(numbers)) for unit in units]
     first_of = [units[like.index(number)] for number in numbers.values()]

@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.cost import CostModel, Refusal, Strategy, combining, shard, shard_region, signature
+from orrery.cost import CostModel, Refusal, Strategy, combining, shard, shard_region
 from orrery.errors import SpecError
 from orrery.graph import Region
 from orrery.hardware import Device
@@ -255,7 +255,7 @@ class _Meter:
 
     def __init__(self, problem: Problem, models: Mapping[str, CostModel], rates: Floats) -> None:
         self.p, self.models, self.rates = problem, models, rates
-        self.names = [signature(region) for region in problem.tables.workload.regions]
+        self.names = problem.tables.signatures
         self.known: dict[object, float] = {}
         self.parts: dict[object, float] = {}
         self.sent: dict[object, Floats] = {}
@@ -280,7 +280,7 @@ class _Meter:
         kind, device = tables.kind[devices[0]], tables.system.devices[devices[0]]
         key = (text, strategy, len(devices), design, kind)
         if key not in self.known:
-            used = design if self.p.pricer.by_design(region, design, device, kind) else ""
+            used = design if self.p.pricer.by_design(region, text, design, device, kind) else ""
             model = self.models[used or ""]
             if strategy is None:
                 self.known[key] = self._part_j(text, region, model, device, used, kind)

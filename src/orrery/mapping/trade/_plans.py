@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from orrery.cost import CostModel, signature
+from orrery.cost import CostModel
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 from orrery.timeline import PS_PER_S
@@ -102,7 +102,7 @@ def layers_bound_j(tables: Tables, models: Mapping[str, CostModel]) -> float:
     for number, region in enumerate(tables.workload.regions):
         if number in tables.unpriced:
             continue
-        text, least = signature(region), math.inf
+        text, least = tables.signatures[number], math.inf
         for row, way in enumerate(tables.configurations):
             seconds = float(tables.seconds[row, number])
             if not math.isfinite(seconds):
