@@ -18,7 +18,7 @@ from ._plan_cost import PlanCost, price
 from ._plan_regions import PlannedRegion, plan_regions
 from ._roofline import Bounds, Roofline, bounds, roofline
 from ._transfer import Movement, host_hop, moves_cost, transfer_cost
-from ._work import MOVES_NOTHING, Work, signature, work_of
+from ._work import MOVES_NOTHING, Work, reads_values, signature, work_of
 from .sharding import (
     Box,
     Layout,
@@ -92,6 +92,7 @@ __all__ = [
     "phases_cost",
     "plan_regions",
     "price",
+    "reads_values",
     "reduce_scatter",
     "reshard",
     "resharding_seconds",

@@ -24,6 +24,7 @@ __all__ = [
     "Work",
     "macs_by_type",
     "moves_nothing",
+    "reads_values",
     "signature",
     "unpriceable",
     "work_of",
@@ -182,6 +183,11 @@ def count_problem(region: Region) -> str | None:
     return None
 
 
+def reads_values(models: Mapping[str, CostModel]) -> bool:
+    """Whether any of them prices by what constants hold (its attribute `reads_values`)."""
+    return any(getattr(model, "reads_values", False) for model in models.values())
+
+
 def signature(region: Region, models: Mapping[str, CostModel] | None = None) -> str:
     """Return a text that two regions share when they ask for the same work.
 
@@ -192,9 +198,7 @@ def signature(region: Region, models: Mapping[str, CostModel] | None = None) -> 
     models : who will price the regions: where one of them says that it `reads_values`, what the
         constants hold counts too
     """
-    by_value = models is not None and any(
-        getattr(model, "reads_values", False) for model in models.values()
-    )
+    by_value = models is not None and reads_values(models)
     graph = region.graph
     outside = set(region.outputs)
     index: dict[str, int] = {}

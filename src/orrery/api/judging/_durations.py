@@ -44,12 +44,12 @@ class Durations:
     def __init__(
         self, plan: Plan, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel]
     ) -> None:
-        from orrery.cost import plan_regions, signature
+        from orrery.cost import plan_regions, reads_values, signature
 
         self._regions = plan_regions(plan, graphs)
         self._texts = {name: signature(p.region, models) for name, p in self._regions.items()}
         self._plan = {assignment.region: assignment for assignment in plan.assignments}
-        self._models = models
+        self._models, self._by_value = models, reads_values(models)
         self._devices = {device.name: device for device in system.devices}
         self._kinds = {d.name: repr(replace(d, name="", group="")) for d in system.devices}
         self._asked: dict[tuple[object, ...], float | None] = {}
@@ -108,7 +108,8 @@ class Durations:
         for design in dict.fromkeys((assignment.design, None)):
             if all(self.whole(name, device, design) is not None for device in assignment.devices):
                 device = assignment.devices[party]
-                key = (self._texts[name], part.signature, self._kinds[device], design)
+                like = sharding.holding(turn, party) if self._by_value else part.signature
+                key = (self._texts[name], like, self._kinds[device], design)
                 if key not in self._asked:
                     region = shard_region(sharding, party, turn)
                     whole = self._regions[name].region

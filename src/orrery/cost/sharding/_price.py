@@ -25,6 +25,7 @@ from orrery.plan import Infeasible
 
 from .._cost import Cost, CostModel, Refusal
 from .._transfer import NOTHING, Movement, moves_cost
+from .._work import reads_values
 from ._layout import Layout, Phase, reshard
 from ._sharding import Sharding, combining, shard_region, transitions
 
@@ -167,11 +168,13 @@ def _compute(
     """Price every shard, per round and party; equal work on one device is priced once."""
     known: dict[tuple[str, str], Cost] = {}
     speeds = [_speeds(machine) for machine in machines]
+    by_value = reads_values({"": model})
     rounds = []
     for turn, row in enumerate(sharding.shards):
         costs = []
         for party, part in enumerate(row):
-            key = (part.signature, speeds[party])
+            name = sharding.holding(turn, party) if by_value else part.signature
+            key = (name, speeds[party])
             if key not in known:
                 region = shard_region(sharding, party, turn)
                 refusal = model.refuses(region, machines[party])

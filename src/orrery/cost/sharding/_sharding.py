@@ -105,6 +105,14 @@ class Sharding:
                         wanted="one of " + ", ".join(o.tensor for o in self.nest.results),
                         fix="correct the name")  # fmt: skip
 
+    def holding(self, turn: int, party: int) -> str:
+        """Return a text that shards share when they do the same work with the same constants."""
+        part = self.shards[turn][party]
+        fixed = self.region.graph.constants
+        held = [str(box) for operand, box in zip(self.nest.operands, part.operands)
+                if operand.tensor in fixed]  # fmt: skip
+        return f"{part.signature} {held}"
+
     def resident_bytes(self, party: int) -> int:
         """Return the most bytes a party holds at once for this layer alone.
 

@@ -19,7 +19,7 @@ from orrery.store import content_hash, encode
 from .._cost import Cost, CostModel
 from .._expand import Step
 from .._guards import check_cost
-from .._work import Work, count_problem, signature, unpriceable, work_of
+from .._work import Work, count_problem, reads_values, signature, unpriceable, work_of
 from ..sharding import Sharding, shard_region
 
 __all__ = ["Answer", "ShardPrices", "kind_of"]
@@ -51,7 +51,7 @@ class ShardPrices:
     """
 
     def __init__(self, system: System, models: Mapping[str, CostModel]) -> None:
-        self._models = models
+        self._models, self._by_value = models, reads_values(models)
         self._machines = {device.name: device for device in system.devices}
         self._kinds = {device.name: kind_of(device) for device in system.devices}
         self._costs: dict[tuple[str, ...], Cost | str] = {}
@@ -88,7 +88,8 @@ class ShardPrices:
         for turn, row in enumerate(sharding.shards):
             costs = []
             for party, part in enumerate(row):
-                what = (text, part.signature, kinds[party], design)
+                name = sharding.holding(turn, party) if self._by_value else part.signature
+                what = (text, name, kinds[party], design)
                 cost = self._cost(what, (sharding, party, turn), step, machines[party])
                 if isinstance(cost, str):
                     why = f"part {party + 1} of {len(row)}: {cost}"
@@ -100,7 +101,7 @@ class ShardPrices:
     def _known(self, step: Step) -> tuple[str, Work | None, str]:
         """Return a region's signature, its work, and why it cannot be priced (empty: it can)."""
         region = step.region.region
-        text = signature(region)
+        text = signature(region, self._models)
         if text not in self._works:
             problem = unpriceable(region) or count_problem(region)
             self._works[text] = (work_of(region) if problem is None else None, problem or "")

@@ -23,6 +23,7 @@ from orrery.cost import (
     Sharding,
     Strategy,
     combining,
+    reads_values,
     shard,
     shard_region,
     strategies,
@@ -329,7 +330,7 @@ class Pricer:
     """Prices shards by the cost models, each different one once."""
 
     def __init__(self, models: Mapping[str, CostModel], unpriced: frozenset[str]) -> None:
-        self.models, self.unpriced = models, unpriced
+        self.models, self.unpriced, self.by_value = models, unpriced, reads_values(models)
         self._known: dict[tuple[str, str, int, str], int] = {}
         self._parts: dict[tuple[str, str], Region] = {}
         self._by: dict[tuple[str, str, int], CostModel | None] = {}
@@ -356,6 +357,8 @@ class Pricer:
         slowest = []
         for turn, parts in enumerate(shape.parts[place]):
             most = 0
+            if self.by_value and sharding is not None:
+                parts = {sharding.holding(turn, p): p for p in range(len(sharding.weights))}
             for text, party in parts.items():
                 found = self._known.get((*key, text))
                 if found is None:

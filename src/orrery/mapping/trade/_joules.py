@@ -302,10 +302,11 @@ class _Meter:
             for message in phase.messages:
                 sent[message.source, message.target] += message.size_bytes
         self.sent[text, strategy, parties] = sent
-        total = 0.0
+        total, by_value = 0.0, self.p.pricer.by_value
         for turn, row in enumerate(sharding.shards):
             for party, part in enumerate(row):
-                name = f"{text} {part.signature}"
+                name = sharding.holding(turn, party) if by_value else part.signature
+                name = f"{text} {name}"
                 if (name, used, kind) not in self.parts:
                     piece = shard_region(sharding, party, turn)
                     self._part_j(name, piece, model, device, used, kind)
