@@ -1,10 +1,13 @@
 """Products as matrices: filters by a sum's terms, and the positions that they meet.
 
 Models:  `Conv` of any rank with groups, stride, dilation and padding; `Gemm`; `MatMul` with any
-         batch axes. All become weights (batches, filters, terms) and activations (batches,
-         positions, terms), the terms in the order in which the weight tensor stores them
-         (channel, then kernel row, then kernel column).
+         batch axes; the two gradients of a convolution (`_gradients`). All become weights (batches,
+         filters, terms) and activations (batches, positions, terms), the terms of a convolution in
+         the order in which the weight tensor stores them (channel, then kernel row, then kernel
+         column).
          Of a `MatMul`'s factors the constant one is the weights; the second, if both or none are.
+         Any operand may be asked to play the weights instead: then filters and positions change
+         places, and what was gathered is held.
 Ignores: `ConvTranspose` and recurrent layers, refused with a reason.
 Judge:   the NumPy reference of `orrery.graph` (tests/accel/bitlet/test_function.py).
 """
@@ -13,20 +16,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orrery.errors import SpecError
 from orrery.graph import Node, Region
 
+from ._gradients import (
+    GRAD_INPUT,
+    GRAD_WEIGHT,
+    make_grad_input,
+    make_grad_weight,
+    phases_of,
+    read_grad_input,
+    read_grad_weight,
+)
+from ._layer import Array, Layer, Matrices, Read, Sizes, axes_of, pads_of, windows
 from ._record import Tensors
 
 __all__ = ["Layer", "Matrices", "blocks", "filled_share", "matrices", "read_layer", "require_layer"]
-
-Array = NDArray[Any]
 
 #: Activations gathered at a time.
 _BLOCK_ELEMENTS = 1 << 21
@@ -34,95 +43,64 @@ _BLOCK_ELEMENTS = 1 << 21
 FLOAT_TYPES = ("float32", "float16", "bfloat16")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """Sizes of one layer.
+def read_layer(region: Region, weights: int | None = None) -> Layer | str:
+    """Return the sizes of a region's layer, or why it is none.
 
-    Attributes
+    Parameters
     ----------
-    operator : ``Conv``, ``Gemm`` or ``MatMul``
-    batches : independent products, e.g. a convolution's groups
-    filters, positions, terms : of one batch
-    weights, activations : which inputs of the node play those parts
-    activation_elements, weight_elements, output_elements : of the tensors, each once
-    bias_elements : what is added to the sums
+    weights : the input that plays the weights, 0 or 1; None: the usual one
+
+    Raises
+    ------
+    SpecError : `weights` is neither input
     """
-
-    operator: str
-    batches: int
-    filters: int
-    positions: int
-    terms: int
-    weights: int
-    activations: int
-    activation_elements: int
-    weight_elements: int
-    output_elements: int
-    bias_elements: int
-
-    @property
-    def macs(self) -> int:
-        """MACs that the definition asks for, padding included."""
-        return self.batches * self.filters * self.positions * self.terms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matrices:
-    """The values of one layer.
-
-    Attributes
-    ----------
-    source : the activations' tensor as it is
-    weights : (batches, filters, terms)
-    take : (batch, positions) -> activations (positions, terms)
-    bias : broadcasts to (batches, filters, positions), or None
-    scale : what the sums are multiplied by before the bias is added
-    tensor : (batches, filters, positions) -> the output tensor
-    """
-
-    source: Array
-    weights: Array
-    take: Callable[[int, Array], Array]
-    bias: Array | None
-    scale: float
-    tensor: Callable[[Array], Array]
-
-
-def read_layer(region: Region) -> Layer | str:
-    """Return the sizes of a region's layer, or why it is none."""
+    if weights not in (None, 0, 1):
+        raise SpecError(f"region {region.name!r}: weights", found=weights, wanted="input 0 or 1",
+                        fix="None takes the usual one")  # fmt: skip
     if len(region.nodes) != 1:
         return f"{len(region.nodes)} operators in one region; the design runs one product"
     node = region.members[0]
     if node.operator not in _READERS:
         return f"operator {node.operator}; the design runs {', '.join(_READERS)} only"
+    gradient = node.operator in (GRAD_INPUT, GRAD_WEIGHT)
+    operands = node.inputs[:2] if gradient else node.inputs
     types = region.graph.types
-    for name in (*(n for n in node.inputs if n), node.outputs[0]):
+    for name in (*(n for n in operands if n), node.outputs[0]):
         if name not in types or not types[name].is_bound:
             return f"tensor {name!r} has no bound shape"
         if types[name].dtype not in FLOAT_TYPES:
             return f"tensor {name!r} is {types[name].dtype}; the design takes floating point"
         if types[name].elements == 0:
             return f"tensor {name!r} is empty"
-    shapes = [types[n].sizes if n else () for n in node.inputs]
+    shapes = [types[n].sizes if n else () for n in operands]
     out = types[node.outputs[0]].sizes
-    found = _READERS[node.operator](region, node, shapes, out)
+    if node.operator == "MatMul":
+        found = _read_matmul(region, node, shapes, out, weights)
+    else:
+        found = _READERS[node.operator](region, node, shapes, out)
     if isinstance(found, str):
         return found
-    batches, filters, positions, terms, weights = found
-    activations = 1 - weights
-    bias = math.prod(shapes[2]) if len(node.inputs) > 2 and node.inputs[2] else 0
-    return Layer(
+    batches, filters, positions, terms, usual = found
+    bias = math.prod(shapes[2]) if len(operands) > 2 and operands[2] else 0
+    layer = Layer(
         operator=node.operator, batches=batches, filters=filters, positions=positions,
-        terms=terms, weights=weights, activations=activations,
-        activation_elements=math.prod(shapes[activations]),
-        weight_elements=math.prod(shapes[weights]), output_elements=math.prod(out),
+        terms=terms, weights=usual, activations=1 - usual,
+        activation_elements=math.prod(shapes[1 - usual]),
+        weight_elements=math.prod(shapes[usual]), output_elements=math.prod(out),
         bias_elements=bias,
+    )  # fmt: skip
+    if weights in (None, usual):
+        return layer
+    return replace(
+        layer, filters=positions, positions=filters, weights=1 - usual, activations=usual,
+        weight_elements=batches * positions * terms, activation_elements=layer.weight_elements,
+        exchanged=True,
     )  # fmt: skip
 
 
-def require_layer(region: Region) -> Layer:
+def require_layer(region: Region, weights: int | None = None) -> Layer:
     """Return the sizes, or raise for a region that is no such layer."""
-    layer = read_layer(region)
+    layer = read_layer(region, weights)
     if isinstance(layer, str):
         raise SpecError(f"region {region.name!r}", found=layer, wanted="a supported product",
                         fix="ask the cost model whether it refuses first")  # fmt: skip
@@ -145,7 +123,27 @@ def matrices(region: Region, inputs: Tensors, layer: Layer) -> Matrices:
         raise SpecError(f"region {region.name!r}", found="a missing operand", wanted="two operands",
                         fix="ask `read_layer` first")  # fmt: skip
     out = region.graph.types[node.outputs[0]].sizes
-    return _MAKERS[node.operator](node, layer, first, second, value(2), out)
+    third = None if node.operator == GRAD_INPUT else value(2)
+    if not layer.exchanged:
+        return _MAKERS[node.operator](node, layer, first, second, third, out)
+    usual = replace(layer, filters=layer.positions, positions=layer.filters, exchanged=False)
+    return _exchanged(_MAKERS[node.operator](node, usual, first, second, third, out), usual)
+
+
+def _exchanged(given: Matrices, usual: Layer) -> Matrices:
+    """Hold what was gathered, and hand out what was held."""
+    places = np.arange(usual.positions)
+    held = given.weights
+
+    def take(batch: int, positions: Array) -> Array:
+        taken: Array = held[batch, positions]
+        return taken
+
+    return Matrices(
+        source=held, weights=np.stack([given.take(b, places) for b in range(usual.batches)]),
+        take=take, bias=None if given.bias is None else given.bias.swapaxes(1, 2),
+        scale=given.scale, tensor=lambda sums: given.tensor(sums.swapaxes(1, 2)),
+    )  # fmt: skip
 
 
 def blocks(layer: Layer) -> Iterator[Array]:
@@ -158,7 +156,7 @@ def blocks(layer: Layer) -> Iterator[Array]:
 def filled_share(region: Region) -> float:
     """Return the share of a layer's terms, over all positions, that padding does not fill.
 
-    1 for products that are no convolution. A layer of nothing but padding has 0.
+    1 for products of matrices. A layer of nothing but padding has 0.
 
     Raises
     ------
@@ -166,87 +164,50 @@ def filled_share(region: Region) -> float:
     """
     require_layer(region)
     node, types = region.members[0], region.graph.types
-    if node.operator != "Conv":
+    first, second, result = (types[n].sizes[2:] for n in (*node.inputs[:2], node.outputs[0]))
+    if node.operator == GRAD_INPUT:
+        tables = [phase.table for phase in phases_of(node, result, second, first)]
+        return float(np.mean([(table < math.prod(first)).mean() for table in tables]))
+    if node.operator == "Conv":
+        image, kernel, outputs = first, second, result
+    elif node.operator == GRAD_WEIGHT:
+        image, kernel, outputs = first, result, second
+    else:
         return 1.0
-    image, kernel = (types[name].sizes[2:] for name in node.inputs[:2])
-    outputs = types[node.outputs[0]].sizes[2:]
     rank = len(image)
-    pads = _pads(node, image, kernel)
+    pads = pads_of(node, image, kernel)
     share = 1.0
     for axis in range(rank):
         before = 0 if isinstance(pads, str) else pads[axis][0]
-        places = np.arange(outputs[axis])[:, None] * _axes(node, "strides", rank)[axis]
-        taps = np.arange(kernel[axis]) * _axes(node, "dilations", rank)[axis] - before
+        places = np.arange(outputs[axis])[:, None] * axes_of(node, "strides", rank)[axis]
+        taps = np.arange(kernel[axis]) * axes_of(node, "dilations", rank)[axis] - before
         inside = (places + taps >= 0) & (places + taps < image[axis])
         share *= float(inside.mean())
     return share
 
 
-_Sizes = tuple[int, ...]
-_Read = tuple[int, int, int, int, int]
-
-
 # -- convolutions ---------------------------------------------------------------------------------
 
 
-def _read_conv(region: Region, node: Node, shapes: list[_Sizes], out: _Sizes) -> _Read | str:
+def _read_conv(region: Region, node: Node, shapes: list[Sizes], out: Sizes) -> Read | str:
     del region
     image, kernel = shapes[0], shapes[1]
     groups = int(node.attributes.get("group", 1))
     if groups < 1 or image[1] != groups * kernel[1] or kernel[0] % groups:
         return f"{image[1]} channels and {kernel[0]} filters do not fit {groups} groups"
-    pads = _pads(node, image[2:], kernel[2:])
+    pads = pads_of(node, image[2:], kernel[2:])
     if isinstance(pads, str):
         return pads
     positions = image[0] * math.prod(out[2:])
     return groups, kernel[0] // groups, positions, math.prod(kernel[1:]), 1
 
 
-def _axes(node: Node, name: str, rank: int) -> _Sizes:
-    return tuple(int(v) for v in node.attributes.get(name) or (1,) * rank)
-
-
-def _pads(node: Node, image: _Sizes, kernel: _Sizes) -> list[tuple[int, int]] | str:
-    """Return zeros before and after each axis (negative ones cut)."""
-    rank = len(image)
-    mode = node.attributes.get("auto_pad", "NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
-    strides, dilations = _axes(node, "strides", rank), _axes(node, "dilations", rank)
-    if mode == "VALID":
-        return [(0, 0)] * rank
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        pairs = []
-        for size, taps, stride, dilation in zip(image, kernel, strides, dilations):
-            reach = (-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1
-            total = max(0, reach - size)
-            half = total // 2
-            pairs.append((half, total - half) if mode == "SAME_UPPER" else (total - half, half))
-        return pairs
-    if mode not in ("NOTSET", ""):
-        return f"auto_pad {mode!r}; the design knows NOTSET, VALID, SAME_UPPER and SAME_LOWER"
-    pads = tuple(int(p) for p in node.attributes.get("pads") or (0,) * (2 * rank))
-    if len(pads) != 2 * rank or min(pads, default=0) < 0:
-        return f"pads {pads}; the design wants {2 * rank}, zero or more"
-    return list(zip(pads[:rank], pads[rank:]))
-
-
 def _make_conv(
-    node: Node, layer: Layer, image: Array, weights: Array, bias: Array | None, out: _Sizes
+    node: Node, layer: Layer, image: Array, weights: Array, bias: Array | None, out: Sizes
 ) -> Matrices:
-    rank = image.ndim - 2
-    kernel, outputs = weights.shape[2:], out[2:]
-    strides, dilations = _axes(node, "strides", rank), _axes(node, "dilations", rank)
-    pads = _pads(node, image.shape[2:], kernel)
-    if isinstance(pads, str):
-        raise SpecError("Conv", found=pads, wanted="known padding", fix="ask `read_layer` first")
-    padded = np.pad(image, [(0, 0), (0, 0), *pads])
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
-    axes = tuple(range(2, 2 + rank))
-    view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
-    # Before: [N, C, *places, *reach]; after: [N, *outputs, groups, C / groups, *kernel].
-    placed = [slice(0, (o - 1) * s + 1, s) for o, s in zip(outputs, strides)]
-    view = view[(slice(None), slice(None), *placed, *(slice(None, None, d) for d in dilations))]
-    view = np.moveaxis(view, 1, 1 + rank)
+    rank, outputs = image.ndim - 2, out[2:]
+    # Before: [N, C, *outputs, *kernel]; after: [N, *outputs, C, *kernel].
+    view = np.moveaxis(windows(node, image, weights.shape[2:], outputs), 1, 1 + rank)
     channels = image.shape[1] // layer.batches
     everywhere = (slice(None),) * (1 + rank)
 
@@ -269,14 +230,14 @@ def _make_conv(
 # -- matrix products ------------------------------------------------------------------------------
 
 
-def _read_gemm(region: Region, node: Node, shapes: list[_Sizes], out: _Sizes) -> _Read | str:
+def _read_gemm(region: Region, node: Node, shapes: list[Sizes], out: Sizes) -> Read | str:
     del region
     terms = shapes[0][0 if node.attributes.get("transA", 0) else 1]
     return 1, out[1], out[0], terms, 1
 
 
 def _make_gemm(
-    node: Node, layer: Layer, a: Array, b: Array, c: Array | None, out: _Sizes
+    node: Node, layer: Layer, a: Array, b: Array, c: Array | None, out: Sizes
 ) -> Matrices:
     rows = np.ascontiguousarray(a.T if node.attributes.get("transA", 0) else a)
     weights = b if node.attributes.get("transB", 0) else b.T
@@ -298,10 +259,13 @@ def _make_gemm(
     )  # fmt: skip
 
 
-def _read_matmul(region: Region, node: Node, shapes: list[_Sizes], out: _Sizes) -> _Read | str:
+def _read_matmul(
+    region: Region, node: Node, shapes: list[Sizes], out: Sizes, weights: int | None = None
+) -> Read | str:
     del out
     constant = [name in region.graph.constants for name in node.inputs]
-    weights = 0 if constant == [True, False] else 1
+    if weights is None:
+        weights = 0 if constant == [True, False] else 1
     a, b = _matrix(shapes[0], first=True), _matrix(shapes[1], first=False)
     mine, other = (b, a) if weights else (a, b)
     filters, terms = (mine[-1], mine[-2]) if weights else (mine[-2], mine[-1])
@@ -311,7 +275,7 @@ def _read_matmul(region: Region, node: Node, shapes: list[_Sizes], out: _Sizes) 
     return math.prod(np.broadcast_shapes(a[:-2], b[:-2])), filters, rows, terms, weights
 
 
-def _matrix(shape: _Sizes, *, first: bool) -> _Sizes:
+def _matrix(shape: Sizes, *, first: bool) -> Sizes:
     """Return a factor's shape with two axes at least: a vector is a row or a column."""
     if len(shape) > 1:
         return shape
@@ -319,7 +283,7 @@ def _matrix(shape: _Sizes, *, first: bool) -> _Sizes:
 
 
 def _make_matmul(
-    node: Node, layer: Layer, a: Array, b: Array, c: Array | None, out: _Sizes
+    node: Node, layer: Layer, a: Array, b: Array, c: Array | None, out: Sizes
 ) -> Matrices:
     del node, c
     a, b = a.reshape(_matrix(a.shape, first=True)), b.reshape(_matrix(b.shape, first=False))
@@ -352,11 +316,14 @@ def _make_matmul(
     )  # fmt: skip
 
 
-_READERS: dict[str, Callable[[Region, Node, list[_Sizes], _Sizes], _Read | str]] = {
+_READERS: dict[str, Callable[[Region, Node, list[Sizes], Sizes], Read | str]] = {
     "Conv": _read_conv, "Gemm": _read_gemm, "MatMul": _read_matmul,
+    GRAD_INPUT: read_grad_input, GRAD_WEIGHT: read_grad_weight,
 }  # fmt: skip
-_MAKERS: dict[str, Callable[[Node, Layer, Array, Array, Array | None, _Sizes], Matrices]] = {
+_MAKERS: dict[str, Callable[[Node, Layer, Array, Array, Array | None, Sizes], Matrices]] = {
     "Conv": _make_conv,
     "Gemm": _make_gemm,
     "MatMul": _make_matmul,
+    GRAD_INPUT: make_grad_input,
+    GRAD_WEIGHT: make_grad_weight,
 }

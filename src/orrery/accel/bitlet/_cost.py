@@ -37,9 +37,16 @@ from orrery.provenance import Basis, Source
 
 from .._products import Layer, filled_share, read_layer
 from ._cycles import BitletArray, LayerCycles, count_fixed, schedule, tile_beats, tile_traffic
+from ._digits import Digits, digit_lanes, digit_shares
 from ._engine import Array
 from ._format import FixedFormat, NumberFormat, number_format
-from ._statistics import BitStatistics, bit_statistics, expected_aligned_cycles, expected_cycles
+from ._statistics import (
+    BitStatistics,
+    bit_statistics,
+    expected_aligned_cycles,
+    expected_cycles,
+    shared_lanes,
+)
 
 __all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
 
@@ -122,7 +129,7 @@ def array_power(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitletCost:
-    """Prices `Conv`, `Gemm` and `MatMul` on an array, in lockstep.
+    """Prices `Conv`, `Gemm`, `MatMul` and gradients of convolutions on an array, in lockstep.
 
     Constant weights are read once and their counts kept by content.
 
@@ -251,7 +258,7 @@ class BitletCost:
         form = engine.format
         counted = None
         if self.zeros is None or not isinstance(form, FixedFormat):
-            counted = weight_statistics(region, layer, form)
+            counted = weight_statistics(region, layer, form, digits=engine.digits != "plain")
         running = bin(engine.mask).count("1")
         if not self.array.distil:
             return lambda size, elements: float(size)
@@ -260,6 +267,14 @@ class BitletCost:
             if self.zeros is not None:
                 shares = (self.zeros,) * form.lanes
             shares = shares[:running]
+            if engine.digits != "plain":
+                exact = counted is not None and self.zeros is None and running == form.lanes
+                places, halved = shared_lanes(
+                    np.array(counted.digit_shares[::-1]) if exact and counted is not None
+                    else 1 - digit_shares(1 - np.array(shares[::-1])), engine.digits,
+                )  # fmt: skip
+                return lambda size, elements: expected_cycles(places, size, window, elements,
+                                                              halved)  # fmt: skip
             return lambda size, elements: expected_cycles(shares, size, window, elements)
         weights = normal_numbers(form.name) if counted is None else counted
         density = 1.0
@@ -268,7 +283,7 @@ class BitletCost:
             density = statistics.density.get(name, 1.0)
         activations = thinned(normal_numbers(form.name), density * filled_share(region))
         return lambda size, elements: expected_aligned_cycles(
-            weights, activations, size, window, elements, running
+            weights, activations, size, window, elements, running, engine.digits
         )
 
     def _charges(self, latency_s: float, moved: int, device: Device) -> tuple[Charge, ...]:
@@ -317,11 +332,17 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
     return replace(found, values=values, zero_values=found.zero_values + values - found.values)
 
 
-_known: dict[tuple[str, str, str, int], BitStatistics] = {}
+_known: dict[tuple[str, str, str, int, bool], BitStatistics] = {}
 
 
-def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitStatistics | None:
+def weight_statistics(
+    region: Region, layer: Layer, form: NumberFormat, *, digits: bool = False
+) -> BitStatistics | None:
     """Return the counts of a layer's constant weights; None where they are computed on the way.
+
+    Parameters
+    ----------
+    digits : count signed digits as well
 
     Raises
     ------
@@ -332,12 +353,13 @@ def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitSt
     constant = region.graph.constants.get(name)
     if constant is None:
         return None
-    way = f"{layer.operator}{node.attributes.get('transB', 0)}"
-    key = (constant.digest(), form.name, way, layer.weights)
+    way = f"{layer.operator}{node.attributes.get('transB', 0)}{node.attributes.get('group', 1)}"
+    key = (constant.digest(), form.name, way, layer.weights, digits)
     if key not in _known:
         rows = _rows(constant, layer, region)
         step = -(-rows.size // _MOST_COUNTED)
-        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}")
+        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}",
+                               digits=digits)  # fmt: skip
         while len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)))
         _known[key] = found
@@ -346,15 +368,22 @@ def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitSt
 
 def _rows(constant: Constant, layer: Layer, region: Region) -> Array:
     """Return weights as (filters of all batches, terms)."""
+    node = region.members[0]
     held = np.asarray(constant.array())
     if held.dtype.kind not in "iub":
         held = held.astype(np.float32, copy=False)
     if layer.operator == "Gemm":
-        return held if region.members[0].attributes.get("transB", 0) else held.T
+        return held if node.attributes.get("transB", 0) else held.T
     if layer.operator == "MatMul":
         if held.ndim == 1:
             return held.reshape(1, -1)
         return (held.swapaxes(-1, -2) if layer.weights else held).reshape(-1, layer.terms)
+    if node.op == "ConvGradInput":  # a channel's row: its taps in all filters of its group
+        groups = int(node.attributes.get("group", 1))
+        split = held.reshape(groups, len(held) // groups, *held.shape[1:]).swapaxes(1, 2)
+        return split.reshape(groups * split.shape[1], -1)
+    if node.op == "ConvGradWeight":
+        return held.swapaxes(0, 1).reshape(held.shape[1], -1)
     return held.reshape(-1, layer.terms)
 
 

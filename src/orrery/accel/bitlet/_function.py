@@ -72,29 +72,37 @@ def on_grid(values: Array, step: Array, form: FixedFormat) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitletFunction:
-    """Evaluates `Conv`, `Gemm` and `MatMul` on an engine.
+    """Evaluates `Conv`, `Gemm`, `MatMul` and the gradients of a convolution on an engine.
 
     The engine packs groups into binary32 whatever its own `result` says.
+
+    Attributes
+    ----------
+    weights : the input whose bits are distilled, 0 or 1; None: the usual one
     """
 
     engine: Engine
+    weights: int | None = None
 
     def __call__(self, region: Region, inputs: Tensors) -> Tensors:
-        layer = require_layer(region)
+        layer = require_layer(region, self.weights)
         given = matrices(region, inputs, layer)
         check_weights(region, layer, given, self.engine)
+        return {region.members[0].outputs[0]: self.multiply(layer, given)}
+
+    def multiply(self, layer: Layer, given: Matrices) -> Array:
+        """Return the output tensor of a layer whose values are at hand."""
         if isinstance(self.engine.format, FixedFormat):
             sums = self._fixed(layer, given, self.engine.format)
         else:
             sums = self._float(layer, given, replace(self.engine, result=FLOATS["fp32"]))
-        name = region.members[0].outputs[0]
         dtype = given.source.dtype
         with np.errstate(over="ignore", invalid="ignore"):  # as silent as the hardware
             if given.scale != 1.0:
                 sums = np.float32(given.scale) * sums
             if given.bias is not None:
                 sums = sums + given.bias.astype(np.float32)
-            return {name: given.tensor(sums).astype(dtype, copy=False)}
+            return given.tensor(sums).astype(dtype, copy=False)
 
     def _float(self, layer: Layer, given: Matrices, engine: Engine) -> Array:
         form = engine.format
@@ -177,9 +185,10 @@ class BitletBound:
     """
 
     engine: Engine
+    weights: int | None = None
 
     def __call__(self, region: Region, inputs: Tensors) -> Tensors:
-        layer = require_layer(region)
+        layer = require_layer(region, self.weights)
         given = matrices(region, inputs, layer)
         bound = np.empty((layer.batches, layer.filters, layer.positions))
         groups = -(-layer.terms // self.engine.group)
@@ -239,8 +248,11 @@ class BitletBound:
         )
 
 
-def bitlet_tolerance(engine: Engine) -> Tolerance:
-    """Return how far an engine's layers may stand from the NumPy reference, and why."""
+def bitlet_tolerance(engine: Engine, weights: int | None = None) -> Tolerance:
+    """Return how far an engine's layers may stand from the NumPy reference, and why.
+
+    `weights` as for `BitletFunction`.
+    """
     if isinstance(engine.format, FixedFormat):
         reason = f"image and weights rounded to {engine.format.bits}-bit grids; sums are exact"
     else:
@@ -248,4 +260,4 @@ def bitlet_tolerance(engine: Engine) -> Tolerance:
             f"operands rounded to {engine.format.name}, weights aligned to the group's largest "
             "product by truncation, groups packed by truncation and added in float32"
         )
-    return Tolerance(reason=reason, bound=BitletBound(engine=engine))
+    return Tolerance(reason=reason, bound=BitletBound(engine=engine, weights=weights))
