@@ -37,16 +37,9 @@ from orrery.provenance import Basis, Source
 
 from .._products import Layer, filled_share, read_layer
 from ._cycles import BitletArray, LayerCycles, count_fixed, schedule, tile_beats, tile_traffic
-from ._digits import Digits, digit_lanes, digit_shares
 from ._engine import Array
 from ._format import FixedFormat, NumberFormat, number_format
-from ._statistics import (
-    BitStatistics,
-    bit_statistics,
-    expected_aligned_cycles,
-    expected_cycles,
-    shared_lanes,
-)
+from ._statistics import BitStatistics, bit_statistics, expected_aligned_cycles, expected_cycles
 
 __all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
 
@@ -258,7 +251,7 @@ class BitletCost:
         form = engine.format
         counted = None
         if self.zeros is None or not isinstance(form, FixedFormat):
-            counted = weight_statistics(region, layer, form, digits=engine.digits != "plain")
+            counted = weight_statistics(region, layer, form)
         running = bin(engine.mask).count("1")
         if not self.array.distil:
             return lambda size, elements: float(size)
@@ -267,14 +260,6 @@ class BitletCost:
             if self.zeros is not None:
                 shares = (self.zeros,) * form.lanes
             shares = shares[:running]
-            if engine.digits != "plain":
-                exact = counted is not None and self.zeros is None and running == form.lanes
-                places, halved = shared_lanes(
-                    np.array(counted.digit_shares[::-1]) if exact and counted is not None
-                    else 1 - digit_shares(1 - np.array(shares[::-1])), engine.digits,
-                )  # fmt: skip
-                return lambda size, elements: expected_cycles(places, size, window, elements,
-                                                              halved)  # fmt: skip
             return lambda size, elements: expected_cycles(shares, size, window, elements)
         weights = normal_numbers(form.name) if counted is None else counted
         density = 1.0
@@ -283,7 +268,7 @@ class BitletCost:
             density = statistics.density.get(name, 1.0)
         activations = thinned(normal_numbers(form.name), density * filled_share(region))
         return lambda size, elements: expected_aligned_cycles(
-            weights, activations, size, window, elements, running, engine.digits
+            weights, activations, size, window, elements, running
         )
 
     def _charges(self, latency_s: float, moved: int, device: Device) -> tuple[Charge, ...]:
@@ -332,17 +317,11 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
     return replace(found, values=values, zero_values=found.zero_values + values - found.values)
 
 
-_known: dict[tuple[str, str, str, int, bool], BitStatistics] = {}
+_known: dict[tuple[str, str, str, int], BitStatistics] = {}
 
 
-def weight_statistics(
-    region: Region, layer: Layer, form: NumberFormat, *, digits: bool = False
-) -> BitStatistics | None:
+def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitStatistics | None:
     """Return the counts of a layer's constant weights; None where they are computed on the way.
-
-    Parameters
-    ----------
-    digits : count signed digits as well
 
     Raises
     ------
@@ -354,12 +333,11 @@ def weight_statistics(
     if constant is None:
         return None
     way = f"{layer.operator}{node.attributes.get('transB', 0)}{node.attributes.get('group', 1)}"
-    key = (constant.digest(), form.name, way, layer.weights, digits)
+    key = (constant.digest(), form.name, way, layer.weights)
     if key not in _known:
         rows = _rows(constant, layer, region)
         step = -(-rows.size // _MOST_COUNTED)
-        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}",
-                               digits=digits)  # fmt: skip
+        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}")
         while len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)))
         _known[key] = found
