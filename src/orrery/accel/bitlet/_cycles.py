@@ -51,6 +51,7 @@ __all__ = [
     "Stage",
     "count_fixed",
     "count_layer",
+    "count_matrices",
     "pipeline_cycles",
     "schedule",
     "tile_beats",
@@ -193,8 +194,9 @@ def count_layer(
     exact_macs: int = 1 << 28,
     error: float = 0.01,
     seed: int = 0,
+    weights: int | None = None,
 ) -> LayerCycles:
-    """Count the cycles of a `Conv`, `Gemm` or `MatMul`.
+    """Count the cycles of a product.
 
     Parameters
     ----------
@@ -202,18 +204,26 @@ def count_layer(
     error : half the 95 % interval wanted, as a share of the cycles; positions are drawn until it
         is reached or all are counted
     seed : of the draw
+    weights : the input whose bits are distilled, 0 or 1; None: the usual one
 
     Raises
     ------
     SpecError : a region that the engine does not run, weights that are not finite; an error that
         is no positive share
     """
+    layer = require_layer(region, weights)
+    given = matrices(region, inputs, layer)
+    check_weights(region, layer, given, array.engine)
+    return count_matrices(layer, given, array, exact_macs=exact_macs, error=error, seed=seed)
+
+
+def count_matrices(
+    layer: Layer, given: Matrices, array: BitletArray, *, exact_macs: int, error: float, seed: int
+) -> LayerCycles:
+    """Count a layer whose values are at hand, as `count_layer` does."""
     if not 0 < error < 1:
         raise SpecError("bitlet: error", found=error, wanted="a share between 0 and 1",
                         fix="0.01 asks for one per cent")  # fmt: skip
-    layer = require_layer(region)
-    given = matrices(region, inputs, layer)
-    check_weights(region, layer, given, array.engine)
     if isinstance(array.engine.format, FixedFormat):
         return count_fixed(given.weights, layer, array)
     tiles = -(-layer.batches * layer.filters // array.elements)
