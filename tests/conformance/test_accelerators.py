@@ -21,6 +21,7 @@ VARIANTS = (
     "winograd(precision='float32', pm=8, pn=8)", "spatial(architecture='tpu-v1')",
     "spatial(architecture='eyeriss-v2')",
     "bitlet(precision='fixed16', group=32, elements=8)", "bitlet(precision='bf16')",
+    "bitlet(digits='signed')", "bitlet(precision='bf16', group=32, digits='split')",
 )  # fmt: skip
 EVERYONE: dict[str, Callable[[], Accelerator]] = {
     "toy": toy,

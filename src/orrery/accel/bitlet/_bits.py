@@ -239,8 +239,8 @@ def _fixed_cycles(
 
 
 def _float_cycles(
-    ew: Any, mw: Any, batch: Any, ea: Any, group: int, tile: int, beats: Any, mask: int, step: Any,
-    last: Any, first: int, planes: Any, words: Any, each: Any, steps: Any,
+    ew: Any, mw: Any, batch: Any, ea: Any, group: int, tile: int, beats: Any, mask: int, kept: int,
+    spare: int, step: Any, last: Any, first: int, planes: Any, words: Any, each: Any, steps: Any,
 ) -> None:  # fmt: skip
     """Count groups of aligned weights.
 
@@ -251,12 +251,16 @@ def _float_cycles(
     ea : exponents of activations (batches, positions, terms)
     tile : rows that run side by side
     beats : cycles to hand a group's activations to each tile (2, tiles): full groups, last group
+    mask : lanes that run
+    kept, spare : signed digits: the bits that are recoded, and the lane of odd weights' lowest
+        digits or 0; `kept` 0: plain bits
     each : filled with cycles of every row over its groups (positions, rows)
     steps : filled with the sum over groups of the slowest row (positions, tiles)
     """
     length = ew.shape[1]
     groups = (length + group - 1) // group
     aligned = np.empty(group, np.int32)
+    low = np.int32(kept & -kept)
     for p in range(ea.shape[1]):
         each[p, :] = 0
         for t in range(steps.shape[1]):
@@ -277,6 +281,14 @@ def _float_cycles(
                         j = begin + i
                         less = np.int32(largest) - np.int32(ew[row, j]) - np.int32(ea[b, p, j])
                         aligned[i] = mw[row, j] >> min(less, np.int32(31))
+                    if kept:
+                        for i in range(size):
+                            x = aligned[i] & np.int32(kept)
+                            half = x >> 1
+                            x = (x + half) ^ half
+                            if spare and i & 1 and x & low:
+                                x ^= low | np.int32(spare)
+                            aligned[i] = x
                     for block in range(len(planes)):
                         for i in range(size):
                             planes[block, i] = np.uint8(aligned[i] >> (8 * block))

@@ -37,9 +37,16 @@ from orrery.provenance import Basis, Source
 
 from .._products import Layer, filled_share, read_layer
 from ._cycles import BitletArray, LayerCycles, count_fixed, schedule, tile_beats, tile_traffic
+from ._digits import Digits, digit_shares
 from ._engine import Array
 from ._format import FixedFormat, NumberFormat, number_format
-from ._statistics import BitStatistics, bit_statistics, expected_aligned_cycles, expected_cycles
+from ._statistics import (
+    BitStatistics,
+    bit_statistics,
+    expected_aligned_cycles,
+    expected_cycles,
+    shared_lanes,
+)
 
 __all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
 
@@ -93,15 +100,21 @@ _POWER_TABLE = "Bitlet, MICRO 2021, table 9; TCAD 43(5), 2024, table X"
 
 
 def array_power(
-    form: NumberFormat, lanes: int, *, elements: int, process_nm: float | None
+    form: NumberFormat,
+    lanes: int,
+    *,
+    elements: int,
+    process_nm: float | None,
+    digits: Digits = "plain",
 ) -> tuple[float, Source] | None:
     """Return watts of an array at 1 GHz and where they come from; None for other processes.
 
     Parameters
     ----------
-    lanes : that run
+    lanes : bits that are kept, a running lane each
+    digits : other than plain, what lanes and recoders take is not published: None
     """
-    if process_nm is None or process_nm not in _POWER:
+    if process_nm is None or process_nm not in _POWER or digits != "plain":
         return None
     table = _POWER[int(process_nm)]
     whole = lanes == form.lanes and elements == PUBLISHED_ELEMENTS
@@ -251,7 +264,7 @@ class BitletCost:
         form = engine.format
         counted = None
         if self.zeros is None or not isinstance(form, FixedFormat):
-            counted = weight_statistics(region, layer, form)
+            counted = weight_statistics(region, layer, form, digits=engine.digits != "plain")
         running = bin(engine.mask).count("1")
         if not self.array.distil:
             return lambda size, elements: float(size)
@@ -260,6 +273,14 @@ class BitletCost:
             if self.zeros is not None:
                 shares = (self.zeros,) * form.lanes
             shares = shares[:running]
+            if engine.digits != "plain":
+                exact = counted is not None and self.zeros is None and running == form.lanes
+                places, halved = shared_lanes(
+                    np.array(counted.digit_shares[::-1]) if exact and counted is not None
+                    else 1 - digit_shares(1 - np.array(shares[::-1])), engine.digits,
+                )  # fmt: skip
+                return lambda size, elements: expected_cycles(places, size, window, elements,
+                                                              halved)  # fmt: skip
             return lambda size, elements: expected_cycles(shares, size, window, elements)
         weights = normal_numbers(form.name) if counted is None else counted
         density = 1.0
@@ -268,7 +289,7 @@ class BitletCost:
             density = statistics.density.get(name, 1.0)
         activations = thinned(normal_numbers(form.name), density * filled_share(region))
         return lambda size, elements: expected_aligned_cycles(
-            weights, activations, size, window, elements, running
+            weights, activations, size, window, elements, running, engine.digits
         )
 
     def _charges(self, latency_s: float, moved: int, device: Device) -> tuple[Charge, ...]:
@@ -276,7 +297,8 @@ class BitletCost:
         engine, memory = self.array.engine, device.offchip
         plain = engine.group == 64 and self.array.window == 8
         found = array_power(engine.format, bin(engine.mask).count("1"),
-                            elements=self.array.elements, process_nm=device.process_nm)  # fmt: skip
+                            elements=self.array.elements, process_nm=device.process_nm,
+                            digits=engine.digits)  # fmt: skip
         if found is None or not plain or memory.energy_j_per_byte is None or device.kind != "asic":
             return ()
         watts, source = found
@@ -317,11 +339,17 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
     return replace(found, values=values, zero_values=found.zero_values + values - found.values)
 
 
-_known: dict[tuple[str, str, str, int], BitStatistics] = {}
+_known: dict[tuple[str, str, str, int, bool], BitStatistics] = {}
 
 
-def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitStatistics | None:
+def weight_statistics(
+    region: Region, layer: Layer, form: NumberFormat, *, digits: bool = False
+) -> BitStatistics | None:
     """Return the counts of a layer's constant weights; None where they are computed on the way.
+
+    Parameters
+    ----------
+    digits : count signed digits as well
 
     Raises
     ------
@@ -333,11 +361,12 @@ def weight_statistics(region: Region, layer: Layer, form: NumberFormat) -> BitSt
     if constant is None:
         return None
     way = f"{layer.operator}{node.attributes.get('transB', 0)}{node.attributes.get('group', 1)}"
-    key = (constant.digest(), form.name, way, layer.weights)
+    key = (constant.digest(), form.name, way, layer.weights, digits)
     if key not in _known:
         rows = _rows(constant, layer, region)
         step = -(-rows.size // _MOST_COUNTED)
-        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}")
+        found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}",
+                               digits=digits)  # fmt: skip
         while len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)))
         _known[key] = found

@@ -38,6 +38,7 @@ from orrery.timeline import PS_PER_S, Span, Timeline
 from .._products import Layer, Matrices, matrices, require_layer
 from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
+from ._digits import digit_lanes, lane_words
 from ._engine import Array, Engine
 from ._format import Fields, FixedFormat, FloatFormat, to_bits
 from ._function import check_weights, grid_step, on_grid
@@ -130,7 +131,8 @@ def pipeline_cycles(engine: Engine) -> int:
     """
     beats = -(-engine.group // BEAT)
     tree = math.ceil(math.log2(BEAT)) + 1
-    compress = max(1, math.ceil(math.log2(max(engine.format.lanes, 2))) - 1) + 1
+    lanes = digit_lanes(engine.format.lanes, engine.digits)
+    compress = max(1, math.ceil(math.log2(max(lanes, 2))) - 1) + 1
     pack = 1 if isinstance(engine.format, FixedFormat) else 4
     return beats + 1 + tree + 1 + 2 + compress + 1 + pack
 
@@ -261,7 +263,8 @@ def count_fixed(weights: Array, layer: Layer, array: BitletArray) -> LayerCycles
 
 
 def _scratch(engine: Engine) -> tuple[Array, Array]:
-    planes = np.zeros((-(-engine.format.lanes // 8), -(-engine.group // 8) * 8), np.uint8)
+    lanes = digit_lanes(engine.format.lanes, engine.digits)
+    planes = np.zeros((-(-lanes // 8), -(-engine.group // 8) * 8), np.uint8)
     return planes, planes.view("<u8")
 
 
@@ -275,9 +278,12 @@ def weight_cycles(magnitudes: Array, array: BitletArray) -> Array:
         out[:, -1] = terms - (out.shape[1] - 1) * group
         return out
     rule = walk(array.window, group, terms)
+    engine = array.engine
     held = np.ascontiguousarray(magnitudes, np.int32)
-    counter("fixed_cycles")(held, group, array.engine.mask, rule.step, rule.last, rule.first,
-                            *_scratch(array.engine), out)  # fmt: skip
+    if engine.digits != "plain":
+        held = lane_words(held, engine.mask, engine.format.lanes, engine.digits, group)
+    counter("fixed_cycles")(held, group, engine.running, rule.step, rule.last, rule.first,
+                            *_scratch(engine), out)  # fmt: skip
     return out
 
 
@@ -352,6 +358,8 @@ class _Counter:
             steps[:] = full + np.maximum(self.beats[1], rest)
             return each, steps
         engine, rule = self.array.engine, self.rule
+        kept = 0 if engine.digits == "plain" else engine.mask
+        spare = 1 << (engine.format.lanes + 1) if engine.digits == "split" else 0
         block = max(1, _BLOCK // (self.layer.batches * self.layer.terms))
         for first in range(0, len(positions), block):
             part = slice(first, first + block)
@@ -362,8 +370,8 @@ class _Counter:
             ])  # fmt: skip
             counter("float_cycles")(
                 self.weights.exponent, self.weights.magnitude, self.batch, exponents, engine.group,
-                self.array.elements, self.beats, engine.mask, rule.step, rule.last, rule.first,
-                *_scratch(engine), each[part], steps[part],
+                self.array.elements, self.beats, engine.running, kept, spare,
+                rule.step, rule.last, rule.first, *_scratch(engine), each[part], steps[part],
             )  # fmt: skip
         return each, steps
 

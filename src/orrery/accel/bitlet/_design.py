@@ -51,6 +51,7 @@ def bitlet(
     elements: int = 32,
     mode: str = "correct",
     clock_mhz: float = 1000.0,
+    digits: str = "plain",
 ) -> Accelerator:
     """Return the bit-interleaving array of 32 elements at 1 GHz, or a variant.
 
@@ -64,6 +65,9 @@ def bitlet(
     elements : of the array
     mode : ``correct``, or ``faithful`` to the released circuit's bits on odd operands
     clock_mhz : of the array
+    digits : ``plain`` bits as published; ``signed``: weights recoded in non-adjacent form, a lane
+        more than bits; ``split``: signed, and two lanes for the lowest place. Same values, fewer
+        cycles
 
     Raises
     ------
@@ -73,12 +77,14 @@ def bitlet(
         "precision": precision, "group": group, "lanes": lanes, "window": window,
         "elements": elements, "mode": mode, "clock_mhz": float(clock_mhz),
     }  # fmt: skip
+    if digits != "plain":  # what is as published keeps its published name
+        parameters["digits"] = digits
     name = describe("bitlet", parameters)
     _parts.require_positive(name, parameters)
     form = check_precision(precision, lanes, where=name)
     kept = min(lanes, form.lanes)
     running = ((1 << kept) - 1) << (form.lanes - kept)
-    engine = Engine(format=form, mode=mode, group=group, enabled=running)  # type: ignore[arg-type]  # checked there
+    engine = Engine(format=form, mode=mode, group=group, enabled=running, digits=digits)  # type: ignore[arg-type]  # checked there
     array = BitletArray(engine=engine, elements=elements, window=window,
                         clock_hz=1e6 * float(clock_mhz))  # fmt: skip
     return Accelerator(
@@ -108,7 +114,8 @@ def _device(array: BitletArray, form: NumberFormat, lanes: int) -> Device:
     )  # fmt: skip
     sources: dict[str, Source] = {"process_nm": published}
     area = None
-    if (group, window, lanes) == (_GROUP, _WINDOW, PUBLISHED_LANES):
+    published_lanes = lanes == PUBLISHED_LANES and array.engine.digits == "plain"
+    if (group, window) == (_GROUP, _WINDOW) and published_lanes:
         area = _AREA_MM2 * elements / PUBLISHED_ELEMENTS
         sources["area_mm2"] = published if elements == PUBLISHED_ELEMENTS else Source(
             basis=Basis.ESTIMATED, where=_TABLE,

@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError, did_you_mean
 
+from ._digits import Digits, check_digits, running_lanes
 from ._format import (
     FLOATS,
     MODES,
@@ -102,10 +103,12 @@ class Engine:
     group : weights in a group; smaller groups are filled up with zeros, which change nothing
     enabled : the lanes that run, one bit each; -1: all
     result : format into which the packer truncates; None: the operands' own
+    digits : ``plain`` bits, or ``signed`` digits or ``split`` ones (`_digits`): the same values in
+        other cycles
 
     Raises
     ------
-    SpecError : an unknown mode, a group that is empty or too large, no lane running
+    SpecError : an unknown mode or kind of digits, an empty or too large group, no lane running
     """
 
     format: NumberFormat
@@ -113,11 +116,13 @@ class Engine:
     group: int = 64
     enabled: int = -1
     result: FloatFormat | None = None
+    digits: Digits = "plain"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SpecError("bitlet: mode", found=self.mode, wanted=f"one of {', '.join(MODES)}",
                             fix=f"correct the name{did_you_mean(self.mode, MODES)}")  # fmt: skip
+        check_digits(self.digits, where="bitlet")
         if not 1 <= self.group <= MOST_GROUP:
             raise SpecError("bitlet: group", found=self.group, wanted=f"1 to {MOST_GROUP} weights",
                             fix="the released engine has 64")  # fmt: skip
@@ -130,6 +135,11 @@ class Engine:
     def mask(self) -> int:
         """The lanes that exist and run, one bit each."""
         return self.enabled & ((1 << self.format.lanes) - 1)
+
+    @property
+    def running(self) -> int:
+        """The lanes that pop, one bit each: those of `mask`, or those of its recoded bits."""
+        return running_lanes(self.mask, self.format.lanes, self.digits)
 
     @property
     def packed(self) -> FloatFormat:
