@@ -57,23 +57,25 @@ class AndGraph:
         ----------
         stimulus : input port -> bits, shape (runs, cycles, width); ports left out are 0
         held : input port -> one value a cycle, for a port of one bit that all runs share (reset)
-        first : what each flip-flop holds at first, 0 or 1; by default its own first value
+        first : what each flip-flop holds at first, 0 or 1, shape (latches,), or (runs, latches);
+            by default its own first value
 
         Returns
         -------
         output port -> bits, shape (runs, cycles, width), sampled before the clock's edge
         """
         runs, cycles = next(iter(stimulus.values())).shape[:2]
-        latches = self.latches.copy()
-        if first is not None:
-            latches[:, 2] = first
+        start = np.broadcast_to(
+            self.latches[:, 2] if first is None else first, (runs, len(self.latches))
+        )
         piece = max(64, _PIECE // max(1, cycles * len(self.inputs)) // 64 * 64)
         parts = [
             self._piece(
-                {k: v[i : i + piece] for k, v in stimulus.items()}, cycles, held or {}, latches
+                {k: v[i : i + piece] for k, v in stimulus.items()}, cycles, held or {},
+                start[i : i + piece],
             )
             for i in range(0, runs, piece)
-        ]
+        ]  # fmt: skip
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _piece(
@@ -81,7 +83,7 @@ class AndGraph:
         stimulus: Mapping[str, Bits],
         cycles: int,
         held: Mapping[str, Sequence[int]],
-        latches: NDArray[np.int64],
+        start: NDArray[np.int64],
     ) -> dict[str, Bits]:
         runs = len(next(iter(stimulus.values())))
         words = -(-runs // 64)
@@ -93,8 +95,8 @@ class AndGraph:
                 value = np.asarray(held[port], np.uint64)
                 driven[:, index] = (np.uint64(0) - value)[:, None]
         read = _kernel()(
-            driven, self.input_literals >> 1, self.output_literals, latches, self.gates,
-            self.variables,
+            driven, self.input_literals >> 1, self.output_literals, self.latches, self.gates,
+            self.variables, _packed((start == 1).astype(np.uint8), words),
         )  # fmt: skip
         widths: dict[str, int] = {}
         for port, bit in self.outputs:
@@ -135,16 +137,13 @@ def _packed(bits: Bits, words: int) -> NDArray[np.uint64]:
 def _kernel() -> Callable[..., Any]:
     from numba import njit
 
-    def simulate(driven, inputs, outputs, latches, gates, variables):  # type: ignore[no-untyped-def]
+    def simulate(driven, inputs, outputs, latches, gates, variables, start):  # type: ignore[no-untyped-def]
         cycles, _, words = driven.shape
         ones = np.uint64(0xFFFFFFFFFFFFFFFF)
         zero = np.uint64(0)
         read = np.zeros((cycles, len(outputs), words), np.uint64)
         value = np.zeros((variables, words), np.uint64)
-        following = np.zeros((len(latches), words), np.uint64)
-        for k in range(len(latches)):
-            for w in range(words):
-                following[k, w] = ones if latches[k, 2] == 1 else zero
+        following = start.copy()
         for t in range(cycles):
             for k in range(len(inputs)):
                 for w in range(words):

@@ -19,15 +19,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.progress import SILENT, Progress
 from orrery.store import content_hash
 
 from .._circuit import Circuit
 from .._yosys import ToolError, run_yosys
+from ._gates import gate_graph
 from ._liberty import read_library
 from ._library import Library
 from ._models import cell_models
-from ._netlist import MiscompiledError, Reference, verify_netlist
+from ._netlist import MiscompiledError, Reference, verify_graph
 from ._record import Macro, MemoryUse, ModuleArea, Synthesis, Verified
+from ._stimulus import check_ports
 from ._timing import longest_paths
 
 __all__ = ["synthesise"]
@@ -44,6 +47,7 @@ def synthesise(
     unused: Mapping[str, str] | None = None,
     vectors: Mapping[str, NDArray[Any]] | Sequence[Mapping[str, NDArray[Any]]] = (),
     reference: Reference | None = None, runs: int = 12, cycles: int = 200, seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Synthesis:  # fmt: skip
     """Map a circuit to the cells of a library and check the netlist against the circuit.
 
@@ -56,14 +60,17 @@ def synthesise(
     by_module : with `flatten`, also synthesise with the modules kept, for the area of each
     macros : module -> its declared area, e.g. of an SRAM; kept whole, its cells not counted
     unused : input bits the circuit ignores on purpose, e.g. ``{"a[7:4]": "reserved"}``
-    vectors, reference, runs, cycles, seed : as in `verify_netlist`, which is always run
+    vectors, reference, runs, cycles, seed : as in `verify_netlist`; always compared
+    progress : told of each of the steps, of which a large circuit takes minutes
 
     Raises
     ------
     MiscompiledError : the netlist is not the circuit, or drops an input bit
-    SpecError : the Liberty file, a macro, vectors or `unused` are not understood
+    SpecError : the Liberty file, a macro, vectors or `unused` are not understood; a circuit without
+        inputs or outputs
     ToolError : Yosys failed, or mapped to something that is no cell of the library
     """
+    check_ports(circuit)
     library = read_library(liberty)
     declared = dict(macros or {})
     _check_macros(circuit, declared)
@@ -71,12 +78,16 @@ def synthesise(
         "vectors": vectors, "unused": unused, "reference": reference, "runs": runs,
         "cycles": cycles, "seed": seed,
     }  # fmt: skip
-    main = _Mapped(circuit, library, declared, flatten=flatten, booth=booth)
-    verified = verify_netlist(circuit, main.netlist, **checks)  # type: ignore[arg-type]
-    parts = main
-    if flatten and by_module and len(circuit.modules) > 1:
-        parts = _Mapped(circuit, library, declared, flatten=False, booth=booth)
-        verify_netlist(circuit, parts.netlist, **checks)  # type: ignore[arg-type]
+    apart = flatten and by_module and len(circuit.modules) > 1
+    ways = [flatten, False] if apart else [flatten]
+    found = []
+    for done, flat in enumerate(ways):
+        said = f"{circuit.name}, {'dissolved' if flat else 'by module'}"
+        progress.step(f"gates of {said}", 2 * done, 2 * len(ways))
+        made = _Mapped(circuit, library, declared, flatten=flat, booth=booth)
+        progress.step(f"comparing the gates of {said}", 2 * done + 1, 2 * len(ways))
+        found.append((made, made.verified(circuit, library, checks)))
+    (main, verified), (parts, _) = found[0], found[-1]
     nand2 = library.nand2
     area = main.modules[0].total
     return Synthesis(
@@ -169,7 +180,14 @@ class _Mapped:
             summary=f"Netlist of {circuit.name} in cells of {library.name}. {circuit.summary}",
             modules={circuit.name: 1, **self.cells},
         )  # fmt: skip
-        self.paths = longest_paths(circuit, flat["modules"][circuit.name], library)
+        self.gates = flat["modules"][circuit.name]
+        self.paths = longest_paths(circuit, self.gates, library)
+
+    def verified(self, circuit: Circuit, library: Library, checks: Mapping[str, Any]) -> Verified:
+        """Compare the netlist with the circuit."""
+        doing = f"verifying the netlist of {circuit.name}"
+        graph = gate_graph(circuit, self.gates, library, doing=doing)
+        return verify_graph(circuit, graph, doing=doing, **checks)
 
 
 def _with_functions(library: Library, names: Sequence[str]) -> list[str]:
@@ -197,10 +215,10 @@ def _passes(
         f"abc -liberty cells.lib -script {_ABC}", "setundef -zero", "opt_clean -purge",
         "setattr -mod -unset src *", "setattr -unset src *",
         "write_json parts.json", "setattr -mod -unset keep_hierarchy *", "flatten",
-        "opt_clean -purge", "check -assert", "write_json flat.json",
+        "opt_clean -purge", "check -assert",
         "read_verilog -overwrite cells.v", f"hierarchy -check -top {top}", "proc",
         "setattr -mod -unset src *", "setattr -unset src *",
-        "write_rtlil netlist.il", "write_verilog netlist.v",
+        "write_json flat.json", "write_rtlil netlist.il", "write_verilog netlist.v",
     ]  # fmt: skip
 
 

@@ -14,12 +14,12 @@ from orrery.errors import SpecError, did_you_mean
 from .._circuit import Circuit, Port
 from ._aiger import Bits, to_bits
 
-__all__ = ["EXHAUSTIVE_BITS", "Stimulus", "given", "own"]
+__all__ = ["EXHAUSTIVE_BITS", "MOST_BITS", "Stimulus", "check_ports", "given", "own"]
 
 #: A combinational circuit of no more input bits than this is compared on every input.
 EXHAUSTIVE_BITS = 16
 #: Bits of stimulus that one call makes at most, so that wide circuits fit into memory.
-_MOST_BITS = 2**27
+MOST_BITS = 2**27
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,24 @@ class Stimulus:
     name: str
     bits: Mapping[str, Bits] = field(repr=False)
     exhaustive: bool = False
+
+
+def check_ports(circuit: Circuit) -> None:
+    """Raise where there is nothing to drive or nothing to see.
+
+    Raises
+    ------
+    SpecError : a circuit without inputs or without outputs
+    """
+    for direction, one, fix in (
+        ("in", "input", "give it an enable, so that it can be simulated for so many rows"),
+        ("out", "output", "lead what it computes to an output; all of it would be optimised away"),
+    ):
+        if not any(port.direction == direction for port in circuit.ports):
+            raise SpecError(
+                f"circuit {circuit.name}", found=f"no {one}s", wanted=f"at least one {one}",
+                fix=fix,
+            )  # fmt: skip
 
 
 def given(circuit: Circuit, vectors: Mapping[str, NDArray[Any]]) -> Stimulus:
@@ -68,7 +86,7 @@ def own(circuit: Circuit, *, runs: int, cycles: int, seed: int) -> list[Stimulus
         every = _split(to_bits(numbers, total)[None], ports)
         return [Stimulus(name="every input", bits=every, exhaustive=True)]
     random = np.random.default_rng(seed)
-    cycles = max(4, min(cycles, _MOST_BITS // max(1, runs * total)))
+    cycles = max(4, min(cycles, MOST_BITS // max(1, runs * total)))
     drawn = np.empty((runs, cycles, total), np.uint8)
     for run in range(runs):
         chance = _DENSITIES[run % len(_DENSITIES)]
@@ -80,7 +98,7 @@ def own(circuit: Circuit, *, runs: int, cycles: int, seed: int) -> list[Stimulus
         drawn[:, :, column] = random.random((runs, cycles, 1)) < np.reshape(chances, (-1, 1, 1))
     extremes = np.zeros((2, min(cycles, 16), total), np.uint8)
     extremes[1] = 1
-    alone = np.zeros((2, min(total, _MOST_BITS // max(1, total)), total), np.uint8)
+    alone = np.zeros((2, min(total, MOST_BITS // max(1, total)), total), np.uint8)
     rows = np.arange(alone.shape[1])
     alone[0, rows, rows] = 1
     alone[1] = 1
