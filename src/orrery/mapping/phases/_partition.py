@@ -1,0 +1,343 @@
+"""A network cut into phases: stretches that must follow each other, and paths side by side.
+
+Models:  a scan over the nodes in their order. A node that every path from the inputs to the
+         outputs passes through ends one stretch and begins the next (the chain of immediate
+         post-dominators); between two such nodes lie paths that know nothing of each other. Paths
+         become subgraphs of their own where at least two of them are worth it; what is nested in a
+         path stays in it, unless that path outweighs the others together, or is the only one
+         beside a shortcut: then it is cut in the same way.
+Ignores: devices. A node's work is what the caller says it is.
+Judge:   immediate post-dominators by networkx, reachability by brute force
+         (tests/mapping/phases/test_partition.py).
+Source:  M. Zhang, Z. Hu, M. Li, DUET, IPDPS 2021 (the scheme; thresholds and nesting are ours).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orrery.errors import SpecError
+from orrery.graph import Graph, Region
+
+__all__ = ["Partition", "Phase", "Subgraph", "partition"]
+
+Kind = Literal["sequential", "multi-path"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subgraph:
+    """Nodes that are compiled, timed and run as one.
+
+    Attributes
+    ----------
+    region : named ``p3`` in a sequential phase, ``p4a``, ``p4b`` … in a multi-path one
+    work : the sum over its nodes, in the caller's unit
+    needs : numbers of the subgraphs whose outputs it reads
+    phase : number of its phase
+    """
+
+    region: Region
+    work: float
+    needs: tuple[int, ...]
+    phase: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One subgraph, or several that know nothing of each other.
+
+    Attributes
+    ----------
+    subgraphs : their numbers; of a multi-path phase those of its paths that were not cut in turn
+    within : the multi-path phase that this one is a part of, and which of its paths; None for a
+        phase of the whole network. What lies within different paths runs side by side
+    """
+
+    kind: Kind
+    subgraphs: tuple[int, ...]
+    within: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A network as subgraphs, in an order in which they may run one after the other."""
+
+    graph: Graph
+    subgraphs: tuple[Subgraph, ...]
+    phases: tuple[Phase, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_single_path(self) -> bool:
+        """Whether nothing can run beside anything else."""
+        return all(phase.kind == "sequential" for phase in self.phases)
+
+
+def partition(
+    graph: Graph,
+    work: Mapping[str, float],
+    *,
+    least: float,
+    dominance: float = 0.5,
+) -> Partition:
+    """Cut a network into phases.
+
+    Parameters
+    ----------
+    work : per node by name, 0 where missing, in any unit (seconds, MACs)
+    least : a path is worth a subgraph of its own from so much work on; a smaller one goes with
+        its neighbours
+    dominance : a path with more than this share of its phase's work is cut in turn
+
+    Raises
+    ------
+    SpecError : a network without nodes, work that is negative or not finite, a share outside
+        [0, 1]
+    """
+    _check(graph, work, least, dominance)
+    cutter = _Cutter(graph, work, least, dominance)
+    everything = list(range(len(graph.nodes)))
+    shared = cutter.shared_preparation(everything)
+    rest = [node for node in everything if node not in shared]
+    series = cutter.cut(rest)
+    if shared:
+        series = _join([_Sequence(sorted(shared))], series)
+    numbered = _Numbering(graph, cutter)
+    numbered.add(series, None)
+    return numbered.finish(len(shared))
+
+
+def _check(graph: Graph, work: Mapping[str, float], least: float, dominance: float) -> None:
+    where = f"partition of {graph.name!r}"
+    if not graph.nodes:
+        raise SpecError(where, found="no nodes", wanted="one or more",
+                        fix="give a network that computes something")  # fmt: skip
+    for name, value in work.items():
+        if not 0 <= value < float("inf"):
+            raise SpecError(f"{where}: work of {name!r}", found=value, wanted="0 or more",
+                            fix="correct the number")  # fmt: skip
+    if not least >= 0:
+        raise SpecError(f"{where}: least work", found=least, wanted="0 or more",
+                        fix="correct the number")  # fmt: skip
+    if not 0 <= dominance <= 1:
+        raise SpecError(f"{where}: dominance", found=dominance, wanted="a share from 0 to 1",
+                        fix="write e.g. 0.5")  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """Nodes of one sequential stretch."""
+
+    nodes: list[int]
+
+
+@dataclass(slots=True)
+class _Paths:
+    """Paths side by side, each a series of its own."""
+
+    paths: list[list[_Sequence | _Paths]] = field(default_factory=list)
+
+
+_Series = list[_Sequence | _Paths]
+
+
+def _join(before: _Series, after: _Series) -> _Series:
+    """Return one series after another; stretches that meet become one."""
+    if before and after and isinstance(before[-1], _Sequence) and isinstance(after[0], _Sequence):
+        return [*before[:-1], _Sequence([*before[-1].nodes, *after[0].nodes]), *after[1:]]
+    return [*before, *after]
+
+
+class _Cutter:
+    def __init__(
+        self, graph: Graph, work: Mapping[str, float], least: float, dominance: float
+    ) -> None:
+        self.work = [work.get(node.name, 0.0) for node in graph.nodes]
+        self.least, self.dominance = least, dominance
+        place = {node.name: k for k, node in enumerate(graph.nodes)}
+        self.after: list[list[int]] = [
+            sorted({place[c.name] for t in node.outputs if t for c in graph.consumers(t)})
+            for node in graph.nodes
+        ]
+        self.before: list[list[int]] = [[] for _ in graph.nodes]
+        for node, readers in enumerate(self.after):
+            for reader in readers:
+                self.before[reader].append(node)
+
+    def total(self, nodes: Sequence[int]) -> float:
+        return sum(self.work[node] for node in nodes)
+
+    def shared_preparation(self, nodes: Sequence[int]) -> set[int]:
+        """Return light work straight from the inputs that several stretches read.
+
+        An attention mask, made once and read by every layer, would otherwise run beside the whole
+        network and hide that its layers follow each other.
+        """
+        light: dict[int, frozenset[int]] = {}
+        for node in nodes:
+            if all(b in light for b in self.before[node]):
+                needs = frozenset({node}).union(*(light[b] for b in self.before[node]))
+                if self.total(list(needs)) < self.least:
+                    light[node] = needs
+        rest = [node for node in nodes if node not in light]
+        passed = [part for part in self._segments(rest) if isinstance(part, int)] if rest else []
+        found: set[int] = set()
+        for node, needs in light.items():
+            stretches = {bisect(passed, r) for r in self.after[node] if r not in light}
+            if len(stretches) > 1:
+                found |= needs
+        return found
+
+    def cut(self, nodes: list[int]) -> _Series:
+        """Return nodes, in order, as a series of stretches and paths."""
+        series: _Series = []
+        for segment in self._segments(nodes):
+            if isinstance(segment, int):
+                series = _join(series, [_Sequence([segment])])
+                continue
+            series = _join(series, self._beside(segment, len(nodes)))
+        return series
+
+    def _beside(self, segment: list[int], whole: int) -> _Series:
+        """Return what lies between two nodes that everything passes."""
+        paths = self._components(segment)
+        heavy = [path for path in paths if self.total(path) >= self.least]
+        if len(heavy) < 2:
+            if len(paths) == 1 and len(segment) == whole:
+                return [_Sequence(segment)]  # nothing left to cut it by
+            largest = max(paths, key=self.total)
+            aside = [node for path in paths if path is not largest for node in path]
+            return _join([_Sequence(sorted(aside))] if aside else [], self.cut(largest))
+        light = [node for path in paths if self.total(path) < self.least for node in path]
+        smallest = min(heavy, key=self.total)
+        smallest[:] = sorted([*smallest, *light])
+        total = self.total(segment)
+        cut: list[_Series] = [
+            self.cut(path) if self.total(path) > self.dominance * total else [_Sequence(path)]
+            for path in heavy
+        ]
+        first, last = (sorted(self._light_ends(cut, end)) for end in (0, -1))
+        return [
+            *([_Sequence(first)] if first else []), _Paths(cut),
+            *([_Sequence(last)] if last else []),
+        ]  # fmt: skip
+
+    def _light_ends(self, paths: list[_Series], end: int) -> Iterator[int]:
+        """Take light stretches off an end of paths that were cut; they go with the neighbours."""
+        for path in paths:
+            at = path[end]
+            if len(path) > 1 and isinstance(at, _Sequence) and self.total(at.nodes) < self.least:
+                path.pop(end)
+                yield from at.nodes
+
+    def _segments(self, nodes: list[int]) -> Iterator[int | list[int]]:
+        """Yield nodes that everything passes, and the lists of what lies between them.
+
+        Every other node comes before or after such a node, so that in any order of the nodes it
+        is one that no edge jumps over; edges from the inputs and to the outputs included.
+        """
+        position = {node: k for k, node in enumerate(nodes)}
+        reach, opened, between = -1, False, list[int]()
+        last = len(nodes)
+        starts = [k for k, n in enumerate(nodes) if not any(b in position for b in self.before[n])]
+        final_start = starts[-1]
+        for k, node in enumerate(nodes):
+            inside = [position[reader] for reader in self.after[node] if reader in position]
+            # Before the last node that reads inputs alone, an edge from the inputs is open.
+            passed = reach <= k and final_start <= k and not opened
+            if passed:
+                if between:
+                    yield between
+                between = []
+                yield node
+            else:
+                between.append(node)
+            reach = max([reach, *inside])
+            opened = opened or (not inside and k + 1 < last)
+        if between:
+            yield between
+
+    def _components(self, segment: list[int]) -> list[list[int]]:
+        """Return the parts of a segment that no edge connects, in order."""
+        inside = set(segment)
+        left, found = set(segment), []
+        for first in segment:
+            if first not in left:
+                continue
+            left.discard(first)
+            path, todo = [first], [first]
+            while todo:
+                node = todo.pop()
+                for other in (*self.after[node], *self.before[node]):
+                    if other in inside and other in left:
+                        left.discard(other)
+                        path.append(other)
+                        todo.append(other)
+            found.append(sorted(path))
+        return found
+
+
+class _Numbering:
+    """Gives subgraphs and phases their numbers, in an order in which they may run."""
+
+    def __init__(self, graph: Graph, cutter: _Cutter) -> None:
+        self.graph, self.cutter = graph, cutter
+        self.nodes: list[list[int]] = []
+        self.phase_of: list[int] = []
+        self.phases: list[Phase] = []
+        self.labels: list[str] = []
+
+    def add(self, series: _Series, within: tuple[int, int] | None) -> None:
+        for part in series:
+            number = len(self.phases)
+            if isinstance(part, _Sequence):
+                one = self._add(part.nodes, number, "")
+                self.phases.append(Phase(kind="sequential", subgraphs=(one,), within=within))
+                continue
+            self.phases.append(Phase(kind="multi-path", subgraphs=(), within=within))
+            whole = []
+            for turn, path in enumerate(part.paths):
+                if len(path) == 1 and isinstance(path[0], _Sequence):
+                    whole.append(self._add(path[0].nodes, number, _letters(turn)))
+                else:
+                    self.add(path, (number, turn))
+            self.phases[number] = Phase(kind="multi-path", subgraphs=tuple(whole), within=within)
+
+    def _add(self, nodes: list[int], phase: int, letter: str) -> int:
+        self.nodes.append(sorted(nodes))
+        self.phase_of.append(phase)
+        self.labels.append(f"p{phase}{letter}")
+        return len(self.nodes) - 1
+
+    def finish(self, shared: int) -> Partition:
+        owner = {node: k for k, nodes in enumerate(self.nodes) for node in nodes}
+        needs = [
+            {owner[b] for node in nodes for b in self.cutter.before[node]} - {k}
+            for k, nodes in enumerate(self.nodes)
+        ]
+        subgraphs = tuple(
+            Subgraph(
+                region=Region(graph=self.graph, label=self.labels[k],
+                              nodes=tuple(self.graph.nodes[n].name for n in nodes)),
+                work=self.cutter.total(nodes), needs=tuple(sorted(needs[k])),
+                phase=self.phase_of[k],
+            )
+            for k, nodes in enumerate(self.nodes)
+        )  # fmt: skip
+        notes = (f"{shared} light nodes that many read (masks, positions) run first",) if (
+            shared) else ()  # fmt: skip
+        return Partition(graph=self.graph, subgraphs=subgraphs, phases=tuple(self.phases),
+                         notes=notes)  # fmt: skip
+
+
+def _letters(number: int) -> str:
+    """Return a, b … z, aa, ab …"""
+    text = ""
+    number += 1
+    while number:
+        number, digit = divmod(number - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text

@@ -1,0 +1,156 @@
+"""Phases: judged by networkx' post-dominators, by reachability, and on networks one can see."""
+
+from __future__ import annotations
+
+import networkx as nx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orrery.errors import SpecError
+from orrery.graph import Graph, build_model
+from orrery.mapping.phases import Partition, partition
+
+from ..cases import chain, dags, graph
+
+
+def work_of(network: Graph) -> dict[str, float]:
+    return {node.name: float(node.attributes["work"]) for node in network.nodes}
+
+
+def edges(network: Graph) -> nx.DiGraph:
+    found = nx.DiGraph()
+    found.add_nodes_from(node.name for node in network.nodes)
+    for node in network.nodes:
+        for tensor in node.outputs:
+            found.add_edges_from((node.name, c.name) for c in network.consumers(tensor))
+    return found
+
+
+def check(network: Graph, found: Partition) -> None:
+    """Every node once, an order that can be run, independent paths, convex subgraphs."""
+    whole = edges(network)
+    owner = {n: k for k, s in enumerate(found.subgraphs) for n in s.region.nodes}
+    assert sorted(owner) == sorted(whole.nodes)
+    assert sum(len(s.region.nodes) for s in found.subgraphs) == len(owner)
+    for a, b in whole.edges:
+        assert owner[a] == owner[b] or owner[a] in found.subgraphs[owner[b]].needs
+    for number, subgraph in enumerate(found.subgraphs):
+        assert all(need < number for need in subgraph.needs)
+        assert number in found.phases[subgraph.phase].subgraphs
+    quotient = nx.DiGraph((n, k) for k, s in enumerate(found.subgraphs) for n in s.needs)
+    for phase in found.phases:
+        if phase.kind == "sequential":
+            assert len(phase.subgraphs) == 1
+        for a in phase.subgraphs:
+            for b in phase.subgraphs:
+                if a != b and a in quotient and b in quotient:
+                    assert not nx.has_path(quotient, a, b)
+
+
+@given(dags(most=12), st.floats(0, 12), st.floats(0, 1))
+def test_any_network_is_cut_into_subgraphs_that_can_run(
+    network: Graph, least: float, dominance: float
+) -> None:
+    check(network, partition(network, work_of(network), least=least, dominance=dominance))
+
+
+@given(dags(most=12))
+def test_what_everything_passes_ends_a_phase(network: Graph) -> None:
+    """With no threshold and no nesting, no multi-path phase holds such a node."""
+    found = partition(network, work_of(network), least=0, dominance=1)
+    whole = edges(network)
+    starts = [n for n in whole if whole.in_degree(n) == 0]
+    ends = [n for n in whole if whole.out_degree(n) == 0]
+    whole.add_edges_from(("source", n) for n in starts)
+    whole.add_edges_from((n, "sink") for n in ends)
+    after = nx.immediate_dominators(whole.reverse(), "sink")
+    passed, node = set(), "source"
+    while node != "sink":
+        node = after[node]
+        passed.add(node)
+    for subgraph in found.subgraphs:
+        if found.phases[subgraph.phase].kind == "multi-path":
+            assert not passed & set(subgraph.region.nodes)
+
+
+def fork(left: float, right: float) -> Graph:
+    return graph(
+        [("top", ["x"], 1, 1), ("l1", ["top"], left, 1), ("l2", ["l1"], left, 1),
+         ("r", ["top"], right, 1), ("join", ["l2", "r"], 1, 1), ("end", ["join"], 1, 1)],
+        inputs={"x": 1}, outputs=["end"],
+    )  # fmt: skip
+
+
+def nodes(found: Partition) -> list[tuple[str, ...]]:
+    return [s.region.nodes for s in found.subgraphs]
+
+
+def test_a_fork_and_its_join() -> None:
+    found = partition(fork(5, 5), work_of(fork(5, 5)), least=4)
+    assert [p.kind for p in found.phases] == ["sequential", "multi-path", "sequential"]
+    assert nodes(found) == [("top",), ("l1", "l2"), ("r",), ("join", "end")]
+    assert [s.needs for s in found.subgraphs] == [(), (0,), (0,), (1, 2)]
+    assert [s.region.name for s in found.subgraphs] == ["p0", "p1a", "p1b", "p2"]
+
+
+def test_a_path_that_is_not_worth_it_stays() -> None:
+    found = partition(fork(5, 1), work_of(fork(5, 1)), least=4)
+    assert found.is_single_path
+    assert len(found.subgraphs) == 1
+
+
+def test_a_chain_is_one_subgraph() -> None:
+    network = chain([1.0, 2.0, 3.0], [4, 4, 4, 4])
+    assert len(partition(network, work_of(network), least=0).subgraphs) == 1
+
+
+def test_a_path_that_dominates_is_cut_in_turn() -> None:
+    network = graph(
+        [("a", ["x"], 1, 1), ("b1", ["a"], 9, 1), ("b2", ["a"], 9, 1), ("c", ["b1", "b2"], 1, 1),
+         ("side", ["x"], 3, 1), ("end", ["c", "side"], 1, 1)],
+        inputs={"x": 1}, outputs=["end"],
+    )  # fmt: skip
+    found = partition(network, work_of(network), least=2, dominance=0.5)
+    assert ("b1",) in nodes(found)
+    assert ("b2",) in nodes(found)
+    inner = next(p for p in found.phases if p.within is not None and p.kind == "multi-path")
+    assert {found.subgraphs[k].region.nodes for k in inner.subgraphs} == {("b1",), ("b2",)}
+    coarse = partition(network, work_of(network), least=2, dominance=1)
+    assert ("a", "b1", "b2", "c") in nodes(coarse)
+
+
+def test_a_mask_that_every_layer_reads_hides_nothing() -> None:
+    layers = [("mask", ["m"], 0.1, 1)]
+    before = "x"
+    for k in range(3):
+        layers += [(f"q{k}", [before], 5, 1), (f"k{k}", [before], 5, 1),
+                   (f"s{k}", [f"q{k}", f"k{k}", "mask"], 1, 1)]  # fmt: skip
+        before = f"s{k}"
+    network = graph(layers, inputs={"x": 1, "m": 1}, outputs=[before])
+    found = partition(network, work_of(network), least=2)
+    assert [p.kind for p in found.phases] == ["sequential"] + ["multi-path", "sequential"] * 3
+    assert nodes(found)[0] == ("mask",)
+    assert "masks" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["siamese-lstm", "casia-surf", "googlenet", "resnet50", "minilm-l6"]
+)
+def test_networks_of_the_library(name: str) -> None:
+    network = build_model(name)
+    work = {n.name: float(network.operations(n).macs) for n in network.nodes}
+    found = partition(network, work, least=0.02 * sum(work.values()))
+    check(network, found)
+    towers = {"siamese-lstm": 2, "casia-surf": 3}
+    if name in towers:
+        assert len(found.phases[0].subgraphs) == towers[name]
+
+
+def test_bad_input_is_refused() -> None:
+    network = fork(1, 1)
+    for wrong in ({"least": -1.0}, {"least": 1.0, "dominance": 2.0}):
+        with pytest.raises(SpecError):
+            partition(network, {}, **wrong)
+    with pytest.raises(SpecError, match="'r'"):
+        partition(network, {"r": float("nan")}, least=1)
