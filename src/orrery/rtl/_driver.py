@@ -2,6 +2,11 @@
 
 One text for every engine. An engine names its header, its class and how a port is read and
 written; the rest is the same, so that two engines differ in nothing but the circuit.
+
+The inputs of a clocked circuit pass through registers of the harness. What the driver puts for a
+cycle goes in by the clock edge that begins it, so that one evaluation does the whole cycle: the
+circuit's registers take what the old inputs made, then the new inputs settle. Every input stream's
+payload has a load of its own: logic behind it runs only in cycles in which it changes.
 """
 
 from __future__ import annotations
@@ -89,14 +94,19 @@ struct Report { uint64_t cycle; int64_t broken; int64_t rule; };
 struct Harness {
   Engine engine;
   uint64_t cycle = 0;
+  bool ticking = false;  // an edge is due; it comes with the inputs of the cycle after it
+  bool fresh[@LOADS@];   // which inputs were put since they were loaded
   std::vector<Side> sides;
   std::vector<uint64_t> before, now;  // words of all outputs, of the cycle before and of this one
 };
 
 static const uint64_t ZERO[@MOST_WORDS@] = {};
 
-static inline void edge(Harness &h) {
-@EDGE@}
+// Everything put is there, and outputs have followed.
+static inline void settle(Harness &h) {
+@SETTLE@}
+
+static inline void edge(Harness &h) { h.ticking = true; }
 
 static void idle(Harness &h) {
   auto &top = h.engine.top;
@@ -108,6 +118,7 @@ extern "C" void *orrery_new(uint64_t seed) {
   for (size_t k = 0; k < h->sides.size(); ++k) h->sides[k].random = Random(seed * 1000003 + k);
   h->before.resize(@OUT_WORDS@ + 1);
   h->now.resize(@OUT_WORDS@ + 1);
+  for (bool &fresh : h->fresh) fresh = true;
   idle(*h);
 @RESET@  return h;
 }
@@ -120,7 +131,8 @@ extern "C" void orrery_cycles(void *handle, uint64_t from, uint64_t to,
   auto &h = *static_cast<Harness *>(handle);
   auto &top = h.engine.top;
   for (uint64_t row = from; row < to; ++row) {
-@APPLY_ROW@    h.engine.settle();
+@APPLY_ROW@    for (bool &fresh : h.fresh) fresh = true;
+    settle(h);
 @SAMPLE_ROW@    edge(h);
   }
 }
@@ -142,7 +154,8 @@ extern "C" int orrery_stream(void *handle, uint64_t last, const uint64_t *const 
   for (; h.cycle < last; ++h.cycle) {
     bool wanting = false, feeding = false;
 @OVER@    if (any_wanted ? !wanting : !feeding) { report->cycle = h.cycle; return 1; }
-@DRIVE@    h.engine.settle();
+@DRIVE@    h.fresh[0] = true;
+    settle(h);
     sample(h, h.now.data());
     uint64_t *now = h.now.data(), *before = h.before.data();
     (void)before;
@@ -158,20 +171,38 @@ extern "C" int orrery_stream(void *handle, uint64_t last, const uint64_t *const 
 _PROBED = 256
 
 
+def _loads(circuit: Circuit) -> dict[str, int]:
+    """Return input port -> the load it goes in by: 0, or one for the payload of each in stream."""
+    found = {port.name: 0 for port in circuit.ports if port.direction == "in"}
+    payloads = [stream.payload for stream in circuit.streams if stream.direction == "in"]
+    for number, names in enumerate((names for names in payloads if names), start=1):
+        found |= dict.fromkeys(names, number)
+    return found
+
+
 def harness_text(circuit: Circuit) -> str:
     """Return a Verilog module ``harness`` that holds the circuit; its ports are ``p0``, ``p1``, …
 
     Engines rewrite names with underscores, each in its own way; these names they leave alone.
+    Inputs of a clocked circuit pass registers ``h0``, …, each group with its own ``load0``, ….
     """
-    heads, links = [], []
+    heads, links, held = [], [], []
+    loads = _loads(circuit)
     if circuit.clock:
         heads += ["input clk", "input rst"]
+        heads += [f"input load{k}" for k in sorted({0, *loads.values()})]
         links += [f".{circuit.clock}(clk)", f".{circuit.reset}(rst)"]
     for index, port in enumerate(circuit.ports):
         way = "input" if port.direction == "in" else "output"
         heads.append(f"{way} [{port.width - 1}:0] p{index}")
-        links.append(f".{port.name}(p{index})")
-    lines = ["module harness(", ",\n".join(f"  {head}" for head in heads), ");"]
+        registered = circuit.clock and port.direction == "in"
+        links.append(f".{port.name}({'h' if registered else 'p'}{index})")
+        if registered:
+            held += [
+                f"  reg [{port.width - 1}:0] h{index} = 0;",
+                f"  always @(posedge load{loads[port.name]}) h{index} <= p{index};",
+            ]
+    lines = ["module harness(", ",\n".join(f"  {head}" for head in heads), ");", *held]
     lines += [f"  {circuit.name} dut(", ",\n".join(f"    {link}" for link in links), "  );"]
     return "\n".join([*lines, "endmodule", ""])
 
@@ -182,21 +213,25 @@ def driver_text(circuit: Circuit, engine: str) -> str:
     ins = [(index, port) for index, port in numbered if port.direction == "in"]
     outs = [(index, port) for index, port in numbered if port.direction == "out"]
     most = max([words_of(port.width) for port in circuit.ports], default=1)
-    clock = circuit.clock != ""
-    put_one = "  { const uint64_t bit = %d; put(PORT(%s), &bit); }\n"
-    edge = (
-        "  auto &top = h.engine.top;\n" + put_one % (1, "clk") + "  h.engine.settle();\n"
-        + put_one % (0, "clk")
-        if clock
-        else "  (void)h;\n"
+    loads = sorted({0, *_loads(circuit).values()})
+    put_one = "  {{ const uint64_t bit = {}; put(PORT({}), &bit); }}\n".format
+    clocks = [("clk", "h.ticking"), *((f"load{k}", f"h.fresh[{k}]") for k in loads)]
+    settle = (
+        "  auto &top = h.engine.top;\n"
+        + "".join(put_one(up, pin) for pin, up in clocks) + "  h.engine.settle();\n"
+        + "".join(put_one(0, pin) for pin, _ in clocks) + "  h.engine.settle();\n"
+        + "  h.ticking = false;\n  for (bool &fresh : h.fresh) fresh = false;\n"
+        if circuit.clock
+        else "  h.engine.settle();\n"
     )  # fmt: skip
     reset = (
-        "  auto &top = h->engine.top;\n" + put_one % (0, "clk") + put_one % (1, "rst")
-        + "  h->engine.settle();\n  edge(*h);\n" + put_one % (0, "rst") + "  h->engine.settle();\n"
-        if clock
+        "  auto &top = h->engine.top;\n" + put_one(1, "rst") + "  settle(*h);\n  edge(*h);\n"
+        + "  settle(*h);\n" + put_one(0, "rst") + "  settle(*h);\n"
+        if circuit.clock
         else ""
     )  # fmt: skip
-    body = _BODY.replace("@MOST_WORDS@", str(most)).replace("@EDGE@", edge)
+    body = _BODY.replace("@MOST_WORDS@", str(most)).replace("@SETTLE@", settle)
+    body = body.replace("@LOADS@", str(len(loads)))
     body = body.replace("@IDLE@", _lines(f"  put(PORT(p{i}), ZERO);" for i, _ in ins))
     body = body.replace("@RESET@", reset).replace("@STREAMS@", str(len(circuit.streams)))
     body = body.replace("@OUT_WORDS@", str(sum(words_of(port.width) for _, port in outs)))
@@ -227,6 +262,7 @@ def _streaming(circuit: Circuit, outs: list[tuple[int, Port]]) -> str:
     """Return the part that plays items into and out of handshakes."""
     index = {port.name: number for number, port in enumerate(circuit.ports)}
     width = {port.name: port.width for port in circuit.ports}
+    loads = _loads(circuit)
     where, at = {}, 0
     for _, port in outs:
         where[port.name] = at
@@ -244,11 +280,12 @@ def _streaming(circuit: Circuit, outs: list[tuple[int, Port]]) -> str:
         if stream.direction == "in":
             over.append(f"    if ({side}.done < {array}.items) feeding = true;")
             drive += [
+                f"    const bool waits{k} = {side}.offered;  // its payload is there already",
                 f"    if (!{side}.offered && {side}.done < {array}.items &&",
                 f"        !({array}.pause && {side}.random.next() < {array}.pause))",
                 f"      {side}.offered = true;",
                 f"    {{ const uint64_t bit = {side}.offered; put({valid}, &bit); }}",
-                f"    if ({side}.offered) {{",
+                f"    if ({side}.offered && !waits{k}) {{",
             ]
             noise = []
             for name in stream.payload:
@@ -257,7 +294,9 @@ def _streaming(circuit: Circuit, outs: list[tuple[int, Port]]) -> str:
                 drive.append(f"      put({pin}, in[{array_in}] + {side}.done * {words});")
                 noise += _noise(pin, width[name], side)
                 array_in += 1
-            drive += ["    } else {", *noise, "    }"]
+            drive += [f"    }} else if (!waits{k}) {{", *noise, "    }"]
+            if stream.payload:
+                drive.append(f"    h.fresh[{loads[stream.payload[0]]}] |= !waits{k};")
             at = where[stream.ready]
             move += [
                 f"    if ({side}.offered && now[{at}]) {{",
@@ -308,13 +347,15 @@ def _streaming(circuit: Circuit, outs: list[tuple[int, Port]]) -> str:
     probing = [
         f"    if (h.cycle < {_PROBED}) {{  // valid and payload may not follow ready",
         *flip,
-        "      h.engine.settle();",
+        "      h.fresh[0] = true;",
+        "      settle(h);",
         "      std::vector<uint64_t> store(h.now.size());",
         "      uint64_t *other = store.data();",
         "      sample(h, other);",
         *probe,
         *back,
-        "      h.engine.settle();",
+        "      h.fresh[0] = true;",
+        "      settle(h);",
         "    }",
     ]
     text = text.replace("@PROBE@", "" if sinks else _lines(probing))
