@@ -123,11 +123,14 @@ def test_planted_sizes_are_caught(tmp_path: Path) -> None:
     assert "holds 16 files" in found
 
 
-def test_a_circuit_may_be_a_folder_of_its_accelerator(tmp_path: Path) -> None:
-    for place in ("accel/toy/circuit", "accel/toy/cost"):
+def test_an_accelerator_may_hold_folders(tmp_path: Path) -> None:
+    for place in ("accel/toy/circuit", "accel/toy/circuit/more", "cost/toy/more"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "_a.py").write_text("")
-    assert size_violations(tmp_path) == ["accel/toy/cost/_a.py lies deeper than 2 folders"]
+    assert size_violations(tmp_path) == [
+        "accel/toy/circuit/more/_a.py lies deeper than 3 folders",
+        "cost/toy/more/_a.py lies deeper than 2 folders",
+    ]
 
 
 def _house(root: Path) -> None:
