@@ -21,6 +21,14 @@ from ._statistics import (
     expected_cycles,
     merge_statistics,
 )
+from ._training import (
+    BitletTrainer,
+    PhaseCycles,
+    ProductChoice,
+    TrainingStep,
+    draw_batches,
+    trained_network,
+)
 
 __all__ = [
     "FLOATS",
@@ -29,22 +37,28 @@ __all__ = [
     "BitletCost",
     "BitletFunction",
     "BitletSimulator",
+    "BitletTrainer",
     "Engine",
     "FixedFormat",
     "FloatFormat",
     "LayerCycles",
     "NetworkCycles",
     "Partial",
+    "PhaseCycles",
+    "ProductChoice",
+    "TrainingStep",
     "array_power",
     "bit_statistics",
     "bitlet",
     "bitlet_tolerance",
     "count_layer",
+    "draw_batches",
     "expected_aligned_cycles",
     "expected_cycles",
     "merge_statistics",
     "number_format",
     "pipeline_cycles",
     "run_network",
+    "trained_network",
     "weight_cycles",
 ]

@@ -88,6 +88,7 @@ def run_network(
     array: BitletArray,
     *,
     bits: bool = True,
+    count: bool = True,
     exact_macs: int = 1 << 28,
     error: float = 0.01,
     seed: int = 0,
@@ -99,6 +100,7 @@ def run_network(
     ----------
     inputs : of the graph
     bits : False: values by NumPy, which is faster; cycles then belong to those values
+    count : False: values only, no cycles and no layers
     exact_macs, error, seed : as for `count_layer`; each layer draws by itself
 
     Raises
@@ -126,11 +128,12 @@ def run_network(
                 elsewhere[region.name] = reason
             values.update(evaluate_node(graph, node, values))
         else:
-            found = count_layer(region, given, array, exact_macs=exact_macs, error=error,
-                                seed=seed + done)  # fmt: skip
-            layers[region.name] = found
-            *_, last = schedule(found, array)
-            latency_s += last.end
+            if count:
+                found = count_layer(region, given, array, exact_macs=exact_macs, error=error,
+                                    seed=seed + done)  # fmt: skip
+                layers[region.name] = found
+                *_, last = schedule(found, array)
+                latency_s += last.end
             values.update(function(region, given) if bits else evaluate_node(graph, node, values))
         for name in node.inputs:
             readers[name] -= 1
