@@ -1,5 +1,38 @@
-"""Which subgraphs may run side by side, and on which devices they should."""
+"""Which subgraphs may run side by side, and on which workers of one machine they should."""
 
 from ._partition import Partition, Phase, Subgraph, partition
+from ._problem import (
+    Flow,
+    Passage,
+    PlacedPhase,
+    PlacementProblem,
+    Timing,
+    Worker,
+)
+from ._search import (
+    Correction,
+    Placed,
+    all_placements,
+    best_placement,
+    greedy_correction,
+    single_workers,
+)
 
-__all__ = ["Partition", "Phase", "Subgraph", "partition"]
+__all__ = [
+    "Correction",
+    "Flow",
+    "Partition",
+    "Passage",
+    "Phase",
+    "Placed",
+    "PlacedPhase",
+    "PlacementProblem",
+    "Subgraph",
+    "Timing",
+    "Worker",
+    "all_placements",
+    "best_placement",
+    "greedy_correction",
+    "partition",
+    "single_workers",
+]

@@ -1,0 +1,304 @@
+"""Subgraphs on workers that share processors: what a placement takes, worked out ahead.
+
+Models:  a worker occupies its processors while it runs a subgraph, so that one worker with all
+         cores and several with a core each stand in one problem. Subgraphs are begun in a fixed
+         order of rank (the longest way to the end), each when its inputs have arrived and its
+         processors are free. A tensor goes to each memory that needs it once, at fixed seconds plus
+         seconds per byte, and transfers of one direction follow each other.
+Ignores: how workers slow each other down through shared caches and memory (measuring shows it).
+Judge:   every order and placement of small problems, and a simulation event by event
+         (tests/mapping/phases/test_problem.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import SpecError
+
+from ._partition import Partition
+
+__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Timing", "Worker"]
+
+HOST = "host"  #: the memory in which inputs lie and to which outputs return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Something that runs one subgraph at a time.
+
+    Attributes
+    ----------
+    processors : what it occupies meanwhile; workers with a common one take turns
+    memory : where it reads and writes
+    """
+
+    name: str
+    processors: frozenset[str]
+    memory: str = HOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """Seconds of a tensor of some bytes from one worker to another: fixed + per byte."""
+
+    fixed_s: float = 0.0
+    s_per_byte: float = 0.0
+
+    def seconds(self, size_bytes: int) -> float:
+        return self.fixed_s + self.s_per_byte * size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A tensor, made by a subgraph (-1: an input), read by others and maybe returned."""
+
+    tensor: str
+    size_bytes: int
+    producer: int
+    consumers: tuple[int, ...]
+    returned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When each subgraph runs under a placement, in seconds from the start.
+
+    Attributes
+    ----------
+    worker : number of the worker, per subgraph
+    begin, end : per subgraph
+    makespan_s : until the last output has returned
+    because : per subgraph, the subgraph whose end (or whose tensor) it waited for last; -1: nobody
+    """
+
+    worker: tuple[int, ...]
+    begin: tuple[float, ...]
+    end: tuple[float, ...]
+    makespan_s: float
+    because: tuple[int, ...]
+    last: int
+
+    def critical_path(self) -> tuple[int, ...]:
+        """Return the subgraphs that decide the makespan, first to last."""
+        path, at = [], self.last
+        while at >= 0:
+            path.append(at)
+            at = self.because[at]
+        return tuple(reversed(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedPhase:
+    """A phase in a timing: from when to when its subgraphs run."""
+
+    phase: int
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementProblem:
+    """What a search reads.
+
+    Attributes
+    ----------
+    partition : of the network
+    workers : in the order of the columns of `seconds`
+    seconds : subgraphs × workers; infinite where a worker cannot run a subgraph
+    flows : tensors between subgraphs, and across the border of the network
+    passages : (memory or worker's name from, to) -> what a transfer takes; workers of one memory
+        that are not listed hand over at no cost, other memories must be listed
+    """
+
+    partition: Partition
+    workers: tuple[Worker, ...]
+    seconds: NDArray[np.float64]
+    flows: tuple[Flow, ...]
+    passages: Mapping[tuple[str, str], Passage]
+
+    def __post_init__(self) -> None:
+        where = f"placement of {self.partition.graph.name!r}"
+        shape = (len(self.partition.subgraphs), len(self.workers))
+        if not self.workers:
+            raise SpecError(f"{where}: workers", found="none", wanted="one or more",
+                            fix="name a device of this machine")  # fmt: skip
+        if self.seconds.shape != shape or not (self.seconds >= 0).all():
+            raise SpecError(f"{where}: seconds", found=f"shape {self.seconds.shape}",
+                            wanted=f"shape {shape}, none negative or NaN",
+                            fix="time every subgraph on every worker")  # fmt: skip
+        for number, row in enumerate(self.seconds):
+            if not np.isfinite(row).any():
+                name = self.partition.subgraphs[number].region.name
+                raise SpecError(f"{where}: {name!r}", found="no worker that can run it",
+                                wanted="one or more", fix="add a back end that can")  # fmt: skip
+        memories = {HOST, *(worker.memory for worker in self.workers)}
+        for a in memories:
+            for b in memories - {a}:
+                if (a, b) not in self.passages:
+                    raise SpecError(f"{where}: transfers", found=f"none from {a!r} to {b!r}",
+                                    wanted="one", fix="measure it")  # fmt: skip
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Subgraphs by rank: the longest way to the end, each at its least seconds, first."""
+        least = self.seconds.min(axis=1)
+        tail = self._tails(least)
+        return tuple(sorted(range(len(tail)), key=lambda k: (-tail[k], k)))
+
+    @cached_property
+    def tails(self) -> tuple[float, ...]:
+        """Seconds from the begin of each subgraph to the end of everything, at the very least."""
+        return tuple(self._tails(self.seconds.min(axis=1)))
+
+    def _tails(self, least: NDArray[np.float64]) -> list[float]:
+        tail = [0.0] * len(least)
+        for number in reversed(range(len(least))):
+            after = (k for k, s in enumerate(self.partition.subgraphs) if number in s.needs)
+            tail[number] = float(least[number]) + max((tail[k] for k in after), default=0.0)
+        return tail
+
+    @cached_property
+    def incoming(self) -> tuple[tuple[int, ...], ...]:
+        """Per subgraph, the flows that it reads."""
+        return tuple(
+            tuple(f for f, flow in enumerate(self.flows) if number in flow.consumers)
+            for number in range(len(self.partition.subgraphs))
+        )
+
+    def passage_s(self, size_bytes: int, source: int, target: int) -> float:
+        """Return seconds of a transfer between workers; -1 is the host."""
+        if source == target:
+            return 0.0
+        a, b = (self.workers[w] if w >= 0 else None for w in (source, target))
+        if a is not None and b is not None and (a.name, b.name) in self.passages:
+            return self.passages[a.name, b.name].seconds(size_bytes)
+        from_, to = (HOST if w is None else w.memory for w in (a, b))
+        return self.passages[from_, to].seconds(size_bytes) if from_ != to else 0.0
+
+    def timing(self, placement: Sequence[int]) -> Timing:
+        """Work out when everything runs.
+
+        Parameters
+        ----------
+        placement : number of the worker per subgraph; one that can run it
+        """
+        state = State(self)
+        for number in self.order:
+            state.put(number, placement[number])
+        return state.timing()
+
+    def phases(self, timing: Timing) -> tuple[PlacedPhase, ...]:
+        """Return from when to when each phase runs, what lies within its paths included."""
+        found = []
+        for number in range(len(self.partition.phases)):
+            inside = [k for k, s in enumerate(self.partition.subgraphs)
+                      if number in self._around(s.phase)]  # fmt: skip
+            found.append(PlacedPhase(
+                phase=number, begin_s=min(timing.begin[k] for k in inside),
+                end_s=max(timing.end[k] for k in inside),
+            ))  # fmt: skip
+        return tuple(found)
+
+    def _around(self, phase: int) -> tuple[int, ...]:
+        found = [phase]
+        while (within := self.partition.phases[found[-1]].within) is not None:
+            found.append(within[0])
+        return tuple(found)
+
+    def bounds(self) -> tuple[float, float]:
+        """Return seconds that no placement undercuts: the longest path, and the area.
+
+        Area: every subgraph where it takes the fewest processor seconds, over all processors.
+        """
+        count = len(frozenset().union(*(w.processors for w in self.workers)))
+        sizes = np.array([len(w.processors) for w in self.workers])
+        return max(self.tails, default=0.0), float((self.seconds * sizes).min(axis=1).sum()) / count
+
+
+class State:
+    """A placement under way: subgraphs are put in the problem's order, and can be taken back."""
+
+    def __init__(self, problem: PlacementProblem) -> None:
+        self.p = problem
+        count = len(problem.partition.subgraphs)
+        self.worker = [-1] * count
+        self.begin, self.end = [0.0] * count, [0.0] * count
+        self.because = [-1] * count
+        self._free: dict[str, tuple[float, int]] = {}
+        self._wire: dict[tuple[str, str], float] = {}
+        self._there: dict[tuple[int, int | str], float] = {}
+        self._undo: list[tuple[dict[str, tuple[float, int]], dict[tuple[str, str], float],
+                               dict[tuple[int, int | str], float]]] = []  # fmt: skip
+
+    def put(self, number: int, worker: int) -> float:
+        """Begin a subgraph as early as can be on a worker; return when it ends."""
+        p, at = self.p, self.p.workers[worker]
+        self._undo.append((dict(self._free), dict(self._wire), dict(self._there)))
+        begin, because = 0.0, -1
+        for processor in at.processors:
+            free, who = self._free.get(processor, (0.0, -1))
+            if free > begin:
+                begin, because = free, who
+        for flow in p.incoming[number]:
+            arrival = self._arrival(flow, worker)
+            if arrival > begin:
+                begin, because = arrival, p.flows[flow].producer
+        self.worker[number], self.because[number] = worker, because
+        self.begin[number] = begin
+        self.end[number] = end = begin + float(p.seconds[number, worker])
+        for processor in at.processors:
+            self._free[processor] = (end, number)
+        return end
+
+    def take_back(self, number: int) -> None:
+        """Undo the last `put`, which was of this subgraph."""
+        self._free, self._wire, self._there = self._undo.pop()
+        self.worker[number] = -1
+
+    def _arrival(self, flow: int, worker: int) -> float:
+        one = self.p.flows[flow]
+        source = -1 if one.producer < 0 else self.worker[one.producer]
+        made = 0.0 if one.producer < 0 else self.end[one.producer]
+        return self._sent(flow, made, source, worker)
+
+    def _sent(self, flow: int, made: float, source: int, target: int) -> float:
+        """Return when a tensor has arrived; in one memory it need be sent to each worker apart."""
+        takes = self.p.passage_s(self.p.flows[flow].size_bytes, source, target)
+        if takes == 0.0:
+            return made
+        memories = tuple(
+            HOST if w < 0 else self.p.workers[w].memory for w in (source, target)
+        )  # fmt: skip
+        key = (flow, target if memories[0] == memories[1] else memories[1])
+        if key not in self._there:
+            if memories[0] == memories[1]:  # a hand-over occupies nobody else
+                self._there[key] = made + takes
+            else:
+                wire = (memories[0], memories[1])
+                start = max(made, self._wire.get(wire, 0.0))
+                self._wire[wire] = self._there[key] = start + takes
+        return self._there[key]
+
+    def timing(self) -> Timing:
+        """Return the times once every subgraph is put."""
+        last = max(range(len(self.end)), key=lambda k: self.end[k])
+        makespan = self.end[last]
+        for number, flow in enumerate(self.p.flows):
+            if flow.returned and flow.producer >= 0:
+                done = self._sent(number, self.end[flow.producer], self.worker[flow.producer], -1)
+                if done > makespan:
+                    makespan, last = done, flow.producer
+        if not math.isfinite(makespan):
+            raise SpecError("placement", found="a worker that cannot run its subgraph",
+                            wanted="one that can", fix="choose among finite seconds")  # fmt: skip
+        return Timing(
+            worker=tuple(self.worker), begin=tuple(self.begin), end=tuple(self.end),
+            makespan_s=makespan, because=tuple(self.because), last=last,
+        )  # fmt: skip

@@ -1,0 +1,66 @@
+"""Random placement problems: towers and joins, workers that share processors, two memories."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from orrery.graph import Graph
+from orrery.mapping.phases import (
+    Flow,
+    Partition,
+    Passage,
+    PlacementProblem,
+    Worker,
+    partition,
+)
+
+from ..cases import dags
+
+CORES = (
+    Worker(name="cpu", processors=frozenset({"c0", "c1"})),
+    Worker(name="cpu0", processors=frozenset({"c0"})),
+    Worker(name="cpu1", processors=frozenset({"c1"})),
+    Worker(name="gpu", processors=frozenset({"g"}), memory="gpu"),
+)
+
+
+def flows_of(found: Partition) -> tuple[Flow, ...]:
+    network = found.graph
+    owner = {n: k for k, s in enumerate(found.subgraphs) for n in s.region.nodes}
+    flows = []
+    for tensor in (*network.inputs, *(t for n in network.nodes for t in n.outputs)):
+        maker = network.producer(tensor)
+        source = -1 if maker is None else owner[maker.name]
+        readers = {owner[c.name] for c in network.consumers(tensor)} - {source}
+        if readers or tensor in network.outputs:
+            flows.append(Flow(
+                tensor=tensor, size_bytes=network.known_bytes(tensor) or 0, producer=source,
+                consumers=tuple(sorted(readers)), returned=tensor in network.outputs,
+            ))  # fmt: skip
+    return tuple(flows)
+
+
+def problem_of(network: Graph, seconds: np.ndarray, passage: Passage) -> PlacementProblem:
+    found = partition(network, {}, least=0)
+    return PlacementProblem(
+        partition=found, workers=CORES, seconds=seconds[: len(found.subgraphs)],
+        flows=flows_of(found),
+        passages={("host", "gpu"): passage, ("gpu", "host"): passage,
+                  ("cpu0", "cpu1"): Passage(fixed_s=passage.fixed_s / 10)},
+    )  # fmt: skip
+
+
+@st.composite
+def problems(draw: st.DrawFn, *, most: int = 8) -> PlacementProblem:
+    network = draw(dags(most=most))
+    seed = draw(st.integers(0, 2**20))
+    rng = np.random.default_rng(seed)
+    seconds = rng.uniform(0.1, 5, (most, len(CORES)))
+    seconds[:, 0] = seconds[:, 1:3].min(axis=1) * rng.uniform(0.5, 1, most)
+    if draw(st.booleans()):
+        seconds[rng.random((most, len(CORES))) < 0.2] = np.inf
+        seconds[:, 0] = np.where(np.isfinite(seconds[:, 0]), seconds[:, 0], 3.0)
+    passage = Passage(fixed_s=draw(st.sampled_from([0.0, 0.5, 3.0])),
+                      s_per_byte=draw(st.sampled_from([0.0, 0.1])))  # fmt: skip
+    return problem_of(network, seconds, passage)
