@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from orrery.accel import Accelerator
+from orrery.accel._products import require_layer
 from orrery.accel.bitlet import BitletCost
 from orrery.accel.spatial._cost import SpatialCost
 from orrery.cost import Cost
@@ -302,6 +303,10 @@ def check_cost(accelerator: Accelerator, region: Region, label: str) -> None:
         tensors = touched_bytes(accelerator.cost, region)
     if isinstance(accelerator.cost, BitletCost):  # kept in the engine's own width
         tensors = tensors * accelerator.cost.storage_bits // 32
+        coded = accelerator.cost.stored(region, require_layer(region))
+        if coded is not None:  # the weights' own code, smaller or not
+            held = region.size_bytes(region.weights[:1]) * accelerator.cost.storage_bits // 32
+            tensors += coded.size_bytes - held
     must(cost.offchip_bytes is not None and cost.offchip_bytes >= tensors, accelerator,
          f"{label}: {cost.offchip_bytes} bytes, below the compulsory {tensors}")  # fmt: skip
     bandwidth = device.offchip.bandwidth_bytes_per_s

@@ -22,6 +22,7 @@ VARIANTS = (
     "spatial(architecture='eyeriss-v2')",
     "bitlet(precision='fixed16', group=32, elements=8)", "bitlet(precision='bf16')",
     "bitlet(digits='signed')", "bitlet(precision='bf16', group=32, digits='split')",
+    "bitlet(storage='columns')", "bitlet(precision='fp32', digits='signed', storage='columns')",
 )  # fmt: skip
 EVERYONE: dict[str, Callable[[], Accelerator]] = {
     "toy": toy,

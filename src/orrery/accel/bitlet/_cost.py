@@ -36,7 +36,14 @@ from orrery.plan import KernelSchedule
 from orrery.provenance import Basis, Source
 
 from .._products import Layer, filled_share, read_layer
-from ._cycles import BitletArray, LayerCycles, count_fixed, schedule, tile_beats, tile_traffic
+from ._cycles import (
+    BitletArray,
+    LayerCycles,
+    count_fixed,
+    schedule,
+    tile_beats,
+    tile_traffic,
+)
 from ._digits import Digits, digit_shares
 from ._engine import Array
 from ._format import FixedFormat, NumberFormat, number_format
@@ -47,6 +54,7 @@ from ._statistics import (
     expected_cycles,
     shared_lanes,
 )
+from .columns import Coded, store_weights
 
 __all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
 
@@ -205,14 +213,32 @@ class BitletCost:
         *_, last = _play(found, array)
         moved = math.ceil(found.weight_bytes.sum() + found.activation_bytes.sum())
         charges = self._charges(float(last.end), moved, device)
-        held = layer.weight_elements + layer.activation_elements + layer.output_elements
+        held = layer.activation_elements + layer.output_elements
+        coded = self.stored(region, layer)
+        weights = layer.weight_elements * self.storage_bits / 8
+        if coded is not None:
+            weights = coded.size_bytes
         return Cost(
             latency_s=float(last.end), offchip_bytes=moved, charges=charges,
             energy_j=math.fsum(c.energy_j for c in charges) if charges else None,
-            peak_bytes={device.offchip.name: math.ceil(held * self.storage_bits / 8)
+            peak_bytes={device.offchip.name: math.ceil(held * self.storage_bits / 8 + weights)
                         + 4 * layer.bias_elements},
             macs_nominal=region.operations.macs, macs_performed=layer.macs,
         )  # fmt: skip
+
+    def stored(self, region: Region, layer: Layer) -> Coded | None:
+        """Return the sizes of constant weights stored as columns; None where they lie plain."""
+        constant = region.graph.constants.get(region.members[0].inputs[layer.weights])
+        if constant is None or self.array.storage == "plain":
+            return None
+        engine, elements = self.array.engine, self.array.elements
+        key = (*_way(constant, layer, region, engine.format), engine.group, elements)
+        if key not in _coded:
+            found = store_weights(_rows(constant, layer, region), layer, engine, elements)
+            while len(_coded) >= _MOST_KNOWN:
+                _coded.pop(next(iter(_coded)))
+            _coded[key] = replace(found, data=b"")
+        return _coded[key]
 
     def expected(self, region: Region, statistics: Statistics | None = None) -> LayerCycles:
         """Return what a layer takes as `count_layer` would, its cycles expected.
@@ -235,7 +261,7 @@ class BitletCost:
             and isinstance(engine.format, FixedFormat)
         ):
             held = _rows(constant, layer, region).reshape(layer.batches, -1, layer.terms)
-            return count_fixed(held, layer, self.array)
+            return count_fixed(held, layer, self.array, stored=True)
         tiles = -(-rows // elements)
         group = min(engine.group, layer.terms)
         groups = -(-layer.terms // group)
@@ -255,7 +281,7 @@ class BitletCost:
             macs=layer.macs, groups=rows * layer.positions * groups,
             element_cycles=alone * rows * layer.positions, steps=steps * layer.positions,
             half_width=0.0, positions=layer.positions, sampled=layer.positions,
-            **tile_traffic(layer, self.array, tiles),
+            **tile_traffic(layer, self.array, tiles, self.stored(region, layer)),
         )  # fmt: skip
 
     def _cycles(self, region: Region, layer: Layer, statistics: Statistics | None) -> Any:
@@ -340,6 +366,16 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
 
 
 _known: dict[tuple[str, str, str, int, bool], BitStatistics] = {}
+_coded: dict[tuple[str, str, str, int, int, int], Coded] = {}
+
+
+def _way(
+    constant: Constant, layer: Layer, region: Region, form: NumberFormat
+) -> tuple[str, str, str, int]:
+    """Return what tells constants, and how a layer reads them, apart."""
+    attributes = region.members[0].attributes
+    way = f"{layer.operator}{attributes.get('transB', 0)}{attributes.get('group', 1)}"
+    return constant.digest(), form.name, way, layer.weights
 
 
 def weight_statistics(
@@ -360,8 +396,7 @@ def weight_statistics(
     constant = region.graph.constants.get(name)
     if constant is None:
         return None
-    way = f"{layer.operator}{node.attributes.get('transB', 0)}{node.attributes.get('group', 1)}"
-    key = (constant.digest(), form.name, way, layer.weights, digits)
+    key = (*_way(constant, layer, region, form), digits)
     if key not in _known:
         rows = _rows(constant, layer, region)
         step = -(-rows.size // _MOST_COUNTED)

@@ -42,6 +42,7 @@ from ._digits import digit_lanes, lane_words
 from ._engine import Array, Engine
 from ._format import Fields, FixedFormat, FloatFormat, to_bits
 from ._function import check_weights, grid_step, on_grid
+from .columns import Coded, Storage, check_storage, store_weights, tile_bytes
 
 __all__ = [
     "BROADCASTS",
@@ -87,6 +88,8 @@ class BitletArray:
     clock_hz : of the array
     channel_bytes_per_s : of each of the two memory channels
     buffer_bytes : on-chip memory for activations (assumed: not published)
+    storage : of constant weights off chip: ``plain``, or as bit ``columns`` (`columns`), four
+        decoders for the array
 
     Raises
     ------
@@ -101,8 +104,10 @@ class BitletArray:
     clock_hz: float = 1e9
     channel_bytes_per_s: float = CHANNEL_BYTES_PER_S
     buffer_bytes: int = 256 * 1024
+    storage: Storage = "plain"
 
     def __post_init__(self) -> None:
+        check_storage(self.storage, where="bitlet")
         if self.broadcast not in BROADCASTS:
             raise SpecError(
                 "bitlet: broadcast", found=self.broadcast,
@@ -150,6 +155,7 @@ class LayerCycles:
     half_width : of the 95 % interval of the sum of `steps`; 0 when every position was counted
     positions, sampled : of the layer, and counted
     weight_bytes, activation_bytes : of each tile, through its channel (tiles,)
+    decode_cycles : of each tile's slowest decoder of weights (tiles,); None: they come plain
     """
 
     macs: int
@@ -161,6 +167,7 @@ class LayerCycles:
     sampled: int
     weight_bytes: Array = field(repr=False)
     activation_bytes: Array = field(repr=False)
+    decode_cycles: Array | None = field(default=None, repr=False)
 
     @property
     def array_cycles(self) -> float:
@@ -216,20 +223,30 @@ def count_layer(
     layer = require_layer(region, weights)
     given = matrices(region, inputs, layer)
     check_weights(region, layer, given, array.engine)
-    return count_matrices(layer, given, array, exact_macs=exact_macs, error=error, seed=seed)
+    stored = region.members[0].inputs[layer.weights] in region.graph.constants
+    return count_matrices(layer, given, array, exact_macs=exact_macs, error=error, seed=seed,
+                          stored=stored)  # fmt: skip
 
 
 def count_matrices(
-    layer: Layer, given: Matrices, array: BitletArray, *, exact_macs: int, error: float, seed: int
-) -> LayerCycles:
-    """Count a layer whose values are at hand, as `count_layer` does."""
+    layer: Layer, given: Matrices, array: BitletArray, *, exact_macs: int, error: float, seed: int,
+    stored: bool = False,
+) -> LayerCycles:  # fmt: skip
+    """Count a layer whose values are at hand, as `count_layer` does.
+
+    Parameters
+    ----------
+    stored : its weights are constants, which lie off chip as the array's storage has them
+    """
     if not 0 < error < 1:
         raise SpecError("bitlet: error", found=error, wanted="a share between 0 and 1",
                         fix="0.01 asks for one per cent")  # fmt: skip
     if isinstance(array.engine.format, FixedFormat):
-        return count_fixed(given.weights, layer, array)
+        return count_fixed(given.weights, layer, array, stored=stored)
     tiles = -(-layer.batches * layer.filters // array.elements)
-    traffic = tile_traffic(layer, array, tiles)
+    packed = stored and array.storage == "columns"
+    coded = store_weights(given.weights, layer, array.engine, array.elements) if packed else None
+    traffic = tile_traffic(layer, array, tiles, coded)
     everything = layer.macs <= exact_macs or layer.positions <= 2 * _DRAWN * _STRATA
     count = _Counter(layer, given, array, tiles, array.engine.format)
     if everything:
@@ -245,7 +262,9 @@ def count_matrices(
     )  # fmt: skip
 
 
-def count_fixed(weights: Array, layer: Layer, array: BitletArray) -> LayerCycles:
+def count_fixed(
+    weights: Array, layer: Layer, array: BitletArray, *, stored: bool = False
+) -> LayerCycles:
     """Count a fixed-point layer from its weights (batches, filters, terms) alone."""
     form = array.engine.format
     if not isinstance(form, FixedFormat):
@@ -253,12 +272,15 @@ def count_fixed(weights: Array, layer: Layer, array: BitletArray) -> LayerCycles
     tiles = -(-layer.batches * layer.filters // array.elements)
     step = grid_step(weights, form, (2,), what="weights of a layer")
     rows = np.abs(on_grid(weights, step, form))
+    packed = stored and array.storage == "columns"
+    coded = store_weights(weights, layer, array.engine, array.elements) if packed else None
     runs = weight_cycles(rows.reshape(-1, layer.terms), array)
     return LayerCycles(
         macs=layer.macs, groups=runs.size * layer.positions, half_width=0.0,
         steps=_fixed_steps(runs, layer, array, tiles) * layer.positions,
         element_cycles=float(runs.sum(dtype=np.int64)) * layer.positions,
-        positions=layer.positions, sampled=layer.positions, **tile_traffic(layer, array, tiles),
+        positions=layer.positions, sampled=layer.positions,
+        **tile_traffic(layer, array, tiles, coded),
     )  # fmt: skip
 
 
@@ -312,8 +334,15 @@ def _fixed_steps(runs: Array, layer: Layer, array: BitletArray, tiles: int) -> A
     return steps.astype(np.float64)
 
 
-def tile_traffic(layer: Layer, array: BitletArray, tiles: int) -> dict[str, Array]:
-    """Return the bytes of each tile: weights with biases, and activations with results."""
+def tile_traffic(
+    layer: Layer, array: BitletArray, tiles: int, coded: Coded | None = None
+) -> dict[str, Any]:
+    """Return the bytes of each tile: weights with biases, and activations with results.
+
+    Parameters
+    ----------
+    coded : the weights as they lie off chip, where not plain; the first tile reads the header
+    """
     rows = layer.batches * layer.filters
     side = np.diff(np.minimum(np.arange(tiles + 1) * array.elements, rows))
     bits = array.engine.format.storage_bits
@@ -327,7 +356,11 @@ def tile_traffic(layer: Layer, array: BitletArray, tiles: int) -> dict[str, Arra
     again = (np.arange(tiles) * array.elements % layer.filters != 0) & (own <= array.buffer_bytes)
     read = read - np.where(again, own, 0.0)
     written = side * (layer.output_elements * bits / 8) / rows
-    return {"weight_bytes": weights, "activation_bytes": read + written}
+    decode = None
+    if coded is not None:
+        weights, decode = tile_bytes(coded, rows, side, array.elements)
+        weights = weights + side * (layer.bias_elements * 4) / rows
+    return {"weight_bytes": weights, "activation_bytes": read + written, "decode_cycles": decode}
 
 
 # -- floating point -------------------------------------------------------------------------------
@@ -463,16 +496,18 @@ class Stage:
 def schedule(found: LayerCycles, array: BitletArray) -> Iterator[Stage]:
     """Play the tiles: weights are fetched one tile ahead, activations stream while it computes.
 
-    Each tile fills the pipeline anew, since its weights replace those of the tile before.
+    Each tile fills the pipeline anew, since its weights replace those of the tile before. Weights
+    stored as columns come no faster than their decoders go.
     """
     rate = array.channel_bytes_per_s
     fill_s = pipeline_cycles(array.engine) / array.clock_hz
     load_end, ends = 0.0, [0.0, 0.0]  # a tile's weights may overwrite those of the last but one
-    for cycles, weights, activations in zip(
-        found.steps, found.weight_bytes, found.activation_bytes
+    decode = np.zeros(len(found.steps)) if found.decode_cycles is None else found.decode_cycles
+    for cycles, weights, activations, decoding in zip(
+        found.steps, found.weight_bytes, found.activation_bytes, decode
     ):
         load_start = max(load_end, ends[-2])
-        load_end = load_start + weights / rate
+        load_end = load_start + max(weights / rate, decoding / array.clock_hz)
         start = max(load_end, ends[-1])
         compute_s = cycles / array.clock_hz + fill_s
         end = start + max(compute_s, activations / rate)
