@@ -11,6 +11,7 @@ Judge:   both simulation engines, group by group (tests/accel/bitlet/test_circui
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,14 @@ import numpy as np
 from orrery.errors import SpecError
 
 from ._bits import lane_cycles
-from ._engine import Array, Engine
+from ._engine import MOST_QUANT, PACKED_BITS, Array, Engine
 from ._format import FixedFormat, FloatFormat, Mode, NumberFormat
 
-__all__ = ["Pipeline", "Vectors", "vectors"]
+__all__ = ["Pipeline", "Vectors", "shipped", "vectors"]
 
 _TYPES: dict[str, Any] = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
+#: Groups in a set of the bench.
+_GROUPS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,13 +212,190 @@ def vectors(
         items["i__a"] = _packed(a.astype(np.int64), form.bits + 1, stages)
         expected = {"o__result": run.result}
     expected["o__accumulator"] = run.accumulator
-    items["i__last"] = np.repeat(ends, stages.beats)
+    # Read with a group's last beat: in the others it is noise, which must not matter.
+    noise = (ends[:, None] + np.arange(1, stages.beats)) * 5 % stages.group
+    items["i__last"] = np.concatenate([noise, ends[:, None]], axis=1).reshape(-1)
     lanes = np.arange(top, form.lanes)
     lengths = np.array([
         lane_cycles((row[None, : end + 1] >> lanes[:, None]) & 1, stages.window).max()
         for row, end in zip(aligned, ends)
     ])  # fmt: skip
     return Vectors(items=items, expected=expected, lengths=lengths, given=stages.given(lengths))
+
+
+def shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
+    """Yield the sets of vectors of the element's bench, as fields of `StreamVectors`.
+
+    Each set is a row of groups back to back: groups of edges (`_fixed_edges`, `_float_edges`),
+    then random operands of several sizes; from the middle on cut short, at and beside the ends of
+    windows and anywhere. Sets differ in their draw and, in fixed point, in the cut of the result.
+    """
+    form = stages.format
+    for seed, quant in enumerate((0, 2, MOST_QUANT) if isinstance(form, FixedFormat) else (0, 0)):
+        draw = np.random.default_rng(seed)
+        shape = _GROUPS, stages.group
+        cut = ""
+        if isinstance(form, FixedFormat):
+            w, a = _fixed_operands(form, shape, draw)
+            edges = _fixed_edges(form, stages, quant, draw)
+            cut = f", result from bit {quant} on"
+        else:
+            w, a = _float_operands(form, shape, draw)
+            edges = _float_edges(form, stages.group, draw)
+        places = np.arange(len(edges))
+        w[places], a[places] = zip(*edges)
+        last = draw.integers(0, stages.group, _GROUPS)
+        last[: len(edges)] = stages.group - 1
+        near = [k * stages.window + d for k in (1, 2) for d in (-1, 0, 1)]
+        ends = [0, 0, *(min(n, stages.group - 1) for n in near)]
+        last[len(edges) : len(edges) + len(ends)] = ends
+        beyond = np.arange(stages.group) > last[:, None]
+        w[beyond], a[beyond] = 0, 0
+        found = vectors(stages, mode, w, a, last=last, quant=quant)
+        expected = dict(found.expected)
+        if isinstance(form, FloatFormat) and mode == "correct":
+            # The engine's NaN has the sign and payload that NumPy gives it, the circuit's is one.
+            infinity = (form.largest_exponent + 1) << form.fraction_bits
+            size = expected["o__result"] & ((1 << (form.storage_bits - 1)) - 1)
+            one = infinity | 1 << (form.fraction_bits - 1)
+            expected["o__result"] = np.where(size > infinity, one, expected["o__result"])
+        yield {
+            "items": {"i": dict(found.items)}, "expected": {"o": expected},
+            "held": {"quant": quant} if isinstance(form, FixedFormat) else {},
+            "given": {"o": found.given},
+            "taken": {"i": stages.taken(found.lengths).reshape(-1)},
+            "about": f"{_GROUPS} groups: {len(edges)} of edges (all zeros, the greatest and the "
+            "least, single bits, sums at the ends of the result's range"
+            + ("" if isinstance(form, FixedFormat) else ", infinities, NaN, subnormal numbers")
+            + f"), random operands of several sizes, the last ones cut short{cut}",
+        }  # fmt: skip
+
+
+def _fixed_operands(
+    form: FixedFormat, shape: tuple[int, int], draw: np.random.Generator
+) -> tuple[Array, Array]:
+    """Return random weights and activations, every second group of small ones."""
+    limit, (least, most) = form.weight_limit, form.activation_limits
+    w, a = draw.integers(-limit, limit + 1, shape), draw.integers(least + 1, most + 1, shape)
+    down = draw.integers(0, form.bits + 1, (shape[0], 1))
+    down[::2] = 0
+    w[draw.random(shape) < 0.4] = 0
+    return w, a >> down
+
+
+def _fixed_edges(
+    form: FixedFormat, stages: Pipeline, quant: int, draw: np.random.Generator
+) -> list[tuple[Array, Array]]:
+    """Return groups of edges: operands at their ends, and sums that are chosen.
+
+    The chosen sums stand on both sides of both ends of the packed result, and on single bits.
+    """
+    group = stages.group
+    limit, (least, most) = form.weight_limit, form.activation_limits
+    least += 1  # the least one's negative is no activation of 24 bits
+    edges = [
+        (np.full(group, w), np.full(group, a))
+        for w, a in ((0, most), (limit, most), (-limit, most), (limit, least), (-limit, least),
+                     (limit, 0))
+    ]  # fmt: skip
+    # Each weight has one bit and each activation is another: a wrong index is another sum.
+    one = 1 << (np.arange(group) + draw.integers(form.lanes)) % form.lanes
+    edges += [(one, draw.integers(least, most + 1, group)), (-one, np.arange(group) % most + 1)]
+    end = 1 << (PACKED_BITS + quant)
+    sums = [end - 1, end, -end, -end - 1]
+    top = (group * limit * most).bit_length() - 1
+    sums += [sign << int(k) for sign, k in zip((1, -1, 1, -1), draw.integers(0, top, 4))]
+    sums += [(1 << top) - 1, -(1 << top)]
+    for wanted in sums:
+        made = _with_sum(wanted, group, limit, most)
+        if made is not None:
+            edges.append(made)
+    return edges
+
+
+def _with_sum(wanted: int, group: int, limit: int, most: int) -> tuple[Array, Array] | None:
+    """Return a group whose sum of products is `wanted`; None where no group's is."""
+    size, sign = abs(wanted), 1 if wanted >= 0 else -1
+    whole, rest = divmod(size, limit * most)
+    if whole + 2 > group:
+        return None
+    pairs = [(limit, most)] * whole + [(rest // most, most), (1, rest % most)]
+    w, a = np.zeros(group, np.int64), np.zeros(group, np.int64)
+    w[: len(pairs)], a[: len(pairs)] = np.array(pairs).T
+    return sign * w, a
+
+
+def _float_operands(
+    form: FloatFormat, shape: tuple[int, int], draw: np.random.Generator
+) -> tuple[Array, Array]:
+    """Return words of random numbers, most of exponents that are near one another."""
+    pair = []
+    for _ in range(2):
+        near = draw.integers(form.bias - 9, form.bias + 9, shape)
+        far = draw.integers(0, form.largest_exponent, shape)
+        exponent = np.where(np.arange(shape[0])[:, None] % 4 == 0, far, near)
+        words = draw.integers(0, 1 << form.fraction_bits, shape) | exponent << form.fraction_bits
+        words |= draw.integers(0, 2, shape) << (form.storage_bits - 1)
+        words[draw.random(shape) < 0.2] = 0
+        pair.append(words.astype(np.uint32 if form.storage_bits == 32 else np.uint16))
+    return pair[0], pair[1]
+
+
+def _float_edges(
+    form: FloatFormat, group: int, draw: np.random.Generator
+) -> list[tuple[Array, Array]]:
+    """Return groups of edges: zeros, special values, ends of the exponents, every shift."""
+    places, ones = np.arange(group), (1 << form.fraction_bits) - 1
+    minus, top = 1 << (form.storage_bits - 1), form.largest_exponent
+    unit = form.bias << form.fraction_bits
+    infinity, greatest = (top + 1) << form.fraction_bits, top << form.fraction_bits | ones
+
+    def random(exponent: Any) -> Array:
+        words = draw.integers(0, ones + 1, group) | np.asarray(exponent) << form.fraction_bits
+        return words | draw.integers(0, 2, group) << (form.storage_bits - 1)
+
+    def alone(w: int, a: int, place: int) -> tuple[Array, Array]:
+        """Return one pair between ordinary ones."""
+        left, right = random(np.full(group, form.bias - 2)), random(np.full(group, form.bias))
+        left[place], right[place] = w, a
+        return left, right
+
+    at = [int(k) for k in draw.integers(0, group, 8)]
+    zeros = np.zeros(group, np.int64)
+    edges = [
+        (zeros, random(np.full(group, top))),
+        (random(np.full(group, top)), zeros),
+        (np.full(group, greatest), np.full(group, greatest)),  # too large
+        (np.full(group, greatest | minus), np.full(group, greatest)),
+        alone(infinity, unit, at[0]), alone(unit, infinity | minus, at[1]),
+        alone(infinity, 0, at[2]), alone(0, infinity, at[3]),
+        alone(infinity | 1, unit, at[4]), alone(unit, infinity | ones, at[5]),
+    ]  # fmt: skip
+    w, a = alone(infinity, unit, at[6])
+    w[at[6] - 1], a[at[6] - 1] = infinity | minus, unit  # opposed infinities
+    edges.append((w, a))
+    # Every distance from the largest exponent, which comes first, last, or anywhere.
+    distance = places % (form.lanes + 3)
+    for order in (distance, distance[::-1], draw.permutation(distance)):
+        edges.append((random(form.bias + 3 - np.minimum(order, form.bias)),
+                      np.full(group, unit | ones)))  # fmt: skip
+    # Sums that cancel: to nothing, and to the last bit.
+    w = random(np.full(group, form.bias))
+    w[1::2] = w[: group // 2 * 2 : 2] ^ minus
+    w[-1:] = 0 if group % 2 else w[-1:]
+    edges += [(w, np.full(group, unit)), (w ^ (places == 0), np.full(group, unit))]
+    # Results whose stored exponent is about 0 (subnormal ones) and about the largest.
+    for stored in (-form.fraction_bits, -1, 0, 1, top - 1, top, top + 1):
+        w, a = zeros.copy(), zeros.copy()
+        place, left = int(draw.integers(group)), int(np.clip(stored, 1, top))
+        right = int(np.clip(form.bias + stored - left, 1, top))
+        w[place] = random(np.full(group, left))[0]
+        a[place] = right << form.fraction_bits
+        edges.append((w, a))
+    small = draw.integers(1, ones + 1, group)
+    edges += [(small, np.full(group, unit)), (np.full(group, unit | minus), small)]
+    kind = np.uint32 if form.storage_bits == 32 else np.uint16
+    return [(w.astype(kind), a.astype(kind)) for w, a in edges]
 
 
 def _packed(values: Array, bits: int, stages: Pipeline) -> Array:

@@ -329,11 +329,11 @@ def _vector_lines(circuit: Circuit, sets: Sequence[Vectors]) -> list[str]:
     lines = []
     for number, one in enumerate(sets):
         if isinstance(one, PlainVectors):
-            how = "after a short run that a reset cuts off" if circuit.clock else "one by one"
+            how = "after short runs that a reset cuts off" if circuit.clock else "one by one"
         else:
             timed = any(vector_stamps(circuit, one))
             how = ("without pauses" + (", with the cycle of each item" if timed else "")
-                   + ", and with pauses, after a short run that a reset cuts off")  # fmt: skip
+                   + ", and with pauses, after short runs that a reset cuts off")  # fmt: skip
         lines.append(f"- set {number}: {one.about or _kind(one)}; {count_of(one)} vectors, {how}")
     return lines
 

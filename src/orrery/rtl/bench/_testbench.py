@@ -1,8 +1,8 @@
 """The Verilog bench that ships with a circuit: it needs a simulator and nothing of ours.
 
 One process drives inputs while the clock is low, reads outputs before it rises and moves the clock
-itself, so that no simulator can order events in another way. Every set of vectors is played as a
-short run that a reset cuts off, then without a pause (with the cycle of each item where it is
+itself, so that no simulator can order events in another way. Every set of vectors is played as
+short runs that a reset cuts off, then without a pause (with the cycle of each item where it is
 known), then with pauses from a fixed shift register.
 """
 
@@ -27,8 +27,11 @@ from ._vectors import (
 
 __all__ = ["bench_files", "bench_name", "vector_stamps"]
 
-#: Cycles of the run that a reset cuts off, and cycles watched after the last item.
-_CUT, _AFTER = 48, 32
+#: After how many cycles resets cut off the short runs: at odd distances, so that they meet
+#: different items, some of them in flight. Ascending.
+_CUTS = (17, 48, 71, 110)
+#: Cycles watched after the last item.
+_AFTER = 32
 #: A run without a handshake for so many cycles is over, where no cycles are given.
 _PATIENCE = 4000
 _NO_STAMP = (1 << 32) - 1
@@ -82,12 +85,13 @@ def bench_files(circuit: Circuit, vectors: Vectors | Sequence[Vectors]) -> dict[
     for number, one in enumerate(sets):
         calls.append(f"    tb_set = {number};")
         if isinstance(one, StreamVectors):
-            calls += [f"    tb_play({at_stream}, {run});" for run in range(3)]
+            calls += [f"    tb_play({at_stream}, 0, {cut});" for cut in _CUTS]
+            calls += [f"    tb_play({at_stream}, {run}, 0);" for run in (1, 2)]
             at_stream += 1
         else:
             if circuit.clock:
-                calls.append(f"    tb_rows({at_plain}, 0);")
-            calls.append(f"    tb_rows({at_plain}, 1);")
+                calls += [f"    tb_rows({at_plain}, {cut});" for cut in _CUTS]
+            calls.append(f"    tb_rows({at_plain}, 0);")
             at_plain += 1
     total = sum(count_of(one) for one in sets)
     top = _frame(circuit, memories, parts, calls, total)
@@ -220,7 +224,12 @@ def _plain_part(circuit: Circuit, sets: Sequence[PlainVectors], keep: Keep) -> l
     """Return the task that plays rows, one a cycle; its memories go through `keep`."""
     where = f"bench of {circuit.name}"
     lengths = [count_of(one) for one in sets]
-    lines = ["", *_borders("rows", lengths), "", "  // Rows of a set; not whole: a short run."]
+    lines = [
+        "",
+        *_borders("rows", lengths),
+        "",
+        "  // Rows of a set; tb_cut: after so many a reset, 0: all.",
+    ]
     drive, check = [], []
     for port in circuit.ports:
         if port.direction == "in":
@@ -252,17 +261,17 @@ def _plain_part(circuit: Circuit, sets: Sequence[PlainVectors], keep: Keep) -> l
     return [
         *lines,
         "  integer tb_row, tb_last;",
-        "  task tb_rows(input integer tb_at, input integer tb_whole);",
+        "  task tb_rows(input integer tb_at, input integer tb_cut);",
         "    begin",
         *(["      tb_restart;"] if clock else ["      tb_cycle = 0;"]),
         "      tb_last = tb_rows_from[tb_at + 1];",
-        f"      if (tb_whole == 0 && tb_last > tb_rows_from[tb_at] + {_CUT})",
-        f"        tb_last = tb_rows_from[tb_at] + {_CUT};",
+        "      if (tb_cut != 0 && tb_last > tb_rows_from[tb_at] + tb_cut)",
+        "        tb_last = tb_rows_from[tb_at] + tb_cut;",
         "      for (tb_row = tb_rows_from[tb_at]; tb_row < tb_last; tb_row = tb_row + 1) begin",
         *drive,
         "        #4;",
         *check,
-        "        if (tb_whole != 0) tb_vectors = tb_vectors + 1;",
+        "        if (tb_cut == 0) tb_vectors = tb_vectors + 1;",
         *tick,
         "        tb_cycle = tb_cycle + 1;",
         "      end",
@@ -430,8 +439,8 @@ def _play(
         for s in (*sources, *sinks)
     )
     return [
-        "  // Items of a set. Run 0: with pauses, cut off; 1: without pauses; 2: with pauses.",
-        "  task tb_play(input integer tb_at, input integer tb_run);",
+        "  // Items of a set. Run 0: with pauses, cut off after tb_cut; 1: without; 2: with.",
+        "  task tb_play(input integer tb_at, input integer tb_run, input integer tb_cut);",
         "    begin",
         "      tb_restart;",
         *begin,
@@ -458,7 +467,7 @@ def _play(
         "          tb_fail;",
         "          tb_over = 1'b1;",
         "        end",
-        f"        if (tb_run == 0 && tb_cycle == {_CUT}) tb_over = 1'b1;",
+        "        if (tb_run == 0 && tb_cycle == tb_cut) tb_over = 1'b1;",
         "      end",
         "    end",
         "  endtask",
