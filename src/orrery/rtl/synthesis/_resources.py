@@ -2,8 +2,9 @@
 
 Models: Yosys' mapping to the primitives of a family, before placement. Ignores: packing into
 slices, routing, timing, what a vendor's tool would make of it. The netlist is simulated against the
-RTL with Yosys' models of the primitives, and two of our own for multipliers it has none for; a
-primitive without a model (block memories) is named in the notes, and only the inputs are followed.
+RTL: with what `_primitives` says of look-up tables, carries and flip-flops, or, where there are
+others, with Yosys' models and two of our own for multipliers it has none for; a primitive without
+a model (block memories) is named in the notes, and only the inputs are followed.
 Judge: counts known by construction (a 16x16 multiplier is one DSP), a known miscompile.
 """
 
@@ -20,12 +21,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from orrery.errors import UnknownNameError
+from orrery.progress import SILENT, Progress
 from orrery.store import content_hash
 
 from .._circuit import Circuit
 from .._yosys import run_yosys
-from ._netlist import Reference, check_inputs, verify_netlist
+from ._gates import netlist_graph
+from ._netlist import Reference, check_inputs, verify_graph, verify_netlist
+from ._primitives import xilinx_meaning
 from ._record import Resources, Verified
+from ._stimulus import check_ports
 
 __all__ = ["FAMILIES", "resources"]
 
@@ -138,6 +143,7 @@ def resources(
     unused: Mapping[str, str] | None = None,
     vectors: Mapping[str, NDArray[Any]] | Sequence[Mapping[str, NDArray[Any]]] = (),
     reference: Reference | None = None, runs: int = 12, cycles: int = 200, seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Resources:  # fmt: skip
     """Map a circuit to the primitives of an FPGA family, count them and check the netlist.
 
@@ -149,15 +155,18 @@ def resources(
         for iCE40 it does not
     unused : input bits the circuit ignores on purpose -> reason
     vectors, reference, runs, cycles, seed : as in `verify_netlist`
+    progress : told of each of the two steps
 
     Raises
     ------
+    SpecError : a circuit without inputs or outputs
     UnknownNameError : no such family
     MiscompiledError : the netlist is not the circuit, or drops an input bit
     ToolError : Yosys failed
     """
     if family not in FAMILIES:
         raise UnknownNameError("FPGA family", family, FAMILIES)
+    check_ports(circuit)
     facts = FAMILIES[family]
     if dsp is None:
         dsp = family != "ice40"
@@ -168,6 +177,7 @@ def resources(
         "setattr -mod -unset src *", "setattr -unset src *", "select *", "write_json netlist.json",
         "select -clear", "delete =A:blackbox", "write_rtlil netlist.il",
     ]  # fmt: skip
+    progress.step(doing, 0, 2)
     made = run_yosys(
         passes, doing=doing, inputs={"design.il": circuit.rtlil}, timeout_s=_TIMEOUT_S,
         outputs=["netlist.json", "netlist.il"],
@@ -182,12 +192,21 @@ def resources(
     if blocks:
         notes.append(f"not simulated: there is no model of {', '.join(sorted(blocks))} here")
     else:
-        netlist = dataclasses.replace(circuit, rtlil=made["netlist.il"], modules={circuit.name: 1})
-        models = _MODELS + _multiplier18() if dsp else ""
-        verified = verify_netlist(
-            circuit, netlist, vectors, unused=unused, reference=reference, runs=runs,
-            cycles=cycles, seed=seed, models=models, prepare=(facts.models,),
-        )  # fmt: skip
+        progress.step(f"comparing {circuit.name} as mapped to {family}", 1, 2)
+        checks: dict[str, Any] = {
+            "unused": unused, "reference": reference, "runs": runs, "cycles": cycles, "seed": seed,
+        }  # fmt: skip
+        if family.startswith("xc") and _told(module):
+            graph = netlist_graph(circuit, module, xilinx_meaning, of=family, doing=doing)
+            verified = verify_graph(circuit, graph, vectors, doing=doing, **checks)
+        else:
+            netlist = dataclasses.replace(
+                circuit, rtlil=made["netlist.il"], modules={circuit.name: 1}
+            )
+            models = _MODELS + _multiplier18() if dsp else ""
+            verified = verify_netlist(
+                circuit, netlist, vectors, models=models, prepare=(facts.models,), **checks
+            )
     counted = {*facts.lut, *facts.lut_memory, *facts.flip_flop, *facts.multiplier, *facts.bram,
                *facts.carry}  # fmt: skip
     others = {kind: n for kind, n in cells.items() if kind not in counted}
@@ -202,6 +221,12 @@ def resources(
         tool=f"Yosys {importlib.metadata.version('pyosys')}",
         script=content_hash("\n".join(passes))[:12], verified=verified, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _told(module: Mapping[str, Any]) -> bool:
+    """Whether every cell is a primitive of which we say what it computes."""
+    cells = [cell for cell in module["cells"].values() if cell["type"] != "$scopeinfo"]
+    return all(xilinx_meaning(cell) is not None for cell in cells)
 
 
 def _sum(cells: Mapping[str, int], units: Mapping[str, int]) -> int:
