@@ -35,7 +35,8 @@ from orrery.hardware import Device
 from orrery.plan import KernelSchedule
 from orrery.provenance import Basis, Source
 
-from .._products import Layer, filled_share, read_layer
+from .._gradients import GRAD_INPUT, GRAD_WEIGHT
+from .._products import Layer, filled_share, matrices, read_layer
 from ._cycles import (
     BitletArray,
     LayerCycles,
@@ -374,7 +375,9 @@ def _way(
 ) -> tuple[str, str, str, int]:
     """Return what tells constants, and how a layer reads them, apart."""
     attributes = region.members[0].attributes
-    way = f"{layer.operator}{attributes.get('transB', 0)}{attributes.get('group', 1)}"
+    way = f"{layer.operator}{attributes.get('transB', 0)}"
+    if layer.operator == GRAD_INPUT:  # its rows depend on the geometry
+        way = f"{layer}{sorted(attributes.items())}"
     return constant.digest(), form.name, way, layer.weights
 
 
@@ -420,11 +423,12 @@ def _rows(constant: Constant, layer: Layer, region: Region) -> Array:
         if held.ndim == 1:
             return held.reshape(1, -1)
         return (held.swapaxes(-1, -2) if layer.weights else held).reshape(-1, layer.terms)
-    if node.op == "ConvGradInput":  # a channel's row: its taps in all filters of its group
-        groups = int(node.attributes.get("group", 1))
-        split = held.reshape(groups, len(held) // groups, *held.shape[1:]).swapaxes(1, 2)
-        return split.reshape(groups * split.shape[1], -1)
-    if node.op == "ConvGradWeight":
+    if layer.operator == GRAD_INPUT:  # with the taps that are filled up, which the lanes see too
+        name = node.inputs[0]
+        unseen = np.broadcast_to(np.float32(0), region.graph.type(name).sizes)
+        given = {name: unseen, node.inputs[1]: held}
+        return matrices(region, given, layer).weights.reshape(-1, layer.terms)
+    if layer.operator == GRAD_WEIGHT:
         return held.swapaxes(0, 1).reshape(held.shape[1], -1)
     return held.reshape(-1, layer.terms)
 

@@ -436,7 +436,7 @@ class _Session:
             fix = "take loss_scale='dynamic' or a smaller one"
         return SpecError(
             f"{self.trainer.graph.name}: step {number}: {what} {name!r}",
-            found=f"a value beyond {self.form.name}'s range at a loss scale of {self.scale:g}",
+            found=f"a value beyond the range of {self.form.name}, loss scale {self.scale:g}",
             wanted="finite numbers",
             fix=fix,
         )
