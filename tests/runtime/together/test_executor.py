@@ -1,0 +1,252 @@
+"""Placed networks against the reference; order, failures and hangs by made-up back ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import Graph, Node, Region, TensorType, build_model
+from orrery.runtime import OnnxRuntimeBackend, ReferenceBackend
+from orrery.runtime.together import (
+    LocalWorker,
+    PlacedNetwork,
+    Step,
+    WorkerFailedError,
+    WorkerHungError,
+    WorkerPool,
+    core_sets,
+)
+
+OWN = tuple(sorted(os.sched_getaffinity(0)))
+
+
+@dataclass
+class Fake:
+    """Runs on the reference, and notes when; may fail, or wait, at subgraphs that hold a node."""
+
+    name: str = "fake"
+    fails: str = ""
+    waits: str = ""
+    release: threading.Event = field(default_factory=threading.Event)
+    log: list[tuple[str, float, float, frozenset[int]]] = field(default_factory=list)
+
+    def refuses(self, graph: Graph) -> str | None:
+        return None
+
+    def prepare(self, graph: Graph) -> Any:
+        return _Prepared(self, graph)
+
+
+@dataclass
+class _Prepared:
+    owner: Fake
+    graph: Graph
+
+    def run(self, inputs: Any) -> dict[str, Any]:
+        began = time.perf_counter()
+        names = {node.name for node in self.graph.nodes}
+        if self.owner.fails in names:
+            raise ZeroDivisionError("made up")
+        if self.owner.waits in names:
+            self.owner.release.wait(20)
+        made = self.graph.evaluate(inputs)
+        where = frozenset(os.sched_getaffinity(0))
+        self.owner.log.append((min(names), began, time.perf_counter(), where))
+        return made
+
+
+def workers(backend: Any = None, count: int = 2) -> list[LocalWorker]:
+    backend = backend or ReferenceBackend()
+    both = LocalWorker(name="all", processors=OWN, backend=backend, label="all")
+    return [both, *(
+        LocalWorker(name=f"w{k}", processors=(OWN[k % len(OWN)],), backend=backend, label="one")
+        for k in range(count)
+    )]  # fmt: skip
+
+
+def diamond() -> Graph:
+    ops = [("a", "Relu", ["x"]), ("b", "Neg", ["ya"]), ("c", "Exp", ["ya"]),
+           ("d", "Add", ["yb", "yc"])]  # fmt: skip
+    return Graph(
+        name="diamond", inputs=("x",), outputs=("yd", "ya"),
+        nodes=tuple(Node(name=n, op=op, inputs=tuple(i), outputs=(f"y{n}",)) for n, op, i in ops),
+        types={"x": TensorType(dtype="float32", shape=(3, 4))},
+    ).infer()  # fmt: skip
+
+
+def steps(graph: Graph, placed: Sequence[tuple[str, str]]) -> list[Step]:
+    return [
+        Step(region=Region(graph=graph, nodes=tuple(nodes.split())), worker=worker)
+        for nodes, worker in placed
+    ]
+
+
+INPUT = {"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)}
+PLACED = [("a", "all"), ("b", "w0"), ("c", "w1"), ("d", "all")]
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(workers()) as made:
+        yield made
+
+
+def same(found: dict[str, Any], graph: Graph, inputs: dict[str, Any]) -> None:
+    want = graph.evaluate(inputs)
+    assert list(found) == list(graph.outputs)
+    for name, value in want.items():
+        np.testing.assert_allclose(found[name], value, rtol=2e-4, atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from(["all", "w0", "w1"]), min_size=4, max_size=4))
+def test_any_placement_computes_the_same(placed: list[str]) -> None:
+    graph = diamond()
+    with WorkerPool(workers()) as pool:
+        network = PlacedNetwork(graph, steps(graph, list(zip("abcd", placed))), pool)
+        for _ in range(2):
+            same(network.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+
+
+def test_threads_stay_on_their_processors() -> None:
+    fake, graph = Fake(), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        PlacedNetwork(graph, steps(graph, PLACED), pool).run(INPUT, timeout_s=20)
+    where = {name: processors for name, _, _, processors in fake.log}
+    assert where["a"] == where["d"] == frozenset(OWN)
+    assert where["b"] == {OWN[0]}
+    assert where["c"] == {OWN[1 % len(OWN)]}
+
+
+def test_times_of_an_outcome_and_its_timeline(pool: WorkerPool) -> None:
+    graph = diamond()
+    network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+    found = network.run(INPUT, timeout_s=20)
+    for later, earlier in ((1, 0), (2, 0), (3, 1), (3, 2)):
+        assert found.began_s[later] >= found.ended_s[earlier]
+    assert found.asked_s <= min(found.began_s)
+    assert found.answered_s >= max(found.ended_s)
+    spans = network.timeline(found).spans
+    assert [(s.resource, s.name) for s in spans] == [("all", "a"), ("w0", "b"), ("w1", "c"),
+                                                      ("all", "d")]  # fmt: skip
+    assert all(0 <= s.start_ps <= s.end_ps for s in spans)
+
+
+def test_whoever_shares_a_processor_takes_turns() -> None:
+    """Requests overlap, yet no two steps that share a processor ever run at once."""
+    fake, graph = Fake(), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        inputs = [{"x": np.full((3, 4), k, np.float32)} for k in range(12)]
+        futures = [network.submit(one) for one in inputs]
+        for future, one in zip(futures, inputs, strict=True):
+            same(future.result(20).outputs, graph, one)
+    log = sorted(fake.log, key=lambda entry: entry[1])
+    for k, (_, began, ended, where) in enumerate(log):
+        for _, other_began, _, other_where in log[k + 1 :]:
+            assert not (where & other_where) or other_began >= ended or began == other_began
+    assert len(log) == 48
+
+
+def test_a_failure_is_told_and_the_pool_lives_on() -> None:
+    fake, graph = Fake(fails="c"), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        with pytest.raises(WorkerFailedError, match=r"worker 'w1': subgraph 'c'.*made up") as told:
+            network.run(INPUT, timeout_s=20)
+        assert told.value.worker == "w1"
+        fake.fails = ""
+        same(network.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+
+
+def test_a_hang_is_named_and_nobody_waits_for_it() -> None:
+    fake, graph = Fake(), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        network.run(INPUT, timeout_s=20)
+        fake.waits = "b"
+        with pytest.raises(WorkerHungError, match=r"'w0': subgraph 'b'.*1 s"):
+            network.run(INPUT, timeout_s=1)
+        with pytest.raises(WorkerFailedError, match="hung before"):
+            network.run(INPUT, timeout_s=20)
+        others = PlacedNetwork(graph, steps(graph, [("a b c d", "w1")]), pool)
+        same(others.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+    fake.release.set()
+
+
+def test_errors_of_preparing_come_from_the_thread(pool: WorkerPool) -> None:
+    class Refuses(Fake):
+        def prepare(self, graph: Graph) -> Any:
+            raise SpecError("made up", found="x", wanted="y", fix="z")
+
+    graph = diamond()
+    with WorkerPool(workers(Refuses())) as bad, pytest.raises(SpecError, match="made up"):
+        PlacedNetwork(graph, steps(graph, PLACED), bad)
+    with pytest.raises(UnknownNameError, match="w7"):
+        pool.prepare("w7", graph)
+
+
+@pytest.mark.parametrize(
+    ("placed", "match"),
+    [
+        ([("a b c", "all")], "nobody for d"),
+        ([("a b c", "all"), ("c d", "w0")], "two steps"),
+        ([("d", "all"), ("a b c", "w0")], "later step"),
+    ],
+)
+def test_steps_that_make_no_network(
+    placed: list[tuple[str, str]], match: str, pool: WorkerPool
+) -> None:
+    graph = diamond()
+    with pytest.raises(SpecError, match=match):
+        PlacedNetwork(graph, steps(graph, placed), pool)
+
+
+def test_bad_pools_and_inputs_are_refused(pool: WorkerPool) -> None:
+    graph, backend = diamond(), ReferenceBackend()
+    for wrong in ([], [LocalWorker(name="w", processors=(), backend=backend, label="")],
+                  [LocalWorker(name="w", processors=(10**6,), backend=backend, label="")],
+                  workers()[:1] * 2):  # fmt: skip
+        with pytest.raises(SpecError):
+            WorkerPool(wrong)
+    network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+    with pytest.raises(SpecError):
+        network.run({})
+    closed = WorkerPool(workers())
+    with closed:
+        pass
+    with pytest.raises(SpecError, match="closed"):
+        closed.prepare("all", graph)
+
+
+def test_core_sets() -> None:
+    assert core_sets((0, 1)) == {"cpu0-1": (0, 1), "cpu0": (0,), "cpu1": (1,)}
+    assert core_sets((2, 3, 5, 8)) == {
+        "cpu2-3,5,8": (2, 3, 5, 8), "cpu2-3": (2, 3), "cpu5,8": (5, 8),
+    }  # fmt: skip
+    assert core_sets((4,)) == {"cpu4": (4,)}
+    assert next(iter(core_sets().values())) == OWN
+
+
+@pytest.mark.needs("onnxruntime")
+def test_towers_side_by_side_on_a_real_library() -> None:
+    graph = build_model("siamese-lstm", sequence=8)
+    names = [n.name for n in graph.nodes]
+    inputs = {
+        n: np.ones(graph.type(n).sizes, graph.type(n).dtype)
+        for n in graph.inputs
+    }  # fmt: skip
+    backend = OnnxRuntimeBackend(threads=1)
+    with WorkerPool(workers(backend)) as pool:
+        whole = PlacedNetwork(graph, steps(graph, [(" ".join(names), "w0")]), pool)
+        same(whole.run(inputs, timeout_s=60).outputs, graph, inputs)
