@@ -8,14 +8,17 @@ from ._pool import (
     WorkerPool,
     core_sets,
 )
+from ._profile import Profile, profile_subgraphs
 
 __all__ = [
     "LocalWorker",
     "Outcome",
     "PlacedNetwork",
+    "Profile",
     "Step",
     "WorkerFailedError",
     "WorkerHungError",
     "WorkerPool",
     "core_sets",
+    "profile_subgraphs",
 ]
