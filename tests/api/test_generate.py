@@ -135,21 +135,27 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
     assert (tmp_path / f"{circuit.name}_bench.v").is_file()
 
 
-def test_areas_are_asked_for_by_a_flag(
+def test_areas_and_mutants_are_asked_for_by_flags(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[bool] = []
+    asked: list[tuple[bool, int]] = []
 
-    def files(*, area: bool = False) -> Mapping[str, str]:
-        asked.append(area)
+    def files(*, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
+        asked.append((area, mutate))
         return {"toy.v": ""}
 
     made = dataclasses.replace(toy({}), generate=files)
     api.generate(made)
     api.generate(made, area=True)
-    assert asked == [False, True]
+    monkeypatch.setattr(accel, "resolve", lambda text: made)
+    assert main(["generate", "toy", "--mutate", "60"]) == 0
+    assert "60 changed designs" in capsys.readouterr().err
+    assert main(["generate", "toy"]) == 0
+    assert "changed designs" not in capsys.readouterr().err
+    assert asked == [(False, 0), (True, 0), (False, 60), (False, 0)]
     assert main(["generate", "--help"]) == 0
-    assert "--area" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "--area" in said and "--mutate" in said
 
 
 def test_without_amaranth_the_extra_is_named(

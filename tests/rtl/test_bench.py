@@ -97,7 +97,11 @@ RULES = {
         "ready",
         "count <= rst ? 0 : count + (i__valid && ready)",
     ),
-    "cycle of i, expected 2, got 5": ("valid", "ready && !wait_", "wait_ <= valid && !wait_"),
+    "cycle of i, expected 1, got 2": (
+        "valid",
+        "ready && !wait_",
+        "wait_ <= !rst && valid && !wait_",
+    ),
 }
 
 

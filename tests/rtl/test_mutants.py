@@ -13,6 +13,8 @@ from orrery.rtl.bench import (
     PlainVectors,
     StreamVectors,
     Vectors,
+    circuit_files,
+    circuit_record,
     mutant_circuit,
     mutants,
     mutation_score,
@@ -141,6 +143,14 @@ def test_what_changes_nothing_is_proved_and_what_is_not_looked_at_survives() -> 
     assert len(report.caught) == len(some) - 2
     assert report.score == len(report.caught) / (len(report.caught) + 1)
     assert "1 more are proved to change nothing" in report.sentence
+    assert report.share == len(report.caught) / len(some)
+    files = circuit_files(circuit, good, mutation=report)
+    record = circuit_record(files)
+    assert record is not None and record.mutation is not None
+    assert record.mutation.survivors == tuple(m.said for m in report.survivors)
+    assert (record.mutation.score, record.mutation.equivalent) == (report.score, 1)
+    assert report.sentence in files["README.md"]
+    assert f"- {report.survivors[0].said}" in files["README.md"]
 
 
 def test_the_choice_is_seeded_and_spread() -> None:

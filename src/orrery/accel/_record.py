@@ -40,8 +40,15 @@ Simulator = Callable[[Region, Tensors], Timeline]
 class Generator(Protocol):
     """Writes the files of a circuit."""
 
-    def __call__(self, *, area: bool = False) -> Mapping[str, str]:
-        """Return file name -> text; with `area`, synthesised first, which may take minutes."""
+    def __call__(self, *, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
+        """Return file name -> text.
+
+        Parameters
+        ----------
+        area : synthesise it first, which may take minutes
+        mutate : so many designs with one operator changed that the bench is tried on first, which
+            takes a run of the bench each, and a proof for each that passes
+        """
 
 
 #: (region, its inputs) -> per output, the largest error allowed in each element.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from orrery.errors import MissingExtraError
 from orrery.hardware import Compute, Device, Memory
@@ -22,10 +19,10 @@ from ._cost import (
     check_precision,
 )
 from ._cycles import BEAT, BitletArray, BitletSimulator
-from ._engine import MOST_QUANT, PACKED_BITS, Engine
+from ._engine import Engine
 from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
-from ._pipeline import Pipeline, vectors
+from ._pipeline import Pipeline, shipped
 
 __all__ = ["BitletCircuit", "bitlet"]
 
@@ -39,8 +36,6 @@ _DDR3 = Source(basis=Basis.PUBLISHED, where="Accelergy CACTI plug-in: DDR3 70 pJ
 _TABLE = f"{_PAPER.where}, table 3 and §5.1"
 _AREA_MM2 = 1.54
 _GROUP, _WINDOW, _ALIGN = 64, 8, 8
-#: Groups in the bench.
-_GROUPS = 48
 
 
 def bitlet(
@@ -161,20 +156,22 @@ class BitletCircuit:
     lanes: int
     window: int
 
-    def __call__(self, *, area: bool = False) -> Mapping[str, str]:
+    def __call__(self, *, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
         """Return file name -> text.
 
         Parameters
         ----------
         area : synthesise first, to cells and for an FPGA, and check both netlists
+        mutate : designs with one operator changed that the bench is tried on first; 0: none
 
         Raises
         ------
-        SpecError : parameters that make no circuit, e.g. a window of a single bit
+        SpecError : parameters that make no circuit, e.g. a window of a single bit; a number of
+            mutants below 0
         MissingExtraError : Amaranth is not installed
         """
         from orrery.rtl import resources, synthesise
-        from orrery.rtl.bench import StreamVectors, circuit_files
+        from orrery.rtl.bench import StreamVectors, circuit_files, mutants, mutation_score
 
         try:
             from .circuit import circuit
@@ -192,66 +189,13 @@ class BitletCircuit:
             precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,
             window=self.window, beat=stages.beat, align=stages.align,
         )  # fmt: skip
-        shipped = [StreamVectors(**one) for one in _shipped(stages, self.mode)]
+        sets = [StreamVectors(**one) for one in shipped(stages, self.mode)]
         return circuit_files(
-            made, shipped, synthesis=synthesise(made) if area else None,
+            made, sets, synthesis=synthesise(made) if area else None,
             resources=resources(made) if area else None,
+            mutation=mutation_score(made, sets, mutants(made, mutate)) if mutate else None,
         )  # fmt: skip
 
     def _divisor(self, most: int) -> int:
         """Return the largest number up to `most` that divides the group."""
         return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
-
-
-def _shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
-    """Yield what the bench plays: groups whole and cut short, under several cuts of the result."""
-    form, fixed = stages.format, isinstance(stages.format, FixedFormat)
-    for seed, quant in enumerate((0, 2, MOST_QUANT) if fixed else (0, 0)):
-        w, a = _operands(form, (_GROUPS, stages.group), seed, quant)
-        last = np.random.default_rng(seed).integers(0, stages.group, _GROUPS)
-        last[: _GROUPS // 2] = stages.group - 1
-        beyond = np.arange(stages.group) > last[:, None]
-        w[beyond], a[beyond] = 0, 0
-        found = vectors(stages, mode, w, a, last=last, quant=quant)
-        cut = f", result from bit {quant} on" if fixed else ""
-        yield {
-            "items": {"i": dict(found.items)}, "expected": {"o": dict(found.expected)},
-            "held": {"quant": quant} if fixed else {}, "given": {"o": found.given},
-            "taken": {"i": stages.taken(found.lengths).reshape(-1)},
-            "about": f"{_GROUPS} groups, half of them cut short: random operands of several sizes, "
-            f"all zeros, the largest and the least{cut}",
-        }  # fmt: skip
-
-
-def _operands(form: NumberFormat, shape: tuple[int, int], seed: int, quant: int) -> tuple[Any, Any]:
-    """Return weights and activations of the bench: any bits, and rows of edges; no NaN."""
-    draw = np.random.default_rng(seed)
-    if isinstance(form, FixedFormat):
-        limit, (least, most) = form.weight_limit, form.activation_limits
-        w, a = draw.integers(-limit, limit + 1, shape), draw.integers(least + 1, most + 1, shape)
-        down = draw.integers(0, form.bits + 1, (shape[0], 1))
-        down[::2] = 0  # whole operands; the others are small, so that little overflows
-        down[shape[0] // 2 :] = np.maximum(down[shape[0] // 2 :], form.bits - 6)
-        a >>= down
-        w[draw.random(shape) < 0.4] = 0
-        w[0], w[1], w[2], a[1], a[2], a[3] = 0, limit, -limit, most, least + 1, 0
-        # One product alone, on the first bit that the result has no room for, and its negative.
-        beyond = min(PACKED_BITS + quant, 2 * form.bits - 2)
-        w[4:6], high = 0, min(form.bits - 1, beyond)
-        w[4, 0], w[5, -1] = 1 << high, -(1 << high)
-        a[4, 0] = a[5, -1] = 1 << (beyond - high)
-        return w, a
-    pair = []
-    for _ in range(2):
-        near = draw.integers(form.bias - 9, form.bias + 9, shape)
-        near[: shape[0] // 4] = draw.integers(0, form.largest_exponent, (shape[0] // 4, shape[1]))
-        words = draw.integers(0, 1 << form.fraction_bits, shape) | near << form.fraction_bits
-        words |= draw.integers(0, 2, shape) << (form.storage_bits - 1)
-        words[draw.random(shape) < 0.2] = 0
-        pair.append(words)
-    pair[0][0] = pair[1][1] = 0
-    top = form.largest_exponent << form.fraction_bits
-    pair[0][2], pair[1][2] = top, top  # infinite
-    pair[0][3], pair[1][3] = 1 << form.fraction_bits, form.bias << form.fraction_bits  # subnormal
-    kind = np.uint32 if form.storage_bits == 32 else np.uint16
-    return pair[0].astype(kind), pair[1].astype(kind)

