@@ -394,12 +394,13 @@ class Writer:
         width = len(cell.ports["Y"])
         first = b[0]
         product = self._makers.get(first[0]) if isinstance(first, tuple) else None
-        highest = (1 << len(b)) - 1
+        highest, factor = (1 << len(b)) - 1, 0
         if product is not None and product.kind == "$mul" and b == product.ports["Y"]:
-            factor = product.ports["B"]
-            if is_constant(factor) and not product.number("A_SIGNED"):
+            times = product.ports["B"]
+            if is_constant(times) and not product.number("A_SIGNED"):
                 most = (1 << len(product.ports["A"])) - 1
-                highest = min(highest, most * int("".join(map(str, reversed(factor))), 2))
+                factor = int("".join(map(str, reversed(times))), 2)
+                highest = min(highest, most * factor)
         beyond = highest + width - len(a)
         if is_constant(b) or beyond > len(a) or len(a) < 2:
             return None
@@ -412,6 +413,11 @@ class Writer:
             name = self._name(f"{result}_items")
             self.helpers[tuple(a)] = name
         amount = self.index(b)
+        room = (len(a) - 1).bit_length()
+        if (
+            product is not None and factor and highest >> room == 0
+        ):  # in no more bits than name every item
+            amount = f"{self.alone(list(product.ports['A']))} * {room}'d{factor}"
         text = f"{name}[{amount}]" if width == 1 else f"{name}[{amount} +: {width}]"
         signed = {_ANY: text, _UNSIGNED: text, _SIGNED: f"$signed({text})"}
         return Expression(text=signed, width=width, natural=width, exact=_UNSIGNED + _SIGNED)

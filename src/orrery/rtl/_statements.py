@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ._expression import Writer
 from ._netlist import Assign, Bit, Module, Process, Switch
 
-__all__ = ["Clocked", "Statement", "chain", "clocked", "lines_of", "reads"]
+__all__ = ["Clocked", "Statement", "chain", "clocked", "function_of", "lines_of", "reads"]
+
+#: A name in Verilog text that is no part of a literal and no system function; constant bounds.
+_READ = re.compile(r"(?<![\w'$.])([A-Za-z_]\w*)(\[\d+(?::\d+)?\])?")
 
 Statement = Assign | Switch
 
@@ -259,6 +263,47 @@ def lines_of(
             else _ifs(tests, inner, writer)
         )  # fmt: skip
     return lines
+
+
+def function_of(
+    head: str, lines: list[str], shapes: Mapping[str, str], inner: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """Return the wires that lines of a combinational process read, and them as a function.
+
+    A function and not a block ``always @*``: a simulator of four values runs such a block only
+    when something it reads changes, so that its result is unknown from power-up until then. A
+    continuous assignment of a function's result holds from the beginning.
+
+    Parameters
+    ----------
+    head : shape and name of the function, the name being what `lines` assign
+    shapes : wire that may be read -> its shape
+    inner : what a wire is called inside; its own name would hide the wire
+    """
+    inputs: dict[str, str] = {}
+    codes = [line.partition("//") for line in lines]
+    whole = {  # of which more is read than parts with constant bounds
+        found[1] for code, _, _ in codes for found in _READ.finditer(code) if not found[2]
+    }
+
+    def renamed(found: re.Match[str]) -> str:
+        name, part = found[1], found[2] or ""
+        if name not in shapes:
+            return found[0]
+        if name in whole:
+            inputs[name] = f"  input {shapes[name]}{inner(name)};"
+            return f"{inner(name)}{part}"
+        bounds = [int(bound) for bound in part[1:-1].split(":")]
+        high, low = bounds[0], bounds[-1]
+        shape = f"[{high - low}:0] " if high > low else ""
+        made = inner("_".join([name, *map(str, bounds)]))
+        inputs[found[0]] = f"  input {shape}{made};"
+        return made
+
+    body = [f"    {_READ.sub(renamed, code)}{mark}{note}" for code, mark, note in codes]
+    return list(inputs), [
+        f"function {head};", *inputs.values(), "  begin", *body, "  end", "endfunction"
+    ]  # fmt: skip
 
 
 def _ifs(tests: list[tuple[Bit | None, bool]], inner: list[list[str]], writer: Writer) -> list[str]:

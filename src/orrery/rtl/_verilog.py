@@ -1,7 +1,8 @@
 """The Verilog text of a circuit, for people as much as for tools.
 
 Modules stand leaves first, each once. A register is written in one clocked block with its reset,
-what the netlist computes in between as one expression where that is short and plainly the same.
+what the netlist computes in between as one expression where that is short and plainly the same,
+else as a function. All of it is right from power-up on, also where a simulator knows x.
 The text is Verilog-2001. Judge: Verilator runs it against CXXRTL, which runs the netlist.
 """
 
@@ -18,7 +19,7 @@ from orrery.errors import SpecError
 from ._circuit import Circuit, Port
 from ._expression import Writer, constant
 from ._netlist import Assign, Bit, Cell, Module, Wire, read_modules, simplify
-from ._statements import Clocked, Statement, chain, clocked, lines_of, reads
+from ._statements import Clocked, Statement, chain, clocked, function_of, lines_of, reads
 
 __all__ = ["KEYWORDS", "ModuleNotes", "write_verilog"]
 
@@ -133,6 +134,7 @@ class _ModuleText:
         self._name_everything()
         self.variables = set(self.registers.names)  # what a block assigns
         self.blocks: list[str] = []
+        self.inner: dict[str, str] = {}
         self.assigns: list[str] = []
         self.extra: list[str] = []  # declarations of helper wires
         self.unread = self._unread(results)
@@ -302,12 +304,32 @@ class _ModuleText:
         if short is not None:
             self._assign(self.names[name], short)
             return
-        self.variables.add(name)
+        if len(statements) == 1 and isinstance(first, Assign):
+            self._assign(self.names[name], self.writer.assigned(first.right))
+            return
+        made = self._name(f"{self.names[name]}_of")
         lines = lines_of(
-            statements, self.writer, self.names, self._widths(), "=",
+            statements, self.writer, {**self.names, name: made}, self._widths(), "=",
             values=self._values(),
         )  # fmt: skip
-        self.blocks += ["always @* begin", *(f"  {line}" for line in lines), "end"]
+        wires = self.module.wires
+        shapes = {n: _range(len(items)) for items, n in self.writer.helpers.items()}
+        shapes |= {self.names[w.name]: _signed(w) + _range(w.width) for w in wires.values()}
+        head = f"{_signed(wires[name])}{_range(wires[name].width)}{made}"
+        inputs, block = function_of(head, lines, shapes, self._inner)
+        call = f"assign {self.names[name]} = {made}({', '.join(inputs)});"
+        if len(call) > _COLUMNS:
+            given = textwrap.wrap(", ".join(inputs), _COLUMNS - 4)
+            block += [f"assign {self.names[name]} = {made}(", *(f"  {g}" for g in given), ");"]
+        else:
+            block.append(call)
+        self.blocks += block
+
+    def _inner(self, name: str) -> str:
+        """Return what a wire is called inside functions."""
+        if name not in self.inner:
+            self.inner[name] = self._name(f"{name}_in")
+        return self.inner[name]
 
     def _widths(self) -> dict[str, int]:
         return {name: wire.width for name, wire in self.module.wires.items()}
