@@ -212,10 +212,14 @@ class BarrelShifter(Part):
         lost: Value | None = None
         amount: Value = self.amount
         for level, (first, end) in enumerate(self._steps, 1):
-            near = min(1 << first, self._width)  # a step may be wider than the value
+            near = min(1 << first, len(value))  # a step may be wider than the value
             moving = amount[first:end].any()
             coming = top.replicate(near)
-            still = sum((1 << last) - (1 << low) for low, last in self._steps[level:])
+            still = sum(
+                (1 << last) - (1 << low)
+                for low, last in self._steps[level:]
+                if self._sticky or 1 << low < self._width  # else nothing of the value is left
+            )
             needed = min(self._kept + still, len(value))
             if leftward:
                 out = value[len(value) - near :]

@@ -11,8 +11,6 @@ Source:  Bitlet, MICRO 2021, §4; the released Verilog (github.com/Zhu-Zixuan/Bi
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value, signed
@@ -307,17 +305,23 @@ class ProcessingElement(Part):
                 m.d.sync += [held.eq(loader["coming"]), special.eq(loader["seen"])]
             current_held, seen = held, special
         columns = [Signal(stages.align, name=f"column_{k}") for k in range(stages.lanes)]
+        row = Signal(data.ArrayLayout(form.lanes, stages.align), name="row")
+        exponents = Signal(data.ArrayLayout(0, stages.align))
+        m.d.comb += row.eq(Value.cast(magnitudes).word_select(batch, len(Value.cast(row))))
+        if isinstance(form, FloatFormat):
+            exponents = Signal(
+                data.ArrayLayout(form.exponent_sum_bits, stages.align), name="row_exponents"
+            )
+            wide = Value.cast(loader["exponents"])
+            m.d.comb += exponents.eq(wide.word_select(batch, len(Value.cast(exponents))))
         for j in range(stages.align):
-            raw = Signal(form.lanes, name=f"raw_{j}")
-            m.d.comb += raw.eq(_picked(magnitudes, batch, j, stages))
+            raw = Value.cast(row[j])
             if isinstance(form, FloatFormat):
                 shifter = Align(form, stages.lanes)
                 m.submodules[f"align_{j}"] = shift = Shared(shifter, shifter.title)
-                exponent = Signal(form.exponent_sum_bits, name=f"exponent_{j}")
                 m.d.comb += [
-                    exponent.eq(_picked(loader["exponents"], batch, j, stages)),
                     shift.magnitude.eq(raw), shift.largest.eq(current),
-                    shift.exponent.eq(exponent),
+                    shift.exponent.eq(exponents[j]),
                 ]  # fmt: skip
                 bits: Value = shift.aligned
             else:
@@ -432,16 +436,3 @@ class ProcessingElement(Part):
             self.o.p.result.eq(pack.result),
             self.o.p.accumulator.eq(along(accumulator, "out_accumulator", stages.pack)),
         ]
-
-
-def _picked(buffer: Any, batch: Signal, place: int, stages: Pipeline) -> Value:
-    """Return element `place` of the batch that is aligned now, an or of all that might be.
-
-    An expression, because a simulator runs a combinational block only when something it reads
-    changes: zeros loaded over zeros right after power-up would leave its result unknown.
-    """
-    choices = [
-        Mux(batch == k, Value.cast(buffer[k * stages.align + place]), 0)
-        for k in range(stages.group // stages.align)
-    ]
-    return reduce(or_, choices)

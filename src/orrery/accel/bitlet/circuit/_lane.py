@@ -5,11 +5,11 @@ Judge: the window rule in Python (`tests/accel/bitlet/test_circuit.py`).
 
 from __future__ import annotations
 
-from amaranth import C, Cat, Module, Mux, Signal
+from amaranth import C, Cat, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from orrery.rtl import Timing
-from orrery.rtl.parts import BarrelShifter, LeadingOne, Part, Shared
+from orrery.rtl.parts import BarrelShifter, Part, Shared
 
 __all__ = ["CheckWindow", "Lane"]
 
@@ -55,23 +55,28 @@ class CheckWindow(Part):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Find the lowest one, take it away, find the next."""
+        """Take the lowest one away, and the next one of what is left; number both."""
         m = Module()
-        m.submodules.first = first = Shared(LeadingOne(self.window, lowest=True), self._finder())
-        m.submodules.second = second = Shared(LeadingOne(self.window, lowest=True), self._finder())
-        rest = Signal(self.window)
+        less, rest, less_2 = (Signal(self.window, name=n) for n in ("less", "rest", "rest_less"))
+        first = Signal(self.window - 1)  # but for bit 0, whose number is 0 as of no bit
+        second = Signal(self.window)
         m.d.comb += [
-            first.value.eq(self.bits),
-            rest.eq(self.bits & (self.bits - 1)[: self.window]),
-            second.value.eq(rest),
-            self.some.eq(~first.none),
-            self.place.eq(first.position),
-            self.advance.eq(Mux(second.none, self.window, second.position)),
+            less.eq(self.bits - 1),
+            rest.eq(self.bits & less),
+            less_2.eq(rest - 1),
+            first.eq(self.bits[1:] & ~less[1:]),
+            second.eq(rest & ~less_2),
+            self.some.eq(self.bits.any()),
+            self.place.eq(_number(Cat(C(0, 1), first))),
+            self.advance.eq(_number(Cat(second, ~second.any()))),
         ]
         return m
 
-    def _finder(self) -> str:
-        return LeadingOne(self.window, lowest=True).title
+
+def _number(one: Value) -> Value:
+    """Return which bit is 1 of those of which at most one is; 0 where none is."""
+    digits = range((len(one) - 1).bit_length())
+    return Cat(Cat(one[k] for k in range(len(one)) if k >> d & 1).any() for d in digits)
 
 
 class Lane(Part):
