@@ -31,7 +31,7 @@ def array(precision: str) -> BitletArray:
     return BitletArray(engine=Engine(format=number_format(precision)))
 
 
-def small() -> Graph:
+def small(side: int = 12) -> Graph:
     """Convolve, rectify, convolve."""
     draw = np.random.default_rng(0)
     shape, pads = (9, 9, 3, 3), {"pads": (1,) * 4}
@@ -41,7 +41,7 @@ def small() -> Graph:
         Node(name="relu", op="Relu", inputs=("a",), outputs=("b",)),
         Node(name="two", op="Conv", inputs=("b", "w"), outputs=("y",)),
     )  # fmt: skip
-    types = {"x": TensorType(dtype="float32", shape=(1, 9, 12, 12))}
+    types = {"x": TensorType(dtype="float32", shape=(1, 9, side, side))}
     return Graph(name="small", nodes=nodes, inputs=("x",), outputs=("y",), types=types,
                  constants=weights).infer()  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_a_network_is_its_layers_one_after_another(precision: str) -> None:
 
 
 def test_a_sampled_network_prints_its_interval() -> None:
-    graph, design = small(), array("fp32")
+    graph, design = small(30), array("fp32")
     inputs = example_inputs(graph)
     exact = run_network(graph, inputs, design, bits=False)
     found = run_network(graph, inputs, design, bits=False, exact_macs=0, error=0.03)

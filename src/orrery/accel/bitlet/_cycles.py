@@ -6,8 +6,8 @@ Models:  the exact window rule per lane (`_bits`), a group as long as its slowes
          all; two memory channels, one for weights and one for activations and results; the
          weights of the next tile fetched while this one computes.
          Fixed point: cycles depend on weights alone. Floating point: on the exponents of every
-         group of activations, so all positions are counted, or a stratified sample of them with
-         a 95 % interval.
+         group of activations, so all positions are counted, or a sample of them, stratified by
+         the bits that alignment leaves (`sampling`), with a 95 % interval.
 Ambiguity: the paper does not say whether elements wait for one another before the next
          broadcast, so `broadcast` is ``lockstep`` (they do: a step takes as long as the slowest
          element) or ``buffered`` (each runs ahead within a tile of filters; the tile ends with the
@@ -40,9 +40,10 @@ from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
 from ._digits import digit_lanes, lane_words
 from ._engine import Array, Engine
-from ._format import Fields, FixedFormat, FloatFormat, to_bits
+from ._format import ABSENT, Fields, FixedFormat, FloatFormat, to_bits
 from ._function import check_weights, grid_step, on_grid
 from .columns import Coded, Storage, check_storage, store_weights, tile_bytes
+from .sampling import PILOT, STRATA, Sample, Stratum, cut, draw_sample
 
 __all__ = [
     "BROADCASTS",
@@ -70,8 +71,8 @@ BEAT = 16
 CHANNEL_BYTES_PER_S = 12.8e9
 #: Elements of weights or exponents worked on at once.
 _BLOCK = 1 << 21
-#: Strata into which the positions are cut, and positions drawn of each at first.
-_STRATA, _DRAWN = 16, 2
+#: Batches by which positions are put into strata.
+_WITNESSES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ class LayerCycles:
     element_cycles : cycles over all elements' runs
     steps : cycles of each tile of filters on the array, float64 (tiles,)
     half_width : of the 95 % interval of the sum of `steps`; 0 when every position was counted
-    positions, sampled : of the layer, and counted
+    positions, sampled : of the layer, and known: counted, or like one that was
     weight_bytes, activation_bytes : of each tile, through its channel (tiles,)
     decode_cycles : of each tile's slowest decoder of weights (tiles,); None: they come plain
     """
@@ -247,14 +248,21 @@ def count_matrices(
     packed = stored and array.storage == "columns"
     coded = store_weights(given.weights, layer, array.engine, array.elements) if packed else None
     traffic = tile_traffic(layer, array, tiles, coded)
-    everything = layer.macs <= exact_macs or layer.positions <= 2 * _DRAWN * _STRATA
+    everything = layer.macs <= exact_macs or layer.positions <= 2 * PILOT * STRATA
     count = _Counter(layer, given, array, tiles, array.engine.format)
-    if everything:
-        each, steps = count(np.arange(layer.positions))
-        sample = _Sample([each], [steps], [layer.positions])
+    places = np.arange(layer.positions)
+    if everything or not array.distil:
+        strata = [Stratum(places=places, alike=not array.distil)]
+        strata[0].add(*count(places[:1] if strata[0].alike else places))
     else:
-        sample = _sampled(count, layer.positions, error, seed)
-    total, half = sample.steps(array.broadcast, array.elements)
+        draw = np.random.default_rng(seed)
+        strata = cut(*count.outline(draw), draw)
+    sample = Sample(strata=strata, arrival=count.arrival, elements=array.elements,
+                    buffered=array.broadcast == "buffered",
+                    unit=float(count.groups * tiles))  # fmt: skip
+    if not strata[0].drawn:
+        draw_sample(count, sample, error)
+    total, half, _ = sample.steps()
     return LayerCycles(
         macs=layer.macs, groups=layer.batches * layer.filters * layer.positions * count.groups,
         element_cycles=sample.element_cycles, steps=total, half_width=half,
@@ -378,7 +386,40 @@ class _Counter:
         self.batch = np.repeat(np.arange(layer.batches), layer.filters)
         self.groups = -(-layer.terms // array.engine.group)
         self.tiles, self.beats = tiles, tile_beats(layer, array, tiles).astype(np.int64)
+        self.arrival = self.beats[0] * (self.groups - 1) + self.beats[1]
         self.rule: Walk = walk(array.window, array.engine.group, layer.terms)
+
+    def outline(self, draw: np.random.Generator) -> tuple[Array, Array]:
+        """Return what goes with the cycles of each position, and which have only zeros.
+
+        The bits that alignment leaves of weights if each had the mean exponent of its term's, over
+        a few batches; both (positions,).
+        """
+        layer, engine, form = self.layer, self.array.engine, self.form
+        left = np.zeros(layer.positions, np.int64)
+        zero = np.full(layer.positions, layer.batches <= _WITNESSES)
+        batches = np.arange(layer.batches)
+        if layer.batches > _WITNESSES:
+            batches = draw.choice(batches, _WITNESSES, replace=False)
+        begins = np.arange(0, layer.terms, engine.group)
+        sizes = np.diff(np.append(begins, layer.terms))
+        for b in batches:
+            rows = slice(b * layer.filters, (b + 1) * layer.filters)
+            there = self.weights.magnitude[rows] != 0
+            total = np.where(there, self.weights.exponent[rows], 0).sum(0, dtype=np.int64)
+            mean = np.where(there.any(0), total // np.maximum(there.sum(0), 1), ABSENT)
+            block = max(1, _BLOCK // layer.terms)
+            for first in range(0, layer.positions, block):
+                places = np.arange(first, min(first + block, layer.positions))
+                held = engine.fields(to_bits(self.given.take(int(b), places), form))
+                there = held.magnitude != 0
+                sums = np.where(there, held.exponent, ABSENT) + mean.astype(np.int16)
+                tops = np.repeat(np.maximum.reduceat(sums, begins, axis=1), sizes, axis=1)
+                kept = np.maximum(form.lanes + sums - tops, 0)
+                kept[sums < 0] = 0
+                left[places] += kept.sum(1, dtype=np.int64)
+                zero[places] &= ~there.any(1)
+        return left, zero
 
     def __call__(self, positions: Array) -> tuple[Array, Array]:
         each = np.empty((len(positions), self.layer.batches * self.layer.filters), np.int64)
@@ -407,76 +448,6 @@ class _Counter:
                 rule.step, rule.last, rule.first, *_scratch(engine), each[part], steps[part],
             )  # fmt: skip
         return each, steps
-
-
-class _Sample:
-    """Counted positions by stratum, and what they say of all."""
-
-    def __init__(self, each: list[Array], steps: list[Array], sizes: list[int]) -> None:
-        self.each, self.lock, self.sizes = each, steps, sizes
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.each))
-
-    @property
-    def element_cycles(self) -> float:
-        return float(sum(n * e.sum(1).mean() for n, e in zip(self.sizes, self.each)))
-
-    def steps(self, broadcast: Broadcast, elements: int) -> tuple[Array, float]:
-        """Return cycles of each tile and half the 95 % interval of their sum."""
-        columns = self.lock
-        if broadcast == "buffered":
-            rows = sum(n * e.mean(0) for n, e in zip(self.sizes, self.each))
-            starts = np.arange(0, len(np.atleast_1d(rows)), elements)
-            slowest = np.array([s + np.argmax(rows[s : s + elements]) for s in starts])
-            columns = [e[:, slowest] for e in self.each]
-        tiles = sum(n * c.mean(0) for n, c in zip(self.sizes, columns))
-        variance, freedom = 0.0, 0
-        for size, column in zip(self.sizes, columns):
-            n, sums = len(column), column.sum(1)
-            if n < size:
-                variance += size**2 * (1 - n / size) * float(np.var(sums, ddof=1)) / n
-                freedom += n - 1
-        return np.asarray(tiles, np.float64), math.sqrt(variance) * student(freedom)
-
-
-def _sampled(count: _Counter, positions: int, error: float, seed: int) -> _Sample:
-    """Draw positions, stratum by stratum without replacement, until the interval is narrow."""
-    draw = np.random.default_rng(seed)
-    strata = [draw.permutation(part) for part in np.array_split(np.arange(positions), _STRATA)]
-    sizes = [len(s) for s in strata]
-    each: list[Array] = [np.empty((0, 0))] * _STRATA
-    steps: list[Array] = [np.empty((0, 0))] * _STRATA
-    done, wanted = 0, _DRAWN
-    while True:
-        for k, places in enumerate(strata):
-            fresh = places[done:wanted]
-            if len(fresh):
-                e, s = count(fresh)
-                each[k] = np.concatenate([each[k], e]) if done else e
-                steps[k] = np.concatenate([steps[k], s]) if done else s
-        sample = _Sample(each, steps, sizes)
-        total, half = sample.steps(count.array.broadcast, count.array.elements)
-        if half <= error * total.sum() or wanted >= max(sizes):
-            return sample
-        done, wanted = wanted, 2 * wanted
-
-
-def student(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t, by Cornish and Fisher; 0 for no freedom.
-
-    Good to 0.2 % from 8 degrees on (t₈ = 2.3060, t₁₆ = 2.1199).
-    """
-    if freedom == 0:
-        return 0.0
-    z = 1.959963984540054
-    terms: tuple[float, ...] = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(t / freedom ** (k + 1) for k, t in enumerate(terms))
 
 
 # -- with memory ----------------------------------------------------------------------------------

@@ -73,10 +73,11 @@ class NetworkCycles:
         """One line: cycles with their interval, MACs counted and cycles per 64 MACs."""
         counted = math.fsum(x.macs * x.sampled / x.positions for x in self.layers.values())
         share = counted / self.macs if self.layers else 1.0
+        whole = all(x.sampled == x.positions for x in self.layers.values())
         how = (
-            f"± {self.relative_error:.2%} (95 %; {share:.1%} of MACs counted)"
-            if self.half_width
-            else "exactly"
+            "exactly"
+            if whole
+            else f"± {self.relative_error:.2%} (95 %; {share:.1%} of MACs counted)"
         )
         each = f"{self.cycles_per_64_macs:.2f} cycles per 64 MACs on one element"
         return f"{self.array_cycles:.6g} cycles {how}, {each}, {1e3 * self.latency_s:.4g} ms"
