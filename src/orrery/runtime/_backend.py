@@ -92,7 +92,10 @@ def memory_guard(graph: Graph) -> Iterator[None]:
 
 
 class Executable(Protocol):
-    """A graph made ready to run."""
+    """A graph made ready to run.
+
+    It may have a method `run_trusted` too, `run` without a look at the inputs.
+    """
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs by name; inputs that do not fit raise `SpecError`."""

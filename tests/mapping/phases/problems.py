@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 
 from orrery.graph import Graph
 from orrery.mapping.phases import (
-    Flow,
-    Partition,
     Passage,
     PlacementProblem,
     Worker,
+    flows_of,
     partition,
 )
 
@@ -23,22 +22,6 @@ CORES = (
     Worker(name="cpu1", processors=frozenset({"c1"})),
     Worker(name="gpu", processors=frozenset({"g"}), memory="gpu"),
 )
-
-
-def flows_of(found: Partition) -> tuple[Flow, ...]:
-    network = found.graph
-    owner = {n: k for k, s in enumerate(found.subgraphs) for n in s.region.nodes}
-    flows = []
-    for tensor in (*network.inputs, *(t for n in network.nodes for t in n.outputs)):
-        maker = network.producer(tensor)
-        source = -1 if maker is None else owner[maker.name]
-        readers = {owner[c.name] for c in network.consumers(tensor)} - {source}
-        if readers or tensor in network.outputs:
-            flows.append(Flow(
-                tensor=tensor, size_bytes=network.known_bytes(tensor) or 0, producer=source,
-                consumers=tuple(sorted(readers)), returned=tensor in network.outputs,
-            ))  # fmt: skip
-    return tuple(flows)
 
 
 def problem_of(network: Graph, seconds: np.ndarray, passage: Passage) -> PlacementProblem:

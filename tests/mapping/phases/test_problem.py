@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orrery.errors import SpecError
-from orrery.mapping.phases import Passage, PlacementProblem, Worker, partition
+from orrery.mapping.phases import Passage, PlacementProblem, Worker, flows_of, partition
 
 from ..cases import graph
-from .problems import flows_of, problem_of, problems
+from .problems import problem_of, problems
 
 
 def any_placement(problem: PlacementProblem, seed: int) -> tuple[int, ...]:
@@ -79,6 +79,13 @@ def test_a_timing_by_hand() -> None:
     assert found.critical_path() == (0, 2)
     # All on the GPU: x at 1.5, then 3 s of work, the result back after 2.5.
     assert towers().timing((3, 3, 3)).makespan_s == 7.0
+
+
+def test_flows_by_hand() -> None:
+    found = [(f.tensor, f.size_bytes, f.producer, f.consumers, f.returned)
+             for f in towers().flows]  # fmt: skip
+    assert found == [("x", 4, -1, (0, 1), False), ("a", 8, 0, (2,), False),
+                     ("b", 8, 1, (2,), False), ("c", 8, 2, (), True)]  # fmt: skip
 
 
 def test_phases_of_a_timing() -> None:

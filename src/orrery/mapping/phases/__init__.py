@@ -8,6 +8,7 @@ from ._problem import (
     PlacementProblem,
     Timing,
     Worker,
+    flows_of,
 )
 from ._search import (
     Correction,
@@ -32,6 +33,7 @@ __all__ = [
     "Worker",
     "all_placements",
     "best_placement",
+    "flows_of",
     "greedy_correction",
     "partition",
     "single_workers",

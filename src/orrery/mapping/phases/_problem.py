@@ -20,11 +20,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError
+from orrery.errors import ModelError, SpecError
 
 from ._partition import Partition
 
-__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Timing", "Worker"]
+__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Timing", "Worker",
+           "flows_of"]  # fmt: skip
 
 HOST = "host"  #: the memory in which inputs lie and to which outputs return
 
@@ -64,6 +65,31 @@ class Flow:
     producer: int
     consumers: tuple[int, ...]
     returned: bool
+
+
+def flows_of(partition: Partition) -> tuple[Flow, ...]:
+    """Return the tensors that pass between subgraphs, or the border of the network.
+
+    Raises
+    ------
+    ModelError : a tensor whose size is not known
+    """
+    graph, found = partition.graph, []
+    owner = {node: k for k, s in enumerate(partition.subgraphs) for node in s.region.nodes}
+    for tensor in (*graph.inputs, *(t for n in graph.nodes for t in n.outputs if t)):
+        maker = graph.producer(tensor)
+        source = -1 if maker is None else owner[maker.name]
+        readers = {owner[c.name] for c in graph.consumers(tensor)} - {source}
+        returned = tensor in graph.outputs
+        if readers or returned:
+            size = graph.known_bytes(tensor)
+            if size is None:
+                raise ModelError(f"{graph.name}: tensor {tensor!r}", found="a size that only "
+                                 "running tells", wanted="a known size",
+                                 fix="bind the dimensions (--shape)")  # fmt: skip
+            found.append(Flow(tensor=tensor, size_bytes=size, producer=source,
+                              consumers=tuple(sorted(readers)), returned=returned))  # fmt: skip
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
