@@ -1,5 +1,6 @@
 """One network on several workers of this machine at once."""
 
+from ._compare import Comparison, compare
 from ._executor import Outcome, PlacedNetwork, Step
 from ._pool import (
     LocalWorker,
@@ -11,6 +12,7 @@ from ._pool import (
 from ._profile import Profile, profile_subgraphs
 
 __all__ = [
+    "Comparison",
     "LocalWorker",
     "Outcome",
     "PlacedNetwork",
@@ -19,6 +21,7 @@ __all__ = [
     "WorkerFailedError",
     "WorkerHungError",
     "WorkerPool",
+    "compare",
     "core_sets",
     "profile_subgraphs",
 ]

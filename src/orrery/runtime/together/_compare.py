@@ -1,0 +1,97 @@
+"""Ways of doing the same timed in turn, so that a noisy machine disturbs all of them alike.
+
+Models:  nothing; it measures. Each round runs every way once, in an order that turns from round to
+         round; ways are compared within rounds.
+Judge:   made-up ways of known times (tests/runtime/together/test_compare.py).
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from orrery.errors import SpecError
+from orrery.progress import SILENT, Progress
+
+from .._backend import median_interval
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Seconds of every way, one per round; rounds stand at the same place in each row."""
+
+    times_s: Mapping[str, tuple[float, ...]]
+
+    @property
+    def rounds(self) -> int:
+        return len(next(iter(self.times_s.values())))
+
+    @property
+    def quickest(self) -> str:
+        """The way with the least median."""
+        return min(self.times_s, key=self.median_s)
+
+    def median_s(self, way: str) -> float:
+        return statistics.median(self.times_s[way])
+
+    def interval_s(self, way: str) -> tuple[float, float]:
+        """Return an interval of 95 % for the median; all there is, of fewer than 6 rounds."""
+        return median_interval(list(self.times_s[way]), 0.95)[0]
+
+    def percentile_s(self, way: str, share: float) -> float | None:
+        """Return the time that this share of runs keeps within; None for too few runs to tell."""
+        ordered = sorted(self.times_s[way])
+        beyond = len(ordered) * (1 - share)
+        # Ten runs must lie beyond, or a single odd one decides.
+        return ordered[int(len(ordered) * share)] if share <= 0.5 or beyond >= 10 else None
+
+    def speedup(self, way: str, over: str) -> tuple[float, tuple[float, float]]:
+        """Return how many times quicker one way is than another, within rounds, with 95 %."""
+        ratios = [b / a for a, b in zip(self.times_s[way], self.times_s[over], strict=True)]
+        return statistics.median(ratios), median_interval(ratios, 0.95)[0]
+
+
+def compare(
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    warmup: int = 3,
+    rounds: int = 30,
+    most_s: float = 60.0,
+    progress: Progress = SILENT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
+    """Time ways in turn.
+
+    Parameters
+    ----------
+    warmup, rounds : rounds that are not counted, and those that are
+    most_s : no round is begun after so many seconds, save the first
+
+    Raises
+    ------
+    SpecError : no way, or no round
+    CancelledError : the user asked to stop
+    """
+    if not ways or rounds < 1 or warmup < 0:
+        raise SpecError("compare", found=f"{len(ways)} ways, {rounds} rounds",
+                        wanted="one of each or more", fix="correct the numbers")  # fmt: skip
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for _ in range(warmup):
+        for way in ways.values():
+            way()
+    until = clock() + most_s
+    for turn in range(rounds):
+        if turn and clock() > until:
+            break
+        progress.step("comparing", turn, rounds)
+        for shift in range(len(names)):
+            name = names[(turn + shift) % len(names)]
+            begun = clock()
+            ways[name]()
+            times[name].append(clock() - begun)
+    return Comparison(times_s={name: tuple(values) for name, values in times.items()})

@@ -1,0 +1,57 @@
+"""Comparisons on a clock of our own."""
+
+from __future__ import annotations
+
+import pytest
+
+from orrery.errors import SpecError
+from orrery.runtime.together import Comparison, compare
+
+
+class Clock:
+    """Ways that let known times pass, on a machine that slows down for some rounds."""
+
+    def __init__(self) -> None:
+        self.now, self.calls = 0.0, list[str]()
+
+    def way(self, name: str, seconds: float) -> object:
+        def run() -> None:
+            self.calls.append(name)
+            slow = 10 if (len(self.calls) - 1) // 2 % 3 == 1 else 1
+            self.now += seconds * slow
+
+        return run
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_ways_take_turns_and_rounds_are_compared() -> None:
+    clock = Clock()
+    ways = {"quick": clock.way("quick", 1.0), "slow": clock.way("slow", 1.5)}
+    found = compare(ways, warmup=0, rounds=9, most_s=1e9, clock=clock)
+    assert found.rounds == 9
+    assert found.quickest == "quick"
+    ratio, (low, high) = found.speedup("quick", "slow")
+    assert (ratio, low, high) == pytest.approx((1.5, 1.5, 1.5))  # rounds were slow for both
+    assert found.median_s("quick") == pytest.approx(1.0)
+    assert clock.calls[:4] == ["quick", "slow", "slow", "quick"]
+
+
+def test_time_that_is_up_ends_it() -> None:
+    clock = Clock()
+    found = compare({"a": clock.way("a", 1.0)}, warmup=2, rounds=50, most_s=4.5, clock=clock)
+    assert 1 <= found.rounds < 50
+
+
+def test_percentiles_need_runs_beyond_them() -> None:
+    found = Comparison(times_s={"a": tuple(float(k) for k in range(1000))})
+    assert found.percentile_s("a", 0.5) == 500
+    assert found.percentile_s("a", 0.99) == 990
+    assert found.percentile_s("a", 0.999) is None
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    for ways, rounds in (({}, 3), ({"a": int}, 0)):
+        with pytest.raises(SpecError):
+            compare(ways, rounds=rounds)
