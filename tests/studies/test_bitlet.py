@@ -9,7 +9,7 @@ import pytest
 
 from orrery.accel.bitlet.baselines import NETWORKS, PUBLISHED_CYCLES
 from orrery.progress import SILENT
-from orrery.report import Table
+from orrery.report import Table, Text
 from orrery.studies import StudyResult
 from orrery.studies.bitlet import bitlet_study
 from orrery.studies.bitlet._published import CASES, EFFICIENCY, HEADLINES
@@ -88,3 +88,39 @@ def test_accuracy_is_that_of_the_engine(shared_data: Path) -> None:
     assert len(rows) == 3
     assert rows["resnet20 in float32"] == rows["resnet20 by bitlet(precision='fixed8')"] != "0 %"
     assert rows["resnet20 by bitlet(precision='fixed2')"] != rows["resnet20 in float32"]
+
+
+@pytest.mark.needs("sklearn")
+def test_digits_are_learnt_on_the_array_as_in_float(found: StudyResult) -> None:
+    trained = [r for r in found.records if r.name.startswith("digits trained with")]
+    assert [r.name for r in trained] == [
+        "digits trained with fp32, errors nearest: right",
+        "digits trained with fixed8, errors nearest: right",
+    ]
+    for record in trained:
+        assert record.published is None
+        assert record.judge_value is not None and record.judge_value > 80
+        assert record.ours == pytest.approx(record.judge_value, abs=1)
+        assert "no format of gradients" in record.note
+
+
+@pytest.mark.needs("sklearn")
+def test_the_cheaper_operand_of_weight_gradients_is_distilled(found: StudyResult) -> None:
+    table = next(s for s in found.sections if s.title.startswith("Weight gradients"))
+    assert isinstance(table, Table)
+    assert len(table.rows) == 12
+    for one, other in zip(table.rows[::2], table.rows[1::2]):
+        assert (one[2], other[2]) == ("activations", "errors")
+        cheaper = one if float(str(one[7])) <= float(str(other[7])) else other
+        assert cheaper[9] == "yes"
+        assert {one[9], other[9]} == {"yes", "no"}
+
+
+def test_without_scikit_learn_the_study_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orrery.studies.bitlet import _training
+
+    monkeypatch.setattr(_training, "read_digits", lambda: None)
+    records, (section,) = _training.training_part(1, SILENT)
+    assert not records
+    assert isinstance(section, Text)
+    assert "orrery[learn]" in section.paragraphs[0]

@@ -461,6 +461,19 @@ def test_only_every_so_many_steps_are_counted() -> None:
     assert next(never.steps(batches(8, 1))).choices["fc"].part == "weights"
 
 
+def test_what_is_distilled_may_be_chosen_anew() -> None:
+    """Late in training errors of fixed8 lie on few places: the first layer's become the cheaper."""
+    graph, design = conv_net(32), array("fixed8")
+    _, states = judge(graph, batches(32, 3), learning_rate=0.05)
+    trainer = BitletTrainer(graph=graph, array=design, optimizer="momentum", choose_every=2)
+    late = list(trainer.steps(list(batches(32, 1))[:3], states))
+    for step in late[::2]:
+        for choice in step.choices.values():
+            assert not choice.cycles or choice.cycles[choice.part] == min(choice.cycles.values())
+    counted = [[c.cycles for c in s.choices.values() if c.cycles] for s in late]
+    assert counted[0] == counted[1] != counted[2]
+
+
 def test_counting_changes_no_value_and_runs_go_on_from_states() -> None:
     graph = perceptron(16)
     counted = BitletTrainer(graph=graph, array=array("fp32"), optimizer="adam")
@@ -654,6 +667,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
         ("fp16", {"loss_scale": math.nan}, "a power of two"),
         ("fp16", {"loss_scale": 2.0**40}, "from 2"),
         ("fp32", {"count_every": -1}, "0 or more steps"),
+        ("fp32", {"choose_every": -1}, "choose_every"),
     ],
 )
 def test_settings_without_meaning_are_refused(precision: str, more: Any, match: str) -> None:

@@ -10,6 +10,7 @@ from orrery.hardware import Compute, Device, Memory
 from orrery.provenance import Basis, Source
 
 from .. import _parts
+from .._gradients import GRAD_INPUT, GRAD_WEIGHT
 from .._record import Accelerator, describe
 from ._cost import (
     PUBLISHED_CLOCK_HZ,
@@ -136,7 +137,8 @@ def _device(array: BitletArray, form: NumberFormat, lanes: int) -> Device:
                    sources={"size_bytes": room, "bandwidth_bytes_per_s": published,
                             "energy_j_per_byte": _DDR3}),
         ),
-        operators=("Conv", "Gemm", "MatMul"), area_mm2=area, process_nm=28.0, sources=sources,
+        operators=("Conv", "Gemm", "MatMul", GRAD_INPUT, GRAD_WEIGHT), area_mm2=area,
+        process_nm=28.0, sources=sources,
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ Models:  the training step that `orrery.graph` derives, node by node; its produc
          the format whenever a product reads them.
          Cycles by phase as `count_layer` counts them; products follow one another.
          Which operand of a weight gradient is distilled: the one with fewer cycles in the first
-         step, and that one from then on, so that a run does not depend on how often it is counted.
+         step, and that one from then on or until it is chosen anew (`choose_every`), so that a run
+         does not depend on how often it is counted.
 Ignores: the time of what lies between products, and of the optimiser; traffic of saved activations
          beyond each product's own operands.
 Published: only the forward pass runs on bit interleaving, the backward pass is not accelerated, and
@@ -170,6 +171,7 @@ class BitletTrainer:
         ``fewer`` cycles, counted in the first step
     count_every : count the cycles of every so many steps; 0: of none (a choice by fewer cycles
         still counts the weight gradients of the first step)
+    choose_every : choose anew every so many steps what is distilled; 0: once
     exact_macs, error : as for `count_layer`
     seed : of stochastic rounding, sampling and dropout
 
@@ -189,6 +191,7 @@ class BitletTrainer:
     loss_scale: float | Literal["dynamic"] | None = None
     distil: Distilled = "fewer"
     count_every: int = 1
+    choose_every: int = 0
     exact_macs: int = 1 << 22
     error: float = 0.02
     seed: int = 0
@@ -207,9 +210,10 @@ class BitletTrainer:
             raise SpecError("bitlet training: rounding", found=f"stochastic with {form.name}",
                             wanted="fixed point",
                             fix="floating point rounds to nearest")  # fmt: skip
-        if self.count_every < 0:
-            raise SpecError("bitlet training: count_every", found=self.count_every,
-                            wanted="0 or more steps", fix="0 counts none")  # fmt: skip
+        for name, steps in (("count_every", self.count_every), ("choose_every", self.choose_every)):
+            if steps < 0:
+                raise SpecError(f"bitlet training: {name}", found=steps, wanted="0 or more steps",
+                                fix="correct the number")  # fmt: skip
         scale = self.loss_scale
         if scale is None:
             return
@@ -371,7 +375,8 @@ class _Session:
     ) -> tuple[Operands, LayerCycles | None]:
         """Return the operands and, where asked for, the cycles; chooses a part the first time."""
         name = product.node.name
-        if name not in self.chosen:
+        every = self.trainer.choose_every
+        if name not in self.chosen or (every and number % every == 0):
             return self._choose(product, values, number, place, counted)
         ready = self._operands(product, values, self.chosen[name], number, place)
         return ready, self._count(ready, number, place) if counted else None

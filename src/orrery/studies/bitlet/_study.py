@@ -17,6 +17,7 @@ from orrery.report import Cell, Column, Section, Table, Text
 from .._frame import Record, StudyResult, compared
 from ._published import CASES, EFFICIENCY, HEADLINES, PAPER, PEAKS, Case
 from ._runs import accuracy_tables, scaling_records, trained_records
+from ._training import training_part
 
 __all__ = ["bitlet_study"]
 
@@ -30,7 +31,7 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
     Parameters
     ----------
     scale : below 1, fewer drawn groups, one network for scaling and no accuracy; from 1 on,
-        accuracy on 100 x scale images where the data folder is
+        accuracy on 100 x scale images where the data folder is, training in all formats
     """
     records: list[Record] = []
     rows = []
@@ -49,7 +50,8 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
     if not trained:
         said = f"No trained weights lie beside the checkout: all figures are of {_DRAWN}."
         sections.append(Text(title="Trained weights", tone="note", paragraphs=(said,)))
-    return StudyResult(records=(*records, *trained), sections=tuple(sections))
+    learnt, learning = training_part(scale, progress)
+    return StudyResult(records=(*records, *trained, *learnt), sections=(*sections, *learning))
 
 
 def _beside(case: Case, groups: int) -> dict[str, float]:
