@@ -6,6 +6,7 @@ that make the same one at once both make it; the last to finish replaces the oth
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.metadata
@@ -92,11 +93,9 @@ def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
         driver,
     )
     kept = cache_folder() / "simulation" / key[:2] / f"{key}.so"
-    if kept.is_file():
-        try:
+    if _whole(kept):
+        with contextlib.suppress(OSError):  # one that cannot be loaded here is made anew
             return ctypes.CDLL(str(kept))
-        except OSError:  # damaged: made anew below
-            kept.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="orrery-engine-") as name:
         folder = Path(name)
         (folder / "driver.cc").write_text(driver)
@@ -108,13 +107,32 @@ def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
 
 
 def _keep(made: Path, kept: Path) -> Path:
-    """Move a file into the cache; a full or read-only disk leaves it where it is."""
+    """Move a file into the cache; a full or read-only disk leaves it where it is.
+
+    Its length and hash stand behind it, where loader and linker do not look: whoever maps a file
+    that was cut gets a bus error and no exception.
+    """
+    content = made.read_bytes()
     try:
         with atomic_write(kept) as handle:
-            handle.write(made.read_bytes())
+            handle.write(content + _seal(content))
     except OSError:
         return made
     return kept
+
+
+def _seal(content: bytes) -> bytes:
+    return f"\norrery {len(content)} {content_hash(content)}\n".encode()
+
+
+def _whole(kept: Path) -> bool:
+    """Whether a file of the cache is there and as it was written."""
+    try:
+        content = kept.read_bytes()
+    except OSError:
+        return False
+    end = content.rfind(b"\norrery ")
+    return end >= 0 and content[end:] == _seal(content[:end])
 
 
 def _cxxrtl(circuit: Circuit, harness: str, folder: Path) -> Path:
@@ -197,7 +215,7 @@ def _verilator_runtime(include: Path, version: str, folder: Path) -> list[Path]:
     for source in _RUNTIME:
         key = content_hash(source, version, _compiler()[1], " ".join(_COMPILE_RUNTIME))
         kept = cache_folder() / "simulation" / "verilator" / f"{key}.o"
-        if not kept.is_file():
+        if not _whole(kept):
             made = folder / f"{source}.o"
             places = [f"-I{include}", f"-I{include / 'vltstd'}"]
             files = ["-c", str(include / source), "-o", str(made)]
