@@ -20,6 +20,7 @@ from ._cost import (
     check_precision,
 )
 from ._cycles import BEAT, BitletArray, BitletSimulator
+from ._digits import Digits
 from ._engine import Engine
 from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
@@ -93,7 +94,7 @@ def bitlet(
         cost=BitletCost(name=name, array=array), evaluate=BitletFunction(engine=engine),
         tolerance=bitlet_tolerance(engine), simulate=BitletSimulator(array=array),
         generate=BitletCircuit(precision=precision, mode=engine.mode, group=group, lanes=kept,
-                               window=window),
+                               window=window, digits=engine.digits),
     )  # fmt: skip
 
 
@@ -157,6 +158,7 @@ class BitletCircuit:
     group: int
     lanes: int
     window: int
+    digits: Digits = "plain"
 
     def __call__(self, *, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
         """Return file name -> text.
@@ -185,11 +187,11 @@ class BitletCircuit:
         stages = Pipeline(
             format=number_format(self.precision), lanes=self.lanes, group=self.group,
             window=self.window, beat=self._divisor(BEAT),
-            align=self._divisor(max(_ALIGN, self.window)),
+            align=self._divisor(max(_ALIGN, self.window)), digits=self.digits,
         )  # fmt: skip
         made = circuit(
             precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,
-            window=self.window, beat=stages.beat, align=stages.align,
+            window=self.window, beat=stages.beat, align=stages.align, digits=self.digits,
         )  # fmt: skip
         sets = [StreamVectors(**one) for one in shipped(stages, self.mode)]
         return circuit_files(

@@ -21,6 +21,14 @@ import numpy as np
 from orrery.errors import SpecError
 
 from ._bits import lane_cycles
+from ._digits import (
+    Digits,
+    check_digits,
+    digit_lanes,
+    lane_places,
+    lane_words,
+    running_lanes,
+)
 from ._engine import MOST_QUANT, PACKED_BITS, Array, Engine
 from ._format import FixedFormat, FloatFormat, Mode, NumberFormat
 
@@ -38,9 +46,10 @@ class Pipeline:
     Attributes
     ----------
     format : of its operands
-    lanes : that are built, the highest ones
+    lanes : bits that are kept, the highest ones: a lane each
     group, window : weights of a group, bits that a lane looks at
     beat, align : weights that arrive and that are aligned in one cycle
+    digits : what the lanes pop; other than ``plain`` adds lanes
 
     Raises
     ------
@@ -53,8 +62,10 @@ class Pipeline:
     window: int = 8
     beat: int = 16
     align: int = 8
+    digits: Digits = "plain"
 
     def __post_init__(self) -> None:
+        check_digits(self.digits, where="bitlet circuit")
         whole = all(
             isinstance(size, int) and not isinstance(size, bool)
             for size in (self.lanes, self.group, self.window, self.beat, self.align)
@@ -90,6 +101,16 @@ class Pipeline:
         return self.group // self.beat
 
     @property
+    def popping(self) -> int:
+        """Lanes that are built."""
+        return digit_lanes(self.lanes, self.digits)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The significance of each lane."""
+        return lane_places(self.format.lanes - self.lanes, self.lanes, self.digits)
+
+    @property
     def search(self) -> int:
         """Registers in the tree that finds a beat's largest exponent."""
         if isinstance(self.format, FixedFormat):
@@ -99,7 +120,7 @@ class Pipeline:
     @property
     def compress(self) -> int:
         """Registers in the adder tree over the lanes."""
-        return (self.lanes - 1).bit_length()
+        return (self.popping - 1).bit_length()
 
     @property
     def pack(self) -> int:
@@ -215,10 +236,12 @@ def vectors(
     # Read with a group's last beat: in the others it is noise, which must not matter.
     noise = (ends[:, None] + np.arange(1, stages.beats)) * 5 % stages.group
     items["i__last"] = np.concatenate([noise, ends[:, None]], axis=1).reshape(-1)
-    lanes = np.arange(top, form.lanes)
+    words = lane_words(aligned, engine.mask, form.lanes, stages.digits, stages.group)
+    running = running_lanes(engine.mask, form.lanes, stages.digits)
+    lanes = np.array([k for k in range(running.bit_length()) if running >> k & 1])
     lengths = np.array([
         lane_cycles((row[None, : end + 1] >> lanes[:, None]) & 1, stages.window).max()
-        for row, end in zip(aligned, ends)
+        for row, end in zip(words, ends)
     ])  # fmt: skip
     return Vectors(items=items, expected=expected, lengths=lengths, given=stages.given(lengths))
 

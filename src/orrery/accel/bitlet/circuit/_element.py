@@ -27,12 +27,14 @@ from orrery.rtl.parts import (
     part_circuit,
 )
 
+from .._digits import Digits
 from .._engine import MOST_QUANT, PACKED_BITS
 from .._format import MODES, FixedFormat, FloatFormat, Mode, number_format
 from .._pipeline import Pipeline
 from ._back import PackFixed, PackFloat
 from ._front import Align, FixedPair, FloatPair, fixed_activation_bits
 from ._lane import Lane
+from ._recode import Recode
 
 __all__ = ["ProcessingElement", "circuit"]
 
@@ -57,7 +59,7 @@ _FLOATING, _FIXED = {"i__w_exponent", "o__largest"}, {"quant"}
 
 def circuit(
     *, precision: str = "fp32", mode: Mode = "faithful", group: int = 64, lanes: int | None = None,
-    window: int = 8, beat: int = 16, align: int = 8,
+    window: int = 8, beat: int = 16, align: int = 8, digits: Digits = "plain",
 ) -> Circuit:  # fmt: skip
     """Return the circuit of one processing element.
 
@@ -69,6 +71,7 @@ def circuit(
     lanes : the highest so many of the format's are built; None: all
     window : bits that a lane looks at in a cycle, at most `align`
     beat, align : weights that arrive, and that are aligned, in a cycle
+    digits : ``plain`` bits, ``signed`` digits (a lane more) or ``split`` ones (two more)
 
     Raises
     ------
@@ -78,7 +81,7 @@ def circuit(
     check_choice("bitlet circuit: mode", mode, MODES)
     stages = Pipeline(
         format=form, lanes=form.lanes if lanes is None else lanes, group=group, window=window,
-        beat=beat, align=align,
+        beat=beat, align=align, digits=digits,
     )  # fmt: skip
     return part_circuit(ProcessingElement(stages, mode))
 
@@ -117,6 +120,11 @@ class ProcessingElement(Part):
             self._operand = form.bits + 1
             self._activation = fixed_activation_bits(form)
             results["result"] = signed(PACKED_BITS + 1)
+        # 25 bits do not hold the negative of the least activation of the widest format.
+        whole = self._activation <= form.lanes + 1 and isinstance(form, FixedFormat)
+        signed_digits = stages.digits != "plain"
+        self._chosen = self._activation + (whole and signed_digits)
+        self._popped = "ones" if not signed_digits else f"{stages.digits} digits"
         payload["w_magnitude"] = data.ArrayLayout(form.lanes, beat)
         payload["a"] = data.ArrayLayout(self._operand, beat)
         payload["last"] = range(stages.group)
@@ -131,11 +139,13 @@ class ProcessingElement(Part):
             members,
             title=f"bitlet_{form.name}_{mode}_g{stages.group}_l{stages.lanes}_w{stages.window}"
             + (f"_b{stages.beat}" if stages.beat != 16 else "")
-            + (f"_a{stages.align}" if stages.align != 8 else ""),
+            + (f"_a{stages.align}" if stages.align != 8 else "")
+            + (f"_{stages.digits}" if stages.digits != "plain" else ""),
             parameters={
                 "precision": form.name, "mode": mode, "group": stages.group,
                 "lanes": stages.lanes, "window": stages.window, "beat": beat,
                 "align": stages.align,
+                **({"digits": stages.digits} if stages.digits != "plain" else {}),
             },
             timing=Timing(
                 latency=None, interval=None,
@@ -145,7 +155,7 @@ class ProcessingElement(Part):
                 "the second one. The next group's beats are taken meanwhile",
             ),
             summary=f"Bit-interleaving processing element: sums of {stages.group} products, "
-            f"{form.name}, by popping the ones of the weights in {stages.lanes} lanes.",
+            f"{form.name}, by popping the {self._popped} of the weights in {stages.popping} lanes.",
             meanings={name: text for name, text in _MEANINGS.items() if self._has(name)},
         )  # fmt: skip
 
@@ -304,7 +314,11 @@ class ProcessingElement(Part):
             with m.If(move & start):
                 m.d.sync += [held.eq(loader["coming"]), special.eq(loader["seen"])]
             current_held, seen = held, special
-        columns = [Signal(stages.align, name=f"column_{k}") for k in range(stages.lanes)]
+        signs = stages.digits != "plain"
+        columns = [Signal(stages.align, name=f"column_{k}") for k in range(stages.popping)]
+        minus = [
+            Signal(stages.align, name=f"minus_{k}") for k in range(stages.popping if signs else 0)
+        ]
         row = Signal(data.ArrayLayout(form.lanes, stages.align), name="row")
         exponents = Signal(data.ArrayLayout(0, stages.align))
         m.d.comb += row.eq(Value.cast(magnitudes).word_select(batch, len(Value.cast(row))))
@@ -326,17 +340,32 @@ class ProcessingElement(Part):
                 bits: Value = shift.aligned
             else:
                 bits = raw[form.lanes - stages.lanes :]
-            m.d.comb += [columns[k][j].eq(bits[k]) for k in range(stages.lanes)]
+            if not signs:
+                m.d.comb += [columns[k][j].eq(bits[k]) for k in range(stages.lanes)]
+                continue
+            chain = Recode(stages.lanes)
+            m.submodules[f"recode_{j}"] = chain = Shared(chain, chain.title)
+            m.d.comb += chain.value.eq(bits)
+            some = [chain.some[k] for k in range(stages.lanes + 1)]
+            negative = [chain.minus[k] for k in range(stages.lanes + 1)]
+            if stages.digits == "split":
+                odd: Value = batch[0] ^ (j & 1) if stages.align % 2 else C(j & 1, 1)
+                some = [some[0] & ~odd, *some[1:], some[0] & odd]
+                negative.append(negative[0])
+            m.d.comb += [columns[k][j].eq(some[k]) for k in range(stages.popping)]
+            m.d.comb += [minus[k][j].eq(negative[k]) for k in range(stages.popping)]
         write = Signal()
         m.d.comb += write.eq(start | loader["aligning"])
         lanes = []
-        for k in range(stages.lanes):
-            rule = Lane(group=stages.group, batch=stages.align, window=stages.window)
+        for k in range(stages.popping):
+            rule = Lane(group=stages.group, batch=stages.align, window=stages.window, digits=signs)
             m.submodules[f"lane_{k}"] = lane = Shared(rule, rule.title)
             m.d.comb += [
                 lane.enable.eq(move), lane.batch.eq(columns[k]), lane.batch_at.eq(batch),
                 lane.write.eq(write), lane.start.eq(start), lane.last.eq(last),
             ]  # fmt: skip
+            if signs:
+                m.d.comb += lane.batch_minus.eq(minus[k])
             lanes.append(lane)
         busy, ending = Signal(), Signal()
         m.d.comb += [
@@ -359,11 +388,18 @@ class ProcessingElement(Part):
         for k, lane in enumerate(lanes):
             index = Signal(range(stages.group), name=f"index_{k}", reset_less=True)
             some = Signal(name=f"some_{k}", reset_less=True)
-            value = Signal(signed(self._activation), name=f"chosen_{k}", reset_less=True)
+            value = Signal(signed(self._chosen), name=f"chosen_{k}", reset_less=True)
+            picked: Value = held_activations[index]
+            if signs:
+                down = Signal(name=f"down_{k}", reset_less=True)
+                with m.If(move):
+                    m.d.sync += down.eq(lane.minus)
+                held_one = Signal(signed(self._activation), name=f"picked_{k}")
+                m.d.comb += held_one.eq(picked)
+                picked = Mux(down, -held_one, held_one)
             with m.If(move):
                 m.d.sync += [
-                    index.eq(lane.index), some.eq(lane.some),
-                    value.eq(Mux(some, held_activations[index], 0)),
+                    index.eq(lane.index), some.eq(lane.some), value.eq(Mux(some, picked, 0)),
                 ]  # fmt: skip
             chosen.append(value)
         group_values = {}
@@ -393,12 +429,12 @@ class ProcessingElement(Part):
                 value = register
             return value
 
-        if stages.lanes == 1:
+        if stages.popping == 1:
             total: Value = passes["chosen"][0] << lowest
         else:
             tree = CompressorTree(
-                [signed(self._activation)] * stages.lanes,
-                shifts=[lowest + k for k in range(stages.lanes)], compressor="4:2",
+                [signed(self._chosen)] * stages.popping,
+                shifts=list(stages.places), compressor="4:2",
                 registers=stages.compress,
             )  # fmt: skip
             m.submodules.tree = adder = Shared(tree, tree.title)

@@ -87,6 +87,7 @@ class Lane(Part):
     group : weights of a group
     batch : weights that are aligned, and so written, in one cycle
     window : bits looked at in a cycle, at most `batch`, so that a pointer never overtakes writing
+    digits : the column holds digits, each with a sign
 
     Ports
     -----
@@ -97,16 +98,20 @@ class Lane(Part):
     busy : out, the lane looks at a window in this cycle
     ending : out, it is idle, or this is its last window
     some, index : out, the weight whose bit is popped in this cycle
+    batch_minus : in, with digits: which of the batch are -1
+    minus : out, with digits: the popped digit is -1
 
     Timing
     ------
     As many cycles as `lane_passes` has entries.
     """
 
-    def __init__(self, *, group: int, batch: int, window: int) -> None:
-        self.group, self.batch_size, self.window = group, batch, window
+    def __init__(self, *, group: int, batch: int, window: int, digits: bool = False) -> None:
+        self.group, self.batch_size, self.window, self.digits = group, batch, window, digits
+        sign = {"batch_minus": In(batch), "minus": Out(1)} if digits else {}
         super().__init__(
             {
+                **sign,
                 "enable": In(1),
                 "batch": In(batch),
                 "batch_at": In(range(max(group // batch, 2))),
@@ -118,7 +123,7 @@ class Lane(Part):
                 "some": Out(1),
                 "index": Out(range(group)),
             },
-            title=f"lane_g{group}_b{batch}_w{window}",
+            title=f"lane_g{group}_b{batch}_w{window}" + "_signed" * digits,
             parameters={"group": group, "batch": batch, "window": window},
             timing=Timing(latency=None, interval=None, rule="one window a cycle"),
             summary="A lane: pops the ones of one significance.",
@@ -147,11 +152,17 @@ class Lane(Part):
             self.some.eq(busy & check.some),
             self.index.eq(pointer + check.place),
         ]
+        minus = Signal(self.group, reset_less=True)
+        if self.digits:
+            m.d.comb += self.minus.eq(minus.bit_select(self.index, 1))
         with m.If(self.enable):
             with m.If(self.write), m.Switch(self.batch_at):
                 for k in range(self.group // self.batch_size):
                     with m.Case(k):
                         m.d.sync += column.word_select(k, self.batch_size).eq(self.batch)
+                        if self.digits:
+                            part = minus.word_select(k, self.batch_size)
+                            m.d.sync += part.eq(self.batch_minus)
             with m.If(self.start):
                 m.d.sync += [pointer.eq(0), busy.eq(1)]
             with m.Elif(busy):
