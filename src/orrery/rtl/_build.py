@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orrery.errors import MissingExtraError, SpecError, did_you_mean
 
 from ._circuit import Circuit, Port, Stream, Timing
+from ._rules import check_rules, guard_memories
 from ._verilog import ModuleNotes, write_verilog
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def build(
     field, ``{member}__{field}``, or ``{stream}__{field}`` where it is the payload of a stream; an
     array is one port, element 0 in its lowest bits. Members 0 bits wide are left out.
 
+    Every register follows the rising edge of ``clk``; its reset is synchronous, or it has none. A
+    read of a row that a memory does not have gives 0 and a write there does nothing; this costs a
+    comparison and a multiplexer where the depth is no power of two, unless the memory has the
+    attribute ``addresses_inside``, by which its author vouches that no address is beyond.
+
     Parameters
     ----------
     component : an Amaranth ``wiring.Component``; its registers stand in the domain ``sync``, or it
@@ -45,8 +51,10 @@ def build(
 
     Raises
     ------
-    SpecError : names that clash or that Verilog does not know, a second clock domain, two `Shared`
-        components of one name that differ, a meaning of a port that is none
+    SpecError : no ports, names that clash or that Verilog does not know, a second clock domain, a
+        register of the falling edge, with an asynchronous reset or a gated clock, the clock read
+        as a value, a print or an assertion, two `Shared` components of one name that differ, a
+        meaning of a port that is none
     MissingExtraError : Amaranth is not installed
     """
     try:
@@ -60,6 +68,8 @@ def build(
     rtlil = _one_text({key: module.text for key, module in library.modules.items()}, name)
     ports, streams = _interface(top.ports, dict(meanings or {}), name)
     modules = _counted(rtlil, name)
+    check_rules(rtlil, name)
+    rtlil = guard_memories(rtlil)
     clocked = {"clock": "clk", "reset": "rst"} if top.clocked else {"clock": "", "reset": ""}
     bare = Circuit(
         name=name, parameters=dict(parameters), ports=ports, streams=streams, timing=timing,
@@ -140,7 +150,17 @@ def _counted(rtlil: str, top: str) -> dict[str, int]:
 def _interface(
     flat: tuple[FlatPort, ...], meanings: dict[str, str], name: str
 ) -> tuple[tuple[Port, ...], tuple[Stream, ...]]:
-    """Return the ports and the streams of the record, in the order of the signature."""
+    """Return the ports and the streams of the record, in the order of the signature.
+
+    A meaning is one line, in a comment of the Verilog and in a row of a table: its line breaks
+    become spaces.
+    """
+    if not flat:
+        raise SpecError(
+            f"circuit {name}", found="no ports", wanted="a port or more",
+            fix="give the component's signature a member of one bit or more",
+        )  # fmt: skip
+    meanings = {key: " ".join(text.split()) for key, text in meanings.items()}
     known = {port.name for port in flat} | {port.stream for port in flat if port.stream}
     for key in meanings:
         if key not in known:

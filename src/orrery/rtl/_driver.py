@@ -21,6 +21,7 @@ __all__ = ["driver_text", "harness_text"]
 #: How each engine holds its model and moves the words of a port.
 _ENGINES = {
     "cxxrtl": """\
+#define CXXRTL_NDEBUG  // a row that a memory does not have reads 0 and does not stop the process
 #include "model.cc"
 struct Engine {
   cxxrtl_design::p_harness top;

@@ -475,6 +475,11 @@ def _to_words(values: ArrayLike, port: Port, circuit: str) -> NDArray[np.uint64]
     """
     where, words = f"{circuit}: port {port.name}", words_of(port.width)
     table = np.asarray(values)
+    if not table.ndim:
+        raise SpecError(
+            where, found="one number alone", wanted="an array with a row a cycle",
+            fix="give a list or an array",
+        )  # fmt: skip
     if table.size == 0:
         table = table.astype(np.uint64)
     if table.dtype.kind not in "iub":
@@ -482,7 +487,7 @@ def _to_words(values: ArrayLike, port: Port, circuit: str) -> NDArray[np.uint64]
             where, found=f"values of type {table.dtype}", wanted="integers",
             fix="cast them, or give wide numbers through pack_words",
         )  # fmt: skip
-    if table.shape not in {(len(table),) if table.ndim else (), (len(table), words)} or (
+    if table.shape not in {(len(table),), (len(table), words)} or (
         table.ndim == 1 and words > 1 and table.size
     ):
         raise SpecError(

@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from orrery.errors import SpecError
 
 from .._circuit import Timing
+from .._rules import INSIDE
 from ._part import Part, check_whole, digest
 
 __all__ = ["MemoryWrapper"]
@@ -115,8 +116,9 @@ class MemoryWrapper(Part):
         """Wire the ports to Amaranth's memory, and addresses without a row to nothing."""
         m = Module()
         m.submodules.rows = rows = memory.Memory(
-            shape=self._width, depth=self._depth, init=list(self._initial)
-        )
+            shape=self._width, depth=self._depth, init=list(self._initial),
+            attrs={INSIDE: 1},
+        )  # fmt: skip
         write = rows.write_port(granularity=self._granularity)
         read = rows.read_port(transparent_for=(write,) if self._forward else ())
         writable, readable = C(1), C(1)

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth.hdl import (
+    Elaboratable,
+    Fragment,
+    MemoryInstance,
+    Module,
+    Mux,
+    Signal,
+    Value,
+)
 from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import In, Out
 
 from .._circuit import Timing
+from .._rules import INSIDE
 from ._part import Part, check_whole, shape_name, shape_of, shape_text, shared
 
 __all__ = ["Fifo", "RegisterSlice", "SkidBuffer"]
@@ -92,7 +101,8 @@ class Fifo(Part):
             return m
         # Of one item Amaranth's buffered queue is a register, the other a memory of one row.
         make = fifo.SyncFIFOBuffered if self._buffered or self._depth == 1 else fifo.SyncFIFO
-        m.submodules.queue = queue = make(width=len(payload), depth=self._depth)
+        queue = make(width=len(payload), depth=self._depth)
+        m.submodules.queue = _Vouched(queue)
         m.d.comb += [
             queue.w_data.eq(payload),
             queue.w_en.eq(self.i.valid),
@@ -103,6 +113,24 @@ class Fifo(Part):
             self.level.eq(queue.level),
         ]
         return m
+
+
+class _Vouched(Elaboratable):
+    """A component whose memories see no address beyond their rows: pointers that turn back."""
+
+    def __init__(self, inside: Elaboratable) -> None:
+        self._inside = inside
+
+    def elaborate(self, platform: object) -> Fragment:
+        """Return the component with the attribute at each memory."""
+        whole = Fragment.get(self._inside, platform)
+        todo = [whole]
+        while todo:
+            fragment = todo.pop()
+            if isinstance(fragment, MemoryInstance):
+                fragment._attrs[INSIDE] = 1
+            todo += [inner for inner, *_ in fragment.subfragments]
+        return whole
 
 
 class RegisterSlice(Part):

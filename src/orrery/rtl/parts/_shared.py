@@ -25,6 +25,8 @@ __all__ = ["FlatPort", "ModuleLibrary", "Shared", "flat_ports"]
 
 #: What a module, a port or a stream may be called in RTLIL and Verilog alike.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+#: Modules that simulation puts around a circuit.
+_OURS = ("harness",)
 #: An input port in the text of one module.
 _INPUT = re.compile(r"^  wire width \d+ input \d+ .*\\(\S+)$", re.MULTILINE)
 
@@ -174,10 +176,11 @@ class ModuleLibrary:
         SpecError : another component bears the name, it holds itself, or has a second clock
         """
         _mark_used(component)  # also where it is refused
-        if not _NAME.match(name) or name in KEYWORDS:
+        if not _NAME.match(name) or name in KEYWORDS or name in _OURS:
             raise SpecError(
                 f"module {name!r}", found=name,
-                wanted="letters, digits and underscores, no keyword of Verilog",
+                wanted="letters, digits and underscores, no keyword of Verilog, not "
+                + ", ".join(_OURS),
                 fix="give another name",
             )  # fmt: skip
         if name in self._open:
