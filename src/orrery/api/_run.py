@@ -34,6 +34,9 @@ def run(
     plan_models: Sequence[object] = (),
     designs: bool = False,
     profile: bool = False,
+    on: str | None = None,
+    backends: Sequence[str] = (),
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> RunResult:
     """Run a network, or a plan.json with a thread or process per device, and time it.
@@ -50,7 +53,19 @@ def run(
     designs : of a plan: compute every region bit for bit as the design it is planned on would
     profile : of a network, with ONNX Runtime: also time every layer, nothing fused, as
         `calibrate` wants it
+    on : ``this-machine``: place the network's parts on the workers that are here (sets of
+        processors, back ends), where that is quicker than the whole on one
+    backends : the workers' back ends; none: those that are installed, PyTorch apart
+    fresh : with `on`, time the parts again even where a profile of them is kept
     """
+    if on is not None:
+        from .placing import run_here
+
+        return run_here(
+            model, on=on, backends=backends, inputs=inputs, seed=seed, repeats=repeats,
+            check=check, options=options, fresh=fresh, progress=progress,
+            others=designs or profile or bool(plan_models),
+        )  # fmt: skip
     from orrery.runtime import BACKENDS, layer_times, measure
 
     chosen = BACKENDS[backend]()

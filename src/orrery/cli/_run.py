@@ -25,6 +25,9 @@ def run(
     check: Annotated[bool, Parameter(negative=())] = False,
     profile: Annotated[bool, Parameter(negative=())] = False,
     plan_model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    on: Literal["this-machine"] | None = None,
+    workers: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    fresh: Annotated[bool, Parameter(negative=())] = False,
     out: Out = None,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
@@ -53,6 +56,13 @@ def run(
         layers.csv, which `orrery calibrate` takes.
     plan_model
         Where a plan's network is now, when it has moved; repeatable.
+    on
+        Cut the network, place its parts on the processors and back ends that are here, and run it
+        so where that is quicker than the whole on one of them.
+    workers
+        With --on: a back end to use; repeatable. Otherwise those that are installed, PyTorch apart.
+    fresh
+        With --on: time the parts again, even where a profile of them is kept.
     """
     with progress_bar() as progress:
         result = api.run(
@@ -66,6 +76,9 @@ def run(
             plan_models=plan_model,
             designs=designs,
             profile=profile,
+            on=on,
+            backends=workers,
+            fresh=fresh,
             progress=progress,
         )
     files = result.write(out) if out is not None else {}

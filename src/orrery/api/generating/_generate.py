@@ -34,8 +34,16 @@ class GenerateResult:
     page: Page = field(repr=False)
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write the files and the report: all of them, or none."""
+        """Write the files and the report: all of them, or none.
+
+        Raises
+        ------
+        SpecError : the folder holds another circuit, or files that are not of this one
+        """
+        from orrery.rtl.bench import refuse_others
+
         folder = Path(folder)
+        refuse_others(folder, self.files)
         with whole_folder(folder) as fresh:
             for name, text in self.files.items():
                 write_text(fresh / name, text)

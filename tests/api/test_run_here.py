@@ -1,0 +1,79 @@
+"""A network on the workers of this machine: right outputs, said gains, refused nonsense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orrery import api
+from orrery.cli import main
+from orrery.errors import SpecError
+from orrery.graph import Graph, Node, TensorType, write_onnx
+from orrery.report import Table, TimelineChart
+from orrery.runtime import usable_cores
+from orrery.timeline import read_timeline
+
+pytestmark = pytest.mark.needs("onnxruntime")
+
+
+def towers(layers: int = 3, size: int = 512) -> Graph:
+    """Two towers of matrix products, long enough to be worth a subgraph each, and their sum."""
+    rng = np.random.default_rng(0)
+    nodes, constants, types = [], {}, {"x": TensorType(dtype="float32", shape=(64, size))}
+    from orrery.graph import ArrayConstant
+
+    for tower in "lr":
+        before = "x"
+        for k in range(layers):
+            weight = rng.standard_normal((size, size)).astype(np.float32) / size**0.5
+            constants[f"w{tower}{k}"] = ArrayConstant(weight)
+            nodes.append(Node(name=f"{tower}{k}", op="MatMul", inputs=(before, f"w{tower}{k}"),
+                              outputs=(f"{tower}y{k}",)))  # fmt: skip
+            before = f"{tower}y{k}"
+    last = f"y{layers - 1}"
+    nodes.append(Node(name="sum", op="Add", inputs=(f"l{last}", f"r{last}"), outputs=("y",)))
+    return Graph(name="towers", nodes=tuple(nodes), inputs=("x",), outputs=("y",), types=types,
+                 constants=constants).infer()  # fmt: skip
+
+
+def test_towers_are_placed_compared_and_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORRERY_CACHE", str(tmp_path / "cache"))
+    write_onnx(towers(), tmp_path / "towers.onnx")
+    arguments = [
+        "run", str(tmp_path / "towers.onnx"), "--on", "this-machine", "--workers", "onnxruntime",
+        "--repeats", "6", "--check", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "times quicker" in shown
+    assert "multi-path" in shown
+    assert read_timeline(tmp_path / "out/timeline.json").spans
+    assert np.load(tmp_path / "out/outputs.npz")["y"].shape == (64, 512)
+    assert any((tmp_path / "cache/profiles").rglob("*"))
+
+
+def test_the_page_and_the_figure_agree() -> None:
+    found = api.run(towers(), on="this-machine", backends=("onnxruntime",), repeats=3, fresh=True)
+    ways = next(s for s in found.page.sections if isinstance(s, Table) and "Ways" in s.title)
+    medians = {row[0]: row[1] for row in ways.rows}
+    # One name for the placement, one for everything on all processors.
+    assert len(medians) == 2
+    assert found.evidence[0].value in medians.values()
+    who = next(s for s in found.page.sections if isinstance(s, Table) and "Who" in s.title)
+    assert sum(int(row[3]) for row in who.rows) == 7  # nodes
+    workers = {row[4] for row in who.rows}
+    assert all("onnxruntime" in str(worker) for worker in workers)
+    assert any(isinstance(s, TimelineChart) for s in found.page.sections)
+    assert usable_cores() >= 1
+
+
+def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    for wrong in ({"on": "aws-f1"}, {"repeats": 0}, {"profile": True}, {"designs": True}):
+        with pytest.raises(SpecError, match="--on"):
+            api.run(towers(), **{"on": "this-machine", **wrong})
+    with pytest.raises(SpecError, match="--on"):
+        api.run(tmp_path / "plan.json", on="this-machine")
