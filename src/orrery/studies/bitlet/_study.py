@@ -15,6 +15,7 @@ from orrery.provenance import Basis
 from orrery.report import Cell, Column, Section, Table, Text
 
 from .._frame import Record, StudyResult, compared
+from ._area import area_parts
 from ._published import CASES, EFFICIENCY, HEADLINES, PAPER, PEAKS, Case
 from ._runs import accuracy_tables, scaling_records, trained_records
 from ._training import training_part
@@ -31,7 +32,8 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
     Parameters
     ----------
     scale : below 1, fewer drawn groups, one network for scaling and no accuracy; from 1 on,
-        accuracy on 100 x scale images where the data folder is, training in all formats
+        accuracy on 100 x scale images where the data folder is, training in all formats,
+        and the element synthesised
     """
     records: list[Record] = []
     rows = []
@@ -47,11 +49,15 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
     trained = trained_records(progress)
     sections: list[Section] = [_machines(rows), _products(), _quotients()]
     sections += accuracy_tables(scale, progress)
+    areas, shown = area_parts(scale, progress)
+    sections += shown
     if not trained:
         said = f"No trained weights lie beside the checkout: all figures are of {_DRAWN}."
         sections.append(Text(title="Trained weights", tone="note", paragraphs=(said,)))
     learnt, learning = training_part(scale, progress)
-    return StudyResult(records=(*records, *trained, *learnt), sections=(*sections, *learning))
+    return StudyResult(
+        records=(*records, *areas, *trained, *learnt), sections=(*sections, *learning)
+    )
 
 
 def _beside(case: Case, groups: int) -> dict[str, float]:
