@@ -179,6 +179,7 @@ def test_a_hang_is_named_and_nobody_waits_for_it() -> None:
             network.run(INPUT, timeout_s=1)
         with pytest.raises(WorkerFailedError, match="hung before"):
             network.run(INPUT, timeout_s=20)
+        fake.waits = ""
         others = PlacedNetwork(graph, steps(graph, [("a b c d", "w1")]), pool)
         same(others.run(INPUT, timeout_s=20).outputs, graph, INPUT)
     fake.release.set()

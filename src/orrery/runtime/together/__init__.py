@@ -2,6 +2,7 @@
 
 from ._compare import Comparison, compare
 from ._executor import Outcome, PlacedNetwork, Step
+from ._fallback import Fallback
 from ._pool import (
     LocalWorker,
     WorkerFailedError,
@@ -13,6 +14,7 @@ from ._profile import Profile, profile_subgraphs
 
 __all__ = [
     "Comparison",
+    "Fallback",
     "LocalWorker",
     "Outcome",
     "PlacedNetwork",

@@ -19,7 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError
+from orrery.errors import OrreryError, SpecError
 from orrery.graph import Graph, Region, check_inputs
 from orrery.timeline import PS_PER_S, Span, Timeline
 
@@ -147,7 +147,7 @@ class PlacedNetwork:
                 self.tails[processor] = (request, self.last[processor])
             ready = [n for n, missing in enumerate(request.missing) if missing == 0]
         for number in ready:
-            self.pool.post(self.steps[number].worker, request.job(number))
+            request.hand_on(number)
         return request
 
     def _hung(self, request: _Request, timeout_s: float) -> WorkerHungError:
@@ -225,10 +225,20 @@ class _Request:
             if mine is None and network.steps[step].worker == own:
                 mine = request.job(step)
             else:
-                network.pool.post(network.steps[step].worker, request.job(step))
+                request.hand_on(step)
         if over and not self.failed:
             self._answer()
         return mine
+
+    def hand_on(self, number: int) -> None:
+        """Give a step that is free now to its worker; the request fails where that is gone."""
+        try:
+            self.network.pool.post(self.network.steps[number].worker, self.job(number))
+        except OrreryError as error:
+            self._fail(number, error)
+            following = self.perform(number)  # whoever waits for its processors must not wait
+            while following is not None:
+                following = following()
 
     def _fail(self, number: int, error: BaseException) -> None:
         self.failed = True
