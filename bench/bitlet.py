@@ -1,4 +1,4 @@
-"""Bit-interleaving: weights and MACs a second through cycle counting and through the function.
+"""Bit-interleaving: weights and MACs a second through cycle counting, the function and training.
 
 All in one thread, seconds of processor time, so that a busy machine disturbs little. Fixed point
 counts weights, because its cycles depend on nothing else; floating point counts MACs, because every
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from orrery.accel._products import read_layer
 from orrery.accel.bitlet import (
     BitletArray,
     BitletFunction,
+    BitletTrainer,
     Engine,
     bit_statistics,
     count_layer,
@@ -24,6 +26,7 @@ from orrery.accel.bitlet import (
     weight_cycles,
 )
 from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType, build_model
+from orrery.studies.bitlet._training import small_network
 
 from ._record import Figure, repeated
 
@@ -75,6 +78,22 @@ def whole_network(name: str, precision: str) -> tuple[int, Callable[[], float]]:
     return sum(layer.weight_elements for _, layer in known), seconds
 
 
+def training_steps(precision: str) -> tuple[int, Callable[[], object]]:
+    """Return the terms of eight training steps of a small convolutional network, and the steps."""
+    draw = np.random.default_rng(0)
+    batches = [
+        {"x": draw.random((32, 1, 8, 8), np.float32), "labels": draw.integers(0, 10, 32)}
+        for _ in range(8)
+    ]
+    trainer = BitletTrainer(
+        graph=small_network(32, 0), optimizer="momentum", count_every=0, distil="activations",
+        array=BitletArray(engine=Engine(format=number_format(precision))),
+    )  # fmt: skip
+    counted = next(replace(trainer, count_every=1).steps(batches[:1]))
+    macs = len(batches) * sum(phase.macs for phase in counted.phases.values())
+    return macs, lambda: list(trainer.steps(batches))
+
+
 def figures() -> list[Figure]:
     """Measure counting and computing on matrix products, and one whole network."""
     found = []
@@ -102,6 +121,13 @@ def figures() -> list[Figure]:
         found.append(
             repeated(f"bitlet function, {precision}", "MACs/s",
                      rate(macs, lambda f=function: f(region, inputs)), better="higher")
+        )  # fmt: skip
+    for precision in ("fp32", "fixed8"):
+        macs, steps = training_steps(precision)
+        found.append(
+            repeated(f"bitlet training, {precision}, forward and backward", "MACs/s",
+                     rate(macs, steps), better="higher",
+                     note="digits network, batches of 32, update and loss included")
         )  # fmt: skip
     values = draw.standard_normal(1 << 22).astype(np.float32)
     found.append(
