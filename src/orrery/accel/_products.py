@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,8 @@ __all__ = ["Layer", "Matrices", "blocks", "filled_share", "matrices", "read_laye
 
 #: Activations gathered at a time.
 _BLOCK_ELEMENTS = 1 << 21
+#: Activations of a line of outputs from which on lines are copied one by one.
+_LINE_ELEMENTS = 1 << 8
 
 FLOAT_TYPES = ("float32", "float16", "bfloat16")
 
@@ -212,9 +215,25 @@ def _make_conv(
     everywhere = (slice(None),) * (1 + rank)
 
     def take(group: int, positions: Array) -> Array:
-        place = np.unravel_index(positions, (len(image), *outputs))
-        mine = view[(*everywhere, slice(group * channels, (group + 1) * channels))][place]
-        return np.ascontiguousarray(mine.reshape(len(positions), layer.terms))
+        mine = view[(*everywhere, slice(group * channels, (group + 1) * channels))]
+        line = outputs[-1]
+        first, last = int(positions[0]), int(positions[-1])
+        near = last - first + 1 == len(positions) and bool((np.diff(positions) == 1).all())
+        if not near or line * layer.terms < _LINE_ELEMENTS:
+            picked = mine[np.unravel_index(positions, (len(image), *outputs))]
+            return np.ascontiguousarray(picked.reshape(len(positions), layer.terms))
+        # Neighbours: whole lines of a plane are copied faster than places are picked.
+        start, beyond = first // line, last // line + 1
+        held = np.empty((beyond - start, *mine.shape[rank:]), mine.dtype)
+        planes, height = mine.shape[: rank - 1], mine.shape[rank - 1]
+        for plane in range(start // height, (beyond - 1) // height + 1):
+            low, high = max(start, plane * height), min(beyond, (plane + 1) * height)
+            lines = slice(low - plane * height, high - plane * height)
+            outer: tuple[Any, ...] = np.unravel_index(plane, planes) if planes else ()
+            held[low - start : high - start] = mine[(*outer, lines)]
+        begin = first - start * line
+        rows = held.reshape(-1, layer.terms)[begin : begin + len(positions)]
+        return np.ascontiguousarray(rows)
 
     def tensor(sums: Array) -> Array:
         spread = sums.reshape(layer.batches * layer.filters, len(image), *outputs)

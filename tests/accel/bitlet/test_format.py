@@ -15,6 +15,8 @@ from orrery.accel.bitlet._format import (
     FLOATS,
     FixedFormat,
     FloatFormat,
+    Mode,
+    exponents,
     from_bits,
     number_format,
     split,
@@ -23,6 +25,15 @@ from orrery.accel.bitlet._format import (
 from orrery.errors import SpecError
 
 from . import slow
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("mode", ["correct", "faithful"])
+def test_exponents_alone_are_those_of_the_fields(kind: str, mode: Mode) -> None:
+    form = FLOATS[kind]
+    words = np.arange(2**16, dtype=np.uint32) * (65537 if kind == "fp32" else 1)
+    words = words.astype(np.uint32 if kind == "fp32" else np.uint16).reshape(256, -1)
+    assert np.array_equal(exponents(words, form, mode), split(words, form, mode).exponent)
 
 
 def test_names_are_read_and_written() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orrery.accel._products import read_layer
+from orrery.accel._products import matrices, read_layer, require_layer
 from orrery.accel.bitlet._engine import Engine
 from orrery.accel.bitlet._format import FLOATS, Mode, from_bits, number_format, to_bits
 from orrery.accel.bitlet._function import BitletFunction, bitlet_tolerance
@@ -55,6 +55,28 @@ def conv_of_rank(rank: int, groups: int = 1) -> Region:
     types = {"x": TensorType(dtype="float32", shape=(2, 6, *(7, 6, 5)[:rank]))}
     return Graph(name="one", nodes=(node,), inputs=("x",), outputs=("y",), types=types,
                  constants={"w": ArrayConstant(weights)}).infer().regions()[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("wide", [1, 40])
+def test_neighbouring_positions_are_the_same_as_picked_ones(rank: int, wide: int) -> None:
+    """Copied by lines where lines are long enough, picked one by one where they are not."""
+    shape = (2, 4, *(9 * wide, 7, 6)[:rank][::-1])
+    node = Node(name="conv", op="Conv", inputs=("x", "w"), outputs=("y",))
+    weights = np.ones((3, 4, *(2,) * rank), F)
+    graph = Graph(name="one", nodes=(node,), inputs=("x",), outputs=("y",),
+                  types={"x": TensorType(dtype="float32", shape=shape)},
+                  constants={"w": ArrayConstant(weights)}).infer()  # fmt: skip
+    region = graph.regions()[0]
+    layer = require_layer(region)
+    x = np.arange(np.prod(shape), dtype=F).reshape(shape)
+    given = matrices(region, {"x": x}, layer)
+    every = np.concatenate([given.take(0, np.array([p])) for p in range(layer.positions)])
+    for first, beyond in ((0, layer.positions), (1, layer.positions - 1), (5, 9)):
+        taken = given.take(0, np.arange(first, beyond))
+        assert np.array_equal(taken, every[first:beyond])
+    mixed = np.random.default_rng(0).permutation(layer.positions)
+    assert np.array_equal(given.take(0, mixed), every[mixed])
 
 
 def layers() -> Iterator[tuple[str, Region]]:

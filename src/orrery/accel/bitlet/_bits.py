@@ -32,6 +32,8 @@ __all__ = ["MOST_WINDOW", "Walk", "counter", "lane_cycles", "lane_passes", "walk
 #: A window beyond this would need a wider circuit than a group has weights.
 MOST_WINDOW = 64
 
+#: Weights that `_crowded` counts.
+_SHORT = 15
 _COUNT_BITS = 4  #: a byte of a lane takes at most 9 cycles
 
 
@@ -147,7 +149,7 @@ def counter(name: str) -> Callable[..., Any]:
     from numba import njit
     from numba.extending import register_jitable
 
-    for inner in (_transposed, _walked):
+    for inner in (_transposed, _filled, _crowded, _walked):
         register_jitable(inner)
     function = {"fixed_cycles": _fixed_cycles, "float_cycles": _float_cycles}[name]
     try:
@@ -164,6 +166,48 @@ def _transposed(x: Any) -> Any:
     x = x ^ t ^ (t << np.uint64(14))
     t = (x ^ (x >> np.uint64(28))) & np.uint64(0x00000000F0F0F0F0)
     return x ^ t ^ (t << np.uint64(28))
+
+
+def _filled(values: Any, planes: Any, words: Any) -> None:
+    """Put byte t of every value into planes[t], zeros up to the next multiple of eight."""
+    size = len(values)
+    count = (size + 7) // 8
+    if size < 24:  # too short for bytes written side by side to pay
+        for block in range(words.shape[0]):
+            for k in range(count):
+                x = np.uint64(0)
+                for i in range(min(8, size - 8 * k)):
+                    byte = (values[8 * k + i] >> (8 * block)) & 255
+                    x |= np.uint64(byte) << np.uint64(8 * i)
+                words[block, k] = x
+        return
+    if size & 7:
+        for block in range(words.shape[0]):
+            words[block, count - 1] = 0
+    for block in range(len(planes)):
+        for i in range(size):
+            planes[block, i] = np.uint8((values[i] >> (8 * block)) & 255)
+
+
+def _crowded(values: Any, mask: int) -> Any:
+    """Return the most ones that a running lane sees, of up to `_SHORT` weights.
+
+    A group that is at most one weight longer than the window takes as many cycles, or as many as
+    there are windows: behind the first window's second one lies nothing that the next does not see.
+    """
+    c0 = c1 = c2 = c3 = np.int64(0)
+    for i in range(len(values)):  # counters of all lanes side by side, a bit each
+        x = np.int64(values[i])
+        c0, x = c0 ^ x, c0 & x
+        c1, x = c1 ^ x, c1 & x
+        c2, x = c2 ^ x, c2 & x
+        c3 ^= x
+    most, among = np.int64(0), np.int64(mask)
+    for place, plane in ((8, c3), (4, c2), (2, c1), (1, c0)):
+        if among & plane:
+            among &= plane
+            most += place
+    return most
 
 
 def _walked(words: Any, count: int, mask: int, step: Any, last: Any, first: int) -> Any:
@@ -225,15 +269,17 @@ def _fixed_cycles(
     memory as 64-bit words.
     """
     length = mw.shape[1]
+    window = (first >> 9) + 1
+    short = min(window + 1, _SHORT)
     for row in range(len(mw)):
         for g in range(out.shape[1]):
             begin = g * group
             size = min(group, length - begin)
-            if size < group:
-                planes[:] = 0
-            for block in range(len(planes)):
-                for i in range(size):
-                    planes[block, i] = np.uint8((mw[row, begin + i] >> (8 * block)) & 255)
+            if size <= short:
+                least = (size + window - 1) // window
+                out[row, g] = max(least, _crowded(mw[row, begin : begin + size], mask))
+                continue
+            _filled(mw[row, begin : begin + size], planes, words)
             which = np.int64(g == out.shape[1] - 1)
             out[row, g] = _walked(words, (size + 7) // 8, mask, step, last[which], first)
 
@@ -261,6 +307,8 @@ def _float_cycles(
     groups = (length + group - 1) // group
     aligned = np.empty(group, np.int32)
     low = np.int32(kept & -kept)
+    window = (first >> 9) + 1
+    short = min(window + 1, _SHORT)
     for p in range(ea.shape[1]):
         each[p, :] = 0
         for t in range(steps.shape[1]):
@@ -269,8 +317,7 @@ def _float_cycles(
                 begin = g * group
                 size = min(group, length - begin)
                 which = np.int64(g == groups - 1)
-                if size < group:
-                    planes[:] = 0
+                least = np.int64((size + window - 1) // window)
                 slowest = np.int64(beats[which, t])
                 for row in range(t * tile, min((t + 1) * tile, len(ew))):
                     b = batch[row]
@@ -289,10 +336,11 @@ def _float_cycles(
                             if spare and i & 1 and x & low:
                                 x ^= low | np.int32(spare)
                             aligned[i] = x
-                    for block in range(len(planes)):
-                        for i in range(size):
-                            planes[block, i] = np.uint8(aligned[i] >> (8 * block))
-                    cycles = _walked(words, (size + 7) // 8, mask, step, last[which], first)
+                    if size <= short:
+                        cycles = max(least, _crowded(aligned[:size], mask))
+                    else:
+                        _filled(aligned[:size], planes, words)
+                        cycles = _walked(words, (size + 7) // 8, mask, step, last[which], first)
                     each[p, row] += cycles
                     slowest = max(slowest, np.int64(cycles))
                 total += slowest

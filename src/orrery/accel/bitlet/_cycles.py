@@ -40,7 +40,7 @@ from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
 from ._digits import digit_lanes, lane_words
 from ._engine import Array, Engine
-from ._format import ABSENT, Fields, FixedFormat, FloatFormat, to_bits
+from ._format import ABSENT, Fields, FixedFormat, FloatFormat, exponents, to_bits
 from ._function import check_weights, grid_step, on_grid
 from .columns import Coded, Storage, check_storage, store_weights, tile_bytes
 from .sampling import PILOT, STRATA, Sample, Stratum, cut, draw_sample
@@ -438,14 +438,13 @@ class _Counter:
         for first in range(0, len(positions), block):
             part = slice(first, first + block)
             places = positions[part]
-            exponents = np.stack([
-                engine.fields(to_bits(self.given.take(b, places), self.form)).exponent
-                for b in range(self.layer.batches)
-            ])  # fmt: skip
+            values = [self.given.take(b, places) for b in range(self.layer.batches)]
+            words = to_bits(values[0][None] if len(values) == 1 else np.stack(values), self.form)
             counter("float_cycles")(
-                self.weights.exponent, self.weights.magnitude, self.batch, exponents, engine.group,
-                self.array.elements, self.beats, engine.running, kept, spare,
-                rule.step, rule.last, rule.first, *_scratch(engine), each[part], steps[part],
+                self.weights.exponent, self.weights.magnitude, self.batch,
+                exponents(words, self.form, engine.mode), engine.group, self.array.elements,
+                self.beats, engine.running, kept, spare, rule.step, rule.last, rule.first,
+                *_scratch(engine), each[part], steps[part],
             )  # fmt: skip
         return each, steps
 

@@ -31,6 +31,7 @@ __all__ = [
     "Mode",
     "NumberFormat",
     "check_integers",
+    "exponents",
     "from_bits",
     "number_format",
     "split",
@@ -267,6 +268,20 @@ def split(words: Array, form: FloatFormat, mode: Mode) -> Fields:
         magnitude=np.ascontiguousarray(magnitude, np.int32),
         sign=np.ascontiguousarray(sign, np.int32), special=special,
     )  # fmt: skip
+
+
+def exponents(words: Array, form: FloatFormat, mode: Mode) -> Array:
+    """Return what `split` returns as exponents, and nothing else, in less time."""
+    shifted = words >> words.dtype.type(form.fraction_bits)
+    found: Array = shifted.astype(np.int16)
+    found &= np.int16(2**form.exponent_bits - 1)
+    low = np.flatnonzero(found.reshape(-1) == 0)
+    if len(low):
+        fraction = words.reshape(-1)[low] & words.dtype.type(2**form.fraction_bits - 1)
+        found.reshape(-1)[low] = np.where(fraction != 0, 1, 0 if mode == "faithful" else ABSENT)
+    if mode == "correct" and len(words) and int(found.max()) > form.largest_exponent:
+        found[found > form.largest_exponent] = ABSENT
+    return found
 
 
 def check_integers(values: Any, least: int, greatest: int, *, where: str, fix: str) -> Array:

@@ -55,7 +55,9 @@ def grid_step(
     ------
     SpecError : a value is NaN or infinite; fixed point cannot hold it
     """
-    largest = np.max(np.abs(values.astype(np.float64)), axis=axes, keepdims=True, initial=0.0)
+    held = values if values.dtype.kind == "f" else values.astype(np.float64)
+    ends = held.max(axes, keepdims=True, initial=0), held.min(axes, keepdims=True, initial=0)
+    largest = np.maximum(ends[0], -ends[1]).astype(np.float64)
     if not np.all(np.isfinite(largest)):
         raise SpecError(what, found="a value that is not finite", wanted="finite numbers",
                         fix="use precision='fp32' for such data")  # fmt: skip
@@ -66,7 +68,10 @@ def grid_step(
 def on_grid(values: Array, step: Array, form: FixedFormat) -> Array:
     """Round to the nearest multiple of the step (ties to even), as int32 multiples."""
     limit = grid_limit(form)
-    found: Array = np.clip(np.rint(values.astype(np.float64) / step), -limit, limit)
+    found: Array = values.astype(np.float64)
+    found /= step
+    np.rint(found, out=found)
+    np.clip(found, -limit, limit, out=found)
     return np.ascontiguousarray(found.astype(np.int32))
 
 
