@@ -10,6 +10,7 @@ from ._cycles import (
     weight_cycles,
 )
 from ._design import bitlet
+from ._digits import DIGITS, floor_cycles
 from ._engine import Engine, Partial
 from ._format import FLOATS, FixedFormat, FloatFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
@@ -31,6 +32,7 @@ from ._training import (
 )
 
 __all__ = [
+    "DIGITS",
     "FLOATS",
     "BitStatistics",
     "BitletArray",
@@ -55,6 +57,7 @@ __all__ = [
     "draw_batches",
     "expected_aligned_cycles",
     "expected_cycles",
+    "floor_cycles",
     "merge_statistics",
     "number_format",
     "pipeline_cycles",

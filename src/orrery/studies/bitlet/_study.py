@@ -16,6 +16,7 @@ from orrery.report import Cell, Column, Section, Table, Text
 
 from .._frame import Record, StudyResult, compared
 from ._area import area_parts
+from ._beyond import beyond_part
 from ._published import CASES, EFFICIENCY, HEADLINES, PAPER, PEAKS, Case
 from ._runs import accuracy_tables, scaling_records, trained_records
 from ._training import training_part
@@ -55,8 +56,10 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
         said = f"No trained weights lie beside the checkout: all figures are of {_DRAWN}."
         sections.append(Text(title="Trained weights", tone="note", paragraphs=(said,)))
     learnt, learning = training_part(scale, progress)
+    further, beyond = beyond_part(scale, progress)
     return StudyResult(
-        records=(*records, *areas, *trained, *learnt), sections=(*sections, *learning)
+        records=(*records, *areas, *trained, *learnt, *further),
+        sections=(*sections, *learning, *beyond),
     )
 
 
