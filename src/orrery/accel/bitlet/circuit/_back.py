@@ -136,7 +136,8 @@ class PackFixed(Part):
 
     Ports
     -----
-    enable : in; total : in, the accumulator; quant : in, 0 to 24; result : out, 25 bits
+    enable : in; total : in, the accumulator; quant : in, 0 to 24, else the result is undefined;
+    result : out, 25 bits
     """
 
     def __init__(self, mode: Mode, *, bits: int) -> None:
@@ -155,17 +156,24 @@ class PackFixed(Part):
         """Shift, ask whether what lies above is the sign, saturate."""
         m = Module()
         negative = self.total[-1]
-        shifter = BarrelShifter(self.bits, direction="right", fill="sign", most=MOST_QUANT,
-                                largest_first=True)  # fmt: skip
+        # What the faithful detector looks at, it looks at before the shift.
+        top = PACKED_BITS + MOST_QUANT
+        whole = self.mode == "correct"
+        shifter = BarrelShifter(
+            self.bits if whole else top, direction="right", fill="sign" if whole else "zero",
+            most=MOST_QUANT, kept=None if whole else PACKED_BITS, largest_first=True,
+        )  # fmt: skip
         m.submodules.shifter = shift = Shared(shifter, shifter.title)
-        m.d.comb += [shift.value.eq(self.total), shift.amount.eq(self.quant)]
+        m.d.comb += [
+            shift.value.eq(self.total if whole else self.total[:top]),
+            shift.amount.eq(self.quant),
+        ]
         kept = shift.result[:PACKED_BITS]
-        above = shift.result[PACKED_BITS:]
         overflow = Signal()
-        if self.mode == "correct":
+        if whole:
+            above = shift.result[PACKED_BITS:]
             m.d.comb += overflow.eq(Mux(negative, ~above.all(), above.any()))
         else:
-            top = PACKED_BITS + MOST_QUANT
             between = Signal(MOST_QUANT)  # bits from quant + 24 to 47, where they differ from sign
             wide = self.total[PACKED_BITS:top] ^ negative.replicate(MOST_QUANT)
             mask = Signal(MOST_QUANT)

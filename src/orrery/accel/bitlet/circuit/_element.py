@@ -40,21 +40,32 @@ __all__ = ["ProcessingElement", "circuit"]
 
 _SPECIAL = ("nan", "plus", "minus")
 
-_MEANINGS = {
-    "i": "a beat of weights and activations",
-    "i__w_sign": "signs of the weights, weight 0 lowest",
-    "i__w_exponent": "stored exponents of the weights; 1 for a subnormal",
-    "i__w_magnitude": "magnitudes of the weights, hidden one included",
-    "i__a": "activations: words, or two's complement in fixed point",
-    "i__last": "number of the group's last weight; read with its last beat",
-    "o": "the sum of one group",
-    "o__result": "the sum, packed",
-    "o__largest": "the group's largest sum of stored exponents",
-    "o__accumulator": "the sum before packing",
-    "quant": "the accumulator bit that becomes the result's lowest",
-}
-#: What one kind of format has and the other has not.
-_FLOATING, _FIXED = {"i__w_exponent", "o__largest"}, {"quant"}
+
+def _meanings(form: FloatFormat | FixedFormat) -> dict[str, str]:
+    """Return port or stream -> what it means with operands of this format."""
+    found = {
+        "i": "a beat of weights and activations",
+        "i__w_sign": "signs of the weights, 1: negative, a bit each, weight 0 lowest",
+        "i__last": "number of the group's last weight; read with its last beat",
+        "o": "the sum of one group",
+        "o__result": "the sum, packed",
+        "o__accumulator": "the sum before packing",
+    }
+    if isinstance(form, FloatFormat):
+        return found | {
+            "i__w_exponent": f"stored exponents of the weights, {form.exponent_bits} bits each, "
+            "weight 0 lowest; 1 for a subnormal",
+            "i__w_magnitude": f"magnitudes of the weights, {form.lanes} bits each, weight 0 "
+            "lowest: fraction, and the hidden one above it",
+            "i__a": f"activations, words of {form.storage_bits} bits each, activation 0 lowest",
+            "o__largest": "the group's largest sum of stored exponents",
+        }
+    return found | {
+        "i__w_magnitude": f"magnitudes of the weights, {form.lanes} bits each, weight 0 lowest",
+        "i__a": f"activations, {form.bits + 1} bits of two's complement each, activation 0 lowest",
+        "quant": f"0 to {MOST_QUANT}: the accumulator bit that becomes the result's lowest; above, "
+        "results are undefined. Hold it from a group's first beat until its result is offered",
+    }
 
 
 def circuit(
@@ -92,10 +103,13 @@ class ProcessingElement(Part):
     Ports
     -----
     i : stream of beats, each with `beat` weights and activations, element 0 in the lowest bits:
-        `w_sign`, `w_magnitude` (hidden one included), `a`; floating point: `w_exponent`. `last` is
+        `w_sign`, `w_magnitude` (with the hidden one of floating point), `a`; floating point:
+        `w_exponent`. `last` is
         the number of the group's last weight, read with the group's last beat; weights beyond it
         must be zero
-    quant : fixed point: the accumulator bit that becomes the result's lowest one
+    quant : fixed point, 0 to 24: the accumulator bit that becomes the result's lowest one; held
+        while groups are in flight, for it is read when a sum is packed. Results of 25 and more
+        are undefined
     o : stream of results, one a group: `result`, the `accumulator` it was packed from, and in
         floating point the group's `largest` exponent sum
 
@@ -156,11 +170,8 @@ class ProcessingElement(Part):
             ),
             summary=f"Bit-interleaving processing element: sums of {stages.group} products, "
             f"{form.name}, by popping the {self._popped} of the weights in {stages.popping} lanes.",
-            meanings={name: text for name, text in _MEANINGS.items() if self._has(name)},
+            meanings=_meanings(form),
         )  # fmt: skip
-
-    def _has(self, name: str) -> bool:
-        return name not in (_FIXED if isinstance(self._form, FloatFormat) else _FLOATING)
 
     def elaborate(self, platform: object) -> Module:
         """Loader, lanes, and the pipeline behind them; one enable stops all of it."""
@@ -189,9 +200,8 @@ class ProcessingElement(Part):
         at = Signal(range(max(group // stages.align, 2)))
         batch = Signal.like(at)
         # This beat replaces weights that are aligned by now.
-        room = [
-            Mux(aligning, at >= -(-(k + 1) * beat // stages.align) - 1, 1) for k in range(beats)
-        ]
+        done = [-(-(k + 1) * beat // stages.align) - 1 for k in range(beats)]
+        room = [Mux(aligning, at >= batches, 1) if batches else C(1) for batches in done]
         m.d.comb += [
             self.i.ready.eq(move & (loaded < beats) & Cat(room).bit_select(loaded, 1)),
             take.eq(self.i.valid & self.i.ready),
@@ -319,7 +329,11 @@ class ProcessingElement(Part):
         minus = [
             Signal(stages.align, name=f"minus_{k}") for k in range(stages.popping if signs else 0)
         ]
-        row = Signal(data.ArrayLayout(form.lanes, stages.align), name="row")
+        # Linters leave alone what is named so: where lanes are left out, its lower bits.
+        cut = not isinstance(form, FloatFormat) and stages.lanes < form.lanes
+        row = Signal(
+            data.ArrayLayout(form.lanes, stages.align), name="row_unused_below" if cut else "row"
+        )
         exponents = Signal(data.ArrayLayout(0, stages.align))
         m.d.comb += row.eq(Value.cast(magnitudes).word_select(batch, len(Value.cast(row))))
         if isinstance(form, FloatFormat):
