@@ -20,6 +20,7 @@ from orrery.accel.bitlet import (
     BitletTrainer,
     Engine,
     TrainingStep,
+    bitlet,
     bitlet_tolerance,
     count_layer,
     draw_batches,
@@ -211,6 +212,30 @@ def test_all_products_of_a_step_reach_the_engine() -> None:
             learned = "weights" in product.parts
             assert learned == (product.phase != "weight gradient")
             assert ("errors" in product.parts) == (product.phase != "forward")
+
+
+def test_a_training_step_is_priced_on_the_device() -> None:
+    design = bitlet("fixed8")
+    step = build_model("resnet20").training()
+    for product in training_products(step)[0].values():
+        region = product.region
+        assert design.cost.refuses(region, design.device) is None
+        assert region.operators <= set(design.device.operators or ())
+        found = design.cost.cost(region, design.device)
+        assert found.macs_performed is not None and found.macs_nominal is not None
+        assert found.macs_performed >= found.macs_nominal
+
+
+def test_lost_errors_are_counted() -> None:
+    """fixed2 has one step each way: errors below half of the largest are lost."""
+    step = perceptron(4).training()
+    product = training_products(step)[0]["fc.grad.Gemm_1"]
+    values = {n: np.ones(step.type(n).sizes, F) for n in product.node.inputs}
+    error = np.zeros((4, 10), F)
+    error[0], error[1, 0], error[2, 0] = 1.0, 0.6, 0.4
+    values[product.node.inputs[product.error or 0]] = error
+    found = operands(product, values, FixedFormat(bits=2), 1 - (product.error or 0))
+    assert (found.errors, found.lost) == (12, 1)
 
 
 def attention() -> Graph:

@@ -125,7 +125,7 @@ class TrainingStep:
     phases : phase -> what it takes; empty where the step was not counted
     loss_scale : in force during the step
     skipped : gradients overflowed at that scale: nothing was updated
-    lost : share of errors other than zero that the format rounds to zero, over all products
+    lost : share of errors other than zero that the format rounds to zero, as products read them
     choices : product -> which operand is distilled
     elsewhere : products that the engine does not run -> why; they run in float32
     states : learned tensors, moments and statistics after the step, float32
@@ -316,7 +316,7 @@ class _Session:
         counted = bool(every) and number % every == 0
         phases = dict.fromkeys(PHASES, PhaseCycles()) if counted else {}
         values = dict(inputs)
-        scale, lost, errors, skipped = self.scale, 0.0, 0, False
+        scale, lost, errors, skipped = self.scale, 0, 0, False
         keep = {*self.step.outputs}
         loss_name = self.step.outputs[0]
         for place, node in enumerate(self.step.nodes):
@@ -330,9 +330,7 @@ class _Session:
                     phases[product.phase] = phases[product.phase].with_layer(
                         found, self.trainer.array
                     )
-                if product.error is not None:
-                    size = int(np.size(values[node.inputs[product.error]]))
-                    lost, errors = lost + ready.lost * size, errors + size
+                lost, errors = lost + ready.lost, errors + ready.errors
                 result = self._multiply(ready)
                 if not np.isfinite(result).all():
                     if product.error is None or not self.dynamic:

@@ -145,13 +145,14 @@ class Operands:
     Attributes
     ----------
     scale : what the errors were multiplied by
-    lost : share of errors other than zero that rounding makes zero
+    errors, lost : how many errors are not zero, and of how many of these rounding makes zero
     """
 
     layer: Layer
     given: Matrices
-    scale: float
-    lost: float
+    scale: float = 1.0
+    errors: int = 0
+    lost: int = 0
 
 
 def operands(
@@ -174,7 +175,7 @@ def operands(
     error = product.error
     if error is None:
         given = matrices(product.region, values, layer)
-        return Operands(layer=layer, given=given, scale=1.0, lost=0.0)
+        return Operands(layer=layer, given=given)
     name, inputs = product.node.inputs[error], values
     held = np.asarray(values[name])
     fixed = isinstance(form, FixedFormat)
@@ -197,9 +198,9 @@ def operands(
         after = np.rint(seen.astype(np.float64) / step)
     else:
         after = from_bits(to_bits(seen, form), form)
-    there = np.count_nonzero(seen)
-    lost = (there - np.count_nonzero(after)) / there if there else 0.0
-    return Operands(layer=layer, given=given, scale=scale, lost=lost)
+    there = int(np.count_nonzero(seen))
+    lost = there - int(np.count_nonzero(after))
+    return Operands(layer=layer, given=given, scale=scale, errors=there, lost=lost)
 
 
 def _drawn(values: Any, form: Any, axes: tuple[int, ...] | None, draw: Any) -> Array:
