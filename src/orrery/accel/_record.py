@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from orrery.cost import CostModel
 from orrery.graph import Region
 from orrery.hardware import Device
+from orrery.progress import SILENT, Progress
 from orrery.provenance import Source
 from orrery.timeline import Timeline
 
@@ -40,7 +41,9 @@ Simulator = Callable[[Region, Tensors], Timeline]
 class Generator(Protocol):
     """Writes the files of a circuit."""
 
-    def __call__(self, *, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
+    def __call__(
+        self, *, area: bool = False, mutate: int = 0, progress: Progress = SILENT
+    ) -> Mapping[str, str]:
         """Return file name -> text.
 
         Parameters
@@ -48,6 +51,7 @@ class Generator(Protocol):
         area : synthesise it first, which may take minutes
         mutate : so many designs with one operator changed that the bench is tried on first, which
             takes a run of the bench each, and a proof for each that passes
+        progress : told of the steps of `area`
         """
 
 

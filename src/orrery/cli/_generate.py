@@ -7,6 +7,7 @@ import sys
 from orrery import api
 
 from ._options import JsonFlag, Out, show_page
+from ._terminal import progress_bar
 
 
 def generate(
@@ -33,7 +34,11 @@ def generate(
             "proof: minutes for a small circuit, hours for a large one",
             file=sys.stderr,
         )
-    result = api.generate(accelerator, area=area, mutate=mutate)
+    if area:
+        with progress_bar() as progress:
+            result = api.generate(accelerator, area=True, mutate=mutate, progress=progress)
+    else:
+        result = api.generate(accelerator, mutate=mutate)
     files = result.write(out) if out is not None else {}
     show_page(result.page, as_json=json, files=files)
     if files and not json:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orrery.errors import MissingExtraError
 from orrery.hardware import Compute, Device, Memory
+from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
 
 from .. import _parts
@@ -160,13 +161,16 @@ class BitletCircuit:
     window: int
     digits: Digits = "plain"
 
-    def __call__(self, *, area: bool = False, mutate: int = 0) -> Mapping[str, str]:
+    def __call__(
+        self, *, area: bool = False, mutate: int = 0, progress: Progress = SILENT
+    ) -> Mapping[str, str]:
         """Return file name -> text.
 
         Parameters
         ----------
         area : synthesise first, to cells and for an FPGA, and check both netlists
         mutate : designs with one operator changed that the bench is tried on first; 0: none
+        progress : told of the steps of `area`
 
         Raises
         ------
@@ -194,12 +198,28 @@ class BitletCircuit:
             window=self.window, beat=stages.beat, align=stages.align, digits=self.digits,
         )  # fmt: skip
         sets = [StreamVectors(**one) for one in shipped(stages, self.mode)]
+        idle = _unused(stages, self.mode)
         return circuit_files(
-            made, sets, synthesis=synthesise(made) if area else None,
-            resources=resources(made) if area else None,
+            made, sets,
+            synthesis=synthesise(made, unused=idle, progress=progress) if area else None,
+            resources=resources(made, unused=idle, progress=progress) if area else None,
             mutation=mutation_score(made, sets, mutants(made, mutate)) if mutate else None,
         )  # fmt: skip
 
     def _divisor(self, most: int) -> int:
         """Return the largest number up to `most` that divides the group."""
         return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
+
+
+def _unused(stages: Pipeline, mode: Mode) -> dict[str, str]:
+    """Return the bits of weights that have no lane, as synthesis wants them declared.
+
+    Mode ``correct`` of a floating-point format reads them all the same: to tell zeros and NaN.
+    """
+    form, without = stages.format, stages.format.lanes - stages.lanes
+    if not without or (mode == "correct" and not isinstance(form, FixedFormat)):
+        return {}
+    return {
+        f"i__w_magnitude[{k * form.lanes + without - 1}:{k * form.lanes}]": "no lane was built"
+        for k in range(stages.beat)
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orrery.errors import SpecError
+from orrery.progress import SILENT, Progress
 from orrery.report import Page, write_report
 from orrery.store import whole_folder, write_text
 
@@ -52,8 +53,9 @@ class GenerateResult:
 
 
 def generate(
-    accelerator: str | Accelerator, *, area: bool = False, mutate: int = 0
-) -> GenerateResult:
+    accelerator: str | Accelerator, *, area: bool = False, mutate: int = 0,
+    progress: Progress = SILENT,
+) -> GenerateResult:  # fmt: skip
     """Return the circuit of an accelerator as files.
 
     Parameters
@@ -63,6 +65,7 @@ def generate(
     mutate : try the bench on so many designs with one operator changed, and write down how many it
         catches; a run of the bench each and up to a minute for each that passes, so 60 take
         minutes for a small circuit, hours for a large one; needs Icarus Verilog
+    progress : told of the steps of `area`
 
     Raises
     ------
@@ -81,6 +84,8 @@ def generate(
     asked: dict[str, Any] = {}
     if area:
         asked["area"] = True
+        if progress is not SILENT:
+            asked["progress"] = progress
     if mutate:
         asked["mutate"] = mutate
     files = dict(made.generate(**asked))
