@@ -123,3 +123,19 @@ def test_a_system_of_arrays_takes_a_network(
     assert "certificate: holds" in capsys.readouterr().out
     assert main(["score", str(folder / "evidence.json")]) == 0
     assert "fixed8" in capsys.readouterr().out
+
+
+def test_signed_digits_stand_beside_ones() -> None:
+    weights = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    _, table = tables(network(weights), "int8", "fp32")
+    names = [column.name for column in table.columns]
+    step = np.abs(weights).max(0, keepdims=True) / 127
+    whole = np.abs(np.rint(weights / step)).astype(np.int64)
+    row = dict(zip(names, table.rows[0]))
+    assert row["ones a weight"] == pytest.approx(np.bitwise_count(whole).mean())
+    digits = np.bitwise_count((3 * whole ^ whole) >> 1).mean()
+    assert row["signed digits a weight"] == pytest.approx(digits)
+    assert digits < np.bitwise_count(whole).mean()
+    floating = dict(zip(names, table.rows[1]))
+    assert floating["signed digits a weight"] < floating["ones a weight"]  # type: ignore[operator]
+    assert floating["cycles of 64, signed"] is None

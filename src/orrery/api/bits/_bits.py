@@ -56,7 +56,9 @@ def bit_sections(
             if constant.type.dtype.startswith("float"):
                 values = values.astype("float32", copy=False)
             counts.append(
-                bit_statistics(values, FORMATS[name], axis=axis, where=f"weights {tensor!r}")
+                bit_statistics(
+                    values, FORMATS[name], axis=axis, where=f"weights {tensor!r}", digits=True
+                )
             )
         found[name] = merge_statistics(counts)
     return _places(found), _sparsity(found)
@@ -112,6 +114,8 @@ def _sparsity(found: dict[str, BitStatistics]) -> Table:
             _PUBLISHED if name == "fp32" else None, 100 * one.zero_values / one.values,
             100 * one.small_values / one.values,
             None if one.exponents else expected_cycles(one.shares),
+            sum(1 - share for share in one.shares), sum(1 - share for share in one.digit_shares),
+            None if one.exponents else expected_cycles(one.digit_shares),
         )
         for name, one in found.items()
     )  # fmt: skip
@@ -130,6 +134,11 @@ def _sparsity(found: dict[str, BitStatistics]) -> Table:
             Column(name="below 1e-5", unit="%", kind="number"),
             Column(name="cycles of 64", kind="number",
                    help="expected of a bit-interleaving engine whose bits were independent"),
+            Column(name="ones a weight", kind="number", help="of all bits of the magnitude"),
+            Column(name="signed digits a weight", kind="number",
+                   help="digits +1 and -1 of the magnitude in non-adjacent form"),
+            Column(name="cycles of 64, signed", kind="number",
+                   help="the same with a lane more, popping signed digits"),
         ),
         rows=rows,
         caption="Published: 48.6 % (authors' slides of Bitlet). Cycles in floating point depend "
