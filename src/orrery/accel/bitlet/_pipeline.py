@@ -417,6 +417,11 @@ def _float_edges(
         edges.append((w, a))
     small = draw.integers(1, ones + 1, group)
     edges += [(small, np.full(group, unit)), (np.full(group, unit | minus), small)]
+    # Products of subnormal numbers: far below the least result, from one bit to a few below it.
+    for power in (0, 1, form.fraction_bits // 2, form.fraction_bits - 1):
+        tiny, place = zeros.copy(), int(draw.integers(group))
+        tiny[place] = 1 << power
+        edges += [(tiny, tiny), (tiny | minus, np.full(group, draw.integers(1, 4) << power))]
     kind = np.uint32 if form.storage_bits == 32 else np.uint16
     return [(w.astype(kind), a.astype(kind)) for w, a in edges]
 
