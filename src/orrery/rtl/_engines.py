@@ -25,7 +25,7 @@ from orrery.store import atomic_write, cache_folder, content_hash
 
 from ._circuit import Circuit
 from ._driver import driver_text, harness_text
-from ._yosys import ToolError, run_yosys
+from ._yosys import ToolError, run_yosys, write_scratch
 
 __all__ = ["ENGINES", "Engine", "load_engine", "run_tool", "run_verilator"]
 
@@ -98,7 +98,7 @@ def load_engine(circuit: Circuit, engine: Engine) -> ctypes.CDLL:
             return ctypes.CDLL(str(kept))
     with tempfile.TemporaryDirectory(prefix="orrery-engine-") as name:
         folder = Path(name)
-        (folder / "driver.cc").write_text(driver)
+        write_scratch(folder / "driver.cc", driver)
         if engine == "cxxrtl":
             made = _cxxrtl(circuit, harness, folder)
         else:
@@ -148,7 +148,7 @@ def _cxxrtl(circuit: Circuit, harness: str, folder: Path) -> Path:
         long = len(text["model.cc"]) > _LONG_TEXT
         if not long:
             break
-    (folder / "model.cc").write_text(text["model.cc"])
+    write_scratch(folder / "model.cc", text["model.cc"])
     headers = _installed("pyosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
     flags = _COMPILE if flat else _COMPILE_LONG
     _compile(circuit, ["driver.cc"], [headers], folder, flags)
@@ -193,8 +193,8 @@ def _with_selections(rtlil: str) -> str:
 
 
 def _verilator(circuit: Circuit, harness: str, folder: Path, version: str) -> Path:
-    (folder / "design.v").write_text(circuit.verilog)
-    (folder / "harness.v").write_text(harness)
+    write_scratch(folder / "design.v", circuit.verilog)
+    write_scratch(folder / "harness.v", harness)
     run_verilator(
         [*_VERILATE, "harness.v", "design.v"], doing=f"writing C++ of {circuit.name}", folder=folder
     )
@@ -202,7 +202,7 @@ def _verilator(circuit: Circuit, harness: str, folder: Path, version: str) -> Pa
     headers = [include, include / "vltstd", folder / "obj"]
     made = sorted(f"obj/{path.name}" for path in (folder / "obj").glob("Vmodel*.cpp"))
     one = "".join(f'#include "{file}"\n' for file in [*made, "driver.cc"])
-    (folder / "all.cc").write_text(one)
+    write_scratch(folder / "all.cc", one)
     runtime = [str(path) for path in _verilator_runtime(include, version, folder)]
     flags = (*_COMPILE_VERILATED, *_this_processor()[0])
     _compile(circuit, ["all.cc", *runtime], headers, folder, flags)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ._circuit import Circuit, Finding
 from ._engines import run_verilator
-from ._yosys import run_yosys
+from ._yosys import run_yosys, write_scratch
 
 __all__ = ["WAIVED", "lint"]
 
@@ -48,7 +48,7 @@ def _verilator(circuit: Circuit) -> list[Finding]:
     silent = [f"-Wno-{rule}" for rule in WAIVED if rule.isidentifier()]
     with tempfile.TemporaryDirectory(prefix="orrery-lint-") as name:
         folder = Path(name)
-        (folder / "design.v").write_text(circuit.verilog)
+        write_scratch(folder / "design.v", circuit.verilog)
         said = run_verilator(
             ["--lint-only", "-Wall", *silent, "--no-timing", "--top-module", circuit.name,
              "design.v"],

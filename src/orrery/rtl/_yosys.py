@@ -17,7 +17,7 @@ from pathlib import Path
 from orrery.errors import MissingExtraError, OrreryError
 from orrery.store import Cache, content_hash
 
-__all__ = ["ToolError", "run_yosys"]
+__all__ = ["ToolError", "run_yosys", "write_scratch"]
 
 #: Runs in the child: reads passes.json in its folder, runs them, leaves the marker.
 _CHILD = """
@@ -39,6 +39,21 @@ class ToolError(OrreryError, RuntimeError):
         self.tool, self.doing, self.why, self.log = tool, doing, why, log
         last = "\n".join(line for line in log.strip().splitlines()[-8:])
         super().__init__(f"{tool}, {doing}: {why}" + (f"; its last lines:\n{last}" if last else ""))
+
+
+def write_scratch(path: Path, text: str) -> None:
+    """Write a file for a tool; where it cannot be, the error names it.
+
+    Raises
+    ------
+    OSError : names `path`, also where the system does not, as when a limit of size is reached
+    """
+    try:
+        path.write_text(text)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def run_yosys(
@@ -74,8 +89,8 @@ def run_yosys(
     with tempfile.TemporaryDirectory(prefix="orrery-yosys-") as name:
         folder = Path(name)
         for file, text in inputs.items():
-            (folder / file).write_text(text)
-        (folder / "passes.json").write_text(json.dumps(list(passes)))
+            write_scratch(folder / file, text)
+        write_scratch(folder / "passes.json", json.dumps(list(passes)))
         try:
             child = subprocess.run(
                 [sys.executable, "-c", _CHILD], cwd=folder, timeout=timeout_s, check=False,

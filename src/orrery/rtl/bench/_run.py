@@ -14,7 +14,7 @@ from orrery.errors import SpecError, did_you_mean
 
 from .._circuit import Circuit
 from .._engines import run_tool, run_verilator
-from .._yosys import ToolError
+from .._yosys import ToolError, write_scratch
 from ._testbench import bench_files, bench_name
 from ._vectors import Vectors
 
@@ -85,7 +85,7 @@ def compile_bench(
         raise SpecError("bench", found=tool, wanted=f"one of {', '.join(BENCH_TOOLS)}",
                         fix=f"name a simulator{did_you_mean(str(tool), BENCH_TOOLS)}")  # fmt: skip
     for name, text in files.items():
-        (folder / name).write_text(text)
+        write_scratch(folder / name, text)
     sources = [name for name in files if name.endswith(".v")]
     doing = f"compiling {top}"
     if tool == "icarus":

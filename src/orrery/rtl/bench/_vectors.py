@@ -120,6 +120,9 @@ def numbers_of(values: ArrayLike, port: Port, where: str) -> list[int]:
     """
     where = f"{where}: port {port.name}"
     table, words = np.asarray(values), words_of(port.width)
+    if not table.ndim:
+        raise SpecError(where, found="one number alone", wanted="an array with a row each",
+                        fix="give a list or an array")  # fmt: skip
     if not table.size:
         return []
     if table.dtype.kind not in "iub":
@@ -165,7 +168,7 @@ def _check_streams(circuit: Circuit, vectors: StreamVectors, where: str) -> None
     ):  # fmt: skip
         _some_names(f"{where}: {what}", stamps, tables)
         for name, cycles in stamps.items():
-            wanted, found = _rows(tables[name].values(), where), np.asarray(cycles)
+            wanted, found = _rows(tables[name].values(), where), np.atleast_1d(np.asarray(cycles))
             rising = found.ndim == 1 and found.dtype.kind in "iu" and (np.diff(found) > 0).all()
             if len(found) != wanted or not rising or (wanted and found[0] < 0):
                 raise SpecError(
@@ -202,7 +205,11 @@ def _check_plain(circuit: Circuit, vectors: PlainVectors, where: str) -> None:
 
 
 def _rows(tables: Iterable[ArrayLike], where: str) -> int:
-    lengths = {len(np.asarray(table)) for table in tables}
+    arrays = [np.asarray(table) for table in tables]
+    if not all(array.ndim for array in arrays):
+        raise SpecError(where, found="one number alone", wanted="arrays with a row each",
+                        fix="give lists or arrays")  # fmt: skip
+    lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise SpecError(where, found=f"lengths {', '.join(map(str, sorted(lengths)))}",
                         wanted="one length", fix="give every port as many rows")  # fmt: skip

@@ -30,7 +30,7 @@ from ._library import Library
 from ._models import cell_models
 from ._netlist import MiscompiledError, Reference, verify_graph
 from ._record import Macro, MemoryUse, ModuleArea, Synthesis, Verified
-from ._stimulus import check_ports
+from ._stimulus import check_amounts, check_ports
 from ._timing import longest_paths
 
 __all__ = ["synthesise"]
@@ -71,6 +71,7 @@ def synthesise(
     ToolError : Yosys failed, or mapped to something that is no cell of the library
     """
     check_ports(circuit)
+    check_amounts(runs, cycles)
     library = read_library(liberty)
     declared = dict(macros or {})
     _check_macros(circuit, declared)

@@ -23,7 +23,7 @@ from .._circuit import Circuit
 from .._yosys import ToolError, run_yosys
 from ._aiger import AndGraph, Bits, from_bits, read_aiger
 from ._record import Verified
-from ._stimulus import MOST_BITS, Stimulus, check_ports, given, own
+from ._stimulus import MOST_BITS, Stimulus, check_amounts, check_ports, given, own
 
 __all__ = [
     "MiscompiledError",
@@ -68,10 +68,12 @@ def verify_netlist(
     ------
     MiscompiledError : an output that differs (port, run, cycle, both values), an input bit that
         reaches nothing and was not declared, a clock that is not the circuit's
-    SpecError : vectors or `unused` that do not fit the circuit, a circuit without inputs
+    SpecError : vectors or `unused` that do not fit the circuit, a circuit without inputs, no runs
+        or cycles
     """
     doing = f"verifying the netlist of {circuit.name}"
     check_ports(circuit)
+    check_amounts(runs, cycles)
     graph = and_graph(netlist, doing=doing, models=models, prepare=prepare)
     return verify_graph(
         circuit, graph, vectors, doing=doing, unused=unused, reference=reference, runs=runs,

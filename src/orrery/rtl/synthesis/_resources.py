@@ -30,7 +30,7 @@ from ._gates import netlist_graph
 from ._netlist import Reference, check_inputs, verify_graph, verify_netlist
 from ._primitives import xilinx_meaning
 from ._record import Resources, Verified
-from ._stimulus import check_ports
+from ._stimulus import check_amounts, check_ports
 
 __all__ = ["FAMILIES", "resources"]
 
@@ -167,6 +167,7 @@ def resources(
     if family not in FAMILIES:
         raise UnknownNameError("FPGA family", family, FAMILIES)
     check_ports(circuit)
+    check_amounts(runs, cycles)
     facts = FAMILIES[family]
     if dsp is None:
         dsp = family != "ice40"

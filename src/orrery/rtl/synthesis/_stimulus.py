@@ -14,7 +14,9 @@ from orrery.errors import SpecError, did_you_mean
 from .._circuit import Circuit, Port
 from ._aiger import Bits, to_bits
 
-__all__ = ["EXHAUSTIVE_BITS", "MOST_BITS", "Stimulus", "check_ports", "given", "own"]
+__all__ = [
+    "EXHAUSTIVE_BITS", "MOST_BITS", "Stimulus", "check_amounts", "check_ports", "given", "own",
+]  # fmt: skip
 
 #: A combinational circuit of no more input bits than this is compared on every input.
 EXHAUSTIVE_BITS = 16
@@ -49,6 +51,21 @@ def check_ports(circuit: Circuit) -> None:
             )  # fmt: skip
 
 
+def check_amounts(runs: int, cycles: int) -> None:
+    """Raise where no random input would be compared.
+
+    Raises
+    ------
+    SpecError : runs or cycles that are no whole number from 1
+    """
+    for name, number in (("runs", runs), ("cycles", cycles)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise SpecError(
+                f"comparing with the circuit: {name}", found=number, wanted="a whole number from 1",
+                fix="leave it out, or give how many random inputs are compared",
+            )  # fmt: skip
+
+
 def given(circuit: Circuit, vectors: Mapping[str, NDArray[Any]]) -> Stimulus:
     """Return the caller's vectors as one run.
 
@@ -65,6 +82,12 @@ def given(circuit: Circuit, vectors: Mapping[str, NDArray[Any]]) -> Stimulus:
                 fix=f"name its inputs{did_you_mean(name, ports)}",
             )  # fmt: skip
     missing = [name for name in ports if name not in vectors]
+    alone = [name for name, values in vectors.items() if not np.ndim(values)]
+    if alone:
+        raise SpecError(
+            f"{where}: {alone[0]}", found="one number alone", wanted="an array with a row a cycle",
+            fix="give a list or an array",
+        )  # fmt: skip
     lengths = {len(values) for values in vectors.values()}
     if missing or len(lengths) != 1 or 0 in lengths:
         raise SpecError(
