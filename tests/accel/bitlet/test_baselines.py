@@ -72,3 +72,11 @@ def test_published_rows_are_whole_and_bitlet_is_the_fastest() -> None:
 def test_groups_that_cannot_be_are_refused(w: Any, a: Any, match: str) -> None:
     with pytest.raises(SpecError, match=match):
         baseline_cycles(np.asarray(w), np.asarray(a), 3)
+
+
+@pytest.mark.parametrize("bits", [0, 25, True])
+def test_bits_beyond_the_lanes_are_refused(bits: int) -> None:
+    with pytest.raises(
+        SpecError, match=r"baselines: bits: found .* wanted a whole number, 1 to 24"
+    ):
+        baseline_cycles(np.ones((1, 4), int), np.ones((1, 4), int), bits)

@@ -337,10 +337,13 @@ def test_a_sampled_timeline_says_so() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"window": 0}, "window: found 0, wanted 1 to 64 bits"),
+        ({"window": 0}, "window: found 0, wanted a whole number, 1 to 64"),
         ({"window": 65}, "window: found 65"),
         ({"broadcast": "lock-step"}, "did you mean 'lockstep'"),
         ({"elements": 0}, "elements: found 0"),
+        ({"elements": 2.5}, "elements: found 2.5, wanted a whole number"),
+        ({"group": True}, "group: found True, wanted a whole number, 1 to 4096"),
+        ({"group": 2.5}, "group: found 2.5"),
         ({"clock_hz": math.inf}, "clock_hz: found inf"),
         ({"channel_bytes_per_s": 0.0}, "channel_bytes_per_s"),
         ({"buffer_bytes": -1}, "buffer_bytes"),

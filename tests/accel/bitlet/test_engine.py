@@ -234,7 +234,7 @@ def test_a_large_group_does_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"group": 0}, "group: found 0, wanted 1 to 4096"),
+        ({"group": 0}, "group: found 0, wanted a whole number, 1 to 4096"),
         ({"group": 5000}, "group: found 5000"),
         ({"mode": "correkt"}, "did you mean 'correct'"),
         ({"enabled": 0}, "wanted at least one of 24 lanes"),

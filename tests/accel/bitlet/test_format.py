@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,12 @@ def test_exponents_alone_are_those_of_the_fields(kind: str, mode: Mode) -> None:
     words = np.arange(2**16, dtype=np.uint32) * (65537 if kind == "fp32" else 1)
     words = words.astype(np.uint32 if kind == "fp32" else np.uint16).reshape(256, -1)
     assert np.array_equal(exponents(words, form, mode), split(words, form, mode).exponent)
+
+
+@pytest.mark.parametrize("bits", [0, 25, 32, -1, True, 2.5])
+def test_bits_that_have_no_lanes_are_refused(bits: Any) -> None:
+    with pytest.raises(SpecError, match="a whole number, 1 to 24"):
+        FixedFormat(bits=bits)
 
 
 def test_names_are_read_and_written() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from orrery.accel._products import matrices, read_layer, require_layer
+from orrery.accel.bitlet import bitlet, count_layer
 from orrery.accel.bitlet._engine import Engine
 from orrery.accel.bitlet._format import FLOATS, Mode, from_bits, number_format, to_bits
 from orrery.accel.bitlet._function import BitletFunction, bitlet_tolerance
@@ -266,3 +267,47 @@ def test_strangers_are_refused_with_a_reason_or_run() -> None:
         else:
             assert "dimensions" in name
     assert refused >= 5
+
+
+def test_sums_that_might_overflow_the_accumulator_are_refused() -> None:
+    """131,072 terms of full scale in 24 bits come out exactly; one more is one too many."""
+    engine = Engine(format=number_format("fixed24"))
+    for terms, fits in ((131072, True), (131073, False)):
+        region = product_region("MatMul", (1, terms), (terms, 1), constant="")
+        inputs = {"a": np.ones((1, terms), F), "b": np.ones((terms, 1), F)}
+        if fits:
+            assert BitletFunction(engine=engine)(region, inputs)["y"][0, 0] == terms
+            continue
+        design = bitlet(precision="fixed24")
+        with pytest.raises(SpecError, match=r"131073 terms.*up to 131072 terms; take fixed23"):
+            BitletFunction(engine=engine)(region, inputs)
+        with pytest.raises(SpecError, match="overflow the 64-bit accumulator"):
+            count_layer(region, inputs, design.cost.array)  # type: ignore[attr-defined]
+        refusal = design.cost.refuses(region, design.device)
+        assert refusal is not None
+        assert "131073 terms" in refusal.reason
+        assert "take fixed23" in refusal.reason
+        fewer = bitlet(precision="fixed23")
+        assert fewer.cost.refuses(region, fewer.device) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_function_cycles_and_price_agree_on_weights_that_are_not_finite(bad: float) -> None:
+    """``faithful`` takes them for numbers, everywhere; fixed point and ``correct`` refuse."""
+    weights = np.ones((8, 4, 3, 3), F)
+    weights[0, 0, 0, 0] = bad
+    region = conv_region(weights=weights)
+    for precision, mode in (("fp32", "correct"), ("fp32", "faithful"), ("fixed8", "faithful")):
+        design = bitlet(precision=precision, mode=mode)
+        refusal = design.cost.refuses(region, design.device)
+        if (precision, mode) == ("fp32", "faithful"):
+            assert refusal is None
+            assert design.cost.cost(region, design.device).latency_s > 0
+            assert design.evaluate(region, draw_inputs(region))
+            count_layer(region, draw_inputs(region), design.cost.array)  # type: ignore[attr-defined]
+            continue
+        assert refusal is not None
+        assert "not finite" in refusal.reason
+        for run in (design.evaluate, design.simulate):
+            with pytest.raises(SpecError, match="not finite"):
+                run(region, draw_inputs(region))

@@ -47,7 +47,8 @@ from ._cycles import (
 )
 from ._digits import Digits, digit_shares
 from ._engine import Array
-from ._format import FixedFormat, NumberFormat, number_format
+from ._format import FixedFormat, Mode, NumberFormat, number_format
+from ._function import check_terms
 from ._statistics import (
     BitStatistics,
     bit_statistics,
@@ -179,9 +180,12 @@ class BitletCost:
         if isinstance(layer, str):
             return Refusal(reason=f"{self.name}: {layer}")
         try:
-            weight_statistics(region, layer, self.array.engine.format)
+            form, mode = self.array.engine.format, self.array.engine.mode
+            if isinstance(form, FixedFormat):
+                check_terms(layer.terms, form)
+            weight_statistics(region, layer, form, mode=mode)
         except SpecError as error:
-            return Refusal(reason=f"{self.name}: {error.where}: {error.found}")
+            return Refusal(reason=f"{self.name}: {error.where}: {error.found}; {error.fix}")
         return None
 
     def cost(
@@ -291,7 +295,8 @@ class BitletCost:
         form = engine.format
         counted = None
         if self.zeros is None or not isinstance(form, FixedFormat):
-            counted = weight_statistics(region, layer, form, digits=engine.digits != "plain")
+            counted = weight_statistics(region, layer, form, digits=engine.digits != "plain",
+                                        mode=engine.mode)  # fmt: skip
         running = bin(engine.mask).count("1")
         if not self.array.distil:
             return lambda size, elements: float(size)
@@ -366,7 +371,7 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
     return replace(found, values=values, zero_values=found.zero_values + values - found.values)
 
 
-_known: dict[tuple[str, str, str, int, bool], BitStatistics] = {}
+_known: dict[tuple[str, str, str, int, bool, Mode], BitStatistics] = {}
 _coded: dict[tuple[str, str, str, int, int, int], Coded] = {}
 
 
@@ -382,13 +387,15 @@ def _way(
 
 
 def weight_statistics(
-    region: Region, layer: Layer, form: NumberFormat, *, digits: bool = False
-) -> BitStatistics | None:
+    region: Region, layer: Layer, form: NumberFormat, *, digits: bool = False,
+    mode: Mode = "correct",
+) -> BitStatistics | None:  # fmt: skip
     """Return the counts of a layer's constant weights; None where they are computed on the way.
 
     Parameters
     ----------
     digits : count signed digits as well
+    mode : of the engine; ``faithful`` knows no infinities and no NaN in floating point
 
     Raises
     ------
@@ -399,12 +406,12 @@ def weight_statistics(
     constant = region.graph.constants.get(name)
     if constant is None:
         return None
-    key = (*_way(constant, layer, region, form), digits)
+    key = (*_way(constant, layer, region, form), digits, mode)
     if key not in _known:
         rows = _rows(constant, layer, region)
         step = -(-rows.size // _MOST_COUNTED)
         found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}",
-                               digits=digits)  # fmt: skip
+                               digits=digits, mode=mode)  # fmt: skip
         while len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)))
         _known[key] = found

@@ -40,8 +40,16 @@ from .._record import Tensors
 from ._bits import MOST_WINDOW, Walk, counter, walk
 from ._digits import digit_lanes, lane_words
 from ._engine import Array, Engine
-from ._format import ABSENT, Fields, FixedFormat, FloatFormat, exponents, to_bits
-from ._function import check_weights, grid_step, on_grid
+from ._format import (
+    ABSENT,
+    Fields,
+    FixedFormat,
+    FloatFormat,
+    check_whole,
+    exponents,
+    to_bits,
+)
+from ._function import check_terms, check_weights, grid_step, on_grid
 from .columns import Coded, Storage, check_storage, store_weights, tile_bytes
 from .sampling import PILOT, STRATA, Sample, Stratum, cut, draw_sample
 
@@ -69,6 +77,8 @@ BROADCASTS: tuple[Broadcast, ...] = ("lockstep", "buffered")
 BEAT = 16
 #: Channel of a DDR3 memory as published: 12.8 GB/s each, 25.6 GB/s to the array.
 CHANNEL_BYTES_PER_S = 12.8e9
+#: Elements of an array; more than any chip holds.
+MOST_ELEMENTS = 1 << 20
 #: Elements of weights or exponents worked on at once.
 _BLOCK = 1 << 21
 #: Batches by which positions are put into strata.
@@ -115,10 +125,11 @@ class BitletArray:
                 wanted=f"one of {', '.join(BROADCASTS)}",
                 fix=f"correct the name{did_you_mean(self.broadcast, BROADCASTS)}",
             )  # fmt: skip
-        if not 1 <= self.window <= MOST_WINDOW:
-            raise SpecError("bitlet: window", found=self.window, wanted=f"1 to {MOST_WINDOW} bits",
-                            fix="the released engine looks at 8")  # fmt: skip
-        for name in ("elements", "clock_hz", "channel_bytes_per_s"):
+        check_whole("bitlet: window", self.window, 1, MOST_WINDOW,
+                    fix="the released engine looks at 8 bits")  # fmt: skip
+        check_whole("bitlet: elements", self.elements, 1, MOST_ELEMENTS,
+                    fix="the published array has 32")  # fmt: skip
+        for name in ("clock_hz", "channel_bytes_per_s"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise SpecError(f"bitlet: {name}", found=value, wanted="a positive number",
@@ -277,6 +288,7 @@ def count_fixed(
     form = array.engine.format
     if not isinstance(form, FixedFormat):
         raise TypeError("not a fixed-point engine")
+    check_terms(layer.terms, form)
     tiles = -(-layer.batches * layer.filters // array.elements)
     step = grid_step(weights, form, (2,), what="weights of a layer")
     rows = np.abs(on_grid(weights, step, form))

@@ -57,6 +57,7 @@ from ._format import (
     Mode,
     NumberFormat,
     check_integers,
+    check_whole,
     from_bits,
     split,
     to_bits,
@@ -123,9 +124,7 @@ class Engine:
             raise SpecError("bitlet: mode", found=self.mode, wanted=f"one of {', '.join(MODES)}",
                             fix=f"correct the name{did_you_mean(self.mode, MODES)}")  # fmt: skip
         check_digits(self.digits, where="bitlet")
-        if not 1 <= self.group <= MOST_GROUP:
-            raise SpecError("bitlet: group", found=self.group, wanted=f"1 to {MOST_GROUP} weights",
-                            fix="the released engine has 64")  # fmt: skip
+        check_whole("bitlet: group", self.group, 1, MOST_GROUP, fix="the released engine has 64")
         if not self.mask:
             raise SpecError("bitlet: enabled", found=self.enabled,
                             wanted=f"at least one of {self.format.lanes} lanes",

@@ -31,6 +31,7 @@ __all__ = [
     "Mode",
     "NumberFormat",
     "check_integers",
+    "check_whole",
     "exponents",
     "from_bits",
     "number_format",
@@ -50,6 +51,18 @@ ABSENT = -4096
 
 #: Lanes of the released engine, so the widest fixed-point magnitude.
 MOST_FIXED_BITS = 24
+
+
+def check_whole(where: str, found: Any, least: int, most: int, *, fix: str) -> None:
+    """Refuse what is no whole number in a range; True and False are none.
+
+    Raises
+    ------
+    SpecError : says which range
+    """
+    whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
+    if not whole or not least <= found <= most:
+        raise SpecError(where, found=found, wanted=f"a whole number, {least} to {most}", fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +136,17 @@ class FixedFormat:
     A weight is a sign and `bits` bits of magnitude, an activation a two's complement number of
     `bits` + 1 bits, so every `bits`-bit two's complement integer is either, -2^(bits-1) included.
     The exponent logic rests: shifts are zero.
+
+    Raises
+    ------
+    SpecError : no bits, or more than there are lanes
     """
 
     bits: int
+
+    def __post_init__(self) -> None:
+        check_whole("bitlet: bits", self.bits, 1, MOST_FIXED_BITS,
+                    fix=f"the engine has {MOST_FIXED_BITS} lanes, one a bit")  # fmt: skip
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ Models:  a layer's sums cut into groups along their terms, the last one filled u
          scale and the bias in binary32. Fixed point of b bits: image (one step) and filters (one
          step each) rounded to two's complement grids of b bits; exact sums in the 64-bit
          accumulator over all groups; a float32 output stage that applies the steps and adds
-         the bias.
+         the bias. Sums so long that the accumulator might overflow are refused.
 Ambiguity: neither paper nor circuit says how groups become a sum. The released engine must be
          flushed between groups, which clears its accumulator and its largest exponent, so a group
          leaves it packed, and something outside adds. We take an IEEE adder for that, and binary32
@@ -35,7 +35,14 @@ from .._record import Tensors, Tolerance
 from ._engine import Array, Engine, kernel, powers
 from ._format import FLOATS, Fields, FixedFormat, FloatFormat, split, to_bits
 
-__all__ = ["BitletBound", "BitletFunction", "bitlet_tolerance", "grid_limit", "grid_step"]
+__all__ = [
+    "BitletBound",
+    "BitletFunction",
+    "bitlet_tolerance",
+    "check_terms",
+    "grid_limit",
+    "grid_step",
+]
 
 #: Magnitudes above this may overflow on the way; nothing is promised about them.
 _LARGEST = float(np.finfo(np.float32).max) / 4
@@ -44,6 +51,26 @@ _LARGEST = float(np.finfo(np.float32).max) / 4
 def grid_limit(form: FixedFormat) -> int:
     """Return the largest magnitude on a layer's grid: that of `bits`-bit two's complement, or 1."""
     return max(1, (1 << (form.bits - 1)) - 1)
+
+
+def check_terms(terms: int, form: FixedFormat) -> None:
+    """Refuse sums that might not fit the 64-bit accumulator.
+
+    A filter's and an image's largest magnitudes are both the grid's limit, so 2^63 / limit² terms
+    may overflow: 131,073 in 24 bits, half a million and more in fewer.
+
+    Raises
+    ------
+    SpecError : too many terms
+    """
+    most = (2**63 - 1) // grid_limit(form) ** 2
+    if terms > most:
+        fewer = next(b for b in range(form.bits, 0, -1)
+                     if terms <= (2**63 - 1) // grid_limit(FixedFormat(bits=b)) ** 2)  # fmt: skip
+        raise SpecError(
+            f"{form.name}: sums", found=f"{terms} terms, which may overflow the 64-bit accumulator",
+            wanted=f"up to {most} terms", fix=f"take fixed{fewer}, or cut the sum in parts",
+        )  # fmt: skip
 
 
 def grid_step(
@@ -129,6 +156,7 @@ class BitletFunction:
         return sums
 
     def _fixed(self, layer: Layer, given: Matrices, form: FixedFormat) -> Array:
+        check_terms(layer.terms, form)
         multiply = kernel("fixed_product")
         image = grid_step(given.source, form, None, what="activations of a fixed-point layer")
         filters = grid_step(given.weights, form, (2,), what="weights of a fixed-point layer")

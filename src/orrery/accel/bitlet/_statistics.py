@@ -30,7 +30,7 @@ from orrery.errors import SpecError
 from ._bits import MOST_WINDOW
 from ._digits import Digits, digit_shares, recoded
 from ._engine import MOST_GROUP, Array
-from ._format import FixedFormat, FloatFormat, check_integers, number_format, split, to_bits
+from ._format import FixedFormat, FloatFormat, Mode, check_integers, number_format, split, to_bits
 from ._function import grid_step, on_grid
 
 __all__ = [
@@ -61,7 +61,8 @@ class BitStatistics:
     zeros : zero bits per place of the magnitude, most significant first; the first place of a
         floating format is the hidden one's
     zero_values, small_values : elements that are zero, and below 1e-5 in magnitude
-    exponents : elements that are not zero per stored exponent; empty in fixed point
+    exponents : elements that are not zero per stored exponent, the last one that of infinities;
+        empty in fixed point
     zero_digits : zeros per place of the magnitude's signed digits, one place more than bits, most
         significant first; empty where nobody asked for them
     """
@@ -103,7 +104,7 @@ class BitStatistics:
 
 def bit_statistics(
     values: Any, precision: str, *, axis: int | None = None, where: str = "tensor",
-    digits: bool = False,
+    digits: bool = False, mode: Mode = "correct",
 ) -> BitStatistics:  # fmt: skip
     """Count the zero bits of a tensor.
 
@@ -115,6 +116,8 @@ def bit_statistics(
     axis : fixed point: the axis of filters, each with a grid of its own; None: one grid for all
     where : what an error calls the tensor
     digits : count the zeros of signed digits as well
+    mode : floating point: ``faithful`` takes infinities, NaN and subnormals for the numbers that
+        the released circuit takes them for
 
     Raises
     ------
@@ -126,7 +129,8 @@ def bit_statistics(
         raise SpecError(where, found="no values", wanted="one value at least",
                         fix="leave empty tensors out")  # fmt: skip
     # The narrow floating types of ml_dtypes have no kind of their own.
-    if given.dtype.kind not in "iub" and not np.isfinite(given.astype(np.float64)).all():
+    heeded = mode == "correct" or isinstance(form, FixedFormat)
+    if heeded and given.dtype.kind not in "iub" and not np.isfinite(given.astype(np.float64)).all():
         raise SpecError(where, found="a value that is not finite", wanted="finite numbers",
                         fix="repair the model")  # fmt: skip
     if isinstance(form, FixedFormat):
@@ -134,13 +138,13 @@ def bit_statistics(
     else:
         held = given.reshape(-1)
     zeros = np.zeros(form.lanes, np.int64)
-    exponents = np.zeros(form.largest_exponent + 1 if isinstance(form, FloatFormat) else 0, int)
+    exponents = np.zeros(form.largest_exponent + 2 if isinstance(form, FloatFormat) else 0, int)
     recounted = np.zeros(form.lanes + 1 if digits else 0, np.int64)
     nothing = small = 0
     for first in range(0, held.size, _BLOCK):
         block = held.reshape(-1)[first : first + _BLOCK]
         if isinstance(form, FloatFormat):
-            fields = split(to_bits(block, form), form, "correct")
+            fields = split(to_bits(block, form), form, mode)
             magnitude = fields.magnitude
             present = fields.exponent[magnitude != 0]
             exponents += np.bincount(present, minlength=len(exponents))

@@ -28,7 +28,7 @@ from orrery.errors import SpecError
 
 from ._cycles import BitletArray, weight_cycles
 from ._engine import Engine
-from ._format import FixedFormat
+from ._format import MOST_FIXED_BITS, FixedFormat, check_whole
 
 __all__ = ["BASELINES", "NETWORKS", "PUBLISHED_CYCLES", "baseline_cycles", "signed_digits"]
 
@@ -113,8 +113,10 @@ def baseline_cycles(weights: Any, activations: Any, bits: int) -> dict[str, floa
 
     Raises
     ------
-    SpecError : no groups, shapes that differ, numbers of more bits
+    SpecError : no groups, shapes that differ, numbers of more bits, more bits than 24
     """
+    check_whole("baselines: bits", bits, 1, MOST_FIXED_BITS,
+                fix="the bit-interleaving engine has 24 lanes, one a bit")  # fmt: skip
     w, a = np.asarray(weights), np.asarray(activations)
     if w.ndim != 2 or w.shape != a.shape or w.size == 0:
         raise SpecError("baselines", found=f"shapes {w.shape} and {a.shape}",
