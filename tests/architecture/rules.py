@@ -37,6 +37,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "torch": ("graph/_from_torch.py", "runtime/"),
     "onnx": ("graph/_onnx_io.py",),
     "onnxruntime": ("runtime/",),
+    "openvino": ("runtime/",),
     "tvm": ("runtime/",),
     "ray": ("runtime/",),
     "ortools": ("mapping/_solver.py",),
@@ -47,7 +48,10 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "pyosys": ("rtl/", "accel/*/circuit"),
 }
 #: packages that may be imported anywhere, but only inside a function
-LAZY = {"numba", "torch", "onnxruntime", "tvm", "ray", "ortools", "angr", "amaranth", "pyosys"}
+LAZY = {
+    "numba", "torch", "onnxruntime", "openvino", "tvm", "ray", "ortools", "angr", "amaranth",
+    "pyosys",
+}  # fmt: skip
 #: save where a file is nothing but circuits: its classes need the package, its door loads it late
 EAGER: dict[str, tuple[str, ...]] = {"amaranth": ("rtl/parts/", "accel/*/circuit")}
 

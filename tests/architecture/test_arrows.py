@@ -72,6 +72,8 @@ def test_no_room_is_named_like_a_public_function() -> None:
         ("kitchen/_a.py", "x = 1", "under no key"),
         ("cost/_a.py", "def f():\n    import torch", "may not import torch"),
         ("graph/_a.py", "import onnx", "may not import onnx"),
+        ("api/_a.py", "def f():\n    import openvino", "may not import openvino"),
+        ("runtime/_a.py", "import openvino", "at module level"),
         ("mapping/_a.py", "def f():\n    import ortools", "may not import ortools"),
         ("accel/toy/_a.py", "def f():\n    import amaranth", "may not import amaranth"),
         ("cost/_a.py", "import numba", "at module level"),

@@ -46,6 +46,7 @@ BACKENDS = Registry(
     {
         "reference": "orrery.runtime._reference:ReferenceBackend",
         "onnxruntime": "orrery.runtime._onnxruntime:OnnxRuntimeBackend",
+        "openvino": "orrery.runtime.libraries._openvino:OpenVinoBackend",
     },
 )
 
