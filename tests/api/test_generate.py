@@ -29,6 +29,9 @@ def test_files_without_a_record_are_written_as_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "build" / "toy.v").read_text() == "module toy; endmodule\n"
     assert set(written) == {"toy.v", "report.html", "report.json", "report.txt"}
     assert [section.title for section in result.page.sections] == ["1 file"]
+    result.write(tmp_path / "build")  # the same again
+    with pytest.raises(SpecError, match=r"toy\.v.*found a file that no circuit\.json"):
+        api.generate(toy({"toy.v": "module other; endmodule\n"})).write(tmp_path / "build")
 
 
 def test_an_accelerator_without_circuit_is_refused_and_others_are_named(
@@ -130,7 +133,8 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
     monkeypatch.setattr(accel, "resolve", lambda text: toy(files))
     assert main(["generate", "toy", "--out", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["report"]["title"] == "toy()"
+    assert document["report"]["title"] == f"Circuit {circuit.name}"
+    assert document["report"]["subtitle"] == "of toy()"
     assert "Block diagram" in (tmp_path / "report.html").read_text()
     assert (tmp_path / f"{circuit.name}_bench.v").is_file()
 

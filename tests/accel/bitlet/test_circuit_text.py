@@ -39,3 +39,15 @@ def test_ports_are_said_as_the_format_has_them() -> None:
     floating = circuit(precision="fp16", group=8, beat=8)
     assert "words of 16 bits each" in floating.port("i__a").meaning
     assert "hidden" in floating.port("i__w_magnitude").meaning
+
+
+def test_lanes_that_are_not_built_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orrery.accel import resolve
+    from orrery.rtl import bench
+
+    said: dict[str, Any] = {}
+    monkeypatch.setattr(bench, "circuit_files", lambda *_, **more: said.update(more) or {})
+    generate = resolve("bitlet(precision='fixed4', group=8)").generate
+    assert generate is not None and generate() == {}
+    (sentence,) = said["checked"]
+    assert "24 lanes 20 would rest with fixed4: the circuit has the other 4" in sentence

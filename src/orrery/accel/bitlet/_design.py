@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orrery.errors import MissingExtraError
+from orrery.errors import MissingExtraError, SpecError
 from orrery.hardware import Compute, Device, Memory
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
@@ -39,6 +39,8 @@ _DDR3 = Source(basis=Basis.PUBLISHED, where="Accelergy CACTI plug-in: DDR3 70 pJ
 _TABLE = f"{_PAPER.where}, table 3 and §5.1"
 _AREA_MM2 = 1.54
 _GROUP, _WINDOW, _ALIGN = 64, 8, 8
+#: Weights that a circuit takes in side by side at most, where no usual number divides the group.
+_WIDEST = 64
 
 
 def bitlet(
@@ -95,7 +97,7 @@ def bitlet(
         cost=BitletCost(name=name, array=array), evaluate=BitletFunction(engine=engine),
         tolerance=bitlet_tolerance(engine), simulate=BitletSimulator(array=array),
         generate=BitletCircuit(precision=precision, mode=engine.mode, group=group, lanes=kept,
-                               window=window, digits=engine.digits),
+                               window=window, digits=engine.digits, resting=lanes - kept),
     )  # fmt: skip
 
 
@@ -152,7 +154,12 @@ def _dtype(form: NumberFormat) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitletCircuit:
-    """Writes the files of one processing element's circuit."""
+    """Writes the files of one processing element's circuit.
+
+    Attributes
+    ----------
+    resting : further lanes of the array, which this precision never uses; they are not built
+    """
 
     precision: str
     mode: Mode
@@ -160,6 +167,21 @@ class BitletCircuit:
     lanes: int
     window: int
     digits: Digits = "plain"
+    resting: int = 0
+
+    @property
+    def stages(self) -> Pipeline:
+        """The circuit's sizes; a group is loaded and aligned in parts that divide it.
+
+        Raises
+        ------
+        SpecError : sizes that make no circuit
+        """
+        return Pipeline(
+            format=number_format(self.precision), lanes=self.lanes, group=self.group,
+            window=self.window, beat=self._divisor(BEAT, BEAT // 2),
+            align=self._divisor(max(_ALIGN, self.window), self.window), digits=self.digits,
+        )  # fmt: skip
 
     def __call__(
         self, *, area: bool = False, mutate: int = 0, progress: Progress = SILENT
@@ -188,27 +210,48 @@ class BitletCircuit:
                 raise
             raise MissingExtraError("amaranth", "rtl", purpose="building a circuit") from None
 
-        stages = Pipeline(
-            format=number_format(self.precision), lanes=self.lanes, group=self.group,
-            window=self.window, beat=self._divisor(BEAT),
-            align=self._divisor(max(_ALIGN, self.window)), digits=self.digits,
-        )  # fmt: skip
+        stages = self.stages
         made = circuit(
             precision=self.precision, mode=self.mode, group=self.group, lanes=self.lanes,
             window=self.window, beat=stages.beat, align=stages.align, digits=self.digits,
         )  # fmt: skip
         sets = [StreamVectors(**one) for one in shipped(stages, self.mode)]
         idle = _unused(stages, self.mode)
+        lanes = (
+            f"Of the array's {self.lanes + self.resting} lanes {self.resting} would rest with "
+            f"{self.precision}: the circuit has the other {self.lanes}."
+        )
         return circuit_files(
             made, sets,
             synthesis=synthesise(made, unused=idle, progress=progress) if area else None,
             resources=resources(made, unused=idle, progress=progress) if area else None,
             mutation=mutation_score(made, sets, mutants(made, mutate)) if mutate else None,
+            checked=(lanes,) if self.resting else (),
         )  # fmt: skip
 
-    def _divisor(self, most: int) -> int:
-        """Return the largest number up to `most` that divides the group."""
-        return next(n for n in range(min(most, self.group), 0, -1) if self.group % n == 0)
+    def _divisor(self, most: int, least: int) -> int:
+        """Return a divisor of the group: the largest from `least` to `most`, or the next above.
+
+        Raises
+        ------
+        SpecError : a window wider than the group, a group whose next divisor is no width to build
+        """
+        if self.window > self.group:
+            raise SpecError(
+                "bitlet: window", found=self.window,
+                wanted=f"2 to {self.group} bits, the weights of a group",
+                fix="look at fewer bits, or take a larger group",
+            )  # fmt: skip
+        fitting = [n for n in range(1, self.group + 1) if self.group % n == 0]
+        down = [n for n in fitting if min(least, self.group) <= n <= most]
+        found = max(down) if down else min(n for n in fitting if n >= least)
+        if found > max(most, _WIDEST):
+            raise SpecError(
+                "bitlet: group", found=self.group,
+                wanted=f"a group with a divisor from {least} to {_WIDEST}, to be loaded in parts",
+                fix=f"take {-(-self.group // 8) * 8}",
+            )  # fmt: skip
+        return found
 
 
 def _unused(stages: Pipeline, mode: Mode) -> dict[str, str]:

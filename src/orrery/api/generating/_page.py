@@ -22,7 +22,8 @@ def circuit_page(title: str, files: Mapping[str, str]) -> Page:
     record = circuit_record(files)
     sections: list[Section] = [] if record is None else _of_record(record)
     return Page(
-        title=title, subtitle="" if record is None else f"circuit {record.name}",
+        title=title if record is None else f"Circuit {record.name}",
+        subtitle="" if record is None else f"of {title}",
         sections=(*sections, _files(files)),
         provenance={} if record is None else dict(record.tools),
     )  # fmt: skip
