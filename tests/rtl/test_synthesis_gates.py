@@ -14,6 +14,7 @@ from orrery.errors import SpecError
 from orrery.rtl import Circuit, run_yosys
 from orrery.rtl.synthesis import MiscompiledError, read_library, synthesise, verify_netlist
 from orrery.rtl.synthesis._gates import gate_graph
+from orrery.rtl.synthesis._liberty import parse_library
 from orrery.rtl.synthesis._models import cell_models
 from orrery.rtl.synthesis._netlist import and_graph
 
@@ -79,6 +80,7 @@ def test_every_run_may_start_otherwise() -> None:
         (("two(.CK(clk)", "two(.CK(en)"), "two .DFF. is not clocked by the rising edge of clk"),
         (("XOR2 three(.A(a[0])", "XOR2 three(.A(s)"), "gate three stands in a loop"),
         (("XOR2 three(.A(a[0]), .B(q), .Y(s));", ""), "pin D of one has no driver"),
+        (("XOR2 three(.A(a[0])", "XOR2 three(.A(clk)"), "pin A of three reads the clock"),
         (("{t, r, q}", "{rst, r, q} ^ 0"), "cell .* is a .xor, which orrery_nand2 has not"),
         (("DFF two(.CK(clk), .D(q), .Q(r))", "DFFR two(.CK(clk), .RN(en), .D(q), .Q(r))"),
          "has a clear that is not tied off"),
@@ -121,3 +123,16 @@ def test_a_circuit_without_outputs_is_refused() -> None:
     design = circuit("module sink(input a); endmodule", "a:1 >")
     with pytest.raises(SpecError, match=r"found .no outputs., wanted at least one output"):
         synthesise(design)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("area : 5.666667;", "", "DFF: area.*wanted a number"),
+        ("cell (INV) {", "cell (BUF) {", "two cells .BUF."),
+    ],
+)
+def test_a_library_that_would_miscount_is_refused(old: str, new: str, message: str) -> None:
+    """A cell without area would count as nothing."""
+    with pytest.raises(SpecError, match=message):
+        parse_library(LIBRARY.text.replace(old, new), where="a test")

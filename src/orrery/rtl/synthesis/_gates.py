@@ -274,6 +274,8 @@ class _Netlist:
 
     def _value(self, bit: Any, where: str) -> int:
         found = self.literal.get(bit)
+        if found is None and self.clock is not None and bit in self.clock:
+            raise self.wrong(f"{where} reads the clock; write the circuit with no gate in it")
         if found is None:
             raise self.wrong(f"{where} has no driver")
         return found

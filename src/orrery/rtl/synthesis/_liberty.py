@@ -87,6 +87,12 @@ def parse_library(text: str, *, where: str) -> Library:
     farad = _unit(f"{load[0]}{load[-1]}", _FARADS, f"{where}: capacitive_load_unit")
     templates = {group.arguments[0]: group for group in top.named("lu_table_template")}
     default = float(top.text("default_input_pin_cap") or 0.0)
+    names = [group.arguments[0] for group in top.named("cell") if group.arguments]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecError(
+            where, found=f"two cells {twice!r}", wanted="one of each name", fix="remove one of them"
+        )
     cells = {
         group.arguments[0]: _cell(group, templates, default, f"{where}: {group.arguments[0]}")
         for group in top.named("cell")
@@ -161,10 +167,13 @@ def _cell(group: Group, templates: Mapping[str, Group], default: float, where: s
                 clear=texts.get("clear"), preset=texts.get("preset"),
             )  # fmt: skip
     other = any(next(iter(group.named(k)), None) for k in ("latch", "statetable", "ff_bank"))
+    dont_use = group.text("dont_use") == "true"
+    idle = dont_use or not any(pin.function for pin in pins.values())
     return Cell(
-        name=group.arguments[0], area=_number(group, "area", where, 0.0), pins=pins,
-        flip_flop=flip_flop, other_state=other or (found is not None and flip_flop is None),
-        dont_use=group.text("dont_use") == "true",
+        # Only what is never placed may leave its area out: it would count as nothing.
+        name=group.arguments[0], area=_number(group, "area", where, 0.0 if idle else None),
+        pins=pins, flip_flop=flip_flop, dont_use=dont_use,
+        other_state=other or (found is not None and flip_flop is None),
     )  # fmt: skip
 
 
