@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError, did_you_mean
@@ -101,7 +102,8 @@ def _places(found: dict[str, BitStatistics]) -> Table:
                  *(Column(name=name, unit="%", kind="number") for name in found)),
         rows=rows,
         caption="Position 1 of a floating format is the hidden one, zero only in zeros and "
-        "subnormal numbers. Whole numbers: magnitudes on one symmetric grid a filter.",
+        "subnormal numbers. Whole numbers: magnitudes on one symmetric grid a filter, -127 to 127 "
+        "in int8, which never uses position 1.",
     )  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def _sparsity(found: dict[str, BitStatistics]) -> Table:
 
     rows = tuple(
         (
-            name, one.values, 100 * one.stored_sparsity, 100 * one.lane_sparsity,
+            name, one.values, 100 * fmean(one.shares[1:] or one.shares), 100 * one.lane_sparsity,
             _PUBLISHED if name == "fp32" else None, 100 * one.zero_values / one.values,
             100 * one.small_values / one.values,
             None if one.exponents else expected_cycles(one.shares),
@@ -125,9 +127,11 @@ def _sparsity(found: dict[str, BitStatistics]) -> Table:
             Column(name="format"),
             Column(name="weights", kind="number"),
             Column(name="zeros of stored bits", unit="%", kind="number",
-                   help="floating: of the fraction alone, 23 bits in fp32"),
-            Column(name="zeros with the hidden one", unit="%", kind="number",
-                   help="of all bits of the magnitude, 24 in fp32"),
+                   help="floating: of the fraction alone, 23 bits in fp32; whole numbers: of the "
+                   "places that a symmetric grid uses, 7 in int8"),
+            Column(name="zeros of all lanes", unit="%", kind="number",
+                   help="floating: the hidden one too, 24 bits in fp32; whole numbers: the highest "
+                   "place too, which a symmetric grid never uses, 8 in int8"),
             Column(name="published", unit="%", kind="number",
                    help="mantissa sparsity of trained fp32 networks; it counts the hidden one"),
             Column(name="zero values", unit="%", kind="number"),
