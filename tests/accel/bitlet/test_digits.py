@@ -14,6 +14,7 @@ from orrery.accel.bitlet import (
     BitletArray,
     BitletCost,
     Engine,
+    array_power,
     bit_statistics,
     count_layer,
     expected_cycles,
@@ -34,6 +35,7 @@ from orrery.accel.bitlet._digits import (
 )
 from orrery.accel.bitlet._format import FLOATS, FixedFormat
 from orrery.errors import SpecError
+from orrery.provenance import Basis
 
 from . import slow
 from .test_engine import given_words, groups
@@ -236,3 +238,19 @@ def test_what_is_plain_keeps_its_name_and_what_is_unknown_is_refused() -> None:
         resolve("bitlet(digits='sined')")
     with pytest.raises(SpecError, match="plain, signed, split"):
         Engine(format=number_format("fixed8"), digits="booth")  # type: ignore[arg-type]
+
+
+def test_energy_is_scaled_by_area_and_called_assumed() -> None:
+    plain, signed, split = (
+        array_power(number_format("fixed8"), 8, elements=32, process_nm=28, digits=d)  # type: ignore[arg-type]
+        for d in DIGITS
+    )
+    assert plain is not None and signed is not None and split is not None
+    assert plain[1].basis is Basis.PUBLISHED
+    assert plain[0] < signed[0] < split[0]
+    assert signed[0] / plain[0] == pytest.approx(1.212, abs=1e-3)
+    assert signed[1].basis is split[1].basis is Basis.ASSUMED
+    made = resolve("bitlet(digits='split')")
+    cost = made.cost.cost(product_region("MatMul", (8, 200), (200, 70)), made.device)
+    assert cost.energy_j is not None
+    assert {c.source.basis for c in cost.charges if c.resource == "array"} == {Basis.ASSUMED}
