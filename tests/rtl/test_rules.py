@@ -110,8 +110,19 @@ def _asserts(s: Any, m: Any) -> None:
         (_reads_clock, "clock read as a value"),
         (_prints, "a print"),
         (_asserts, "an assertion"),
+        (lambda s, m: m.d.comb.__iadd__(s.y.eq(s.a ^ s.y)), "a loop without a register"),
     ],
-    ids=["falling", "asynchronous", "gated", "undriven", "renamed", "value", "print", "assert"],
+    ids=[
+        "falling",
+        "asynchronous",
+        "gated",
+        "undriven",
+        "renamed",
+        "value",
+        "print",
+        "assert",
+        "loop",
+    ],
 )
 def test_what_has_no_form_with_one_clock_is_refused(body: Any, found: str) -> None:
     with pytest.raises(SpecError, match=found):
@@ -130,6 +141,20 @@ def test_a_component_without_ports_and_the_simulator_s_own_name_are_refused() ->
         _built({}, lambda s, m: None)
     with pytest.raises(SpecError, match="module 'harness'"):
         _built({"a": _in(), "y": _out()}, lambda s, m: m.d.comb.__iadd__(s.y.eq(s.a)), "harness")
+
+
+def test_nothing_in_a_module_bears_its_name() -> None:
+    with pytest.raises(SpecError, match="port made"):
+        _built({"a": _in(), "made": _out()}, lambda s, m: m.d.comb.__iadd__(s.made.eq(s.a)))
+
+    def body(s: Any, m: Any) -> None:
+        from amaranth.hdl import Signal
+
+        inner = Signal(name="made")
+        m.d.sync += inner.eq(s.a)
+        m.d.comb += s.y.eq(~inner)
+
+    assert lint(_built({"a": _in(), "y": _out()}, body)) == ()
 
 
 def test_line_breaks_of_a_meaning_stay_in_its_comment() -> None:

@@ -51,10 +51,10 @@ def build(
 
     Raises
     ------
-    SpecError : no ports, names that clash or that Verilog does not know, a second clock domain, a
-        register of the falling edge, with an asynchronous reset or a gated clock, the clock read
-        as a value, a print or an assertion, two `Shared` components of one name that differ, a
-        meaning of a port that is none
+    SpecError : no ports, names that clash or that Verilog does not know, a loop without a register,
+        a second clock domain, a register of the falling edge, with an asynchronous reset or a
+        gated clock, the clock read as a value, a print or an assertion, two `Shared` components of
+        one name that differ, a meaning of a port that is none
     MissingExtraError : Amaranth is not installed
     """
     try:

@@ -130,7 +130,7 @@ class _ModuleText:
         simplify(module)
         self.registers: Clocked = clocked(module)
         self.names: dict[str, str] = {}
-        self.taken: set[str] = set(KEYWORDS)
+        self.taken: set[str] = {*KEYWORDS, module.name}
         self._name_everything()
         self.variables = set(self.registers.names)  # what a block assigns
         self.blocks: list[str] = []

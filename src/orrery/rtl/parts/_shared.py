@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, ClockSignal, Fragment, Instance, Module, ResetSignal, Shape, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    CombinationalCycle,
+    Fragment,
+    Instance,
+    Module,
+    ResetSignal,
+    Shape,
+    Signal,
+)
 from amaranth.hdl import Value as AmaranthValue
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In
@@ -60,7 +70,7 @@ def flat_ports(component: wiring.Component, *, name: str) -> tuple[FlatPort, ...
     Raises
     ------
     SpecError : two ports of one name, a name that is none in Verilog, a stream without valid or
-        ready, a port called as clock or reset are
+        ready, a port called as clock, reset or the module are
     """
     ports = []
     streams = _streams(component.signature, component, ())
@@ -135,14 +145,15 @@ def _fields(shape: Any, label: str, base: str) -> Iterator[tuple[str, int, Any]]
 
 
 def _refuse_names(ports: list[FlatPort], where: str) -> None:
-    seen = {"clk", "rst"}
+    seen = {"clk", "rst", where}
     for port in ports:
         taken = port.name in seen
         if not _NAME.match(port.name) or taken or port.name in KEYWORDS:
             raise SpecError(
                 f"{where}: port {port.name}",
                 found="a name that is taken" if taken else "a name that Verilog does not know",
-                wanted="letters, digits and underscores, once each, no keyword, not clk and rst",
+                wanted="letters, digits and underscores, once each, no keyword, not clk and rst, "
+                "not the module's own name",
                 fix="name the member or the field otherwise",
             )
         seen.add(port.name)
@@ -219,6 +230,13 @@ class ModuleLibrary:
             if statements:
                 fragment.add_statements("comb", *statements)
             text, _ = rtlil.convert_fragment(fragment, bound, name, emit_src=False)
+        except CombinationalCycle as error:
+            lines = [line.split(": ", 1)[-1].strip() for line in str(error).splitlines()[1:]]
+            path = ", ".join(filter(None, lines))
+            raise SpecError(
+                f"module {name}", found=f"a loop without a register: {path}",
+                wanted="logic that settles", fix="put a register into the loop",
+            ) from None  # fmt: skip
         finally:
             self._open.pop()
         return str(text)
