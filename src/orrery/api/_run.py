@@ -44,7 +44,8 @@ def run(
     Parameters
     ----------
     model : an ONNX file, a library name, a `Graph`, or a plan.json
-    backend : ``onnxruntime`` or ``reference`` (NumPy, slow, the definition of what is right)
+    backend : ``onnxruntime``, ``openvino``, ``torch`` (node by node) or ``reference`` (NumPy, slow,
+        the definition of what is right)
     inputs : an .npz file or arrays by input name; None draws them from `seed`
     repeats : timed runs of a network; a plan is run twice and the second is timed
     check : also run the NumPy reference and compare every output; with `designs`, every region

@@ -17,7 +17,7 @@ def run(
     model: str,
     /,
     *,
-    backend: Literal["onnxruntime", "reference"] = "onnxruntime",
+    backend: Literal["onnxruntime", "openvino", "torch", "reference"] = "onnxruntime",
     inputs: Path | None = None,
     seed: int = 0,
     repeats: int = 20,
@@ -39,7 +39,8 @@ def run(
     model
         ONNX file, a name of `orrery models`, or a plan.json.
     backend
-        What executes: ONNX Runtime, or the NumPy reference (slow, the definition of right).
+        What executes: ONNX Runtime, OpenVINO, PyTorch node by node, or the NumPy reference (slow,
+        the definition of right).
     inputs
         An .npz file with one array per input; without it inputs are drawn from the seed.
     seed

@@ -47,6 +47,7 @@ BACKENDS = Registry(
         "reference": "orrery.runtime._reference:ReferenceBackend",
         "onnxruntime": "orrery.runtime._onnxruntime:OnnxRuntimeBackend",
         "openvino": "orrery.runtime.libraries._openvino:OpenVinoBackend",
+        "torch": "orrery.runtime.libraries._torch:TorchBackend",
     },
 )
 
