@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from orrery.accel.bitlet.baselines import NETWORKS, PUBLISHED_CYCLES
+from orrery.cli import main
+from orrery.errors import SpecError
+from orrery.graph import build_model
 from orrery.progress import SILENT
 from orrery.report import Table, Text
 from orrery.studies import StudyResult
 from orrery.studies.bitlet import bitlet_study
 from orrery.studies.bitlet._published import CASES, EFFICIENCY, HEADLINES
-from orrery.studies.bitlet._runs import _data, accuracy_rows
+from orrery.studies.bitlet._runs import (
+    Trained,
+    _data,
+    accuracy_rows,
+    accuracy_tables,
+    trained_files,
+    trained_records,
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +92,52 @@ def test_trained_weights_agree_with_the_closed_form(found: StudyResult, shared_d
     assert np.isclose(trained[0].ours or 0, 48.6, atol=0.1)
 
 
+def write_safetensors(tensors: dict[str, np.ndarray], path: Path) -> None:
+    header, body = {}, b""
+    for name, values in tensors.items():
+        held = np.ascontiguousarray(values)
+        kind = {"float32": "F32", "int64": "I64"}[str(held.dtype)]
+        header[name] = {"dtype": kind, "shape": list(held.shape),
+                        "data_offsets": [len(body), len(body) + held.nbytes]}  # fmt: skip
+        body += held.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def test_weights_are_those_that_the_caller_gives(tmp_path: Path) -> None:
+    """An installed package has no shared data: the weights come with the command."""
+    graph = build_model("resnet20")
+    path = tmp_path / "own.safetensors"
+    write_safetensors({name: c.array() for name, c in graph.constants.items()}, path)
+    files = trained_files(path, None)
+    assert files == Trained(weights=path, data=None)
+    records = trained_records(files, SILENT)
+    assert [r.status for r in records[1:]] == ["match"] * 3
+    assert accuracy_tables(files, 1, SILENT) == []
+    with pytest.raises(SpecError, match=r"--data: found .* alone', wanted --weights as well"):
+        trained_files(None, path)
+
+
+def test_a_file_that_is_not_there_or_not_taken_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = str(tmp_path / "gone.safetensors")
+    assert main(["study", "bitlet", "--weights", gone]) == 2
+    assert "study bitlet: --weights: found" in capsys.readouterr().err
+    assert main(["study", "systolic", "--weights", __file__]) == 2
+    assert "taken by: bitlet" in capsys.readouterr().err
+    assert main(["study", "--all", "--weights", __file__]) == 2
+    assert "wanted one study" in capsys.readouterr().err
+    assert main(["study", "bitlet", "--data", __file__, "--scale", "0.01"]) == 2
+    assert "--weights as well" in capsys.readouterr().err
+
+
 @pytest.mark.needs("onnxruntime")
 @pytest.mark.shared_data
 def test_accuracy_is_that_of_the_engine(shared_data: Path) -> None:
-    rows = dict(accuracy_rows(shared_data / "cifar10", 5, ("fixed8", "fixed2"), SILENT))
+    folder = shared_data / "cifar10"
+    files = Trained(weights=folder / "resnet20.safetensors", data=folder / "test2000.npz")
+    rows = dict(accuracy_rows(files, 5, ("fixed8", "fixed2"), SILENT))
     assert len(rows) == 3
     assert rows["resnet20 in float32"] == rows["resnet20 by bitlet(precision='fixed8')"] != "0 %"
     assert rows["resnet20 by bitlet(precision='fixed2')"] != rows["resnet20 in float32"]

@@ -7,11 +7,12 @@ import pytest
 from orrery.progress import SILENT
 from orrery.report import Table
 from orrery.studies.bitlet._beyond import beyond_part
+from orrery.studies.bitlet._runs import trained_files
 
 
 @pytest.mark.shared_data
 def test_digits_reach_the_floor_and_columns_save_bytes(shared_data: object) -> None:
-    records, sections = beyond_part(0.05, SILENT)
+    records, sections = beyond_part(trained_files(None, None), 0.05, SILENT)
     assert [r.status for r in records] == ["match"] * 4
     digits, columns = sections
     assert isinstance(digits, Table) and isinstance(columns, Table)

@@ -39,20 +39,31 @@ class StudyRun(Protocol):
         """Write records and report: all files, or none."""
 
 
-def study(name: str, *, scale: float = 1.0, progress: Progress = SILENT) -> StudyRun:
+def study(
+    name: str,
+    *,
+    scale: float = 1.0,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> StudyRun:
     """Conduct a study and return its records and its report.
 
     Parameters
     ----------
     name : one of `studies()`
     scale : 1 is the size of the published cases; smaller takes a quick look
+    weights, data : files for studies that take some: bitlet reads trained weights of ResNet-20
+        (.safetensors) and images with labels (.npz)
 
     Raises
     ------
     UnknownNameError : no such study; offers the nearest
-    SpecError : a scale that is not a number above zero
+    SpecError : a scale that is not a number above zero; a file that the study does not take, or
+        that is not there
     """
-    return cast(StudyRun, _FRAME["conduct"](name, scale=scale, progress=progress))
+    files = {k: v for k, v in (("weights", weights), ("data", data)) if v is not None}
+    return cast(StudyRun, _FRAME["conduct"](name, scale=scale, files=files, progress=progress))
 
 
 def studies() -> Page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ CATALOGUE: tuple[Study, ...] = (
         "what is left of the published speed and energy?",
         source="Lu et al., Bitlet, MICRO 2021; TCAD 43(5), 2024",
         place="orrery.studies.bitlet:bitlet_study",
+        files=("weights", "data"),
     ),
 )
 
@@ -135,6 +136,7 @@ def conduct(
     name: str,
     *,
     scale: float = 1.0,
+    files: Mapping[str, str | Path] | None = None,
     progress: Progress = SILENT,
 ) -> StudyRun:
     """Conduct a study.
@@ -143,11 +145,13 @@ def conduct(
     ----------
     scale : 1 is the size of the published cases; smaller takes a quick look at fewer or smaller
         ones, larger searches longer
+    files : what the study is to read, by the names that it takes (`Study.files`)
 
     Raises
     ------
     UnknownNameError : no such study; offers the nearest
-    SpecError : a scale that is not a number above zero
+    SpecError : a scale that is not a number above zero; a file that the study does not take, or
+        that is not there
     """
     known = {study.name: study for study in CATALOGUE}
     if name not in known:
@@ -156,10 +160,19 @@ def conduct(
         raise SpecError("--scale", found=scale, wanted="a finite number above zero",
                         fix="1 is the size of the published cases")  # fmt: skip
     study = known[name]
+    given = {key: Path(path) for key, path in (files or {}).items()}
+    for key, path in given.items():
+        if key not in study.files:
+            takers = ", ".join(one.name for one in CATALOGUE if key in one.files)
+            raise SpecError(f"study {name}: --{key}", found=path, wanted="no such file",
+                            fix=f"leave it out; taken by: {takers or 'no study'}")  # fmt: skip
+        if not path.is_file():
+            raise SpecError(f"study {name}: --{key}", found=path, wanted="a file",
+                            fix="correct the path")  # fmt: skip
     function: StudyFunction = Registry("study", {name: study.place})[name]
     progress.step(f"study {name}", 0, 1)
     start = time.perf_counter()
-    result = function(scale, progress)
+    result = function(scale, progress, **given)
     seconds = time.perf_counter() - start
     # Reported and not stepped: a stop asked for now must not lose what was found.
     progress.report(Step(task=f"study {name}", done=1, total=1))

@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 from orrery.cost.validation import ValidationSet
 from orrery.errors import SpecError, did_you_mean
-from orrery.progress import Progress
 from orrery.provenance import Basis
 from orrery.report import Section
 
@@ -165,8 +164,8 @@ class StudyResult:
                             fix="say in the name what differs")  # fmt: skip
 
 
-#: scale (1 is the size of the published cases) and progress -> what was found
-StudyFunction = Callable[[float, Progress], StudyResult]
+#: scale (1 is the size of the published cases), progress and the files given -> what was found
+StudyFunction = Callable[..., StudyResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +179,7 @@ class Study:
     source : the paper
     place : ``package.module:function``, a `StudyFunction`
     validates : it replays reference sets of the engine
+    files : names of files that a caller may give, passed on as keywords
     """
 
     name: str
@@ -187,3 +187,4 @@ class Study:
     source: str
     place: str
     validates: bool = False
+    files: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -31,6 +32,8 @@ def study(
     *,
     every: Annotated[bool, Parameter(name="--all", negative=())] = False,
     scale: float = 1.0,
+    weights: Path | None = None,
+    data: Path | None = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -45,6 +48,10 @@ def study(
         Conduct all of them. Of several, one that cannot be conducted does not stop the others.
     scale
         1 is the size of the published cases; 0.1 takes a quick look at fewer or smaller ones.
+    weights
+        Trained weights of ResNet-20 (.safetensors) for the study bitlet.
+    data
+        Images with labels (.npz) for those weights: the study bitlet counts what it gets right.
     """
     wanted = list(dict.fromkeys(names or ()))
     if every and wanted:
@@ -59,6 +66,9 @@ def study(
     for name in wanted:  # before the first one takes its minutes
         if name not in known:
             raise UnknownNameError("study", name, known)
+    if (weights is not None or data is not None) and len(wanted) != 1:
+        raise SpecError("--weights, --data", found="no study, or several", wanted="one study",
+                        fix="orrery study bitlet --weights FILE --data FILE")  # fmt: skip
     if out is not None and out.exists() and not out.is_dir():
         raise SpecError("--out", found=f"a file at {out}", wanted="a folder, or nothing there yet",
                         fix="give another --out")  # fmt: skip
@@ -68,7 +78,8 @@ def study(
     for number, name in enumerate(wanted):
         try:
             with progress_bar() as progress:
-                run = api.study(name, scale=scale, progress=progress)
+                run = api.study(name, scale=scale, weights=weights, data=data,
+                                progress=progress)  # fmt: skip
         except CancelledError:
             raise
         except OrreryError as error:

@@ -32,7 +32,7 @@ from orrery.provenance import Basis
 from orrery.report import Cell, Column, Section, Table
 
 from .._frame import Record, compared
-from ._runs import _data, _trained
+from ._runs import Trained
 
 __all__ = ["beyond_part"]
 
@@ -50,21 +50,23 @@ class _Layer:
     positions: float
 
 
-def beyond_part(scale: float, progress: Progress) -> tuple[list[Record], list[Section]]:
+def beyond_part(
+    files: Trained | None, scale: float, progress: Progress
+) -> tuple[list[Record], list[Section]]:
     """Return records and tables of both extensions.
 
     Parameters
     ----------
+    files : of a trained network; None: drawn weights
     scale : below 1, one format of digits and two of columns; from 1 on all, floating formats too,
         whose cycles need a network's activations
     """
-    folder = _data()
-    graph = build_model("resnet20") if folder is None else _trained(folder)
-    whose = "ResNet-20, drawn weights" if folder is None else "ResNet-20, trained weights"
+    graph = build_model("resnet20") if files is None else files.graph()
+    whose = "ResNet-20, drawn weights" if files is None else "ResNet-20, trained weights"
     whole, stored = (_WHOLE, _STORED) if scale >= 1 else (_WHOLE[1:2], _STORED[1:5:3])
     digit_records, digits = _digits(graph, whose, whole, progress)
-    if scale >= 1 and folder is not None:
-        images = np.load(folder / "test2000.npz")["images"][:1].astype(np.float32) / 255
+    if scale >= 1 and files is not None and files.data is not None:
+        images = np.load(files.data)["images"][:1].astype(np.float32) / 255
         mean, spread = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
         image = np.ascontiguousarray(((images - mean) / spread).transpose(0, 3, 1, 2))
         digits += _floating(graph, image.astype(np.float32), whose, progress)

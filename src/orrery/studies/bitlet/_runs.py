@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from orrery.accel.bitlet import (
     number_format,
 )
 from orrery.api import ModelOptions, TaskOptions, score
+from orrery.errors import SpecError
 from orrery.graph import Graph, build_model, read_safetensors, with_weights
 from orrery.progress import Progress
 from orrery.provenance import Basis
@@ -27,7 +28,7 @@ from orrery.report import Column, Table, format_value
 from .._frame import Record, compared
 from ._published import CASES, PAPER, SCALING
 
-__all__ = ["accuracy_tables", "scaling_records", "trained_records"]
+__all__ = ["Trained", "accuracy_tables", "scaling_records", "trained_files", "trained_records"]
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _FORMATS = ("fp32", "fp16", "fixed16", "fixed8", "fixed4")
@@ -69,17 +70,48 @@ def _data() -> Path | None:
     return found if found is not None and found.is_dir() else None
 
 
-def _trained(folder: Path) -> Graph:
-    path = folder / "resnet20.safetensors"
-    return with_weights(build_model("resnet20"), read_safetensors(path), where=path.name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """Files of a trained network.
+
+    Attributes
+    ----------
+    weights : of ResNet-20
+    data : images of 32 x 32 with labels; None: nothing that needs them
+    """
+
+    weights: Path
+    data: Path | None = None
+
+    def graph(self) -> Graph:
+        """Return ResNet-20 with the weights."""
+        held = read_safetensors(self.weights)
+        return with_weights(build_model("resnet20"), held, where=self.weights.name)
 
 
-def trained_records(progress: Progress) -> list[Record]:
-    """Return figures of a trained network's weights; none where there is none."""
+def trained_files(weights: Path | None, data: Path | None) -> Trained | None:
+    """Return the files given, else those beside the checkout, else None.
+
+    Raises
+    ------
+    SpecError : data without weights
+    """
+    if weights is not None:
+        return Trained(weights=weights, data=data)
+    if data is not None:
+        raise SpecError("study bitlet: --data", found=f"{data} alone", wanted="--weights as well",
+                        fix="give the weights that the data are for")  # fmt: skip
     folder = _data()
     if folder is None:
+        return None
+    return Trained(weights=folder / "resnet20.safetensors", data=folder / "test2000.npz")
+
+
+def trained_records(files: Trained | None, progress: Progress) -> list[Record]:
+    """Return figures of a trained network's weights; none where there is none."""
+    if files is None:
         return []
-    graph = _trained(folder)
+    graph = files.graph()
     regions = [r for r in graph.regions() if r.members[0].operator in _PRODUCTS]
     held = [graph.constants[r.members[0].inputs[1]].array() for r in regions]
     share = merge_statistics(bit_statistics(w, "fp32") for w in held).lane_sparsity
@@ -109,15 +141,14 @@ def trained_records(progress: Progress) -> list[Record]:
     return records
 
 
-def accuracy_tables(scale: float, progress: Progress) -> list[Table]:
+def accuracy_tables(files: Trained | None, scale: float, progress: Progress) -> list[Table]:
     """Return how often a trained network is right in each format; from scale 1 on."""
-    folder = _data()
-    if folder is None or scale < 1:
+    if files is None or files.data is None or scale < 1:
         return []
     images = min(2000, round(100 * scale))
-    rows = accuracy_rows(folder, images, _FORMATS, progress)
+    rows = accuracy_rows(files, images, _FORMATS, progress)
     return [Table(
-        title=f"ResNet-20 on {images} images of CIFAR-10", rows=rows,
+        title=f"ResNet-20 on up to {images} images of {files.data.name}", rows=rows,
         columns=(Column(name="computed"), Column(name="right")),
         caption="Trained weights, every product on the engine in its function bit for bit. The "
         "paper's accuracies are of other networks and data.",
@@ -125,15 +156,15 @@ def accuracy_tables(scale: float, progress: Progress) -> list[Table]:
 
 
 def accuracy_rows(
-    folder: Path, images: int, formats: Sequence[str], progress: Progress
+    files: Trained, images: int, formats: Sequence[str], progress: Progress
 ) -> tuple[tuple[str, str | None], ...]:
     """Return per format the share of images that the trained network recognises."""
     page = score(
         "resnet20",
-        options=ModelOptions(batch=min(100, images), weights=str(folder / "resnet20.safetensors")),
+        options=ModelOptions(batch=min(100, images), weights=str(files.weights)),
         progress=progress,
         task=TaskOptions(
-            data=str(folder / "test2000.npz"), samples=images, mean="0.485,0.456,0.406",
+            data=str(files.data), samples=images, mean="0.485,0.456,0.406",
             std="0.229,0.224,0.225",
             numerics=tuple(f"bitlet(precision={name!r})" for name in formats),
         ),

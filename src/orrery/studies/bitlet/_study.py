@@ -6,6 +6,8 @@ on drawn weights; published energy is checked against the published power.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from orrery.accel.bitlet import array_power, expected_cycles, number_format
@@ -18,7 +20,7 @@ from .._frame import Record, StudyResult, compared
 from ._area import area_parts
 from ._beyond import beyond_part
 from ._published import CASES, EFFICIENCY, HEADLINES, PAPER, PEAKS, Case
-from ._runs import accuracy_tables, scaling_records, trained_records
+from ._runs import accuracy_tables, scaling_records, trained_files, trained_records
 from ._training import training_part
 
 __all__ = ["bitlet_study"]
@@ -27,15 +29,24 @@ ELEMENTS, GROUP, FPGA_HZ = 32, 64, 200e6
 _DRAWN = "bits drawn independently with the published share of zeros of each network"
 
 
-def bitlet_study(scale: float, progress: Progress) -> StudyResult:
+def bitlet_study(
+    scale: float, progress: Progress, *, weights: Path | None = None, data: Path | None = None
+) -> StudyResult:
     """Hold the window rule against the published figures.
 
     Parameters
     ----------
     scale : below 1, fewer drawn groups, one network for scaling and no accuracy; from 1 on,
-        accuracy on 100 x scale images where the data folder is, training in all formats,
+        accuracy on 100 x scale images where there are some, training in all formats,
         and the element synthesised
+    weights, data : trained weights of ResNet-20, and images with labels; None: those of the
+        checkout's shared data, if they are there
+
+    Raises
+    ------
+    SpecError : data without weights, weights of another network
     """
+    files = trained_files(weights, data)
     records: list[Record] = []
     rows = []
     groups = max(50, int(1000 * min(scale, 1.0)))
@@ -47,16 +58,16 @@ def bitlet_study(scale: float, progress: Progress) -> StudyResult:
         records += _case_records(case, ours, beside["bitlet"])
     records += [_least(), *_efficiency(), *_headlines(rows)]
     records += scaling_records(scale, progress)
-    trained = trained_records(progress)
+    trained = trained_records(files, progress)
     sections: list[Section] = [_machines(rows), _products(), _quotients()]
-    sections += accuracy_tables(scale, progress)
+    sections += accuracy_tables(files, scale, progress)
     areas, shown = area_parts(scale, progress)
     sections += shown
     if not trained:
-        said = f"No trained weights lie beside the checkout: all figures are of {_DRAWN}."
+        said = f"No trained weights (--weights FILE --data FILE): all figures are of {_DRAWN}."
         sections.append(Text(title="Trained weights", tone="note", paragraphs=(said,)))
     learnt, learning = training_part(scale, progress)
-    further, beyond = beyond_part(scale, progress)
+    further, beyond = beyond_part(files, scale, progress)
     return StudyResult(
         records=(*records, *areas, *trained, *learnt, *further),
         sections=(*sections, *learning, *beyond),
