@@ -14,8 +14,15 @@ from orrery.graph.models import example_inputs
 from orrery.runtime import BACKENDS, Backend, Tensors
 from tests.runtime.graphs import diamond, image
 
-pytestmark = pytest.mark.needs("onnxruntime")
-everyone = pytest.mark.parametrize("name", BACKENDS.names())
+#: what a back end's tests need; PyTorch has a process of its own
+_MARKS = {
+    "onnxruntime": [pytest.mark.needs("onnxruntime")],
+    "openvino": [pytest.mark.needs("openvino")],
+    "torch": [pytest.mark.torch],
+}
+everyone = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=_MARKS.get(name, [])) for name in BACKENDS.names()]
+)
 
 
 def _small(network: str) -> tuple[Graph, Tensors]:
