@@ -25,6 +25,7 @@ from orrery.graph import (
     with_weights,
 )
 from orrery.provenance import Basis, Source
+from tests.conformance.kit import conv_region
 
 from .test_function import conv_of_rank, product_region
 
@@ -89,6 +90,23 @@ def test_known_zeros_of_activations_save_time_in_floating_point_only() -> None:
         made, cost, _ = design(precision=precision)
         dense = cost.cost(region, made.device).latency_s
         assert (cost.cost(region, made.device, None, thin).latency_s < 0.95 * dense) is saves
+
+
+@pytest.mark.parametrize(("left", "within"), [(0.5, 0.05), (0.2, 0.1)])
+def test_pruned_weights_have_zeros_of_their_own_in_every_element(
+    left: float, within: float
+) -> None:
+    """The slowest of 32 elements is the one with the fewest zeros, not one with the mean number."""
+    draw = np.random.default_rng(5)
+    weights = draw.standard_normal((64, 64, 3, 3)) * (draw.random((64, 64, 3, 3)) < left)
+    region = conv_region(channels=64, filters=64, height=4, width=4,
+                         weights=weights.astype(np.float32))  # fmt: skip
+    _, cost, _ = design(precision="fp32")
+    values = {"x": draw.standard_normal((1, 64, 4, 4)).astype(np.float32)}
+    found = count_layer(region, values, cost.array)
+    dense = count_layer(conv_region(channels=64, filters=64, height=4, width=4), values, cost.array)
+    assert found.array_cycles < 0.95 * dense.array_cycles
+    assert cost.expected(region).array_cycles == pytest.approx(found.array_cycles, rel=within)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
