@@ -13,6 +13,10 @@ Ignores: that bits of real weights, and exponents of neighbours, are not indepen
          nothing from them); mode ``faithful``, in which a group of
          nothing but zero activations takes what its weights alone do; gating of elements that
          wait.
+Error:   trained ResNet-20 on an image, cycles over counted ones, whole network and its layers:
+         16, 8 and 4 bits 1.00, 1.01, 1.00 (0.98-1.02, 0.99-1.04, 0.91-1.02); fp32, fp16, bf16 with
+         the measured density of activations 0.96, 0.93, 0.90 (0.80-1.05); *without* statistics
+         1.72, 1.66, 1.58 (0.84-2.97), because zeros after a rectifier are not known then.
 Judge:   `count_layer` on the same weights (tests/accel/bitlet/test_cost.py and the conformance
          kit, within 10 %).
 Source:  Bitlet, MICRO 2021, tables 2, 3 and 9; TCAD 43(5), 2024, table X for 4 bits.
