@@ -283,9 +283,15 @@ def _halves(count: int, seed: int) -> tuple[Rows, Rows]:
     b[rest] = significand & 0x3FF | (high - apart) << 10
     a[rest] |= draw.integers(0, 2, len(rest)) << 15
     b[rest] |= draw.integers(0, 2, len(rest)) << 15
+    # Differences of a few last places on both sides of a power of two.
+    power = draw.integers(1, 31, count // 6) << 10
+    above, under = draw.integers(0, 1 << draw.integers(0, 10, (2, len(power))))
+    sign = draw.integers(0, 2, len(power)) << 15
+    first, second = power + above | sign, power - 1 - under | sign ^ 0x8000
+    swap = draw.integers(0, 2, len(power)) == 1
     return (
-        np.concatenate([np.repeat(edges, len(edges)), a]),
-        np.concatenate([np.tile(edges, len(edges)), b]),
+        np.concatenate([np.repeat(edges, len(edges)), a, np.where(swap, first, second)]),
+        np.concatenate([np.tile(edges, len(edges)), b, np.where(swap, second, first)]),
     )
 
 

@@ -20,6 +20,7 @@ from orrery.rtl.bench import (
     mutation_score,
     run_bench,
 )
+from orrery.rtl.bench._mutants import _unseen
 from orrery.rtl.parts import Fifo, part_circuit
 
 from .part_benches import BENCHES
@@ -153,6 +154,32 @@ def test_what_changes_nothing_is_proved_and_what_is_not_looked_at_survives() -> 
     assert (record.mutation.score, record.mutation.equivalent) == (report.score, 1)
     assert report.sentence in files["README.md"]
     assert f"- {report.survivors[0].said}" in files["README.md"]
+
+
+def test_what_is_proved_unseen_is_never_caught() -> None:
+    circuit = operators()
+    inputs, right = answers()
+    report = mutation_score(
+        circuit,
+        PlainVectors(inputs=inputs, expected=right),
+        mutants(circuit, 24, seed=4),
+        proof_s=0.0,
+    )
+    assert len(report.caught) > 15
+    for mutant in report.caught:
+        assert not any(_unseen(circuit, mutant, whole, 10.0) for whole in (False, True)), mutant
+
+
+def test_what_nobody_reads_is_proved_unseen_in_the_whole() -> None:
+    """Which row has the address of a write that is not enabled."""
+    circuit, _ = BENCHES["MemoryWrapper of 5 rows"]()
+    some = [m for m in mutants(circuit, 100) if m.kind == "constant" and "write__addr" in m.said]
+    assert len(some) == 3
+    for mutant in some:
+        assert not _unseen(circuit, mutant, False, 10.0)
+        assert _unseen(circuit, mutant, True, 10.0)
+    other = next(m for m in mutants(circuit, 100) if m.said.endswith("constant 5 to 4 at readable"))
+    assert not _unseen(circuit, other, True, 10.0)
 
 
 def test_the_choice_is_seeded_and_spread() -> None:

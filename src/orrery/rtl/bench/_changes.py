@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["Change", "changed_cell", "changes_of", "output_of"]
+__all__ = ["Cell", "Change", "changed_cell", "changes_of", "output_of", "sign_repeats"]
 
 Cell = dict[str, Any]
 #: (kind, choice): what is done to a cell.
@@ -72,7 +72,7 @@ def changes_of(
         yield from (("shift by one more", 0), ("shift by one less", 0))
     if kind in _SIGNED:
         for number, port in enumerate("AB"):
-            if port in wires and _extension(wires[port]):
+            if port in wires and sign_repeats(wires[port]):
                 yield "sign extension", number
         if _parameter(cell, "A_SIGNED") and _wider(cell):
             yield "sign extension", 2
@@ -106,7 +106,7 @@ def changed_cell(cell: Cell, change: Change, fresh: Iterator[int]) -> dict[str, 
                     new["parameters"][name] = "0" * 32
         else:
             bits = wires["AB"[choice]]
-            for place in range(len(bits) - _extension(bits), len(bits)):
+            for place in range(len(bits) - sign_repeats(bits), len(bits)):
                 bits[place] = "0"
     elif kind.startswith("shift by"):
         amount = wires["B"]
@@ -160,7 +160,7 @@ def _constant_bits(bits: list[Any]) -> list[int]:
     return list(range(len(bits)))
 
 
-def _extension(bits: list[Any]) -> int:
+def sign_repeats(bits: list[Any]) -> int:
     """Return how many of the highest bits repeat the sign below them."""
     count = 0
     while count + 1 < len(bits) and bits[-2 - count] == bits[-1] and not isinstance(bits[-1], str):

@@ -23,6 +23,7 @@ from orrery.errors import SpecError
 from .._circuit import Circuit
 from .._yosys import ToolError, run_yosys
 from ._changes import changed_cell, changes_of, either, output_of, said_of, selected
+from ._cones import MARK, cone_unchanged, is_operator
 from ._run import BenchTool, Compiled, compile_bench
 from ._testbench import bench_files, bench_name
 from ._vectors import Vectors
@@ -350,15 +351,48 @@ def _chooser(circuit: Circuit, inner: str) -> str:
 def _proved_equal(circuit: Circuit, mutant: Mutant, timeout_s: float) -> bool:
     """Return whether the mutant is proved to do the same from equal states, in every one.
 
-    First the changed module alone, whatever the modules in it do, cut at all its named signals;
-    then at registers only (a signal within may differ where nobody sees it); then the whole design.
+    First what the changed operator feeds up to the registers, in its module and in the whole
+    design; then the changed module alone, whatever the modules in it do, cut at all its named
+    signals; then at registers only (a signal within may differ where nobody sees it); then the
+    whole design.
     """
+    if any(_unseen(circuit, mutant, whole, timeout_s) for whole in (False, True)):
+        return True
     changed = mutant_circuit(circuit, mutant)
     alone = ["select c:*", "expose -evert", "select -clear", "opt_clean"]
     inner = "select w:* t:$dff %co1:+[Q] w:* %i %d"
     hidden = [*alone, inner, "rename -hide", "select -clear"]
     tries = [(mutant.module, alone), (mutant.module, hidden), (circuit.name, ["flatten"])]
     return any(_equal(circuit, changed, top, cut, timeout_s) for top, cut in tries)
+
+
+def _unseen(circuit: Circuit, mutant: Mutant, whole: bool, timeout_s: float) -> bool:
+    """Return whether no register, in the module or the whole design, is proved to see the change.
+
+    In the whole design what nobody reads is left out first, registers too, and a memory is its
+    rows.
+    """
+    design = _netlist(circuit)
+    parts = design["modules"][mutant.module]
+    original = parts["cells"][mutant.cell]
+    original["attributes"][MARK] = "1"
+    if not is_operator(original):
+        return False
+    change, doing = (mutant.kind, mutant.choice), f"comparing {circuit.name} with a mutant"
+    if whole:
+        passes = [
+            "read_json design.json", f"hierarchy -check -top {circuit.name}", "flatten",
+            "memory_map", "opt_clean", "write_json flat.json",
+        ]  # fmt: skip
+        inputs = {"design.json": json.dumps(design)}
+        try:
+            done = run_yosys(
+                passes, doing=doing, inputs=inputs, outputs=["flat.json"], timeout_s=timeout_s
+            )
+        except ToolError:
+            return False
+        parts = json.loads(done["flat.json"])["modules"][circuit.name]
+    return cone_unchanged(parts, change, original, doing=doing, timeout_s=timeout_s)
 
 
 def _equal(

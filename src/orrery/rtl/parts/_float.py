@@ -106,7 +106,7 @@ class _Round(Part):
     """Rounds a normalised significand to nearest even and packs the result.
 
     `exponent` is that of the top bit of `significand`; where this bit is 0 the number is subnormal
-    and `exponent` is 1, or it is zero and `exponent` is any below that of infinities.
+    or zero and `exponent` is any below that of infinities.
     `significand` has the precision and one bit more, the guard; `sticky` says whether a 1 stands
     below.
     """
@@ -227,10 +227,16 @@ class FloatAdd(_FloatPart):
         sign = Signal()
         exponent = Signal(form.exponent_bits)
         larger, smaller = Signal(p), Signal(p)
-        # Guard and round bits below the smaller number, all the rest in sticky.
+        # Guard and round bits below the smaller number, all the rest in sticky. From p + 2 places
+        # on the smaller number is below a quarter of the larger one's last place: it is nothing.
+        near = log2_ceil(p + 2)
+        distance = Signal(form.exponent_bits)
         m.submodules.align = align = shared(
-            BarrelShifter(p + 2, direction="right", most=form.greatest_exponent - 1, sticky=True)
-        )
+            BarrelShifter(
+                p + 2, direction="right", most=min(1 << near, form.greatest_exponent) - 1,
+                sticky=True,
+            )
+        )  # fmt: skip
         m.d.comb += [
             swap.eq(self.a[:-1] < self.b[:-1]),
             subtract.eq(a.sign ^ b.sign),
@@ -240,11 +246,13 @@ class FloatAdd(_FloatPart):
             larger.eq(Mux(swap, b.significand, a.significand)),
             smaller.eq(Mux(swap, a.significand, b.significand)),
             align.value.eq(Cat(C(0, 2), smaller)),
-            align.amount.eq(
-                Mux(swap, b.exponent - a.exponent, a.exponent - b.exponent)[: form.exponent_bits]
-            ),
+            distance.eq(Mux(swap, b.exponent - a.exponent, a.exponent - b.exponent)),
+            align.amount.eq(distance[:near]),
         ]
-        aligned = stages.end(1, "aligned", Cat(align.sticky, align.result))
+        addend: Value = Cat(align.sticky, align.result)
+        if near < form.exponent_bits:
+            addend &= (~distance[near:].any()).replicate(p + 3)
+        aligned = stages.end(1, "aligned", addend)
         larger = stages.end(1, "addend", larger)
         subtract = stages.end(1, "subtracting", subtract)
         special = {"nan": nan, "infinite": a.infinite | b.infinite}
@@ -277,7 +285,8 @@ class FloatAdd(_FloatPart):
         # An exact difference of zero is +0; a sum of two zeros keeps the sign they share.
         sign = stages.end(3, "sign_3", sign & ~(subtract & leading.none))
         normal = stages.end(3, "normal", normalise.result)
-        after = Mux(limited, 1, exponent + 1 - zeros)[: form.exponent_bits + 1]
+        after = Signal(form.exponent_bits + 1)
+        m.d.comb += after.eq((exponent + 1 - zeros) & (~limited).replicate(len(after)))
         exponent = stages.end(3, "exponent_3", after)
         special = {name: stages.end(3, f"{name}_3", value) for name, value in special.items()}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import C, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 
@@ -121,21 +121,21 @@ class MemoryWrapper(Part):
         )  # fmt: skip
         write = rows.write_port(granularity=self._granularity)
         read = rows.read_port(transparent_for=(write,) if self._forward else ())
-        writable, readable = C(1), C(1)
-        if self._depth & (self._depth - 1):
-            writable = self.write_address < self._depth
-            readable = self.read_address < self._depth
+        beside = bool(self._depth & (self._depth - 1))
+        writable, readable = Signal(), Signal()
         m.d.comb += [
+            writable.eq(self.write_address < self._depth if beside else 1),
+            readable.eq(self.read_address < self._depth if beside else 1),
             # Engines may stop at an address without a row even where nothing is written.
             write.addr.eq(Mux(writable, self.write_address, 0)),
             write.data.eq(self.write_data),
             write.en.eq(Mux(writable, self.write_enable, 0)),
-            read.addr.eq(Mux(readable, self.read_address, 0)),
-            read.en.eq(self.read_enable),
+            read.addr.eq(self.read_address),
+            read.en.eq(self.read_enable & readable),
             self.read_data.eq(read.data),
         ]
-        if self._depth & (self._depth - 1):
-            there = Signal(init=1)
+        if beside:
+            there = Signal(reset_less=True)  # as what the memory shows
             with m.If(self.read_enable):
                 m.d.sync += there.eq(readable)
             with m.If(~there):
