@@ -2,7 +2,8 @@
 
 Models:  nothing; it runs. Graphs travel as ONNX bytes.
 Ignores: the library's other devices. Whole numbers of 64 bits are computed in 32, so that inputs
-         beyond those are refused when they are given.
+         beyond those are refused when they are given. Maxima lose NaN, and of nothing but -inf
+         give the lowest number, so that rows which a mask of -inf blots out whole may differ.
 Judge:   ONNX's node tests, the NumPy reference on networks.
 """
 

@@ -15,7 +15,7 @@ __all__ = ["refused_operators"]
 #: Operators that the library lacks.
 _LACKING = frozenset({
     "BitCast", "CausalConvWithState", "CumProd", "DeformConv", "Det", "LinearAttention",
-    "MaxUnpool", "MelWeightMatrix", "STFT", "SwiGLU", "TensorScatter", "TfIdfVectorizer",
+    "MaxUnpool", "MelWeightMatrix", "STFT", "Scan", "SwiGLU", "TensorScatter", "TfIdfVectorizer",
 })  # fmt: skip
 
 #: Operators that it computes otherwise, and how.

@@ -103,6 +103,7 @@ class _Ready:
 
     program: Program
     runner: Runner
+    held: frozenset[int]  # where the memory of constants begins
     settled: bool = False
     compiled: bool = False
 
@@ -138,7 +139,8 @@ class TorchExecutable:
                 graph = self._bound(shapes)
                 with memory_guard(graph), self._torch.no_grad():
                     program = make_program(self._torch, graph, self._constants)
-                self._ready[key] = _Ready(program, self._eager(program))
+                kept = [*self._constants.values(), *program.known.values()]
+                self._ready[key] = _Ready(program, self._eager(program), frozenset(storages(kept)))
             return self._ready[key]
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -152,7 +154,8 @@ class TorchExecutable:
         with memory_guard(self.graph):
             given = {n: from_numpy(t, inputs[n]).to(device) for n in self.graph.inputs}
             found = self.run_tensors(given)
-            taken = {*storages(list(given.values())), *storages(self._held())}
+            held = self.program_for({n: tuple(x.shape) for n, x in given.items()}).held
+            taken = held.union(storages(list(given.values())))
             # Nobody may write to a constant, or to an input, through an output.
             return {
                 name: to_numpy(t, value.clone() if _begin(value) in taken else value)
@@ -190,11 +193,6 @@ class TorchExecutable:
 
     def _eager(self, program: Program) -> Runner:
         return partial(program.run, self._torch)
-
-    def _held(self) -> list[Any]:
-        programs = [ready.program for ready in list(self._ready.values())]
-        known = [value for program in programs for value in program.known.values()]
-        return [*self._constants.values(), *known]
 
     def _bound(self, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
         sizes: dict[str, int] = {}

@@ -131,6 +131,7 @@ class Step:
     given : per input a NumPy array, a tensor or None, where the place is -1
     host : positions of inputs to bring to the host before running
     ready : what was prepared of constant weights, or None
+    device : where to put what is made of values on the host alone, or empty
     """
 
     node: Node
@@ -140,6 +141,7 @@ class Step:
     host: tuple[int, ...]
     outputs: tuple[int, ...]
     ready: Any = None
+    device: str = ""
     drops: tuple[int, ...] = ()
 
     def run(self, t: Any, values: list[Any]) -> None:
@@ -149,6 +151,8 @@ class Step:
         for position in self.host:
             arguments[position] = to_numpy(t, arguments[position])
         made = self.operation(t, self.node, arguments, self.ready)
+        if self.device:
+            made = tuple(value.to(self.device) for value in made)
         for place, value in zip(self.outputs, made):
             if place >= 0:
                 values[place] = value
@@ -307,8 +311,10 @@ class _Builder:
             places.append(place)
             given.append(value)
         ready = operation.ready(self.t, node, given) if operation.ready is not None else None
+        alone = all(i in operation.host for i in range(len(node.inputs)))
         return Step(node=node, operation=operation, inputs=tuple(places), given=tuple(given),
-                    host=tuple(host), outputs=(), ready=ready)  # fmt: skip
+                    host=tuple(host), outputs=(), ready=ready,
+                    device=self.constants.device if alone else "")  # fmt: skip
 
     def tensor(self, name: str) -> Any:
         """Return a known value as a tensor on the device."""
