@@ -1,10 +1,11 @@
 """How good are the benches: designs with one operator changed, for parts and processing elements.
 
 ``mutation.py [--proof SECONDS] [parts | elements | NAME …]``: parts by name, elements as
-``precision:mode:group:window:beat:align``. Results go to ``bench/results/`` with machine and date
-after every circuit, so that a run that is stopped leaves what it found. A part takes seconds to
-minutes, an element minutes. What passes and is not proved equal in the time given counts as not
-caught.
+``precision:mode:group:window:beat:align``, with ``:digits`` where they are not plain, and
+``@seed`` where other mutants than the usual are asked for. Results go to ``bench/results/`` with
+machine and date after every circuit, so that a run that is stopped leaves what it found. A part
+takes seconds, an element a minute. What passes and is not proved equal in the time given counts
+as not caught.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from orrery.rtl.bench import StreamVectors, Vectors, mutants, mutation_score
 
 MUTANTS, SEED = 60, 1
 #: In small the proportions of the default element: beats wider than what is aligned in a cycle.
-ELEMENTS = tuple(
-    f"{kind}:8:2:4:2"
-    for kind in ("fixed12:correct", "fp16:correct", "fixed8:correct", "fp16:faithful",
-                 "bf16:correct", "fixed12:faithful", "fp32:correct")
+SMALL = "8:2:4:2"
+ELEMENTS = (
+    *(f"{kind}:{SMALL}"
+      for kind in ("fixed8:correct", "fixed12:correct", "fp16:correct", "bf16:correct",
+                   "fp32:correct", "fp16:faithful", "fixed12:faithful")),
+    *(f"{kind}:correct:{SMALL}@2" for kind in ("fixed8", "fixed12", "fp16")),
+    f"fixed8:correct:{SMALL}:signed",
 )  # fmt: skip
 
 
@@ -39,9 +43,11 @@ def element(name: str) -> tuple[Circuit, Sequence[Vectors]]:
     from orrery.accel.bitlet.circuit import circuit
 
     precision, mode, *rest = name.split(":")
-    group, window, beat, align = map(int, rest)
+    group, window, beat, align = map(int, rest[:4])
     form, how = number_format(precision), cast(Mode, mode)
-    sizes = {"group": group, "window": window, "beat": beat, "align": align}
+    sizes: dict[str, Any] = {"group": group, "window": window, "beat": beat, "align": align}
+    if rest[4:]:
+        sizes["digits"] = rest[4]
     made = circuit(precision=precision, mode=how, lanes=form.lanes, **sizes)
     stages = Pipeline(format=form, lanes=form.lanes, **sizes)
     return made, [StreamVectors(**one) for one in shipped(stages, how)]
@@ -50,14 +56,16 @@ def element(name: str) -> tuple[Circuit, Sequence[Vectors]]:
 def row(name: str, proof_s: float) -> dict[str, Any]:
     """Try one bench on its mutants."""
     start = time.perf_counter()
-    made, vectors = BENCHES[name]() if name in BENCHES else element(name)
-    among = mutants(made, MUTANTS, SEED)
+    circuit, _, other = name.partition("@")
+    seed = int(other or SEED)
+    made, vectors = BENCHES[circuit]() if circuit in BENCHES else element(circuit)
+    among = mutants(made, MUTANTS, seed)
     report = mutation_score(made, vectors, among, proof_s=proof_s)
     return {
         "name": name, "circuit": made.name, "mutants": len(among), "caught": len(report.caught),
         "equivalent": len(report.equivalent), "score": report.score, "share": report.share,
         "survivors": [mutant.said for mutant in report.survivors], "tool": report.tool,
-        "seed": SEED, "proof_s": proof_s, "seconds": round(time.perf_counter() - start, 1),
+        "seed": seed, "proof_s": proof_s, "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip
 
 
@@ -70,7 +78,8 @@ def main(arguments: list[str]) -> int:
     groups: dict[str, Sequence[str]] = {"parts": tuple(BENCHES), "elements": ELEMENTS}
     names = [n for a in arguments or tuple(groups) for n in groups.get(a, (a,))]
     for name in names:
-        if name not in BENCHES and name.count(":") != 5:
+        circuit = name.partition("@")[0]
+        if circuit not in BENCHES and circuit.count(":") not in (5, 6):
             print(f"mutation: {name!r} is no part and no element", file=sys.stderr)
             return 2
     before, rows, path = machine(), [], None

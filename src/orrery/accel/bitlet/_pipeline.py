@@ -249,12 +249,16 @@ def vectors(
 def shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
     """Yield the sets of vectors of the element's bench, as fields of `StreamVectors`.
 
-    Each set is a row of groups back to back: groups of edges (`_fixed_edges`, `_float_edges`),
-    then random operands of several sizes; from the middle on cut short, at and beside the ends of
-    windows and anywhere. Sets differ in their draw and, in fixed point, in the cut of the result.
+    Each set is a row of groups back to back: groups of edges (`_fixed_edges`; `_float_edges` and,
+    in the third set, `_float_sums`), then groups that run as long as they can, each before one
+    cut short, whose end is known while the long one runs; then random operands of several sizes
+    cut short, at and beside the ends of windows and anywhere. Sets differ in their draw and, in
+    fixed point, in the cut of the result.
     """
     form = stages.format
-    for seed, quant in enumerate((0, 2, MOST_QUANT) if isinstance(form, FixedFormat) else (0, 0)):
+    for seed, quant in enumerate(
+        (0, 2, MOST_QUANT) if isinstance(form, FixedFormat) else (0, 0, 0)
+    ):
         draw = np.random.default_rng(seed)
         shape = _GROUPS, stages.group
         cut = ""
@@ -264,13 +268,17 @@ def shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
             cut = f", result from bit {quant} on"
         else:
             w, a = _float_operands(form, shape, draw)
-            edges = _float_edges(form, stages.group, draw)
-        places = np.arange(len(edges))
-        w[places], a[places] = zip(*edges)
+            made = _float_edges if seed < 2 else _float_sums
+            edges = made(form, stages.group, draw)
+        w[: len(edges)], a[: len(edges)] = zip(*edges)
         last = draw.integers(0, stages.group, _GROUPS)
         last[: len(edges)] = stages.group - 1
         near = [k * stages.window + d for k in (1, 2) for d in (-1, 0, 1)]
-        ends = [0, 0, *(min(n, stages.group - 1) for n in near)]
+        ends = [0, *(min(n, stages.group - 1) for n in near)]
+        for end in (0, stages.window, stages.group // 2):
+            long = len(edges) + len(ends)
+            w[long], a[long] = _longest(form, a[long])
+            ends += [stages.group - 1, end]
         last[len(edges) : len(edges) + len(ends)] = ends
         beyond = np.arange(stages.group) > last[:, None]
         w[beyond], a[beyond] = 0, 0
@@ -287,11 +295,30 @@ def shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
             "held": {"quant": quant} if isinstance(form, FixedFormat) else {},
             "given": {"o": found.given},
             "taken": {"i": stages.taken(found.lengths).reshape(-1)},
-            "about": f"{_GROUPS} groups: {len(edges)} of edges (all zeros, the greatest and the "
-            "least, single bits, sums at the ends of the result's range"
-            + ("" if isinstance(form, FixedFormat) else ", infinities, NaN, subnormal numbers")
-            + f"), random operands of several sizes, the last ones cut short{cut}",
+            "about": f"{_GROUPS} groups: {len(edges)} of edges ({_about(form, seed)}), long groups "
+            f"before short ones, random operands of several sizes, cut short{cut}",
         }  # fmt: skip
+
+
+def _about(form: NumberFormat, seed: int) -> str:
+    """Return what the groups of edges are."""
+    if isinstance(form, FloatFormat) and seed == 2:
+        return "sums with every highest bit, with and without the next one"
+    known = "all zeros, the greatest and the least, single bits, sums at the ends of the range"
+    special = "" if isinstance(form, FixedFormat) else ", infinities, NaN, subnormal numbers"
+    return known + special
+
+
+def _longest(form: NumberFormat, activations: Array) -> tuple[int, Array]:
+    """Return operands of a group that takes the longest: every bit of each weight is a one.
+
+    Activations keep what does not change that: all but their exponents.
+    """
+    if isinstance(form, FixedFormat):
+        return form.weight_limit, activations
+    unit = form.bias << form.fraction_bits
+    kept = activations & ~activations.dtype.type(form.largest_exponent + 1 << form.fraction_bits)
+    return unit | ((1 << form.fraction_bits) - 1), kept | activations.dtype.type(unit)
 
 
 def _fixed_operands(
@@ -393,10 +420,17 @@ def _float_edges(
         alone(infinity, unit, at[0]), alone(unit, infinity | minus, at[1]),
         alone(infinity, 0, at[2]), alone(0, infinity, at[3]),
         alone(infinity | 1, unit, at[4]), alone(unit, infinity | ones, at[5]),
+        # Two reasons at once for what a product is.
+        alone(infinity | 1, infinity | ones, at[0]), alone(infinity | 1, 0, at[1]),
+        alone(0, infinity | 1, at[2]), alone(infinity, infinity | minus, at[3]),
     ]  # fmt: skip
     w, a = alone(infinity, unit, at[6])
     w[at[6] - 1], a[at[6] - 1] = infinity | minus, unit  # opposed infinities
     edges.append((w, a))
+    for others in ((unit,), (unit | minus,), (unit, unit | minus)):  # infinities beside NaN
+        w, a = alone(infinity | 1, unit, 0)
+        w[1 : 1 + len(others)], a[1 : 1 + len(others)] = infinity, others
+        edges.append((w, a))
     # Every distance from the largest exponent, which comes first, last, or anywhere.
     distance = places % (form.lanes + 3)
     for order in (distance, distance[::-1], draw.permutation(distance)):
@@ -424,6 +458,59 @@ def _float_edges(
         edges += [(tiny, tiny), (tiny | minus, np.full(group, draw.integers(1, 4) << power))]
     kind = np.uint32 if form.storage_bits == 32 else np.uint16
     return [(w.astype(kind), a.astype(kind)) for w, a in edges]
+
+
+def _float_sums(
+    form: FloatFormat, group: int, draw: np.random.Generator
+) -> list[tuple[Array, Array]]:
+    """Return groups whose sums have every highest bit that there can be.
+
+    First with the bit below it, then without, as many as there is room for.
+    """
+    most = (2 << form.fraction_bits) - 1
+    tops = range(((group - 3) * most**2).bit_length() - 1)
+    greatest = (form.bias + 4 << form.fraction_bits) - 1
+    kind = np.uint32 if form.storage_bits == 32 else np.uint16
+    edges = [(np.full(group, greatest, kind), np.full(group, greatest, kind))]
+    for second in (1, 0):
+        for top in tops:
+            low = int(draw.integers(1 << max(top - 1, 0)))
+            made = _float_with_sum(form, group, (2 | second) << top >> 1 | low, draw)
+            if made is not None:
+                edges.append(made)
+    return edges[: _GROUPS - 13]
+
+
+def _float_with_sum(
+    form: FloatFormat, group: int, wanted: int, draw: np.random.Generator
+) -> tuple[Array, Array] | None:
+    """Return a group whose accumulator ends at `wanted` or its negative; None where it is full.
+
+    Activations share an exponent, so that a weight is aligned to any number that it can hold.
+    """
+    one, most = 1 << form.fraction_bits, (2 << form.fraction_bits) - 1
+    pairs: list[tuple[int, int]] = []  # aligned weight with its sign, activation
+    rest = wanted
+    while rest >= one:
+        factor = most if rest >= most**2 else int(draw.integers(one, most + 1))
+        pairs.append((1, rest) if rest <= most else (min(rest // factor, most), factor))
+        rest -= pairs[-1][0] * pairs[-1][1]
+    if rest:
+        pairs += [(1, one + rest), (-1, one)]
+    if max(size for size, _ in pairs) < one:  # what all is aligned to adds nothing
+        pairs += [(most, one), (-most, one)]
+    if len(pairs) > group:
+        return None
+    w, a = np.zeros(group, np.int64), np.zeros(group, np.int64)
+    negative = bool(draw.integers(2))
+    for place, (size, factor) in zip(draw.permutation(group), pairs):
+        down = form.lanes - abs(size).bit_length()
+        minus = (size < 0) != negative
+        w[place] = (form.bias + 3 - down << form.fraction_bits) + (abs(size) << down) - one
+        w[place] |= int(minus) << (form.storage_bits - 1)
+        a[place] = (form.bias + 3 << form.fraction_bits) + factor - one
+    kind = np.uint32 if form.storage_bits == 32 else np.uint16
+    return w.astype(kind), a.astype(kind)
 
 
 def _packed(values: Array, bits: int, stages: Pipeline) -> Array:

@@ -134,6 +134,8 @@ class PackFixed(Part):
     mode : ``faithful`` has the released overflow detector, which asks for the parity of the upper
         bits; ``correct`` asks whether they differ from the sign
 
+    bits : of the accumulator that sums can reach; where no sum is too large, nothing saturates
+
     Ports
     -----
     enable : in; total : in, the accumulator; quant : in, 0 to 24, else the result is undefined;
@@ -153,38 +155,47 @@ class PackFixed(Part):
         )  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Shift, ask whether what lies above is the sign, saturate."""
+        """Shift, ask whether what lies above is the sign, saturate where it is not."""
         m = Module()
         negative = self.total[-1]
-        # What the faithful detector looks at, it looks at before the shift.
+        below = self.bits - 1  # bits below the sign
         top = PACKED_BITS + MOST_QUANT
+        # The faithful detector looks at the upper bits before the shift: they are not kept.
         whole = self.mode == "correct"
+        cut = not whole and below > top
         shifter = BarrelShifter(
-            self.bits if whole else top, direction="right", fill="sign" if whole else "zero",
-            most=MOST_QUANT, kept=None if whole else PACKED_BITS, largest_first=True,
+            top if cut else self.bits, direction="right", fill="zero" if cut else "sign",
+            most=MOST_QUANT, kept=below if whole else min(PACKED_BITS, below), largest_first=True,
         )  # fmt: skip
         m.submodules.shifter = shift = Shared(shifter, shifter.title)
         m.d.comb += [
-            shift.value.eq(self.total if whole else self.total[:top]),
+            shift.value.eq(self.total[:top] if cut else self.total),
             shift.amount.eq(self.quant),
         ]
-        kept = shift.result[:PACKED_BITS]
-        overflow = Signal()
-        if whole:
-            above = shift.result[PACKED_BITS:]
-            m.d.comb += overflow.eq(Mux(negative, ~above.all(), above.any()))
-        else:
-            between = Signal(MOST_QUANT)  # bits from quant + 24 to 47, where they differ from sign
-            wide = self.total[PACKED_BITS:top] ^ negative.replicate(MOST_QUANT)
-            mask = Signal(MOST_QUANT)
-            m.d.comb += [
-                mask.eq(((1 << MOST_QUANT) - 1) << self.quant),
-                between.eq(wide & mask),
-                overflow.eq(self.total[top:].xor() | between.any()),
-            ]
-        full = Mux(negative, C(0, PACKED_BITS), C((1 << PACKED_BITS) - 1, PACKED_BITS))
-        word = Signal(signed(PACKED_BITS + 1), reset_less=True)
+        word: Value = shift.result[:PACKED_BITS]
+        word = Cat(word, negative.replicate(PACKED_BITS - len(word)))
+        if below > PACKED_BITS:
+            overflow = Signal()
+            full = Mux(negative, C(0, PACKED_BITS), C((1 << PACKED_BITS) - 1, PACKED_BITS))
+            if whole:
+                above = shift.result[PACKED_BITS:]
+                m.d.comb += overflow.eq(Mux(negative, ~above.all(), above.any()))
+            else:
+                # Bits from quant + 24 to 47 that differ from the sign; of those above, the parity.
+                between = self.total[PACKED_BITS : min(top, below)]
+                between ^= negative.replicate(len(between))
+                mask = Signal(len(between))
+                m.d.comb += mask.eq(((1 << len(between)) - 1) << self.quant)
+                odd: Value = (between & mask).any()
+                if cut:
+                    upper = self.total[top:]
+                    if self.bits % 2:  # of 64: an odd number of copies of the sign is beyond
+                        upper = Cat(upper, negative)
+                    odd |= upper.xor()
+                m.d.comb += overflow.eq(odd)
+            word = Mux(overflow, full, word)
+        held = Signal(signed(PACKED_BITS + 1), reset_less=True)
         with m.If(self.enable):
-            m.d.sync += word.eq(Cat(Mux(overflow, full, kept), negative))
-        m.d.comb += self.result.eq(word)
+            m.d.sync += held.eq(Cat(word, negative))
+        m.d.comb += self.result.eq(held)
         return m

@@ -203,7 +203,8 @@ class ProcessingElement(Part):
         done = [-(-(k + 1) * beat // stages.align) - 1 for k in range(beats)]
         room = [Mux(aligning, at >= batches, 1) if batches else C(1) for batches in done]
         m.d.comb += [
-            self.i.ready.eq(move & (loaded < beats) & Cat(room).bit_select(loaded, 1)),
+            # No bit of `room` is that of a whole group.
+            self.i.ready.eq(move & Cat(*room, C(0, 1)).bit_select(loaded, 1)),
             take.eq(self.i.valid & self.i.ready),
             batch.eq(Mux(start, 0, at)),
         ]
@@ -317,10 +318,10 @@ class ProcessingElement(Part):
         current: Value = C(0)
         seen: Value = C(0)
         if isinstance(form, FloatFormat):
-            held = Signal(form.exponent_sum_bits, name="largest")
+            held = Signal(form.exponent_sum_bits, name="largest", reset_less=True)
             current = Signal(form.exponent_sum_bits, name="current")
             m.d.comb += current.eq(Mux(start, loader["coming"], held))
-            special = Signal(len(loader["seen"]), name="special")
+            special = Signal(len(loader["seen"]), name="special", reset_less=True)
             with m.If(move & start):
                 m.d.sync += [held.eq(loader["coming"]), special.eq(loader["seen"])]
             current_held, seen = held, special
@@ -476,7 +477,9 @@ class ProcessingElement(Part):
                 m.d.comb += [getattr(pack, n).eq(special[k]) for k, n in enumerate(_SPECIAL)]
             m.d.comb += self.o.p.largest.eq(along(largest, "out_largest", stages.pack))
         else:
-            pack = PackFixed(self.mode, bits=self._sum_bits)
+            # No sum is beyond the largest weights times the largest activations.
+            reach = (stages.group << (form.lanes + form.bits)).bit_length() + 1
+            pack = PackFixed(self.mode, bits=min(reach, self._sum_bits))
             m.submodules.pack = pack = Shared(pack, pack.title)
             m.d.comb += [pack.total.eq(accumulator), pack.quant.eq(self.quant)]
         m.d.comb += [

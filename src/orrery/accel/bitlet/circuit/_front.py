@@ -5,7 +5,7 @@ Judge: `_format.split` and `_engine` (`tests/accel/bitlet/test_circuit.py`).
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib.wiring import In, Out
 
 from orrery.rtl import Timing
@@ -72,11 +72,10 @@ class FloatPair(Part):
             small.eq((stored == 0) & (fraction != 0)),
             exponent.eq(Mux(small, 1, stored)),
         ]
-        top = 1 << form.fraction_bits
         hidden = (stored != 0) | small if self.mode == "faithful" else stored != 0
         present = Signal(init=1)
         if self.mode == "faithful":
-            m.d.comb += magnitude.eq(fraction | Mux(hidden, top, 0))
+            m.d.comb += magnitude.eq(Cat(fraction, hidden))
         else:
             odd_a, odd_w = Signal(), Signal()
             nan_a, nan_w, zero_a, zero_w = Signal(), Signal(), Signal(), Signal()
@@ -85,7 +84,7 @@ class FloatPair(Part):
             m.d.comb += [
                 odd_a.eq(stored > most),
                 odd_w.eq(self.w_exponent > most),
-                magnitude.eq(Mux(odd_a, 0, fraction | Mux(hidden, top, 0))),
+                magnitude.eq(Mux(odd_a, 0, Cat(fraction, hidden))),
                 nan_a.eq(odd_a & (fraction != 0)),
                 nan_w.eq(odd_w & (self.w_magnitude[: form.fraction_bits] != 0)),
                 zero_a.eq((stored == 0) & (fraction == 0)),
