@@ -299,6 +299,29 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
         BACKENDS["torch"]().prepare(diamond())
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["resnet20", "minilm-l6", "siamese-lstm", "gpt2-124m"])
+def test_a_gpu_equals_the_reference(name: str) -> None:
+    graph = build_model(name, **MODELS[name].small)
+    inputs = example_inputs(graph)
+    executable = backend(device="cuda:0").prepare(graph)
+    found = executable.run(inputs)
+    for tensor, want in graph.evaluate(inputs).items():
+        assert found[tensor].dtype == want.dtype
+        np.testing.assert_allclose(found[tensor], want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_tensors_stay_on_the_gpu() -> None:
+    import torch
+
+    graph = diamond()
+    inputs = image(graph)
+    executable = backend(device="cuda:0").prepare(graph)
+    found = executable.run_tensors({"x": torch.from_numpy(inputs["x"]).cuda()})
+    assert all(value.device.type == "cuda" for value in found.values())
+
+
 # -- compiling -----------------------------------------------------------------------------------
 
 

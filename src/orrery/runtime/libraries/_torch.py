@@ -43,7 +43,8 @@ class TorchBackend:
 
     Attributes
     ----------
-    device : ``cpu``, or ``cuda:0`` and so on
+    device : ``cpu``, or ``cuda:0`` and so on, where all products are of whole float32 (the
+        process is set so)
     threads : of one run on the CPU; 0 leaves the process as it is. The library keeps the number
         for the thread that calls, and its matrix products keep one for the whole process.
     compile : False: node by node. True: compiled wherever that works and gives the same. None:
@@ -95,6 +96,9 @@ class TorchBackend:
         if self.device not in known:
             raise SpecError("torch: device", found=self.device, wanted=f"one of {', '.join(known)}",
                             fix=f"name one of these{did_you_mean(self.device, known)}")  # fmt: skip
+        if self.device != "cpu":
+            # Convolutions on a GPU would round their operands to 10 bits otherwise.
+            library.backends.cudnn.allow_tf32 = False
 
 
 @dataclass(slots=True)
