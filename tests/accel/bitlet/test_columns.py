@@ -14,20 +14,33 @@ from hypothesis import strategies as st
 
 from orrery.accel import resolve
 from orrery.accel._products import require_layer
-from orrery.accel.bitlet import BitletCost, BitletSimulator, count_layer, number_format
+from orrery.accel.bitlet import (
+    BitletArray,
+    BitletCost,
+    BitletSimulator,
+    BitletTrainer,
+    count_layer,
+    number_format,
+)
 from orrery.accel.bitlet._cycles import schedule, tile_traffic
+from orrery.accel.bitlet._engine import Engine
 from orrery.accel.bitlet._format import FLOATS, to_bits
 from orrery.accel.bitlet._function import grid_step, on_grid
 from orrery.accel.bitlet.columns import (
+    Storage,
+    constant_rows,
     decode,
     encode,
     entropy_bytes,
     header_bytes,
+    store_weights,
     weight_words,
     word_columns,
 )
 from orrery.errors import SpecError
+from orrery.graph import TRAINING_DOMAIN, ArrayConstant, Graph, Node, Region, TensorType
 
+from .digits import conv_net, perceptron
 from .test_function import product_region
 
 
@@ -292,6 +305,107 @@ def test_batches_that_share_weights_read_their_part() -> None:
     shared = replace(layer, batches=2)
     found = tile_traffic(shared, cost.array, 5, coded)
     assert found["weight_bytes"].sum() == pytest.approx(coded.size_bytes)
+
+
+def one(op: str, a: tuple[int, ...], w: Any, domain: str = "", **attributes: Any) -> Region:
+    """One product of a drawn tensor with constant weights."""
+    names, constants = ["a", "w"], {"w": ArrayConstant(w)}
+    if "size" in attributes:
+        names.append("size")
+        constants["size"] = ArrayConstant(np.array(attributes.pop("size"), np.int64))
+    node = Node(name="product", op=op, domain=domain, inputs=tuple(names), outputs=("y",),
+                attributes=attributes)  # fmt: skip
+    types = {"a": TensorType(dtype="float32", shape=a)}
+    graph = Graph(name="one", nodes=(node,), inputs=("a",), outputs=("y",), constants=constants,
+                  types=types)  # fmt: skip
+    return graph.infer().regions()[0]
+
+
+def both_bytes(region: Region, precision: str, storage: str) -> tuple[float, float]:
+    """Bytes of the weights: counted, and in the price."""
+    cost, simulate = design(f"bitlet(precision={precision!r}, storage={storage!r})")
+    values = np.zeros(region.graph.type("a").sizes, np.float32)
+    found = count_layer(region, {"a": values}, simulate.array)
+    expected = cost.expected(region)
+    assert (found.decode_cycles is None) == (expected.decode_cycles is None)
+    return float(found.weight_bytes.sum()), float(expected.weight_bytes.sum())
+
+
+@pytest.mark.parametrize("precision", ["fixed8", "fp32"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 2), (2, 2), (1, 2)])
+def test_gradients_of_images_count_every_weight(precision: str, kernel: int, stride: int) -> None:
+    """Under a stride a row may hold taps that are filled up: such weights come plain."""
+    w = np.random.default_rng(4).standard_normal((64, 16, kernel, kernel)).astype(np.float32)
+    pad, size = kernel // 2, 8
+    seen = (size + 2 * pad - kernel) // stride + 1
+    region = one("ConvGradInput", (1, 64, seen, seen), w, TRAINING_DOMAIN, size=(1, 16, size, size),
+                 strides=(stride,) * 2, pads=(pad,) * 4, kernel_shape=(kernel,) * 2)  # fmt: skip
+    form, layer = number_format(precision), require_layer(region)
+    found, expected = both_bytes(region, precision, "columns")
+    assert found == pytest.approx(expected)
+    rows = constant_rows(region, layer)
+    assert rows is not None
+    coded = store_weights(rows, layer, Engine(format=form), 32)
+    if kernel % stride and kernel > 1:
+        assert coded is None and found == w.size * form.storage_bits / 8
+        return
+    assert coded is not None and found == pytest.approx(coded.size_bytes)
+    words = decode(coded.data)
+    assert words.size == w.size
+    if precision == "fp32":  # every weight is there, once
+        assert (np.sort(words.ravel()) == np.sort(weight_words(w.reshape(1, -1), form)[0])).all()
+
+
+@pytest.mark.parametrize("precision", ["fixed8", "bf16"])
+def test_weights_that_batches_share_are_stored_once_in_any_order(precision: str) -> None:
+    full = np.random.default_rng(5).standard_normal((128, 64)).astype(np.float32)
+    none = np.zeros_like(full)
+    form = number_format(precision)
+    sizes = []
+    for held in ([full, none], [none, full]):
+        w = np.stack(held)[:, None]
+        region = one("MatMul", (2, 3, 8, 128), w)
+        found, expected = both_bytes(region, precision, "columns")
+        assert found == pytest.approx(expected)
+        assert both_bytes(region, precision, "plain")[0] == w.size * form.storage_bits / 8
+        rows = constant_rows(region, require_layer(region))
+        assert rows is not None and np.array_equal(rows, w.swapaxes(2, 3).reshape(-1, 128))
+        coded = store_weights(rows, require_layer(region), Engine(format=form), 32)
+        assert coded is not None and found == pytest.approx(coded.size_bytes)
+        sizes.append(found)
+    assert sizes[0] == sizes[1]
+
+
+def test_constants_that_play_the_weights_by_choice_are_stored_as_held() -> None:
+    region = product_region("Gemm", (40, 64), (64, 5), constant="a")
+    _, simulate = design("bitlet(storage='columns')")
+    values = {"b": np.ones((64, 5), np.float32)}
+    found = count_layer(region, values, simulate.array, weights=0)
+    layer = require_layer(region, 0)
+    rows = constant_rows(region, layer)
+    assert rows is not None and np.array_equal(rows, region.graph.constants["a"].array())
+    coded = store_weights(rows, layer, simulate.array.engine, simulate.array.elements)
+    assert coded is not None and found.weight_bytes.sum() == coded.size_bytes
+
+
+@pytest.mark.parametrize("net", [conv_net, perceptron])
+def test_training_reads_frozen_weights_as_columns_and_learned_ones_plain(net: Any) -> None:
+    draw = np.random.default_rng(0)
+    batch = {"x": draw.random((4, 1, 8, 8), dtype=np.float32), "labels": np.arange(4)}
+
+    def moved(storage: Storage, frozen: tuple[str, ...]) -> dict[str, int]:
+        array = BitletArray(engine=Engine(format=number_format("fp32")), storage=storage)
+        trainer = BitletTrainer(graph=net(4), array=array, frozen=frozen)
+        phases = next(iter(trainer.steps([batch]))).phases
+        return {name: found.offchip_bytes for name, found in phases.items()}
+
+    assert moved("columns", ()) == moved("plain", ())
+    plain, columns = moved("plain", ("w2",)), moved("columns", ("w2",))
+    assert columns["forward"] < plain["forward"]
+    assert columns["weight gradient"] == plain["weight gradient"]
+    # The convolution has a stride: some of its taps are filled up on the way back.
+    strided = net is conv_net
+    assert (columns["input gradient"] == plain["input gradient"]) is strided
 
 
 def test_what_is_plain_keeps_its_name_and_what_is_unknown_is_refused() -> None:

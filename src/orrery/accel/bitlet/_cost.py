@@ -39,18 +39,18 @@ from orrery.hardware import Device
 from orrery.plan import KernelSchedule
 from orrery.provenance import Basis, Source
 
-from .._gradients import GRAD_INPUT, GRAD_WEIGHT
-from .._products import Layer, filled_share, matrices, read_layer
+from .._gradients import GRAD_INPUT
+from .._products import Layer, filled_share, read_layer
 from ._cycles import (
     BitletArray,
     LayerCycles,
     count_fixed,
     schedule,
+    stored_weights,
     tile_beats,
     tile_traffic,
 )
 from ._digits import Digits, digit_shares
-from ._engine import Array
 from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import check_terms
 from ._statistics import (
@@ -60,7 +60,7 @@ from ._statistics import (
     expected_cycles,
     shared_lanes,
 )
-from .columns import Coded, store_weights
+from .columns import Coded, constant_rows
 
 __all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
 
@@ -258,10 +258,10 @@ class BitletCost:
         engine, elements = self.array.engine, self.array.elements
         key = (*_way(constant, layer, region, engine.format), engine.group, elements)
         if key not in _coded:
-            found = store_weights(_rows(constant, layer, region), layer, engine, elements)
+            found = stored_weights(region, layer, self.array)
             while len(_coded) >= _MOST_KNOWN:
                 _coded.pop(next(iter(_coded)))
-            _coded[key] = replace(found, data=b"")
+            _coded[key] = None if found is None else replace(found, data=b"")
         return _coded[key]
 
     def expected(self, region: Region, statistics: Statistics | None = None) -> LayerCycles:
@@ -276,16 +276,12 @@ class BitletCost:
             raise ValueError(f"{self.name}: {layer}; ask `refuses` first")
         engine, elements = self.array.engine, self.array.elements
         rows = layer.batches * layer.filters
-        constant = region.graph.constants.get(region.members[0].inputs[layer.weights])
         few = layer.weight_elements <= _FEW and layer.weight_elements == rows * layer.terms
-        if (
-            constant is not None
-            and few
-            and self.zeros is None
-            and isinstance(engine.format, FixedFormat)
-        ):
-            held = _rows(constant, layer, region).reshape(layer.batches, -1, layer.terms)
-            return count_fixed(held, layer, self.array, stored=True)
+        if few and self.zeros is None and isinstance(engine.format, FixedFormat):
+            held = constant_rows(region, layer)
+            if held is not None:
+                held = held.reshape(layer.batches, -1, layer.terms)
+                return count_fixed(held, layer, self.array, stored=self.stored(region, layer))
         tiles = -(-rows // elements)
         group = min(engine.group, layer.terms)
         groups = -(-layer.terms // group)
@@ -391,7 +387,7 @@ def thinned(found: BitStatistics, share: float) -> BitStatistics:
 
 
 _known: dict[tuple[str, str, str, int, bool, Mode], BitStatistics] = {}
-_coded: dict[tuple[str, str, str, int, int, int], Coded] = {}
+_coded: dict[tuple[str, str, str, int, int, int], Coded | None] = {}
 
 
 def _way(
@@ -427,7 +423,9 @@ def weight_statistics(
         return None
     key = (*_way(constant, layer, region, form), digits, mode)
     if key not in _known:
-        rows = _rows(constant, layer, region)
+        rows = constant_rows(region, layer)
+        if rows is None:
+            return None
         step = -(-rows.size // _MOST_COUNTED)
         found = bit_statistics(rows[::step], form.name, axis=0, where=f"weights {name!r}",
                                digits=digits, mode=mode)  # fmt: skip
@@ -435,28 +433,6 @@ def weight_statistics(
             _known.pop(next(iter(_known)))
         _known[key] = found
     return _known[key]
-
-
-def _rows(constant: Constant, layer: Layer, region: Region) -> Array:
-    """Return weights as (filters of all batches, terms)."""
-    node = region.members[0]
-    held = np.asarray(constant.array())
-    if held.dtype.kind not in "iub":
-        held = held.astype(np.float32, copy=False)
-    if layer.operator == "Gemm":
-        return held if node.attributes.get("transB", 0) else held.T
-    if layer.operator == "MatMul":
-        if held.ndim == 1:
-            return held.reshape(1, -1)
-        return (held.swapaxes(-1, -2) if layer.weights else held).reshape(-1, layer.terms)
-    if layer.operator == GRAD_INPUT:  # with the taps that are filled up, which the lanes see too
-        name = node.inputs[0]
-        unseen = np.broadcast_to(np.float32(0), region.graph.type(name).sizes)
-        given = {name: unseen, node.inputs[1]: held}
-        return matrices(region, given, layer).weights.reshape(-1, layer.terms)
-    if layer.operator == GRAD_WEIGHT:
-        return held.swapaxes(0, 1).reshape(held.shape[1], -1)
-    return held.reshape(-1, layer.terms)
 
 
 def check_precision(precision: str, lanes: int, *, where: str) -> NumberFormat:

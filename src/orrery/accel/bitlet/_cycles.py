@@ -50,7 +50,7 @@ from ._format import (
     to_bits,
 )
 from ._function import check_terms, check_weights, grid_step, on_grid
-from .columns import Coded, Storage, check_storage, store_weights, tile_bytes
+from .columns import Coded, Storage, check_storage, constant_rows, store_weights, tile_bytes
 from .sampling import PILOT, STRATA, Sample, Stratum, cut, draw_sample
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "count_matrices",
     "pipeline_cycles",
     "schedule",
+    "stored_weights",
     "tile_beats",
     "tile_traffic",
     "weight_cycles",
@@ -235,20 +236,25 @@ def count_layer(
     layer = require_layer(region, weights)
     given = matrices(region, inputs, layer)
     check_weights(region, layer, given, array.engine)
-    stored = region.members[0].inputs[layer.weights] in region.graph.constants
     return count_matrices(layer, given, array, exact_macs=exact_macs, error=error, seed=seed,
-                          stored=stored)  # fmt: skip
+                          stored=stored_weights(region, layer, array))  # fmt: skip
+
+
+def stored_weights(region: Region, layer: Layer, array: BitletArray) -> Coded | None:
+    """Return a layer's constant weights as columns; None where they lie plain."""
+    rows = None if array.storage == "plain" else constant_rows(region, layer)
+    return None if rows is None else store_weights(rows, layer, array.engine, array.elements)
 
 
 def count_matrices(
     layer: Layer, given: Matrices, array: BitletArray, *, exact_macs: int, error: float, seed: int,
-    stored: bool = False,
+    stored: Coded | None = None,
 ) -> LayerCycles:  # fmt: skip
     """Count a layer whose values are at hand, as `count_layer` does.
 
     Parameters
     ----------
-    stored : its weights are constants, which lie off chip as the array's storage has them
+    stored : its weights as they lie off chip (`stored_weights`); None: plain
     """
     if not 0 < error < 1:
         raise SpecError("bitlet: error", found=error, wanted="a share between 0 and 1",
@@ -256,9 +262,7 @@ def count_matrices(
     if isinstance(array.engine.format, FixedFormat):
         return count_fixed(given.weights, layer, array, stored=stored)
     tiles = -(-layer.batches * layer.filters // array.elements)
-    packed = stored and array.storage == "columns"
-    coded = store_weights(given.weights, layer, array.engine, array.elements) if packed else None
-    traffic = tile_traffic(layer, array, tiles, coded)
+    traffic = tile_traffic(layer, array, tiles, stored)
     everything = layer.macs <= exact_macs or layer.positions <= 2 * PILOT * STRATA
     count = _Counter(layer, given, array, tiles, array.engine.format)
     places = np.arange(layer.positions)
@@ -282,9 +286,14 @@ def count_matrices(
 
 
 def count_fixed(
-    weights: Array, layer: Layer, array: BitletArray, *, stored: bool = False
+    weights: Array, layer: Layer, array: BitletArray, *, stored: Coded | None = None
 ) -> LayerCycles:
-    """Count a fixed-point layer from its weights (batches, filters, terms) alone."""
+    """Count a fixed-point layer from its weights (batches, filters, terms) alone.
+
+    Parameters
+    ----------
+    stored : the weights as they lie off chip (`stored_weights`); None: plain
+    """
     form = array.engine.format
     if not isinstance(form, FixedFormat):
         raise TypeError("not a fixed-point engine")
@@ -292,15 +301,13 @@ def count_fixed(
     tiles = -(-layer.batches * layer.filters // array.elements)
     step = grid_step(weights, form, (2,), what="weights of a layer")
     rows = np.abs(on_grid(weights, step, form))
-    packed = stored and array.storage == "columns"
-    coded = store_weights(weights, layer, array.engine, array.elements) if packed else None
     runs = weight_cycles(rows.reshape(-1, layer.terms), array)
     return LayerCycles(
         macs=layer.macs, groups=runs.size * layer.positions, half_width=0.0,
         steps=_fixed_steps(runs, layer, array, tiles) * layer.positions,
         element_cycles=float(runs.sum(dtype=np.int64)) * layer.positions,
         positions=layer.positions, sampled=layer.positions,
-        **tile_traffic(layer, array, tiles, coded),
+        **tile_traffic(layer, array, tiles, stored),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from orrery.graph import ArrayConstant, Graph, check_inputs, evaluate_node, init
 from orrery.progress import SILENT, Progress
 
 from .._record import Tensors
-from ._cycles import BitletArray, LayerCycles, count_matrices, schedule
+from ._cycles import BitletArray, LayerCycles, count_matrices, schedule, stored_weights
 from ._engine import Array
 from ._format import FixedFormat
 from ._function import BitletFunction
@@ -377,7 +377,7 @@ class _Session:
         if name not in self.chosen or (every and number % every == 0):
             return self._choose(product, values, number, place, counted)
         ready = self._operands(product, values, self.chosen[name], number, place)
-        return ready, self._count(ready, number, place) if counted else None
+        return ready, self._count(product, ready, number, place) if counted else None
 
     def _choose(
         self, product: TrainingProduct, values: Tensors, number: int, place: int, counted: bool
@@ -389,7 +389,7 @@ class _Session:
             wanted = one or wanted
         both = [self._operands(product, values, c, number, place) for c in wanted]
         need = counted or len(wanted) > 1
-        cycles = [self._count(ready, number, place) if need else None for ready in both]
+        cycles = [self._count(product, ready, number, place) if need else None for ready in both]
         best = min(
             range(len(both)),
             key=lambda i: found.array_cycles if (found := cycles[i]) is not None else 0.0,
@@ -415,10 +415,13 @@ class _Session:
         with np.errstate(over="ignore"):  # an overflow of the scale is looked for in the result
             return operands(product, values, self.form, weights, scale=self.scale, draw=draw)
 
-    def _count(self, ready: Operands, number: int, place: int) -> LayerCycles:
+    def _count(
+        self, product: TrainingProduct, ready: Operands, number: int, place: int
+    ) -> LayerCycles:
         return count_matrices(
             ready.layer, ready.given, self.trainer.array, exact_macs=self.trainer.exact_macs,
             error=self.trainer.error, seed=self.trainer.seed + 7919 * number + place,
+            stored=stored_weights(product.region, ready.layer, self.trainer.array),
         )  # fmt: skip
 
     def _require_finite(self, product: TrainingProduct, values: Tensors, number: int) -> None:

@@ -12,13 +12,14 @@ from ._file import (
     weight_words,
     word_columns,
 )
-from ._layers import store_weights, tile_bytes
+from ._layers import constant_rows, store_weights, tile_bytes
 
 __all__ = [
     "STORAGES",
     "Coded",
     "Storage",
     "check_storage",
+    "constant_rows",
     "decode",
     "encode",
     "entropy_bytes",

@@ -2,7 +2,9 @@
 
 Models:  the weights as the engine holds them, fixed point on each filter's own grid. Four
          decoders (assumed) work on one tile side by side: its rows lie in four blocks.
-Ignores: weights that several batches of a product share in part.
+         Weights that batches of a product share lie there once; each tile reads an even part.
+Ignores: weights that an operator reads filled up or in part only, as the gradient of an image
+         under a stride may: they lie plain.
 Judge:   decoded words against the engine's operands (tests/accel/bitlet/test_columns.py).
 """
 
@@ -13,13 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._products import Layer
+from orrery.graph import Region
+
+from ..._gradients import GRAD_INPUT, GRAD_WEIGHT
+from ..._products import Layer, matrices
 from .._engine import Engine
 from .._format import FixedFormat
 from .._function import grid_step, on_grid
 from ._file import Coded, encode, weight_words, word_columns
 
-__all__ = ["DECODERS", "store_weights", "tile_bytes"]
+__all__ = ["DECODERS", "constant_rows", "store_weights", "tile_bytes"]
 
 Array = NDArray[Any]
 
@@ -28,16 +33,46 @@ Array = NDArray[Any]
 DECODERS = 4
 
 
-def store_weights(weights: Array, layer: Layer, engine: Engine, elements: int) -> Coded:
-    """Return constant weights as columns.
+def constant_rows(region: Region, layer: Layer) -> Array | None:
+    """Return a layer's constant weights as (filters of all batches, terms); None: they are none.
+
+    What batches share is there once. Rows of a gradient with a stride may hold taps that are
+    filled up, which the lanes see too.
+    """
+    node, constants = region.members[0], region.graph.constants
+    name = node.inputs[layer.weights]
+    if name not in constants:
+        return None
+    held = np.asarray(constants[name].array())
+    if held.dtype.kind not in "iub":
+        held = held.astype(np.float32, copy=False)
+    if layer.operator == GRAD_INPUT or layer.exchanged:  # gathered
+        types = region.graph.types
+        given = {n: np.broadcast_to(np.float32(0), types[n].sizes) for n in node.inputs
+                 if n and n not in constants}  # fmt: skip
+        gathered = matrices(region, {**given, name: held}, layer).weights
+        return gathered.reshape(-1, layer.terms)
+    if layer.operator == "Gemm":
+        return held if node.attributes.get("transB", 0) else held.T
+    if layer.operator == "MatMul":
+        if held.ndim == 1:
+            return held.reshape(1, -1)
+        return (held.swapaxes(-1, -2) if layer.weights else held).reshape(-1, layer.terms)
+    if layer.operator == GRAD_WEIGHT:
+        return held.swapaxes(0, 1).reshape(held.shape[1], -1)
+    return held.reshape(-1, layer.terms)
+
+
+def store_weights(rows: Array, layer: Layer, engine: Engine, elements: int) -> Coded | None:
+    """Return constant weights as columns; None where rows do not hold each of them once.
 
     Parameters
     ----------
-    weights : (batches, filters, terms), or all filters in a row
+    rows : as `constant_rows` gives them
     elements : of the array; blocks of rows divide its tiles
     """
-    own = max(1, layer.weight_elements // (layer.filters * layer.terms))  # others are copies
-    rows = np.asarray(weights).reshape(-1, layer.terms)[: own * layer.filters]
+    if rows.size != layer.weight_elements:
+        return None
     least = -(-min(len(rows), elements) // DECODERS)
     block = next(n for n in range(least, elements + 1) if elements % n == 0)
     form = engine.format
