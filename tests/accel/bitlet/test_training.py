@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -347,8 +348,8 @@ def test_a_perceptron_learns_digits_as_well_as_in_float(precision: str) -> None:
     rate = {"learning_rate": 0.1}
     trainer = BitletTrainer(graph=perceptron(48), array=array(precision), optimizer="momentum",
                             settings=rate, count_every=0)  # fmt: skip
-    steps = list(trainer.steps(batches(48, 6)))
-    losses, _, want = judged(perceptron, 48, 6, 0.1)
+    steps = list(trainer.steps(batches(48, 4)))
+    losses, _, want = judged(perceptron, 48, 4, 0.1)
     off = np.abs(np.array([s.loss for s in steps]) - losses)
     assert off.max() <= {"fp32": 1e-5, "bf16": 5e-2, "fixed16": 1e-2}[precision]
     assert want >= 330
@@ -359,11 +360,11 @@ def test_a_perceptron_learns_digits_as_well_as_in_float(precision: str) -> None:
 def test_pytorch_trains_the_same_network_to_the_same_loss() -> None:
     import torch
 
-    graph = conv_net(32)
+    graph, some = conv_net(32), list(batches(32, 1))[:20]
     held = {n: torch.tensor(c.array()).requires_grad_() for n, c in graph.constants.items()}
     optimiser = torch.optim.SGD(held.values(), lr=0.05, momentum=0.9)
     losses = []
-    for batch in batches(32, 1):
+    for batch in some:
         h = torch.relu(
             torch.nn.functional.conv2d(torch.tensor(batch["x"]), held["w1"], held["b1"], padding=1)
         )
@@ -376,7 +377,7 @@ def test_pytorch_trains_the_same_network_to_the_same_loss() -> None:
         losses.append(loss.item())
     trainer = BitletTrainer(graph=graph, array=array("fp32"), optimizer="momentum",
                             settings={"learning_rate": 0.05}, count_every=0)  # fmt: skip
-    found = [step.loss for step in trainer.steps(batches(32, 1))]
+    found = [step.loss for step in trainer.steps(some)]
     assert np.abs(np.array(found) - losses).max() < 1e-4
 
 
@@ -519,6 +520,59 @@ def test_counting_changes_no_value_and_runs_go_on_from_states() -> None:
     assert not list(counted.steps([]))
 
 
+@pytest.mark.parametrize(
+    ("precision", "more"),
+    [
+        ("fp16", {"optimizer": "momentum"}),
+        ("fp16", {"factor": 2.0**7}),
+        ("fixed8", {"rounding": "stochastic", "choose_every": 3, "count_every": 3}),
+    ],
+)
+def test_a_run_in_pieces_is_the_whole_run(
+    precision: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number, scale, good steps, choices and draws go on: each cut gives the whole run's bits."""
+    monkeypatch.setattr("orrery.accel.bitlet._training.GOOD_STEPS", 3)
+    more = {**more}
+    graph, factor = conv_net(8), more.pop("factor", None)
+    if factor:
+        graph = scaled_loss(graph, factor)
+        more |= {"loss": "output", "settings": {"learning_rate": 0.01 / factor}}
+    trainer = BitletTrainer(graph=graph, array=array(precision), **more)
+    some = list(batches(8, 1))[:6]
+    whole = list(trainer.steps(some))
+    for cut in (1, 2, 4):
+        kept = pickle.loads(pickle.dumps(whole[cut - 1]))  # as a run does that ends in between
+        for one, other in zip(whole[cut:], trainer.steps(some[cut:], start=kept), strict=True):
+            assert one.states.keys() == other.states.keys()
+            for name, value in one.states.items():
+                assert value.tobytes() == other.states[name].tobytes(), (one.number, name)
+            assert replace(one, states={}) == replace(other, states={})
+    scales = [s.loss_scale for s in whole]
+    if precision == "fp16":
+        assert any(s.skipped for s in whole) == (factor is not None)
+        assert not whole[-1].skipped
+        assert len(set(scales)) > 1
+    else:  # what another number draws is something else
+        (second,) = trainer.steps(some[1:2], whole[0].states)
+        assert second.states["w1"].tobytes() != whole[1].states["w1"].tobytes()
+
+
+def test_a_run_goes_on_only_as_its_trainer_may() -> None:
+    some = list(batches(8, 1))[:2]
+    trainer = BitletTrainer(graph=perceptron(8), array=array("fixed8"), distil="errors")
+    (first,) = trainer.steps(some[:1])
+    changed = replace(trainer, array=array("fp16"), distil="activations")
+    (second,) = changed.steps(some[1:], start=first)
+    assert (second.number, second.loss_scale, second.next_scale) == (1, 2.0**16, 2.0**16)
+    parts = {c.part for c in second.choices.values() if c.phase == "weight gradient"}
+    assert parts == {"activations"}
+    with pytest.raises(SpecError, match="start: found 'states beside it'"):
+        trainer.steps(some, first.states, start=first)
+    with pytest.raises(SpecError, match=r"start: found 'dict', wanted .* a TrainingStep"):
+        trainer.steps(some, start=first.states)  # type: ignore[arg-type]
+
+
 # -- formats of errors ----------------------------------------------------------------------------
 
 
@@ -596,7 +650,7 @@ def test_stochastic_rounding_keeps_the_mean(role: int) -> None:
     values = {n: draw.standard_normal(step.type(n).sizes).astype(F) for n in product.node.inputs}
     form = FixedFormat(bits=3)
     plain = operands(product, values, form, role)
-    runs = [operands(product, values, form, role, draw=draw) for _ in range(3000)]
+    runs = [operands(product, values, form, role, draw=draw) for _ in range(1500)]
     layer = plain.layer
     held = layer.weights == product.error
 
@@ -674,16 +728,42 @@ def test_divergence_is_named() -> None:
     for precision in ("fp32", "bf16", "fixed8"):
         trainer = BitletTrainer(graph=conv_net(8), array=array(precision), count_every=0,
                                 settings={"learning_rate": 1e30})  # fmt: skip
-        with pytest.raises(SpecError, match=r"digits: step \d+: .*(finite|beyond the range)"):
+        said = (
+            r"digits: step \d+: .*(finite|beyond the range|beyond float32).*; lower the learning "
+        )
+        with pytest.raises(SpecError, match=said + "rate$"):
             list(trainer.steps(list(batches(8, 1))[:10]))
+
+
+@pytest.mark.parametrize(
+    ("precision", "factor", "match"),
+    [
+        ("fp16", 1e5, "range of fp16', wanted .*; make data or weights smaller.* fp32$"),
+        ("bf16", 3e38, "range of bf16', wanted .*; make data or weights smaller.* yet$"),
+        ("fixed8", 3e38, "float32, which holds what products of fixed8 yield', .* yet$"),
+    ],
+)
+def test_an_overflow_before_any_update_is_not_the_learning_rate_s(
+    precision: str, factor: float, match: str
+) -> None:
+    (batch,) = [next(batches(8, 1))]
+    trainer = BitletTrainer(graph=perceptron(8), array=array(precision))
+    with pytest.raises(SpecError, match=match):
+        next(trainer.steps([{**batch, "x": batch["x"] * F(factor)}]))
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
     graph = perceptron(8)
     bad = {**graph.constants, "w1": ArrayConstant(np.full((64, 32), np.inf, F))}
     trainer = BitletTrainer(graph=replace(graph, constants=bad), array=array("fp32"))
-    with pytest.raises(SpecError, match="step 0: tensor 'w1': found 'a value that is not finite"):
+    said = "step 0: tensor 'w1': found 'a value that is not finite', .*; correct the "
+    with pytest.raises(SpecError, match=said + "network's weights"):
         next(trainer.steps(batches(8, 1)))
+    with pytest.raises(SpecError, match=said + "network's weights"):
+        next(replace(trainer, frozen=("w1",)).steps(batches(8, 1)))
+    given = {n: bad[n].array() for n in graph.constants}
+    with pytest.raises(SpecError, match=said + "states that were given"):
+        next(replace(trainer, graph=graph).steps(batches(8, 1), given))
 
 
 @pytest.mark.parametrize(
@@ -699,6 +779,14 @@ def test_weights_that_are_not_finite_are_named() -> None:
         ("fp16", {"loss_scale": 2.0**40}, "from 2"),
         ("fp32", {"count_every": -1}, "0 or more steps"),
         ("fp32", {"choose_every": -1}, "choose_every"),
+        ("fp32", {"count_every": 1.5}, "count_every: found 1.5, wanted 0 or more steps"),
+        ("fp32", {"count_every": True}, "count_every: found True"),
+        ("fp32", {"exact_macs": -5}, "exact_macs: found -5, wanted 0 or more MACs"),
+        ("fixed8", {"rounding": "stochastic", "seed": -1}, "seed: found -1, wanted 0 or more"),
+        ("fp32", {"seed": 0.5}, "seed: found 0.5"),
+        ("fp32", {"error": 0}, "error: found 0, wanted a share between 0 and 1"),
+        ("fp16", {"loss_scale": True}, "found True, wanted 'dynamic' or a power of two"),
+        ("fp32", {"frozen": "w1"}, r"a sequence of names; write frozen=\('w1',\)"),
     ],
 )
 def test_settings_without_meaning_are_refused(precision: str, more: Any, match: str) -> None:

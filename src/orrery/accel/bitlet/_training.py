@@ -21,6 +21,7 @@ Source:  Bitlet, MICRO 2021, §5.3, §6 (forward only); Gupta et al., ICML 2015 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -116,7 +117,7 @@ class ProductChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStep:
-    """One step that was taken, or skipped.
+    """One step that was taken, or skipped; all that `BitletTrainer.steps` needs to go on from it.
 
     Attributes
     ----------
@@ -129,6 +130,8 @@ class TrainingStep:
     choices : product -> which operand is distilled
     elsewhere : products that the engine does not run -> why; they run in float32
     states : learned tensors, moments and statistics after the step, float32
+    next_scale : dynamic loss scale of the next step; None: the scale is not dynamic
+    good_steps : steps since the dynamic scale last changed
     """
 
     number: int
@@ -140,6 +143,8 @@ class TrainingStep:
     choices: Mapping[str, ProductChoice] = field(repr=False)
     elsewhere: Mapping[str, str]
     states: Tensors = field(repr=False)
+    next_scale: float | None = None
+    good_steps: int = 0
 
     @property
     def summary(self) -> str:
@@ -173,12 +178,12 @@ class BitletTrainer:
         still counts the weight gradients of the first step)
     choose_every : choose anew every so many steps what is distilled; 0: once
     exact_macs, error : as for `count_layer`
-    seed : of stochastic rounding, sampling and dropout
+    seed : of stochastic rounding, sampling and dropout; 0 or more
 
     Raises
     ------
-    SpecError : an unknown name, a scale that is no power of two, stochastic rounding of floating
-        point or a loss scale of fixed point, which have no meaning
+    SpecError : an unknown name, a count that is no whole number, a scale that is no power of two,
+        stochastic rounding of floating point or a loss scale of fixed point, which have no meaning
     """
 
     graph: Graph
@@ -210,10 +215,20 @@ class BitletTrainer:
             raise SpecError("bitlet training: rounding", found=f"stochastic with {form.name}",
                             wanted="fixed point",
                             fix="floating point rounds to nearest")  # fmt: skip
-        for name, steps in (("count_every", self.count_every), ("choose_every", self.choose_every)):
-            if steps < 0:
-                raise SpecError(f"bitlet training: {name}", found=steps, wanted="0 or more steps",
+        if isinstance(self.frozen, str):
+            raise SpecError("bitlet training: frozen", found=self.frozen,
+                            wanted="a sequence of names",
+                            fix=f"write frozen=({self.frozen!r},)")  # fmt: skip
+        for name, whole, unit in (
+            ("count_every", self.count_every, "steps"), ("exact_macs", self.exact_macs, "MACs"),
+            ("choose_every", self.choose_every, "steps"), ("seed", self.seed, "as a whole number"),
+        ):  # fmt: skip
+            if not _is_number(whole, numbers.Integral) or whole < 0:
+                raise SpecError(f"bitlet training: {name}", found=whole, wanted=f"0 or more {unit}",
                                 fix="correct the number")  # fmt: skip
+        if not _is_number(self.error) or not 0 < self.error < 1:
+            raise SpecError("bitlet training: error", found=self.error,
+                            wanted="a share between 0 and 1", fix="take 0.02")  # fmt: skip
         scale = self.loss_scale
         if scale is None:
             return
@@ -223,8 +238,8 @@ class BitletTrainer:
                             fix="grids of fixed point follow the errors")  # fmt: skip
         if scale == "dynamic":
             return
-        number = isinstance(scale, (int, float)) and math.isfinite(scale) and scale > 0
-        if not number or math.frexp(scale)[0] != 0.5 or not LEAST_SCALE <= scale <= MOST_SCALE:
+        number = _is_number(scale) and LEAST_SCALE <= scale <= MOST_SCALE
+        if not number or math.frexp(scale)[0] != 0.5:
             raise SpecError("bitlet training: loss_scale", found=scale,
                             wanted="'dynamic' or a power of two from 2^-24 to 2^32",
                             fix="such factors change no bit but the exponent's")  # fmt: skip
@@ -234,6 +249,7 @@ class BitletTrainer:
         batches: Iterable[Tensors],
         states: Tensors | None = None,
         *,
+        start: TrainingStep | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[TrainingStep]:
         """Take one step a batch.
@@ -242,21 +258,35 @@ class BitletTrainer:
         ----------
         batches : inputs of the network with ``labels`` or ``target`` (see `Graph.training`), as
             `draw_batches` makes them; none at all yields no step
-        states : to go on from, as the last step left them; None: the network's own weights
+        states : tensors to begin with, as another run's last step left them; None: the network's
+            own weights. The run is a new one: step 0, first loss scale, all choices open
+        start : the step to go on from, bit for bit as if the run had not ended: its states, number,
+            loss scale with the steps that it has held, and choices. Where this trainer's own
+            `loss_scale` or `distil` says otherwise, that holds
 
         Raises
         ------
-        SpecError : a batch that does not fit or labels out of range; a loss, tensor or gradient
-            that is not finite, with its name and step
+        SpecError : both `states` and `start`; a batch that does not fit or labels out of range; a
+            loss, tensor or gradient that is not finite, with its name and step
         CancelledError : the user asked to stop
         """
-        return _Session(self).run(batches, states, progress)
+        beside = states is not None
+        if start is not None and (beside or not isinstance(start, TrainingStep)):
+            raise SpecError(f"{self.graph.name}: start",
+                            found="states beside it" if beside else type(start).__name__,
+                            wanted="one of `states` and `start`, a TrainingStep",
+                            fix="give start=step, or states=step.states for a new run")  # fmt: skip
+        return _Session(self, start).run(batches, states, progress)
+
+
+def _is_number(value: object, kind: type = numbers.Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 class _Session:
     """What a run keeps from step to step."""
 
-    def __init__(self, trainer: BitletTrainer) -> None:
+    def __init__(self, trainer: BitletTrainer, start: TrainingStep | None) -> None:
         self.trainer = trainer
         self.form = trainer.array.engine.format
         self.step = trainer.graph.training(
@@ -274,13 +304,37 @@ class _Session:
         fixed_scale = 1.0 if trainer.loss_scale in (None, "dynamic") else trainer.loss_scale
         self.scale = FIRST_SCALE if dynamic else float(fixed_scale or 1.0)
         self.good = 0
+        self.start, self.first, self.updated = start, 0, False
+        if start is not None:
+            self._go_on(start)
         self.last = {name: i for i, node in enumerate(self.step.nodes) for name in node.inputs}
+
+    def _go_on(self, start: TrainingStep) -> None:
+        """Take over what a step left, as far as the trainer leaves it open."""
+        self.first, self.updated = start.number + 1, True
+        if self.dynamic and start.next_scale is not None:
+            self.scale, self.good = start.next_scale, start.good_steps
+        for name, product in self.products.items():
+            choice = start.choices.get(name)
+            if choice is None:
+                continue
+            for operand in self._allowed(product):
+                if operand is None or product.parts[operand] == choice.part:
+                    self.chosen[name], self.choices[name] = operand, choice
 
     def run(
         self, batches: Iterable[Tensors], states: Tensors | None, progress: Progress
     ) -> Iterator[TrainingStep]:
-        held = initial_states(self.step, self.trainer.graph) if states is None else dict(states)
-        for number, batch in enumerate(batches):
+        given = states if self.start is None else self.start.states
+        held = initial_states(self.step, self.trainer.graph) if given is None else dict(given)
+        for name, value in held.items():
+            have = np.asarray(value)
+            if have.dtype.kind == "f" and not np.isfinite(have).all():
+                whose = "network's weights" if given is None else "states that were given"
+                raise SpecError(f"{self.trainer.graph.name}: step {self.first}: tensor {name!r}",
+                                found="a value that is not finite", wanted="finite numbers",
+                                fix=f"correct the {whose}")  # fmt: skip
+        for number, batch in enumerate(batches, self.first):
             progress.step("training on the array", number, None)
             self._check(batch, number)
             inputs = {**batch, **held}
@@ -341,7 +395,7 @@ class _Session:
             if loss_name in node.outputs and not np.isfinite(values[loss_name]).all():
                 raise SpecError(f"{self.trainer.graph.name}: step {number}: loss",
                                 found=float(values[loss_name]), wanted="a finite number",
-                                fix="lower the learning rate")  # fmt: skip
+                                fix=self._advice())  # fmt: skip
             for name in node.inputs:
                 if self.last.get(name) == place and name not in keep:
                     values.pop(name, None)
@@ -354,11 +408,13 @@ class _Session:
                                     found="a value that is not finite after the update",
                                     wanted="finite numbers",
                                     fix="lower the learning rate")  # fmt: skip
+            self.updated = True
         self._rescale(skipped, number)
         return TrainingStep(
             number=number, loss=float(values[loss_name]), phases=phases, loss_scale=scale,
             skipped=skipped, lost=lost / errors if errors else 0.0, choices=dict(self.choices),
             elsewhere=self.elsewhere, states=after,
+            next_scale=self.scale if self.dynamic else None, good_steps=self.good,
         )  # fmt: skip
 
     def _multiply(self, ready: Operands) -> Array:
@@ -379,14 +435,18 @@ class _Session:
         ready = self._operands(product, values, self.chosen[name], number, place)
         return ready, self._count(product, ready, number, place) if counted else None
 
+    def _allowed(self, product: TrainingProduct) -> tuple[int | None, ...]:
+        wanted = product.choices
+        if len(wanted) == 1 or self.trainer.distil == "fewer":
+            return wanted
+        one = tuple(c for c in wanted if c is not None
+                    and product.parts[c] == self.trainer.distil)  # fmt: skip
+        return one or wanted
+
     def _choose(
         self, product: TrainingProduct, values: Tensors, number: int, place: int, counted: bool
     ) -> tuple[Operands, LayerCycles | None]:
-        wanted = product.choices
-        if len(wanted) > 1 and self.trainer.distil != "fewer":
-            one = tuple(c for c in wanted if c is not None
-                        and product.parts[c] == self.trainer.distil)  # fmt: skip
-            wanted = one or wanted
+        wanted = self._allowed(product)
         both = [self._operands(product, values, c, number, place) for c in wanted]
         need = counted or len(wanted) > 1
         cycles = [self._count(product, ready, number, place) if need else None for ready in both]
@@ -432,17 +492,31 @@ class _Session:
                 raise SpecError(
                     f"{self.trainer.graph.name}: step {number}: {what} {name!r}",
                     found="a value that is not finite", wanted="finite numbers",
-                    fix="lower the learning rate",
+                    fix="correct the network's weights" if name in self.step.constants
+                    else self._advice(),
                 )  # fmt: skip
 
+    def _advice(self, *, narrow: bool = False) -> str:
+        """Say what may help against values that grow; `narrow`: what may be the format's fault."""
+        text = "lower the learning rate" if self.updated else (
+            "make data or weights smaller, as nothing was updated in this run yet")  # fmt: skip
+        exponent = getattr(self.form, "exponent_bits", 8)
+        return f"{text}, or take bf16 or fp32" if narrow and exponent < 8 else text
+
     def _lost_range(self, name: str, product: TrainingProduct, number: int) -> SpecError:
-        what = "tensor" if product.error is None else "gradient"
-        fix = "lower the learning rate, or take bf16 or fp32"
-        if product.error is not None and self.scale > 1:
-            fix = "take loss_scale='dynamic' or a smaller one"
+        what, fix = "tensor", self._advice(narrow=True)
+        found = f"a value beyond the range of {self.form.name}"
+        if isinstance(self.form, FixedFormat):
+            found = f"a value beyond float32, which holds what products of {self.form.name} yield"
+        if product.error is not None:
+            what = "gradient"
+            if not isinstance(self.form, FixedFormat):
+                found += f", loss scale {self.scale:g}"
+            if self.scale > 1:
+                fix = "take loss_scale='dynamic' or a smaller one"
         return SpecError(
             f"{self.trainer.graph.name}: step {number}: {what} {name!r}",
-            found=f"a value beyond the range of {self.form.name}, loss scale {self.scale:g}",
+            found=found,
             wanted="finite numbers",
             fix=fix,
         )
@@ -460,7 +534,7 @@ class _Session:
             raise SpecError(
                 f"{self.trainer.graph.name}: step {number}: loss scale", found="overflow at any",
                 wanted="gradients that some scale holds",
-                fix="lower the learning rate, or take bf16 or fp32",
+                fix=self._advice(narrow=True),
             )  # fmt: skip
 
 
