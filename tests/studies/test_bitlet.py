@@ -44,6 +44,11 @@ def test_cycles_are_those_of_drawn_weights(found: StudyResult) -> None:
     assert len(drawn) == 8
     for record in drawn:
         assert record.ours == pytest.approx(record.judge_value, rel=0.04), record.name
+        # Which of the two figures is which, and how many draws the second one is of.
+        assert record.judge == "the rule walked over 100 drawn groups"
+        assert "closed form, " in record.note
+    walked = next(s for s in found.sections if s.title == "Cycles of 64 MACs on the same weights")
+    assert isinstance(walked, Table) and "walked over 100 groups" in walked.caption
     # Published values of our own closed form are printed in no paper: most differ, and say so.
     assert {r.name.split(":")[0] for r in drawn if r.status == "match"} == {"YoloV3", "Multi-Pose"}
 

@@ -7,6 +7,7 @@ from ._cycles import (
     LayerCycles,
     count_layer,
     pipeline_cycles,
+    stored_weights,
     weight_cycles,
 )
 from ._design import bitlet
@@ -62,6 +63,7 @@ __all__ = [
     "number_format",
     "pipeline_cycles",
     "run_network",
+    "stored_weights",
     "trained_network",
     "weight_cycles",
 ]

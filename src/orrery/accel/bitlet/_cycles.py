@@ -240,9 +240,17 @@ def count_layer(
                           stored=stored_weights(region, layer, array))  # fmt: skip
 
 
-def stored_weights(region: Region, layer: Layer, array: BitletArray) -> Coded | None:
-    """Return a layer's constant weights as columns; None where they lie plain."""
-    rows = None if array.storage == "plain" else constant_rows(region, layer)
+def stored_weights(region: Region, layer: Layer | None, array: BitletArray) -> Coded | None:
+    """Return a layer's constant weights as columns; None where they lie plain.
+
+    Parameters
+    ----------
+    layer : None: with the usual operand as weights
+    """
+    if array.storage == "plain":
+        return None
+    layer = require_layer(region) if layer is None else layer
+    rows = constant_rows(region, layer)
     return None if rows is None else store_weights(rows, layer, array.engine, array.elements)
 
 
