@@ -101,7 +101,7 @@ def both(case: tuple[list[tuple[int, ...]], dict[str, Any]]) -> Iterator[Region]
     yield gradient_region("ConvGradWeight", [image, out, filters], **attributes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(case=geometries(), seed=st.integers(0, 99))
 def test_gradients_of_any_convolution_stay_in_the_bound(case: Any, seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -328,15 +328,15 @@ POINT = 3
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "fixed8"])
 def test_a_convolutional_network_learns_digits_as_well_as_in_float(precision: str) -> None:
     rate = {"learning_rate": 0.05}
-    trainer = BitletTrainer(graph=conv_net(32), array=array(precision), optimizer="momentum",
+    trainer = BitletTrainer(graph=conv_net(48), array=array(precision), optimizer="momentum",
                             settings=rate, count_every=0)  # fmt: skip
-    steps = list(trainer.steps(batches(32, 2)))
-    losses, _, want = judged(conv_net, 32, 2, 0.05)
+    steps = list(trainer.steps(batches(48, 2)))
+    losses, _, want = judged(conv_net, 48, 2, 0.05)
     off = np.abs(np.array([s.loss for s in steps]) - losses)
     # Later a rectifier that flips sends the two runs apart, as it does two orders of summation.
     assert off[:10].max() <= {"fp32": 2e-6, "fp16": 1e-2, "fixed8": 3e-2}[precision]
-    assert off.max() <= {"fp32": 0.02, "fp16": 0.15, "fixed8": 0.15}[precision]
-    assert off.mean() <= {"fp32": 0.002, "fp16": 0.02, "fixed8": 0.025}[precision]
+    assert off.max() <= {"fp32": 0.005, "fp16": 0.05, "fixed8": 0.08}[precision]
+    assert off.mean() <= {"fp32": 0.001, "fp16": 0.01, "fixed8": 0.015}[precision]
     assert np.mean(losses[-10:]) < 0.4 < losses[0]
     got = right(conv_net(360), steps[-1].states, array(precision))
     assert want >= 324
@@ -359,10 +359,12 @@ def test_a_perceptron_learns_digits_as_well_as_in_float(precision: str) -> None:
 @pytest.mark.torch
 def test_pytorch_trains_the_same_network_to_the_same_loss() -> None:
     import torch
+    from torch.optim.sgd import sgd  # its class imports a compiler, for two seconds
 
     graph, some = conv_net(32), list(batches(32, 1))[:20]
     held = {n: torch.tensor(c.array()).requires_grad_() for n, c in graph.constants.items()}
-    optimiser = torch.optim.SGD(held.values(), lr=0.05, momentum=0.9)
+    learned: list[torch.Tensor] = list(held.values())
+    moments: list[torch.Tensor | None] = [None for _ in learned]
     losses = []
     for batch in some:
         h = torch.relu(
@@ -371,9 +373,10 @@ def test_pytorch_trains_the_same_network_to_the_same_loss() -> None:
         h = torch.relu(torch.nn.functional.conv2d(h, held["w2"], held["b2"], padding=1, stride=2))
         y = h.flatten(1) @ held["w3"].T + held["b3"]
         loss = torch.nn.functional.cross_entropy(y, torch.tensor(batch["labels"]))
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        slopes = list(torch.autograd.grad(loss, learned))
+        with torch.no_grad():
+            sgd(learned, slopes, moments, foreach=False, lr=0.05, momentum=0.9, weight_decay=0.0,
+                dampening=0.0, nesterov=False, maximize=False)  # fmt: skip
         losses.append(loss.item())
     trainer = BitletTrainer(graph=graph, array=array("fp32"), optimizer="momentum",
                             settings={"learning_rate": 0.05}, count_every=0)  # fmt: skip
@@ -496,7 +499,7 @@ def test_only_every_so_many_steps_are_counted() -> None:
 def test_what_is_distilled_may_be_chosen_anew() -> None:
     """Late in training errors of fixed8 lie on few places: the first layer's become the cheaper."""
     graph, design = conv_net(32), array("fixed8")
-    _, states, _ = judged(conv_net, 32, 2, 0.05)
+    _, states, _ = judged(conv_net, 48, 2, 0.05)
     trainer = BitletTrainer(graph=graph, array=design, optimizer="momentum", choose_every=2)
     late = list(trainer.steps(list(batches(32, 1))[:3], states))
     for step in late[::2]:
