@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 BIN = ROOT / ".venv" / "bin"
 
 #: what has no stage of its own
-CORE = "not torch and not rtl and not pages and not packages"
+CORE = "not torch and not openvino and not rtl and not pages and not packages"
 
 #: stage -> commands; a pytest command gets a report file added. Heavy packages have a process of
 #: their own, because two of them in one process can clash and none gives its memory back.
@@ -34,6 +34,7 @@ STAGES: dict[str, list[list[str]]] = {
         ["pytest", "-n", "2", "--dist=loadfile", "-m", CORE],
     ],
     "torch": [["pytest", "-m", "torch"]],
+    "openvino": [["pytest", "-m", "openvino"]],
     "rtl": [["pytest", "-n", "2", "-m", "rtl"]],
     "packages": [["pytest", "-m", "packages"]],
     "pages": [["pytest", "-m", "pages"]],

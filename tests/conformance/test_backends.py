@@ -14,10 +14,10 @@ from orrery.graph.models import example_inputs
 from orrery.runtime import BACKENDS, Backend, Tensors
 from tests.runtime.graphs import diamond, image
 
-#: what a back end's tests need; PyTorch has a process of its own
+#: what a back end's tests need; PyTorch and OpenVINO have processes of their own
 _MARKS = {
     "onnxruntime": [pytest.mark.needs("onnxruntime")],
-    "openvino": [pytest.mark.needs("openvino")],
+    "openvino": [pytest.mark.openvino, pytest.mark.needs("openvino")],
     "torch": [pytest.mark.torch],
 }
 everyone = pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from orrery.runtime.libraries._openvino import OpenVinoBackend
 from .graphs import diamond, image
 from .node_judge import chosen_cases, judge
 
+pytestmark = pytest.mark.openvino
 needs_openvino = pytest.mark.needs("openvino")
 
 #: Cases that release 2026.4 gets wrong, and why they stand: nobody can tell from the graph.
