@@ -84,3 +84,13 @@ def test_the_shipped_bench_catches_mutants() -> None:
     assert len(some) >= 50
     report = mutation_score(made, sets, some, proof_s=3.0)
     assert report.score >= 0.95, [m.said for m in report.survivors]
+
+
+@pytest.mark.parametrize("group", [2, 4, 8])
+def test_groups_no_longer_than_a_window_have_vectors(group: int) -> None:
+    form = number_format("fixed4")
+    pipeline = Pipeline(
+        format=form, lanes=form.lanes, group=group, window=group, beat=group, align=group
+    )
+    for one in shipped(pipeline, "correct"):
+        assert set(one["items"]["i"]["i__last"]) <= set(range(group))

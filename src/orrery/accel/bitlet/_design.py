@@ -77,12 +77,9 @@ def bitlet(
     """
     parameters = {
         "precision": precision, "group": group, "lanes": lanes, "window": window,
-        "elements": elements, "mode": mode, "clock_mhz": float(clock_mhz),
+        "elements": elements, "mode": mode, "clock_mhz": float(clock_mhz), "digits": digits,
+        "storage": storage,
     }  # fmt: skip
-    if digits != "plain":  # what is as published keeps its published name
-        parameters["digits"] = digits
-    if storage != "plain":
-        parameters["storage"] = storage
     name = describe("bitlet", parameters)
     _parts.require_positive(name, parameters)
     form = check_precision(precision, lanes, where=name)

@@ -275,7 +275,7 @@ def shipped(stages: Pipeline, mode: Mode) -> Iterator[dict[str, Any]]:
         last[: len(edges)] = stages.group - 1
         near = [k * stages.window + d for k in (1, 2) for d in (-1, 0, 1)]
         ends = [0, *(min(n, stages.group - 1) for n in near)]
-        for end in (0, stages.window, stages.group // 2):
+        for end in (0, min(stages.window, stages.group - 1), stages.group // 2):
             long = len(edges) + len(ends)
             w[long], a[long] = _longest(form, a[long])
             ends += [stages.group - 1, end]
