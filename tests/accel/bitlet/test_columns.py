@@ -408,7 +408,7 @@ def test_training_reads_frozen_weights_as_columns_and_learned_ones_plain(net: An
     assert (columns["input gradient"] == plain["input gradient"]) is strided
 
 
-def test_what_is_plain_keeps_its_name_and_what_is_unknown_is_refused() -> None:
-    assert "storage" not in resolve("bitlet").name
+def test_plain_is_the_usual_and_what_is_unknown_is_refused() -> None:
+    assert resolve("bitlet(storage='plain')") == resolve("bitlet")
     with pytest.raises(SpecError, match="did you mean 'columns'"):
         resolve("bitlet(storage='colums')")

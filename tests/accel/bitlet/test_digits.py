@@ -230,8 +230,7 @@ def test_lanes_are_numbered_as_they_run() -> None:
     assert words.tolist() == [[0b101, 0b1100, 0b101]]
 
 
-def test_what_is_plain_keeps_its_name_and_what_is_unknown_is_refused() -> None:
-    assert "digits" not in resolve("bitlet").name
+def test_plain_is_the_usual_and_what_is_unknown_is_refused() -> None:
     assert resolve("bitlet(digits='plain')") == resolve("bitlet")
     assert "digits='signed'" in resolve("bitlet(digits='signed')").name
     with pytest.raises(SpecError, match="did you mean 'signed'"):
