@@ -6,7 +6,7 @@ Models:  `ConvGradInput`: pixels that are as far from the stride's grid meet the
          `ConvGradWeight`: a tap is a position, the output's gradient holds the filters, and the sum
          runs over the batch and all places.
 Ignores: that a tap filled up and a pixel outside could be skipped: they count as terms.
-Judge:   the NumPy reference of `orrery.graph` (tests/accel/bitlet/test_function.py).
+Judge:   the NumPy reference of `orrery.graph` (tests/accel/bitlet/test_training_products.py).
 """
 
 from __future__ import annotations

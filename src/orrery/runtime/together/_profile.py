@@ -47,7 +47,7 @@ class Profile:
     ----------
     median_s : regions × workers; infinite where a worker refuses a region
     interval_s : regions × workers × 2, of the median
-    passes : per worker, timed ones; 0 for what a cache knew
+    passes : timed ones of every worker; 0 for what a cache knew
     refusals : (region, worker) -> why
     confidence : of the intervals
     """
@@ -56,7 +56,7 @@ class Profile:
     regions: tuple[str, ...]
     median_s: NDArray[np.float64]
     interval_s: NDArray[np.float64]
-    passes: tuple[int, ...]
+    passes: int
     refusals: Mapping[tuple[str, str], str]
     confidence: float
 
@@ -245,7 +245,7 @@ def _profile(
         confidence = min(confidence, reached)
     return Profile(
         workers=tuple(w.name for w in workers), regions=tuple(r.name for r in regions),
-        median_s=median, interval_s=interval, passes=(passes,) * len(workers), refusals=refusals,
+        median_s=median, interval_s=interval, passes=passes, refusals=refusals,
         confidence=confidence,
     )  # fmt: skip
 
@@ -271,6 +271,6 @@ def _read(
         workers=tuple(w.name for w in workers), regions=tuple(r.name for r in regions),
         median_s=array("median_s", len(regions), len(workers)),
         interval_s=array("interval_s", len(regions), len(workers), 2),
-        passes=(0,) * len(workers), confidence=float(stored["confidence"]),
+        passes=0, confidence=float(stored["confidence"]),
         refusals={(region, worker): why for region, worker, why in stored["refusals"]},
     )  # fmt: skip
