@@ -57,9 +57,16 @@ def test_when_nothing_is_left_it_is_said() -> None:
         served = Fallback({"bad alone": ways(pool)["bad alone"]})
         with pytest.raises(WorkerFailedError, match="made up"):
             served.run(INPUT, timeout_s=20)
+        assert "nothing is left" in served.notes[0]
+        bad.fails, bad.waits = "", "b"
+        with pytest.raises(WorkerHungError, match="bad"):
+            served.run(INPUT, timeout_s=0.5)
         assert served.current is None
-        with pytest.raises((WorkerFailedError, WorkerHungError), match="bad"):
+        with pytest.raises(WorkerFailedError, match="bad"):
             served.run(INPUT, timeout_s=20)
+        with pytest.raises(WorkerFailedError, match="all ways before"):
+            served.submit(INPUT).result(20)
+    bad.release.set()
     with pytest.raises(SpecError):
         Fallback({})
 
@@ -70,3 +77,33 @@ def test_wrong_inputs_are_nobodys_failure() -> None:
         with pytest.raises(SpecError):
             served.run({})
         assert not served.gone
+
+
+def test_what_every_way_fails_at_takes_nobody_out() -> None:
+    bad = Fake(fails="b")
+    with pool_of(bad) as pool:
+        good = pool.workers["good"].backend
+        assert isinstance(good, Fake)
+        good.fails = "b"
+        served = Fallback(ways(pool))
+        with pytest.raises(WorkerFailedError, match="made up"):
+            served.run(INPUT, timeout_s=20)
+        assert served.current == "both"
+        assert not served.gone
+        bad.fails = good.fails = ""
+        same(served.run(INPUT, timeout_s=20).outputs, diamond(), INPUT)
+
+
+def test_submitted_requests_go_on_too() -> None:
+    bad = Fake()
+    with pool_of(bad) as pool:
+        served = Fallback(ways(pool))
+        bad.fails = "b"
+        answers = [served.submit(INPUT) for _ in range(4)]
+        for answer in answers:
+            assert not answer.cancel()
+            same(answer.result(20).outputs, diamond(), INPUT)
+        assert served.current == "good alone"
+        assert all("went on with good alone" in note for note in served.notes)
+        with pytest.raises(SpecError):
+            served.submit({})
