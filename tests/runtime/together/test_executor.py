@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,14 +115,16 @@ def test_any_placement_computes_the_same(placed: list[str]) -> None:
     graph = diamond()
     with WorkerPool(workers()) as pool:
         network = PlacedNetwork(graph, steps(graph, list(zip("abcd", placed))), pool)
-        for _ in range(2):
-            same(network.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+        for timeout_s in (20, None):  # without one the caller's thread does a worker's steps
+            same(network.run(INPUT, timeout_s=timeout_s).outputs, graph, INPUT)
 
 
-def test_threads_stay_on_their_processors() -> None:
+@pytest.mark.parametrize("timeout_s", [20, None])
+def test_threads_stay_on_their_processors(timeout_s: float | None) -> None:
     fake, graph = Fake(), diamond()
     with WorkerPool(workers(fake)) as pool:
-        PlacedNetwork(graph, steps(graph, PLACED), pool).run(INPUT, timeout_s=20)
+        PlacedNetwork(graph, steps(graph, PLACED), pool).run(INPUT, timeout_s=timeout_s)
+    assert os.sched_getaffinity(0) == set(OWN)
     where = {name: processors for name, _, _, processors in fake.log}
     assert where["a"] == where["d"] == frozenset(OWN)
     assert where["b"] == {OWN[0]}
@@ -148,14 +151,50 @@ def test_whoever_shares_a_processor_takes_turns() -> None:
     with WorkerPool(workers(fake)) as pool:
         network = PlacedNetwork(graph, steps(graph, PLACED), pool)
         inputs = [{"x": np.full((3, 4), k, np.float32)} for k in range(12)]
-        futures = [network.submit(one) for one in inputs]
-        for future, one in zip(futures, inputs, strict=True):
-            same(future.result(20).outputs, graph, one)
+        with ThreadPoolExecutor(3) as callers:  # some do a worker's steps themselves
+            futures = [network.submit(one) for one in inputs[:6]]
+            futures += [callers.submit(network.run, one) for one in inputs[6:]]
+            for future, one in zip(futures, inputs, strict=True):
+                same(future.result(20).outputs, graph, one)
     log = sorted(fake.log, key=lambda entry: entry[1])
     for k, (_, began, ended, where) in enumerate(log):
         for _, other_began, _, other_where in log[k + 1 :]:
             assert not (where & other_where) or other_began >= ended or began == other_began
     assert len(log) == 48
+
+
+@pytest.mark.parametrize("fails", ["c", "d"])
+def test_the_caller_hears_of_failures_wherever_they_are(fails: str) -> None:
+    fake, graph = Fake(fails=fails), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        with pytest.raises(WorkerFailedError, match=rf"subgraph '{fails}'.*made up"):
+            network.run(INPUT)
+        fake.fails = ""
+        same(network.run(INPUT).outputs, graph, INPUT)
+
+
+def test_an_interrupt_reaches_the_caller_and_the_pool_lives_on() -> None:
+    class Interrupted(Fake):
+        def prepare(self, graph: Graph) -> Any:
+            made = _Prepared(self, graph)
+            run = made.run
+
+            def interrupted(inputs: Any) -> dict[str, Any]:
+                if self.fails in {node.name for node in graph.nodes}:
+                    raise KeyboardInterrupt
+                return run(inputs)
+
+            made.run = interrupted  # type: ignore[method-assign]
+            return made
+
+    fake, graph = Interrupted(fails="a"), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        with pytest.raises(KeyboardInterrupt):
+            network.run(INPUT)
+        fake.fails = ""
+        same(network.run(INPUT).outputs, graph, INPUT)
 
 
 def test_a_failure_is_told_and_the_pool_lives_on() -> None:

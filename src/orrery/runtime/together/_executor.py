@@ -25,7 +25,8 @@ from orrery.timeline import PS_PER_S, Span, Timeline
 
 from .._backend import Executable, Tensors
 from .._evaluator import read_only
-from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool
+from ._inbox import Inbox
+from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
 
 __all__ = ["Outcome", "PlacedNetwork", "Step"]
 
@@ -124,6 +125,8 @@ class PlacedNetwork:
         WorkerHungError : nothing came back in time; names who was at what
         """
         check_inputs(self.graph, inputs)
+        if timeout_s is None:
+            return self._run_here(inputs)
         request = self._begin(inputs)
         try:
             return request.future.result(timeout_s)
@@ -132,12 +135,32 @@ class PlacedNetwork:
                 raise
             raise self._hung(request, timeout_s or 0.0) from None
 
-    def _begin(self, inputs: Tensors) -> _Request:
+    def _run_here(self, inputs: Tensors) -> Outcome:
+        """Serve a request with the caller's thread doing what the last step's worker would do.
+
+        Nobody then waits for a thread to wake at the begin and at the end.
+        """
+        worker = self.steps[-1].worker
+        self.pool.clear(worker, own=True)
+        with on_processors(self.pool.workers[worker].processors):
+            request = self._begin(inputs, here=worker)
+            try:
+                request.work_here()
+            except BaseException:  # the user's Ctrl-C between two steps
+                request.failed = True  # the rest is passed through, not computed
+                threading.Thread(target=request.work_here, daemon=True).start()
+                raise
+        error = request.future.exception()
+        if error is not None and isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__
+        return request.future.result()
+
+    def _begin(self, inputs: Tensors, here: str | None = None) -> _Request:
         for step in self.steps:
             if step.worker in self.pool.lost:
                 raise WorkerFailedError(step.worker, step.region.name,
                                         "a worker that hung before")  # fmt: skip
-        request = _Request(self, inputs)
+        request = _Request(self, inputs, here)
         with self.lock:
             # Whoever had the processors before is waited for, whichever request it was of.
             for processor, number in self.first.items():
@@ -172,11 +195,13 @@ class PlacedNetwork:
 class _Request:
     """One set of inputs on its way through the steps."""
 
-    __slots__ = ("asked", "began", "ended", "failed", "followers", "future", "left", "missing",
-                 "network", "values")  # fmt: skip
+    __slots__ = ("asked", "began", "ended", "failed", "followers", "future", "here", "inbox",
+                 "left", "missing", "network", "values")  # fmt: skip
 
-    def __init__(self, network: PlacedNetwork, inputs: Tensors) -> None:
+    def __init__(self, network: PlacedNetwork, inputs: Tensors, here: str | None) -> None:
         self.network = network
+        #: the worker whose steps the caller's thread does, taken from the inbox; None ends it
+        self.here, self.inbox = here, Inbox[Job | None]()
         self.values: dict[str, Any] = {name: read_only(value) for name, value in inputs.items()}
         self.missing = list(network.waiting)
         self.left = len(network.steps)
@@ -222,18 +247,32 @@ class _Request:
             over = self.left == 0
         own, mine = network.steps[number].worker, None
         for request, step in freed:
-            if mine is None and network.steps[step].worker == own:
+            same_thread = request is self or own not in (request.here, self.here)
+            if mine is None and network.steps[step].worker == own and same_thread:
                 mine = request.job(step)
             else:
                 request.hand_on(step)
         if over and not self.failed:
             self._answer()
+        if over:
+            self.inbox.put(None)
         return mine
+
+    def work_here(self) -> None:
+        """Do the steps of the worker whose place the caller takes, until the request is over."""
+        while (job := self.inbox.get()) is not None:
+            following: Job | None = job
+            while following is not None:
+                following = following()
 
     def hand_on(self, number: int) -> None:
         """Give a step that is free now to its worker; the request fails where that is gone."""
+        worker = self.network.steps[number].worker
+        if worker == self.here:
+            self.inbox.put(self.job(number))
+            return
         try:
-            self.network.pool.post(self.network.steps[number].worker, self.job(number))
+            self.network.pool.post(worker, self.job(number))
         except OrreryError as error:
             self._fail(number, error)
             following = self.perform(number)  # whoever waits for its processors must not wait

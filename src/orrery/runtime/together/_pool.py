@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from orrery.errors import OrreryError, SpecError, UnknownNameError
@@ -24,6 +23,7 @@ from orrery.graph import Graph, Region, subgraph
 
 from .._backend import Backend, Executable
 from .._machine import allowed_processors
+from ._inbox import Inbox
 
 __all__ = ["LocalWorker", "WorkerFailedError", "WorkerHungError", "WorkerPool", "core_sets"]
 
@@ -127,6 +127,11 @@ class WorkerPool:
         self._ready: dict[tuple[str, str, tuple[str, ...]], Executable] = {}
         #: workers that hung, and that nobody may ask again
         self.lost: dict[str, str] = {}
+        self._rivals = {
+            worker.name: tuple(o.name for o in workers
+                               if o is not worker and set(o.processors) & set(worker.processors))
+            for worker in workers
+        }  # fmt: skip
 
     def __enter__(self) -> WorkerPool:
         for worker in self.workers.values():
@@ -136,7 +141,7 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         for name, thread in self._threads.items():
             if name not in self.lost:
-                thread.queue.put(None)
+                thread.inbox.put(None)
         for name, thread in self._threads.items():
             if name not in self.lost:
                 thread.join(_GRACE_S)
@@ -152,6 +157,20 @@ class WorkerPool:
         SpecError : the block has ended
         WorkerFailedError : it hung before
         """
+        self.clear(worker)
+        self._threads[worker].inbox.put(job)
+
+    def clear(self, worker: str, *, own: bool = False) -> None:
+        """Make way for a worker: those that share its processors sleep until they are needed.
+
+        Parameters
+        ----------
+        own : its own thread too, as somebody else's will do its work
+
+        Raises
+        ------
+        UnknownNameError, SpecError, WorkerFailedError : as for `post`
+        """
         if worker not in self.workers:
             raise UnknownNameError("worker", worker, list(self.workers))
         if worker in self.lost:
@@ -159,7 +178,8 @@ class WorkerPool:
         if worker not in self._threads:
             raise SpecError("worker pool", found="a pool that is closed", wanted="an open one",
                             fix="use it inside its block")  # fmt: skip
-        self._threads[worker].queue.put(job)
+        for name in (*self._rivals[worker], *([worker] if own else [])):
+            self._threads[name].inbox.cool()
 
     def call(self, worker: str, action: Callable[[], T], *, timeout_s: float | None = None) -> T:
         """Run something in a worker's thread and return what it returns, or raise what it raises.
@@ -213,11 +233,25 @@ def forwarding(future: Future[Any]) -> Iterator[None]:
         future.set_exception(error)
 
 
+@contextmanager
+def on_processors(processors: Sequence[int]) -> Iterator[None]:
+    """Keep the calling thread on some processors for as long as the block lasts."""
+    if not hasattr(os, "sched_setaffinity"):  # not on every operating system
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class _Thread:
     """A thread bound to its processors that does what is put in its queue."""
 
     def __init__(self, worker: LocalWorker) -> None:
-        self.queue: SimpleQueue[Job | None] = SimpleQueue()
+        self.inbox: Inbox[Job | None] = Inbox()
         self._thread = threading.Thread(
             target=self._work, args=(worker,), name=worker.name, daemon=True
         )
@@ -226,7 +260,7 @@ class _Thread:
     def _work(self, worker: LocalWorker) -> None:
         if hasattr(os, "sched_setaffinity"):  # not on every operating system
             os.sched_setaffinity(0, worker.processors)
-        while (job := self.queue.get()) is not None:
+        while (job := self.inbox.get()) is not None:
             following: Job | None = job
             while following is not None:
                 following = following()
