@@ -82,6 +82,13 @@ def test_the_interval_holds_the_median_and_keeps_its_promise(
     assert reached >= wanted or math.isclose(reached, best, abs_tol=1e-12)
 
 
+def test_the_interval_of_thousands_of_values_is_narrow_around_the_median() -> None:
+    # More than 1023: ways to draw them are beyond any float. Near n/2 ± 0.98 √n.
+    (low, high), reached = median_interval([float(k) for k in range(5000)], 0.95)
+    assert (low, high) == (2430.0, 2569.0)
+    assert 0.95 <= reached < 0.96
+
+
 @pytest.mark.parametrize(
     "wrong", [{"repeats": 0}, {"warmup": -1}, {"confidence": 1.0}, {"confidence": 0.0}]
 )

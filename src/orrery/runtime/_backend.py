@@ -7,7 +7,7 @@ prepared graph: warm-up, repeats, median, and an interval that assumes no distri
 from __future__ import annotations
 
 import contextlib
-import math
+import functools
 import platform
 import statistics
 import time
@@ -218,11 +218,19 @@ def median_interval(values: list[float], confidence: float) -> tuple[tuple[float
     confidence is taken, and k = 1 (all values) when none does.
     """
     ordered, n = sorted(values), len(values)
+    k, reached = _median_rank(n, confidence)
+    return (ordered[k - 1], ordered[n - k]), reached
+
+
+@functools.lru_cache(maxsize=4096)
+def _median_rank(n: int, confidence: float) -> tuple[int, float]:
+    """Return the rank k of `median_interval` and the confidence it has."""
     below = 0  # C(n,0) + … + C(n,k-1): ways in which fewer than k values lie below the median
-    k, missed = 1, 1
+    k, missed, ways = 1, 1, 1
     for candidate in range(1, n // 2 + 1):
-        below += math.comb(n, candidate - 1)
-        if 2 * below > (1 - confidence) * 2**n:
+        below += ways
+        ways = ways * (n - candidate + 1) // candidate
+        if 2 * below / 2**n > 1 - confidence:  # of whole numbers: no float holds 2**n
             break
         k, missed = candidate, below
-    return (ordered[k - 1], ordered[n - k]), max(0.0, 1 - 2 * missed / 2**n)
+    return k, max(0.0, 1 - 2 * missed / 2**n)
