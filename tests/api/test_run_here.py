@@ -60,12 +60,13 @@ def test_the_page_and_the_figure_agree() -> None:
     found = api.run(towers(), on="this-machine", backends=("onnxruntime",), repeats=3, fresh=True)
     ways = next(s for s in found.page.sections if isinstance(s, Table) and "Ways" in s.title)
     medians = {row[0]: row[1] for row in ways.rows}
-    # One name for the placement, one for everything on all processors.
-    assert len(medians) == 2
+    # The placement, everything on all processors, and on half of them where that was quicker.
+    assert len(medians) in (2, 3)
     assert found.evidence[0].value in medians.values()
     who = next(s for s in found.page.sections if isinstance(s, Table) and "Who" in s.title)
     assert sum(int(row[3]) for row in who.rows) == 7  # nodes
     workers = {row[4] for row in who.rows}
+    assert len(who.rows) == 3
     assert all("onnxruntime" in str(worker) for worker in workers)
     assert any(isinstance(s, TimelineChart) for s in found.page.sections)
     assert usable_cores() >= 1

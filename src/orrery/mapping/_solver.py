@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orrery.errors import MissingExtraError
 from orrery.progress import Progress, Step
 
-__all__ = ["Limits", "Verdict", "constraint_programming", "share_out", "solve"]
+__all__ = ["Limits", "Verdict", "constraint_programming", "linear_bound", "share_out", "solve"]
 
 _POLL_S = 0.05
 
@@ -203,3 +203,40 @@ def share_out(seconds: NDArray[np.float64], count: Sequence[int]) -> float | Non
     able = np.isfinite(costs)
     weighted = np.where(able, weights[:, None] / norm * np.where(able, costs, 0.0), np.inf)
     return float(weighted.min(axis=0).sum()) * (1 - 1e-12)
+
+
+def linear_bound(
+    objective: NDArray[np.float64],
+    at_most: tuple[NDArray[np.float64], NDArray[np.float64]],
+    equal: tuple[NDArray[np.float64], NDArray[np.float64]],
+    highest: NDArray[np.float64],
+) -> float | None:
+    """Return a number that no solution of a linear program undercuts.
+
+    Parameters
+    ----------
+    objective : made small; one per variable, variables are from 0 to `highest`
+    at_most, equal : rows × variables, and their right sides
+
+    Returns
+    -------
+    float or None
+        None when SciPy is not installed or its solver gives up. The value is worked out here from
+        the dual solution, so that rounding inside the solver can only make it too small.
+    """
+    try:
+        from scipy.optimize import linprog
+    except ImportError:
+        return None
+    result = linprog(
+        objective, A_ub=at_most[0], b_ub=at_most[1], A_eq=equal[0], b_eq=equal[1],
+        bounds=np.stack([np.zeros_like(highest), highest], axis=1), method="highs",
+    )  # fmt: skip
+    if result.status != 0:
+        return None
+    # For y <= 0 and any z: c x >= y b + z d + (c - A'y - E'z) x, and the last is least at an end.
+    y = np.minimum(np.asarray(result.ineqlin.marginals), 0.0)
+    z = np.asarray(result.eqlin.marginals)
+    rest = objective - at_most[0].T @ y - equal[0].T @ z
+    value = float(y @ at_most[1] + z @ equal[1] + (np.minimum(rest, 0.0) * highest).sum())
+    return value - 1e-12 * float(abs(y @ at_most[1]) + abs(z @ equal[1]))

@@ -4,48 +4,39 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError
+from orrery.errors import CancelledError, OrreryError, SpecError
 from orrery.progress import Progress
 from orrery.store import Cache
 
+from ..choosing import (
+    PATIENCE_S,
+    PLACED,
+    Choice,
+    Ways,
+    explained,
+    in_one_piece,
+    node_work,
+    problem_of,
+    search,
+)
+
 if TYPE_CHECKING:
     from orrery.graph import Graph
-    from orrery.mapping.phases import Placed, PlacementProblem
-    from orrery.runtime.together import Comparison, LocalWorker, PlacedNetwork, Profile, WorkerPool
+    from orrery.runtime.together import LocalWorker, WorkerPool
 
 __all__ = ["PLACED", "Choice", "choose", "local_workers"]
 
 #: back end -> the package it needs; in the order in which they are offered
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
-PLACED = "placed"  #: the name of the placement among the ways that are compared
 
 #: A path is worth a subgraph of its own from so many seconds on: handing over costs tens of µs.
 _LEAST_S, _LEAST_SHARE = 6e-5, 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What was found; `alone` names the whole network on one worker with all processors."""
-
-    problem: PlacementProblem
-    profile: Profile
-    placed: Placed
-    networks: Mapping[str, PlacedNetwork]
-    alone: tuple[str, ...]
-    comparison: Comparison
-
-    @property
-    def best(self) -> str:
-        """The way to run it: the placement only where its gain is sure."""
-        one = min(self.alone, key=self.comparison.median_s)
-        _, (low, _) = self.comparison.speedup(PLACED, one)
-        return PLACED if low > 1 else one
 
 
 def local_workers(backends: Sequence[str] = ()) -> list[LocalWorker]:
@@ -78,53 +69,35 @@ def choose(
     graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool, *, repeats: int,
     cache: Cache | None, progress: Progress,
 ) -> Choice:  # fmt: skip
-    """Cut a network, time its parts, place them, and compare with the whole on one worker."""
-    import numpy as np
+    """Cut a network, time its parts, place them, and compare with the whole on one worker.
 
-    from orrery.graph import Region
-    from orrery.mapping.phases import (
-        PlacementProblem,
-        Worker,
-        flows_of,
-        greedy_correction,
-        partition,
-    )
-    from orrery.runtime import layer_times
-    from orrery.runtime.together import PlacedNetwork, Step, compare, profile_subgraphs
+    Raises
+    ------
+    SpecError : no worker runs the whole network
+    CancelledError : the user asked to stop
+    """
+    from orrery.mapping.phases import partition
+    from orrery.runtime.together import compare, profile_subgraphs
 
-    work = layer_times(graph, inputs, threads=1, repeats=5, progress=progress)
+    work, estimated = node_work(graph, inputs, pool, progress)
     least = max(_LEAST_S, _LEAST_SHARE * sum(work.values()))
     cut = partition(graph, work, least=least)
     regions = [part.region for part in cut.subgraphs]
     profile = profile_subgraphs(graph, regions, pool, inputs, cache=cache, progress=progress)
-    workers = tuple(
-        Worker(name=w.name, processors=frozenset(map(str, w.processors)))
-        for w in pool.workers.values()
-    )
-    problem = PlacementProblem(
-        partition=cut, workers=workers, seconds=np.ascontiguousarray(profile.median_s),
-        flows=flows_of(cut), passages={},
-    )  # fmt: skip
-
-    def network(placement: Sequence[int]) -> PlacedNetwork:
-        return PlacedNetwork(graph, [
-            Step(region=regions[k], worker=workers[placement[k]].name) for k in problem.order
-        ], pool)  # fmt: skip
-
-    def measured(placement: Sequence[int]) -> float:
-        made = network(placement)
-        made.run(inputs)
-        return float(np.median([made.run(inputs).latency_s for _ in range(7)]))
-
-    placed = greedy_correction(problem, measured, most_measured=24, progress=progress)
-    most = max(len(w.processors) for w in pool.workers.values())
-    whole = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
-    networks = {PLACED: network(placed.placement)}
-    for worker in pool.workers.values():
-        if len(worker.processors) == most and worker.backend.refuses(graph) is None:
-            networks[worker.name] = PlacedNetwork(
-                graph, [Step(region=whole, worker=worker.name)], pool
-            )
+    problem = problem_of(cut, profile, pool)
+    ways = Ways(problem, pool, inputs)
+    placed, greedy, exact = search(ways, progress)
+    networks = {PLACED: ways.placed(placed.placement)}
+    failed = []
+    for name in in_one_piece(problem, pool, profile):
+        try:
+            made = ways.whole(name)
+            made.run(inputs, timeout_s=PATIENCE_S)
+            networks[name] = made
+        except CancelledError:
+            raise
+        except OrreryError as error:
+            failed.append(f"The whole on {name} was left out: {error}")
     if len(networks) == 1:
         raise SpecError(f"{graph.name} here", found="no back end that runs the whole network",
                         wanted="one to compare with", fix="add the reference back end")  # fmt: skip
@@ -132,6 +105,9 @@ def choose(
         {name: partial(made.run, inputs) for name, made in networks.items()}, rounds=repeats,
         progress=progress,
     )  # fmt: skip
-    alone = tuple(name for name in networks if name != PLACED)
-    return Choice(problem=problem, profile=profile, placed=placed, networks=networks, alone=alone,
-                  comparison=comparison)  # fmt: skip
+    choice = Choice(
+        problem=problem, profile=profile, placed=placed, networks=networks,
+        alone=tuple(name for name in networks if name != PLACED), comparison=comparison,
+        notes=tuple(note for note in (estimated, *failed) if note),
+    )  # fmt: skip
+    return replace(choice, found=explained(choice, ways, greedy, exact))

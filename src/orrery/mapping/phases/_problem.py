@@ -220,6 +220,33 @@ class PlacementProblem:
             state.put(number, placement[number])
         return state.timing()
 
+    def observed(
+        self, placement: Sequence[int], begin: Sequence[float], end: Sequence[float],
+        makespan_s: float,
+    ) -> Timing:  # fmt: skip
+        """Return measured times as a timing, so that both are read in the same way.
+
+        A subgraph waited for what ended last of those whose tensors it reads and of those that had
+        one of its processors before it.
+
+        Parameters
+        ----------
+        begin, end : per subgraph, in seconds from when the request came
+        """
+        because = [-1] * len(placement)
+        before: dict[str, int] = {}
+        for number in self.order:
+            used = self.workers[placement[number]].processors
+            waited = {before[p] for p in used if p in before}
+            waited |= {self.flows[f].producer for f in self.incoming[number]} - {-1}
+            because[number] = max(waited, key=lambda k: (end[k], k), default=-1)
+            before.update(dict.fromkeys(used, number))
+        last = max(range(len(end)), key=lambda k: (end[k], k))
+        return Timing(
+            worker=tuple(placement), begin=tuple(begin), end=tuple(end), makespan_s=makespan_s,
+            because=tuple(because), last=last,
+        )  # fmt: skip
+
     def phases(self, timing: Timing) -> tuple[PlacedPhase, ...]:
         """Return from when to when each phase runs, what lies within its paths included."""
         found = []
@@ -287,6 +314,10 @@ class State:
         """Undo the last `put`, which was of this subgraph."""
         self._free, self._wire, self._there = self._undo.pop()
         self.worker[number] = -1
+
+    def busy_s(self) -> float:
+        """Return the sum over processors of when each is free again."""
+        return sum(free for free, _ in self._free.values())
 
     def _arrival(self, flow: int, worker: int) -> float:
         one = self.p.flows[flow]

@@ -1,34 +1,75 @@
-"""Which worker runs which subgraph: greedy-correction, and all placements where they are few.
+"""Which worker runs which subgraph: greedy, then corrected by prediction and by racing.
 
 Models:  greedy: phase by phase, the longest subgraph first, each where its phase then ends first.
          Correction: subgraphs of the critical path move, subgraphs of one phase swap, all of one
-         phase move together; a change stays when the whole becomes quicker, by the problem's own
-         timing or by a measurement that is handed in. The whole network on one worker is always
-         among the candidates. Exact: every placement, by branch and bound.
+         phase move together; a change stays when the whole is predicted to become quicker. With a
+         race that is handed in, the best of these, what the caller adds and the whole on one worker
+         then really run against each other, and so do changes of the winner: only what is surely
+         quicker stays.
 Ignores: other orders than the problem's.
-Judge:   brute force over all placements (tests/mapping/phases/test_search.py).
-Source:  DUET, IPDPS 2021, greedy-correction; the moves of whole phases are ours.
+Judge:   brute force over all placements; races with made-up times and noise
+         (tests/mapping/phases/test_search.py).
+Source:  DUET, IPDPS 2021, greedy-correction; races and the moves of whole phases are ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
 from ._problem import PlacementProblem, State
 
-__all__ = ["Correction", "Placed", "all_placements", "best_placement", "greedy_correction",
-           "single_workers"]  # fmt: skip
+__all__ = ["Correction", "Placed", "Placement", "Race", "Raced", "Ran", "descend", "greedy",
+           "greedy_correction", "single_workers"]  # fmt: skip
 
 Placement = tuple[int, ...]
-Measure = Callable[[Placement], float]
 
-#: A change must win by so much to stay, so that noise does not walk in circles.
-LEAST_GAIN = 0.002
+#: Placements that race against the best one so far at a time.
+_FIELD = 4
+
+#: A change is worth running when it is predicted to take no more than so much of the best so far.
+_PROMISING = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How a placement did in a race.
+
+    Attributes
+    ----------
+    seconds : median; None: it could not run
+    quicker : how many times quicker than the first placement of the race, lowest and highest
+        likely value; None for that one itself, and without rounds
+    rounds : that it ran
+    note : why it could not run
+    """
+
+    seconds: float | None
+    quicker: tuple[float, float, float] | None = None
+    rounds: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raced:
+    """A race: what became of each placement, in their order, and which is surely the quickest.
+
+    Attributes
+    ----------
+    winner : the first one, unless another was surely quicker; None: none of them could run
+    """
+
+    runs: tuple[Ran, ...]
+    winner: int | None
+
+
+#: Runs placements in turn, the best so far first.
+Race = Callable[[Sequence[Placement]], Raced]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +78,19 @@ class Correction:
 
     Attributes
     ----------
-    seconds : of the whole after it, as `by` says
-    kept : whether it stayed
+    seconds : of the whole after it, as `by` says; None: it could not run
+    kept : whether it became the best
     by : ``predicted`` or ``measured``
+    quicker, rounds, note : see `Ran`; over the best before it
     """
 
     what: str
-    seconds: float
+    seconds: float | None
     kept: bool
     by: str
+    quicker: tuple[float, float, float] | None = None
+    rounds: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +99,7 @@ class Placed:
 
     Attributes
     ----------
-    seconds : measured where a measurement was handed in, else predicted
+    seconds : measured where a race was handed in, else predicted
     predicted_s : by the problem's timing
     log : changes in the order in which they were tried
     proved : no placement is predicted to be quicker
@@ -76,52 +121,75 @@ def single_workers(problem: PlacementProblem) -> dict[int, Placement]:
 
 def greedy_correction(
     problem: PlacementProblem,
-    measure: Measure | None = None,
+    race: Race | None = None,
     *,
-    most_measured: int = 64,
+    also: Mapping[Placement, str] | None = None,
+    most_raced: int = 32,
+    go_on: Callable[[], bool] = lambda: True,
     progress: Progress = SILENT,
 ) -> Placed:
     """Place subgraphs greedily, then correct while it helps.
 
     Parameters
     ----------
-    measure : placement -> seconds of the whole, really run. Corrections are then tried in the
-        order of what they are predicted to bring, and only measured gains stay
-    most_measured : different placements that may be measured
+    race : runs placements against each other. Without it predictions decide
+    also : further candidates and what they are, e.g. the best of an exact search
+    most_raced : placements that may run; the quickest whole on one worker runs in any case
+    go_on : asked before each race but the first; False ends the search
 
     Raises
     ------
+    SpecError : none of the placements that were raced could run
     CancelledError : the user asked to stop
     """
-    meter = _Meter(problem, measure, most_measured, progress)
-    start = _greedy(problem)
+    start = greedy(problem)
     candidates = {start: "greedy"}
-    for worker, placement in single_workers(problem).items():
+    singles = single_workers(problem)
+    for worker, placement in singles.items():
         candidates.setdefault(placement, f"all on {problem.workers[worker].name}")
     # All moves by prediction first: they cost nothing.
-    improved = min((_descend(problem, one) for one in candidates),
-                   key=lambda one: problem.timing(one).makespan_s)  # fmt: skip
+    improved = min((descend(problem, one) for one in candidates), key=_predicted(problem))
     candidates.setdefault(improved, "corrected as predicted")
-    for placement, what in candidates.items():
-        meter.try_(what, placement)
-    if measure is not None:
-        while meter.left > 0 and any(
-            meter.try_(what, placement)
-            for what, placement in _promising(problem, meter.best)
-            if meter.left > 0
-        ):
-            pass
-    predicted_s = problem.timing(meter.best).makespan_s
-    return Placed(placement=meter.best, seconds=meter.seconds, predicted_s=predicted_s,
-                  log=tuple(meter.log))  # fmt: skip
+    for placement, what in (also or {}).items():
+        candidates.setdefault(placement, what)
+    seconds = {one: problem.timing(one).makespan_s for one in candidates}
+    order = sorted(candidates, key=lambda one: (seconds[one], one != improved))
+    if race is None:
+        log = [Correction(what=candidates[one], seconds=seconds[one], kept=one == order[0],
+                          by="predicted") for one in order]  # fmt: skip
+        return Placed(placement=order[0], seconds=seconds[order[0]],
+                      predicted_s=seconds[order[0]], log=tuple(log))  # fmt: skip
+    steward = _Steward(race, most_raced, progress)
+    single = min(singles.values(), key=_predicted(problem), default=None)
+    # What is predicted to be far off stays at home, but the quickest single worker never does.
+    near = [one for one in order if seconds[one] <= 1.5 * seconds[order[0]] and one != single]
+    room = max(1, most_raced - (single is not None))
+    entered = [*near[:room], *([single] if single is not None else [])]
+    steward.hold({one: candidates[one] for one in entered})
+    for one in order:
+        if one not in steward.known:
+            steward.log.append(Correction(what=candidates[one], seconds=seconds[one], kept=False,
+                                          by="predicted"))  # fmt: skip
+    while steward.left > 0 and go_on():
+        fresh = {p: what for what, p in _promising(problem, steward.best) if p not in steward.known}
+        entrants = dict(list(fresh.items())[: min(_FIELD, steward.left)])
+        if not entrants:
+            break
+        steward.hold(entrants)
+    return Placed(placement=steward.best, seconds=steward.seconds,
+                  predicted_s=problem.timing(steward.best).makespan_s,
+                  log=tuple(steward.log))  # fmt: skip
+
+
+def _predicted(problem: PlacementProblem) -> Callable[[Placement], float]:
+    return lambda placement: problem.timing(placement).makespan_s
 
 
 @dataclass(slots=True)
-class _Meter:
-    """Keeps the best placement; measures none twice."""
+class _Steward:
+    """Keeps the best placement; enters none twice, save the best."""
 
-    problem: PlacementProblem
-    measure: Measure | None
+    race: Race
     left: int
     progress: Progress
     best: Placement = ()
@@ -129,25 +197,30 @@ class _Meter:
     log: list[Correction] = field(default_factory=list)
     known: set[Placement] = field(default_factory=set)
 
-    def try_(self, what: str, placement: Placement) -> bool:
-        """Look at a placement; say whether it became the best."""
-        if placement in self.known:
-            return False
-        self.known.add(placement)
-        self.progress.step("placing subgraphs", len(self.known), len(self.known) + 1)
-        if self.measure is None:
-            seconds, by = self.problem.timing(placement).makespan_s, "predicted"
-        else:
-            seconds, by = self.measure(placement), "measured"
-            self.left -= 1
-        kept = seconds < self.seconds * (1 - LEAST_GAIN if self.best and self.measure else 1)
-        if kept:
-            self.best, self.seconds = placement, seconds
-        self.log.append(Correction(what=what, seconds=seconds, kept=kept, by=by))
-        return kept
+    def hold(self, entrants: Mapping[Placement, str]) -> None:
+        """Race the best so far against others."""
+        self.progress.step("placing subgraphs", len(self.known), len(self.known) + self.left)
+        field_ = [*([self.best] if self.best else []), *entrants]
+        found = self.race(field_)
+        self.known.update(entrants)
+        self.left -= len(entrants)
+        for placement, ran in zip(field_, found.runs, strict=True):
+            if placement in entrants:
+                kept = found.winner is not None and placement == field_[found.winner]
+                self.log.append(Correction(
+                    what=entrants[placement], seconds=ran.seconds, kept=kept, by="measured",
+                    quicker=ran.quicker, rounds=ran.rounds, note=ran.note,
+                ))  # fmt: skip
+        if found.winner is None:
+            why = "; ".join(dict.fromkeys(run.note for run in found.runs if run.note))
+            raise SpecError("placement", found=f"none that runs: {why}", wanted="one or more",
+                            fix="leave out the back end or device that fails")  # fmt: skip
+        self.best = field_[found.winner]
+        self.seconds = found.runs[found.winner].seconds or 0.0
 
 
-def _greedy(problem: PlacementProblem) -> Placement:
+def greedy(problem: PlacementProblem) -> Placement:
+    """Return the greedy placement: longest first within a phase, each where that ends first."""
     state, chosen = State(problem), [-1] * len(problem.partition.subgraphs)
     phase_of = [s.phase for s in problem.partition.subgraphs]
     # Subgraphs are numbered so that what one needs comes before; longest first within a phase.
@@ -203,7 +276,7 @@ def _changes(problem: PlacementProblem, placement: Placement) -> Iterator[tuple[
                     yield f"{', '.join(names[k] for k in inside)} to {workers[worker]}", found
 
 
-def _descend(problem: PlacementProblem, placement: Placement) -> Placement:
+def descend(problem: PlacementProblem, placement: Placement) -> Placement:
     """Return a placement that no change is predicted to better."""
     seconds = problem.timing(placement).makespan_s
     while True:
@@ -220,66 +293,4 @@ def _promising(problem: PlacementProblem, placement: Placement) -> list[tuple[st
     """Return changes whose prediction is not much worse, the most promising first."""
     now = problem.timing(placement).makespan_s
     rated = [(problem.timing(p).makespan_s, what, p) for what, p in _changes(problem, placement)]
-    return [(what, p) for seconds, what, p in sorted(rated) if seconds <= 1.1 * now]
-
-
-def best_placement(problem: PlacementProblem, *, most: int = 1_000_000) -> Placed | None:
-    """Return a placement that no other is predicted to undercut, in the problem's order.
-
-    Parameters
-    ----------
-    most : subgraphs that may be put somewhere on the way; None is returned beyond
-    """
-    start = _descend(problem, _greedy(problem))
-    for placement in single_workers(problem).values():
-        start = min(start, placement, key=lambda p: problem.timing(p).makespan_s)
-    best, seconds = start, problem.timing(start).makespan_s
-    state, order, looked = State(problem), problem.order, 0
-    chosen = [-1] * len(order)
-    choices = [
-        [int(w) for w in np.argsort(problem.seconds[k], kind="stable")
-         if np.isfinite(problem.seconds[k, w])]
-        for k in order
-    ]  # fmt: skip
-    # The wait for others is in `begin`; from there on the least way to the end is still to come.
-    stack = [iter(choices[0])]
-    while stack:
-        depth = len(stack) - 1
-        number = order[depth]
-        if chosen[number] >= 0:
-            state.take_back(number)
-            chosen[number] = -1
-        worker = next(stack[-1], None)
-        if worker is None:
-            stack.pop()
-            continue
-        looked += 1
-        if looked > most:
-            return None
-        end = state.put(number, worker)
-        chosen[number] = worker
-        least = problem.seconds[number].min()
-        if end + problem.tails[number] - least >= seconds:
-            continue
-        if depth + 1 < len(order):
-            stack.append(iter(choices[depth + 1]))
-            continue
-        makespan = state.timing().makespan_s
-        if makespan < seconds:
-            best, seconds = tuple(chosen), makespan
-    return Placed(placement=best, seconds=seconds, predicted_s=seconds, proved=True)
-
-
-def all_placements(problem: PlacementProblem) -> Iterator[Placement]:
-    """Yield every placement that can run, for measuring them all."""
-    fits = [np.flatnonzero(np.isfinite(row)).tolist() for row in problem.seconds]
-
-    def rest(number: int) -> Iterator[Placement]:
-        if number == len(fits):
-            yield ()
-            return
-        for worker in fits[number]:
-            for tail in rest(number + 1):
-                yield (worker, *tail)
-
-    return rest(0)
+    return [(what, p) for seconds, what, p in sorted(rated) if seconds <= _PROMISING * now]

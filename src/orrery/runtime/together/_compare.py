@@ -54,6 +54,12 @@ class Comparison:
         ratios = [b / a for a, b in zip(self.times_s[way], self.times_s[over], strict=True)]
         return statistics.median(ratios), median_interval(ratios, 0.95)[0]
 
+    def surely_quicker(self, way: str, over: str) -> bool:
+        """Say whether one way is quicker than another with 95 %; never of fewer than 6 rounds."""
+        ratios = [b / a for a, b in zip(self.times_s[way], self.times_s[over], strict=True)]
+        (low, _), reached = median_interval(ratios, 0.95)
+        return low > 1 and reached >= 0.95
+
 
 def compare(
     ways: Mapping[str, Callable[[], object]],

@@ -1,0 +1,75 @@
+"""What was found out about running a network on the workers here, and which way is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orrery.mapping.phases import (
+        Bounds,
+        Losses,
+        Placed,
+        PlacementProblem,
+        Standing,
+        Timing,
+    )
+    from orrery.runtime.together import Comparison, PlacedNetwork, Profile
+
+__all__ = ["PLACED", "Choice", "Found"]
+
+PLACED = "placed"  #: the name of the placement among the ways that are compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What explains a placement.
+
+    Attributes
+    ----------
+    measured : medians of requests of the placement
+    alone_s : per subgraph, where it is placed, with nothing beside it
+    losses : where the time goes
+    bounds : that no placement undercuts
+    greedy : where greedy-correction stands by prediction alone
+    kept : where the placement stands that racing kept
+    """
+
+    measured: Timing
+    alone_s: tuple[float, ...]
+    losses: Losses
+    bounds: Bounds
+    greedy: Standing
+    kept: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was found; `alone` names the whole network on one worker.
+
+    Attributes
+    ----------
+    notes : what a reader should know of how it came about
+    found : None where the placement could not be watched at work
+    """
+
+    problem: PlacementProblem
+    profile: Profile
+    placed: Placed
+    networks: Mapping[str, PlacedNetwork]
+    alone: tuple[str, ...]
+    comparison: Comparison
+    notes: tuple[str, ...] = ()
+    found: Found | None = None
+
+    @property
+    def single(self) -> str:
+        """The quickest way in one piece."""
+        return min(self.alone, key=self.comparison.median_s)
+
+    @property
+    def best(self) -> str:
+        """The way to run it: the placement only where its gain over every other one is sure."""
+        sure = all(self.comparison.surely_quicker(PLACED, one) for one in self.alone)
+        return PLACED if sure else self.single

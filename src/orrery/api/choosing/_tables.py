@@ -1,0 +1,109 @@
+"""Tables of a placement: where its time goes, phase by phase, subgraph by subgraph."""
+
+from __future__ import annotations
+
+from orrery.report import Column, Table
+
+from ._choice import Choice, Found
+
+__all__ = ["losses_table", "phases_table", "subgraphs_table"]
+
+
+def losses_table(choice: Choice, found: Found) -> Table:
+    """Return the time of the placement taken apart, beside that of the whole."""
+    losses, one = found.losses, choice.single
+    names = [part.region.name for part in choice.problem.partition.subgraphs]
+    path = " → ".join(names[k] for k in losses.path)
+    rows = [
+        (f"the whole on {one}", losses.whole_s),
+        (f"its subgraphs on {one}, one after the other", losses.parts_s),
+        ("no placement of them takes less than", found.bounds.best_s),
+        ("placed: the subgraphs of the critical path, alone", losses.path_s),
+        ("  longer because others run beside them", losses.company_s),
+        ("  between them, before the first and after the last", losses.hand_over_s),
+        ("  together: a request", losses.placed_s),
+    ]
+    return Table(
+        title="Where the time goes", rows=tuple(rows), filterable=False,
+        columns=(Column(name="what"), Column(name="seconds", unit="s", kind="number", bar=True)),
+        caption=f"Medians of requests; the critical path as measured: {_short(path)}.",
+    )  # fmt: skip
+
+
+def _short(path: str, most: int = 160) -> str:
+    if len(path) <= most:
+        return path
+    first, last = path[: most // 2].rsplit(" → ", 1)[0], path[-most // 2 :].split(" → ", 1)[-1]
+    return f"{first} → … → {last}"
+
+
+def phases_table(choice: Choice, found: Found) -> Table:
+    """Return when each phase is predicted to run and did."""
+    problem = choice.problem
+    predicted = problem.phases(problem.timing(choice.placed.placement))
+    measured = problem.phases(found.measured)
+    rows = []
+    for before, after in zip(predicted, measured, strict=True):
+        phase = problem.partition.phases[before.phase]
+        inside = "" if phase.within is None else f"path {phase.within[1] + 1} of p{phase.within[0]}"
+        length, took = before.end_s - before.begin_s, after.end_s - after.begin_s
+        rows.append((
+            f"p{before.phase}", phase.kind, inside, len(phase.subgraphs), before.begin_s,
+            before.end_s, after.begin_s, after.end_s, took,
+            None if took <= 0 else 100 * (length / took - 1),
+        ))  # fmt: skip
+    whole = problem.timing(choice.placed.placement).makespan_s
+    spent = found.measured.makespan_s
+    rows.append(("all", "", "", len(problem.order), 0.0, whole, 0.0, spent, spent,
+                 100 * (whole / spent - 1) if spent > 0 else None))  # fmt: skip
+    return Table(
+        title="Phases, predicted and measured", rows=tuple(rows),
+        columns=(
+            Column(name="phase"), Column(name="kind"), Column(name="within"),
+            Column(name="subgraphs", kind="number"),
+            Column(name="predicted begin", unit="s", kind="number"),
+            Column(name="predicted end", unit="s", kind="number"),
+            Column(name="began", unit="s", kind="number"),
+            Column(name="ended", unit="s", kind="number"),
+            Column(name="took", unit="s", kind="number", bar=True),
+            Column(name="predicted off by", unit="%", kind="number",
+                   help="the predicted length beside the measured one"),
+        ),
+        caption="From when a request came. A phase within a path is a part of that path.",
+    )  # fmt: skip
+
+
+def subgraphs_table(choice: Choice, found: Found) -> Table:
+    """Return who runs each subgraph, when, and what it takes in company and alone."""
+    problem, measured = choice.problem, found.measured
+    timing = problem.timing(choice.placed.placement)
+    foreseen, seen = set(timing.critical_path()), set(measured.critical_path())
+    rows = []
+    for number in problem.order:
+        part, worker = problem.partition.subgraphs[number], choice.placed.placement[number]
+        nodes = part.region.nodes
+        rows.append((
+            part.region.name, problem.partition.phases[part.phase].kind,
+            nodes[0] if len(nodes) == 1 else f"{nodes[0]} … {nodes[-1]}", len(nodes),
+            problem.workers[worker].name, timing.begin[number], measured.begin[number],
+            float(problem.seconds[number, worker]), found.alone_s[number],
+            measured.end[number] - measured.begin[number],
+            " and ".join(said for said, on in (("predicted", number in foreseen),
+                                               ("measured", number in seen)) if on),
+        ))  # fmt: skip
+    return Table(
+        title="Who runs what", rows=tuple(rows),
+        columns=(
+            Column(name="subgraph"), Column(name="phase"), Column(name="nodes"),
+            Column(name="count", kind="number"), Column(name="worker"),
+            Column(name="predicted begin", unit="s", kind="number"),
+            Column(name="began", unit="s", kind="number"),
+            Column(name="timed for", unit="s", kind="number",
+                   help="in the profile, which the prediction adds up"),
+            Column(name="alone", unit="s", kind="number", help="with nothing beside it"),
+            Column(name="in a request", unit="s", kind="number"),
+            Column(name="on the critical path"),
+        ),
+        caption="Subgraphs of one phase know nothing of each other. Which worker runs each single "
+                "node is in nodes.csv (--out).",
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Placements of one network made into something that runs, raced, and watched at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from orrery.errors import CancelledError, OrreryError
+
+if TYPE_CHECKING:
+    from orrery.mapping.phases import PlacementProblem, Raced, Timing
+    from orrery.runtime.together import PlacedNetwork, WorkerPool
+
+__all__ = ["PATIENCE_S", "Ways"]
+
+#: A first request may take so long and so many times its prediction before it counts as hung.
+PATIENCE_S, _PATIENCE = 30.0, 50.0
+
+
+class Ways:
+    """What turns placements of a problem into networks on a pool of workers."""
+
+    def __init__(
+        self, problem: PlacementProblem, pool: WorkerPool, inputs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self.problem, self.pool, self.inputs = problem, pool, inputs
+        self.graph = problem.partition.graph
+
+    def placed(self, placement: Sequence[int]) -> PlacedNetwork:
+        """Return a placement ready to run; its steps stand in the problem's order.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : the first request was not answered
+        """
+        from orrery.runtime.together import PlacedNetwork, Step
+
+        p = self.problem
+        made = PlacedNetwork(self.graph, [
+            Step(region=p.partition.subgraphs[k].region, worker=p.workers[placement[k]].name)
+            for k in p.order
+        ], self.pool)  # fmt: skip
+        # The first request alone is watched: to be watched costs a hand-over.
+        made.run(self.inputs,
+                 timeout_s=PATIENCE_S + _PATIENCE * p.timing(placement).makespan_s)  # fmt: skip
+        return made
+
+    def whole(self, worker: str) -> PlacedNetwork:
+        """Return the network in one piece on a worker."""
+        from orrery.graph import Region
+        from orrery.runtime.together import PlacedNetwork, Step
+
+        region = Region(graph=self.graph, nodes=tuple(n.name for n in self.graph.nodes),
+                        label="whole")  # fmt: skip
+        return PlacedNetwork(self.graph, [Step(region=region, worker=worker)], self.pool)
+
+    def race(self, placements: Sequence[Sequence[int]], *, most_s: float) -> Raced:
+        """Race placements; the first stays the best until another is surely quicker."""
+        from orrery.mapping.phases import Raced, Ran
+        from orrery.runtime.together import race
+
+        found = race([self._runner(one) for one in placements], most_s=most_s)
+        runs = tuple(
+            Ran(
+                seconds=None if found.failures[k] else found.median_s(k),
+                quicker=None if k == 0 else found.quicker(k), rounds=len(found.times_s[k]),
+                note=found.failures[k],
+            )
+            for k in range(len(placements))
+        )  # fmt: skip
+        return Raced(runs=runs, winner=found.winner)
+
+    def _runner(self, placement: Sequence[int]) -> Callable[[], object]:
+        try:
+            return partial(self.placed(placement).run, self.inputs)
+        except CancelledError:
+            raise
+        except OrreryError as error:
+            failed = error
+
+        def fail() -> object:
+            raise failed
+
+        return fail
+
+    def observed(
+        self, placement: Sequence[int], network: PlacedNetwork
+    ) -> tuple[Timing, tuple[float, ...]]:
+        """Return the median times of a placement's requests, and of its subgraphs alone."""
+        from orrery.runtime.together import observe
+
+        found, order = observe(network, self.inputs), self.problem.order
+        place = {number: turn for turn, number in enumerate(order)}
+        numbers = range(len(order))
+        timing = self.problem.observed(
+            placement, [found.began_s[place[k]] for k in numbers],
+            [found.ended_s[place[k]] for k in numbers], found.latency_s,
+        )  # fmt: skip
+        return timing, tuple(found.alone_s[place[k]] for k in numbers)

@@ -1,0 +1,104 @@
+"""In words: whether a placement pays, and what forbids it or eats the gain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orrery.units import format_quantity
+
+from ._choice import PLACED, Choice, Found
+
+if TYPE_CHECKING:
+    from orrery.mapping.phases import Loss, Standing
+
+__all__ = ["reasons", "stands", "verdict"]
+
+
+def _seconds(value: float) -> str:
+    return format_quantity(value, "s")
+
+
+def verdict(choice: Choice) -> list[str]:
+    """Return how quick the placement is beside the best whole, and how sure that is."""
+    found, one = choice.comparison, choice.single
+    ratio, (low, high) = found.speedup(PLACED, one)
+    said = [
+        f"Placed on several workers it takes {_seconds(found.median_s(PLACED))}; whole on {one}, "
+        f"{_seconds(found.median_s(one))}: {ratio:.2f} times quicker ({low:.2f} to {high:.2f}, "
+        f"95 %, within {found.rounds} rounds)."
+    ]  # fmt: skip
+    if choice.best == PLACED:
+        return [*said, "So it is run on several workers."]
+    if choice.problem.partition.is_single_path:
+        said.append("It has no paths side by side that are worth a subgraph each: a single path.")
+    if ratio > 1 and high > 1:
+        few = " (6 rounds or more are needed to be sure: --repeats)" if found.rounds < 6 else ""
+        said.append(f"That gain is not sure{few}, so it is run whole, on {one}.")
+    else:
+        said.append(f"So it is run whole, on {one}.")
+    return said
+
+
+def reasons(choice: Choice, found: Found) -> list[str]:
+    """Return what keeps the placement from being quicker than the whole, the largest first."""
+    return [_reason(choice, found, loss) for loss in found.losses.causes]
+
+
+def _reason(choice: Choice, found: Found, loss: Loss) -> str:
+    losses, one = found.losses, choice.single
+    whole = _seconds(losses.whole_s)
+    share = f"{loss.seconds / losses.whole_s:.0%}"
+    if loss.cause == "bound":
+        return (f"No placement of these subgraphs can take less than {_seconds(loss.seconds)}, "
+                f"beside {whole} whole: {found.bounds.reason}.")  # fmt: skip
+    if loss.cause == "cuts":
+        return (f"The cuts cost {_seconds(loss.seconds)} ({share}): one after the other on {one}, "
+                f"the subgraphs take {_seconds(losses.parts_s or 0.0)}, the whole {whole}. What "
+                "was fused or kept in caches across the cuts is lost.")  # fmt: skip
+    if loss.cause == "company":
+        slower = (
+            ""
+            if losses.slower is None
+            else (f" (those that ran side by side: {losses.slower:.2f} times as long as alone)")
+        )
+        return (f"Side by side the subgraphs of the critical path take {_seconds(loss.seconds)} "
+                f"({share}) longer than alone{slower}: they share memory bandwidth, caches and "
+                "clock, or the machine is busy.")  # fmt: skip
+    if loss.cause == "hand-over":
+        return (f"Between subgraphs of the critical path {_seconds(loss.seconds)} ({share}) pass "
+                "with handing over and waiting for a processor.")  # fmt: skip
+    if loss.cause == "split":
+        return (f"The split itself is no better: the subgraphs of the critical path take "
+                f"{_seconds(loss.seconds)} where they are placed, with nothing beside them, and "
+                f"the whole {whole}.")  # fmt: skip
+    return (f"Nothing stands out: {_seconds(losses.placed_s)} placed and {whole} whole, with no "
+            "loss above 2 % of that; this machine is not quiet enough to tell them apart."
+            if abs(loss.seconds) < 0.1 * losses.whole_s else
+            f"Watched at work it took {_seconds(losses.placed_s)} beside {whole} whole, without "
+            "a loss above 2 % of that: the machine's speed changed in between.")  # fmt: skip
+
+
+def stands(choice: Choice, found: Found) -> list[str]:
+    """Return how well it was predicted, what no placement undercuts, and what search found."""
+    predicted, measured = choice.placed.predicted_s, choice.comparison.median_s(PLACED)
+    bounds, best = found.bounds, found.kept.best
+    said = [
+        f"Predicted from its parts: {_seconds(predicted)}, {predicted / measured - 1:+.1%} of what "
+        "was measured.",
+        f"No placement of these subgraphs takes less than {_seconds(bounds.best_s)} as they were "
+        f"timed: {bounds.reason}.",
+    ]  # fmt: skip
+    if len(choice.problem.order) > 1:
+        proved = "the best of all" if best.proved else "the best of those there was time to try"
+        said.append(
+            f"Of {found.kept.placements:,} placements, {proved} is predicted to take "
+            f"{_seconds(best.predicted_s)}. Greedy-correction by prediction alone is "
+            f"{_rank(found.greedy)}; the one that races kept is {_rank(found.kept)}."
+        )
+    return said
+
+
+def _rank(standing: Standing) -> str:
+    at_least = "" if standing.rank_proved else "at best "
+    gap = "" if standing.gap < 5e-4 else f" ({standing.gap:+.1%})"
+    return f"{at_least}number {standing.rank}{gap}"

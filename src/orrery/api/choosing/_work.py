@@ -1,0 +1,77 @@
+"""Seconds of single nodes, to see which paths are worth a subgraph of their own."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from orrery.errors import MissingExtraError, ModelError
+from orrery.progress import Progress
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.runtime.together import WorkerPool
+
+__all__ = ["node_work"]
+
+
+def node_work(
+    graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool, progress: Progress
+) -> tuple[dict[str, float], str]:
+    """Return seconds per node, and how they were found where not one by one.
+
+    ONNX Runtime times nodes. Where it is not there, or refuses the network, they are estimated from
+    operations and bytes at the rates of this machine, and scaled to what the whole really takes.
+    """
+    from orrery.runtime import layer_times
+
+    try:
+        return layer_times(graph, inputs, threads=1, repeats=5, progress=progress), ""
+    except (MissingExtraError, ModelError) as error:
+        why = "ONNX Runtime is not installed" if isinstance(error, MissingExtraError) else (
+            "ONNX Runtime does not run this network")  # fmt: skip
+    work = _estimated(graph)
+    whole, worker = _whole(graph, inputs, pool)
+    total = sum(work.values())
+    how = "operations and bytes at the rates of this machine"
+    if whole is not None and total > 0:
+        work = {name: seconds * whole / total for name, seconds in work.items()}
+        how += f", scaled to what the whole takes on {worker}"
+    return work, f"Where to cut was decided by estimates ({how}): {why}, so that single nodes " \
+                 "were not timed."  # fmt: skip
+
+
+def _estimated(graph: Graph) -> dict[str, float]:
+    from orrery.cost import roofline
+    from orrery.graph import Region
+    from orrery.runtime import this_machine
+
+    device = next(d for d in this_machine().devices if d.name == "cpu")
+    found = {}
+    for node in graph.nodes:
+        region = Region(graph=graph, nodes=(node.name,))
+        if roofline.refuses(region, device) is None:
+            found[node.name] = roofline.cost(region, device).latency_s
+    return found
+
+
+def _whole(
+    graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool
+) -> tuple[float | None, str]:
+    """Return seconds of the whole network on the first worker that runs it."""
+    for worker in pool.workers.values():
+        if worker.backend.refuses(graph) is None:
+            made = pool.prepare(worker.name, graph)
+
+            def timed(made: Any = made) -> float:
+                begun = time.perf_counter()
+                made.run(inputs)
+                return time.perf_counter() - begun
+
+            times = [pool.call(worker.name, timed) for _ in range(5)]
+            return statistics.median(times[1:]), worker.name
+    return None, ""

@@ -1,0 +1,251 @@
+"""The best of all placements as predicted, and where another one stands among them.
+
+Models:  every placement, by branch and bound in the problem's order: a branch is left when the
+         longest way to the end from its last subgraph, or the processors shared out evenly over all
+         that is left, take as long as the best known. Before that, choices are struck out that
+         another one can replace in every placement without anything ending later.
+Ignores: other orders than the problem's.
+Judge:   brute force over all placements (tests/mapping/phases/test_exact.py).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orrery.progress import SILENT, Progress
+
+from ._problem import PlacementProblem, State
+from ._search import Placed, Placement, descend, greedy, single_workers
+
+__all__ = ["Standing", "all_placements", "best_placement", "quickest_placements", "standing",
+           "worthwhile"]  # fmt: skip
+
+Choices = Sequence[Sequence[int]]
+
+#: Placements nearer than this share of their seconds count as equally quick: sums are rounded.
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a placement stands among all others, as predicted.
+
+    Attributes
+    ----------
+    best : of all; `best.proved` says whether every one was looked at or ruled out
+    rank : 1 and the number of placements that are predicted to be quicker; at least so many where
+        the search ended early
+    rank_proved : whether it did not
+    gap : seconds over those of `best`, less one
+    placements : that can run; the rank counts among `considered` of them, the others cannot be
+        better than one of these
+    """
+
+    best: Placed
+    rank: int
+    rank_proved: bool
+    gap: float
+    placements: int
+    considered: int
+
+
+def worthwhile(problem: PlacementProblem) -> tuple[tuple[int, ...], ...]:
+    """Return per subgraph the workers that some best placement needs, at the most.
+
+    A worker is struck out for a subgraph when another of the same memory, on the same processors or
+    some of them, is quicker by what the hand-overs to and from it may cost more; and for all
+    subgraphs when the other is nowhere slower and its hand-overs cost no more. Times of a placement
+    are sums and maxima of seconds, in an order that does not change, so that nothing ends later
+    when one takes the place of the other.
+    """
+    p, count = problem, len(problem.workers)
+    largest = max((flow.size_bytes for flow in p.flows), default=0)
+
+    def passes(a: int, b: int) -> tuple[float, float]:
+        return p.passage_s(0, a, b), p.passage_s(largest, a, b)
+
+    def may_replace(v: int, w: int) -> bool:
+        one, other = p.workers[v], p.workers[w]
+        return (
+            v != w and one.memory == other.memory and one.processors <= other.processors
+            # Who carries a tensor to another memory first carries it for all there.
+            and all(
+                passes(v, x) == passes(w, x) and passes(x, v) == passes(x, w)
+                for x in (-1, *range(count))
+                if x < 0 or p.workers[x].memory != one.memory
+            )
+        )  # fmt: skip
+
+    def dearer(v: int, w: int) -> float:
+        """Return what hand-overs to and from v may cost more than those of w."""
+        near = [x for x in range(count) if p.workers[x].memory == p.workers[w].memory]
+        return sum(
+            max(0.0, *(a - b for x in near for a, b in zip(there(x, v), there(x, w))))
+            for there in (passes, lambda x, y: passes(y, x))
+        )
+
+    def nowhere_dearer(v: int, w: int) -> bool:
+        others = [x for x in range(count) if x not in (v, w)]
+        return bool((p.seconds[:, v] <= p.seconds[:, w]).all()) and all(
+            a <= b
+            for x in others
+            for a, b in (*zip(passes(v, x), passes(w, x)), *zip(passes(x, v), passes(x, w)))
+        )
+
+    pairs = [(v, w) for w in range(count) for v in range(count) if may_replace(v, w)]
+    kept = set(range(count))
+    for v, w in pairs:
+        if v in kept and w in kept and nowhere_dearer(v, w):
+            kept.discard(w)
+    costs = {(v, w): dearer(v, w) for v, w in pairs if v in kept and w in kept}
+    found = []
+    for row in p.seconds:
+        own = {w for w in kept if math.isfinite(row[w])}
+        for (v, w), cost in costs.items():
+            if v in own and w in own and row[v] + cost <= row[w]:
+                own.discard(w)
+        found.append(tuple(sorted(own, key=lambda w, row=row: (row[w], w))))  # type: ignore[misc]
+    return tuple(found)
+
+
+def best_placement(
+    problem: PlacementProblem, *, most: int = 1_000_000, progress: Progress = SILENT
+) -> Placed:
+    """Return a placement that no other is predicted to undercut, in the problem's order.
+
+    Parameters
+    ----------
+    most : subgraphs that may be put somewhere on the way; beyond, the best so far is returned,
+        which is not `proved`
+
+    Raises
+    ------
+    CancelledError : the user asked to stop
+    """
+    best = descend(problem, greedy(problem))
+    for placement in single_workers(problem).values():
+        best = min(best, placement, key=lambda p: problem.timing(p).makespan_s)
+    seconds = problem.timing(best).makespan_s
+
+    def found(placement: Placement, makespan: float) -> None:
+        nonlocal best, seconds
+        best, seconds = placement, makespan
+
+    done = _branch(problem, worthwhile(problem), lambda: seconds, found, most, progress)
+    return Placed(placement=best, seconds=seconds, predicted_s=seconds, proved=done)
+
+
+def quickest_placements(
+    problem: PlacementProblem, count: int, *, most: int = 1_000_000, progress: Progress = SILENT
+) -> tuple[Placement, ...]:
+    """Return the placements that are predicted to be quickest, in order, of those worthwhile.
+
+    Parameters
+    ----------
+    count : how many; all where there are fewer
+    most : see `best_placement`; beyond, they are the quickest of those looked at
+    """
+    kept: list[tuple[float, Placement]] = []
+
+    def found(placement: Placement, makespan: float) -> None:
+        heapq.heappush(kept, (-makespan, placement))
+        if len(kept) > count:
+            heapq.heappop(kept)
+
+    def limit() -> float:
+        return -kept[0][0] if len(kept) == count else math.inf
+
+    if count > 0:
+        _branch(problem, worthwhile(problem), limit, found, most, progress)
+    return tuple(placement for _, placement in sorted(kept, key=lambda one: (-one[0], one[1])))
+
+
+def standing(
+    problem: PlacementProblem, placement: Sequence[int], *, best: Placed | None = None,
+    most: int = 1_000_000, progress: Progress = SILENT,
+) -> Standing:  # fmt: skip
+    """Return where a placement stands among all, as predicted.
+
+    Parameters
+    ----------
+    best : what `best_placement` found, if that is known
+    most : see `best_placement`; for each of the two searches
+    """
+    best = best or best_placement(problem, most=most, progress=progress)
+    seconds, quicker = problem.timing(placement).makespan_s, 0
+
+    def found(_placement: Placement, _makespan: float) -> None:
+        nonlocal quicker
+        quicker += 1
+
+    choices = worthwhile(problem)
+    done = _branch(problem, choices, lambda: seconds * (1 - _SAME), found, most, progress)
+    return Standing(
+        best=best, rank=1 + quicker, rank_proved=done,
+        gap=seconds / best.predicted_s - 1 if best.predicted_s > 0 else 0.0,
+        placements=math.prod(int(np.isfinite(row).sum()) for row in problem.seconds),
+        considered=math.prod(len(one) for one in choices),
+    )  # fmt: skip
+
+
+def _branch(
+    problem: PlacementProblem, choices: Choices, limit: Callable[[], float],
+    found: Callable[[Placement, float], None], most: int, progress: Progress,
+) -> bool:  # fmt: skip
+    """Call `found` with every placement that takes less than `limit`; say whether all were seen."""
+    order, state, looked = problem.order, State(problem), 0
+    sizes = np.array([len(w.processors) for w in problem.workers])
+    processors = len(frozenset().union(*(w.processors for w in problem.workers)))
+    areas = [float((problem.seconds[k] * sizes)[list(choices[k])].min()) for k in order]
+    left = [sum(areas[depth + 1 :]) for depth in range(len(order))]
+    beyond = [problem.tails[k] - float(problem.seconds[k].min()) for k in order]
+    chosen = [-1] * len(order)
+    stack = [iter(choices[order[0]])]
+    while stack:
+        depth = len(stack) - 1
+        number = order[depth]
+        if chosen[number] >= 0:
+            state.take_back(number)
+            chosen[number] = -1
+        worker = next(stack[-1], None)
+        if worker is None:
+            stack.pop()
+            continue
+        looked += 1
+        if looked > most:
+            return False
+        if looked % 4096 == 0:
+            progress.step("trying all placements", looked, most)
+        end = state.put(number, worker)
+        chosen[number] = worker
+        # What a subgraph waits for is in its end; from there the least way is still to come.
+        least = max(end + beyond[depth], (state.busy_s() + left[depth]) / processors)
+        if least * (1 - 1e-12) >= limit():
+            continue
+        if depth + 1 < len(order):
+            stack.append(iter(choices[order[depth + 1]]))
+            continue
+        makespan = state.timing().makespan_s
+        if makespan < limit():
+            found(tuple(chosen), makespan)
+    return True
+
+
+def all_placements(problem: PlacementProblem) -> Iterator[Placement]:
+    """Yield every placement that can run, for measuring them all."""
+    fits = [np.flatnonzero(np.isfinite(row)).tolist() for row in problem.seconds]
+
+    def rest(number: int) -> Iterator[Placement]:
+        if number == len(fits):
+            yield ()
+            return
+        for worker in fits[number]:
+            for tail in rest(number + 1):
+                yield (worker, *tail)
+
+    return rest(0)

@@ -1,0 +1,133 @@
+"""Where the time of a placed network goes, from measurements: what forbids a gain, or ate it.
+
+Models:  the time of a placement as its measured critical path: what its subgraphs take alone, what
+         they take longer in company, and what passes between one's end and the next one's begin.
+         Beside it, what the whole takes on one worker, what its parts take there one after the
+         other, and what no placement undercuts.
+Ignores: why a subgraph is slower in company (shared memory bandwidth, caches, clock, a busy
+         machine): that is not told by times.
+Judge:   made-up workers, one for each cause (tests/mapping/phases/test_explain.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ._problem import PlacementProblem, Timing
+
+__all__ = ["Loss", "Losses", "losses_of"]
+
+Cause = Literal["bound", "cuts", "company", "hand-over", "split", "even"]
+
+#: What takes less than this share of the whole is not called a cause.
+_MATTERS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A reason why a placement is no quicker than the whole on one worker.
+
+    Attributes
+    ----------
+    cause : ``bound`` no placement could be; ``cuts`` the parts take longer than the whole on the
+        same worker; ``company`` subgraphs of the critical path are slower beside others than alone;
+        ``hand-over`` nothing runs between its subgraphs; ``split`` even alone and at once, the
+        subgraphs of the critical path take as long; ``even`` nothing of this, the two are as good
+        as equal
+    seconds : that it costs; for ``bound`` and ``split``, that the path takes
+    """
+
+    cause: Cause
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """The time of a placement, taken apart.
+
+    Attributes
+    ----------
+    whole_s, placed_s : measured; the whole on one worker, and the placement
+    parts_s : sum of the subgraphs on the worker of the whole, one after the other; None where it
+        cannot run one
+    path : the critical path as measured
+    path_s : what its subgraphs take alone
+    company_s : what they take longer in a request
+    hand_over_s : what passes between them, before the first and after the last
+    slower : how many times longer subgraphs take that ran beside another one; None if none did
+    causes : the largest first
+    """
+
+    whole_s: float
+    placed_s: float
+    parts_s: float | None
+    bound_s: float
+    path: tuple[int, ...]
+    path_s: float
+    company_s: float
+    hand_over_s: float
+    slower: float | None
+    causes: tuple[Loss, ...]
+
+
+def losses_of(
+    problem: PlacementProblem, measured: Timing, alone_s: Sequence[float], *, whole_s: float,
+    whole_on: int, bound_s: float,
+) -> Losses:  # fmt: skip
+    """Take the time of a placement apart.
+
+    Parameters
+    ----------
+    measured : medians of requests, as `PlacementProblem.observed` makes them
+    alone_s : per subgraph, on the same worker with nothing beside it
+    whole_s, whole_on : seconds of the network in one piece, and the number of the worker
+    bound_s : that no placement undercuts
+    """
+    path = measured.critical_path()
+    took = [measured.end[k] - measured.begin[k] for k in range(len(alone_s))]
+    path_s = sum(alone_s[k] for k in path)
+    company_s = sum(took[k] - alone_s[k] for k in path)
+    hand_over_s = measured.makespan_s - sum(took[k] for k in path)
+    beside = [k for k in range(len(took)) if _accompanied(measured, k)]
+    single = sum(alone_s[k] for k in beside)
+    column = problem.seconds[:, whole_on]
+    parts_s = float(column.sum()) if np.isfinite(column).all() else None
+    least = _MATTERS * whole_s
+    costs: list[Loss] = []
+    if parts_s is not None and parts_s - whole_s > least:
+        costs.append(Loss(cause="cuts", seconds=parts_s - whole_s))
+    if company_s > least:
+        costs.append(Loss(cause="company", seconds=company_s))
+    if hand_over_s > least:
+        costs.append(Loss(cause="hand-over", seconds=hand_over_s))
+    costs.sort(key=lambda loss: -loss.seconds)
+    if bound_s > (1 - _MATTERS) * whole_s:
+        costs.insert(0, Loss(cause="bound", seconds=bound_s))
+    elif path_s > (1 - _MATTERS) * whole_s:
+        costs.append(Loss(cause="split", seconds=path_s))
+    if not costs:
+        costs.append(Loss(cause="even", seconds=measured.makespan_s - whole_s))
+    return Losses(
+        whole_s=whole_s, placed_s=measured.makespan_s, parts_s=parts_s, bound_s=bound_s, path=path,
+        path_s=path_s, company_s=company_s, hand_over_s=hand_over_s,
+        slower=sum(took[k] for k in beside) / single if single > 0 else None, causes=tuple(costs),
+    )  # fmt: skip
+
+
+def _accompanied(measured: Timing, number: int) -> bool:
+    """Say whether others ran during most of a subgraph."""
+    begin, end = measured.begin[number], measured.end[number]
+    spans = sorted(
+        (max(begin, measured.begin[k]), min(end, measured.end[k]))
+        for k in range(len(measured.begin)) if k != number
+    )  # fmt: skip
+    covered, until = 0.0, begin
+    for a, b in spans:
+        if b > max(a, until):
+            covered += b - max(a, until)
+            until = b
+    return covered > (end - begin) / 2
