@@ -73,8 +73,27 @@ def test_the_page_and_the_figure_agree() -> None:
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
-    for wrong in ({"on": "aws-f1"}, {"repeats": 0}, {"profile": True}, {"designs": True}):
-        with pytest.raises(SpecError, match="--on"):
-            api.run(towers(), **{"on": "this-machine", **wrong})
-    with pytest.raises(SpecError, match="--on"):
+    for wrong, message in (
+        ({"on": "aws-f1"}, "run --on: found 'aws-f1', wanted this-machine; to plan for another "
+         "machine, see `orrery map`"),
+        ({"repeats": 0}, "run: repeats: found 0, wanted 1 or more; correct the number"),
+        ({"profile": True}, "run --on: found '--profile', wanted none of these: each worker has a "
+         "back end of its own; leave them out; --workers chooses back ends"),
+        ({"designs": True, "backend": "torch"}, "run --on: found '--backend, --designs', wanted "
+         "none of these: each worker has a back end of its own; leave them out; --workers chooses "
+         "back ends"),
+    ):  # fmt: skip
+        with pytest.raises(SpecError) as refusal:
+            api.run(towers(), **{"on": "this-machine", **wrong})  # type: ignore[arg-type]
+        assert str(refusal.value) == message
+    with pytest.raises(SpecError, match="no such file"):
         api.run(tmp_path / "plan.json", on="this-machine")
+    for wrong, named in (
+        ({"backends": ("onnxruntime",)}, "--workers"),
+        ({"fresh": True}, "--fresh"),
+    ):
+        with pytest.raises(SpecError) as refusal:
+            api.run(towers(), **wrong)  # type: ignore[arg-type]
+        assert str(refusal.value) == (
+            f"run: found {named!r}, wanted --on this-machine with it; add it"
+        )

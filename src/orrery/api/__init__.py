@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
     from .opinions import Exported, export_nests, with_opinion
     from .pages import needs_met, page_document, page_text, write_card
+    from .placing import PlacedModel, place
     from .sweeping import SweepResult, read_sweep, sweep
     from .tracing import ChakraRun, chakra
     from .validating import ValidationRun, validate, validation_sets
@@ -48,6 +49,7 @@ _PLACES = {
     "ModelOptions": "_options",
     "NestResult": "nests",
     "Page": "pages",
+    "PlacedModel": "placing",
     "RunResult": "_run_result",
     "StudyRun": "_study",
     "SweepResult": "sweeping",
@@ -73,6 +75,7 @@ _PLACES = {
     "nest": "nests",
     "needs_met": "pages",
     "operators": "_catalogues",
+    "place": "placing",
     "page_document": "pages",
     "page_text": "pages",
     "write_card": "pages",
@@ -113,6 +116,7 @@ __all__ = [
     "ModelOptions",
     "NestResult",
     "Page",
+    "PlacedModel",
     "RunResult",
     "StudyRun",
     "SweepResult",
@@ -139,6 +143,7 @@ __all__ = [
     "operators",
     "page_document",
     "page_text",
+    "place",
     "read_factors",
     "read_search",
     "read_sweep",

@@ -55,18 +55,23 @@ def run(
     profile : of a network, with ONNX Runtime: also time every layer, nothing fused, as
         `calibrate` wants it
     on : ``this-machine``: place the network's parts on the workers that are here (sets of
-        processors, back ends), where that is quicker than the whole on one
+        processors, back ends), where that is quicker than the whole on one; a plan.json that came
+        of this is run as it is
     backends : the workers' back ends; none: those that are installed, PyTorch apart
-    fresh : with `on`, time the parts again even where a profile of them is kept
+    fresh : with `on`, time the parts again even where a profile of them is kept; of a plan.json
+        that came of it, place its network anew
     """
-    if on is not None:
-        from .placing import run_here
+    from .placing import is_kept, run_here
 
+    if on is not None or is_kept(model):
         return run_here(
-            model, on=on, backends=backends, inputs=inputs, seed=seed, repeats=repeats,
-            check=check, options=options, fresh=fresh, progress=progress,
-            others=designs or profile or bool(plan_models),
+            model, on=on, backend=backend, backends=backends, inputs=inputs, seed=seed,
+            repeats=repeats, check=check, options=options, plan_models=plan_models, fresh=fresh,
+            designs=designs, profile=profile, progress=progress,
         )  # fmt: skip
+    if backends or fresh:
+        raise SpecError("run", found="--workers" if backends else "--fresh",
+                        wanted="--on this-machine with it", fix="add it")  # fmt: skip
     from orrery.runtime import BACKENDS, layer_times, measure
 
     chosen = BACKENDS[backend]()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from orrery.errors import SpecError
 from orrery.evidence import Evidence
+from orrery.plan import Plan
 from orrery.report import Page, Text
 from orrery.store import whole_folder, write_record
 from orrery.timeline import Timeline, write_timeline
@@ -21,6 +23,8 @@ from .figures import batch_of, precisions
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
+
+    from .keeping import Placement
 
 __all__ = ["RunResult", "facts", "run_context", "tolerance"]
 
@@ -37,6 +41,7 @@ class RunResult:
     page : the report
     timeline : of a plan's execution, None for a single network
     layers : of a profiled network, lines of `layers.csv`, header first
+    placed : of a network placed on workers of this machine, its plan
     """
 
     outputs: Mapping[str, NDArray[Any]]
@@ -45,6 +50,12 @@ class RunResult:
     page: Page
     timeline: Timeline | None = None
     layers: tuple[tuple[str, ...], ...] = ()
+    placed: Placement | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """Who runs what on this machine; None where nothing was placed."""
+        return None if self.placed is None else self.placed.plan
 
     @property
     def agrees(self) -> bool:
@@ -56,8 +67,15 @@ class RunResult:
         """The largest |a - b| / (1 + |b|) of what was judged, None if nothing was."""
         return None if self.judgement is None else self.judgement.error
 
-    def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write outputs, evidence, (of a plan) the measured timeline, (profiled) the layers."""
+    def write(self, folder: str | Path, *, onnx: bool = False) -> dict[str, Path]:
+        """Write outputs, evidence, (of a plan) the measured timeline, (profiled) the layers.
+
+        Of a placed network also the plan, which worker ran each node, and the report; with `onnx`
+        the network with its placement.
+        """
+        if onnx and self.placed is None:
+            raise SpecError("--onnx", found="a network that was not placed",
+                            wanted="--on this-machine", fix="leave it out")  # fmt: skip
         folder = Path(folder)
         files = {"outputs": "outputs.npz", "evidence": "evidence.json"}
         with whole_folder(folder) as fresh:
@@ -71,6 +89,8 @@ class RunResult:
 
                 files["layers"] = "layers.csv"
                 write_layers(fresh / files["layers"], self.layers)
+            if self.placed is not None:
+                files |= self.placed.write(fresh, folder, self.page, onnx=onnx)
         return {name: folder / file for name, file in files.items()}
 
 

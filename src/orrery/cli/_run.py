@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from orrery import api
+from orrery.errors import SpecError
 
 from ._options import JsonFlag, Options, Out, show_page
 from ._terminal import progress_bar, written
@@ -28,6 +29,7 @@ def run(
     on: Literal["this-machine"] | None = None,
     workers: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     fresh: Annotated[bool, Parameter(negative=())] = False,
+    onnx: Annotated[bool, Parameter(negative=())] = False,
     out: Out = None,
     options: Options = api.ModelOptions(),  # noqa: B008  # frozen
     json: JsonFlag = False,
@@ -58,13 +60,21 @@ def run(
     plan_model
         Where a plan's network is now, when it has moved; repeatable.
     on
-        Cut the network, place its parts on the processors and back ends that are here, and run it
-        so where that is quicker than the whole on one of them.
+        `this-machine`: cut the network into parts, place them on the processors and back ends that
+        are here, and run it so where that is surely quicker than the whole on one of them. With
+        --out, plan.json keeps the placement: `orrery run DIR/plan.json` runs it again as it is.
     workers
         With --on: a back end to use; repeatable. Otherwise those that are installed, PyTorch apart.
     fresh
-        With --on: time the parts again, even where a profile of them is kept.
+        With --on: time the parts again, even where times of them are kept. With a plan.json that
+        came of --on: place its network anew.
+    onnx
+        With --on and --out: also write placed.onnx, the network with the worker, back end and
+        device of every node in its metadata.
     """
+    if onnx and (out is None or (on is None and not model.endswith(".json"))):
+        raise SpecError("--onnx", found="no --out" if out is None else "no --on",
+                        wanted="--on this-machine and --out", fix="add it")  # fmt: skip
     with progress_bar() as progress:
         result = api.run(
             model,
@@ -82,7 +92,7 @@ def run(
             fresh=fresh,
             progress=progress,
         )
-    files = result.write(out) if out is not None else {}
+    files = result.write(out, onnx=onnx) if out is not None else {}
     show_page(result.page, as_json=json, files=files)
     if files and not json:
         print("\n" + written("written: ", files))

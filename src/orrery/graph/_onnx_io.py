@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import mmap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError
+from orrery.errors import ModelError, SpecError, UnsupportedOperatorsError, did_you_mean
 from orrery.store import atomic_write, open_plain
 
 from ._constant import FileConstant
@@ -80,7 +81,14 @@ def graph_from_bytes(
     return _read(data, source, name, infer=infer)
 
 
-def write_onnx(graph: Graph, path: str | Path, *, external_data: bool = False) -> None:
+def write_onnx(
+    graph: Graph,
+    path: str | Path,
+    *,
+    external_data: bool = False,
+    node_metadata: Mapping[str, Mapping[str, str]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a graph as an ONNX file, whole or not at all.
 
     Parameters
@@ -88,14 +96,25 @@ def write_onnx(graph: Graph, path: str | Path, *, external_data: bool = False) -
     path : the ``.onnx`` file
     external_data : put large constants into ``<path>.data`` beside it, one at a time; needed
         above 2 GiB
+    node_metadata : text pairs to write to nodes, by node name; reading a file leaves them out
+    metadata : text pairs of the model, beside and above the graph's own
 
     Raises
     ------
-    SpecError : the graph's constants lie in the file that would be overwritten
+    SpecError : the graph's constants lie in the file that would be overwritten; metadata of a node
+        that the graph lacks
     ModelError : an input or output of unknown type, or constants too large for one file
     """
     path = Path(path)
     data_path = path.with_name(f"{path.name}.data")
+    notes = node_metadata or {}
+    for name in notes.keys() - {node.name for node in graph.nodes}:
+        raise SpecError(f"{graph.name}: metadata", found=f"no node {name!r}",
+                        wanted="nodes of the graph",
+                        fix=f"correct the name{did_you_mean(name, [n.name for n in graph.nodes])}",
+                        )  # fmt: skip
+    if metadata:
+        graph = replace(graph, metadata={**graph.metadata, **metadata})
     for constant in constants_of(graph):
         if isinstance(constant, FileConstant) and _same(constant.path, path, data_path):
             raise SpecError(
@@ -105,9 +124,9 @@ def write_onnx(graph: Graph, path: str | Path, *, external_data: bool = False) -
     with atomic_write(path) as handle:
         if external_data:
             with atomic_write(data_path) as data:
-                handle.write(_message(graph, ExternalFile(data, data_path.name)))
+                handle.write(_message(graph, ExternalFile(data, data_path.name), notes))
         else:
-            handle.write(_message(graph, None))
+            handle.write(_message(graph, None, notes))
 
 
 def onnx_bytes(graph: Graph) -> bytes:
@@ -244,11 +263,15 @@ def _read(message: bytes, source: TensorSource, name: str, *, infer: bool) -> Gr
     return graph
 
 
-def _message(graph: Graph, external: ExternalFile | None) -> bytes:
+def _message(
+    graph: Graph,
+    external: ExternalFile | None,
+    notes: Mapping[str, Mapping[str, str]] | None = None,
+) -> bytes:
     import onnx.helper
 
     opset = opset_for(graph, _schema)
-    writer = Writer(schema=_schema, opset=opset, external=external)
+    writer = Writer(schema=_schema, opset=opset, external=external, notes=notes or {})
     proto = onnx.ModelProto()
     writer.model(proto, graph)
     imports = [onnx.helper.make_opsetid("", opset)]

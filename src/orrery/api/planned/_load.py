@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
 
-__all__ = ["load_planned"]
+__all__ = ["load_planned", "planned_networks"]
 
 
 def load_planned(
@@ -42,8 +42,31 @@ def load_planned(
     ------
     PlanMismatchError : they differ from what the plan was made for
     """
+    from ..keeping import refuse_placement
+
     plan = read_plan(path)
-    origins = list(models) or [found_again(m.origin or m.name, path) for m in plan.models]
+    refuse_placement(path, plan)
+    graphs, origins = planned_networks(plan, path, models)
+    system = _system(plan, path, on)
+    check_plan(plan, graphs, system)
+    if seen_from_here:
+        plan = replace(
+            plan,
+            models=tuple(
+                replace(model, origin=str(origin)) if isinstance(origin, str | Path) else model
+                for model, origin in zip(plan.models, origins, strict=True)
+            ),
+        )
+    return plan, graphs, system
+
+
+def planned_networks(
+    plan: Plan, path: Path, models: Sequence[object] = ()
+) -> tuple[list[Graph], list[object]]:
+    """Return a plan's networks, from where they are now, and what each was taken from."""
+    origins: list[object] = list(models) or [
+        found_again(m.origin or m.name, path) for m in plan.models
+    ]
     if len(origins) != len(plan.models):
         raise SpecError(
             "--model",
@@ -61,17 +84,7 @@ def load_planned(
         ],
         origins,
     )
-    system = _system(plan, path, on)
-    check_plan(plan, graphs, system)
-    if seen_from_here:
-        plan = replace(
-            plan,
-            models=tuple(
-                replace(model, origin=str(origin)) if isinstance(origin, str | Path) else model
-                for model, origin in zip(plan.models, origins, strict=True)
-            ),
-        )
-    return plan, graphs, system
+    return graphs, origins
 
 
 def _options(given: Mapping[str, object], path: Path) -> ModelOptions:

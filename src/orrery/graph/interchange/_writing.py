@@ -32,6 +32,9 @@ FIRST_WRITTEN_OPSET = 21
 #: element type -> first IR version that has it, where that is later than opset 21's
 IR_OF_TYPE = {"float4e2m1": 11, "float8e8m0": 12, "uint2": 13, "int2": 13}
 
+#: The first IR version whose nodes carry metadata.
+IR_OF_NODE_METADATA = 10
+
 #: A protobuf message can hold 2 GiB; some room is left for the structure.
 _MOST_EMBEDDED_BYTES = (1 << 31) - (1 << 26)
 
@@ -148,11 +151,13 @@ class Writer:
     opset : the version to write
     external : where large constants go; None keeps them in the message
     domains : other operator domains met on the way
+    notes : metadata of nodes of the outermost graph, by name
     """
 
     schema: Schema
     opset: int
     external: ExternalFile | None = None
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
     ir_version: int = 0
 
@@ -170,6 +175,11 @@ class Writer:
         taken = {"", *graph.inputs, *graph.constants}
         taken.update(t for node in graph.nodes for t in node.outputs)
         self._graph(proto.graph, graph, {}, Names(taken), {})
+        for node in proto.graph.node:
+            for key, value in self.notes.get(node.name, {}).items():
+                pair = node.metadata_props.add()
+                pair.key, pair.value = key, value
+                self.ir_version = max(self.ir_version, IR_OF_NODE_METADATA)
         metadata = dict(graph.metadata)
         if graph.states:
             metadata[STATES_KEY] = json.dumps(dict(graph.states), sort_keys=True)

@@ -1,0 +1,105 @@
+"""A placement as a plan that others can read.
+
+Each region's schedule is a point in the space of this machine's workers: which back end, of which
+version, on which device and processors, in which phase.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, Transfer
+
+from ._kept import WHOLE, WORKER
+from ._machine import backend_version, machine_facts, machine_here
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.runtime.together import LocalWorker, PlacedNetwork
+
+    from ..placing import Choice
+
+__all__ = ["plan_of"]
+
+
+def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
+    """Return one of the ways that were compared as a plan."""
+    network, found = choice.networks[way], choice.comparison
+    placed = way not in choice.alone
+    graph, low_high = network.graph, found.interval_s(way)
+    bound = max(choice.problem.bounds())
+    subgraphs = choice.problem.partition.subgraphs
+    whole = {f"{WHOLE}{name}": found.median_s(name) for name in choice.alone}
+    phases = {s.region.name: s.phase for s in subgraphs} if placed else {}
+    return Plan(
+        models=(ModelReference(name=graph.name, digest=graph.digest),),
+        system=machine_here(),
+        assignments=_assignments(network, phases),
+        transfers=_transfers(network),
+        objective="latency",
+        searcher="greedy-correction, measured" if placed else "whole on one worker",
+        settings={
+            **machine_facts(), "rounds": found.rounds, "measured_s": found.median_s(way),
+            "measured_low_s": low_high[0], "measured_high_s": low_high[1], **whole,
+        },
+        seed=seed,
+        predicted_latency_s=choice.placed.predicted_s if placed else None,
+        resident_bytes=_resident(network),
+        lower_bound_s=bound,
+        bound=f"placements of these {len(subgraphs)} subgraphs on these "
+        f"{len(choice.problem.workers)} workers, as they were timed",
+        notes=() if placed else ("Run whole: no placement on several workers was surely "
+                                        "quicker.",),
+    )  # fmt: skip
+
+
+def _assignments(network: PlacedNetwork, phases: dict[str, int]) -> tuple[Assignment, ...]:
+    graph = network.graph
+    made = {t: s.region.name for s in network.steps for t in s.region.outputs}
+    return tuple(
+        Assignment(
+            region=step.region.name, nodes=step.region.nodes, device=step.worker,
+            schedule=_schedule(network.pool.workers[step.worker], phases.get(step.region.name)),
+            after=tuple(dict.fromkeys(
+                made[t] for t in step.region.inputs if t not in graph.inputs)),
+        )
+        for step in network.steps
+    )  # fmt: skip
+
+
+def _schedule(worker: LocalWorker, phase: int | None) -> KernelSchedule:
+    backend = worker.backend.name
+    return KernelSchedule(space=WORKER, parameters={
+        "backend": backend, "version": backend_version(backend),
+        "device": worker.name.replace(backend, "").strip(" @") or worker.name,
+        "processors": tuple(worker.processors),
+        **({} if phase is None else {"phase": phase}),
+    })  # fmt: skip
+
+
+def _transfers(network: PlacedNetwork) -> tuple[Transfer, ...]:
+    """Return what one worker makes and others read."""
+    graph: Graph = network.graph
+    found = []
+    for step in network.steps:
+        for tensor in step.region.outputs:
+            readers = [s for s in network.steps
+                       if s.worker != step.worker and tensor in s.region.inputs]  # fmt: skip
+            if readers:
+                targets = tuple(dict.fromkeys(s.worker for s in readers))
+                found.append(Transfer(
+                    tensor=tensor, size_bytes=graph.known_bytes(tensor) or 0, source=step.worker,
+                    targets=targets, producer=step.region.name,
+                    consumers=tuple(s.region.name for s in readers),
+                    links=tuple(() for _ in targets),
+                ))  # fmt: skip
+    return tuple(found)
+
+
+def _resident(network: PlacedNetwork) -> dict[str, int]:
+    held: dict[str, set[str]] = {}
+    for step in network.steps:
+        held.setdefault(step.worker, set()).update(step.region.weights)
+    constants = network.graph.constants
+    return {worker: sum(constants[name].type.size_bytes for name in sorted(names))
+            for worker, names in held.items()}  # fmt: skip

@@ -1,0 +1,134 @@
+"""A placement that was kept, run again as it is: nothing is timed or searched anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from orrery.errors import OrreryError, SpecError
+from orrery.plan import Plan
+from orrery.progress import Progress
+
+from ..keeping import backend_version, whole_ways, worker_of
+from ._choose import local_workers
+from ._ready import Arrays, Ready, latency
+from ._replay_page import replay_sections
+
+if TYPE_CHECKING:
+    from orrery.graph import Graph
+    from orrery.runtime.together import LocalWorker, PlacedNetwork, WorkerPool
+
+__all__ = ["AS_PLANNED", "planned_workers", "replay"]
+
+AS_PLANNED = "as planned"  #: the name of the plan among the ways of running its network
+
+
+def planned_workers(plan: Plan) -> tuple[list[LocalWorker], list[str]]:
+    """Return the workers of a plan that are here, and a sentence for each one that is not.
+
+    With them comes the quickest other one that the whole network was timed on: it is what is left
+    when one of them is not here, or fails.
+
+    Raises
+    ------
+    SpecError : none is left to run the network on
+    """
+    planned = {a.device: worker_of(a)["backend"] for a in plan.assignments}
+    spare = [name for name in whole_ways(plan) if name not in planned]
+    here: dict[str, LocalWorker] = {}
+    why: dict[str, str] = {}
+    for backend in sorted({*planned.values(), *(_backend_of(name) for name in spare)}):
+        if not backend_version(backend):
+            why[backend] = f"{backend} is not installed"
+            continue
+        try:
+            here |= {worker.name: worker for worker in local_workers((backend,))}
+        except OrreryError as error:
+            why[backend] = str(error)
+    gone = [name for name in planned if name not in here]
+    notes = [
+        f"The plan's worker {name!r} is not here: {why.get(planned[name], 'no such device')}."
+        for name in gone
+    ]
+    spare = [name for name in spare if name in here][:1]
+    if gone and not spare and not any(name in here for name in whole_ways(plan)):
+        raise SpecError(
+            f"plan of {plan.models[0].name}: workers", found=" ".join(notes).rstrip("."),
+            wanted="them, or a worker that the whole network was timed on",
+            fix="install what is missing, or place the network anew with --fresh",
+        )  # fmt: skip
+    return [here[name] for name in (*planned, *spare) if name in here], notes
+
+
+def replay(
+    graph: Graph, plan: Plan, given: Arrays, pool: WorkerPool, *, notes: Sequence[str],
+    repeats: int, progress: Progress,
+) -> Ready:  # fmt: skip
+    """Prepare a plan on its workers and time it, or where that fails the whole on one of them.
+
+    Raises
+    ------
+    SpecError : the plan does not hold every node of the network once, in an order that can be run
+    OrreryError : nothing that is here runs the network
+    """
+    from orrery.runtime.together import Fallback, compare
+
+    said, ways = list(notes), dict[str, "PlacedNetwork"]()
+    failed: OrreryError | None = None
+    candidates = [AS_PLANNED, *whole_ways(plan)]
+    if any(name not in pool.workers for name in plan.device_of().values()):
+        candidates.remove(AS_PLANNED)
+    for way in candidates:
+        if len(ways) == (2 if AS_PLANNED in ways else 1):
+            break
+        if (way != AS_PLANNED and way not in pool.workers) or (way,) == _only(plan):
+            continue
+        try:
+            ways[way] = _prepared(graph, plan, way, pool)
+        except SpecError:  # the plan itself is wrong, and its user must know
+            raise
+        except OrreryError as error:
+            failed = error
+            said.append(f"{way} cannot be prepared: {error}.")
+    if not ways:
+        raise failed or SpecError(f"plan of {graph.name}", found="no worker left",
+                                  wanted="one or more",
+                                  fix="place the network anew with --fresh")  # fmt: skip
+    served = Fallback(ways)
+    served.run(given)
+    current = served.current or next(iter(ways))
+    if current != AS_PLANNED:
+        said.append(f"So the whole network runs on {current}; --fresh places it anew.")
+    found = compare({current: partial(ways[current].run, given)}, rounds=repeats, progress=progress)
+    how = "a kept placement" if current == AS_PLANNED else current
+    return Ready(
+        graph=graph, plan=plan, served=served,
+        figure=latency(graph, current, found, how, note=f"median of {found.rounds} runs"),
+        sections=tuple(replay_sections(plan, found, ways[current], ways[current].run(given), said)),
+    )  # fmt: skip
+
+
+def _prepared(graph: Graph, plan: Plan, way: str, pool: WorkerPool) -> PlacedNetwork:
+    from orrery.graph import Region
+    from orrery.runtime.together import PlacedNetwork, Step
+
+    if way != AS_PLANNED:
+        whole = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
+        return PlacedNetwork(graph, [Step(region=whole, worker=way)], pool)
+    return PlacedNetwork(graph, [
+        Step(region=Region(graph=graph, nodes=a.nodes, label=a.region), worker=a.device)
+        for a in plan.assignments
+    ], pool)  # fmt: skip
+
+
+def _only(plan: Plan) -> tuple[str, ...]:
+    """Return the worker of a plan that has one assignment, which is a whole way itself."""
+    return (plan.assignments[0].device,) if len(plan.assignments) == 1 else ()
+
+
+def _backend_of(worker: str) -> str:
+    """Return the back end in a worker's name; the name itself where none is known."""
+    from orrery.runtime import BACKENDS
+
+    return next((name for name in BACKENDS.names() if name in worker), worker)
