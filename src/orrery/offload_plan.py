@@ -22,6 +22,7 @@ __all__ = [
     "Action",
     "OffloadPlan",
     "OffloadPlanner",
+    "PlannedRead",
     "PlannedTensor",
     "SavedTensor",
     "StepProfile",
@@ -202,6 +203,18 @@ class PlannedTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRead:
+    """One tensor's way back.
+
+    It begins when the backward first needs `after`, before it waits for that; None is when the
+    backward begins. So whoever obeys never holds more than was planned, however long things take.
+    """
+
+    name: str
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OffloadPlan:
     """What becomes of every saved tensor of a step, and what is expected of the step.
 
@@ -210,10 +223,9 @@ class OffloadPlan:
     step : `step_digest` of the profile it was made for
     name, machine : as in the profile
     tensors : in the order of their making
-    reads : names of the offloaded tensors, in the order in which reading begins
-    ahead_bytes, ahead_tensors : the most memory, and the most tensors, that may be read or being
-        read and not yet needed; a read that would exceed one of them waits, unless nothing else is
-        ahead
+    reads : the offloaded tensors, in the order in which they are read
+    ahead_bytes, ahead_tensors : the most memory, and the most tensors, that are read or being read
+        before they are needed; follows from `reads`
     limit_bytes : the limit it was made for
     peak_bytes : the most memory in use at any time, everything counted
     moved_bytes : written per step, and read per step
@@ -234,7 +246,7 @@ class OffloadPlan:
     step: str
     name: str
     tensors: tuple[PlannedTensor, ...]
-    reads: tuple[str, ...]
+    reads: tuple[PlannedRead, ...]
     ahead_bytes: int
     ahead_tensors: int
     limit_bytes: int
