@@ -73,6 +73,13 @@ CATALOGUE: tuple[Study, ...] = (
         place="orrery.studies.bitlet:bitlet_study",
         files=("weights", "data"),
     ),
+    Study(
+        name="duet",
+        question="How much quicker is a network whose branches run on several workers of this "
+        "machine at once than on the best one alone, and what forbids more?",
+        source="Zhang, Hu, Li, DUET, IPDPS 2021",
+        place="orrery.studies.duet:duet_study",
+    ),
 )
 
 FILES = {

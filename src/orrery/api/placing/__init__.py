@@ -1,7 +1,15 @@
 """One network on several workers of this machine, and the page that says whether it pays."""
 
-from ._choose import Choice
+from ._choose import Choice, choose, local_workers
 from ._here import is_kept, run_here
 from ._place import PlacedModel, place
 
-__all__ = ["Choice", "PlacedModel", "is_kept", "place", "run_here"]
+__all__ = [
+    "Choice",
+    "PlacedModel",
+    "choose",
+    "is_kept",
+    "local_workers",
+    "place",
+    "run_here",
+]

@@ -1,0 +1,225 @@
+"""One network on several workers of this machine: the gains, the search, the prediction, the cost.
+
+Networks are measured as the study ``duet`` measures them: all ways in turn, ratios within rounds,
+95 % intervals from order statistics. A network that is a single path is compared with the library
+called directly, so that the executor and the fallback count too. What a step costs is that of a
+chain whose subgraphs do nothing, less calling them one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from orrery.api.choosing import PLACED
+from orrery.api.placing import choose, local_workers
+from orrery.graph import Graph, Node, Region, TensorType, build_model, example_inputs
+from orrery.progress import SILENT
+from orrery.runtime import Executable
+from orrery.runtime.together import (
+    Fallback,
+    LocalWorker,
+    PlacedNetwork,
+    Step,
+    WorkerPool,
+    core_sets,
+)
+from orrery.studies.duet import ALONE, Case, Effort, measure_case, outside, rounds_of, timed
+
+from ._record import Figure
+
+BRANCHED = ("siamese-lstm", "wide-deep", "facebagnet", "inception_v3", "casia-surf", "mt-dnn")
+SINGLE = ("resnet50", "mobilenet_v2", "vgg16")
+EFFORT = Effort(
+    networks=BRANCHED, rounds=100, rounds_s=30.0, tail_runs=0, tail_s=0.0, sweep_rounds=11,
+    sweep_s=20.0, looked=300_000, most_operators=0, torch="off",
+)  # fmt: skip
+WORTH = 1.3
+SUBGRAPHS, REQUESTS = 32, 200
+
+
+def figures() -> list[Figure]:
+    """Measure six networks with paths side by side, three without, and chains of nothing."""
+    workers = local_workers()
+    cases = [measure_case(build_model(name), workers, EFFORT, SILENT) for name in BRANCHED]
+    return [*of_search(cases), of_prediction(cases), *of_gains(cases), *of_singles(workers),
+            *of_steps()]  # fmt: skip
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+
+
+def of_search(cases: Sequence[Case]) -> list[Figure]:
+    """Greedy-correction by prediction over the exact placement, and what runs over the best run."""
+    proved = [c for c in cases if c.sweep.exact_s is not None]
+    predicted = tuple(100 * (c.sweep.corrected_s / (c.sweep.exact_s or 1) - 1) for c in proved)
+    measured = tuple(100 * c.sweep.gap for c in cases)
+    left = ", ".join(c.name for c in cases if c not in proved) or "none"
+    found = [Figure(
+        name="placing: greedy-correction over exact, measured, worst", unit="%", target=2.0,
+        value=max(measured), runs=measured, note="; ".join(
+            f"{c.name} {_pair(100 * c.sweep.gap, *(100 * e for e in c.sweep.interval))} over the "
+            f"quickest of {len(c.sweep.points)} of {c.sweep.total:,}" for c in cases),
+    )]  # fmt: skip
+    if proved:
+        found.insert(0, Figure(
+            name="placing: greedy-correction over exact, predicted, worst", unit="%", target=2.0,
+            value=max(predicted), runs=predicted,
+            note=f"{', '.join(c.name for c in proved)}; exact not proved: {left}",
+        ))  # fmt: skip
+    return found
+
+
+def of_prediction(cases: Sequence[Case]) -> Figure:
+    """Predicted makespans of the placements against measured ones."""
+    errors = tuple(100 * abs(c.predicted_s / c.measured_s - 1) for c in cases)
+    return Figure(
+        name="placing: predicted makespan off measured, median", unit="%", target=10.0,
+        value=float(np.median(errors)), runs=errors,
+        note="; ".join(f"{c.name} {e:.1f}" for c, e in zip(cases, errors, strict=True)),
+    )  # fmt: skip
+
+
+def of_gains(cases: Sequence[Case]) -> list[Figure]:
+    """Gain over the best back end alone of each network; the second largest is the figure."""
+    gains = {c.name: gain for c in cases if (gain := c.gain(*ALONE))}
+    ordered = sorted((gain[0] for gain in gains.values()), reverse=True)
+    ceilings = sorted((c.ceiling for c in cases), reverse=True)
+    forbidden = len(ceilings) > 1 and ceilings[1] < WORTH
+    said = "the measured bound forbids it: " if forbidden else "the measured bound allows "
+    found = [Figure(
+        name="placing: second largest gain over the best back end alone", unit="x",
+        value=ordered[min(1, len(ordered) - 1)], runs=tuple(ordered), target=WORTH, better="higher",
+        note=said + ", ".join(f"{c.name} {c.ceiling:.2f}" for c in cases),
+    )]  # fmt: skip
+    for case in cases:
+        if case.name in gains:
+            ratio, (low, high) = gains[case.name]
+            found.append(Figure(
+                name=f"placing: gain of {case.name}", unit="x", value=ratio, runs=(low, high),
+                better="higher", note=f"{_pair(ratio, low, high)} over {case.best(*ALONE)}, "
+                f"at most {case.ceiling:.2f}",
+            ))  # fmt: skip
+    return found
+
+
+def of_singles(workers: Sequence[LocalWorker]) -> list[Figure]:
+    """Single paths as the command runs them, over the best back end called directly."""
+    found, notes = [], []
+    for name in SINGLE:
+        graph = build_model(name)
+        inputs = example_inputs(graph, seed=0)
+        most = max(len(w.processors) for w in workers)
+        with WorkerPool(workers) as pool:
+            choice = choose(graph, inputs, pool, repeats=30, cache=None, progress=SILENT)
+            ordered = sorted(choice.networks, key=lambda way: (way != choice.best, way))
+            served = Fallback({way: choice.networks[way] for way in ordered})
+            direct = {
+                w.label: w.backend.prepare(graph) for w in workers
+                if len(w.processors) == most and w.backend.refuses(graph) is None
+            }  # fmt: skip
+            rounds = rounds_of(
+                {"served": timed(partial(served.run, inputs)),
+                 **{label: outside(pool, timed(partial(made.run, inputs)))
+                    for label, made in direct.items()}},
+                most=200, most_s=30.0, progress=SILENT, task=name,
+            )  # fmt: skip
+        best = min(direct, key=rounds.median_s)
+        ratio, (low, high) = rounds.speedup(best, "served")
+        found.append(100 * (ratio - 1))
+        way = "placed" if choice.best == PLACED else choice.best
+        ends = (100 * (end - 1) for end in (low, high))
+        notes.append(f"{name} {_pair(found[-1], *ends)}, run {way}, directly best {best}")
+    return [Figure(
+        name="placing: single path over the best back end directly, worst", unit="%", target=2.0,
+        value=max(found), runs=tuple(found), note="; ".join(notes),
+    )]  # fmt: skip
+
+
+class Nothing:
+    """A back end whose subgraphs hand on what they are given."""
+
+    name = "nothing"
+
+    def refuses(self, graph: Graph) -> None:
+        return None
+
+    def prepare(self, graph: Graph) -> Executable:
+        (read,), (made,) = graph.inputs, graph.outputs
+        return _HandsOn(read, made)
+
+
+class _HandsOn:
+    def __init__(self, read: str, made: str) -> None:
+        self.read, self.made = read, made
+
+    def run(self, inputs: Any) -> dict[str, Any]:
+        return {self.made: inputs[self.read]}
+
+
+@cache
+def chain(length: int) -> Graph:
+    """Return operators one after the other on four numbers."""
+    return Graph(
+        name="chain", inputs=("x0",), outputs=(f"x{length}",),
+        nodes=tuple(Node(name=f"n{k}", op="Relu", inputs=(f"x{k}",), outputs=(f"x{k + 1}",))
+                    for k in range(length)),
+        types={"x0": TensorType(dtype="float32", shape=(4,))},
+    ).infer()  # fmt: skip
+
+
+def step_seconds(pattern: Sequence[int], requests: int, length: int = SUBGRAPHS) -> list[float]:
+    """Return seconds a subgraph above calling it, one per request.
+
+    Parameters
+    ----------
+    pattern : numbers of the workers that take turns
+    """
+    graph, sets = chain(length), list(core_sets().values())
+    own = sets[1:] or sets  # the halves, where there are two
+    workers = [
+        LocalWorker(name=f"w{k}", processors=own[k % len(own)], backend=Nothing(), label="nothing")
+        for k in range(max(pattern) + 1)
+    ]
+    steps = [
+        Step(region=Region(graph=graph, nodes=(f"n{k}",)), worker=f"w{pattern[k % len(pattern)]}")
+        for k in range(length)
+    ]
+    inputs, found = {"x0": np.zeros(4, np.float32)}, []
+    with WorkerPool(workers) as pool:
+        network = PlacedNetwork(graph, steps, pool)
+        calls = [pool.prepare(s.worker, s.region) for s in steps]
+        for turn in range(requests + requests // 10):
+            begun = time.perf_counter()
+            network.run(inputs)
+            between = time.perf_counter()
+            values = dict(inputs)
+            for call in calls:
+                values.update(call.run(values))
+            took = 2 * between - begun - time.perf_counter()
+            if turn >= requests // 10:  # the first ones warm up
+                found.append(took / length)
+    return found
+
+
+def of_steps() -> list[Figure]:
+    """What a subgraph costs beside its work, on one worker and handed to and fro between two."""
+    made = []
+    for said, pattern in (("on one worker", (0,)), ("to and fro between two", (0, 1))):
+        values = [1e6 * seconds for seconds in step_seconds(pattern, REQUESTS)]
+        made.append(Figure(
+            name=f"placing: executor, a subgraph {said}", unit="us", target=50.0,
+            value=float(np.median(values)), runs=tuple(values),
+            note=f"median of {REQUESTS} requests of {SUBGRAPHS} subgraphs; {load()}",
+        ))  # fmt: skip
+    return made
+
+
+def _pair(value: float, low: float, high: float) -> str:
+    return f"{value:.3g} ({low:.3g} to {high:.3g}, 95 %)"

@@ -1,0 +1,21 @@
+"""DUET: one network on several devices of one machine, measured here beside what was published."""
+
+from ._case import ALONE, PLACED, SERVED, Case, Effort
+from ._measure import measure_case
+from ._rounds import outside, percentiles, rounds_of, timed
+from ._study import conduct_on, duet_study
+
+__all__ = [
+    "ALONE",
+    "PLACED",
+    "SERVED",
+    "Case",
+    "Effort",
+    "conduct_on",
+    "duet_study",
+    "measure_case",
+    "outside",
+    "percentiles",
+    "rounds_of",
+    "timed",
+]

@@ -1,0 +1,208 @@
+"""What was found about one network; every record and table of the study follows from it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from orrery.runtime.together import Comparison
+
+from ._published import NETWORKS
+
+__all__ = ["ALONE", "PLACED", "SERVED", "Case", "Effort", "Kind", "Operators", "Point", "Sweep"]
+
+PLACED = "placed"  #: the placement, whether or not it is the quicker way
+SERVED = "as the command runs it"
+
+Kind = Literal["placed", "served", "cpu", "gpu", "part"]
+
+#: The whole network in one place. What is small runs best on some of the cores, so that they count.
+ALONE: tuple[Kind, ...] = ("cpu", "part", "gpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is measured.
+
+    Attributes
+    ----------
+    networks : by name
+    rounds, rounds_s : in which all ways are compared: at most so many, so many seconds
+    tail_runs, tail_s : runs for the slow tail where one takes below 50 ms; seconds in all where
+        it takes longer; 0 runs: no tail
+    sweep_rounds, sweep_s : of measured placements, and seconds that they may take together
+    looked : placements that the exact search may look at on its way
+    most_operators : of a network whose single operators are timed too
+    torch : ``off``, ``nodes`` (one by one) or ``compiled`` too
+    """
+
+    networks: tuple[str, ...]
+    rounds: int
+    rounds_s: float
+    tail_runs: int
+    tail_s: float
+    sweep_rounds: int
+    sweep_s: float
+    looked: int
+    most_operators: int
+    torch: Literal["off", "nodes", "compiled"]
+
+    @classmethod
+    def at(cls, scale: float) -> Effort:
+        """Return the effort of a scale; from 1 on, all that the issue asks for."""
+        names = tuple(network.name for network in NETWORKS)
+        if scale >= 1:
+            return cls(
+                networks=names, rounds=round(200 * scale), rounds_s=120.0 * scale, tail_runs=1000,
+                tail_s=600.0, sweep_rounds=11, sweep_s=120.0 * scale, looked=1_000_000,
+                most_operators=1000, torch="compiled",
+            )  # fmt: skip
+        return cls(
+            networks=names[: max(1, round(len(names) * scale))], rounds=max(20, round(200 * scale)),
+            rounds_s=max(4.0, 60 * scale), tail_runs=0, tail_s=0.0, sweep_rounds=7,
+            sweep_s=max(3.0, 30 * scale), looked=100_000, most_operators=50, torch="nodes",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A placement that was measured.
+
+    Attributes
+    ----------
+    what : for people, e.g. ``ours``, ``all on cpu0-1 onnxruntime``
+    predicted_s : from its subgraphs, timed as wholes
+    summed_s : from its operators, timed one by one; None: not known
+    """
+
+    what: str
+    placement: tuple[int, ...]
+    predicted_s: float
+    measured_s: float
+    summed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """How good the placement is among all there are, as predicted and as measured.
+
+    Attributes
+    ----------
+    total : placements there are
+    corrected_s : what greedy-correction reaches by prediction alone
+    exact_s : the least that any placement is predicted to take; None: not proved
+    rank : of the placement that runs, by prediction, 1 the best; None: not all were worked out
+    points : every placement that was measured, ours first
+    gap, interval : ours over the quickest other one, less 1, in rounds of its own
+    """
+
+    total: int
+    corrected_s: float
+    exact_s: float | None
+    rank: int | None
+    points: tuple[Point, ...]
+    gap: float
+    interval: tuple[float, float]
+
+    @property
+    def measured_rank(self) -> int:
+        """The place of ours among the measured ones, 1 the quickest."""
+        return 1 + sum(p.measured_s < self.points[0].measured_s for p in self.points)
+
+    @property
+    def error(self) -> float:
+        """The median of |predicted / measured - 1| over the measured placements."""
+        return statistics.median(abs(p.predicted_s / p.measured_s - 1) for p in self.points)
+
+    @property
+    def summed_error(self) -> float | None:
+        """The same of what operators sum to; None where that is not known of all."""
+        found = [abs(p.summed_s / p.measured_s - 1) for p in self.points if p.summed_s is not None]
+        return statistics.median(found) if len(found) == len(self.points) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operators:
+    """What becomes of it when single operators are timed instead of whole subgraphs.
+
+    Attributes
+    ----------
+    same : the sums choose the placement that whole subgraphs choose, both by prediction alone
+    slower, interval : how many times as long their choice takes, measured in turn
+    """
+
+    same: bool
+    slower: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One network on the workers of this machine.
+
+    Attributes
+    ----------
+    single_path : nothing in it runs beside anything else
+    steps : (subgraph, its nodes, worker) of the placement, in order
+    kinds : per way: ``cpu`` and ``gpu`` are the whole network on all cores and on a GPU, ``part``
+        on some of the cores
+    blocks : comparisons of ways; the placement is in each
+    chosen : the way that the command stands by; it was chosen in other rounds than these
+    predicted_s : of the placement, from its parts
+    cut_s : the subgraphs one after the other on the worker of the best way alone, where known
+    bound_s, reason : what no placement undercuts, and because of what
+    errors : per way, the largest |a - b| / (1 + |b|) of its outputs against the reference
+    tails : of the longer runs; None: omitted
+    notes : what was left out or failed
+    """
+
+    name: str
+    single_path: bool
+    steps: tuple[tuple[str, int, str], ...]
+    kinds: Mapping[str, Kind]
+    blocks: tuple[Comparison, ...]
+    chosen: str
+    predicted_s: float
+    bound_s: float
+    reason: str
+    cut_s: float | None
+    sweep: Sweep
+    operators: Operators | None
+    errors: Mapping[str, float]
+    tolerance: float
+    tails: Comparison | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def measured_s(self) -> float:
+        """The placement's median."""
+        return self.blocks[0].median_s(PLACED)
+
+    def alone(self, *kinds: Kind) -> Iterator[tuple[str, Comparison]]:
+        """Yield the ways of some kinds, each with the comparison it stands in."""
+        for block in self.blocks:
+            for way in block.times_s:
+                if self.kinds[way] in kinds:
+                    yield way, block
+
+    def best(self, *kinds: Kind) -> str | None:
+        """Return the way of some kinds that the placement gains least over; None: there is none."""
+        found = {way: block.speedup(PLACED, way)[0] for way, block in self.alone(*kinds)}
+        return min(found, key=lambda way: found[way]) if found else None
+
+    def gain(self, *kinds: Kind) -> tuple[float, tuple[float, float]] | None:
+        """Return how many times quicker the placement is than the best way of some kinds."""
+        best = self.best(*kinds)
+        if best is None:
+            return None
+        block = next(b for way, b in self.alone(*kinds) if way == best)
+        return block.speedup(PLACED, best)
+
+    @property
+    def ceiling(self) -> float:
+        """The most that a placement could gain over the best way alone, by the measured bound."""
+        gain = self.gain(*ALONE)
+        return (gain[0] if gain else 1.0) * self.measured_s / self.bound_s

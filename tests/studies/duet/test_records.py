@@ -1,0 +1,214 @@
+"""Statuses follow from the numbers: each record is made to match and to differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orrery.report import Page, Series, Table, Text, render_html, render_text
+from orrery.runtime.together import Comparison
+from orrery.studies import Record
+from orrery.studies.duet._case import ALONE, PLACED, SERVED, Case, Effort, Point
+from orrery.studies.duet._published import CLAIMS, NETWORKS
+from orrery.studies.duet._records import claim_records, network_records, why
+from orrery.studies.duet._sections import sections_of
+
+from .cases import ROUNDS, block, case, sweep
+
+
+def named(records: list[Record], ending: str) -> Record:
+    (found,) = [r for r in records if r.name.endswith(ending)]
+    return found
+
+
+def of(made: Case, ending: str) -> Record:
+    return named(network_records(made), ending)
+
+
+GAIN = ": times as fast as the best back end alone"
+SERVING = ": as the command runs it"
+PREDICTED = ": predicted makespan"
+ERROR = ": error of prediction, subgraphs timed as wholes"
+SEARCH = ": greedy-correction, as predicted"
+BEST = ": greedy-correction, as measured"
+OUTPUTS = ": largest error of outputs"
+
+
+def test_everything_matches_in_the_planted_case() -> None:
+    records = network_records(case())
+    assert [r.status for r in records] == ["match"] * 7
+    assert {r.name.removeprefix("made-up") for r in records} == {
+        GAIN, SERVING, PREDICTED, ERROR, SEARCH, BEST, OUTPUTS
+    }  # fmt: skip
+    assert all(r.published is None and r.judge for r in records)
+
+
+def test_the_best_alone_is_what_is_gained_least_over() -> None:
+    record = of(case(), GAIN)
+    assert record.ours == pytest.approx(1.4)
+    assert record.judge_value == pytest.approx(1.4 / 0.8)
+    assert "cpu0-1 ort" in record.note
+    # Half of the cores counts too where that is quicker, as it is of small networks.
+    quick_half = case(blocks=(block(ort=1.4, ov=1.5, half=1.1),))
+    assert of(quick_half, GAIN).ours == pytest.approx(1.1)
+    assert "cpu0 ort" in of(quick_half, SERVING).judge
+
+
+def test_a_way_of_another_block_may_be_the_best() -> None:
+    torch = Comparison(times_s={PLACED: (2.0,) * ROUNDS, "torch": (2.2,) * ROUNDS})
+    made = case(blocks=(block(ort=1.4, ov=1.5), torch))
+    made = replace(made, kinds={**made.kinds, "torch": "cpu"})
+    assert made.best(*ALONE) == "torch"
+    assert of(made, GAIN).ours == pytest.approx(1.1)  # by ratios within its own rounds
+    record = of(made, SERVING)
+    assert (record.ours, record.judge_value) == (pytest.approx(1.01), pytest.approx(1.1))
+
+
+def test_quicker_than_the_bound_is_no_match() -> None:
+    assert of(case(bound_s=1.04), GAIN).status == "match"  # within what times are good for
+    record = of(case(bound_s=1.2), GAIN)
+    assert record.status == "differs"
+    assert "quicker than the bound" in record.note
+
+
+@pytest.mark.parametrize(("served", "status"), [(1.0, "match"), (1.427, "match"),
+                                                (1.43, "differs")])  # fmt: skip
+def test_serving_may_lose_two_hundredths(served: float, status: str) -> None:
+    made = case(blocks=(block(served=served, ort=1.4, ov=1.5),))
+    assert of(made, SERVING).status == status
+
+
+def test_what_was_chosen_is_said() -> None:
+    assert "run placed" in of(case(), SERVING).note
+    assert "run whole on cpu0-1 ov" in of(case(chosen="cpu0-1 ov"), SERVING).note
+
+
+@pytest.mark.parametrize(("predicted", "status"), [(0.91, "match"), (1.09, "match"),
+                                                   (0.89, "differs")])  # fmt: skip
+def test_a_prediction_is_held_against_the_measured(predicted: float, status: str) -> None:
+    record = of(case(predicted_s=predicted), PREDICTED)
+    assert (record.status, record.judge_value) == (status, 1.0)
+
+
+def test_sums_of_operators_are_the_judge_of_whole_subgraphs() -> None:
+    record = of(case(), ERROR)
+    assert record.ours == pytest.approx(100 * 0.02)  # of 2, 8.3 and 0 %
+    assert record.judge_value == pytest.approx(100 * 0.30)  # of 30, 25 and 40 %
+    worse = case(sweep=sweep(points=tuple(
+        replace(p, summed_s=p.measured_s) for p in sweep().points
+    )))  # fmt: skip
+    assert of(worse, ERROR).status == "differs"
+    unknown = case(sweep=sweep(points=(Point(what="ours", placement=(0, 1), predicted_s=1.0,
+                                             measured_s=1.0),)))  # fmt: skip
+    assert not [r for r in network_records(unknown) if r.name.endswith(ERROR)]
+
+
+def test_the_search_is_held_against_the_exact_or_the_bound() -> None:
+    record = of(case(sweep=sweep(corrected_s=1.0, exact_s=0.97)), SEARCH)
+    assert (record.status, record.judge) == ("differs", "exact over all placements")
+    assert "9 placements; the one that runs has rank 2" in record.note
+    record = of(case(sweep=sweep(exact_s=None, rank=None)), SEARCH)
+    assert (record.status, record.judge_value) == ("differs", 0.8)
+    assert "bound" in record.judge and "rank" not in record.note
+
+
+@pytest.mark.parametrize(("gap", "status"), [(-0.1, "match"), (0.019, "match"),
+                                             (0.05, "differs")])  # fmt: skip
+def test_the_measured_gap_decides(gap: float, status: str) -> None:
+    record = of(case(sweep=sweep(gap=gap, interval=(gap - 0.01, gap + 0.01))), BEST)
+    assert record.status == status
+    assert record.judge_value == pytest.approx(1.0 / (1 + max(gap, 0)))
+    assert "measured 3 of 9, rank 1" in record.note
+
+
+def test_outputs_beyond_the_tolerance_differ() -> None:
+    record = of(case(errors={PLACED: 1e-6, "cpu0-1 ov": 2e-4}), OUTPUTS)
+    assert (record.status, record.ours) == ("differs", 2e-4)
+    assert record.note.endswith("beyond it: cpu0-1 ov")
+    record = of(case(errors={PLACED: float("inf")}), OUTPUTS)
+    assert (record.status, record.ours) == ("differs", None)
+
+
+def test_published_ranges_are_held_against_networks_with_paths() -> None:
+    cases = [
+        case(), case(name="second", blocks=(block(ort=6.3, ov=7),)),
+        case(name="control", single_path=True, blocks=(block(ort=1.0, ov=1.1),)),
+    ]  # fmt: skip
+    records = claim_records(cases)
+    least, most = (named(records, f"{word} gain over the CPU alone") for word in ("least", "most"))
+    assert (least.published, least.status) == (1.3, "match")  # 1.4, the control left out
+    assert (most.published, most.ours, most.status) == (6.4, pytest.approx(6.3), "match")
+    assert "no GPU here" in least.note and "made-up 1.40 of at most 1.75" in least.note
+    for word in ("least", "most"):
+        record = named(records, f"{word} gain over the GPU alone")
+        assert (record.status, record.ours) == ("not reproducible", None)
+
+
+def test_a_gpu_alone_is_compared_where_there_is_one() -> None:
+    made = case(blocks=(block(ort=1.4, ov=1.5, cuda=1.6),))
+    made = replace(made, kinds={**made.kinds, "cuda": "gpu"})
+    records = claim_records([made])
+    record = named(records, "least gain over the GPU alone")
+    assert (record.ours, record.published) == (pytest.approx(1.6), 1.5)
+    assert "no GPU here" not in record.note
+
+
+def test_only_the_control_reproduces_no_range() -> None:
+    records = claim_records([case(single_path=True)])
+    assert [r.status for r in records[:4]] == ["not reproducible"] * 4
+    assert all("no network with paths" in r.note for r in records[:4])
+
+
+def test_the_median_error_over_networks() -> None:
+    far = [case(), case(name="b", predicted_s=0.5), case(name="c", predicted_s=0.85)]
+    record = named(claim_records(far), "median over networks")
+    assert (record.ours, record.status) == (pytest.approx(15.0), "differs")
+    assert named(claim_records(far[:1]), "median over networks").status == "match"
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"single_path": True}, "A single path: nothing runs side by side"),
+    ({}, "More than 1.75 is not possible"),
+    ({"blocks": (block(ort=1.1, ov=1.5),), "bound_s": 0.9}, "forbids a gain of 1.3"),
+    ({"blocks": (block(ort=1.1, ov=1.5),), "bound_s": 0.5, "predicted_s": 0.55},
+     "would allow 2.20"),
+    ({"cut_s": 2.0}, "Cut, its parts take 2"),
+])  # fmt: skip
+def test_why_not_more(changes: dict[str, object], said: str) -> None:
+    assert said in why(case(**changes))
+
+
+def test_sections_show_every_way_and_render() -> None:
+    tails = Comparison(times_s={PLACED: tuple(float(k) for k in range(1, 1001)),
+                                SERVED: (1.0,) * 1000})  # fmt: skip
+    made = [case(tails=tails), case(name="resnet50", single_path=True, operators=None)]
+    found = sections_of(made, Effort.at(0.1), "a machine")
+    ways = next(s for s in found if s.title == "Every way to run them")
+    assert isinstance(ways, Table)
+    assert [row[1] for row in ways.rows if row[0] == "made-up"] == [
+        PLACED, SERVED, "cpu0-1 ort", "cpu0-1 ov", "cpu0 ort"
+    ]  # fmt: skip
+    slow = next(s for s in found if s.title == "Slow tails")
+    assert isinstance(slow, Table)
+    assert slow.rows[0][2:] == (1000, 500.0, 900.0, 990.0, 999.0)
+    text = next(s for s in found if s.title == "How to read this")
+    assert isinstance(text, Text)
+    left = next(p for p in text.paragraphs if p.startswith("Left out"))
+    assert "inception_v3" in left and "slow tails" in left and "compiled" in left
+    assert any(isinstance(s, Series) for s in found)
+    page = Page(title="duet", subtitle="", sections=tuple(found), provenance={})
+    assert "15.9" in render_text(page)
+    assert "not confirmed" in render_html(page)
+
+
+def test_efforts_grow_with_the_scale() -> None:
+    whole = Effort.at(1.0)
+    assert whole.networks == tuple(n.name for n in NETWORKS)
+    assert whole.tail_runs >= 1000 and whole.tail_s >= 600 and whole.torch == "compiled"
+    small = Effort.at(0.01)
+    assert small.networks == whole.networks[:1]
+    assert (small.tail_runs, small.torch) == (0, "nodes")
+    assert small.rounds_s + small.sweep_s < 10
+    assert "resnet50" in Effort.at(0.45).networks  # the control is not left to the last
+    assert {c.over for c in CLAIMS} == {"cpu", "gpu"}

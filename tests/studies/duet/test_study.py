@@ -1,0 +1,161 @@
+"""The whole study on made-up workers that rest for known times, and PyTorch in another process."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orrery.api.choosing import PLACED, Choice, Ways, problem_of
+from orrery.graph import Graph, Node, TensorType
+from orrery.mapping.phases import greedy_correction, partition
+from orrery.progress import SILENT, Progress
+from orrery.report import Table, Text
+from orrery.runtime.together import LocalWorker, Profile, WorkerPool
+from orrery.studies import conduct, study_names
+from orrery.studies.duet import SERVED, Effort, conduct_on, rounds_of, timed
+from orrery.studies.duet._pytorch import pytorch_ways
+
+OWN = tuple(sorted(os.sched_getaffinity(0)))
+
+TINY = replace(
+    Effort.at(0.01), rounds=8, rounds_s=1.0, tail_runs=10, tail_s=0.2, sweep_rounds=3,
+    sweep_s=0.2, most_operators=10, torch="off",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Resting:
+    """Rests for each node of a graph, then runs it on the reference."""
+
+    rest_s: float
+    name: str = "resting"
+
+    def refuses(self, graph: Graph) -> str | None:
+        return None
+
+    def prepare(self, graph: Graph) -> Any:
+        return _Prepared(self, graph)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    owner: Resting
+    graph: Graph
+
+    def run(self, inputs: Any) -> dict[str, Any]:
+        time.sleep(self.owner.rest_s * len(self.graph.nodes))
+        return self.graph.evaluate(inputs)
+
+
+def towers(*lengths: int) -> Graph:
+    """Return chains side by side, joined by a maximum."""
+    nodes, ends = [], []
+    for tower, length in enumerate(lengths):
+        before = "x"
+        for k in range(length):
+            nodes.append(Node(name=f"t{tower}n{k}", op="Relu", inputs=(before,),
+                              outputs=(f"t{tower}y{k}",)))  # fmt: skip
+            before = f"t{tower}y{k}"
+        ends.append(before)
+    nodes.append(Node(name="join", op="Max", inputs=tuple(ends), outputs=("y",)))
+    return Graph(name=f"towers{len(lengths)}", inputs=("x",), outputs=("y",), nodes=tuple(nodes),
+                 types={"x": TensorType(dtype="float32", shape=(3, 4))}).infer()  # fmt: skip
+
+
+def workers() -> list[LocalWorker]:
+    """Return two halves, and all processors that are a fifth quicker together than each half."""
+    half = len(OWN) // 2
+    return [
+        LocalWorker(name="all", processors=OWN, backend=Resting(0.002), label="rest x2"),
+        LocalWorker(name="left", processors=OWN[:half], backend=Resting(0.0025), label="rest x1"),
+        LocalWorker(name="right", processors=OWN[half:], backend=Resting(0.0025), label="rest x1"),
+    ]  # fmt: skip
+
+
+def planned(
+    graph: Graph, inputs: Any, pool: WorkerPool, *, repeats: int, cache: None, progress: Progress
+) -> Choice:
+    """Choose as the command does, by what the workers are known to take instead of by timing."""
+    cut = partition(graph, {}, least=0)
+    regions = [part.region for part in cut.subgraphs]
+    seconds = np.array([
+        [len(region.nodes) * w.backend.rest_s for w in pool.workers.values()] for region in regions
+    ])  # fmt: skip
+    profile = Profile(
+        workers=tuple(pool.workers), regions=tuple(r.name for r in regions), median_s=seconds,
+        interval_s=np.stack([seconds, seconds], axis=-1), passes=1, refusals={}, confidence=1.0,
+    )  # fmt: skip
+    problem = problem_of(cut, profile, pool)
+    ways, placed = Ways(problem, pool, inputs), greedy_correction(problem)
+    networks = {PLACED: ways.placed(placed.placement), "all": ways.whole("all")}
+    comparison = rounds_of(
+        {name: timed(partial(made.run, inputs)) for name, made in networks.items()}, most=8,
+        most_s=5, progress=progress, task="choosing",
+    )  # fmt: skip
+    return Choice(problem=problem, profile=profile, placed=placed, networks=networks,
+                  alone=("all",), comparison=comparison)  # fmt: skip
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors that share nothing")
+def test_two_towers_are_placed_and_a_single_path_is_not() -> None:
+    graphs = [towers(4, 4), towers(2)]
+    result = conduct_on(graphs, workers(), TINY, SILENT, choose=planned)
+    records = {r.name: r for r in result.records}
+    gain = records["towers2: times as fast as the best back end alone"]
+    # Planted, one by one: 9 x 2 ms; two towers side by side: 4 x 2.5 ms, and the join 2.
+    bound = records["towers2: predicted makespan"].ours
+    assert bound == pytest.approx(0.012)
+    assert gain.ours is not None
+    assert gain.judge_value is not None
+    assert "against all" in gain.note
+    assert records["towers2: largest error of outputs"].ours == 0.0
+    search = records["towers2: greedy-correction, as predicted"]
+    assert (search.status, search.judge) == ("match", "exact over all placements")
+    assert records["least gain over the CPU alone"].ours == gain.ours  # the single path left out
+    assert records["least gain over the GPU alone"].status == "not reproducible"
+    assert records["towers1: as the command runs it"].judge.startswith("all alone")
+    assert "towers2: error of prediction, subgraphs timed as wholes" in records
+    titles = {s.title for s in result.sections}
+    assert {"Every way to run them", "Slow tails", "Who runs what"} <= titles
+    ways = next(s for s in result.sections if s.title == "Every way to run them")
+    assert isinstance(ways, Table)
+    assert {row[1] for row in ways.rows if row[0] == "towers2"} == {
+        "placed", SERVED, "all", "left", "right"
+    }  # fmt: skip
+    how = next(s for s in result.sections if s.title == "How to read this")
+    assert isinstance(how, Text) and any("PyTorch" in p for p in how.paragraphs)
+
+
+def test_the_study_is_in_the_catalogue() -> None:
+    assert "duet" in study_names()
+    assert callable(conduct)
+
+
+@pytest.mark.torch
+@pytest.mark.needs("torch")
+def test_pytorch_runs_in_a_process_of_its_own() -> None:
+    graph, inputs = towers(2, 1), {"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)}
+    with pytorch_ways(graph, inputs, 1, compiled=False) as found:
+        name = "torch, node by node, cpu"
+        assert found.kinds[name] == "cpu"
+        assert all(found.ways[name]() > 0 for _ in range(2))
+        np.testing.assert_array_equal(found.outputs[name]["y"], graph.evaluate(inputs)["y"])
+
+
+@pytest.mark.torch
+@pytest.mark.needs("torch")
+def test_what_pytorch_refuses_is_left_out_and_said() -> None:
+    graph = Graph(
+        name="drawn", inputs=(), outputs=("y",), types={},
+        nodes=(Node(name="n", op="RandomNormal", inputs=(), outputs=("y",),
+                    attributes={"shape": (2,)}),),
+    ).infer()  # fmt: skip
+    with pytorch_ways(graph, {}, 1, compiled=False) as found:
+        assert not found.ways
+        assert any("left out: ModelError" in note for note in found.notes)
