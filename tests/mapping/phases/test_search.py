@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from orrery.mapping.phases import (
 )
 
 from .problems import problems
+from .test_bounds import cores
 from .test_problem import towers
 
 Placement = tuple[int, ...]
@@ -120,8 +122,23 @@ def test_budgets_hold() -> None:
 
 def test_candidates_may_be_added() -> None:
     problem = towers()
-    extra = (3, 3, 3)
+    extra = (1, 3, 0)
     races = Races(lambda p: 0.5 if p == extra else 1.0)
-    found = greedy_correction(problem, races, also={extra: "by hand"}, most_raced=4)
+    found = greedy_correction(problem, races, also={extra: "by hand"}, most_raced=2)
     assert found.placement == extra
-    assert any(c.what == "by hand" or "gpu" in c.what for c in found.log if c.kept)
+    assert [c.what for c in found.log if c.kept] == ["by hand"]
+    # It came in beside the quickest single worker; what is predicted to be best did not.
+    assert len(races.entered) == 2
+
+
+def test_greedy_and_corrected_come_near_the_best() -> None:
+    """Towers of all sizes on two libraries, on both cores or one: within 2 % of the best of all."""
+    for seed, width in itertools.product(range(4), (2, 4, 6)):
+        rng = np.random.default_rng(seed)
+        half = rng.lognormal(0, 0.8, width + 1)
+        seconds = np.stack([half * rng.uniform(0.5, 0.9, width + 1), half, half], axis=1)
+        names = [f"t{k}" for k in range(width)]
+        problem = cores(seconds.tolist(), [*((n, ["x"]) for n in names), ("s", names)])
+        best = best_placement(problem)
+        assert best.proved
+        assert greedy_correction(problem).seconds <= 1.02 * best.seconds

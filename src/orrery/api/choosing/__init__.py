@@ -2,7 +2,7 @@
 
 from ._choice import PLACED, Choice, Found
 from ._page import placing_sections
-from ._search import explained, in_one_piece, problem_of, search
+from ._search import Effort, explained, in_one_piece, problem_of, search
 from ._standing import MeasuredStanding, measured_standing
 from ._ways import PATIENCE_S, Ways
 from ._work import node_work
@@ -11,6 +11,7 @@ __all__ = [
     "PATIENCE_S",
     "PLACED",
     "Choice",
+    "Effort",
     "Found",
     "MeasuredStanding",
     "Ways",

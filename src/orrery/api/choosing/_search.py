@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orrery.progress import Progress
 
@@ -15,20 +17,56 @@ if TYPE_CHECKING:
     from orrery.mapping.phases import Partition, Placed, PlacementProblem, Standing
     from orrery.runtime.together import Profile, WorkerPool
 
-__all__ = ["explained", "in_one_piece", "problem_of", "search"]
+__all__ = ["Effort", "explained", "in_one_piece", "problem_of", "search"]
 
 #: Up to so many subgraphs all placements are tried, however long; beyond, for a few seconds.
 _FEW, _MANY_TRIES, _TRIES = 10, 5_000_000, 100_000
 
-#: Seconds of one race and of all of them, and placements that may run.
-_RACE_S, _RACES_S, _MOST_RACED = 6.0, 30.0, 32
+
+class _Link(Protocol):
+    """What handing over takes, as `orrery.runtime.together` fits it."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def fixed_s(self) -> float: ...
+    @property
+    def s_per_byte(self) -> float: ...
 
 
-def problem_of(cut: Partition, profile: Profile, pool: WorkerPool) -> PlacementProblem:
-    """Return the placement problem of timed subgraphs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How long to look for a good placement.
+
+    Attributes
+    ----------
+    profile_s : of timing subgraphs, at the most
+    race_s, races_s : of one race between placements, and of all of them
+    most_raced : placements that may run
+    observed_s : of watching the one that was kept
+    """
+
+    profile_s: float = 30.0
+    race_s: float = 6.0
+    races_s: float = 30.0
+    most_raced: int = 32
+    observed_s: float = 5.0
+
+
+def problem_of(
+    cut: Partition, profile: Profile, pool: WorkerPool, links: Iterable[_Link] = ()
+) -> PlacementProblem:
+    """Return the placement problem of timed subgraphs.
+
+    Parameters
+    ----------
+    links : what hand-overs take, between memories or workers of one memory
+    """
     import numpy as np
 
-    from orrery.mapping.phases import PlacementProblem, Worker, flows_of
+    from orrery.mapping.phases import Passage, PlacementProblem, Worker, flows_of
 
     workers = tuple(
         Worker(name=w.name, processors=frozenset(map(str, w.processors)))
@@ -36,11 +74,16 @@ def problem_of(cut: Partition, profile: Profile, pool: WorkerPool) -> PlacementP
     )
     return PlacementProblem(
         partition=cut, workers=workers, seconds=np.ascontiguousarray(profile.median_s),
-        flows=flows_of(cut), passages={},
+        flows=flows_of(cut),
+        passages={(link.source, link.target): Passage(fixed_s=link.fixed_s,
+                                                      s_per_byte=link.s_per_byte)
+                  for link in links},
     )  # fmt: skip
 
 
-def search(ways: Ways, progress: Progress) -> tuple[Placed, Standing, Standing]:
+def search(
+    ways: Ways, effort: Effort, progress: Progress
+) -> tuple[Placed, Standing, Standing]:  # fmt: skip
     """Place subgraphs: by prediction, exactly, and by races of what is best so far.
 
     Returns
@@ -54,11 +97,11 @@ def search(ways: Ways, progress: Progress) -> tuple[Placed, Standing, Standing]:
     exact = best_placement(problem, most=most, progress=progress)
     greedy = greedy_correction(problem)
     where = partial(standing, problem, best=exact, most=most, progress=progress)
-    until = time.perf_counter() + _RACES_S
+    until = time.perf_counter() + effort.races_s
     also = {exact.placement: "the best of all as predicted" if exact.proved
             else "the best of those tried, as predicted"}  # fmt: skip
     kept = greedy_correction(
-        problem, partial(ways.race, most_s=_RACE_S), also=also, most_raced=_MOST_RACED,
+        problem, partial(ways.race, most_s=effort.race_s), also=also, most_raced=effort.most_raced,
         go_on=lambda: time.perf_counter() < until, progress=progress,
     )  # fmt: skip
     return kept, where(greedy.placement), where(kept.placement)
@@ -86,16 +129,20 @@ def in_one_piece(problem: PlacementProblem, pool: WorkerPool, profile: Profile) 
     return [name for name in pool.workers if name in found.values()]
 
 
-def explained(choice: Choice, ways: Ways, greedy: Standing, kept: Standing) -> Found:
+def explained(
+    choice: Choice, ways: Ways, greedy: Standing, kept: Standing, effort: Effort
+) -> Found:
     """Watch the placement at work and say where its time goes."""
     from orrery.mapping.phases import bounds_of, losses_of
 
     problem, placement = choice.problem, choice.placed.placement
-    measured, alone_s = ways.observed(placement, choice.networks[PLACED])
+    measured, alone_s = ways.observed(placement, choice.networks[PLACED],
+                                      most_s=effort.observed_s)  # fmt: skip
     bounds = bounds_of(problem)
     losses = losses_of(
         problem, measured, alone_s, whole_s=choice.comparison.median_s(choice.single),
-        whole_on=[w.name for w in problem.workers].index(choice.single), bound_s=bounds.best_s,
+        whole_on=[w.name for w in problem.workers].index(choice.single),
+        bound_s=kept.best.predicted_s if kept.best.proved else bounds.best_s,
     )  # fmt: skip
     return Found(measured=measured, alone_s=alone_s, losses=losses, bounds=bounds, greedy=greedy,
                  kept=kept)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orrery.report import Column, Table
+from orrery.report import Cell, Column, Table
 
 from ._choice import Choice, Found
 
@@ -42,7 +42,7 @@ def phases_table(choice: Choice, found: Found) -> Table:
     problem = choice.problem
     predicted = problem.phases(problem.timing(choice.placed.placement))
     measured = problem.phases(found.measured)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for before, after in zip(predicted, measured, strict=True):
         phase = problem.partition.phases[before.phase]
         inside = "" if phase.within is None else f"path {phase.within[1] + 1} of p{phase.within[0]}"

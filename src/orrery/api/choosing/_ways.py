@@ -87,12 +87,12 @@ class Ways:
         return fail
 
     def observed(
-        self, placement: Sequence[int], network: PlacedNetwork
+        self, placement: Sequence[int], network: PlacedNetwork, *, most_s: float
     ) -> tuple[Timing, tuple[float, ...]]:
         """Return the median times of a placement's requests, and of its subgraphs alone."""
         from orrery.runtime.together import observe
 
-        found, order = observe(network, self.inputs), self.problem.order
+        found, order = observe(network, self.inputs, most_s=most_s), self.problem.order
         place = {number: turn for turn, number in enumerate(order)}
         numbers = range(len(order))
         timing = self.problem.observed(

@@ -50,7 +50,7 @@ def _reason(choice: Choice, found: Found, loss: Loss) -> str:
     share = f"{loss.seconds / losses.whole_s:.0%}"
     if loss.cause == "bound":
         return (f"No placement of these subgraphs can take less than {_seconds(loss.seconds)}, "
-                f"beside {whole} whole: {found.bounds.reason}.")  # fmt: skip
+                f"beside {whole} whole: {_forbids(found)}.")  # fmt: skip
     if loss.cause == "cuts":
         return (f"The cuts cost {_seconds(loss.seconds)} ({share}): one after the other on {one}, "
                 f"the subgraphs take {_seconds(losses.parts_s or 0.0)}, the whole {whole}. What "
@@ -81,21 +81,30 @@ def _reason(choice: Choice, found: Found, loss: Loss) -> str:
 def stands(choice: Choice, found: Found) -> list[str]:
     """Return how well it was predicted, what no placement undercuts, and what search found."""
     predicted, measured = choice.placed.predicted_s, choice.comparison.median_s(PLACED)
-    bounds, best = found.bounds, found.kept.best
-    said = [
-        f"Predicted from its parts: {_seconds(predicted)}, {predicted / measured - 1:+.1%} of what "
-        "was measured.",
-        f"No placement of these subgraphs takes less than {_seconds(bounds.best_s)} as they were "
-        f"timed: {bounds.reason}.",
-    ]  # fmt: skip
+    said = [f"Predicted from its parts: {_seconds(predicted)}, {predicted / measured - 1:+.1%} of "
+            "what was measured."]  # fmt: skip
+    if not any(loss.cause == "bound" for loss in found.losses.causes):
+        least = _seconds(found.losses.bound_s)
+        said.append(f"No placement of these subgraphs takes less than {least} as they were timed: "
+                    f"{_forbids(found)}.")  # fmt: skip
     if len(choice.problem.order) > 1:
-        proved = "the best of all" if best.proved else "the best of those there was time to try"
+        best = found.kept.best
+        tried = "" if best.proved else ", as far as there was time to try them,"
         said.append(
-            f"Of {found.kept.placements:,} placements, {proved} is predicted to take "
-            f"{_seconds(best.predicted_s)}. Greedy-correction by prediction alone is "
-            f"{_rank(found.greedy)}; the one that races kept is {_rank(found.kept)}."
+            f"Of {found.kept.placements:,} placements the best{tried} is predicted to take "
+            f"{_seconds(best.predicted_s)}. By prediction, greedy-correction comes out "
+            f"{_rank(found.greedy)}, and what races kept is {_rank(found.kept)}."
         )
     return said
+
+
+def _forbids(found: Found) -> str:
+    """Return what forbids less than the bound: a reason that nearly reaches it, or having tried."""
+    bounds, best = found.bounds, found.kept.best
+    if not best.proved or bounds.best_s > 0.98 * found.losses.bound_s:
+        return bounds.reason
+    return (f"every placement was tried or ruled out (from reasoning alone: "
+            f"{_seconds(bounds.best_s)}, as {bounds.reason})")  # fmt: skip
 
 
 def _rank(standing: Standing) -> str:

@@ -18,6 +18,7 @@ from ..choosing import (
     PATIENCE_S,
     PLACED,
     Choice,
+    Effort,
     Ways,
     explained,
     in_one_piece,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.together import LocalWorker, WorkerPool
 
-__all__ = ["PLACED", "Choice", "choose", "local_workers"]
+__all__ = ["PLACED", "Choice", "Effort", "choose", "local_workers"]
 
 #: back end -> the package it needs; in the order in which they are offered
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
@@ -67,7 +68,7 @@ def local_workers(backends: Sequence[str] = ()) -> list[LocalWorker]:
 
 def choose(
     graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool, *, repeats: int,
-    cache: Cache | None, progress: Progress,
+    cache: Cache | None, progress: Progress, effort: Effort | None = None,
 ) -> Choice:  # fmt: skip
     """Cut a network, time its parts, place them, and compare with the whole on one worker.
 
@@ -79,14 +80,16 @@ def choose(
     from orrery.mapping.phases import partition
     from orrery.runtime.together import compare, profile_subgraphs
 
+    effort = effort or Effort()
     work, estimated = node_work(graph, inputs, pool, progress)
     least = max(_LEAST_S, _LEAST_SHARE * sum(work.values()))
     cut = partition(graph, work, least=least)
     regions = [part.region for part in cut.subgraphs]
-    profile = profile_subgraphs(graph, regions, pool, inputs, cache=cache, progress=progress)
+    profile = profile_subgraphs(graph, regions, pool, inputs, most_s=effort.profile_s,
+                                cache=cache, progress=progress)  # fmt: skip
     problem = problem_of(cut, profile, pool)
     ways = Ways(problem, pool, inputs)
-    placed, greedy, exact = search(ways, progress)
+    placed, greedy, kept = search(ways, effort, progress)
     networks = {PLACED: ways.placed(placed.placement)}
     failed = []
     for name in in_one_piece(problem, pool, profile):
@@ -110,4 +113,4 @@ def choose(
         alone=tuple(name for name in networks if name != PLACED), comparison=comparison,
         notes=tuple(note for note in (estimated, *failed) if note),
     )  # fmt: skip
-    return replace(choice, found=explained(choice, ways, greedy, exact))
+    return replace(choice, found=explained(choice, ways, greedy, kept, effort))

@@ -61,7 +61,7 @@ class Bounds:
 
 def bounds_of(problem: PlacementProblem) -> Bounds:
     """Return lower bounds of the time of any placement."""
-    stretches = _stretches(problem)
+    stretches = problem.stretches
     highest = problem.timing(descend(problem, greedy(problem))).makespan_s
     shared: float | None = 0.0
     for turn, members in enumerate(stretches):
@@ -95,21 +95,6 @@ def _path(problem: PlacementProblem) -> float:
             for w in workers if math.isfinite(done[number, w])
         ))  # fmt: skip
     return longest
-
-
-def _stretches(problem: PlacementProblem) -> list[list[int]]:
-    """Return subgraphs cut wherever all that follow need all that came before."""
-    count = len(problem.partition.subgraphs)
-    needed: list[set[int]] = []
-    for part in problem.partition.subgraphs:
-        needed.append(set(part.needs).union(*(needed[k] for k in part.needs)))
-    found: list[list[int]] = [[]]
-    for number in range(count):
-        before = set(range(number))
-        if number and all(before <= needed[k] for k in range(number, count)):
-            found.append([])
-        found[-1].append(number)
-    return found
 
 
 def _shared(

@@ -1,9 +1,10 @@
 """The best of all placements as predicted, and where another one stands among them.
 
-Models:  every placement, by branch and bound in the problem's order: a branch is left when the
-         longest way to the end from its last subgraph, or the processors shared out evenly over all
-         that is left, take as long as the best known. Before that, choices are struck out that
-         another one can replace in every placement without anything ending later.
+Models:  every placement, by branch and bound in the problem's order, stretch after stretch: a
+         branch is left when the longest way to the end of the stretch from its last subgraph, or
+         the processors shared out evenly over what is left of it, and then the stretches to come,
+         take as long as the best known. Before that, choices are struck out that another one can
+         replace in every placement without anything ending later.
 Ignores: other orders than the problem's.
 Judge:   brute force over all placements (tests/mapping/phases/test_exact.py).
 """
@@ -13,13 +14,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from orrery.progress import SILENT, Progress
 
-from ._problem import PlacementProblem, State
+from ._problem import Passage, PlacementProblem, State
 from ._search import Placed, Placement, descend, greedy, single_workers
 
 __all__ = ["Standing", "all_placements", "best_placement", "quickest_placements", "standing",
@@ -127,16 +128,18 @@ def best_placement(
     ------
     CancelledError : the user asked to stop
     """
-    best = descend(problem, greedy(problem))
-    for placement in single_workers(problem).values():
-        best = min(best, placement, key=lambda p: problem.timing(p).makespan_s)
+    tree = _Tree(problem, most, progress)
+    best = min(
+        (descend(problem, greedy(problem)), tree.start, *single_workers(problem).values()),
+        key=lambda p: problem.timing(p).makespan_s,
+    )
     seconds = problem.timing(best).makespan_s
 
     def found(placement: Placement, makespan: float) -> None:
         nonlocal best, seconds
         best, seconds = placement, makespan
 
-    done = _branch(problem, worthwhile(problem), lambda: seconds, found, most, progress)
+    done = tree.least_s >= seconds * (1 - _SAME) or tree.search(lambda: seconds, found)
     return Placed(placement=best, seconds=seconds, predicted_s=seconds, proved=done)
 
 
@@ -161,7 +164,7 @@ def quickest_placements(
         return -kept[0][0] if len(kept) == count else math.inf
 
     if count > 0:
-        _branch(problem, worthwhile(problem), limit, found, most, progress)
+        _Tree(problem, most, progress).search(limit, found)
     return tuple(placement for _, placement in sorted(kept, key=lambda one: (-one[0], one[1])))
 
 
@@ -183,57 +186,130 @@ def standing(
         nonlocal quicker
         quicker += 1
 
-    choices = worthwhile(problem)
-    done = _branch(problem, choices, lambda: seconds * (1 - _SAME), found, most, progress)
+    tree = _Tree(problem, most, progress)
+    done = tree.search(lambda: seconds * (1 - _SAME), found)
     return Standing(
         best=best, rank=1 + quicker, rank_proved=done,
         gap=seconds / best.predicted_s - 1 if best.predicted_s > 0 else 0.0,
         placements=math.prod(int(np.isfinite(row).sum()) for row in problem.seconds),
-        considered=math.prod(len(one) for one in choices),
+        considered=math.prod(len(one) for one in tree.choices),
     )  # fmt: skip
 
 
-def _branch(
-    problem: PlacementProblem, choices: Choices, limit: Callable[[], float],
-    found: Callable[[Placement, float], None], most: int, progress: Progress,
-) -> bool:  # fmt: skip
-    """Call `found` with every placement that takes less than `limit`; say whether all were seen."""
-    order, state, looked = problem.order, State(problem), 0
-    sizes = np.array([len(w.processors) for w in problem.workers])
-    processors = len(frozenset().union(*(w.processors for w in problem.workers)))
-    areas = [float((problem.seconds[k] * sizes)[list(choices[k])].min()) for k in order]
-    left = [sum(areas[depth + 1 :]) for depth in range(len(order))]
-    beyond = [problem.tails[k] - float(problem.seconds[k].min()) for k in order]
-    chosen = [-1] * len(order)
-    stack = [iter(choices[order[0]])]
-    while stack:
-        depth = len(stack) - 1
-        number = order[depth]
-        if chosen[number] >= 0:
-            state.take_back(number)
-            chosen[number] = -1
-        worker = next(stack[-1], None)
-        if worker is None:
-            stack.pop()
-            continue
-        looked += 1
-        if looked > most:
-            return False
-        if looked % 4096 == 0:
-            progress.step("trying all placements", looked, most)
-        end = state.put(number, worker)
-        chosen[number] = worker
-        # What a subgraph waits for is in its end; from there the least way is still to come.
-        least = max(end + beyond[depth], (state.busy_s() + left[depth]) / processors)
-        if least * (1 - 1e-12) >= limit():
-            continue
-        if depth + 1 < len(order):
-            stack.append(iter(choices[order[depth + 1]]))
-            continue
-        makespan = state.timing().makespan_s
-        if makespan < limit():
-            found(tuple(chosen), makespan)
-    return True
+class _Tree:
+    """Placements in the problem's order, stretch after stretch.
+
+    Each stretch is searched on its own first, as if nothing took time to hand over: what all of
+    them take is a bound of what is still to come, and their choices together are a good start.
+
+    Attributes
+    ----------
+    choices : see `worthwhile`
+    start : the best choices of each stretch on its own
+    least_s : that no placement undercuts
+    """
+
+    def __init__(self, problem: PlacementProblem, most: int, progress: Progress) -> None:
+        self.problem, self.most, self.progress = problem, most, progress
+        self.choices = worthwhile(problem)
+        stretches = problem.stretches
+        at = {k: number for number, members in enumerate(stretches) for k in members}
+        sizes = np.array([len(w.processors) for w in problem.workers])
+        self.processors = len(frozenset().union(*(w.processors for w in problem.workers)))
+        #: per subgraph, the least processor seconds, and the least way to the end of its stretch
+        self.area = [float((problem.seconds[k] * sizes)[list(c)].min())
+                     for k, c in enumerate(self.choices)]  # fmt: skip
+        self.tail = [0.0] * len(at)
+        for k in reversed(range(len(at))):
+            after = [j for j in stretches[at[k]] if k in problem.partition.subgraphs[j].needs]
+            self.tail[k] = max((float(problem.seconds[j].min()) + self.tail[j] for j in after),
+                               default=0.0)  # fmt: skip
+        free = replace(problem, passages=dict.fromkeys(problem.passages, Passage()))
+        chosen, self.rest = [-1] * len(at), [0.0] * len(stretches)
+        total = 0.0
+        for number in reversed(range(len(stretches))):
+            self.rest[number] = total
+            total += self._alone(free, stretches[number], chosen)
+        self.at, self.start, self.least_s = at, tuple(chosen), total
+
+    def _alone(self, free: PlacementProblem, members: Sequence[int], chosen: list[int]) -> float:
+        """Choose for one stretch; return seconds that it takes at the least."""
+        order = [k for k in free.order if k in members]
+        state = State(free)
+        for k in order:
+            ends = {}
+            for w in self.choices[k]:
+                ends[w] = state.put(k, w)
+                state.take_back(k)
+            chosen[k] = min(ends, key=lambda w: (ends[w], w))
+            state.put(k, chosen[k], for_good=True)
+        best = max(state.end[k] for k in members)
+
+        def found(placement: Placement, seconds: float) -> None:
+            nonlocal best
+            best = seconds
+            for k in order:
+                chosen[k] = placement[k]
+
+        if self._walk(free, order, [0.0] * len(self.choices), lambda: best, found):
+            return best
+        return max(
+            sum(self.area[k] for k in members) / self.processors,
+            max(float(free.seconds[k].min()) + self.tail[k] for k in members),
+        )
+
+    def search(self, limit: Callable[[], float], found: Callable[[Placement, float], None]) -> bool:
+        """Call `found` with every placement that takes less than `limit`; say if all were seen."""
+        rest = [self.rest[self.at[k]] for k in range(len(self.choices))]
+        return self._walk(self.problem, self.problem.order, rest, limit, found)
+
+    def _walk(
+        self, problem: PlacementProblem, order: Sequence[int], rest: Sequence[float],
+        limit: Callable[[], float], found: Callable[[Placement, float], None],
+    ) -> bool:  # fmt: skip
+        """Put subgraphs in order; `rest`: seconds after the stretch of each, at the least."""
+        state, looked = State(problem), 0
+        areas = [self.area[k] for k in order]
+        # What is left of the stretch of each, to be shared out over the processors.
+        left = [
+            sum(a for a, j in zip(areas[depth + 1 :], order[depth + 1 :]) if rest[j] == rest[k])
+            for depth, k in enumerate(order)
+        ]
+        chosen = [-1] * len(self.choices)
+        stack = [iter(self.choices[order[0]])]
+        while stack:
+            depth = len(stack) - 1
+            number = order[depth]
+            if chosen[number] >= 0:
+                state.take_back(number)
+                chosen[number] = -1
+            worker = next(stack[-1], None)
+            if worker is None:
+                stack.pop()
+                continue
+            looked += 1
+            if looked > self.most:
+                return False
+            if looked % 4096 == 0:
+                self.progress.step("trying all placements", looked, self.most)
+            end = state.put(number, worker)
+            chosen[number] = worker
+            # What a subgraph waits for is in its end; from there the least way is still to come.
+            least = rest[number] + max(
+                end + self.tail[number], (state.busy_s() + left[depth]) / self.processors
+            )
+            if least * (1 - 1e-12) >= limit():
+                continue
+            if depth + 1 < len(order):
+                stack.append(iter(self.choices[order[depth + 1]]))
+                continue
+            makespan = (
+                state.timing().makespan_s if len(order) == len(chosen)
+                else max(state.end[k] for k in order)
+            )  # fmt: skip
+            if makespan < limit():
+                found(tuple(chosen), makespan)
+        return True
 
 
 def all_placements(problem: PlacementProblem) -> Iterator[Placement]:

@@ -198,6 +198,20 @@ class PlacementProblem:
             for number in range(len(self.partition.subgraphs))
         )
 
+    @cached_property
+    def stretches(self) -> tuple[tuple[int, ...], ...]:
+        """Subgraphs in groups that follow each other: each needs all of the groups before it."""
+        needed: list[set[int]] = []
+        for part in self.partition.subgraphs:
+            needed.append(set(part.needs).union(*(needed[k] for k in part.needs)))
+        found: list[list[int]] = [[]]
+        for number in range(len(needed)):
+            before = set(range(number))
+            if number and all(before <= needed[k] for k in range(number, len(needed))):
+                found.append([])
+            found[-1].append(number)
+        return tuple(map(tuple, found))
+
     def passage_s(self, size_bytes: int, source: int, target: int) -> float:
         """Return seconds of a transfer between workers; -1 is the host."""
         if source == target:
@@ -217,7 +231,7 @@ class PlacementProblem:
         """
         state = State(self)
         for number in self.order:
-            state.put(number, placement[number])
+            state.put(number, placement[number], for_good=True)
         return state.timing()
 
     def observed(
@@ -290,10 +304,11 @@ class State:
         self._undo: list[tuple[dict[str, tuple[float, int]], dict[tuple[str, str], float],
                                dict[tuple[int, int | str], float]]] = []  # fmt: skip
 
-    def put(self, number: int, worker: int) -> float:
+    def put(self, number: int, worker: int, *, for_good: bool = False) -> float:
         """Begin a subgraph as early as can be on a worker; return when it ends."""
         p, at = self.p, self.p.workers[worker]
-        self._undo.append((dict(self._free), dict(self._wire), dict(self._there)))
+        if not for_good:
+            self._undo.append((dict(self._free), dict(self._wire), dict(self._there)))
         begin, because = 0.0, -1
         for processor in at.processors:
             free, who = self._free.get(processor, (0.0, -1))
@@ -311,7 +326,7 @@ class State:
         return end
 
     def take_back(self, number: int) -> None:
-        """Undo the last `put`, which was of this subgraph."""
+        """Undo the last `put`, which was of this subgraph, and not for good."""
         self._free, self._wire, self._there = self._undo.pop()
         self.worker[number] = -1
 

@@ -25,7 +25,7 @@ from orrery.progress import SILENT, Progress
 from ._problem import PlacementProblem, State
 
 __all__ = ["Correction", "Placed", "Placement", "Race", "Raced", "Ran", "descend", "greedy",
-           "greedy_correction", "single_workers"]  # fmt: skip
+           "greedy_correction", "single_workers", "smallest_workers"]  # fmt: skip
 
 Placement = tuple[int, ...]
 
@@ -34,6 +34,13 @@ _FIELD = 4
 
 #: A change is worth running when it is predicted to take no more than so much of the best so far.
 _PROMISING = 1.2
+
+
+#: A candidate runs only if it is predicted to take no more than so much of the quickest one.
+_NEAR = 1.5
+
+#: Placements from which corrections by prediction set out, the quickest.
+_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +149,15 @@ def greedy_correction(
     SpecError : none of the placements that were raced could run
     CancelledError : the user asked to stop
     """
-    start = greedy(problem)
-    candidates = {start: "greedy"}
+    candidates = {greedy(problem): "greedy"}
+    # Greedy takes whole machines, which are done first; parts of them work side by side.
+    candidates.setdefault(greedy(problem, smallest_workers(problem)), "greedy on the smallest sets")
     singles = single_workers(problem)
     for worker, placement in singles.items():
         candidates.setdefault(placement, f"all on {problem.workers[worker].name}")
     # All moves by prediction first: they cost nothing.
-    improved = min((descend(problem, one) for one in candidates), key=_predicted(problem))
+    starts = sorted(candidates, key=_predicted(problem))[:_STARTS]
+    improved = min((descend(problem, one) for one in starts), key=_predicted(problem))
     candidates.setdefault(improved, "corrected as predicted")
     for placement, what in (also or {}).items():
         candidates.setdefault(placement, what)
@@ -162,10 +171,11 @@ def greedy_correction(
     steward = _Steward(race, most_raced, progress)
     single = min(singles.values(), key=_predicted(problem), default=None)
     # What is predicted to be far off stays at home, but the quickest single worker never does.
-    near = [one for one in order if seconds[one] <= 1.5 * seconds[order[0]] and one != single]
-    room = max(1, most_raced - (single is not None))
-    entered = [*near[:room], *([single] if single is not None else [])]
-    steward.hold({one: candidates[one] for one in entered})
+    near = [one for one in order if seconds[one] <= _NEAR * seconds[order[0]] and one != single]
+    near.sort(key=lambda one: one not in (also or {}))
+    entered = near[: max(1, most_raced - (single is not None))]
+    entered += [] if single is None else [single]
+    steward.hold({one: candidates[one] for one in order if one in entered})
     for one in order:
         if one not in steward.known:
             steward.log.append(Correction(what=candidates[one], seconds=seconds[one], kept=False,
@@ -219,8 +229,19 @@ class _Steward:
         self.seconds = found.runs[found.winner].seconds or 0.0
 
 
-def greedy(problem: PlacementProblem) -> Placement:
-    """Return the greedy placement: longest first within a phase, each where that ends first."""
+def smallest_workers(problem: PlacementProblem) -> tuple[int, ...]:
+    """Return workers that occupy nothing that a smaller one could not leave to others."""
+    sets = [w.processors for w in problem.workers]
+    return tuple(k for k, own in enumerate(sets) if not any(other < own for other in sets))
+
+
+def greedy(problem: PlacementProblem, allowed: Sequence[int] = ()) -> Placement:
+    """Return the greedy placement: longest first within a phase, each where that ends first.
+
+    Parameters
+    ----------
+    allowed : workers to choose from, where one of them can run a subgraph; none: all
+    """
     state, chosen = State(problem), [-1] * len(problem.partition.subgraphs)
     phase_of = [s.phase for s in problem.partition.subgraphs]
     # Subgraphs are numbered so that what one needs comes before; longest first within a phase.
@@ -235,10 +256,11 @@ def greedy(problem: PlacementProblem) -> Placement:
         until = 0.0
         for number in sorted(group, key=lambda k: (-longest[k], k)):
             ends = []
-            for worker in np.flatnonzero(np.isfinite(problem.seconds[number])):
-                end = state.put(number, int(worker))
+            able = np.flatnonzero(np.isfinite(problem.seconds[number])).tolist()
+            for worker in [w for w in able if w in allowed] or able:
+                end = state.put(number, worker)
                 state.take_back(number)
-                ends.append((max(end, until), end, int(worker)))
+                ends.append((max(end, until), end, worker))
             until, _, chosen[number] = min(ends)
             state.put(number, chosen[number])
     return tuple(chosen)
@@ -276,14 +298,31 @@ def _changes(problem: PlacementProblem, placement: Placement) -> Iterator[tuple[
                     yield f"{', '.join(names[k] for k in inside)} to {workers[worker]}", found
 
 
+def _pairs(problem: PlacementProblem, placement: Placement) -> Iterator[Placement]:
+    """Yield placements of two subgraphs of one phase anew, one of them on the critical path."""
+    able = [np.flatnonzero(np.isfinite(row)).tolist() for row in problem.seconds]
+    subgraphs = problem.partition.subgraphs
+    for a in problem.timing(placement).critical_path():
+        for b in problem.partition.phases[subgraphs[a].phase].subgraphs:
+            for there in able[a] if b != a else ():
+                for here in able[b]:
+                    if there != placement[a] and here != placement[b]:
+                        found = list(placement)
+                        found[a], found[b] = there, here
+                        yield tuple(found)
+
+
 def descend(problem: PlacementProblem, placement: Placement) -> Placement:
-    """Return a placement that no change is predicted to better."""
+    """Return a placement that no change, and none of two at once, is predicted to better."""
     seconds = problem.timing(placement).makespan_s
     while True:
         found = min(
             ((problem.timing(p).makespan_s, p) for _, p in _changes(problem, placement)),
             default=(seconds, placement),
         )
+        if not found[0] < seconds:
+            tried = ((problem.timing(p).makespan_s, p) for p in _pairs(problem, placement))
+            found = next((one for one in tried if one[0] < seconds), found)
         if not found[0] < seconds:
             return placement
         seconds, placement = found
