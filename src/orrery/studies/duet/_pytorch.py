@@ -77,9 +77,11 @@ def _add(
         outputs, kept, notes = process.submit(
             _prepare, name, graph, dict(inputs), device, threads, how
         ).result(_MOST_S)
-    except (OrreryError, BrokenProcessPool, FutureTimeout, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        found.notes.append(f"{name} is left out: {type(error).__name__}: {text}")
+    except (BrokenProcessPool, FutureTimeout, OSError) as error:
+        found.notes.append(f"{name} is left out: {_said(error)}")
+        return
+    if outputs is None:
+        found.notes.append(f"{name} is left out: {'; '.join(notes)}")
         return
     found.notes += [f"{name}: {note}" for note in notes]
     if how is None and not kept:
@@ -100,12 +102,16 @@ _READY: dict[str, tuple[Executable, Tensors]] = {}
 
 def _prepare(
     name: str, graph: Graph, inputs: Tensors, device: str, threads: int, how: bool | None
-) -> tuple[dict[str, NDArray[Any]], bool, tuple[str, ...]]:
+) -> tuple[dict[str, NDArray[Any]] | None, bool, tuple[str, ...]]:
+    """Make a network ready, run it once and return its outputs, or None and why not."""
     # Processes that the compiler begins for itself would outlive this one.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     backend = BACKENDS["torch"](device=device, threads=threads, compile=how)
-    executable = backend.prepare(graph)
-    outputs = executable.run(inputs)
+    try:
+        executable = backend.prepare(graph)
+        outputs = executable.run(inputs)
+    except OrreryError as error:  # it would not survive the way back
+        return None, False, (_said(error),)
     _READY[name] = executable, inputs
     return outputs, executable.compiled, tuple(executable.notes)
 
@@ -115,3 +121,7 @@ def _run(name: str) -> float:
     begun = time.perf_counter()
     executable.run(inputs)
     return time.perf_counter() - begun
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
