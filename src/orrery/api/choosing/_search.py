@@ -69,7 +69,7 @@ def problem_of(
     from orrery.mapping.phases import Passage, PlacementProblem, Worker, flows_of
 
     workers = tuple(
-        Worker(name=w.name, processors=frozenset(map(str, w.processors)))
+        Worker(name=w.name, processors=w.occupies, memory=w.memory_name)
         for w in pool.workers.values()
     )
     return PlacementProblem(
@@ -116,9 +116,9 @@ def in_one_piece(problem: PlacementProblem, pool: WorkerPool, profile: Profile) 
     sums = dict(zip(profile.workers, profile.median_s.sum(axis=0).tolist(), strict=True))
     found: dict[tuple[str, bool], str] = {}
     for worker in sorted(pool.workers.values(), key=lambda w: sums[w.name]):
-        own, kind = set(worker.processors), worker.backend.name
+        own, kind = worker.occupies, worker.backend.name
         larger = [w.name for w in pool.workers.values()
-                  if own < set(w.processors) and w.backend.name == kind]  # fmt: skip
+                  if own < w.occupies and w.backend.name == kind]  # fmt: skip
         part = (worker.name, False) if not larger else (kind, True)  # of the parts, the quickest
         if (
             part not in found

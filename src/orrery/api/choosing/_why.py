@@ -22,10 +22,11 @@ def verdict(choice: Choice) -> list[str]:
     """Return how quick the placement is beside the best whole, and how sure that is."""
     found, one = choice.comparison, choice.single
     ratio, (low, high) = found.speedup(PLACED, one)
+    how = f"{ratio:.2f} times quicker ({low:.2f} to {high:.2f}" if ratio >= 1 else (
+        f"{1 / ratio:.2f} times as long ({1 / high:.2f} to {1 / low:.2f}")  # fmt: skip
     said = [
         f"Placed on several workers it takes {_seconds(found.median_s(PLACED))}; whole on {one}, "
-        f"{_seconds(found.median_s(one))}: {ratio:.2f} times quicker ({low:.2f} to {high:.2f}, "
-        f"95 %, within {found.rounds} rounds)."
+        f"{_seconds(found.median_s(one))}: {how}, 95 %, within {found.rounds} rounds)."
     ]  # fmt: skip
     if choice.best == PLACED:
         return [*said, "So it is run on several workers."]
