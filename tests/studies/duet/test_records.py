@@ -26,13 +26,13 @@ def of(made: Case, ending: str) -> Record:
     return named(network_records(made), ending)
 
 
-GAIN = ": times as fast as the best back end alone"
+GAIN = ": gain over the best alone"
 SERVING = ": as the command runs it"
 PREDICTED = ": predicted makespan"
-ERROR = ": error of prediction, subgraphs timed as wholes"
-SEARCH = ": greedy-correction, as predicted"
-BEST = ": greedy-correction, as measured"
-OUTPUTS = ": largest error of outputs"
+ERROR = ": error of prediction"
+SEARCH = ": greedy-correction, predicted"
+BEST = ": greedy-correction, measured"
+OUTPUTS = ": error of outputs"
 
 
 def test_everything_matches_in_the_planted_case() -> None:
@@ -52,7 +52,7 @@ def test_the_best_alone_is_what_is_gained_least_over() -> None:
     # Half of the cores counts too where that is quicker, as it is of small networks.
     quick_half = case(blocks=(block(ort=1.4, ov=1.5, half=1.1),))
     assert of(quick_half, GAIN).ours == pytest.approx(1.1)
-    assert "cpu0 ort" in of(quick_half, SERVING).judge
+    assert "cpu0 ort" in of(quick_half, SERVING).note
 
 
 def test_a_way_of_another_block_may_be_the_best() -> None:
@@ -62,7 +62,8 @@ def test_a_way_of_another_block_may_be_the_best() -> None:
     assert made.best(*ALONE) == "torch"
     assert of(made, GAIN).ours == pytest.approx(1.1)  # by ratios within its own rounds
     record = of(made, SERVING)
-    assert (record.ours, record.judge_value) == (pytest.approx(1.01), pytest.approx(1.1))
+    # 1.01 of the placement there, which takes 2 of 2.2 here.
+    assert (record.ours, record.judge_value) == (pytest.approx(2.02), pytest.approx(2.2))
 
 
 def test_quicker_than_the_bound_is_no_match() -> None:
@@ -106,7 +107,7 @@ def test_sums_of_operators_are_the_judge_of_whole_subgraphs() -> None:
 
 def test_the_search_is_held_against_the_exact_or_the_bound() -> None:
     record = of(case(sweep=sweep(corrected_s=1.0, exact_s=0.97)), SEARCH)
-    assert (record.status, record.judge) == ("differs", "exact over all placements")
+    assert (record.status, record.judge) == ("differs", "exact")
     assert "9 placements; the one that runs has rank 2" in record.note
     record = of(case(sweep=sweep(exact_s=None, rank=None)), SEARCH)
     assert (record.status, record.judge_value) == ("differs", 0.8)
@@ -139,7 +140,7 @@ def test_published_ranges_are_held_against_networks_with_paths() -> None:
     least, most = (named(records, f"{word} gain over the CPU alone") for word in ("least", "most"))
     assert (least.published, least.status) == (1.3, "match")  # 1.4, the control left out
     assert (most.published, most.ours, most.status) == (6.4, pytest.approx(6.3), "match")
-    assert "no GPU here" in least.note and "made-up 1.40 of at most 1.75" in least.note
+    assert "sets of cores" in least.note and "made-up 1.40 of at most 1.75" in least.note
     for word in ("least", "most"):
         record = named(records, f"{word} gain over the GPU alone")
         assert (record.status, record.ours) == ("not reproducible", None)
@@ -151,7 +152,7 @@ def test_a_gpu_alone_is_compared_where_there_is_one() -> None:
     records = claim_records([made])
     record = named(records, "least gain over the GPU alone")
     assert (record.ours, record.published) == (pytest.approx(1.6), 1.5)
-    assert "no GPU here" not in record.note
+    assert "sets of cores" not in record.note
 
 
 def test_only_the_control_reproduces_no_range() -> None:

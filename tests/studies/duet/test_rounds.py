@@ -30,6 +30,16 @@ def test_every_way_runs_once_a_round_in_turn() -> None:
     assert found.speedup("a", "b")[0] == 3.0
 
 
+def test_a_short_way_is_timed_the_second_time() -> None:
+    waking = iter([0.001] + [0.004, 0.001] * 5)
+    found = rounds_of(
+        {"short": lambda: next(waking), "long": lambda: 0.01}, most=5, most_s=60, warmup=1,
+        progress=SILENT, task="trying",
+    )  # fmt: skip
+    assert found.times_s == {"short": (0.001,) * 5, "long": (0.01,) * 5}
+    assert next(waking, None) is None
+
+
 def test_seconds_end_the_rounds_but_not_before_the_least() -> None:
     found = rounds_of({"a": lambda: 1.0}, most=1000, most_s=0, least=7, warmup=0, progress=SILENT,
                       task="trying")  # fmt: skip

@@ -196,13 +196,32 @@ class Case:
     def gain(self, *kinds: Kind) -> tuple[float, tuple[float, float]] | None:
         """Return how many times quicker the placement is than the best way of some kinds."""
         best = self.best(*kinds)
-        if best is None:
-            return None
-        block = next(b for way, b in self.alone(*kinds) if way == best)
-        return block.speedup(PLACED, best)
+        return None if best is None else self._block_of(best).speedup(PLACED, best)
+
+    def _block_of(self, way: str) -> Comparison:
+        return next(block for block in self.blocks if way in block.times_s)
+
+    @property
+    def alone_s(self) -> float:
+        """The median of the best way alone; the placement's where there is none."""
+        best = self.best(*ALONE)
+        return self.measured_s if best is None else self._block_of(best).median_s(best)
+
+    def served(self) -> tuple[float, tuple[float, float]]:
+        """Return how many times as long it takes as the command runs it, of the best alone.
+
+        By ratios within rounds; through the placement where the best stands in other rounds.
+        """
+        first, best, gain = self.blocks[0], self.best(*ALONE), self.gain(*ALONE)
+        if best is None or gain is None:
+            return 1.0, (1.0, 1.0)
+        if best in first.times_s:
+            return first.speedup(best, SERVED)
+        ratio, (low, high) = first.speedup(PLACED, SERVED)
+        (gained, (least, most)) = gain
+        return ratio / gained, (low / most, high / least)
 
     @property
     def ceiling(self) -> float:
         """The most that a placement could gain over the best way alone, by the measured bound."""
-        gain = self.gain(*ALONE)
-        return (gain[0] if gain else 1.0) * self.measured_s / self.bound_s
+        return self.alone_s / self.bound_s
