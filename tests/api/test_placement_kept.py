@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,12 +196,9 @@ def test_a_plan_that_does_not_name_its_back_end_is_refused(kept: Path) -> None:
         api.run(kept)
 
 
-def test_fresh_places_anew(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import orrery.runtime.together as together
+def test_fresh_places_anew(kept: Path, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from orrery.api.placing import _open
 
-    hasty = partial(together.profile_subgraphs, most_s=0.1, least_passes=2)
-    monkeypatch.setattr(together, "profile_subgraphs", hasty)
     asked: list[Mapping[str, Any]] = []
     real = _open.place_now
 

@@ -1,0 +1,305 @@
+"""A network that is placed once and asked often; and what cannot be placed, said in full."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import orrery
+from orrery import api
+from orrery.api.choosing import Choice
+from orrery.api.placing import _ready
+from orrery.api.placing._choose import local_workers
+from orrery.cli import main
+from orrery.errors import CancelledError, OrreryError, SpecError, UnknownNameError
+from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
+from orrery.plan import read_plan, write_plan
+from orrery.progress import Progress, Step
+from orrery.report import Text
+from orrery.runtime import together
+
+from .test_placement_kept import SETS, on, plan_for
+from .test_run_here import towers
+
+pytestmark = pytest.mark.needs("onnxruntime")
+
+FLOATS = TensorType(dtype="float32", shape=(4,))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    graph = towers(layers=2, size=32)
+    write_plan(tmp_path / "plan.json", plan_for(graph))
+    return tmp_path / "plan.json"
+
+
+def placed(kept: Path) -> api.PlacedModel:
+    return orrery.place(kept, plan_models=(towers(layers=2, size=32),), repeats=1)
+
+
+def drawn(seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {"x": rng.standard_normal((64, 32)).astype(np.float32)}
+
+
+def workers_alive() -> set[str]:
+    return {t.name for t in threading.enumerate() if "onnxruntime" in t.name}
+
+
+def ended() -> bool:
+    """Whether all workers end; one that is busy with what it began may take a while."""
+    until = time.monotonic() + 30
+    while workers_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    return not workers_alive()
+
+
+def test_requests_of_many_threads_are_answered_each_with_its_own(kept: Path) -> None:
+    graph = towers(layers=2, size=32)
+    wanted = [graph.evaluate(drawn(seed))["y"] for seed in range(12)]
+    with placed(kept) as network:
+        assert network.way == "as planned"
+        assert network.plan.device_of() == read_plan(kept).device_of()
+        with ThreadPoolExecutor(4) as callers:
+            answers = list(callers.map(lambda seed: network.run(drawn(seed))["y"], range(12)))
+        later = [network.submit(drawn(seed)) for seed in range(12)]
+        for seed, want in enumerate(wanted):
+            np.testing.assert_allclose(answers[seed], want, atol=1e-4)
+            np.testing.assert_allclose(later[seed].result(30)["y"], want, atol=1e-4)
+        assert network.notes == ()
+        assert workers_alive()
+    assert ended()
+
+
+def test_when_a_worker_fails_the_whole_on_another_answers_and_it_is_said(kept: Path) -> None:
+    class Broken:
+        def run(self, inputs: object) -> dict[str, Any]:
+            raise RuntimeError("the device fell off the bus")
+
+    wanted = towers(layers=2, size=32).evaluate(drawn(1))["y"]
+    with placed(kept) as network:
+        network._ready.served.ways["as planned"].ready[0] = Broken()
+        np.testing.assert_allclose(network.submit(drawn(1)).result(30)["y"], wanted, atol=1e-4)
+        np.testing.assert_allclose(network.run(drawn(1))["y"], wanted, atol=1e-4)
+        assert network.way == f"{SETS[0]} onnxruntime"
+        (note,) = network.notes
+    assert "the device fell off the bus" in note
+    assert note.endswith(f"went on with {SETS[0]} onnxruntime")
+
+
+def test_what_does_not_fit_is_refused_and_harms_nobody(kept: Path) -> None:
+    with placed(kept) as network:
+        for ask in (network.run, network.submit):
+            with pytest.raises(SpecError) as refusal:
+                ask({"x": np.zeros((64, 31), np.float32)})
+            assert str(refusal.value) == (
+                "towers: input 'x': found 'float32(64, 31)', wanted float32[64×32]; convert or "
+                "reshape the array"
+            )
+        assert network.way == "as planned"
+    network.close()
+    for ask in (network.run, network.submit):
+        with pytest.raises(SpecError) as refusal:
+            ask(drawn(1))
+        assert str(refusal.value) == (
+            "towers on this machine: found 'closed', wanted 'open'; ask inside its block"
+        ).replace("'open'", "open")
+
+
+def test_a_network_is_placed_kept_and_run_again(hasty: None, tmp_path: Path) -> None:
+    graph = towers(layers=2, size=128)
+    with orrery.place(graph, backends=("onnxruntime",), repeats=1, fresh=True) as network:
+        plan = network.plan
+        network.export(tmp_path / "placed.onnx")
+        assert {s.title for s in network.page.sections} >= {"Does it pay?", "Who runs what"}
+    assert sorted(n for a in plan.assignments for n in a.nodes) == sorted(
+        n.name for n in graph.nodes
+    )
+    for transfer in plan.transfers:
+        at = plan.device_of()
+        assert at[transfer.producer or ""] == transfer.source
+        assert {at[c] for c in transfer.consumers} == set(transfer.targets)
+    weights = sum(c.type.size_bytes for c in graph.constants.values())
+    assert sum(plan.resident_bytes.values()) == weights
+    write_plan(tmp_path / "plan.json", plan)
+    # The exported file is the same network: its plan takes it.
+    found = api.run(tmp_path / "plan.json", plan_models=(tmp_path / "placed.onnx",), repeats=1,
+                    check=True)  # fmt: skip
+    assert found.agrees
+
+
+@pytest.mark.openvino
+@pytest.mark.needs("openvino")
+def test_what_a_back_end_lacks_falls_to_another_subgraph_by_subgraph(
+    hasty: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    plain = towers(layers=3, size=256)
+    square = ArrayConstant(np.array([-1, 2, 2]))
+    back = ArrayConstant(np.array([64, 64]))
+    narrow = ArrayConstant(np.eye(256, 64, dtype=np.float32))
+    nodes = [n for n in plain.nodes if n.name != "sum"]
+    more = [("shaped", "Reshape", ("ry2", "square"), "s"), ("det", "Det", ("s",), "d"),
+            ("flat", "Reshape", ("d", "back"), "f"), ("narrow", "MatMul", ("ly2", "narrow"), "n"),
+            ("sum", "Add", ("n", "f"), "y")]  # fmt: skip
+    nodes += [Node(name=a, op=op, inputs=i, outputs=(o,)) for a, op, i, o in more]
+    constants = {**plain.constants, "square": square, "back": back, "narrow": narrow}
+    graph = Graph(name="towers", nodes=tuple(nodes), inputs=("x",), outputs=("y",),
+                  types={"x": plain.types["x"]}, constants=constants).infer()  # fmt: skip
+    given = {"x": np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)}
+    chosen: list[Choice] = []
+    quick = _ready.choose
+
+    def noted(*arguments: Any, **options: Any) -> Choice:
+        chosen.append(quick(*arguments, **options))
+        return chosen[-1]
+
+    monkeypatch.setattr(_ready, "choose", noted)
+    found = api.run(graph, on="this-machine", backends=("openvino", "onnxruntime"), inputs=given,
+                    repeats=1, check=True)  # fmt: skip
+    assert found.agrees
+    text = "\n".join(p for s in found.page.sections if isinstance(s, Text) for p in s.paragraphs)
+    assert "Not everywhere: operators that OpenVINO lacks or computes otherwise: Det" in text
+    (choice,) = chosen
+    with_det = {s.region.name for s in choice.problem.partition.subgraphs
+                if "det" in s.region.nodes}  # fmt: skip
+    refused = {region for region, _ in choice.profile.refusals}
+    assert refused == with_det
+    assert all("openvino" in worker for _, worker in choice.profile.refusals)
+    assert len(choice.problem.partition.subgraphs) > len(with_det)
+    # OpenVINO runs one tower, ONNX Runtime what it lacks, in one request.
+    left = tuple(n.name for n in graph.nodes if n.name[0] in "ln")
+    right = tuple(n.name for n in graph.nodes if n.name not in (*left, "sum"))
+    by = [on(SETS[-1], backend="openvino"), *[on(SETS[0])] * 2]
+    cut = zip(plan_for(graph).assignments, (left, right, ("sum",)), by, strict=True)
+    parts = [replace(a, nodes=nodes, device=name, schedule=schedule)
+             for a, nodes, (name, schedule) in cut]  # fmt: skip
+    write_plan(tmp_path / "plan.json", replace(plan_for(graph), assignments=tuple(parts)))
+    mixed = api.run(tmp_path / "plan.json", plan_models=(graph,), repeats=1, check=True)
+    assert mixed.agrees
+    assert mixed.evidence[0].context["backend"] == "a kept placement"
+
+
+def network(**other: Any) -> Graph:
+    given: dict[str, Any] = {
+        "name": "net", "inputs": ("x",), "outputs": ("y",), "types": {"x": FLOATS},
+        "nodes": (Node(name="n", op="Relu", inputs=("x",), outputs=("y",)),), **other,
+    }  # fmt: skip
+    return Graph(**given).infer()
+
+
+ONES = ArrayConstant(np.ones(4, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("graph", "other", "error", "message"),
+    [
+        (network(types={"x": TensorType(dtype="float32", shape=("batch", 4))}), {}, SpecError,
+         "net: inputs: found \"unbound dimensions 'batch'\", wanted a size for each; add --shape "
+         "batch=8"),
+        (network(nodes=(), outputs=("x",)), {}, SpecError,
+         "net: nodes: found 'none: its outputs are inputs or constants', wanted one or more to "
+         "place; run it without --on, or give another network"),
+        (network(nodes=(), inputs=(), outputs=("c",), types={}, constants={"c": ONES}), {},
+         SpecError, "net: nodes: found 'none: its outputs are inputs or constants', wanted one or "
+         "more to place; run it without --on, or give another network"),
+        (network(), {"inputs": {"x": np.zeros(5, np.float32)}}, SpecError,
+         "net: input 'x': found 'float32(5,)', wanted float32[4]; convert or reshape the array"),
+        (network(), {"inputs": {"X": np.zeros(4, np.float32)}}, SpecError,
+         "net: inputs: found \"no input 'X'\", wanted one of x; rename it, did you mean 'x'?"),
+        (network(), {"backends": ("openvin",)}, UnknownNameError,
+         "no back end named 'openvin', did you mean 'openvino'?; known: onnxruntime, openvino, "
+         "reference, torch"),
+        (network(), {"repeats": 0}, SpecError,
+         "run: repeats: found 0, wanted 1 or more; correct the number"),
+    ],
+    ids=["unbound", "empty", "constants", "shape", "name", "back end", "repeats"],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["run", "place"])
+def test_what_cannot_be_placed_is_said_before_anything_runs(
+    graph: Graph, other: dict[str, Any], error: type[OrreryError], message: str, verb: str
+) -> None:
+    ask: dict[str, Callable[..., object]] = {
+        "run": partial(api.run, on="this-machine"), "place": orrery.place,
+    }  # fmt: skip
+    with pytest.raises(error) as refusal:
+        ask[verb](graph, **{"repeats": 1, **other})
+    assert str(refusal.value) == message
+    assert ended()
+
+
+def test_a_network_of_constants_that_computes_is_placed(hasty: None) -> None:
+    graph = network(inputs=(), types={}, constants={"c": ONES},
+                    nodes=(Node(name="n", op="Neg", inputs=("c",), outputs=("y",)),))  # fmt: skip
+    found = api.run(graph, on="this-machine", backends=("reference",), repeats=1)
+    np.testing.assert_array_equal(found.outputs["y"], -np.ones(4))
+
+
+@pytest.mark.parametrize("task", ["measure layers", "timing subgraphs", "comparing"])
+def test_asked_to_stop_the_workers_end(task: str, hasty: None) -> None:
+    seen: list[str] = []
+
+    def report(step: Step) -> None:
+        seen.append(step.task)
+
+    stop = Progress(report=report, cancelled=lambda: bool(seen) and task in seen)
+    with pytest.raises(CancelledError):
+        orrery.place(towers(layers=1, size=64), backends=("onnxruntime",), repeats=9, fresh=True,
+                     progress=stop)  # fmt: skip
+    assert ended()
+
+
+def test_ctrl_c_midway_leaves_no_worker_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def struck(*_: object, **__: object) -> None:
+        assert workers_alive()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(together, "profile_subgraphs", struck)
+    write_onnx(towers(layers=1, size=64), tmp_path / "t.onnx")
+    out = tmp_path / "out"
+    arguments = ["run", str(tmp_path / "t.onnx"), "--on", "this-machine", "--workers",
+                 "onnxruntime", "--out", str(out)]  # fmt: skip
+    assert main(arguments) == 130
+    assert capsys.readouterr().err.strip().endswith("interrupted; no file was left half written")
+    assert not out.exists()
+    assert ended()
+
+
+def test_a_profile_of_another_machine_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from orrery.graph import Region
+    from orrery.runtime import describe_machine
+    from orrery.runtime.together import _profile
+    from orrery.store import Cache
+
+    graph, cache = towers(layers=1, size=16), Cache("profiles", folder=tmp_path)
+    region = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes))
+    given = {"x": np.ones((64, 16), np.float32)}
+    with together.WorkerPool(local_workers(("reference",))[:1]) as pool:
+
+        def passes() -> int:
+            return together.profile_subgraphs(
+                graph, [region], pool, given, most_s=0.1, least_passes=1, cache=cache
+            ).passes  # fmt: skip
+
+        assert passes() > 0
+        assert passes() == 0
+        for other in ({"host": "far"}, {"cpu": "another"}):
+            machine = replace(describe_machine(), **other)
+            monkeypatch.setattr(_profile, "describe_machine", lambda machine=machine: machine)
+            assert passes() > 0
