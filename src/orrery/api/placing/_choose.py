@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,37 +32,21 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACED", "Choice", "Effort", "choose", "local_workers"]
 
-#: back end -> the package it needs; in the order in which they are offered
-_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
-
 #: A path is worth a subgraph of its own from so many seconds on: handing over costs tens of µs.
 _LEAST_S, _LEAST_SHARE = 6e-5, 0.01
 
 
 def local_workers(backends: Sequence[str] = ()) -> list[LocalWorker]:
-    """Return a worker for each set of processors and back end; all that are installed but PyTorch.
+    """Return workers of this machine: ``BACKEND``, ``BACKEND@DEVICE``, ``DEVICE``, or the usual.
 
     Raises
     ------
-    SpecError : none is installed
+    UnknownNameError : no such back end
+    SpecError : no such device here, or nothing is installed
     """
-    from orrery.runtime import BACKENDS
-    from orrery.runtime.together import LocalWorker, core_sets
+    from orrery.runtime.together import workers_here
 
-    usual = [name for name, package in _PACKAGES.items()
-             if name != "torch" and importlib.util.find_spec(package) is not None]  # fmt: skip
-    chosen = list(dict.fromkeys(backends)) or usual
-    if not chosen:
-        raise SpecError("run: back ends", found="none installed", wanted="one or more",
-                        fix='pip install "orrery[run]"')  # fmt: skip
-    found = []
-    for name in chosen:
-        for processors, cores in core_sets().items():
-            backend = BACKENDS[name]() if name == "reference" else BACKENDS[name](
-                threads=len(cores))  # fmt: skip
-            found.append(LocalWorker(name=f"{processors} {name}", processors=cores,
-                                     backend=backend, label=f"{name} x{len(cores)}"))  # fmt: skip
-    return found
+    return workers_here(backends)
 
 
 def choose(
@@ -78,7 +61,7 @@ def choose(
     CancelledError : the user asked to stop
     """
     from orrery.mapping.phases import partition
-    from orrery.runtime.together import compare, profile_subgraphs
+    from orrery.runtime.together import compare, measure_links, profile_subgraphs
 
     effort = effort or Effort()
     work, estimated = node_work(graph, inputs, pool, progress)
@@ -87,7 +70,8 @@ def choose(
     regions = [part.region for part in cut.subgraphs]
     profile = profile_subgraphs(graph, regions, pool, inputs, most_s=effort.profile_s,
                                 cache=cache, progress=progress)  # fmt: skip
-    problem = problem_of(cut, profile, pool)
+    links = measure_links(pool, cache=cache, progress=progress)
+    problem = problem_of(cut, profile, pool, links)
     ways = Ways(problem, pool, inputs)
     placed, greedy, kept = search(ways, effort, progress)
     networks = {PLACED: ways.placed(placed.placement)}

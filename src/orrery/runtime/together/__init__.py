@@ -1,8 +1,12 @@
 """One network on several workers of this machine at once."""
 
+from ._capacity import DoesNotFitError, needed_bytes
 from ._compare import Comparison, compare
-from ._executor import Outcome, PlacedNetwork, Step
+from ._devices import Devices, devices_here, workers_here
+from ._executor import CopyTime, Outcome, PlacedNetwork, Step
 from ._fallback import Fallback
+from ._links import Link, fit_link, measure_links
+from ._memory import HOST, CudaMemory, Held, Memory, MemoryFullError, TensorMemory
 from ._observe import Observed, observe
 from ._pool import (
     LocalWorker,
@@ -13,23 +17,41 @@ from ._pool import (
 )
 from ._profile import Profile, profile_subgraphs
 from ._race import RaceResult, race
+from ._transfers import CopyFailedError, CopyHungError
 
 __all__ = [
+    "HOST",
     "Comparison",
+    "CopyFailedError",
+    "CopyHungError",
+    "CopyTime",
+    "CudaMemory",
+    "Devices",
+    "DoesNotFitError",
     "Fallback",
+    "Held",
+    "Link",
     "LocalWorker",
+    "Memory",
+    "MemoryFullError",
     "Observed",
     "Outcome",
     "PlacedNetwork",
     "Profile",
     "RaceResult",
     "Step",
+    "TensorMemory",
     "WorkerFailedError",
     "WorkerHungError",
     "WorkerPool",
     "compare",
     "core_sets",
+    "devices_here",
+    "fit_link",
+    "measure_links",
+    "needed_bytes",
     "observe",
     "profile_subgraphs",
     "race",
+    "workers_here",
 ]

@@ -2,7 +2,8 @@
 
 Models:  nothing; it runs. A subgraph starts when the last of what it waits for is there: tensors,
          and whoever has its processors before it. What ends last starts what it freed, in its own
-         thread where that is the same worker.
+         thread where that is the same worker. Copies between memories are steps too, done by
+         threads of their own; a worker with a memory of its own may only queue its work.
 Ignores: nothing is copied between workers of one memory; tensors must not be written to.
 Judge:   the whole network on the reference (tests/runtime/together/test_executor.py).
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +27,13 @@ from orrery.timeline import PS_PER_S, Span, Timeline
 
 from .._backend import Executable, Tensors
 from .._evaluator import read_only
+from ._capacity import is_shortage
 from ._inbox import Inbox
+from ._memory import HOST
 from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
+from ._transfers import Copy, CopyFailedError, CopyHungError, Key, transfers_of
 
-__all__ = ["Outcome", "PlacedNetwork", "Step"]
+__all__ = ["CopyTime", "Outcome", "PlacedNetwork", "Step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +45,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyTime:
+    """A tensor's way between two memories in one request."""
+
+    tensor: str
+    source: str
+    target: str
+    size_bytes: int | None
+    began_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came out of one request.
 
     Attributes
     ----------
-    began_s, ended_s : per step, of the clock `time.perf_counter`
+    began_s, ended_s : per step, of the clock `time.perf_counter`; on a GPU as its events tell
     asked_s, answered_s : when the request came and when its last step ended
+    copies : between memories
     """
 
     outputs: dict[str, NDArray[Any]]
@@ -54,6 +72,7 @@ class Outcome:
     ended_s: tuple[float, ...]
     asked_s: float
     answered_s: float
+    copies: tuple[CopyTime, ...] = ()
 
     @property
     def latency_s(self) -> float:
@@ -73,6 +92,7 @@ class PlacedNetwork:
     ------
     SpecError : steps that leave something out, do something twice, or read what comes later
     ModelError : a back end that refuses a subgraph
+    DoesNotFitError : a memory that cannot hold a subgraph
     """
 
     def __init__(
@@ -80,19 +100,28 @@ class PlacedNetwork:
         timeout_s: float | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.steps, self.pool = graph, tuple(steps), pool
-        needs = _needs(graph, self.steps)
-        processors = [pool.workers[s.worker].processors for s in self.steps]
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for number, used in enumerate(processors):
-            for processor in used:
+        workers = [pool.workers[s.worker] for s in self.steps]
+        #: per step, None where it is the host's
+        self.memories = [worker.memory for worker in workers]
+        transfers = transfers_of(
+            graph, [s.region for s in self.steps], [worker.memory_name for worker in workers],
+            _owners(graph, self.steps),
+        )  # fmt: skip
+        #: they are numbered on from the steps
+        self.copies = transfers.copies
+        self.threads = [*(s.worker for s in self.steps), *(c.lane for c in self.copies)]
+        needs = [set(need) for need in transfers.needs]
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for number, worker in enumerate(workers):
+            for processor in worker.occupies:
                 if processor in last:
                     needs[number].add(last[processor])
                 first.setdefault(processor, number)
                 last[processor] = number
-        #: per step, how many others it waits for, and which wait for it
+        #: per step and copy, how many others it waits for, and which wait for it
         self.waiting = [len(need) for need in needs]
-        self.frees: list[list[int]] = [[] for _ in self.steps]
+        self.frees: list[list[int]] = [[] for _ in needs]
         for number, need in enumerate(needs):
             for other in need:
                 self.frees[other].append(number)
@@ -100,10 +129,12 @@ class PlacedNetwork:
         self.ready: list[Executable] = [
             pool.prepare(s.worker, s.region, timeout_s=timeout_s) for s in self.steps
         ]
-        self.reads = [s.region.inputs for s in self.steps]
+        self.reads = transfers.reads
         self.lock = threading.Lock()
         #: the request and step that each processor serves last
-        self.tails: dict[int, tuple[_Request, int]] = {}
+        self.tails: dict[str, tuple[_Request, int]] = {}
+        #: requests under way, first come first
+        self.active: dict[_Request, None] = {}
 
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request; others may be under way.
@@ -121,7 +152,7 @@ class PlacedNetwork:
         Raises
         ------
         SpecError : inputs that do not fit
-        WorkerFailedError : a worker failed at a subgraph
+        WorkerFailedError : a worker failed at a subgraph, or a copy failed
         WorkerHungError : nothing came back in time; names who was at what
         """
         check_inputs(self.graph, inputs)
@@ -156,12 +187,14 @@ class PlacedNetwork:
         return request.future.result()
 
     def _begin(self, inputs: Tensors, here: str | None = None) -> _Request:
-        for step in self.steps:
-            if step.worker in self.pool.lost:
-                raise WorkerFailedError(step.worker, step.region.name,
-                                        "a worker that hung before")  # fmt: skip
+        if self.pool.lost:
+            for number, thread in enumerate(self.threads):
+                if thread in self.pool.lost:
+                    raise self.failure(number, "a thread that hung before")
         request = _Request(self, inputs, here)
+        self.pool.under_way[id(request)] = request.future
         with self.lock:
+            self.active[request] = None
             # Whoever had the processors before is waited for, whichever request it was of.
             for processor, number in self.first.items():
                 tail = self.tails.get(processor)
@@ -174,10 +207,34 @@ class PlacedNetwork:
         return request
 
     def _hung(self, request: _Request, timeout_s: float) -> WorkerHungError:
-        at = next((n for n, begun in enumerate(request.began) if begun and not request.ended[n]), 0)
-        step = self.steps[at]
-        self.pool.lost[step.worker] = step.region.name
+        """Name what hangs, have nobody ask it again, and answer all that wait for it."""
+        with self.lock:
+            waiting = list(self.active)
+        at = next((n for one in (request, *waiting) for n, begun in enumerate(one.began)
+                   if begun and not one.ended[n]), 0)  # fmt: skip
+        thread, copy = self.threads[at], self.copy(at)
+        step = self.steps[at if copy is None else copy.step]
+        self.pool.lost[thread] = step.region.name
+        request.failed = True
+        for one in waiting:
+            if one is not request:
+                one.fail(self.failure(at, "a thread that hung"))
+                one.inbox.put(None)
+        if copy is not None:
+            return CopyHungError(step.worker, step.region.name, copy, timeout_s)
         return WorkerHungError(step.worker, step.region.name, timeout_s)
+
+    def copy(self, number: int) -> Copy | None:
+        """Return the copy of this number, None for a step."""
+        return self.copies[number - len(self.steps)] if number >= len(self.steps) else None
+
+    def failure(self, number: int, found: str) -> WorkerFailedError:
+        """Return what to raise when a step or a copy fails."""
+        if (copy := self.copy(number)) is not None:
+            step = self.steps[copy.step]
+            return CopyFailedError(step.worker, step.region.name, copy, found)
+        step = self.steps[number]
+        return WorkerFailedError(step.worker, step.region.name, found)
 
     def timeline(self, outcome: Outcome) -> Timeline:
         """Return a request's steps as spans per worker, from the moment it was asked."""
@@ -185,11 +242,18 @@ class PlacedNetwork:
         def ps(moment: float) -> int:
             return round((moment - outcome.asked_s) * PS_PER_S)
 
-        return Timeline(name=self.graph.name, spans=tuple(
+        spans = [
             Span(resource=s.worker, name=s.region.name, kind="compute", start_ps=ps(a),
                  end_ps=ps(b), details={"nodes": len(s.region.nodes)})
             for s, a, b in zip(self.steps, outcome.began_s, outcome.ended_s, strict=True)
-        ))  # fmt: skip
+        ]  # fmt: skip
+        spans += [
+            Span(resource=f"{c.source} to {c.target}", name=c.tensor, kind="transfer",
+                 start_ps=ps(c.began_s), end_ps=ps(c.ended_s),
+                 details={} if c.size_bytes is None else {"bytes": c.size_bytes})
+            for c in outcome.copies
+        ]  # fmt: skip
+        return Timeline(name=self.graph.name, spans=tuple(spans))
 
 
 class _Request:
@@ -202,9 +266,9 @@ class _Request:
         self.network = network
         #: the worker whose steps the caller's thread does, taken from the inbox; None ends it
         self.here, self.inbox = here, Inbox[Job | None]()
-        self.values: dict[str, Any] = {name: read_only(value) for name, value in inputs.items()}
+        self.values: dict[Key, Any] = {name: read_only(value) for name, value in inputs.items()}
         self.missing = list(network.waiting)
-        self.left = len(network.steps)
+        self.left = len(network.waiting)
         self.began, self.ended = [0.0] * self.left, [0.0] * self.left
         self.followers: dict[int, list[tuple[_Request, int]]] = {}
         self.failed = False
@@ -227,9 +291,7 @@ class _Request:
         self.began[number] = time.perf_counter()
         if not self.failed:
             try:
-                executable = network.ready[number]
-                run = getattr(executable, "run_trusted", executable.run)
-                self.values.update(run({n: self.values[n] for n in network.reads[number]}))
+                self._act(number)
             except BaseException as error:  # whoever asked must hear of it, whatever it is
                 self._fail(number, error)
         freed: list[tuple[_Request, int]] = []
@@ -245,18 +307,53 @@ class _Request:
                     freed.append((request, step))
             self.left -= 1
             over = self.left == 0
-        own, mine = network.steps[number].worker, None
+        own, mine = network.threads[number], None
         for request, step in freed:
             same_thread = request is self or own not in (request.here, self.here)
-            if mine is None and network.steps[step].worker == own and same_thread:
+            if mine is None and network.threads[step] == own and same_thread:
                 mine = request.job(step)
             else:
                 request.hand_on(step)
-        if over and not self.failed:
-            self._answer()
         if over:
-            self.inbox.put(None)
+            self._leave()
         return mine
+
+    def _act(self, number: int) -> None:
+        """Do the step or the copy itself."""
+        network, values = self.network, self.values
+        if number >= len(network.steps):
+            copy = network.copies[number - len(network.steps)]
+            if copy.target == HOST:
+                memory = network.pool.memories[copy.source]
+                values[copy.written] = memory.take(values[copy.read], lasting=copy.lasting)
+            else:
+                values[copy.written] = network.pool.memories[copy.target].put(values[copy.read])
+            return
+        executable, own = network.ready[number], network.memories[number]
+        given = {name: values[at] for name, at in network.reads[number]}
+        if own is None:
+            run = getattr(executable, "run_trusted", executable.run)
+            values.update(run(given))
+        else:
+            made = own.launch(executable, given)
+            values.update({(name, own.name): held for name, held in made.items()})
+
+    def _leave(self) -> None:
+        """Answer, and forget all tensors: the next request still knows this one."""
+        network = self.network
+        with network.lock:
+            network.active.pop(self, None)
+        network.pool.under_way.pop(id(self), None)
+        if not self.failed:
+            try:
+                outcome = self._outcome()
+            except BaseException as error:  # whoever asked must hear of it, whatever it is
+                self._fail(len(network.steps) - 1, error)
+        self.values = {}
+        if not self.failed:
+            with suppress(InvalidStateError):  # it was told that somebody hung
+                self.future.set_result(outcome)
+        self.inbox.put(None)
 
     def work_here(self) -> None:
         """Do the steps of the worker whose place the caller takes, until the request is over."""
@@ -267,7 +364,7 @@ class _Request:
 
     def hand_on(self, number: int) -> None:
         """Give a step that is free now to its worker; the request fails where that is gone."""
-        worker = self.network.steps[number].worker
+        worker = self.network.threads[number]
         if worker == self.here:
             self.inbox.put(self.job(number))
             return
@@ -280,28 +377,44 @@ class _Request:
                 following = following()
 
     def _fail(self, number: int, error: BaseException) -> None:
-        self.failed = True
-        step = self.network.steps[number]
-        told = WorkerFailedError(step.worker, step.region.name, f"{type(error).__name__}: {error}")
+        lacks = "too little memory: " if is_shortage(error) else ""
+        told = self.network.failure(number, f"{lacks}{type(error).__name__}: {error}")
         told.__cause__ = error
-        if not self.future.done():
-            self.future.set_exception(told)
+        self.fail(told)
 
-    def _answer(self) -> None:
+    def fail(self, error: WorkerFailedError) -> None:
+        """Answer that it failed; steps that come yet do nothing but hand on."""
+        self.failed = True
+        with suppress(InvalidStateError):  # somebody has answered already
+            self.future.set_exception(error)
+
+    def _outcome(self) -> Outcome:
         constants = self.network.graph.constants
         outputs = {
             name: self.values[name] if name in self.values else constants[name].array()
             for name in self.network.graph.outputs
         }
-        self.future.set_result(Outcome(
-            outputs=outputs, began_s=tuple(self.began), ended_s=tuple(self.ended),
-            asked_s=self.asked, answered_s=time.perf_counter(),
-        ))  # fmt: skip
-        self.values = {}  # the next request still knows this one, and must not keep its tensors
+        answered, count = time.perf_counter(), len(self.network.steps)
+        for number, memory in enumerate(self.network.memories):
+            if memory is not None:  # what was launched ended when the device says
+                one = self.values[self.network.steps[number].region.outputs[0], memory.name]
+                found = memory.moments(one)
+                if found is not None:
+                    self.began[number], self.ended[number] = found
+        return Outcome(
+            outputs=outputs, began_s=tuple(self.began[:count]), ended_s=tuple(self.ended[:count]),
+            asked_s=self.asked, answered_s=answered,
+            copies=tuple(
+                CopyTime(tensor=c.tensor, source=c.source, target=c.target, began_s=began,
+                         ended_s=ended, size_bytes=c.size_bytes)
+                for c, began, ended in zip(self.network.copies, self.began[count:],
+                                           self.ended[count:], strict=True)
+            ),
+        )  # fmt: skip
 
 
-def _needs(graph: Graph, steps: Sequence[Step]) -> list[set[int]]:
-    """Return per step the steps whose outputs it reads.
+def _owners(graph: Graph, steps: Sequence[Step]) -> dict[str, int]:
+    """Return the step of each node.
 
     Raises
     ------
@@ -319,14 +432,10 @@ def _needs(graph: Graph, steps: Sequence[Step]) -> list[set[int]]:
     if missing or len(owner) != len(graph.nodes):
         raise SpecError(where, found=f"nobody for {', '.join(missing[:3]) or 'foreign nodes'}",
                         wanted="every node once", fix="correct the partition")  # fmt: skip
-    needs: list[set[int]] = [set() for _ in steps]
     for number, step in enumerate(steps):
-        for tensor in step.region.inputs:
-            maker = graph.producer(tensor)
-            if maker is not None:
-                needs[number].add(owner[maker.name])
-        if any(need >= number for need in needs[number]):
+        makers = (graph.producer(tensor) for tensor in step.region.inputs)
+        if any(maker is not None and owner[maker.name] >= number for maker in makers):
             raise SpecError(f"{where}: {step.region.name!r}", found="inputs made by a later step",
                             wanted="an order in which each step can run",
                             fix="put it after what it reads")  # fmt: skip
-    return needs
+    return owner

@@ -28,9 +28,16 @@ _NOTHING, _SOMETHING, _SLEEP = 0, 1, 2
 
 
 class Inbox(Generic[T]):
-    """A queue for one reader and any number of senders."""
+    """A queue for one reader and any number of senders.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    looks : how often the reader looks before it sleeps; 0 for one that does not need a processor
+        of its own and is to take none from others
+    """
+
+    def __init__(self, looks: int = _LOOKS) -> None:
+        self._looks = looks
         self._queue: SimpleQueue[T] = SimpleQueue()
         self._flag = np.zeros(1, np.int64)
 
@@ -42,14 +49,21 @@ class Inbox(Generic[T]):
         """Have the reader sleep until something comes, as others need its processor."""
         self._flag[0] = _SLEEP
 
+    def take(self) -> T | None:
+        """Return the next item if there is one; for others when the reader has gone."""
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
+
     def get(self) -> T:
         """Return the next item, waiting for it."""
         self._flag[0] = _NOTHING  # whatever was sent before lies in the queue
         try:
             return self._queue.get_nowait()
         except Empty:
-            look = _looker()
-            if look is not None and look(self._flag, _LOOKS) == _SOMETHING:
+            look = _looker() if self._looks else None
+            if look is not None and look(self._flag, self._looks) == _SOMETHING:
                 try:
                     return self._queue.get_nowait()
                 except Empty:  # told to sleep in between

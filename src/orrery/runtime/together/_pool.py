@@ -1,7 +1,8 @@
 """Workers of this machine: a thread each, bound to its processors, with a back end of its own.
 
 Models:  nothing; it runs. Graphs are prepared in the thread that will run them, so that what a
-         library starts for itself stays on the worker's processors.
+         library starts for itself stays on the worker's processors. A memory that is not the host's
+         has two threads more, one for copies of each direction.
 Ignores: what workers share (caches, memory bandwidth); that is measured, not modelled.
 Judge:   the processors a thread may use, as the system tells; outputs against the reference
          (tests/runtime/together).
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +24,18 @@ from orrery.graph import Graph, Region, subgraph
 
 from .._backend import Backend, Executable
 from .._machine import allowed_processors
+from ._capacity import DoesNotFitError, is_shortage, misfit, shortage
 from ._inbox import Inbox
+from ._memory import HOST, Memory
 
-__all__ = ["LocalWorker", "WorkerFailedError", "WorkerHungError", "WorkerPool", "core_sets"]
+__all__ = [
+    "LocalWorker",
+    "WorkerFailedError",
+    "WorkerHungError",
+    "WorkerPool",
+    "core_sets",
+    "processors_name",
+]
 
 T = TypeVar("T")
 
@@ -42,15 +52,28 @@ class LocalWorker:
 
     Attributes
     ----------
-    processors : of the system's numbering; the worker's thread runs on no other
+    processors : of the system's numbering; the worker's thread runs on no other. None for a GPU:
+        its thread only queues work, on whichever is free
     backend : prepared graphs are its own; it must use as many threads as there are processors
     label : the back end with what distinguishes it, for people and for caches
+    memory : where it reads and writes; None is the host's. With one, prepared graphs must have a
+        method `run_tensors`
     """
 
     name: str
     processors: tuple[int, ...]
     backend: Backend
     label: str
+    memory: Memory | None = None
+
+    @property
+    def memory_name(self) -> str:
+        return HOST if self.memory is None else self.memory.name
+
+    @property
+    def occupies(self) -> frozenset[str]:
+        """What it has to itself while it runs: processors, or the device of its memory."""
+        return frozenset(map(str, self.processors)) or frozenset({self.memory_name})
 
 
 class WorkerFailedError(OrreryError):
@@ -82,14 +105,14 @@ def core_sets(processors: Sequence[int] | None = None) -> dict[str, tuple[int, .
     and smaller ones only lengthen what none of them can share.
     """
     own = tuple(allowed_processors() if processors is None else processors)
-    found = {_name(own): own}
+    found = {processors_name(own): own}
     if len(own) > 1:
         half = len(own) // 2
-        found |= {_name(part): part for part in (own[:half], own[half:])}
+        found |= {processors_name(part): part for part in (own[:half], own[half:])}
     return found
 
 
-def _name(processors: tuple[int, ...]) -> str:
+def processors_name(processors: tuple[int, ...]) -> str:
     """Return e.g. ``cpu0-3``, ``cpu0,2``."""
     runs: list[list[int]] = []
     for one in processors:
@@ -117,39 +140,58 @@ class WorkerPool:
                             fix="rename one")  # fmt: skip
         known = set(allowed_processors())
         for worker in workers:
-            if not worker.processors or not known.issuperset(worker.processors):
+            needless = worker.memory is not None and not worker.processors
+            if not needless and not (worker.processors and known.issuperset(worker.processors)):
                 raise SpecError(
                     f"worker {worker.name!r}: processors", found=worker.processors or "none",
                     wanted=f"some of {sorted(known)}", fix="name processors of this machine",
                 )  # fmt: skip
         self.workers: Mapping[str, LocalWorker] = {worker.name: worker for worker in workers}
+        self.memories: Mapping[str, Memory] = _memories(workers)
         self._threads: dict[str, _Thread] = {}
         self._ready: dict[tuple[str, str, tuple[str, ...]], Executable] = {}
         #: workers that hung, and that nobody may ask again
         self.lost: dict[str, str] = {}
+        #: requests under way; whoever begins one notes it here
+        self.under_way: dict[int, Future[Any]] = {}
+        self._closing = False
         self._rivals = {
             worker.name: tuple(o.name for o in workers
                                if o is not worker and set(o.processors) & set(worker.processors))
             for worker in workers
         }  # fmt: skip
+        self._lanes = tuple(
+            f"{source} to {target}"
+            for memory in self.memories
+            for source, target in ((HOST, memory), (memory, HOST))
+        )
 
     def __enter__(self) -> WorkerPool:
         for worker in self.workers.values():
-            self._threads[worker.name] = _Thread(worker)
+            self._threads[worker.name] = _Thread(worker.name, worker.processors)
+        for lane in self._lanes:
+            self._threads[lane] = _Thread(lane, ())
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, thread in self._threads.items():
-            if name not in self.lost:
-                thread.inbox.put(None)
+        if not self.lost:
+            wait(list(self.under_way.values()), _GRACE_S)
+        self._closing = True  # what is still under way fails at its next step
+        for thread in self._threads.values():
+            thread.inbox.put(None)  # one that hung ends when it ever comes back
         for name, thread in self._threads.items():
             if name not in self.lost:
                 thread.join(_GRACE_S)
+        for name, thread in self._threads.items():
+            if name not in self.lost:
+                thread.drain()
         self._threads.clear()
         self._ready.clear()
 
     def post(self, worker: str, job: Job) -> None:
         """Have a worker do something after what it was told before.
+
+        ``host to M`` and ``M to host`` are the threads that copy to and from a memory M.
 
         Raises
         ------
@@ -171,14 +213,14 @@ class WorkerPool:
         ------
         UnknownNameError, SpecError, WorkerFailedError : as for `post`
         """
-        if worker not in self.workers:
-            raise UnknownNameError("worker", worker, list(self.workers))
+        if worker not in self.workers and worker not in self._lanes:
+            raise UnknownNameError("worker", worker, [*self.workers, *self._lanes])
         if worker in self.lost:
             raise WorkerFailedError(worker, self.lost[worker], "a thread that never came back")
-        if worker not in self._threads:
+        if self._closing or worker not in self._threads:
             raise SpecError("worker pool", found="a pool that is closed", wanted="an open one",
                             fix="use it inside its block")  # fmt: skip
-        for name in (*self._rivals[worker], *([worker] if own else [])):
+        for name in (*self._rivals.get(worker, ()), *([worker] if own else [])):
             self._threads[name].inbox.cool()
 
     def call(self, worker: str, action: Callable[[], T], *, timeout_s: float | None = None) -> T:
@@ -211,17 +253,42 @@ class WorkerPool:
         Raises
         ------
         ModelError : the back end refuses it
+        DoesNotFitError : the worker's memory cannot hold it
         """
         graph, nodes = (region.graph, region.nodes) if isinstance(region, Region) else (region, ())
         key = (worker, graph.digest, nodes)
         if key not in self._ready:
             whole = subgraph(region) if isinstance(region, Region) else region
-            backend = self.workers[worker].backend if worker in self.workers else None
             self._ready[key] = self.call(
-                worker, lambda: backend.prepare(whole),  # type: ignore[union-attr]
-                timeout_s=timeout_s,
-            )  # fmt: skip
+                worker, lambda: _prepared(self.workers[worker], whole), timeout_s=timeout_s
+            )
         return self._ready[key]
+
+
+def _memories(workers: Sequence[LocalWorker]) -> dict[str, Memory]:
+    found: dict[str, Memory] = {}
+    for worker in workers:
+        if worker.memory is None:
+            continue
+        one = found.setdefault(worker.memory.name, worker.memory)
+        if one is not worker.memory or one.name == HOST:
+            raise SpecError(f"worker {worker.name!r}: memory", found=f"another named {one.name!r}",
+                            wanted="a name for each", fix="share it, or rename it")  # fmt: skip
+    return found
+
+
+def _prepared(worker: LocalWorker, graph: Graph) -> Executable:
+    what, memory = f"{graph.name} on worker {worker.name!r}", worker.memory
+    if memory is None:
+        return worker.backend.prepare(graph)
+    if (short := misfit(what, graph, memory.free_bytes())) is not None:
+        raise DoesNotFitError(short)
+    try:
+        return memory.prepare(worker.backend, graph)
+    except (MemoryError, RuntimeError, OrreryError) as error:
+        if not is_shortage(error):
+            raise
+        raise DoesNotFitError(shortage(what, graph, memory.free_bytes())) from error
 
 
 @contextmanager
@@ -235,8 +302,8 @@ def forwarding(future: Future[Any]) -> Iterator[None]:
 
 @contextmanager
 def on_processors(processors: Sequence[int]) -> Iterator[None]:
-    """Keep the calling thread on some processors for as long as the block lasts."""
-    if not hasattr(os, "sched_setaffinity"):  # not on every operating system
+    """Keep the calling thread on some processors, if any, for as long as the block lasts."""
+    if not processors or not hasattr(os, "sched_setaffinity"):  # not on every operating system
         yield
         return
     before = os.sched_getaffinity(0)
@@ -248,18 +315,26 @@ def on_processors(processors: Sequence[int]) -> Iterator[None]:
 
 
 class _Thread:
-    """A thread bound to its processors that does what is put in its queue."""
+    """A thread, bound to its processors if it has any, that does what is put in its queue."""
 
-    def __init__(self, worker: LocalWorker) -> None:
-        self.inbox: Inbox[Job | None] = Inbox()
+    def __init__(self, name: str, processors: tuple[int, ...]) -> None:
+        # Without processors of its own it sleeps while it waits.
+        self.inbox: Inbox[Job | None] = Inbox() if processors else Inbox(looks=0)
         self._thread = threading.Thread(
-            target=self._work, args=(worker,), name=worker.name, daemon=True
+            target=self._work, args=(processors,), name=name, daemon=True
         )
         self._thread.start()
 
-    def _work(self, worker: LocalWorker) -> None:
-        if hasattr(os, "sched_setaffinity"):  # not on every operating system
-            os.sched_setaffinity(0, worker.processors)
+    def drain(self) -> None:
+        """Do here what came too late for the thread, so that nobody waits for it for ever."""
+        while not self._thread.is_alive() and (job := self.inbox.take()) is not None:
+            following: Job | None = job
+            while following is not None:
+                following = following()
+
+    def _work(self, processors: tuple[int, ...]) -> None:
+        if processors and hasattr(os, "sched_setaffinity"):  # not on every operating system
+            os.sched_setaffinity(0, processors)
         while (job := self.inbox.get()) is not None:
             following: Job | None = job
             while following is not None:

@@ -4,7 +4,8 @@ Models:  nothing; it measures. In a pass a worker runs all subgraphs of the netw
          other, each timed, so that caches hold what they will hold later and not one subgraph's
          weights. Workers that share no processor make their passes at the same time, as they will
          later; others take turns. Passes are repeated, workers interleaved, until the interval of
-         every median is narrow or the time is up.
+         every median is narrow or the time is up. Where inputs lie in a memory of the worker's own
+         they are put there before; a time ends when the results are there.
 Ignores: what a subgraph takes in other company than a full neighbour.
 Judge:   made-up back ends of known speed (tests/runtime/together/test_profile.py); predicted
          against measured makespans in the study.
@@ -16,27 +17,32 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, SpecError
+from orrery.errors import ModelError, OrreryError, SpecError
 from orrery.graph import Graph, Region, subgraph
+from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.store import Cache, content_hash
 
 from .._backend import Executable, Tensors, median_interval
 from .._machine import describe_machine
+from ._capacity import DoesNotFitError, is_shortage, shortage
 from ._pool import LocalWorker, WorkerPool, forwarding
 
 __all__ = ["Profile", "profile_subgraphs"]
 
 #: Bumped when the same profile would come out otherwise.
-_VERSION = "profile-2"
+_VERSION = "profile-3"
+
+#: (number of a region, number of a worker)
+_Pair = tuple[int, int]
 
 #: A pass shorter than this is made twice and timed the second time: a thread that slept, and what
 #: others left in the caches, would otherwise be timed with it.
@@ -53,6 +59,7 @@ class Profile:
     interval_s : regions × workers × 2, of the median
     passes : timed ones of every worker; 0 for what a cache knew
     refusals : (region, worker) -> why
+    infeasible : those of them that are too little memory
     confidence : of the intervals
     """
 
@@ -63,6 +70,7 @@ class Profile:
     passes: int
     refusals: Mapping[tuple[str, str], str]
     confidence: float
+    infeasible: Mapping[tuple[str, str], Infeasible] = field(default_factory=dict)
 
     @property
     def widest(self) -> float:
@@ -114,26 +122,28 @@ def profile_subgraphs(
     key = _key(graph, regions, workers, width)
     if cache is not None and (known := cache.get(key)) is not None:
         return _read(json.loads(known), regions, workers)
-    ready, refusals = _prepare(regions, workers, pool)
-    fed = _feeds(regions, ready, workers, pool, inputs)
-    samples: dict[tuple[int, int], list[float]] = {pair: [] for pair in ready}
+    table = _Table(regions, workers)
+    table.prepare(pool)
+    fed = table.feeds(pool, inputs)
+    samples: dict[_Pair, list[float]] = {pair: [] for pair in table.ready}
     groups = _groups(workers)
     passes = 0
     short = dict.fromkeys(range(len(groups)), False)
     for _ in range(warmup):
         for g, group in enumerate(groups):
-            taken = _run_passes(group, ready, fed, pool, workers)
+            taken = _run_passes(group, table, fed, pool)
             short[g] = sum(taken.values()) < _SHORT_S * len(group)
     until = time.perf_counter() + most_s
     while True:
         progress.step("timing subgraphs", passes, max(least_passes, passes + 1))
         for g, group in enumerate(groups):
-            taken = _run_passes(group, ready, fed, pool, workers, twice=short[g])
+            taken = _run_passes(group, table, fed, pool, twice=short[g])
             for pair, seconds in taken.items():
                 samples[pair].append(seconds)
         passes += 1
         if passes >= least_passes:
-            found = _profile(samples, regions, workers, refusals, passes)
+            usable = {pair: samples[pair] for pair in table.ready if samples[pair]}
+            found = _profile(usable, table, passes)
             if found.widest <= width or time.perf_counter() > until:
                 break
     if cache is not None:
@@ -146,50 +156,112 @@ def _key(
 ) -> str:
     machine = describe_machine()
     return content_hash(
-        _VERSION, machine.host, machine.cpu, repr(machine.caches), graph.digest,
+        _VERSION, machine.host, machine.cpu, repr(machine.caches),
+        repr([(gpu.name, gpu.driver) for gpu in machine.gpus]), graph.digest,
         *(repr(region.nodes) for region in regions),
-        *(f"{w.name} {w.label} {w.processors}" for w in workers), f"{width:g}",
+        *(f"{w.name} {w.label} {w.processors} {w.memory_name}" for w in workers), f"{width:g}",
     )  # fmt: skip
 
 
-def _prepare(
-    regions: Sequence[Region], workers: Sequence[LocalWorker], pool: WorkerPool
-) -> tuple[dict[tuple[int, int], Executable], dict[tuple[str, str], str]]:
-    ready: dict[tuple[int, int], Executable] = {}
-    refusals: dict[tuple[str, str], str] = {}
-    for number, region in enumerate(regions):
-        alone = subgraph(region)
-        for w, worker in enumerate(workers):
-            reason = worker.backend.refuses(alone)
-            if reason is None:
-                try:
-                    ready[number, w] = pool.prepare(worker.name, region)
-                    continue
-                except ModelError as error:
-                    reason = str(error)
-            refusals[region.name, worker.name] = reason
-        if not any((number, w) in ready for w in range(len(workers))):
-            why = "; ".join(refusals[region.name, w.name] for w in workers)
-            raise ModelError(f"subgraph {region.name!r}", found=f"no worker that runs it: {why}",
+class _Table:
+    """Which worker runs which region, as far as is known by now."""
+
+    def __init__(self, regions: Sequence[Region], workers: Sequence[LocalWorker]) -> None:
+        self.regions, self.workers = regions, workers
+        self.ready: dict[_Pair, Executable] = {}
+        self.refusals: dict[tuple[str, str], str] = {}
+        self.infeasible: dict[tuple[str, str], Infeasible] = {}
+
+    def prepare(self, pool: WorkerPool) -> None:
+        """Prepare every region on every worker that does not refuse it.
+
+        Raises
+        ------
+        ModelError : a region that no worker runs
+        """
+        for number, region in enumerate(self.regions):
+            alone = subgraph(region)
+            for w, worker in enumerate(self.workers):
+                reason = worker.backend.refuses(alone)
+                if reason is None:
+                    try:
+                        self.ready[number, w] = pool.prepare(worker.name, region)
+                        continue
+                    except DoesNotFitError as error:
+                        reason = str(error)
+                        self.infeasible[region.name, worker.name] = error.infeasible
+                    except ModelError as error:
+                        reason = str(error)
+                self.refusals[region.name, worker.name] = reason
+            self._check(number)
+
+    def does_not_fit(self, pair: _Pair) -> None:
+        """Take a worker out for a region: the library said that memory does not suffice.
+
+        Raises
+        ------
+        ModelError : no worker is left for the region
+        """
+        number, w = pair
+        region, worker = self.regions[number], self.workers[w]
+        free = None if worker.memory is None else worker.memory.free_bytes()
+        short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
+        self.infeasible[region.name, worker.name] = short
+        self.refusals[region.name, worker.name] = str(short)
+        del self.ready[pair]
+        self._check(number)
+
+    def _check(self, number: int) -> None:
+        if not any((number, w) in self.ready for w in range(len(self.workers))):
+            name = self.regions[number].name
+            why = "; ".join(self.refusals[name, w.name] for w in self.workers)
+            raise ModelError(f"subgraph {name!r}", found=f"no worker that runs it: {why}",
                              wanted="one back end or more that does",
                              fix="add a back end, e.g. the reference")  # fmt: skip
-    return ready, refusals
+
+    def feeds(self, pool: WorkerPool, inputs: Tensors) -> list[dict[str, Any]]:
+        """Return every region's inputs, by running the network once, on the host where it can."""
+        values: dict[str, Any] = dict(inputs)
+        feeds = []
+        for number, region in enumerate(self.regions):
+            feed = {name: values[name] for name in region.inputs}
+            feeds.append(feed)
+            values.update(self._outputs(number, feed, pool))
+        return feeds
+
+    def _outputs(self, number: int, feed: Tensors, pool: WorkerPool) -> dict[str, Any]:
+        order = sorted(range(len(self.workers)), key=lambda w: self.workers[w].memory is not None)
+        while True:
+            at = next(w for w in order if (number, w) in self.ready)
+            executable, worker = self.ready[number, at], self.workers[at]
+            try:
+                return pool.call(worker.name, lambda e=executable, w=worker: _run(e, w, feed))  # type: ignore[misc]
+            except (MemoryError, RuntimeError, OrreryError) as error:
+                if not is_shortage(error):
+                    raise
+                self.does_not_fit((number, at))
 
 
-def _feeds(
-    regions: Sequence[Region], ready: Mapping[tuple[int, int], Executable],
-    workers: Sequence[LocalWorker], pool: WorkerPool, inputs: Tensors,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return every region's inputs, by running the network once."""
-    values: dict[str, Any] = dict(inputs)
-    feeds = []
-    for number, region in enumerate(regions):
-        feed = {name: values[name] for name in region.inputs}
-        feeds.append(feed)
-        at = next(w for w in range(len(workers)) if (number, w) in ready)
-        executable = ready[number, at]
-        values.update(pool.call(workers[at].name, lambda e=executable, f=feed: e.run(f)))  # type: ignore[misc]
-    return feeds
+def _run(executable: Executable, worker: LocalWorker, feed: Tensors) -> dict[str, Any]:
+    memory = worker.memory
+    if memory is None:
+        return executable.run(feed)
+    made = memory.launch(executable, {name: memory.put(value) for name, value in feed.items()})
+    return {name: memory.take(held) for name, held in made.items()}
+
+
+def _timed(executable: Executable, worker: LocalWorker, feed: Tensors) -> float:
+    """Return the seconds of a run until its results are where the worker writes."""
+    memory = worker.memory
+    if memory is None:
+        run = getattr(executable, "run_trusted", executable.run)
+        begun = time.perf_counter()
+        run(feed)
+        return time.perf_counter() - begun
+    held = {name: memory.put(value) for name, value in feed.items()}
+    begun = time.perf_counter()
+    memory.wait(memory.launch(executable, held).values())
+    return time.perf_counter() - begun
 
 
 def _groups(workers: Sequence[LocalWorker]) -> list[list[int]]:
@@ -199,7 +271,7 @@ def _groups(workers: Sequence[LocalWorker]) -> list[list[int]]:
         for group in groups:
             if all(
                 workers[other].label == worker.label
-                and not set(workers[other].processors) & set(worker.processors)
+                and not workers[other].occupies & worker.occupies
                 for other in group
             ):
                 group.append(w)
@@ -210,45 +282,60 @@ def _groups(workers: Sequence[LocalWorker]) -> list[list[int]]:
 
 
 def _run_passes(
-    group: Sequence[int], ready: Mapping[tuple[int, int], Executable],
-    feeds: Sequence[Mapping[str, Any]], pool: WorkerPool, workers: Sequence[LocalWorker],
+    group: Sequence[int], table: _Table, feeds: Sequence[Mapping[str, Any]], pool: WorkerPool,
     *, twice: bool = False,
-) -> dict[tuple[int, int], float]:  # fmt: skip
+) -> dict[_Pair, float]:  # fmt: skip
     """Have the workers of a group run all they can, side by side; return seconds of each.
 
     Parameters
     ----------
     twice : everything is run twice in a row and timed the second time
+
+    Raises
+    ------
+    ModelError : a worker has too little memory for a region, and no other runs it
     """
-    futures: list[Future[dict[tuple[int, int], float]]] = []
+    futures: list[Future[dict[_Pair, float]]] = []
+    short: dict[_Pair, None] = {}
     for w in group:
-        own = [(number, w) for number in range(len(feeds)) if (number, w) in ready]
-        future: Future[dict[tuple[int, int], float]] = Future()
+        own = {pair: run for pair, run in table.ready.items() if pair[1] == w}
+        future: Future[dict[_Pair, float]] = Future()
 
         def job(
-            own: list[tuple[int, int]] = own,
-            future: Future[dict[tuple[int, int], float]] = future,
+            own: Mapping[_Pair, Executable] = own,
+            future: Future[dict[_Pair, float]] = future,
+            worker: LocalWorker = table.workers[w],
         ) -> None:
             with forwarding(future):
-                found = {}
-                for pair in (own + own) if twice else own:
-                    executable, feed = ready[pair], feeds[pair[0]]
-                    run = getattr(executable, "run_trusted", executable.run)
-                    begun = time.perf_counter()
-                    run(feed)
-                    found[pair] = time.perf_counter() - begun
+                found: dict[_Pair, float] = {}
+                for pair in (*own, *own) if twice else own:
+                    if pair not in short:
+                        _time_into(found, short, pair, own[pair], worker, feeds[pair[0]])
                 future.set_result(found)
 
-        pool.post(workers[w].name, job)
+        pool.post(table.workers[w].name, job)
         futures.append(future)
     wait(futures)
-    return {pair: seconds for future in futures for pair, seconds in future.result().items()}
+    found = {pair: seconds for future in futures for pair, seconds in future.result().items()}
+    for pair in short:
+        table.does_not_fit(pair)
+    return found
 
 
-def _profile(
-    samples: Mapping[tuple[int, int], list[float]], regions: Sequence[Region],
-    workers: Sequence[LocalWorker], refusals: Mapping[tuple[str, str], str], passes: int,
-) -> Profile:  # fmt: skip
+def _time_into(
+    found: MutableMapping[_Pair, float], short: MutableMapping[_Pair, None], pair: _Pair,
+    executable: Executable, worker: LocalWorker, feed: Tensors,
+) -> None:  # fmt: skip
+    try:
+        found[pair] = _timed(executable, worker, feed)
+    except (MemoryError, RuntimeError, OrreryError) as error:
+        if not is_shortage(error):
+            raise
+        short[pair] = None
+
+
+def _profile(samples: Mapping[_Pair, list[float]], table: _Table, passes: int) -> Profile:
+    regions, workers = table.regions, table.workers
     shape = (len(regions), len(workers))
     median, interval = np.full(shape, np.inf), np.full((*shape, 2), np.inf)
     confidence = 1.0
@@ -258,8 +345,8 @@ def _profile(
         confidence = min(confidence, reached)
     return Profile(
         workers=tuple(w.name for w in workers), regions=tuple(r.name for r in regions),
-        median_s=median, interval_s=interval, passes=passes, refusals=refusals,
-        confidence=confidence,
+        median_s=median, interval_s=interval, passes=passes, refusals=dict(table.refusals),
+        infeasible=dict(table.infeasible), confidence=confidence,
     )  # fmt: skip
 
 
@@ -270,6 +357,7 @@ def _written(found: Profile) -> bytes:
     return json.dumps({
         "median_s": plain(found.median_s), "interval_s": plain(found.interval_s),
         "refusals": [[*pair, why] for pair, why in found.refusals.items()],
+        "infeasible": [[*pair, asdict(why)] for pair, why in found.infeasible.items()],
         "confidence": found.confidence,
     }).encode()  # fmt: skip
 
@@ -286,4 +374,8 @@ def _read(
         interval_s=array("interval_s", len(regions), len(workers), 2),
         passes=0, confidence=float(stored["confidence"]),
         refusals={(region, worker): why for region, worker, why in stored["refusals"]},
+        infeasible={
+            (region, worker): Infeasible(**{**why, "remedies": tuple(why["remedies"])})
+            for region, worker, why in stored["infeasible"]
+        },
     )  # fmt: skip
