@@ -42,7 +42,7 @@ class StudyRun(Protocol):
 def study(
     name: str,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
     weights: str | Path | None = None,
     data: str | Path | None = None,
     progress: Progress = SILENT,
@@ -52,7 +52,8 @@ def study(
     Parameters
     ----------
     name : one of `studies()`
-    scale : 1 is the size of the published cases; smaller takes a quick look
+    scale : 1 is the size of the published cases; smaller takes a quick look. None: the study's
+        usual, 1 but for duet, which takes an hour and more at 1
     weights, data : files for studies that take some: bitlet reads trained weights of ResNet-20
         (.safetensors) and images with labels (.npz)
 

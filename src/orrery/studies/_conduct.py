@@ -79,6 +79,7 @@ CATALOGUE: tuple[Study, ...] = (
         "machine at once than on the best one alone, and what forbids more?",
         source="Zhang, Hu, Li, DUET, IPDPS 2021",
         place="orrery.studies.duet:duet_study",
+        usual=0.25,
     ),
 )
 
@@ -142,7 +143,7 @@ class StudyRun:
 def conduct(
     name: str,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
     files: Mapping[str, str | Path] | None = None,
     progress: Progress = SILENT,
 ) -> StudyRun:
@@ -151,7 +152,7 @@ def conduct(
     Parameters
     ----------
     scale : 1 is the size of the published cases; smaller takes a quick look at fewer or smaller
-        ones, larger searches longer
+        ones, larger searches longer; None: the study's usual
     files : what the study is to read, by the names that it takes (`Study.files`)
 
     Raises
@@ -163,10 +164,11 @@ def conduct(
     known = {study.name: study for study in CATALOGUE}
     if name not in known:
         raise UnknownNameError("study", name, known)
+    study = known[name]
+    scale = study.usual if scale is None else scale
     if not (math.isfinite(scale) and scale > 0):
         raise SpecError("--scale", found=scale, wanted="a finite number above zero",
                         fix="1 is the size of the published cases")  # fmt: skip
-    study = known[name]
     given = {key: Path(path) for key, path in (files or {}).items()}
     for key, path in given.items():
         if key not in study.files:

@@ -180,6 +180,7 @@ class Study:
     place : ``package.module:function``, a `StudyFunction`
     validates : it replays reference sets of the engine
     files : names of files that a caller may give, passed on as keywords
+    usual : scale where none is asked for; below 1 where the published size takes an hour
     """
 
     name: str
@@ -188,3 +189,4 @@ class Study:
     place: str
     validates: bool = False
     files: tuple[str, ...] = ()
+    usual: float = 1.0

@@ -17,7 +17,7 @@ from orrery.mapping.phases import greedy_correction, partition
 from orrery.progress import SILENT, Progress
 from orrery.report import Table, Text
 from orrery.runtime.together import LocalWorker, Profile, WorkerPool
-from orrery.studies import conduct, study_names
+from orrery.studies import CATALOGUE, StudyResult, conduct, duet
 from orrery.studies.duet import SERVED, Effort, conduct_on, rounds_of, timed
 from orrery.studies.duet._pytorch import pytorch_ways
 
@@ -132,11 +132,6 @@ def test_two_towers_are_placed_and_a_single_path_is_not() -> None:
     assert isinstance(how, Text) and any("PyTorch" in p for p in how.paragraphs)
 
 
-def test_the_study_is_in_the_catalogue() -> None:
-    assert "duet" in study_names()
-    assert callable(conduct)
-
-
 @pytest.mark.torch
 @pytest.mark.needs("torch")
 def test_pytorch_runs_in_a_process_of_its_own() -> None:
@@ -159,3 +154,18 @@ def test_what_pytorch_refuses_is_left_out_and_said() -> None:
     with pytorch_ways(graph, {}, 1, compiled=False) as found:
         assert not found.ways
         assert any("left out: ModelError" in note for note in found.notes)
+
+
+def test_without_a_scale_the_usual_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    (study,) = [s for s in CATALOGUE if s.name == "duet"]
+    assert study.usual < 1
+    asked: list[float] = []
+
+    def fake(scale: float, progress: Progress) -> StudyResult:
+        asked.append(scale)
+        return StudyResult(records=())
+
+    monkeypatch.setattr(duet, "duet_study", fake)
+    assert conduct("duet").scale == study.usual
+    assert conduct("duet", scale=1.0).scale == 1.0
+    assert asked == [study.usual, 1.0]
