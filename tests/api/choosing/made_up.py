@@ -23,8 +23,8 @@ from orrery.mapping.phases import (
     standing,
 )
 from orrery.runtime import ReferenceBackend
-from orrery.runtime.together import Comparison, LocalWorker, Profile
 from orrery.runtime._machine import allowed_processors
+from orrery.runtime.together import Comparison, LocalWorker, Profile
 
 OWN = tuple(allowed_processors())
 INPUT = {"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)}

@@ -22,6 +22,9 @@ __all__ = ["Effort", "explained", "in_one_piece", "problem_of", "search"]
 #: Up to so many subgraphs all placements are tried, however long; beyond, for a few seconds.
 _FEW, _MANY_TRIES, _TRIES = 10, 5_000_000, 100_000
 
+#: Rounds that a race should have at the least; fewer placements take part where they take long.
+_ROUNDS = 15
+
 
 class _Link(Protocol):
     """What handing over takes, as `orrery.runtime.together` fits it."""
@@ -49,8 +52,8 @@ class Effort:
     """
 
     profile_s: float = 30.0
-    race_s: float = 6.0
-    races_s: float = 30.0
+    race_s: float = 10.0
+    races_s: float = 40.0
     most_raced: int = 32
     observed_s: float = 5.0
 
@@ -102,6 +105,7 @@ def search(
             else "the best of those tried, as predicted"}  # fmt: skip
     kept = greedy_correction(
         problem, partial(ways.race, most_s=effort.race_s), also=also, most_raced=effort.most_raced,
+        at_once=max(1, min(4, int(effort.race_s / (_ROUNDS * exact.predicted_s + 1e-9)) - 1)),
         go_on=lambda: time.perf_counter() < until, progress=progress,
     )  # fmt: skip
     return kept, where(greedy.placement), where(kept.placement)

@@ -17,7 +17,7 @@ def losses_table(choice: Choice, found: Found) -> Table:
     rows = [
         (f"the whole on {one}", losses.whole_s),
         (f"its subgraphs on {one}, one after the other", losses.parts_s),
-        ("no placement of them takes less than", found.bounds.best_s),
+        ("no placement of them takes less than", losses.bound_s),
         ("placed: the subgraphs of the critical path, alone", losses.path_s),
         ("  longer because others run beside them", losses.company_s),
         ("  between them, before the first and after the last", losses.hand_over_s),

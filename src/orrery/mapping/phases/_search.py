@@ -29,8 +29,8 @@ __all__ = ["Correction", "Placed", "Placement", "Race", "Raced", "Ran", "descend
 
 Placement = tuple[int, ...]
 
-#: Placements that race against the best one so far at a time.
-_FIELD = 4
+#: A change that moves less than this share of the whole can gain no more, which nobody can measure.
+_WORTH = 0.005
 
 #: A change is worth running when it is predicted to take no more than so much of the best so far.
 _PROMISING = 1.2
@@ -132,6 +132,7 @@ def greedy_correction(
     *,
     also: Mapping[Placement, str] | None = None,
     most_raced: int = 32,
+    at_once: int = 4,
     go_on: Callable[[], bool] = lambda: True,
     progress: Progress = SILENT,
 ) -> Placed:
@@ -142,6 +143,7 @@ def greedy_correction(
     race : runs placements against each other. Without it predictions decide
     also : further candidates and what they are, e.g. the best of an exact search
     most_raced : placements that may run; the quickest whole on one worker runs in any case
+    at_once : placements that race against the best so far at a time
     go_on : asked before each race but the first; False ends the search
 
     Raises
@@ -173,7 +175,7 @@ def greedy_correction(
     # What is predicted to be far off stays at home, but the quickest single worker never does.
     near = [one for one in order if seconds[one] <= _NEAR * seconds[order[0]] and one != single]
     near.sort(key=lambda one: one not in (also or {}))
-    entered = near[: max(1, most_raced - (single is not None))]
+    entered = near[: max(1, min(most_raced - (single is not None), at_once))]
     entered += [] if single is None else [single]
     steward.hold({one: candidates[one] for one in order if one in entered})
     for one in order:
@@ -182,7 +184,7 @@ def greedy_correction(
                                           by="predicted"))  # fmt: skip
     while steward.left > 0 and go_on():
         fresh = {p: what for what, p in _promising(problem, steward.best) if p not in steward.known}
-        entrants = dict(list(fresh.items())[: min(_FIELD, steward.left)])
+        entrants = dict(list(fresh.items())[: min(at_once, steward.left)])
         if not entrants:
             break
         steward.hold(entrants)
@@ -331,5 +333,11 @@ def descend(problem: PlacementProblem, placement: Placement) -> Placement:
 def _promising(problem: PlacementProblem, placement: Placement) -> list[tuple[str, Placement]]:
     """Return changes whose prediction is not much worse, the most promising first."""
     now = problem.timing(placement).makespan_s
-    rated = [(problem.timing(p).makespan_s, what, p) for what, p in _changes(problem, placement)]
-    return [(what, p) for seconds, what, p in sorted(rated) if seconds <= _PROMISING * now]
+    rated = []
+    for what, changed in _changes(problem, placement):
+        moved = sum(float(problem.seconds[k, w]) for k, w in enumerate(placement)
+                    if changed[k] != w)  # fmt: skip
+        seconds = problem.timing(changed).makespan_s
+        if moved > _WORTH * now and seconds <= _PROMISING * now:
+            rated.append((seconds, what, changed))
+    return [(what, changed) for _, what, changed in sorted(rated)]
