@@ -36,8 +36,8 @@ from ._record import Figure
 BRANCHED = ("siamese-lstm", "wide-deep", "facebagnet", "inception_v3", "casia-surf", "mt-dnn")
 SINGLE = ("resnet50", "mobilenet_v2", "vgg16")
 EFFORT = Effort(
-    networks=BRANCHED, rounds=100, rounds_s=30.0, tail_runs=0, tail_s=0.0, sweep_rounds=11,
-    sweep_s=20.0, looked=300_000, most_operators=0, torch="off",
+    networks=BRANCHED, profile_s=30.0, races_s=30.0, rounds=100, rounds_s=30.0, tail_runs=0,
+    tail_s=0.0, sweep_rounds=11, sweep_s=20.0, looked=300_000, most_operators=0, torch="off",
 )  # fmt: skip
 WORTH = 1.3
 SUBGRAPHS, REQUESTS = 32, 200

@@ -79,7 +79,14 @@ def workers() -> list[LocalWorker]:
 
 
 def planned(
-    graph: Graph, inputs: Any, pool: WorkerPool, *, repeats: int, cache: None, progress: Progress
+    graph: Graph,
+    inputs: Any,
+    pool: WorkerPool,
+    *,
+    repeats: int,
+    cache: None,
+    progress: Progress,
+    effort: object,
 ) -> Choice:
     """Choose as the command does, by what the workers are known to take instead of by timing."""
     cut = partition(graph, {}, least=0)

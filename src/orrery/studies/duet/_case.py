@@ -29,6 +29,7 @@ class Effort:
     Attributes
     ----------
     networks : by name
+    profile_s, races_s : of timing subgraphs and of races between placements, per network
     rounds, rounds_s : in which all ways are compared: at most so many, so many seconds
     tail_runs, tail_s : runs for the slow tail where one takes below 50 ms; seconds in all where
         it takes longer; 0 runs: no tail
@@ -39,6 +40,8 @@ class Effort:
     """
 
     networks: tuple[str, ...]
+    profile_s: float
+    races_s: float
     rounds: int
     rounds_s: float
     tail_runs: int
@@ -55,12 +58,13 @@ class Effort:
         names = tuple(network.name for network in NETWORKS)
         if scale >= 1:
             return cls(
-                networks=names, rounds=round(200 * scale), rounds_s=120.0 * scale, tail_runs=1000,
-                tail_s=600.0, sweep_rounds=11, sweep_s=120.0 * scale, looked=1_000_000,
-                most_operators=1000, torch="compiled",
+                networks=names, profile_s=30.0, races_s=30.0, rounds=round(200 * scale),
+                rounds_s=120.0 * scale, tail_runs=1000, tail_s=600.0, sweep_rounds=11,
+                sweep_s=120.0 * scale, looked=1_000_000, most_operators=1000, torch="compiled",
             )  # fmt: skip
         return cls(
-            networks=names[: max(1, round(len(names) * scale))], rounds=max(20, round(200 * scale)),
+            networks=names[: max(1, round(len(names) * scale))], profile_s=max(4.0, 40 * scale),
+            races_s=max(3.0, 30 * scale), rounds=max(20, round(200 * scale)),
             rounds_s=max(4.0, 60 * scale), tail_runs=0, tail_s=0.0, sweep_rounds=7,
             sweep_s=max(3.0, 30 * scale), looked=100_000, most_operators=50, torch="nodes",
         )  # fmt: skip

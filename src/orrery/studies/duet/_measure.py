@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from orrery.api.checking import judge_outputs
 from orrery.api.choosing import PLACED as CHOSEN
 from orrery.api.choosing import Choice, Ways
+from orrery.api.choosing import Effort as SearchEffort
 from orrery.api.placing import choose
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Region, example_inputs
 from orrery.mapping.phases import bounds_of
 from orrery.progress import Progress
 from orrery.runtime.together import (
+    HOST,
     Comparison,
     Fallback,
     LocalWorker,
@@ -65,8 +67,11 @@ def measure_case(
     inputs = example_inputs(graph, seed=0)
     notes: list[str] = []
     with WorkerPool(workers) as pool:
-        choice = choose(graph, inputs, pool, repeats=max(30, min(effort.rounds, 60)), cache=None,
-                        progress=progress)  # fmt: skip
+        choice = choose(
+            graph, inputs, pool, repeats=max(30, min(effort.rounds, 60)), cache=None,
+            progress=progress,
+            effort=SearchEffort(profile_s=effort.profile_s, races_s=effort.races_s),
+        )  # fmt: skip
         networks, kinds = _whole(graph, choice, pool, notes)
         served = Fallback({name: networks[PLACED if name == CHOSEN else name]
                            for name in _preferred(choice)})  # fmt: skip
@@ -143,9 +148,9 @@ def _whole(
     most = max(len(w.processors) for w in pool.workers.values())
     whole = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
     for worker in pool.workers.values():
-        on_gpu = "cuda" in f"{worker.name} {worker.label}"
+        own_memory = worker.memory_name != HOST
         kinds[worker.name] = (
-            "gpu" if on_gpu else "cpu" if len(worker.processors) == most else "part"
+            "gpu" if own_memory else "cpu" if len(worker.processors) == most else "part"
         )
         if worker.name in choice.networks:
             networks[worker.name] = choice.networks[worker.name]
