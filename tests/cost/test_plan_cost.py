@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from orrery.cost import (
+    Cost,
     Coverage,
     ImplausibleCostError,
     Refusal,
@@ -15,9 +17,9 @@ from orrery.cost import (
     roofline,
 )
 from orrery.errors import SpecError, UnknownNameError
-from orrery.graph import Graph, Node, TensorType
-from orrery.hardware import System
-from orrery.plan import Assignment, ModelReference, Plan, SystemReference, Transfer
+from orrery.graph import ArrayConstant, Graph, Node, Region, Statistics, TensorType
+from orrery.hardware import Device, System
+from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, SystemReference, Transfer
 
 from .small import HAND, chain, device, link
 
@@ -334,3 +336,40 @@ def test_what_ends_after_every_clock_is_refused(bandwidth: float) -> None:
                   links=tuple(link(*x.ends, bandwidth=bandwidth) for x in plain.links))  # fmt: skip
     with pytest.raises(SpecError, match=r"s to the end .*wanted at most 4\.61e\+06 s"):
         price(plan_of(graph, slow, ["d0"] * 6), [graph], slow, {"": roofline})
+
+
+class Ones:
+    """Takes a microsecond for each one among the weights."""
+
+    name = "ones"
+    reads_values = True
+
+    def refuses(self, region: Region, device: Device) -> Refusal | None:
+        return None
+
+    def cost(
+        self, region: Region, device: Device, schedule: KernelSchedule | None = None,
+        statistics: Statistics | None = None,
+    ) -> Cost:  # fmt: skip
+        [weights] = [region.graph.constants[name] for name in region.weights]
+        return Cost(latency_s=1e-3 * float(weights.array().sum()))
+
+
+def test_layers_of_one_shape_are_priced_by_their_own_weights() -> None:
+    values = [np.zeros((64, 64), np.float32) for _ in range(3)]
+    for ones, value in zip((1, 40, 1), values):
+        value.flat[:ones] = 1
+    names = [f"w{i}" for i in range(3)]
+    nodes = tuple(
+        Node(name=f"n{i}", op="MatMul", inputs=(f"t{i}", name), outputs=(f"t{i + 1}",))
+        for i, name in enumerate(names)
+    )
+    graph = Graph(
+        name="m", nodes=nodes, inputs=("t0",), outputs=("t3",),
+        types={"t0": TensorType(dtype="float32", shape=(64, 64))},
+        constants={name: ArrayConstant(value) for name, value in zip(names, values)},
+    ).infer()  # fmt: skip
+    system = pair()
+    found = price(plan_of(graph, system, ["d0"] * 3), [graph], system, {"": Ones()})
+    assert [found.per_region[f"n{i}"].latency_s for i in range(3)] == [1e-3, 40e-3, 1e-3]
+    assert found.total.latency_s == pytest.approx(42e-3 + 2 * LINK_S)

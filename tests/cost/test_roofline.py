@@ -122,10 +122,12 @@ def test_a_fused_region_keeps_what_is_inside() -> None:
 
 def test_equal_work_has_one_signature() -> None:
     regions = chain(layers=4).regions()
-    assert len({signature(region) for region in regions}) == 2
-    assert signature(one("MatMul", [(8, 8), (8, 8)])) != signature(one("MatMul", [(8, 8), (8, 16)]))
+    assert len({signature(region, {}) for region in regions}) == 2
+    assert signature(one("MatMul", [(8, 8), (8, 8)]), {}) != signature(
+        one("MatMul", [(8, 8), (8, 16)]), {}
+    )
     # An input is not a weight: the traffic is equal but residency is not.
-    assert signature(one("MatMul", [(64, 64), (64, 64)])) != signature(regions[0])
+    assert signature(one("MatMul", [(64, 64), (64, 64)]), {}) != signature(regions[0], {})
 
 
 @given(st.tuples(*[st.integers(1, 96)] * 3), st.integers(0, 2))

@@ -264,7 +264,7 @@ def _answers(
         region = regions[assignment.region].region
         device = system.device(assignment.device)
         key = (assignment.design or "", repr(assignment.schedule), kinds[device.name],
-               signature(region))  # fmt: skip
+               signature(region, models))  # fmt: skip
         if key not in known:
             known[key] = _ask(assignment, region, device, models)
         answers[assignment.region] = known[key]

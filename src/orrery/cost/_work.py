@@ -188,7 +188,7 @@ def reads_values(models: Mapping[str, CostModel]) -> bool:
     return any(getattr(model, "reads_values", False) for model in models.values())
 
 
-def signature(region: Region, models: Mapping[str, CostModel] | None = None) -> str:
+def signature(region: Region, models: Mapping[str, CostModel]) -> str:
     """Return a text that two regions share when they ask for the same work.
 
     Operators, attributes, types and which operands are constants count; names do not.
@@ -198,7 +198,7 @@ def signature(region: Region, models: Mapping[str, CostModel] | None = None) -> 
     models : who will price the regions: where one of them says that it `reads_values`, what the
         constants hold counts too
     """
-    by_value = models is not None and reads_values(models)
+    by_value = reads_values(models)
     graph = region.graph
     outside = set(region.outputs)
     index: dict[str, int] = {}

@@ -53,6 +53,11 @@ class Nested:
     def name(self) -> str:
         return self.model.name
 
+    @property
+    def reads_values(self) -> bool:
+        """Whether the model below prices by what constants hold."""
+        return bool(getattr(self.model, "reads_values", False))
+
     def refuses(self, region: Region, device: Device) -> Refusal | None:
         """Return why not: what the model below refuses, or that no nest fits."""
         from orrery.cost import Refusal
