@@ -20,9 +20,10 @@ from .made_up import INPUT, OWN, Resting, reference_workers, towers, workers
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors are needed")
 
-QUICK = Effort(profile_s=0.0, race_s=1.0, races_s=1.0, most_raced=6, observed_s=0.5)
-ALL = {"l": 0.004, "r": 0.004, "s": 0.0002}
-HALF = {"l": 0.005, "r": 0.005, "s": 0.0002}
+QUICK = Effort(profile_s=0.0, race_s=0.6, races_s=0.6, most_raced=4, observed_s=0.2)
+#: Far apart, so that a busy machine changes nothing: 24 ms whole, 12 on a half, 6 on both halves.
+ALL = {"l": 0.012, "r": 0.012, "s": 0.0002}
+HALF = {"l": 0.006, "r": 0.006, "s": 0.0002}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def _worth_a_subgraph_each(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def chosen(made: list[LocalWorker], repeats: int = 12) -> Choice:
+def chosen(made: list[LocalWorker], repeats: int = 9) -> Choice:
     with WorkerPool(made) as pool:
         return choose(towers(), INPUT, pool, repeats=repeats, cache=None, progress=SILENT,
                       effort=QUICK)  # fmt: skip
@@ -46,7 +47,6 @@ def page(choice: Choice) -> str:
 
 
 def test_towers_that_gain_are_split() -> None:
-    """Whole 8.2 ms, side by side 5.2."""
     found = chosen(workers(Resting(ALL), Resting(HALF)))
     assert found.best == PLACED
     assert set(found.placed.placement[:2]) == {1, 2}
@@ -59,9 +59,9 @@ def test_towers_that_gain_are_split() -> None:
 @pytest.mark.parametrize(
     ("all_", "half", "words"),
     [
-        (Resting(ALL, whole=0.5), Resting(HALF), "The cuts cost"),
-        (Resting(ALL), Resting({**HALF, "l": 0.012, "r": 0.012}), ""),
-        (Resting(ALL), Resting(HALF, company=2.2), ""),
+        (Resting(ALL, whole=0.1), Resting(HALF), "The cuts cost"),
+        (Resting(ALL), Resting({**HALF, "l": 0.04, "r": 0.04}), ""),
+        (Resting(ALL), Resting({**HALF, "l": 0.02, "r": 0.02}, company=3), ""),
     ],
 )
 def test_what_does_not_gain_is_run_whole(all_: Resting, half: Resting, words: str) -> None:
@@ -99,7 +99,7 @@ def test_standing_among_placements_that_run() -> None:
                         effort=QUICK)  # fmt: skip
         ways = Ways(choice.problem, pool, INPUT)
         one = measured_standing(ways, (0, 0, 0), most=3, rounds=9)
-        best = measured_standing(ways, (1, 2, 0), most=100, rounds=7)
+        best = measured_standing(ways, (1, 2, 0), most=100, rounds=1)
     assert len(one.placements) == 4
     assert not one.every
     assert one.rank > 1
