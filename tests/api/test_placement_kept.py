@@ -162,8 +162,11 @@ def test_without_a_worker_the_whole_network_runs_and_it_is_said(kept: Path, grap
     assert found.agrees
     assert found.evidence[0].context["backend"] == f"{SETS[0]} onnxruntime"
     text = said(found.page, "Then and now")
-    assert f"The plan's worker '{SETS[-1]} openvino-of-old' is not here: openvino-of-old is not " \
-        "installed." in text  # fmt: skip
+    assert (
+        f"The plan's worker '{SETS[-1]} openvino-of-old' is not here: no back end named "
+        "'openvino-of-old', did you mean 'openvino'?; known: onnxruntime, openvino, reference, "
+        "torch."
+    ) in text
     assert f"So the whole network runs on {SETS[0]} onnxruntime; --fresh places it anew." in text
     assert found.timeline is not None
     assert {span.name for span in found.timeline.spans} == {"whole"}
@@ -176,10 +179,37 @@ def test_without_any_worker_it_is_refused(kept: Path, graph: Graph) -> None:
     with pytest.raises(SpecError) as refusal:
         api.run(kept)
     assert str(refusal.value) == (
-        f"plan of towers: workers: found \"The plan's worker '{SETS[-1]} gone' is not here: gone "
-        'is not installed", wanted them, or a worker that the whole network was timed on; install '
-        "what is missing, or place the network anew with --fresh"
+        f"plan of towers: workers: found \"The plan's worker '{SETS[-1]} gone' is not here: no "
+        "back end named 'gone'; known: onnxruntime, openvino, reference, torch\", wanted them, or "
+        "a worker that the whole network was timed on; install what is missing, or place the "
+        "network anew with --fresh"
     )
+
+
+def test_a_back_end_that_was_uninstalled_is_named_with_what_installs_it(
+    kept: Path, graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orrery.api.placing import _replay
+
+    real = backend_version
+    changed(kept, assignments=plan_for(graph, backend="openvino").assignments)
+    monkeypatch.setattr(_replay, "backend_version", lambda n: "" if n == "openvino" else real(n))
+    text = said(api.run(kept, repeats=1).page, "Then and now")
+    assert (
+        f"The plan's worker '{SETS[-1]} openvino' is not here: a kept placement: found no package "
+        "'openvino', wanted it installed; run: pip install 'orrery[openvino]'."
+    ) in text
+
+
+def test_a_device_that_is_gone_is_named(kept: Path, graph: Graph) -> None:
+    changed(kept, assignments=tuple(
+        replace(a, device="cuda:9 torch", schedule=on("cuda:9", backend="torch")[1])
+        if a.region == "p0a" else a for a in read_plan(kept).assignments
+    ))  # fmt: skip
+    text = said(api.run(kept, repeats=1).page, "Then and now")
+    assert "The plan's worker 'cuda:9 torch' is not here: worker 'torch@cuda:9': device: found " \
+        "'cuda:9', wanted one that is here: " in text  # fmt: skip
+    assert f"So the whole network runs on {SETS[0]} onnxruntime" in text
 
 
 def test_a_plan_that_leaves_nodes_out_is_refused(kept: Path) -> None:

@@ -57,7 +57,8 @@ def run(
     on : ``this-machine``: place the network's parts on the workers that are here (sets of
         processors, back ends), where that is quicker than the whole on one; a plan.json that came
         of this is run as it is
-    backends : the workers' back ends; none: those that are installed, PyTorch apart
+    backends : the workers: ``BACKEND``, ``BACKEND@DEVICE`` or ``DEVICE``; none: all back ends that
+        are installed, PyTorch on GPUs alone
     fresh : with `on`, time the parts again even where a profile of them is kept; of a plan.json
         that came of it, place its network anew
     """

@@ -64,7 +64,9 @@ def run(
         are here, and run it so where that is surely quicker than the whole on one of them. With
         --out, plan.json keeps the placement: `orrery run DIR/plan.json` runs it again as it is.
     workers
-        With --on: a back end to use; repeatable. Otherwise those that are installed, PyTorch apart.
+        With --on: BACKEND, BACKEND@DEVICE or DEVICE, where a device is a set of processors (cpu0,
+        cpu0-3) or a GPU (cuda:0); repeatable. Otherwise all back ends that are installed, PyTorch
+        on GPUs alone.
     fresh
         With --on: time the parts again, even where times of them are kept. With a plan.json that
         came of --on: place its network anew.

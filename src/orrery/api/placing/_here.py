@@ -49,7 +49,7 @@ def run_here(
 
     Parameters
     ----------
-    backends : names of `BACKENDS`; none: those that are installed, PyTorch apart
+    backends : as `workers_here` takes them; none: all that are here, PyTorch on GPUs alone
     repeats : rounds in which all ways are compared, or a kept plan is timed
     fresh : time subgraphs again even where a profile of them is kept; of a kept plan, place its
         network anew

@@ -34,13 +34,14 @@ class PlacedModel:
 
     Attributes
     ----------
-    plan, evidence : who runs what in the preferred way, and its measured latency
+    plan : who runs what in the preferred way
+    evidence : measured latencies, that of the preferred way first
     page : the report of the choice, for `orrery.report`'s writers
     """
 
     def __init__(self, ready: Ready, stack: ExitStack) -> None:
         self.plan: Plan = ready.plan
-        self.evidence: Evidence = ready.figure
+        self.evidence: tuple[Evidence, ...] = ready.figures
         self.page = Page(title=f"{ready.graph.name} on this machine", sections=ready.sections)
         self._ready, self._stack, self._open = ready, stack, True
 

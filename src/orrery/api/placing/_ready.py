@@ -18,7 +18,7 @@ from orrery.store import Cache
 
 from .._run_result import RunResult, facts, run_context, tolerance
 from ..checking import judge_outputs
-from ..choosing import placing_sections
+from ..choosing import PATIENCE_S, placing_sections
 from ..keeping import Placement, plan_of
 from ._choose import PLACED, choose
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.together import Comparison, Fallback, WorkerPool
 
-__all__ = ["Ready", "accepted", "latency", "place_now"]
+__all__ = ["Ready", "accepted", "latency", "patience", "place_now"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -39,30 +39,30 @@ class Ready:
     ----------
     served : the ways of running it, the preferred one first
     plan, graph : the preferred way, with its network
-    figure : the measured latency of the preferred way
+    figures : measured latencies, that of the preferred way first
     sections : of the page, after the facts
     """
 
     graph: Graph
     plan: Plan
     served: Fallback
-    figure: Evidence
+    figures: tuple[Evidence, ...]
     sections: tuple[Section, ...]
 
     def answer(self, given: Arrays, *, check: bool, title: str) -> RunResult:
         """Serve one request and say everything that is known."""
-        outcome = self.served.run(given)
+        outcome = self.served.run(given, timeout_s=patience(self.figures[0].value))
         way = self.served.current
         judgement = None
         if check:
             judgement = judge_outputs(
                 outcome.outputs, self.graph.evaluate(given), tolerance(self.graph))  # fmt: skip
-        sections = [facts(outcome.outputs, [self.figure], judgement)]
+        sections = [facts(outcome.outputs, self.figures[:1], judgement)]
         if self.served.notes:
             sections.append(Text(title="What failed", paragraphs=tuple(self.served.notes),
                                  tone="warning"))  # fmt: skip
         return RunResult(
-            outputs=outcome.outputs, evidence=(self.figure,), judgement=judgement,
+            outputs=outcome.outputs, evidence=self.figures, judgement=judgement,
             page=Page(title=title, sections=(*sections, *self.sections)),
             timeline=None if way is None else self.served.ways[way].timeline(outcome),
             placed=Placement(plan=self.plan, graph=self.graph),
@@ -91,6 +91,12 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
     return given
 
 
+def patience(seconds: object) -> float:
+    """Return how long a request may take that took so many seconds before, until it has hung."""
+    usual = float(seconds) if isinstance(seconds, int | float) else 0.0
+    return max(PATIENCE_S, 50 * usual)
+
+
 def latency(graph: Graph, way: str, found: Comparison, how: str, *, note: str) -> Evidence:
     """Return the measured latency of one way as evidence."""
     from orrery.runtime import describe_machine
@@ -112,16 +118,17 @@ def place_now(
     cache = None if fresh else Cache("profiles")
     choice = choose(graph, given, pool, repeats=repeats, cache=cache, progress=progress)
     best, found = choice.best, choice.comparison
-    how = "placed on several workers" if best == PLACED else best
-    ways = sorted(choice.networks, key=lambda name: (name != best, name))
-    sections = placing_sections(choice, choice.networks[PLACED].run(given))
+    ways = sorted(choice.networks, key=lambda name: (name != best, found.median_s(name)))
+    watched = choice.networks[PLACED].run(given, timeout_s=patience(found.median_s(PLACED)))
+    sections = placing_sections(choice, watched)
     if notes:
         sections = [Text(title="Placed anew", paragraphs=tuple(notes)), *sections]
     return Ready(
         graph=graph,
         plan=plan_of(choice, best, seed=seed),
         served=Fallback({name: choice.networks[name] for name in ways}),
-        figure=latency(graph, best, found, how,
-                       note=f"median of {found.rounds} rounds, all ways in turn"),
+        figures=tuple(
+            latency(graph, way, found, "placed on several workers" if way == PLACED else way,
+                    note=f"median of {found.rounds} rounds, all ways in turn") for way in ways),
         sections=tuple(sections),
     )  # fmt: skip

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orrery.errors import OrreryError, SpecError
+from orrery.errors import MissingExtraError, OrreryError, SpecError
 from orrery.plan import Plan
 from orrery.progress import Progress
 
 from ..keeping import backend_version, whole_ways, worker_of
-from ._choose import local_workers
-from ._ready import Arrays, Ready, latency
+from ._ready import Arrays, Ready, latency, patience
 from ._replay_page import replay_sections
 
 if TYPE_CHECKING:
@@ -34,31 +33,48 @@ def planned_workers(plan: Plan) -> tuple[list[LocalWorker], list[str]]:
     ------
     SpecError : none is left to run the network on
     """
-    planned = {a.device: worker_of(a)["backend"] for a in plan.assignments}
-    spare = [name for name in whole_ways(plan) if name not in planned]
-    here: dict[str, LocalWorker] = {}
+    planned = {a.device: _asked(worker_of(a)) for a in plan.assignments}
+    whole = {name: _named(name) for name in whole_ways(plan)}
+    here: dict[str, str] = {}
     why: dict[str, str] = {}
-    for backend in sorted({*planned.values(), *(_backend_of(name) for name in spare)}):
-        if not backend_version(backend):
-            why[backend] = f"{backend} is not installed"
-            continue
+    for name, asked in {**whole, **planned}.items():
         try:
-            here |= {worker.name: worker for worker in local_workers((backend,))}
+            here |= dict.fromkeys((w.name for w in _workers([asked]) if w.name == name), asked)
         except OrreryError as error:
-            why[backend] = str(error)
+            why[name] = str(error)
     gone = [name for name in planned if name not in here]
-    notes = [
-        f"The plan's worker {name!r} is not here: {why.get(planned[name], 'no such device')}."
-        for name in gone
-    ]
-    spare = [name for name in spare if name in here][:1]
-    if gone and not spare and not any(name in here for name in whole_ways(plan)):
+    notes = [f"The plan's worker {name!r} is not here: {why.get(name, 'another one is')}."
+             for name in gone]  # fmt: skip
+    spare = [name for name in whole if name in here and name not in planned][:1]
+    if gone and not any(name in here for name in whole):
         raise SpecError(
             f"plan of {plan.models[0].name}: workers", found=" ".join(notes).rstrip("."),
             wanted="them, or a worker that the whole network was timed on",
             fix="install what is missing, or place the network anew with --fresh",
         )  # fmt: skip
-    return [here[name] for name in (*planned, *spare) if name in here], notes
+    return _workers([here[name] for name in (*planned, *spare) if name in here]), notes
+
+
+def _asked(said: Mapping[str, str]) -> str:
+    return f"{said['backend']}@{said['device']}"
+
+
+def _named(worker: str) -> str:
+    """Return how to ask for a worker by its name."""
+    device, _, backend = worker.rpartition(" ")
+    return f"{backend}@{device}"
+
+
+def _workers(asked: Sequence[str]) -> list[LocalWorker]:
+    from orrery.runtime import BACKENDS
+    from orrery.runtime.together import workers_here
+
+    for one in asked:
+        backend = one.partition("@")[0]
+        if backend in BACKENDS and not backend_version(backend):
+            extra = {"onnxruntime": "run"}.get(backend, backend)
+            raise MissingExtraError(backend, extra, purpose="a kept placement")
+    return workers_here(asked)
 
 
 def replay(
@@ -96,7 +112,7 @@ def replay(
                                   wanted="one or more",
                                   fix="place the network anew with --fresh")  # fmt: skip
     served = Fallback(ways)
-    served.run(given)
+    served.run(given, timeout_s=patience(plan.settings.get("measured_s")))
     current = served.current or next(iter(ways))
     if current != AS_PLANNED:
         said.append(f"So the whole network runs on {current}; --fresh places it anew.")
@@ -104,7 +120,7 @@ def replay(
     how = "a kept placement" if current == AS_PLANNED else current
     return Ready(
         graph=graph, plan=plan, served=served,
-        figure=latency(graph, current, found, how, note=f"median of {found.rounds} runs"),
+        figures=(latency(graph, current, found, how, note=f"median of {found.rounds} runs"),),
         sections=tuple(replay_sections(plan, found, ways[current], ways[current].run(given), said)),
     )  # fmt: skip
 
@@ -125,10 +141,3 @@ def _prepared(graph: Graph, plan: Plan, way: str, pool: WorkerPool) -> PlacedNet
 def _only(plan: Plan) -> tuple[str, ...]:
     """Return the worker of a plan that has one assignment, which is a whole way itself."""
     return (plan.assignments[0].device,) if len(plan.assignments) == 1 else ()
-
-
-def _backend_of(worker: str) -> str:
-    """Return the back end in a worker's name; the name itself where none is known."""
-    from orrery.runtime import BACKENDS
-
-    return next((name for name in BACKENDS.names() if name in worker), worker)
