@@ -1,0 +1,120 @@
+"""One region of memory, taken from both ends and returned when it is empty.
+
+What stays for as long as the session (buffers that every transfer passes through) is taken from
+the low end, what comes and goes (tensors that were read back) from the high end, so that short
+holes never lie between long lives.
+
+A piece returns to the region when the last array or tensor that uses it is gone: there is no call
+to free it, hence none to make too early. Finalisers only note the piece; it is put back by the next
+taker, under the lock, since a finaliser may run anywhere.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections import deque
+from typing import Any, Literal
+
+import numpy as np
+
+from ._blocks import Bytes, padded
+
+__all__ = ["Arena", "aligned_bytes"]
+
+
+class _Leased(np.ndarray[Any, np.dtype[np.uint8]]):
+    """An array that holds what its memory is returned by."""
+
+    lease: object
+
+
+class _Lease:
+    __slots__ = ("_freed", "piece")
+
+    def __init__(self, freed: deque[tuple[int, int]], piece: tuple[int, int]) -> None:
+        self._freed, self.piece = freed, piece
+
+    def __del__(self) -> None:
+        self._freed.append(self.piece)
+
+
+def aligned_bytes(size_bytes: int) -> Bytes:
+    """Return fresh memory that begins at a page and goes back to the system when it is dropped."""
+    return np.frombuffer(mmap.mmap(-1, max(1, padded(size_bytes))), np.uint8)
+
+
+class Arena:
+    """A region of `size_bytes`, rounded up to whole sectors.
+
+    `touched_bytes` is the most in use since its pages were last given back: what they take.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = padded(size_bytes)
+        self._map = mmap.mmap(-1, max(1, self.size_bytes))
+        self._memory = np.frombuffer(self._map, np.uint8)
+        self._lock = threading.Lock()
+        self._free = [(0, self.size_bytes)] if self.size_bytes else []
+        self._freed: deque[tuple[int, int]] = deque()
+        self._low_end = 0  # of the pieces at the low end
+        self.touched_bytes = 0
+
+    def take(self, size_bytes: int, end: Literal["low", "high"]) -> Bytes | None:
+        """Return a piece that begins at a sector, or None when no hole is large enough.
+
+        The array has whole sectors; whoever holds it, or anything made from it without a copy,
+        holds the piece.
+        """
+        wanted = max(padded(size_bytes), 1)
+        with self._lock:
+            self._take_back()
+            order = self._free if end == "low" else self._free[::-1]
+            hole = next((h for h in order if h[1] - h[0] >= wanted), None)
+            if hole is None:
+                return None
+            start = hole[0] if end == "low" else hole[1] - wanted
+            piece = (start, start + wanted)
+            place = self._free.index(hole)
+            rest = [(hole[0], start), (start + wanted, hole[1])]
+            self._free[place : place + 1] = [r for r in rest if r[0] < r[1]]
+            if end == "low":
+                self._low_end = max(self._low_end, piece[1])
+            self.touched_bytes = max(self.touched_bytes, self._used())
+        array = self._memory[piece[0] : piece[1]].view(_Leased)
+        array.lease = _Lease(self._freed, piece)
+        return array
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of all pieces that somebody holds."""
+        with self._lock:
+            self._take_back()
+            return self._used()
+
+    def give_pages_back(self) -> None:
+        """Let the system have the pages of the high end, if nobody holds any of them."""
+        with self._lock:
+            self._take_back()
+            if self._free and self._free[-1] == (self._low_end, self.size_bytes):
+                self._map.madvise(
+                    mmap.MADV_DONTNEED, self._low_end, self.size_bytes - self._low_end
+                )
+                self.touched_bytes = self._low_end
+
+    def _used(self) -> int:
+        return self.size_bytes - sum(stop - start for start, stop in self._free)
+
+    def _take_back(self) -> None:
+        if not self._freed:
+            return
+        while self._freed:
+            self._free.append(self._freed.popleft())
+        self._free.sort()
+        joined: list[tuple[int, int]] = []
+        for start, stop in self._free:
+            if joined and joined[-1][1] == start:
+                joined[-1] = (joined[-1][0], stop)
+            else:
+                joined.append((start, stop))
+        self._free = joined

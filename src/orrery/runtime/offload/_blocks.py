@@ -1,0 +1,173 @@
+"""One block of a saved tensor as it lies in a file: a header, then its bytes, packed or not.
+
+A header takes one sector and says whose block this is, how long it is and what its bytes add up
+to. A reader knows all that already and compares: a block that was cut, altered, overwritten by a
+later one or left by another run is never taken for the one that was asked for.
+
+The checksum is a hash over the sums of all sectors and over the sums, across sectors, of all words
+at the same place in one. A change within one sector, of one column, or an exchange of sectors or
+words changes it; reading memory once at the speed of additions is all it costs.
+
+Packing keeps a bit per element that says whether any of its bits is set, and the elements that
+have one. It goes by bits, so negative zero and the payload of a NaN come back as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = [
+    "SECTOR_BYTES",
+    "BlockLabel",
+    "Bytes",
+    "checksum",
+    "label_problem",
+    "pack_block",
+    "padded",
+    "unpack_block",
+    "write_label",
+]
+
+#: The strictest alignment that direct I/O asks for on common devices.
+SECTOR_BYTES = 4096
+#: A packed block must save this share, or it travels as it is.
+_WORTH = 1 / 8
+_MAGIC = b"ORRYBLK1"
+_LAYOUT = struct.Struct("<8s16sQIIQQQ")
+_WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLabel:
+    """What a block's header says.
+
+    Attributes
+    ----------
+    session : 16 random bytes; blocks of another run never match
+    tensor : the number of the saved tensor in its session, never used twice
+    block : which block of it
+    element_bytes : of a packed block's elements; 0 where the block is not packed
+    raw_bytes : of the tensor
+    stored_bytes : that follow the header, without padding
+    checksum : of what follows the header, padding included
+    """
+
+    session: bytes
+    tensor: int
+    block: int
+    element_bytes: int
+    raw_bytes: int
+    stored_bytes: int
+    checksum: int
+
+    def encoded(self) -> bytes:
+        """Return the header's bytes, with a checksum of their own."""
+        head = _LAYOUT.pack(
+            _MAGIC, self.session, self.tensor, self.block, self.element_bytes, self.raw_bytes,
+            self.stored_bytes, self.checksum,
+        )  # fmt: skip
+        return head + struct.pack("<I", zlib.crc32(head))
+
+
+def padded(size_bytes: int) -> int:
+    """Round up to whole sectors."""
+    return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
+
+
+def checksum(data: Bytes) -> int:
+    """Return 64 bits that depend on every bit of whole sectors.
+
+    Parameters
+    ----------
+    data : aligned bytes, a whole number of sectors
+    """
+    words = data.view(np.uint64).reshape(-1, SECTOR_BYTES // 8)
+    digest = hashlib.blake2b(words.sum(axis=1).tobytes(), digest_size=8)
+    digest.update(words.sum(axis=0).tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+def write_label(sector: Bytes, label: BlockLabel) -> None:
+    """Fill one sector with a header."""
+    head = label.encoded()
+    sector[: len(head)] = np.frombuffer(head, np.uint8)
+    sector[len(head) :] = 0
+
+
+def label_problem(sector: Bytes, payload: Bytes, label: BlockLabel) -> str | None:
+    """Return what is wrong with a block that was read, or None when it is the one expected.
+
+    Parameters
+    ----------
+    sector : the header as read
+    payload : what followed it, `padded(label.stored_bytes)` bytes
+    label : what was written
+    """
+    expected = label.encoded()
+    found = sector[: len(expected)].tobytes()
+    if found != expected:
+        if not found.startswith(_MAGIC):
+            return "no block header"
+        if zlib.crc32(found[:-4]) != struct.unpack("<I", found[-4:])[0]:
+            return "an altered block header"
+        return "the header of another block"
+    if (sum_found := checksum(payload)) != label.checksum:
+        return f"altered data (checksum {sum_found:016x}, written {label.checksum:016x})"
+    return None
+
+
+def pack_block(raw: Bytes, element_bytes: int, into: Bytes) -> int | None:
+    """Pack elements that are mostly zero without loss; return the packed size.
+
+    Parameters
+    ----------
+    raw : whole elements
+    element_bytes : 1, 2, 4 or 8
+    into : at least as long as `raw`
+
+    Returns
+    -------
+    None when packing saves too little; `into` then holds nothing of use.
+    """
+    words: np.ndarray[Any, np.dtype[Any]] = raw.view(_WORDS[element_bytes])
+    mask = words != 0
+    # The bits are padded to eight bytes, so that the elements after them are aligned.
+    bits_bytes = -(-mask.size // 64) * 8
+    kept = int(np.count_nonzero(mask))
+    size: int = bits_bytes + kept * element_bytes
+    if padded(size) > (1 - _WORTH) * raw.size or size > into.size:
+        return None
+    bits = np.packbits(mask)
+    into[: bits.size] = bits
+    into[bits.size : bits_bytes] = 0
+    np.compress(mask, words, out=into[bits_bytes:size].view(words.dtype))
+    return size
+
+
+def unpack_block(stored: Bytes, element_bytes: int, into: Bytes) -> str | None:
+    """Undo `pack_block`; return what is wrong with the packed bytes, or None.
+
+    Parameters
+    ----------
+    stored : exactly the packed bytes
+    into : exactly as long as the elements were
+    """
+    words = into.view(_WORDS[element_bytes])
+    bits_bytes = -(-words.size // 64) * 8
+    if stored.size < bits_bytes:
+        return f"{stored.size} packed bytes, fewer than the bits take"
+    mask = np.unpackbits(stored[:bits_bytes], count=words.size).view(np.bool_)
+    values = stored[bits_bytes:].view(words.dtype)
+    if int(np.count_nonzero(mask)) != values.size:
+        return f"{values.size} packed elements and another number of bits"
+    words[:] = 0
+    words[mask] = values
+    return None

@@ -1,0 +1,88 @@
+"""One saved storage on its way: in memory, being written, in a file, being read, here again."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Protocol
+
+from ._blocks import SECTOR_BYTES, BlockLabel, Bytes, padded
+from ._folders import Slot
+
+__all__ = ["Parcel", "Source"]
+
+
+class Source(Protocol):
+    """Memory that a saved tensor still lives in."""
+
+    def data(self) -> Bytes:
+        """Return its bytes, not a copy."""
+        ...
+
+    def unchanged(self) -> bool:
+        """Whether nothing has been written to it, as far as can be known, since it was saved."""
+        ...
+
+
+class Parcel:
+    """One storage at one version; every token that autograd holds for it holds this object.
+
+    When the last token is gone nothing holds the parcel, and so nothing its slots and memory.
+
+    Attributes
+    ----------
+    number : never used twice in a session
+    name : for messages
+    size_bytes : of the storage
+    element_bytes : of what may be packed; 0 where it may not
+    source : where its bytes are while they are still, or for good, in memory
+    blocks : where each block lies, once it was written
+    pending : blocks of the transfer under way that no worker has begun
+    left : blocks of the transfer under way that have not ended
+    stays : it will not be written (any more) and is used from `source`
+    changed : it was written to while it was being copied, so that nothing of it may be used
+    here, root : its bytes as read back, and the tensor over them
+    target : where a read under way puts them
+    generation : how often it has been read back
+    write_error, read_error : what ended the last transfer
+    """
+
+    __slots__ = (
+        "__weakref__", "blocks", "changed", "element_bytes", "generation", "here", "left", "name",
+        "number", "pending", "read_error", "root", "size_bytes", "source", "stays", "target",
+        "tokens", "write_error",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, name: str, size_bytes: int, element_bytes: int, source: Source
+    ) -> None:
+        self.number, self.name, self.size_bytes = number, name, size_bytes
+        self.element_bytes = element_bytes
+        self.source: Source | None = source
+        self.blocks: list[tuple[Slot, BlockLabel] | None] = []
+        self.pending: set[int] = set()
+        self.left = 0
+        self.stays = self.changed = False
+        self.here: Bytes | None = None
+        self.target: Bytes | None = None
+        self.root: object = None
+        self.generation = 0
+        self.write_error: BaseException | None = None
+        self.read_error: BaseException | None = None
+        self.tokens: list[weakref.ref[object]] = []
+
+    def pieces(self, block_bytes: int) -> Iterator[tuple[int, int]]:
+        """Yield the begin and end of each block."""
+        for start in range(0, self.size_bytes, block_bytes):
+            yield start, min(start + block_bytes, self.size_bytes)
+
+    @property
+    def travelled_bytes(self) -> int:
+        """Bytes written for it, headers and padding counted."""
+        found = (block[1] for block in self.blocks if block is not None)
+        return sum(SECTOR_BYTES + padded(label.stored_bytes) for label in found)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether any of its blocks was packed."""
+        return any(block is not None and block[1].element_bytes for block in self.blocks)

@@ -1,0 +1,103 @@
+"""One forward and backward pass: which storages it saves, in which order and when.
+
+A pass begins with the first tensor saved after a backward pass, so that a step that accumulates
+gradients has several; each is planned for itself, the second of every step with the second.
+
+Models:  times on a clock that stands still while the training thread waits for a transfer.
+Ignores: uses in the forward pass that save nothing, which nobody tells of: `last_use_s` is the last
+         time a storage was saved, a lower bound.
+Judge:   a network written out by hand (tests/runtime/offload/test_session.py).
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from orrery.offload_plan import OffloadPlan, SavedTensor
+
+from ._blocks import SECTOR_BYTES, padded
+from ._parcel import Parcel
+
+__all__ = ["Pass", "Record"]
+
+
+@dataclass(slots=True)
+class Record:
+    """One storage of a pass; its times are on the session's clock."""
+
+    number: int
+    signature: tuple[Any, ...]
+    name: str
+    size_bytes: int
+    made_s: float
+    last_use_s: float
+    action: str = "offload"
+    packed: bool = True
+    needed_s: float | None = None
+    released_s: float | None = None
+    parcel: weakref.ref[Parcel] | None = None
+    packed_bytes: int | None = None
+    fetched: bool = False
+
+
+@dataclass(slots=True)
+class Pass:
+    """A pass under way; `plan` is None while it is measured."""
+
+    index: int
+    began_s: float
+    plan: OffloadPlan | None
+    expected: tuple[tuple[Any, ...], ...] = ()
+    records: list[Record] = field(default_factory=list)
+    #: (storage, version) -> its record; the keys hold references that keep addresses from reuse
+    known: dict[tuple[Any, int], Record] = field(default_factory=dict)
+    by_name: dict[str, Record] = field(default_factory=dict)
+    backward_s: float | None = None
+    other_bytes: int = 0
+    drifted: bool = False
+    next_read: int = 0
+
+    def planned(self, signature: tuple[Any, ...], packing: bool) -> tuple[str, bool]:
+        """Return what the plan does with the next storage, and whether it is packed.
+
+        A pass that saves something else than the one that was measured has drifted: everything
+        from there on is offloaded, as when nothing is known.
+        """
+        number = len(self.records)
+        if self.plan is None or self.drifted:
+            return "offload", packing
+        if number >= len(self.expected) or self.expected[number] != signature:
+            self.drifted = True
+            return "offload", packing
+        chosen = self.plan.tensors[number]
+        return ("offload" if chosen.action == "offload" else "keep"), chosen.packed and packing
+
+    def profiled(
+        self, end_s: float, block_bytes: int
+    ) -> tuple[tuple[SavedTensor, ...], float, float]:
+        """Return the storages that a backward pass needed, and the seconds of both passes."""
+        forward_s = max(0.0, (end_s if self.backward_s is None else self.backward_s) - self.began_s)
+        backward_s = 0.0 if self.backward_s is None else max(0.0, end_s - self.backward_s)
+        tensors = []
+        for record in self.records:
+            whole = sum(
+                SECTOR_BYTES + padded(min(block_bytes, record.size_bytes - start))
+                for start in range(0, record.size_bytes, block_bytes)
+            )
+            needed = backward_s
+            released = backward_s
+            if self.backward_s is not None and record.needed_s is not None:
+                needed = max(0.0, record.needed_s - self.backward_s)
+                released = max(needed, (record.released_s or 0.0) - self.backward_s)
+            tensors.append(
+                SavedTensor(
+                    name=record.name, size_bytes=record.size_bytes, stored_bytes=whole,
+                    made_s=min(record.made_s - self.began_s, forward_s),
+                    last_use_s=min(record.last_use_s - self.began_s, forward_s),
+                    needed_s=min(needed, backward_s), released_s=min(released, backward_s),
+                    packed_bytes=record.packed_bytes,
+                )
+            )  # fmt: skip
+        return tuple(tensors), forward_s, backward_s

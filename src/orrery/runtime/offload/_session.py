@@ -1,0 +1,524 @@
+"""Saved tensors leave memory during the forward pass and are back when the backward needs them.
+
+Models:  nothing; this does it, for eager PyTorch on the CPU, through hooks on saved tensors.
+Ignores: tensors on accelerators and of classes other than PyTorch's own: they stay where they are,
+         and the report counts them. Writes that PyTorch does not count (`.data`, NumPy views) are
+         invisible here as they are to autograd.
+Judge:   gradients bitwise equal to those without it (tests/runtime/offload/test_exact.py).
+
+A saved storage is either in memory or whole in files, never in between; a backward pass gets the
+bytes that were saved or an error. With hooks set, autograd no longer checks whether a saved tensor
+was changed in place: that check is made here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from orrery.errors import SpecError
+from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
+from orrery.plan import Infeasible
+from orrery.timeline import PS_PER_S, IoRequest, IoTrace
+
+from ._arena import Arena
+from ._blocks import SECTOR_BYTES
+from ._errors import OffloadError, OffloadInfeasibleError
+from ._folders import ScratchFile
+from ._memory import ResidentMeter, free_bytes
+from ._parcel import Parcel
+from ._passes import Pass, Record
+from ._report import StepReport
+from ._settings import OffloadSettings
+from ._tensors import (
+    HeldStorage,
+    Window,
+    comes_from_parameter,
+    in_backward,
+    is_parameter,
+    rebuilt,
+    refuse_written,
+    root_of,
+    storage_key,
+    version_of,
+    why_unmovable,
+    window_of,
+)
+from ._transfers import Transfers
+
+__all__ = ["OffloadSession"]
+
+#: Rates this far from the measured ones are measured again from what was moved.
+_OTHER_RATE = 2.0
+_SECTORS_TO_JUDGE = 2048
+
+
+class _Kept:
+    """What autograd holds for a tensor that stays."""
+
+    __slots__ = ("record", "tensor", "version")
+
+    def __init__(self, tensor: Any, record: Record | None) -> None:
+        # An alias: holding the tensor itself would make a cycle with the node that saves it.
+        self.tensor, self.version, self.record = tensor.detach(), version_of(tensor), record
+
+
+class _Token:
+    """What autograd holds for a tensor that leaves."""
+
+    __slots__ = ("__weakref__", "generation", "parcel", "record", "window")
+
+    def __init__(self, parcel: Parcel, record: Record, window: Window) -> None:
+        self.parcel, self.record, self.window, self.generation = parcel, record, window, 0
+        parcel.tokens.append(weakref.ref(self))
+
+
+class OffloadSession:
+    """Moves what training steps save for their backward passes to files and back.
+
+    Each ``with session:`` is one step. The first is measured, with everything offloaded, so that
+    even a batch that does not fit runs; its profile goes to the planner, and later steps obey the
+    plan. A step that saves other tensors than the measured one is said to have drifted; it is safe,
+    and the next step is measured again.
+
+    Parameters
+    ----------
+    settings : folders, limits, sizes
+    planner : is given the profile of each pass; its answer is obeyed
+    name : of the network, for profiles and plans
+
+    Raises
+    ------
+    SpecError : a folder that cannot be used
+    """
+
+    def __init__(
+        self,
+        settings: OffloadSettings,
+        planner: OffloadPlanner,
+        *,
+        name: str = "step",
+        files: Callable[[Path, int], ScratchFile] | None = None,
+    ) -> None:
+        self.settings, self.planner, self.name = settings, planner, name
+        self.reports: list[StepReport] = []
+        self.profiles: dict[int, StepProfile] = {}
+        self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
+        slot_bytes = settings.block_bytes + SECTOR_BYTES
+        self._files: list[ScratchFile] = []
+        try:
+            for folder in settings.folders:
+                make = files or (lambda f, s: ScratchFile(f, s, direct=settings.direct))
+                self._files.append(make(Path(folder), slot_bytes))
+        except BaseException:
+            for file in self._files:
+                file.close()
+            raise
+        self._requests: dict[ScratchFile, list[IoRequest]] = {f: [] for f in self._files}
+        self._began_s = time.perf_counter()
+        self._arena = Arena(settings.ahead_bytes)
+        self._transfers = Transfers(
+            self._files, self._arena, block_bytes=settings.block_bytes, threads=settings.threads,
+            queue_bytes=settings.queue_bytes, identity=os.urandom(16),
+            on_request=self._note if settings.trace else None,
+        )  # fmt: skip
+        self._meter = ResidentMeter()
+        self._numbers = itertools.count()
+        self._passes: list[Pass] = []
+        self._hooks: list[Any] = []
+        self._own: set[Any] = set()
+        self._modules: set[int] = set()
+        self._passed_over: Counter[str] = Counter()
+        self._tallies: Counter[str] = Counter()
+        self._backward_seen = False
+        self._drained = False
+        self._failures_seen = 0
+        self._peak_bytes = 0
+        self._step_began: tuple[float, float, Any] = (0.0, 0.0, None)
+        self._closed = False
+
+    # What a user calls.
+
+    @property
+    def plans(self) -> tuple[OffloadPlan, ...]:
+        """The plans in force, one per pass of a step."""
+        return tuple(self._plans[index][0] for index in sorted(self._plans))
+
+    @property
+    def engine(self) -> str:
+        """How requests are made, e.g. ``4 threads, pwritev and preadv, direct``."""
+        direct = [file.direct for file in self._files]
+        way = "direct" if all(direct) else "partly direct" if any(direct) else "cached"
+        return f"{self.settings.threads} threads, pwritev and preadv, {way}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know about the folders."""
+        return tuple(remark for file in self._files for remark in file.remarks)
+
+    def traces(self) -> tuple[IoTrace, ...]:
+        """Return the requests of each folder so far; empty unless the settings ask for a trace."""
+        return tuple(
+            IoTrace(device=str(file.folder), requests=tuple(sorted(found, key=lambda r: r.time_ps)))
+            for file, found in self._requests.items()
+        )
+
+    def close(self) -> None:
+        """End the session: its threads end, and its files' space is free again.
+
+        A backward pass through tensors that are still away is refused afterwards.
+        """
+        if not self._closed:
+            self._closed = True
+            self._transfers.close()
+            self._meter.close()
+
+    def __enter__(self) -> Self:
+        """Begin a step.
+
+        Raises
+        ------
+        OffloadError : a step of this session is under way, or it was closed
+        """
+        import torch
+        from torch.nn.modules.module import register_module_forward_pre_hook
+
+        if self._hooks or self._closed:
+            raise OffloadError(
+                "offload session", found="a closed one" if self._closed else "a step under way",
+                wanted="an open session between steps", fix="begin one step after the other",
+            )  # fmt: skip
+        self._passes, self._passed_over, self._tallies = [], Counter(), Counter()
+        self._own, self._modules = set(), set()
+        self._peak_bytes, self._backward_seen = self._meter.read(), False
+        waited = self._transfers.waited_s
+        self._step_began = (time.perf_counter(), waited, self._transfers.counts)
+        self._begin_pass()
+        hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+        hooks.__enter__()
+        self._hooks = [hooks, register_module_forward_pre_hook(self._see)]
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """End the step; after a measured one, plan.
+
+        Raises
+        ------
+        OffloadInfeasibleError : the planner says that no plan keeps the limit
+        """
+        hooks, handle = self._hooks
+        self._hooks = []
+        handle.remove()
+        hooks.__exit__(kind, error, trace)
+        end_s = self._now()
+        self._report()
+        passes, self._passes = self._passes, []
+        if kind is None:
+            ends_s = [*(later.began_s for later in passes[1:]), end_s]
+            for found, ended_s in zip(passes, ends_s, strict=True):
+                self._settle(found, ended_s)
+        for found in passes:
+            found.known.clear()
+        self._own.clear()
+        self._arena.give_pages_back()
+
+    # What autograd calls.
+
+    def _pack(self, tensor: Any) -> _Kept | _Token:
+        reason = why_unmovable(tensor)
+        if reason is None and in_backward():
+            # What a backward pass saves (a recomputed checkpoint, a graph of the gradient) is
+            # needed at once or, for a second derivative, soon.
+            reason = "saved during a backward pass"
+        elif self._backward_seen and not in_backward():
+            self._begin_pass()
+        if reason is None and tensor.untyped_storage().nbytes() < self.settings.least_bytes:
+            reason = "small"
+        if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
+            reason = "a parameter"
+        if reason is not None:
+            self._passed_over[reason] += 1
+            return _Kept(tensor, None)
+        storage = storage_key(tensor)
+        if storage in self._own:
+            self._passed_over["a buffer"] += 1
+            return _Kept(tensor, None)
+        self._raise_failures()
+        return self._saved(tensor, (storage, version_of(tensor)))
+
+    def _saved(self, tensor: Any, key: tuple[Any, int]) -> _Kept | _Token:
+        now, running = self._now(), self._passes[-1]
+        record = running.known.get(key)
+        if record is None:
+            record = self._new_record(tensor, now, running)
+            running.known[key] = record
+            self._weigh(running)
+            if record.action == "keep":
+                self._tallies["kept"] += 1
+                return _Kept(tensor, record)
+            parcel = Parcel(
+                next(self._numbers), record.name, record.size_bytes,
+                self._element_bytes(tensor, record), HeldStorage(tensor.detach()),
+            )  # fmt: skip
+            record.parcel = weakref.ref(parcel)
+            token = _Token(parcel, record, window_of(tensor))
+            self._tallies["offloaded"] += 1
+            self._transfers.write(parcel)
+            return token
+        record.last_use_s = now
+        known = None if record.parcel is None else record.parcel()
+        if known is None:
+            return _Kept(tensor, record)
+        return _Token(known, record, window_of(tensor))
+
+    def _unpack(self, held: _Kept | _Token) -> Any:
+        if not self._backward_seen and in_backward():
+            self._begin_backward()
+        record = held.record
+        running = self._passes[-1] if self._passes else None
+        if record is not None:
+            now = self._now()
+            record.needed_s = now if record.needed_s is None else record.needed_s
+            record.released_s = now
+            if running is not None:
+                self._read_ahead(running)
+        if isinstance(held, _Kept):
+            refuse_written(_shape(held.tensor), held.version, version_of(held.tensor))
+            return held.tensor
+        tensor = self._fetched(held)
+        if running is not None:
+            self._weigh(running)
+            held.record.fetched = True
+            if held.parcel.is_packed:
+                held.record.packed_bytes = held.parcel.travelled_bytes
+            self._read_ahead(running)
+        return tensor
+
+    def _fetched(self, token: _Token) -> Any:
+        parcel = token.parcel
+        self._raise_failures()
+        if self._transfers.keep(parcel):
+            source = parcel.source
+            if not isinstance(source, HeldStorage):
+                raise OffloadError(f"saved tensor {parcel.name!r}", found="no storage",
+                                   wanted="the one saved", fix="report this")  # fmt: skip
+            refuse_written(parcel.name, source.version, version_of(source.tensor))
+            if not token.record.fetched:
+                self._tallies["forwarded"] += 1
+            return source.window(token.window)
+        if parcel.changed:
+            refuse_written(parcel.name, 0, 1)
+        root: Any = parcel.root
+        if root is not None and version_of(root):
+            parcel.here = parcel.root = root = None  # a backward wrote to it: read it again
+        if root is None:
+            self._transfers.read(parcel, now=True)
+            root = root_of(self._transfers.arrival(parcel)[: parcel.size_bytes])
+            parcel.root = root
+        token.generation = parcel.generation
+        live = [other for reference in parcel.tokens if (other := reference()) is not None]
+        if all(getattr(other, "generation", 0) == parcel.generation for other in live):
+            parcel.here = parcel.root = None
+        return rebuilt(root, token.window)
+
+    def _see(self, module: Any, _: object) -> None:
+        """Note what belongs to a module, so that it is not taken for a saved activation."""
+        if id(module) in self._modules:
+            return
+        self._modules.update(map(id, module.modules()))
+        for found in itertools.chain(module.parameters(), module.buffers()):
+            if why_unmovable(found) is None:
+                self._own.add(storage_key(found))
+
+    # What they do it with.
+
+    def _now(self) -> float:
+        """Return seconds on a clock that stands still while the training thread waits."""
+        return time.perf_counter() - self._transfers.waited_s
+
+    def _begin_pass(self) -> None:
+        index = len(self._passes)
+        for found in self._passes:
+            found.known.clear()
+        plan, expected = self._plans.get(index, (None, ()))
+        self._passes.append(Pass(index=index, began_s=self._now(), plan=plan, expected=expected))
+        self._backward_seen = False
+        self._arena.give_pages_back()
+
+    def _begin_backward(self) -> None:
+        self._backward_seen = True
+        if self._passes:
+            running = self._passes[-1]
+            if running.plan is None:  # so that every tensor is read, and reading is measured
+                self._transfers.drain()
+            running.backward_s = self._now()
+
+    def _new_record(self, tensor: Any, now: float, running: Pass) -> Record:
+        size = tensor.untyped_storage().nbytes()
+        signature = (size, tensor.dtype, tuple(tensor.shape))
+        number = len(running.records)
+        action, packed = running.planned(signature, self.settings.packing)
+        maker = tensor.grad_fn.name() if tensor.grad_fn is not None else "leaf"
+        record = Record(
+            number=number, signature=signature, name=f"{number} {maker} {_shape(tensor)}",
+            size_bytes=size, made_s=now, last_use_s=now, action=action, packed=packed,
+        )  # fmt: skip
+        running.records.append(record)
+        running.by_name[record.name] = record
+        return record
+
+    @staticmethod
+    def _element_bytes(tensor: Any, record: Record) -> int:
+        size = tensor.dtype.itemsize
+        return (
+            size if record.packed and size in (1, 2, 4, 8) and not record.size_bytes % size else 0
+        )
+
+    def _read_ahead(self, running: Pass) -> None:
+        """Begin the reads whose turn has come, for as long as the arena has room."""
+        plan = running.plan
+        if plan is None or running.drifted:
+            return
+        while running.next_read < len(plan.reads):
+            read = plan.reads[running.next_read]
+            after = None if read.after is None else running.by_name.get(read.after)
+            if read.after is not None and (after is None or after.needed_s is None):
+                return
+            record = running.by_name.get(read.name)
+            parcel = None if record is None or record.parcel is None else record.parcel()
+            # What has not been written by now need not be: it is needed soon.
+            if (
+                record is not None
+                and parcel is not None
+                and not record.fetched
+                and not self._transfers.keep(parcel)
+                and not self._transfers.read(parcel, now=False)
+            ):
+                return
+            running.next_read += 1
+
+    def _weigh(self, running: Pass) -> None:
+        """Note how much memory is in use, and how much of it is not saved tensors."""
+        used = self._meter.read()
+        self._peak_bytes = max(self._peak_bytes, used)
+        if running.plan is None:
+            moved = self._transfers.queued_bytes + self._arena.touched_bytes
+            running.other_bytes = max(running.other_bytes, used - moved)
+
+    def _raise_failures(self) -> None:
+        failures = self._transfers.counts.failed_writes
+        if failures > self._failures_seen:
+            self._failures_seen = failures
+            if self.settings.when_full == "raise":
+                raise OffloadError(
+                    "offload", found=self._transfers.problems[-1], wanted="room for it",
+                    fix="free some of the disk, or let tensors stay in memory when it is full",
+                )  # fmt: skip
+
+    # What follows a step.
+
+    def _report(self) -> None:
+        began_s, waited_s, before = self._step_began
+        problems = self._transfers.problems
+        remarks = [
+            f"drifted: pass {p.index} saved other tensors" for p in self._passes if p.drifted
+        ]
+        remarks += problems
+        self._transfers.problems = []
+        self.reports.append(
+            StepReport(
+                step=len(self.reports) + 1, measured=any(p.plan is None for p in self._passes),
+                step_s=time.perf_counter() - began_s,
+                waited_s=self._transfers.waited_s - waited_s,
+                moved=self._transfers.counts.since(before), offloaded=self._tallies["offloaded"],
+                kept=self._tallies["kept"], forwarded=self._tallies["forwarded"],
+                passed_over=dict(self._passed_over), peak_bytes=self._peak_bytes,
+                remarks=tuple(remarks),
+            )
+        )  # fmt: skip
+
+    def _settle(self, found: Pass, end_s: float) -> None:
+        """Plan a pass that was measured, forget the plan of one that drifted, mend rates."""
+        if found.drifted:
+            self._plans.pop(found.index, None)
+            return
+        moved = self.reports[-1].moved
+        if found.plan is None:
+            if found.records and found.backward_s is not None:
+                self._plan(found.index, self._profile(found, end_s), found)
+            return
+        profile = self.profiles[found.index]
+        rates: dict[str, Any] = {}
+        for key, size, took in (
+            ("write_bytes_per_s", moved.written_bytes, moved.write_s),
+            ("read_bytes_per_s", moved.read_bytes, moved.read_s),
+        ):
+            if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
+                ratio = getattr(profile, key) / (size / took)
+                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
+                    rates[key] = size / took
+        if rates:
+            self._plan(found.index, replace(profile, **rates), found)
+
+    def _plan(self, index: int, profile: StepProfile, found: Pass) -> None:
+        self.profiles[index] = profile
+        answer = self.planner(profile)
+        if isinstance(answer, Infeasible):
+            self._plans.pop(index, None)
+            raise OffloadInfeasibleError(answer)
+        check_offload_plan(answer, profile)
+        names = tuple(tensor.name for tensor in answer.tensors)
+        if names != tuple(tensor.name for tensor in profile.tensors):
+            raise SpecError("offload plan: tensors", found=f"{len(names)} tensors",
+                            wanted="those of the profile, in its order",
+                            fix="mend the planner")  # fmt: skip
+        self._plans[index] = (answer, tuple(record.signature for record in found.records))
+
+    def _profile(self, found: Pass, end_s: float) -> StepProfile:
+        moved = self.reports[-1].moved
+        if not moved.write_s or not moved.read_s:
+            raise OffloadInfeasibleError(self._no_room(found))
+        tensors, forward_s, backward_s = found.profiled(end_s, self.settings.block_bytes)
+        limit = self.settings.limit_bytes
+        if limit is None:
+            limit = self._meter.read() + (free_bytes() or 0)
+        room = [os.fstatvfs(file.descriptor) for file in self._files]
+        held = sum(file.size_bytes for file in self._files)
+        return StepProfile(
+            name=self.name, tensors=tensors, forward_s=forward_s, backward_s=backward_s,
+            other_bytes=found.other_bytes, limit_bytes=limit,
+            write_bytes_per_s=moved.written_bytes / moved.write_s,
+            read_bytes_per_s=moved.read_bytes / moved.read_s,
+            pack_bytes_per_s=moved.packed_bytes / moved.pack_s if moved.pack_s else None,
+            unpack_bytes_per_s=moved.unpacked_bytes / moved.unpack_s if moved.unpack_s else None,
+            disk_bytes=held + sum(stat.f_bavail * stat.f_frsize for stat in room),
+        )  # fmt: skip
+
+    def _no_room(self, found: Pass) -> Infeasible:
+        room = [os.fstatvfs(file.descriptor) for file in self._files]
+        return Infeasible(
+            what="room in the offload folders, nothing could be written",
+            need=sum(record.size_bytes for record in found.records),
+            have=sum(stat.f_bavail * stat.f_frsize for stat in room), unit="bytes",
+            remedies=("free some of the disk", "give a folder on another disk"), proved=False,
+        )  # fmt: skip
+
+    def _note(self, file: ScratchFile, begin: float, write: bool, offset: int, size: int) -> None:
+        self._requests[file].append(
+            IoRequest(
+                time_ps=round((begin - self._began_s) * PS_PER_S), write=write,
+                offset_bytes=offset, size_bytes=size, lifetime="step",
+            )
+        )  # fmt: skip
+
+
+def _shape(tensor: Any) -> str:
+    size = "x".join(map(str, tensor.shape)) or "scalar"
+    return f"{size} {str(tensor.dtype).removeprefix('torch.')}"

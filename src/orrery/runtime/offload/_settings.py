@@ -1,0 +1,81 @@
+"""How a session moves saved tensors: options, read at the border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from orrery.errors import SpecError
+
+from ._blocks import SECTOR_BYTES
+
+__all__ = ["OffloadSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadSettings:
+    """Settings of an `OffloadSession`.
+
+    Attributes
+    ----------
+    folders : on SSDs; with several, each tensor is spread over all
+    limit_bytes : of memory that the process may take; None: what it has and what is free
+    least_bytes : smaller storages stay in memory and are not planned
+    block_bytes : of one request; a whole number of sectors
+    threads : that make requests
+    queue_bytes : of tensors that may wait to be written; the forward pass waits beyond
+    ahead_bytes : of memory for what is read back before it is needed
+    when_full : what becomes of a tensor that cannot be written: it stays in ``memory``, or the
+        step ends with an error (``raise``) before anything is lost
+    packing : pack elements that are mostly zero, without loss, where the plan says so
+    direct : go past the system's cache where it allows that
+    trace : keep a record of each request
+    """
+
+    folders: Sequence[Path]
+    limit_bytes: int | None = None
+    least_bytes: int = 1 << 20
+    block_bytes: int = 1 << 20
+    threads: int = 4
+    queue_bytes: int = 64 << 20
+    ahead_bytes: int = 256 << 20
+    when_full: Literal["memory", "raise"] = "memory"
+    packing: bool = True
+    direct: bool = True
+    trace: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises
+        ------
+        SpecError : no folder, one twice, a size or a number that is too small
+        """
+        if not self.folders:
+            raise _refused("folders", "none", "at least one", "name a folder on an SSD")
+        resolved = [Path(folder).resolve() for folder in self.folders]
+        if len(set(resolved)) != len(resolved):
+            raise _refused("folders", ", ".join(map(str, self.folders)), "each once",
+                           "name one folder per SSD")  # fmt: skip
+        for key, least in (("least_bytes", 1), ("block_bytes", SECTOR_BYTES), ("threads", 1),
+                           ("queue_bytes", 0), ("ahead_bytes", 0)):  # fmt: skip
+            if (value := getattr(self, key)) < least:
+                raise _refused(key, value, f"{least} or more", "raise it")
+        if self.block_bytes % SECTOR_BYTES:
+            raise _refused("block_bytes", self.block_bytes, f"a multiple of {SECTOR_BYTES}",
+                           "round it up")  # fmt: skip
+        if self.limit_bytes is not None and self.limit_bytes <= 0:
+            raise _refused("limit_bytes", self.limit_bytes, "above zero", "say what may be used")
+        if self.when_full not in ("memory", "raise"):
+            raise _refused("when_full", self.when_full, "'memory' or 'raise'", "choose one")
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that the session itself takes at most, beside the tensors it moves."""
+        return self.threads * (self.block_bytes + SECTOR_BYTES)
+
+
+def _refused(key: str, found: object, wanted: str, fix: str) -> SpecError:
+    return SpecError(f"offload settings: {key}", found=found, wanted=wanted, fix=fix)

@@ -1,0 +1,150 @@
+"""What a tensor is to whoever moves its bytes: a storage at a version, and a window onto it.
+
+PyTorch loads when a function here first runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from ._blocks import Bytes
+from ._errors import OffloadError
+
+__all__ = [
+    "HeldStorage",
+    "Window",
+    "comes_from_parameter",
+    "in_backward",
+    "is_parameter",
+    "rebuilt",
+    "refuse_written",
+    "root_of",
+    "storage_key",
+    "version_of",
+    "why_unmovable",
+    "window_of",
+]
+
+#: Size, strides, offset (all in elements) and element type.
+Window: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int, Any]"
+
+
+class HeldStorage:
+    """A tensor's storage, kept in memory, and the version it was saved at."""
+
+    __slots__ = ("tensor", "version")
+
+    def __init__(self, alias: Any) -> None:
+        self.tensor, self.version = alias, version_of(alias)
+
+    def data(self) -> Bytes:
+        """Return all bytes of the storage, not a copy."""
+        import torch
+
+        whole = torch.empty(0, dtype=torch.uint8).set_(self.tensor.untyped_storage())
+        array: Bytes = whole.numpy()
+        return array
+
+    def unchanged(self) -> bool:
+        """Whether no counted in-place operation has written to it since."""
+        return version_of(self.tensor) == self.version
+
+    def window(self, window: Window) -> Any:
+        """Return a tensor over the storage that counts in-place operations with the others."""
+        count = self.tensor.untyped_storage().nbytes() // self.tensor.element_size()
+        return _shown(self.tensor.as_strided((count,), (1,), 0), window)
+
+
+def version_of(tensor: Any) -> int:
+    """Return how many in-place operations were counted; a tensor without a count has always -1."""
+    return -1 if tensor.is_inference() else int(tensor._version)
+
+
+def refuse_written(name: str, version: int, found: int) -> None:
+    """Raise, as PyTorch does without hooks, when a saved tensor was written to in place.
+
+    Autograd leaves this check to whoever sets hooks.
+    """
+    if found != version:
+        raise OffloadError(
+            f"backward: saved tensor {name!r}", found=f"version {found}, written to in place",
+            wanted=f"version {version}, as it was saved",
+            fix="do not change in place what the backward pass needs; clone it first",
+        )  # fmt: skip
+
+
+def why_unmovable(tensor: Any) -> str | None:
+    """Return why a tensor's bytes cannot be moved by themselves, or None when they can."""
+    import torch
+
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return f"a {type(tensor).__name__}"
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+        return "not a plain strided tensor"
+    if tensor.device.type != "cpu":
+        return f"on {tensor.device.type}"
+    if tensor.is_conj() or tensor.is_neg():
+        return "a lazy conjugate or negative"
+    if tensor.is_inference() or tensor.untyped_storage().data_ptr() == 0:
+        return "without memory of its own"
+    return None
+
+
+def is_parameter(tensor: Any) -> bool:
+    """Whether a tensor, or what it is a view of, is a leaf that gradients accumulate in."""
+    base = tensor._base if tensor._is_view() else tensor
+    return bool(base.is_leaf and base.requires_grad)
+
+
+def comes_from_parameter(tensor: Any) -> bool:
+    """Whether a tensor is a cast or a transpose of a parameter, as autocast makes and caches."""
+    node = tensor.grad_fn
+    for _ in range(3):
+        if node is None:
+            return False
+        if node.name() == "torch::autograd::AccumulateGrad":
+            return True
+        if node.name() not in {"ToCopyBackward0", "TBackward0", "TransposeBackward0"}:
+            return False
+        node = node.next_functions[0][0]
+    return False
+
+
+def in_backward() -> bool:
+    """Whether this thread is inside a backward pass, as when a checkpoint is recomputed."""
+    import torch
+
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def storage_key(tensor: Any) -> Any:
+    """Return a reference that tells a storage from all others for as long as it is held.
+
+    An address alone may be used again once its storage is gone; this one cannot be.
+    """
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    return StorageWeakRef(tensor.untyped_storage())
+
+
+def window_of(tensor: Any) -> Window:
+    """Return which part of its storage a tensor shows, and how."""
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype
+
+
+def root_of(data: Bytes) -> Any:
+    """Return a flat tensor over bytes that were read back; it holds them, not a copy."""
+    import torch
+
+    return torch.from_numpy(data)
+
+
+def rebuilt(root: Any, window: Window) -> Any:
+    """Return a window onto such bytes; all windows count in-place operations together."""
+    size = window[3].itemsize
+    return _shown(root[: root.numel() // size * size], window)
+
+
+def _shown(flat: Any, window: Window) -> Any:
+    size, stride, offset, dtype = window
+    return (flat if flat.dtype == dtype else flat.view(dtype)).as_strided(size, stride, offset)
