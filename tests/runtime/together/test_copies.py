@@ -201,7 +201,8 @@ def test_a_copy_that_hangs_is_named_and_all_that_wait_are_told(what: str) -> Non
         network = PlacedNetwork(graph, each(graph, ["h", "m", "i", "h"]), pool)
         host = PlacedNetwork(graph, each(graph, ["h", "i", "i", "h"]), pool)
         memory.hangs = what
-        others = [network.submit(INPUT) for _ in range(2)]
+        another = PlacedNetwork(graph, each(graph, ["h", "m", "i", "h"]), pool)
+        others = [network.submit(INPUT), network.submit(INPUT), another.submit(INPUT)]
         way = {"put": "'ya' from host to m", "take": "'yb' from m to host"}[what]
         with pytest.raises(CopyHungError, match=way + r".*no end after 0.3 s"):
             network.run(INPUT, timeout_s=0.3)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -29,9 +29,12 @@ from .._backend import Executable, Tensors
 from .._evaluator import read_only
 from ._capacity import is_shortage
 from ._inbox import Inbox
-from ._memory import HOST
+from ._memory import HOST, Memory
 from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
 from ._transfers import Copy, CopyFailedError, CopyHungError, Key, transfers_of
+
+#: Does a step or a copy to the values of a request.
+_Act = Callable[[dict[Key, Any]], None]
 
 __all__ = ["CopyTime", "Outcome", "PlacedNetwork", "Step"]
 
@@ -129,12 +132,16 @@ class PlacedNetwork:
         self.ready: list[Executable] = [
             pool.prepare(s.worker, s.region, timeout_s=timeout_s) for s in self.steps
         ]
-        self.reads = transfers.reads
+        #: per step and copy, what does it to the values of a request
+        self.acts: list[_Act] = [
+            *(_act_of(one, worker.memory, reads) for one, worker, reads in zip(
+                self.ready, workers, transfers.reads, strict=True)),
+            *(_copying(copy, pool.memories[copy.source if copy.target == HOST else copy.target])
+              for copy in self.copies),
+        ]  # fmt: skip
         self.lock = threading.Lock()
         #: the request and step that each processor serves last
         self.tails: dict[str, tuple[_Request, int]] = {}
-        #: requests under way, first come first
-        self.active: dict[_Request, None] = {}
 
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request; others may be under way.
@@ -192,9 +199,8 @@ class PlacedNetwork:
                 if thread in self.pool.lost:
                     raise self.failure(number, "a thread that hung before")
         request = _Request(self, inputs, here)
-        self.pool.under_way[id(request)] = request.future
+        self.pool.under_way[request] = request.future
         with self.lock:
-            self.active[request] = None
             # Whoever had the processors before is waited for, whichever request it was of.
             for processor, number in self.first.items():
                 tail = self.tails.get(processor)
@@ -208,17 +214,22 @@ class PlacedNetwork:
 
     def _hung(self, request: _Request, timeout_s: float) -> WorkerHungError:
         """Name what hangs, have nobody ask it again, and answer all that wait for it."""
-        with self.lock:
-            waiting = list(self.active)
-        at = next((n for one in (request, *waiting) for n, begun in enumerate(one.began)
-                   if begun and not one.ended[n]), 0)  # fmt: skip
-        thread, copy = self.threads[at], self.copy(at)
-        step = self.steps[at if copy is None else copy.step]
+        waiting = [one for one in list(self.pool.under_way) if one is not request]
+        guilty, at = next((
+            (one, n)
+            for one in (request, *sorted(waiting, key=lambda one: one.network is not self))
+            for n, begun in enumerate(one.began)
+            if begun and not one.ended[n] and one.network.threads[n] in self.threads
+        ), (request, 0))  # fmt: skip
+        network = guilty.network  # another one's, where they share a worker
+        thread, copy = network.threads[at], network.copy(at)
+        step = network.steps[at if copy is None else copy.step]
         self.pool.lost[thread] = step.region.name
         request.failed = True
         for one in waiting:
-            if one is not request:
-                one.fail(self.failure(at, "a thread that hung"))
+            if thread in one.network.threads:
+                number = one.network.threads.index(thread)
+                one.fail(one.network.failure(number, "a thread that hung"))
                 one.inbox.put(None)
         if copy is not None:
             return CopyHungError(step.worker, step.region.name, copy, timeout_s)
@@ -291,7 +302,7 @@ class _Request:
         self.began[number] = time.perf_counter()
         if not self.failed:
             try:
-                self._act(number)
+                network.acts[number](self.values)
             except BaseException as error:  # whoever asked must hear of it, whatever it is
                 self._fail(number, error)
         freed: list[tuple[_Request, int]] = []
@@ -318,32 +329,10 @@ class _Request:
             self._leave()
         return mine
 
-    def _act(self, number: int) -> None:
-        """Do the step or the copy itself."""
-        network, values = self.network, self.values
-        if number >= len(network.steps):
-            copy = network.copies[number - len(network.steps)]
-            if copy.target == HOST:
-                memory = network.pool.memories[copy.source]
-                values[copy.written] = memory.take(values[copy.read], lasting=copy.lasting)
-            else:
-                values[copy.written] = network.pool.memories[copy.target].put(values[copy.read])
-            return
-        executable, own = network.ready[number], network.memories[number]
-        given = {name: values[at] for name, at in network.reads[number]}
-        if own is None:
-            run = getattr(executable, "run_trusted", executable.run)
-            values.update(run(given))
-        else:
-            made = own.launch(executable, given)
-            values.update({(name, own.name): held for name, held in made.items()})
-
     def _leave(self) -> None:
         """Answer, and forget all tensors: the next request still knows this one."""
         network = self.network
-        with network.lock:
-            network.active.pop(self, None)
-        network.pool.under_way.pop(id(self), None)
+        network.pool.under_way.pop(self, None)
         if not self.failed:
             try:
                 outcome = self._outcome()
@@ -411,6 +400,38 @@ class _Request:
                                            self.ended[count:], strict=True)
             ),
         )  # fmt: skip
+
+
+def _act_of(
+    executable: Executable, memory: Memory | None, reads: Sequence[tuple[str, Key]]
+) -> _Act:
+    """Return what runs a step where its worker reads and writes."""
+    if memory is None:
+        run = getattr(executable, "run_trusted", executable.run)
+
+        def act(values: dict[Key, Any]) -> None:
+            values.update(run({name: values[at] for name, at in reads}))
+
+        return act
+
+    def launch(values: dict[Key, Any]) -> None:
+        made = memory.launch(executable, {name: values[at] for name, at in reads})
+        values.update({(name, memory.name): held for name, held in made.items()})
+
+    return launch
+
+
+def _copying(copy: Copy, memory: Memory) -> _Act:
+    """Return what copies a tensor into a memory or out of it."""
+    read, written, lasting = copy.read, copy.written, copy.lasting
+
+    def put(values: dict[Key, Any]) -> None:
+        values[written] = memory.put(values[read])
+
+    def take(values: dict[Key, Any]) -> None:
+        values[written] = memory.take(values[read], lasting=lasting)
+
+    return take if copy.target == HOST else put
 
 
 def _owners(graph: Graph, steps: Sequence[Step]) -> dict[str, int]:

@@ -153,7 +153,7 @@ class WorkerPool:
         #: workers that hung, and that nobody may ask again
         self.lost: dict[str, str] = {}
         #: requests under way; whoever begins one notes it here
-        self.under_way: dict[int, Future[Any]] = {}
+        self.under_way: dict[Any, Future[Any]] = {}
         self._closing = False
         self._rivals = {
             worker.name: tuple(o.name for o in workers
