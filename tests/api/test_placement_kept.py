@@ -122,6 +122,9 @@ def test_what_is_written_again_is_the_same_plan(kept: Path, tmp_path: Path) -> N
         "device": SETS[-2] if len(SETS) > 1 else SETS[-1],
     }  # fmt: skip
     assert main(["run", str(again / "plan.json"), "--repeats", "1"]) == 0
+    # Other commands take the evidence.
+    assert main(["score", str(again / "evidence.json")]) == 0
+    assert main(["diff", str(again), str(again)]) == 0
 
 
 def test_another_network_is_refused(kept: Path, tmp_path: Path) -> None:

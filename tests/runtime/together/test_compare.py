@@ -55,3 +55,9 @@ def test_nothing_to_compare_is_refused() -> None:
     for ways, rounds in (({}, 3), ({"a": int}, 0)):
         with pytest.raises(SpecError):
             compare(ways, rounds=rounds)
+
+
+def test_confidence_is_that_of_the_rounds_there_are() -> None:
+    assert Comparison(times_s={"a": (1.0,)}).confidence == 0.0
+    assert Comparison(times_s={"a": (1.0, 2.0)}).confidence == 0.5
+    assert Comparison(times_s={"a": tuple(map(float, range(20)))}).confidence >= 0.95

@@ -101,9 +101,12 @@ def latency(graph: Graph, way: str, found: Comparison, how: str, *, note: str) -
     """Return the measured latency of one way as evidence."""
     from orrery.runtime import describe_machine
 
+    sure = {"interval": f"{found.confidence:.1%} for the median",
+            "confidence": f"{found.confidence:.1%}"} if found.confidence > 0 else {}  # fmt: skip
     return Evidence(
         subject=f"{graph.name} here", metric="latency", value=found.median_s(way), unit="s",
-        interval=found.interval_s(way), context=run_context(graph, how),
+        interval=found.interval_s(way) if sure else None,
+        context={**sure, **run_context(graph, how)},
         source=Source(basis=Basis.MEASURED, where=describe_machine().summary, note=note),
     )  # fmt: skip
 

@@ -42,6 +42,11 @@ class Comparison:
         """Return an interval of 95 % for the median; all there is, of fewer than 6 rounds."""
         return median_interval(list(self.times_s[way]), 0.95)[0]
 
+    @property
+    def confidence(self) -> float:
+        """The probability that an interval of these rounds holds its median; 0 of one round."""
+        return median_interval([0.0] * self.rounds, 0.95)[1]
+
     def percentile_s(self, way: str, share: float) -> float | None:
         """Return the time that this share of runs keeps within; None for too few runs to tell."""
         ordered = sorted(self.times_s[way])
