@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from orrery.api.choosing import PLACED, Choice, Ways, problem_of
+from orrery.errors import ModelError
 from orrery.graph import Graph, Node, TensorType
 from orrery.mapping.phases import greedy_correction, partition
 from orrery.progress import SILENT, Progress
@@ -20,6 +21,7 @@ from orrery.runtime.together import LocalWorker, Profile, WorkerPool
 from orrery.studies import CATALOGUE, StudyResult, conduct, duet
 from orrery.studies.duet import SERVED, Effort, conduct_on, rounds_of, timed
 from orrery.studies.duet._pytorch import pytorch_ways
+from orrery.studies.duet._study import _busy
 
 OWN = tuple(sorted(os.sched_getaffinity(0)))
 
@@ -161,6 +163,26 @@ def test_what_pytorch_refuses_is_left_out_and_said() -> None:
     with pytorch_ways(graph, {}, 1, compiled=False) as found:
         assert not found.ways
         assert any("left out: ModelError" in note for note in found.notes)
+
+
+def test_a_network_that_cannot_be_measured_does_not_lose_the_others() -> None:
+    def picky(graph: Graph, *rest: Any, **named: Any) -> Choice:
+        if graph.name == "towers2":
+            raise ModelError("made up", found="x", wanted="y", fix="z")
+        return planned(graph, *rest, **named)
+
+    result = conduct_on([towers(1, 1), towers(2)], workers(), TINY, SILENT, choose=picky)
+    assert not [r for r in result.records if r.name.startswith("towers2")]
+    how = next(s for s in result.sections if s.title == "How to read this")
+    assert isinstance(how, Text) and how.paragraphs[-1].startswith("towers2 is left out: made up")
+    with pytest.raises(ModelError, match="made up"):
+        conduct_on([towers(1, 1)], workers(), TINY, SILENT, choose=picky)
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (50.0, True)])
+def test_a_busy_machine_is_said(load: float, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert (_busy() is not None) is warned
 
 
 def test_without_a_scale_the_usual_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

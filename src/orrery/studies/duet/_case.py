@@ -59,8 +59,8 @@ class Effort:
         if scale >= 1:
             return cls(
                 networks=names, profile_s=30.0, races_s=30.0, rounds=round(200 * scale),
-                rounds_s=120.0 * scale, tail_runs=1000, tail_s=600.0, sweep_rounds=11,
-                sweep_s=120.0 * scale, looked=1_000_000, most_operators=1000, torch="compiled",
+                rounds_s=60.0 * scale, tail_runs=1000, tail_s=600.0, sweep_rounds=11,
+                sweep_s=60.0 * scale, looked=1_000_000, most_operators=1000, torch="compiled",
             )  # fmt: skip
         return cls(
             networks=names[: max(1, round(len(names) * scale))], profile_s=max(4.0, 40 * scale),

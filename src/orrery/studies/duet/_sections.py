@@ -17,9 +17,11 @@ _KINDS = {"placed": "on several workers", "served": "the quicker one", "cpu": "w
           "gpu": "whole, GPU", "part": "whole, some cores"}  # fmt: skip
 
 
-def sections_of(cases: Sequence[Case], effort: Effort, machine: str) -> list[Section]:
+def sections_of(
+    cases: Sequence[Case], effort: Effort, machine: str, lost: Sequence[str] = ()
+) -> list[Section]:
     """Return what the records do not say: how it was done, and every way of every network."""
-    found: list[Section] = [_explained(cases, effort, machine), _short(cases), _ways(cases)]
+    found: list[Section] = [_explained(cases, effort, machine, lost), _short(cases), _ways(cases)]
     if any(case.tails for case in cases):
         found.append(_tails(cases))
     found += [_searches(cases), _placements(cases), _profiles(cases), _scatter(cases), _claims()]
@@ -30,7 +32,7 @@ def _number(name: str, unit: str = "s", help: str = "", bar: bool = False) -> Co
     return Column(name=name, unit=unit, kind="number", help=help, bar=bar)
 
 
-def _explained(cases: Sequence[Case], effort: Effort, machine: str) -> Text:
+def _explained(cases: Sequence[Case], effort: Effort, machine: str, lost: Sequence[str]) -> Text:
     gpu = any(kind == "gpu" for case in cases for kind in case.kinds.values())
     missing = [n.name for n in NETWORKS if n.name not in effort.networks]
     left = [f"networks {', '.join(missing)}"] if missing else []
@@ -51,6 +53,7 @@ def _explained(cases: Sequence[Case], effort: Effort, machine: str) -> Text:
     if left:
         said.append(f"Left out at this scale: {'; '.join(left)}. Scale 1 has them.")
     said += [f"{case.name}: {note}." for case in cases for note in case.notes]
+    said += lost
     return Text(title="How to read this", paragraphs=tuple(said), tone="note")
 
 

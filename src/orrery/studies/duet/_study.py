@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from orrery.api.placing import choose, local_workers
+from orrery.errors import CancelledError, OrreryError
 from orrery.graph import Graph, build_model
 from orrery.progress import SILENT, Progress
-from orrery.runtime import describe_machine
+from orrery.report import Text
+from orrery.runtime import describe_machine, usable_cores
 from orrery.runtime.together import LocalWorker
 
 from .._frame import StudyResult
@@ -18,13 +21,16 @@ from ._sections import sections_of
 
 __all__ = ["conduct_on", "duet_study"]
 
+#: Programs of others per processor from which times are theirs too.
+_IDLE = 0.25
+
 
 def duet_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
     """Run networks on the workers of this machine, alone and placed together.
 
     Parameters
     ----------
-    scale : from 1 on all seven networks, slow tails and compiled PyTorch (an hour and more); below,
+    scale : from 1 on all seven networks, slow tails and compiled PyTorch (two hours); below,
         fewer networks and rounds: 0.3 takes minutes
 
     Raises
@@ -40,12 +46,43 @@ def conduct_on(
     graphs: Sequence[Graph], workers: Sequence[LocalWorker], effort: Effort, progress: Progress, *,
     choose: Chooser = choose,
 ) -> StudyResult:  # fmt: skip
-    """Conduct the study on given networks and workers, which `choose` places."""
-    cases = []
+    """Conduct the study on given networks and workers, which `choose` places.
+
+    A network that cannot be measured does not lose the others; the report says why.
+
+    Raises
+    ------
+    OrreryError : the last reason, when none of them can
+    CancelledError : the user asked to stop
+    """
+    cases, failed = [], dict[str, str]()
+    busy = _busy()
     for done, graph in enumerate(graphs):
         progress.step("duet networks", done, len(graphs))
-        cases.append(measure_case(graph, workers, effort, progress, choose=choose))
+        try:
+            cases.append(measure_case(graph, workers, effort, progress, choose=choose))
+        except CancelledError:
+            raise
+        except OrreryError as error:
+            if not cases and done + 1 == len(graphs):
+                raise
+            failed[graph.name] = str(error)
+    lost = [f"{name} is left out: {why}" for name, why in failed.items()]
     return StudyResult(
         records=(*claim_records(cases), *(r for case in cases for r in network_records(case))),
-        sections=tuple(sections_of(cases, effort, describe_machine().summary)),
-    )
+        sections=(*([busy] if busy else []),
+                  *sections_of(cases, effort, describe_machine().summary, lost)),
+    )  # fmt: skip
+
+
+def _busy() -> Text | None:
+    """Return a warning where others use this machine as well; nothing is measured yet."""
+    if not hasattr(os, "getloadavg"):  # not on every operating system
+        return None
+    load, own = os.getloadavg()[0], usable_cores()
+    if load <= _IDLE * own:
+        return None
+    return Text(title="The machine was busy", tone="warning", paragraphs=(
+        f"At the start {load:.1f} programs wanted to run on {own} processors. Who shares "
+        "processors waits for others' turns: what follows is a rehearsal and no result.",
+    ))  # fmt: skip
