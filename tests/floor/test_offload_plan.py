@@ -35,7 +35,8 @@ PLAN = OffloadPlan(
     tensors=(PlannedTensor(name="a", size_bytes=4000, action="offload", moved_bytes=4096,
                            reason="first"),
              PlannedTensor(name="b", size_bytes=8000, action="keep")),
-    reads=(PlannedRead(name="a", after="b"),), ahead_bytes=4000, ahead_tensors=1, limit_bytes=10000, peak_bytes=9000,
+    reads=(PlannedRead(name="a", after="b"),), ahead_bytes=4000, ahead_tensors=1,
+    limit_bytes=10000, peak_bytes=9000,
     moved_bytes=4096, plain_s=1.0, step_s=1.034, write_end_s=0.3, forward_stall_s=0.0, drain_s=0.0,
     backward_stall_s=0.034, recompute_s=0.0, io_s=1.0, hidden_share=0.966, method="by hand",
 )  # fmt: skip

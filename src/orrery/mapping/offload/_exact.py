@@ -1,0 +1,224 @@
+"""How far a plan is from the best one, by constraint programming.
+
+Models
+    Per tensor one of its choices. Kept tensors and those in use fit at every instant of the
+    forward and the backward; the last write ends no sooner than the queue allows; the backward is
+    delayed by reads in the order of need, one after the other, and by what is made again.
+Ignores
+    That the forward waits for memory and that reads wait for room: both make a step longer, so the
+    least step of this model is a bound for the whole one. Each solution is timed by `time_step`,
+    and a plan that meets the bound is proved best.
+Judge
+    Every combination of choices (`every_choice`), tensor by tensor up to 14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from orrery.errors import SpecError
+from orrery.progress import Progress
+from orrery.units import format_si
+
+from .._solver import Limits, constraint_programming, solve
+from ._mend import Standing, mend
+from ._problem import DROP, KEEP, PACK, WRITE, Choices, Columns
+from ._select import Selection
+from ._settings import OffloadSearch
+from ._timing import Timing, time_step
+
+__all__ = ["Proof", "every_choice", "prove"]
+
+#: Units of time in a step with everything moved, and of memory in all tensors.
+_RESOLUTION = 2**30
+_MOST_TENSORS = 14
+_KEPT = 8  #: solutions that are timed, the last and best ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The best plan known after the search, what none can beat, and a sentence on both."""
+
+    best: Standing | None
+    lower_bound_s: float
+    said: str
+
+
+def every_choice(columns: Columns) -> Iterator[Standing]:
+    """Yield every combination of choices that fits, timed; for at most 14 tensors.
+
+    Raises
+    ------
+    SpecError : more tensors
+    """
+    if len(columns.size) > _MOST_TENSORS:
+        raise SpecError("every choice", found=f"{len(columns.size)} tensors",
+                        wanted=f"at most {_MOST_TENSORS}", fix="use method='exact'")  # fmt: skip
+    for choices in product(*columns.allowed):
+        moved = columns.moved_bytes(choices)
+        if columns.disk is not None and moved > columns.disk:
+            continue
+        timing = time_step(columns, choices)
+        if isinstance(timing, Timing):
+            yield Standing(choices=choices, timing=timing, moved_bytes=moved, label="every choice")
+
+
+def prove(
+    columns: Columns, best: Standing | None, *, least_bytes: int, search: OffloadSearch,
+    progress: Progress,
+) -> Proof:  # fmt: skip
+    """Return a bound on every plan's step, and a better plan than `best` if the search meets one.
+
+    Raises
+    ------
+    MissingExtraError : OR-Tools is not installed
+    """
+    model = _Model(columns)
+    if best is not None:
+        model.hint(best.choices)
+    found: list[Choices] = []
+
+    def keep(value: Any, objective: float) -> None:
+        del objective
+        found.append(model.read(value))
+
+    limits = Limits(work=search.work, seconds=search.limit_s, seed=search.seed)
+    verdict = solve(model.model, limits, found=keep, task="offload plan", progress=progress,
+                    scale=model.second)  # fmt: skip
+    for choices in found[-_KEPT:]:
+        selection = Selection(choices=choices, label="exact")
+        timed = mend(columns, selection, least_bytes=least_bytes)
+        if timed is not None and timed.better_than(best):
+            best = timed
+    if verdict.status == "infeasible":
+        return Proof(best=None, lower_bound_s=0.0, said="exact: proved that nothing fits")
+    bound = max(columns.plain_s, verdict.bound * model.second)
+    if best is None:
+        return Proof(best=None, lower_bound_s=bound, said="exact: no plan found")
+    bound = min(bound, best.timing.step_s)
+    gap = best.timing.step_s / bound - 1 if bound else 0.0
+    said = f"exact: no plan's step is under {format_si(bound, 's', digits=4)}; this one's "
+    said += "is as short" if gap <= 1e-6 else f"is {100 * gap:.2g} % longer"
+    if verdict.status != "optimal":
+        said += "; the search met its limit"
+    return Proof(best=best, lower_bound_s=bound, said=said)
+
+
+class _Model:
+    """The constraint model of a step; times and bytes rounded so that its optimum is a bound."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        longest = columns.plain_s + sum(max(w) + max(r) + a for w, r, a in zip(
+            columns.write_s, columns.read_s, columns.again_s))  # fmt: skip
+        self.second = max(longest, 1e-12) / _RESOLUTION  #: seconds of one unit
+        self.byte = max(1, sum(columns.size) // _RESOLUTION)
+        self.model = constraint_programming().CpModel()
+        self.ways = [{choice: self.model.new_bool_var(f"{n} {choice}") for choice in allowed}
+                     for n, allowed in enumerate(columns.allowed)]  # fmt: skip
+        for ways in self.ways:
+            self.model.add_exactly_one(ways.values())
+        self._fits_forward()
+        self._fits_backward()
+        self._fits_disk()
+        horizon = 2 * _RESOLUTION
+        self.begin = self._writes(horizon)
+        self.model.minimize(self.begin + self._time(columns.backward_s) + self._delay(horizon))
+
+    def hint(self, choices: Choices) -> None:
+        for ways, choice in zip(self.ways, choices):
+            for way, variable in ways.items():
+                self.model.add_hint(variable, way == choice)
+
+    def read(self, value: Any) -> Choices:
+        return tuple(next(way for way, v in ways.items() if value(v)) for ways in self.ways)
+
+    def _time(self, seconds: float) -> int:
+        # A little less than nothing is nothing; floors of sums are no less than sums of floors.
+        return math.floor(seconds / self.second)
+
+    def _bytes(self, n: int) -> int:
+        return self.columns.size[n] // self.byte
+
+    def _fits(self, resident: list[int], busy: set[int]) -> None:
+        """Kept ones of `resident`, and all that are in use, are in memory together."""
+        everything = {*resident, *busy}
+        room = self.columns.room // self.byte
+        if sum(self._bytes(n) for n in everything) > room:
+            fixed = sum(self._bytes(n) for n in busy)
+            kept = [self._bytes(n) * self.ways[n][KEEP] for n in everything - busy]
+            self.model.add(sum(kept) + fixed <= room)
+
+    def _fits_forward(self) -> None:
+        made: list[int] = []
+        busy: set[int] = set()
+        for _, kind, n in self.columns.forward:
+            if kind:
+                busy.discard(n)
+                continue
+            made.append(n)
+            busy.add(n)
+            self._fits(made, busy)
+        self._fits(made, set())
+
+    def _fits_backward(self) -> None:
+        alive = dict.fromkeys(range(len(self.columns.size)))
+        busy: set[int] = set()
+        for _, kind, n in self.columns.backward:
+            if kind:
+                busy.discard(n)
+                del alive[n]
+                continue
+            busy.add(n)
+            self._fits(list(alive), busy)
+
+    def _fits_disk(self) -> None:
+        columns = self.columns
+        if columns.disk is not None:
+            written = [columns.moved[n][way] * variable for n, ways in enumerate(self.ways)
+                       for way, variable in ways.items() if way in (WRITE, PACK)]  # fmt: skip
+            self.model.add(sum(written) <= columns.disk)
+
+    def _writes(self, horizon: int) -> Any:
+        """The backward's begin: no sooner than the forward's end and the last write's."""
+        columns = self.columns
+        end: Any = 0
+        for n, ways in enumerate(self.ways):
+            moves = [way for way in ways if way in (WRITE, PACK)]
+            if not moves:
+                continue
+            after = self.model.new_int_var(0, horizon, f"written {n}")
+            lasts = sum(self._time(columns.write_s[n][way]) * ways[way] for way in moves)
+            gone = sum(ways[way] for way in moves)
+            self.model.add(after >= end + lasts)
+            self.model.add(after >= self._time(columns.made_s[n]) * gone + lasts)
+            end = after
+        begin = self.model.new_int_var(self._time(columns.forward_s), horizon, "begin")
+        self.model.add(begin >= end)
+        return begin
+
+    def _delay(self, horizon: int) -> Any:
+        """By how much the backward is longer."""
+        columns = self.columns
+        read: Any = 0
+        delay: Any = 0
+        for n in columns.needs:
+            ways = self.ways[n]
+            moves = [way for way in ways if way in (WRITE, PACK)]
+            later = self.model.new_int_var(0, horizon, f"delay {n}")
+            again = self._time(columns.again_s[n]) * ways[DROP] if DROP in ways else 0
+            self.model.add(later >= delay + again)
+            if moves:
+                total = self.model.new_int_var(0, horizon, f"read {n}")
+                lasts = sum(self._time(columns.read_s[n][way]) * ways[way] for way in moves)
+                self.model.add(total == read + lasts)
+                # Rounded up, because it is taken away.
+                need = math.ceil(columns.need_s[n] / self.second)
+                self.model.add(later >= total - need + again)
+                read = total
+            delay = later
+        return delay

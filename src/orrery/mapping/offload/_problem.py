@@ -1,0 +1,114 @@
+"""A step's profile as columns, and what may become of each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from orrery.offload_plan import Action, SavedTensor, StepProfile
+
+__all__ = ["ACTIONS", "DROP", "KEEP", "PACK", "WRITE", "Choices", "Columns", "columns_of"]
+
+#: what becomes of a tensor: it stays, is written as it is, is written packed, is made again
+KEEP: Final = 0
+WRITE: Final = 1
+PACK: Final = 2
+DROP: Final = 3
+ACTIONS: dict[int, Action] = {KEEP: "keep", WRITE: "offload", PACK: "offload", DROP: "recompute"}
+
+Choices = tuple[int, ...]  #: one of the four per tensor, in the order of their making
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What a search looks up again and again; every tuple has one entry per tensor.
+
+    Attributes
+    ----------
+    names, size, made_s, last_s, need_s, gone_s : of the profile's tensors
+    write_s, read_s : seconds in the one channel by choice; 0 where nothing moves
+    moved : bytes one way by choice
+    again_s : to make it again; 0 where that is not possible
+    allowed : what may become of it, KEEP first
+    forward : (seconds, 0 made or 1 used for the last time, tensor), in order of time
+    backward : (seconds, 0 needed or 1 let go, tensor), in order of time
+    needs : the tensors in the order in which the backward needs them; of two at once the one made
+        later comes first
+    """
+
+    names: tuple[str, ...]
+    room: int
+    forward_s: float
+    backward_s: float
+    disk: int | None
+    size: tuple[int, ...]
+    made_s: tuple[float, ...]
+    last_s: tuple[float, ...]
+    need_s: tuple[float, ...]
+    gone_s: tuple[float, ...]
+    write_s: tuple[tuple[float, ...], ...]
+    read_s: tuple[tuple[float, ...], ...]
+    moved: tuple[tuple[int, ...], ...]
+    again_s: tuple[float, ...]
+    allowed: tuple[tuple[int, ...], ...]
+    forward: tuple[tuple[float, int, int], ...]
+    backward: tuple[tuple[float, int, int], ...]
+    needs: tuple[int, ...]
+
+    @property
+    def plain_s(self) -> float:
+        """Seconds of the step when nothing has to move."""
+        return self.forward_s + self.backward_s
+
+    def moved_bytes(self, choices: Sequence[int]) -> int:
+        """Bytes that are written per step."""
+        return sum(moved[choice] for moved, choice in zip(self.moved, choices))
+
+
+def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = True) -> Columns:
+    """Return a profile's columns; tensors are made again, or packed, only if that is wanted."""
+    tensors = profile.tensors
+    rows = range(len(tensors))
+    made = [(tensor.made_s, 0, n) for n, tensor in enumerate(tensors)]
+    used = [(tensor.last_use_s, 1, n) for n, tensor in enumerate(tensors)]
+    # Let go at the instant of a need comes after it: at that instant both are in memory.
+    needed = sorted((tensor.needed_s, -n) for n, tensor in enumerate(tensors))
+    ranks = {-n: rank for rank, (_, n) in enumerate(needed)}
+    needs = [(tensor.needed_s, 0, ranks[n], n) for n, tensor in enumerate(tensors)]
+    gone = [(tensor.let_go_s, 1, ranks[n], n) for n, tensor in enumerate(tensors)]
+    return Columns(
+        names=tuple(tensor.name for tensor in tensors),
+        room=profile.room_bytes, forward_s=profile.forward_s, backward_s=profile.backward_s,
+        disk=profile.disk_bytes,
+        size=tuple(tensor.size_bytes for tensor in tensors),
+        made_s=tuple(tensor.made_s for tensor in tensors),
+        last_s=tuple(tensor.last_use_s for tensor in tensors),
+        need_s=tuple(tensor.needed_s for tensor in tensors),
+        gone_s=tuple(tensor.let_go_s for tensor in tensors),
+        write_s=tuple(_by_choice(tensor, profile.write_s) for tensor in tensors),
+        read_s=tuple(_by_choice(tensor, profile.read_s) for tensor in tensors),
+        moved=tuple((0, t.stored_bytes, t.packed_bytes or 0, 0) for t in tensors),
+        again_s=tuple(tensor.recompute_s or 0.0 for tensor in tensors),
+        allowed=tuple(_allowed(tensors[n], recompute, pack) for n in rows),
+        forward=tuple(sorted(made + used)),
+        backward=tuple((at, kind, n) for at, kind, _, n in sorted(needs + gone)),
+        needs=tuple(-n for _, n in needed),
+    )  # fmt: skip
+
+
+class _Seconds(Protocol):
+    def __call__(self, tensor: SavedTensor, /, *, packed: bool = False) -> float: ...
+
+
+def _by_choice(tensor: SavedTensor, seconds: _Seconds) -> tuple[float, ...]:
+    packed = 0.0 if tensor.packed_bytes is None else seconds(tensor, packed=True)
+    return (0.0, seconds(tensor), packed, 0.0)
+
+
+def _allowed(tensor: SavedTensor, recompute: bool, pack: bool) -> tuple[int, ...]:
+    if not tensor.movable:
+        return (KEEP,)
+    again = recompute and tensor.recompute_s is not None
+    packed = pack and tensor.packed_bytes is not None
+    return (KEEP, WRITE, *((PACK,) if packed else ()), *((DROP,) if again else ()))

@@ -1,0 +1,209 @@
+"""What a step with moved tensors takes, and how much memory at which time.
+
+Models
+    One compute resource, one write queue and one read queue, each first in first out, each transfer
+    as long as the profile says. Memory is taken when a tensor is made, and free again when it is
+    written and its last use has passed; the forward waits where there is none. The backward begins
+    when the last write has ended. A read begins when all reads before it have ended and there was
+    room at the latest need; the backward waits for it, and for what is made again.
+Ignores
+    Fragmentation; reads and writes that slow each other or the computation; spread of any time.
+Judge
+    A second replay, event by event, written from these sentences (``tests/mapping/offload``);
+    closed forms for equal tensors. The write queue without memory is the published delay recursion
+    (Bae et al., FlashNeuron, FAST 2021, and its public scheduler); the barrier and the two queues
+    are those of the G10 artefact's model of it (MICRO 2023).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._problem import DROP, KEEP, PACK, WRITE, Columns
+
+__all__ = ["Shortage", "Timing", "time_step", "write_delays"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What a step takes.
+
+    Attributes
+    ----------
+    peak_bytes : of saved tensors, in memory at once
+    write_end_s : of the last write, from the step's begin
+    forward_stall_s, drain_s, backward_stall_s, recompute_s : by which the step is longer
+    io_s : reading and writing
+    reads : (tensor, tensor at whose need the read begins or -1), in order
+    ahead_bytes, ahead_tensors : the most that were read before they were needed
+    """
+
+    step_s: float
+    peak_bytes: int
+    write_end_s: float
+    forward_stall_s: float
+    drain_s: float
+    backward_stall_s: float
+    recompute_s: float
+    io_s: float
+    reads: tuple[tuple[int, int], ...]
+    ahead_bytes: int
+    ahead_tensors: int
+
+    @property
+    def hidden_share(self) -> float | None:
+        """Of the time in queues, how much the step did not wait for."""
+        if not self.io_s:
+            return None
+        exposed = self.forward_stall_s + self.drain_s + self.backward_stall_s
+        return min(1.0, max(0.0, 1 - exposed / self.io_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """Memory that is not there, however long one waits.
+
+    Attributes
+    ----------
+    tensor : for which there is no room
+    need : bytes that must be in memory at that instant
+    phase : ``forward`` or ``backward``
+    held : tensors that are kept and in memory at that instant
+    """
+
+    tensor: int
+    need: int
+    phase: str
+    held: tuple[int, ...]
+
+
+def write_delays(
+    made_s: Sequence[float], write_s: Sequence[float]
+) -> tuple[tuple[float, ...], float]:
+    """Return by how much each write begins after its tensor is made, and when the last one ends.
+
+    One queue, first in first out: ``d[0] = 0``, ``d[i] = max(0, made[i-1] + write[i-1] + d[i-1] -
+    made[i])``. The end is 0 without writes.
+    """
+    delays: list[float] = []
+    end = 0.0
+    for made, write in zip(made_s, write_s, strict=True):
+        delays.append(max(0.0, end - made))
+        end = made + delays[-1] + write
+    return tuple(delays), end
+
+
+def time_step(
+    columns: Columns, choices: Sequence[int], *, ahead_bytes: float = math.inf
+) -> Timing | Shortage:
+    """Return what a step takes when these tensors are moved.
+
+    Parameters
+    ----------
+    choices : per tensor, one of its `Columns.allowed`
+    ahead_bytes : of tensors that may be read before they are needed; one always may
+    """
+    forward = _forward(columns, choices)
+    if isinstance(forward, Shortage):
+        return forward
+    stall, write_end, peak = forward
+    ended = columns.forward_s + stall
+    drain = max(0.0, write_end - ended)
+    return _backward(columns, choices, ahead_bytes, ended + drain, stall, drain, write_end, peak)
+
+
+def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, int] | Shortage:
+    """Return for how long the forward waits, when the last write ends, and the peak."""
+    size, room = columns.size, columns.room
+    used = peak = 0
+    stall = queue = 0.0
+    ends = [0.0] * len(size)
+    leaving: list[tuple[float, int]] = []  # used for the last time; free at, bytes
+    for at, kind, n in columns.forward:
+        now = at + stall
+        if kind:
+            if choices[n] == DROP:
+                used -= size[n]
+            elif choices[n] != KEEP:
+                heapq.heappush(leaving, (max(ends[n], now), size[n]))
+            continue
+        while leaving and (leaving[0][0] <= now or used + size[n] > room):
+            free_at, freed = heapq.heappop(leaving)
+            if free_at > now:
+                now, stall = free_at, free_at - at
+            used -= freed
+        used += size[n]
+        if used > room:
+            held = tuple(m for m in range(n + 1) if choices[m] == KEEP)
+            return Shortage(tensor=n, need=used, phase="forward", held=held)
+        peak = max(peak, used)
+        if choices[n] in (WRITE, PACK):
+            queue = ends[n] = max(queue, now) + columns.write_s[n][choices[n]]
+    return stall, queue, peak
+
+
+def _backward(
+    columns: Columns, choices: Sequence[int], limit: float,
+    begin: float, stall: float, drain: float, write_end: float, peak: int,
+) -> Timing | Shortage:  # fmt: skip
+    size, room = columns.size, columns.room
+    coming = [n for n in columns.needs if choices[n] != KEEP]
+    ready = [0.0] * len(size)
+    reads: list[tuple[int, int]] = []
+    taken = used = sum(size[n] for n in range(len(size)) if choices[n] == KEEP)
+    ahead = ahead_count = most = most_count = issued = needed = 0
+    queue, shift = begin, begin
+    waited = again = 0.0
+
+    def issue(now: float, after: int) -> None:
+        nonlocal taken, used, ahead, ahead_count, most, most_count, issued, queue
+        while issued < len(coming):
+            n = coming[issued]
+            if taken + size[n] > room:
+                return
+            if choices[n] != DROP:
+                if n != after:  # what is asked for at its own need is not ahead of it
+                    if ahead_count and ahead + size[n] > limit:
+                        return
+                    ahead, ahead_count = ahead + size[n], ahead_count + 1
+                    most, most_count = max(most, ahead), max(most_count, ahead_count)
+                queue = ready[n] = max(queue, now) + columns.read_s[n][choices[n]]
+                reads.append((n, after))
+                used += size[n]
+            taken += size[n]
+            issued += 1
+
+    issue(begin, -1)
+    peak = max(peak, used)
+    for at, kind, n in columns.backward:
+        if kind:
+            taken -= size[n]
+            used -= size[n]
+            continue
+        now = at + shift
+        if choices[n] in (WRITE, PACK) and needed < issued:
+            ahead, ahead_count = ahead - size[n], ahead_count - 1
+        issue(now, n)
+        if choices[n] != KEEP:
+            if needed >= issued:
+                held = tuple(m for m in range(len(size))
+                             if choices[m] == KEEP and columns.gone_s[m] >= at)  # fmt: skip
+                return Shortage(tensor=n, need=taken + size[n], phase="backward", held=held)
+            needed += 1
+            if choices[n] == DROP:
+                used += size[n]
+                shift += columns.again_s[n]
+                again += columns.again_s[n]
+            elif ready[n] > now:
+                waited += ready[n] - now
+                shift += ready[n] - now
+        peak = max(peak, used)
+    io = sum(w[c] + r[c] for w, r, c in zip(columns.write_s, columns.read_s, choices))
+    return Timing(
+        step_s=columns.backward_s + shift, peak_bytes=peak, write_end_s=write_end,
+        forward_stall_s=stall, drain_s=drain, backward_stall_s=waited, recompute_s=again, io_s=io,
+        reads=tuple(reads), ahead_bytes=most, ahead_tensors=most_count,
+    )  # fmt: skip

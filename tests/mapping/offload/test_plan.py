@@ -1,0 +1,185 @@
+"""The planner against every combination of choices, its own bound, and worked examples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from orrery.errors import SpecError
+from orrery.mapping.offload import OffloadSearch, plan_offload
+from orrery.mapping.offload._exact import every_choice
+from orrery.mapping.offload._problem import columns_of
+from orrery.offload_plan import OffloadPlan, StepProfile, check_offload_plan
+from orrery.plan import Infeasible
+
+from .cases import equal, step, steps, tensor
+from .witness import watch
+
+ANY = OffloadSearch(least_bytes=0)
+
+
+def planned(profile: StepProfile, search: OffloadSearch = ANY) -> OffloadPlan:
+    plan = plan_offload(profile, search)
+    assert isinstance(plan, OffloadPlan), plan
+    return plan
+
+
+def obeyed(profile: StepProfile, plan: OffloadPlan) -> None:
+    """Check a plan's figures by doing what it says, in a replay that knows nothing of planning."""
+    check_offload_plan(plan, profile)
+    row = {t.name: n for n, t in enumerate(profile.tensors)}
+    actions = [("pack" if t.packed else "write") if t.action == "offload" else
+               {"keep": "keep", "recompute": "drop"}[t.action] for t in plan.tensors]  # fmt: skip
+    reads = [(row[r.name], -1 if r.after is None else row[r.after]) for r in plan.reads]
+    seen = watch(profile, actions, reads)
+    assert seen.step_s == plan.step_s
+    assert seen.peak + profile.other_bytes == plan.peak_bytes <= profile.limit_bytes
+    moved = sum(t.packed_bytes if action == "pack" else t.stored_bytes if action == "write" else 0
+                for t, action in zip(profile.tensors, actions))  # fmt: skip
+    assert moved == plan.moved_bytes == sum(t.moved_bytes for t in plan.tensors)
+    assert profile.disk_bytes is None or moved <= profile.disk_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps(most=5, disk=True))
+def test_plans_hold_and_none_exists_where_none_is_found(profile: StepProfile) -> None:
+    columns = columns_of(profile)
+    known = list(every_choice(columns))
+    best = min((s.timing.step_s for s in known), default=None)
+    two = plan_offload(profile, replace(ANY, method="two_phases"))
+    found = plan_offload(profile, ANY)
+    if isinstance(found, Infeasible):
+        assert best is None or not found.proved
+        if profile.disk_bytes is None:
+            assert best is None
+        assert found.need > found.have or not found.proved
+        return
+    assert best is not None
+    assert isinstance(two, OffloadPlan)
+    for plan in (two, found):
+        obeyed(profile, plan)
+    assert best <= found.step_s <= two.step_s
+    if sum(columns.size) <= columns.room:
+        assert found.moved_bytes == 0
+        assert found.step_s == columns.plain_s
+
+
+@pytest.mark.needs("ortools")
+@settings(max_examples=15, deadline=None)
+@given(steps(most=5))
+def test_the_bound_is_below_the_best_and_the_proof_never_worse(profile: StepProfile) -> None:
+    best = min((s.timing.step_s for s in every_choice(columns_of(profile))), default=None)
+    exact = plan_offload(profile, replace(ANY, method="exact", work=0.5))
+    if isinstance(exact, Infeasible):
+        assert best is None
+        return
+    assert best is not None
+    assert exact.lower_bound_s is not None
+    assert exact.lower_bound_s <= best <= exact.step_s <= planned(profile).step_s
+    obeyed(profile, exact)
+    assert any(line.startswith("exact: no plan's step is under") for line in exact.log)
+
+
+def test_nothing_moves_where_all_fits() -> None:
+    plan = planned(equal(6, 4, limit=24))
+    assert plan.summary == "all saved tensors stay in memory"
+    assert (plan.moved_bytes, plan.step_s, plan.hidden_share) == (0, 12, None)
+    assert "nothing is selected" in plan.log[0]
+    assert plan.tensors[0].reason == "there is room; idle 10.0 s"
+
+
+def test_early_tensors_leave_unseen_over_a_fast_disk() -> None:
+    plan = planned(equal(10, 4, limit=24, rate=8.0))
+    assert [t.name for t in plan.named("offload")] == ["t0", "t1", "t2", "t3"]
+    assert plan.slower == 0
+    assert plan.summary == "4 tensors, 16 B, 100 % hidden, step +0 %"
+    assert [read.name for read in plan.reads] == ["t3", "t2", "t1", "t0"]
+    assert plan.peak_bytes <= 24
+
+
+def test_reading_ahead_goes_no_further_than_it_helps() -> None:
+    profile = equal(20, 4, limit=60, rate=8.0)
+    plan = planned(profile)
+    assert plan.slower == 0
+    assert plan.ahead_bytes <= 8  # twice one tensor: the disk is twice as fast as the step
+    assert plan.ahead_bytes < planned(profile, replace(ANY, slack=10.0)).ahead_bytes
+
+
+def test_what_is_cheapest_is_done() -> None:
+    """Slow disk: the cheap one is made again, the sparse one packed, the rest stays."""
+    tensors = [tensor(0, 8, 1, 9, again=40), tensor(1, 8, 2, 6, packed=1),
+               tensor(2, 8, 3, 3, again=1), tensor(3, 8, 4, 0)]  # fmt: skip
+    plan = planned(step(tensors, forward=8, backward=12, limit=16, write=0.25, read=0.25))
+    assert [t.action for t in plan.tensors] == ["keep", "offload", "recompute", "keep"]
+    assert plan.tensors[1].packed
+    # Waits of 3 for the packed one to be written, of 4 to be read, and 1 of making again.
+    assert plan.step_s == pytest.approx(28, abs=1e-4)
+    assert "made again in 1.00 s" in plan.tensors[2].reason
+    assert "8 times smaller packed" in plan.tensors[1].reason
+
+
+def test_small_tensors_leave_last() -> None:
+    tensors = [tensor(n, 1 if n < 3 else 8, n + 1, 9 - n) for n in range(6)]
+    profile = step(tensors, forward=8, backward=12, limit=19, write=8, read=8)
+    plan = planned(profile, OffloadSearch(least_bytes=2))
+    assert all(t.size_bytes == 8 for t in plan.named("offload"))
+    # Where the large ones are not enough, small ones go as well.
+    tight = planned(replace(profile, limit_bytes=8), OffloadSearch(least_bytes=2))
+    assert any(t.size_bytes == 1 for t in tight.named("offload"))
+    assert tight.peak_bytes <= 8
+
+
+def test_a_limit_below_what_is_used_at_once_is_refused_with_the_bytes() -> None:
+    tensors = [tensor(0, 6, 1, 8, last=2), tensor(1, 5, 2, 1)]
+    profile = step(tensors, forward=4, backward=9, limit=110, other=100)
+    refusal = plan_offload(profile, ANY)
+    assert isinstance(refusal, Infeasible)
+    assert (refusal.need, refusal.have, refusal.unit, refusal.proved) == (111, 110, "bytes", True)
+    assert str(refusal).startswith(
+        "memory of step 'case' at t1 in the forward, everything else moved: need 111 B, have 110 B;"
+        " remedies: allow 111 B; take a smaller batch"
+    )
+    assert isinstance(plan_offload(replace(profile, limit_bytes=111), ANY), OffloadPlan)
+
+
+def test_tensors_that_may_not_move_are_counted() -> None:
+    tensors = [tensor(0, 6, 1, 8, movable=False), tensor(1, 5, 2, 1)]
+    profile = step(tensors, forward=4, backward=9, limit=10)
+    refusal = plan_offload(profile, ANY)
+    assert isinstance(refusal, Infeasible)
+    assert refusal.need == 11
+    assert refusal.remedies[-1] == "let more tensors move: 1 of 2 may not"
+
+
+def test_folders_too_small_are_refused_with_the_bytes() -> None:
+    profile = replace(equal(10, 4, limit=24, rate=8.0), disk_bytes=11)
+    refusal = plan_offload(profile, ANY)
+    assert isinstance(refusal, Infeasible)
+    assert str(refusal).startswith("room in the folders for what step 'case' writes: need 16 B, "
+                                   "have 11 B")  # fmt: skip
+    assert refusal.proved
+    assert planned(replace(profile, disk_bytes=16)).moved_bytes == 16
+
+
+def test_a_step_that_saves_nothing_has_a_plan() -> None:
+    plan = planned(step([], forward=1, backward=2, limit=5, other=5))
+    assert (plan.step_s, plan.peak_bytes, plan.tensors) == (3, 5, ())
+    refusal = plan_offload(step([], forward=1, backward=2, limit=4, other=5), ANY)
+    assert isinstance(refusal, Infeasible)
+    assert (refusal.need, refusal.have) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("method", "best"), ("slack", 0.5), ("work", 0.0), ("usable_share", 0.0), ("least_bytes", -1)],
+)
+def test_settings_that_cannot_be_are_refused(name: str, value: object) -> None:
+    with pytest.raises(SpecError, match=f"offload planner: {name}: found"):
+        OffloadSearch(**{name: value})
+
+
+def test_every_choice_is_for_few_tensors() -> None:
+    with pytest.raises(SpecError, match="found '15 tensors', wanted at most 14"):
+        next(every_choice(columns_of(equal(15, 1, limit=9))))

@@ -1,0 +1,146 @@
+"""Times and peaks of a step against a second replay and closed forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orrery.mapping.offload import write_delays
+from orrery.mapping.offload._problem import DROP, KEEP, PACK, WRITE, Columns, columns_of
+from orrery.mapping.offload._timing import Shortage, Timing, time_step
+from orrery.offload_plan import StepProfile
+
+from .cases import equal, step, steps, tensor
+from .witness import DeadlockError, watch
+
+NAMES = {KEEP: "keep", WRITE: "write", PACK: "pack", DROP: "drop"}
+
+
+def chosen(draw: st.DataObject, columns: Columns) -> tuple[int, ...]:
+    return tuple(draw.draw(st.sampled_from(allowed)) for allowed in columns.allowed)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps(), st.data())
+def test_the_second_witness_sees_the_same(profile: StepProfile, data: st.DataObject) -> None:
+    columns = columns_of(profile)
+    choices = chosen(data, columns)
+    ahead = data.draw(st.sampled_from([math.inf, 0, 5, 13]))
+    timing = time_step(columns, choices, ahead_bytes=ahead)
+    actions = [NAMES[choice] for choice in choices]
+    if isinstance(timing, Shortage):
+        # Each tensor fetched at its own need is the least that the backward can hold.
+        latest = [(n, n) for n in columns.needs if choices[n] in (WRITE, PACK)]
+        try:
+            seen = watch(profile, actions, latest)
+        except DeadlockError:
+            assert timing.phase == "forward"
+        else:
+            assert timing.phase == "backward"
+            assert seen.peak >= timing.need > profile.room_bytes
+        return
+    seen = watch(profile, actions, timing.reads)
+    assert seen.step_s == timing.step_s
+    assert seen.peak == timing.peak_bytes <= profile.room_bytes
+    assert seen.written_s == timing.write_end_s
+    assert seen.begin_s == profile.forward_s + timing.forward_stall_s + timing.drain_s
+    waits = timing.forward_stall_s + timing.drain_s + timing.backward_stall_s + timing.recompute_s
+    assert timing.step_s == columns.plain_s + waits
+    assert [n for n, _ in timing.reads] == [n for n in columns.needs if choices[n] in (WRITE, PACK)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps(), st.data())
+def test_more_of_anything_never_makes_the_same_plan_slower(
+    profile: StepProfile, data: st.DataObject
+) -> None:
+    columns = columns_of(profile)
+    choices = chosen(data, columns)
+    timing = time_step(columns, choices)
+    ahead = data.draw(st.integers(0, 40))
+    near = time_step(columns, choices, ahead_bytes=ahead)
+    far = time_step(columns, choices, ahead_bytes=ahead + data.draw(st.integers(0, 40)))
+    if isinstance(timing, Shortage):
+        assert isinstance(near, Shortage)
+        assert isinstance(far, Shortage)
+        return
+    assert isinstance(near, Timing)
+    assert isinstance(far, Timing)
+    assert timing.step_s <= far.step_s <= near.step_s
+    for change in (
+        {"write_bytes_per_s": 2 * profile.write_bytes_per_s},
+        {"read_bytes_per_s": 2 * profile.read_bytes_per_s},
+        {"limit_bytes": profile.limit_bytes + 3},
+        {"request_s": 0.0},
+    ):
+        quicker = time_step(columns_of(replace(profile, **change)), choices)
+        assert isinstance(quicker, Timing)
+        assert quicker.step_s <= timing.step_s
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=12))
+def test_delays_follow_the_published_recursion(rows: list[tuple[int, int]]) -> None:
+    made = sorted(at for at, _ in rows)
+    lasts = [seconds for _, seconds in rows]
+    delays, end = write_delays(made, lasts)
+    assert all(delay >= 0 for delay in delays)
+    for i in range(1, len(rows)):
+        assert delays[i] == max(0, made[i - 1] + lasts[i - 1] + delays[i - 1] - made[i])
+    # The end of a queue is the largest sum of a making and all writes from there on.
+    assert end == max((made[i] + sum(lasts[i:]) for i in range(len(rows))), default=0)
+    if rows:
+        assert delays[0] == 0
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0, 4.0, 8.0])
+def test_equal_tensors_have_a_closed_form(rate: float) -> None:
+    """All of n equal tensors leave; memory for all, so only the queues delay."""
+    count, size = 8, 4
+    profile = equal(count, size, limit=count * size, rate=rate)
+    timing = time_step(columns_of(profile), (WRITE,) * count)
+    assert isinstance(timing, Timing)
+    move = size / rate
+    written = 1 + count * move if move >= 1 else count + move
+    assert timing.write_end_s == written
+    assert timing.drain_s == written - count
+    # In the backward the first is waited for whole, the k-th until k reads have ended.
+    waited = max((k + 1) * move - k for k in range(count))
+    assert timing.backward_stall_s == waited
+    assert timing.hidden_share == 1 - (written - count + waited) / (2 * count * move)
+
+
+def test_one_tensor_stalls_by_what_idleness_does_not_cover() -> None:
+    for idle in (2, 5, 9):
+        profile = step([tensor(0, 6, 0, idle)], forward=idle, backward=10, limit=6)
+        timing = time_step(columns_of(profile), (WRITE,))
+        assert isinstance(timing, Timing)
+        assert timing.step_s - profile.forward_s - profile.backward_s == max(0, 2 * (6 - idle))
+
+
+def test_the_forward_waits_for_memory_that_a_write_frees() -> None:
+    profile = step([tensor(0, 6, 1, 8), tensor(1, 5, 2, 1)], forward=4, backward=9, limit=10)
+    timing = time_step(columns_of(profile), (WRITE, KEEP))
+    assert isinstance(timing, Timing)
+    assert (timing.forward_stall_s, timing.drain_s, timing.peak_bytes) == (5, 0, 6)
+    # In use until the second is made, the first cannot leave in time, however fast it is written.
+    busy = step([tensor(0, 6, 1, 8, last=2), tensor(1, 5, 2, 1)], forward=4, backward=9, limit=10)
+    short = time_step(columns_of(busy), (WRITE, KEEP))
+    assert short == Shortage(tensor=1, need=11, phase="forward", held=(1,))
+
+
+def test_a_read_begins_at_the_need_that_leaves_room() -> None:
+    """Two kept tensors make room one after the other for two that left."""
+    profile = step(
+        [tensor(0, 4, 1, 9), tensor(1, 4, 2, 6), tensor(2, 4, 3, 3, gone=4), tensor(3, 4, 4, 0,
+                gone=1)], forward=12, backward=12, limit=8,
+    )  # fmt: skip
+    timing = time_step(columns_of(profile), (WRITE, WRITE, KEEP, KEEP))
+    assert isinstance(timing, Timing)
+    assert timing.reads == ((1, 2), (0, 1))
+    # Read from 3 to 7 and so needed at 6 + 1; the other from its need on, 6 + 0 to 11: 9 + 2.
+    assert timing.backward_stall_s == 2
+    assert timing.ahead_bytes == 4 and timing.ahead_tensors == 1

@@ -1,0 +1,168 @@
+"""A step with moved tensors, event by event: the second witness of the planner's times.
+
+Written from the sentences at the head of `_timing`, not from its code: processes that wait, one
+clock, one counter of bytes. In the backward it does what it is told (`reads`) and counts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from orrery.offload_plan import StepProfile
+
+Until = Callable[[], bool]
+
+
+class DeadlockError(Exception):
+    """Nothing will ever happen again and the computation is not done."""
+
+
+@dataclass
+class Seen:
+    step_s: float = 0.0
+    peak: int = 0
+    written_s: float = 0.0
+    begin_s: float = 0.0  # of the backward
+
+
+@dataclass
+class World:
+    profile: StepProfile
+    actions: Sequence[str]  # keep, write, pack, drop
+    reads: Sequence[tuple[int, int]]  # tensor, after the need of which (-1: at the begin)
+    now: float = 0.0
+    used: int = 0
+    seen: Seen = field(default_factory=Seen)
+    events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    serial: int = 0
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        self.serial += 1
+        heapq.heappush(self.events, (self.now + seconds, self.serial, do))
+
+    def run(self) -> Seen:
+        work = self.compute()
+        blocked: Until | None = None
+        resting = False
+
+        def rested() -> None:
+            nonlocal resting
+            resting = False
+
+        while True:
+            while not resting and (blocked is None or blocked()):
+                blocked = None
+                wish = next(work, None)
+                if wish is None:
+                    self.seen.step_s = self.now
+                    return self.seen
+                if callable(wish):
+                    blocked = wish
+                else:
+                    resting = True
+                    self.later(wish, rested)
+            if not self.events:
+                raise DeadlockError
+            self.now, _, do = heapq.heappop(self.events)
+            do()
+
+    def compute(self) -> Iterator[float | Until]:
+        yield from self.forward()
+        yield lambda: not self.to_write
+        self.seen.begin_s = self.now
+        yield from self.backward()
+
+    def forward(self) -> Iterator[float | Until]:
+        tensors = self.profile.tensors
+        self.to_write: list[int] = []
+        self.in_use: set[int] = set()
+        at = 0.0
+        for moment in sorted({t.made_s for t in tensors} | {t.last_use_s for t in tensors}):
+            yield moment - at
+            at = moment
+            for n, t in enumerate(tensors):
+                if t.made_s == moment:
+                    size = t.size_bytes
+                    yield lambda size=size: self.used + size <= self.profile.room_bytes
+                    self.take(size)
+                    self.in_use.add(n)
+                    if self.actions[n] in ("write", "pack"):
+                        self.to_write.append(n)
+                        if len(self.to_write) == 1:
+                            self.write_next()
+            for n, t in enumerate(tensors):
+                if t.last_use_s == moment:
+                    self.in_use.discard(n)
+                    gone = self.actions[n] in ("write", "pack") and n not in self.to_write
+                    if gone or self.actions[n] == "drop":
+                        self.used -= t.size_bytes
+        yield self.profile.forward_s - at
+
+    def write_next(self) -> None:
+        n = self.to_write[0]
+        t = self.profile.tensors[n]
+
+        def done() -> None:
+            self.to_write.pop(0)
+            self.seen.written_s = self.now
+            if n not in self.in_use:
+                self.used -= t.size_bytes
+            if self.to_write:
+                self.write_next()
+
+        self.later(self.profile.write_s(t, packed=self.actions[n] == "pack"), done)
+
+    def backward(self) -> Iterator[float | Until]:
+        tensors = self.profile.tensors
+        self.to_read: list[int] = []
+        self.there = {n for n in range(len(tensors)) if self.actions[n] == "keep"}
+        self.issue(-1)
+        at = 0.0
+        for moment in sorted({t.needed_s for t in tensors} | {t.let_go_s for t in tensors}):
+            yield moment - at
+            at = moment
+            for n in reversed(range(len(tensors))):
+                if tensors[n].needed_s == moment:
+                    self.issue(n)
+                    if self.actions[n] == "drop":
+                        self.take(tensors[n].size_bytes)
+                        yield self.profile.tensors[n].recompute_s or 0.0
+                    else:
+                        yield lambda n=n: n in self.there
+            for t in tensors:
+                if t.let_go_s == moment:
+                    self.used -= t.size_bytes
+        yield self.profile.backward_s - at
+
+    def issue(self, after: int) -> None:
+        for n, trigger in self.reads:
+            if trigger == after:
+                self.take(self.profile.tensors[n].size_bytes)
+                self.to_read.append(n)
+                if len(self.to_read) == 1:
+                    self.read_next()
+
+    def read_next(self) -> None:
+        n = self.to_read[0]
+
+        def done() -> None:
+            self.there.add(self.to_read.pop(0))
+            if self.to_read:
+                self.read_next()
+
+        self.later(
+            self.profile.read_s(self.profile.tensors[n], packed=self.actions[n] == "pack"), done
+        )
+
+    def take(self, size: int) -> None:
+        self.used += size
+        self.seen.peak = max(self.seen.peak, self.used)
+
+
+def watch(
+    profile: StepProfile, actions: Sequence[str], reads: Sequence[tuple[int, int]]
+) -> Seen:  # fmt: skip
+    """Return what happens; a deadlock is raised."""
+    return World(profile=profile, actions=actions, reads=reads).run()
