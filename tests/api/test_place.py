@@ -213,6 +213,10 @@ ONES = ArrayConstant(np.ones(4, np.float32))
         (network(nodes=(), inputs=(), outputs=("c",), types={}, constants={"c": ONES}), {},
          SpecError, "net: nodes: found 'none: its outputs are inputs or constants', wanted one or "
          "more to place; run it without --on, or give another network"),
+        (network(nodes=(Node(name="n", op="NonZero", inputs=("x",), outputs=("y",)),)), {},
+         SpecError, "net: output 'y': found 'int64[1×n.nonzero], whose size only running tells', "
+         "wanted sizes that are known before it runs; run it without --on, or end the network "
+         "before that"),
         (network(), {"inputs": {"x": np.zeros(5, np.float32)}}, SpecError,
          "net: input 'x': found 'float32(5,)', wanted float32[4]; convert or reshape the array"),
         (network(), {"inputs": {"X": np.zeros(4, np.float32)}}, SpecError,
@@ -223,7 +227,7 @@ ONES = ArrayConstant(np.ones(4, np.float32))
         (network(), {"repeats": 0}, SpecError,
          "run: repeats: found 0, wanted 1 or more; correct the number"),
     ],
-    ids=["unbound", "empty", "constants", "shape", "name", "back end", "repeats"],
+    ids=["unbound", "empty", "constants", "unknown size", "shape", "name", "back end", "repeats"],
 )  # fmt: skip
 @pytest.mark.parametrize("verb", ["run", "place"])
 def test_what_cannot_be_placed_is_said_before_anything_runs(

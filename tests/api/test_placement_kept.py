@@ -229,6 +229,18 @@ def test_a_plan_that_does_not_name_its_back_end_is_refused(kept: Path) -> None:
         api.run(kept)
 
 
+def test_a_plan_for_a_system_is_not_placed_here(kept: Path) -> None:
+    changed(kept, assignments=tuple(
+        replace(a, schedule=None) for a in read_plan(kept).assignments))  # fmt: skip
+    with pytest.raises(SpecError) as refusal:
+        api.run(kept, on="this-machine")
+    assert str(refusal.value) == (
+        f"{kept} with --on this-machine: found 'a plan for the devices of {machine_here().name}', "
+        "wanted a network, or a plan that was made with --on this-machine; leave out --on: this "
+        "machine then plays those devices"
+    )
+
+
 def test_fresh_places_anew(kept: Path, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from orrery.api.placing import _open
 

@@ -74,7 +74,7 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
 
     Raises
     ------
-    SpecError : a network without nodes, inputs that do not fit
+    SpecError : a network without nodes, inputs that do not fit, outputs of unknown size
     ModelError : dimensions that are not bound
     """
     from orrery.graph import check_inputs
@@ -88,6 +88,13 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
         )  # fmt: skip
     given = make_inputs(graph, inputs, seed)  # type: ignore[arg-type]
     check_inputs(graph, given)
+    for name in graph.outputs:
+        if graph.known_bytes(name) is None:
+            raise SpecError(
+                f"{graph.name}: output {name!r}", found=f"{graph.type(name)}, whose size only "
+                "running tells", wanted="sizes that are known before it runs",
+                fix="run it without --on, or end the network before that",
+            )  # fmt: skip
     return given
 
 

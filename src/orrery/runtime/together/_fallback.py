@@ -39,6 +39,9 @@ class Fallback:
             raise SpecError("fallback", found="no way to run the network", wanted="one or more",
                             fix="place it at least once")  # fmt: skip
         self.ways = dict(ways)
+        self._workers = {
+            name: frozenset(step.worker for step in network.steps) for name, network in ways.items()
+        }
         self.notes: list[str] = []
         self.gone: set[str] = set()
 
@@ -109,10 +112,8 @@ class Fallback:
 
     def _without(self, failed: Set[str]) -> str | None:
         """Return the first way without workers that are gone or have failed."""
-        for name, network in self.ways.items():
-            if not (self.gone | failed).intersection(step.worker for step in network.steps):
-                return name
-        return None
+        out = self.gone | failed
+        return next((name for name, who in self._workers.items() if not out & who), None)
 
     def _goes_on(
         self, name: str, error: WorkerFailedError | WorkerHungError, failed: set[str]
