@@ -124,3 +124,11 @@ def test_node_times_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None
     assert "ONNX Runtime is not installed" in said
     assert "scaled to what the whole takes on all" in said
     assert np.isfinite(list(work.values())).all()
+
+
+def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (3.2, 0, 0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert "load 3.2 on 4 processors" in choosing.load_note()
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert choosing.load_note() == ""

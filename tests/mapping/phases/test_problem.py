@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,30 @@ def test_a_timing_can_be_run(problem: PlacementProblem, seed: int) -> None:
         if flow.returned:
             assert found.makespan_s >= ready
     assert found.makespan_s >= max(problem.bounds()) - 1e-9
+
+
+@given(problems(), st.integers(0, 99))
+def test_makespans_alone(problem: PlacementProblem, seed: int) -> None:
+    placement = any_placement(problem, seed)
+    whole = problem.timing(placement).makespan_s
+    assert problem.makespan_s(placement) == whole
+    assert problem.makespan_s(placement, whole * 1.001) == whole
+    assert problem.makespan_s(placement, whole) == problem.makespan_s(placement, 0) == np.inf
+
+
+@given(problems())
+def test_stretches_follow_each_other(problem: PlacementProblem) -> None:
+    subgraphs, stretches = problem.partition.subgraphs, problem.stretches
+    assert sorted(k for s in stretches for k in s) == list(range(len(subgraphs)))
+    for first, then in itertools.pairwise(stretches):
+        for k in then:
+            reach, todo = set(), [k]
+            while todo:
+                for need in subgraphs[todo.pop()].needs:
+                    if need not in reach:
+                        reach.add(need)
+                        todo.append(need)
+            assert set(first) <= reach
 
 
 @given(problems(), st.integers(0, 99))

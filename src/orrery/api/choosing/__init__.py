@@ -1,11 +1,11 @@
 """How the way of running a network on the workers here is found, and why it is that one."""
 
-from ._choice import PLACED, Choice, Found
+from ._choice import PLACED, Choice, Effort, Found
 from ._page import placing_sections
-from ._search import Effort, explained, in_one_piece, problem_of, search
+from ._search import explained, in_one_piece, problem_of, search
 from ._standing import MeasuredStanding, measured_standing
 from ._ways import PATIENCE_S, Ways
-from ._work import node_work
+from ._work import load_note, node_work
 
 __all__ = [
     "PATIENCE_S",
@@ -17,6 +17,7 @@ __all__ = [
     "Ways",
     "explained",
     "in_one_piece",
+    "load_note",
     "measured_standing",
     "node_work",
     "placing_sections",

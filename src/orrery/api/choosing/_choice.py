@@ -17,9 +17,28 @@ if TYPE_CHECKING:
     )
     from orrery.runtime.together import Comparison, PlacedNetwork, Profile
 
-__all__ = ["PLACED", "Choice", "Found"]
+__all__ = ["PLACED", "Choice", "Effort", "Found"]
 
 PLACED = "placed"  #: the name of the placement among the ways that are compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How long to look for a good placement.
+
+    Attributes
+    ----------
+    profile_s : of timing subgraphs, at the most
+    race_s, races_s : of one race between placements, and of all of them
+    most_raced : placements that may run
+    observed_s : of watching the one that was kept
+    """
+
+    profile_s: float = 30.0
+    race_s: float = 10.0
+    races_s: float = 40.0
+    most_raced: int = 32
+    observed_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from orrery.progress import Progress
 
-from ._choice import PLACED, Choice, Found
+from ._choice import PLACED, Choice, Effort, Found
 from ._ways import Ways
 
 if TYPE_CHECKING:
     from orrery.mapping.phases import Partition, Placed, PlacementProblem, Standing
     from orrery.runtime.together import Profile, WorkerPool
 
-__all__ = ["Effort", "explained", "in_one_piece", "problem_of", "search"]
+__all__ = ["explained", "in_one_piece", "problem_of", "search"]
 
 #: Up to so many subgraphs all placements are tried, however long; beyond, for a few seconds.
 _FEW, _MANY_TRIES, _TRIES = 10, 5_000_000, 100_000
@@ -37,25 +36,6 @@ class _Link(Protocol):
     def fixed_s(self) -> float: ...
     @property
     def s_per_byte(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How long to look for a good placement.
-
-    Attributes
-    ----------
-    profile_s : of timing subgraphs, at the most
-    race_s, races_s : of one race between placements, and of all of them
-    most_raced : placements that may run
-    observed_s : of watching the one that was kept
-    """
-
-    profile_s: float = 30.0
-    race_s: float = 10.0
-    races_s: float = 40.0
-    most_raced: int = 32
-    observed_s: float = 5.0
 
 
 def problem_of(
@@ -104,7 +84,8 @@ def search(
     also = {exact.placement: "the best of all as predicted" if exact.proved
             else "the best of those tried, as predicted"}  # fmt: skip
     kept = greedy_correction(
-        problem, partial(ways.race, most_s=effort.race_s), also=also, most_raced=effort.most_raced,
+        problem, partial(ways.race, most_s=effort.race_s), corrected=greedy.placement, also=also,
+        most_raced=effort.most_raced,
         at_once=max(1, min(4, int(effort.race_s / (_ROUNDS * exact.predicted_s + 1e-9)) - 1)),
         go_on=lambda: time.perf_counter() < until, progress=progress,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.together import WorkerPool
 
-__all__ = ["node_work"]
+__all__ = ["load_note", "node_work"]
 
 
 def node_work(
@@ -43,6 +44,15 @@ def node_work(
         how += f", scaled to what the whole takes on {worker}"
     return work, f"Where to cut was decided by estimates ({how}): {why}, so that single nodes " \
                  "were not timed."  # fmt: skip
+
+
+def load_note() -> str:
+    """Return a warning where others keep this machine busy; empty where it is quiet or unknown."""
+    load, processors = (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), os.cpu_count()
+    if load <= 0.5 * (processors or 1):
+        return ""
+    return (f"This machine was busy before anything ran here (load {load:.1f} on {processors} "
+            "processors): times vary, and a placement needs a large gain to be sure.")  # fmt: skip
 
 
 def _estimated(graph: Graph) -> dict[str, float]:

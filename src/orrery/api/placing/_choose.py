@@ -21,6 +21,7 @@ from ..choosing import (
     Ways,
     explained,
     in_one_piece,
+    load_note,
     node_work,
     problem_of,
     search,
@@ -63,7 +64,7 @@ def choose(
     from orrery.mapping.phases import partition
     from orrery.runtime.together import compare, measure_links, profile_subgraphs
 
-    effort = effort or Effort()
+    effort, busy = effort or Effort(), load_note()
     work, estimated = node_work(graph, inputs, pool, progress)
     least = max(_LEAST_S, _LEAST_SHARE * sum(work.values()))
     cut = partition(graph, work, least=least)
@@ -95,6 +96,6 @@ def choose(
     choice = Choice(
         problem=problem, profile=profile, placed=placed, networks=networks,
         alone=tuple(name for name in networks if name != PLACED), comparison=comparison,
-        notes=tuple(note for note in (estimated, *failed) if note),
+        notes=tuple(note for note in (busy, estimated, *failed) if note),
     )  # fmt: skip
     return replace(choice, found=explained(choice, ways, greedy, kept, effort))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .._solver import linear_bound
 from ._problem import PlacementProblem
-from ._search import descend, greedy
+from ._search import greedy
 
 __all__ = ["Bounds", "bounds_of"]
 
@@ -62,7 +62,7 @@ class Bounds:
 def bounds_of(problem: PlacementProblem) -> Bounds:
     """Return lower bounds of the time of any placement."""
     stretches = problem.stretches
-    highest = problem.timing(descend(problem, greedy(problem))).makespan_s
+    highest = problem.timing(greedy(problem)).makespan_s
     shared: float | None = 0.0
     for turn, members in enumerate(stretches):
         one = _shared(problem, members, highest, turn == 0, turn == len(stretches) - 1)

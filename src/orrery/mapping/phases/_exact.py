@@ -130,10 +130,13 @@ def best_placement(
     """
     tree = _Tree(problem, most, progress)
     best = min(
-        (descend(problem, greedy(problem)), tree.start, *single_workers(problem).values()),
+        (greedy(problem), tree.start, *single_workers(problem).values()),
         key=lambda p: problem.timing(p).makespan_s,
     )
     seconds = problem.timing(best).makespan_s
+    if tree.least_s < seconds * (1 - _SAME):
+        best = descend(problem, best)
+        seconds = problem.timing(best).makespan_s
 
     def found(placement: Placement, makespan: float) -> None:
         nonlocal best, seconds

@@ -183,6 +183,12 @@ class PlacementProblem:
         """Seconds from the begin of each subgraph to the end of everything, at the very least."""
         return tuple(self._tails(self.seconds.min(axis=1)))
 
+    @cached_property
+    def _beyond(self) -> tuple[float, ...]:
+        """Seconds from the end of each subgraph to the end of everything, at the very least."""
+        least = self.seconds.min(axis=1).tolist()
+        return tuple(tail - own for tail, own in zip(self.tails, least, strict=True))
+
     def _tails(self, least: NDArray[np.float64]) -> list[float]:
         tail = [0.0] * len(least)
         for number in reversed(range(len(least))):
@@ -214,13 +220,24 @@ class PlacementProblem:
 
     def passage_s(self, size_bytes: int, source: int, target: int) -> float:
         """Return seconds of a transfer between workers; -1 is the host."""
-        if source == target:
-            return 0.0
-        a, b = (self.workers[w] if w >= 0 else None for w in (source, target))
-        if a is not None and b is not None and (a.name, b.name) in self.passages:
-            return self.passages[a.name, b.name].seconds(size_bytes)
-        from_, to = (HOST if w is None else w.memory for w in (a, b))
-        return self.passages[from_, to].seconds(size_bytes) if from_ != to else 0.0
+        fixed, per_byte = self._passage_table[source + 1][target + 1]
+        return fixed + per_byte * size_bytes
+
+    @cached_property
+    def _passage_table(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+        """Fixed seconds and seconds per byte from the host (first) and workers to the same."""
+        ends = [None, *self.workers]
+
+        def one(a: Worker | None, b: Worker | None) -> tuple[float, float]:
+            found = None
+            if a is not None and b is not None and a is not b:
+                found = self.passages.get((a.name, b.name))
+            from_, to = (HOST if w is None else w.memory for w in (a, b))
+            if found is None and from_ != to:
+                found = self.passages[from_, to]
+            return (0.0, 0.0) if found is None else (found.fixed_s, found.s_per_byte)
+
+        return tuple(tuple(one(a, b) for b in ends) for a in ends)
 
     def timing(self, placement: Sequence[int]) -> Timing:
         """Work out when everything runs.
@@ -233,6 +250,16 @@ class PlacementProblem:
         for number in self.order:
             state.put(number, placement[number], for_good=True)
         return state.timing()
+
+    def makespan_s(self, placement: Sequence[int], below: float = math.inf) -> float:
+        """Return seconds of a placement; infinite once it is known to take `below` or more."""
+        state = State(self)
+        for number in self.order:
+            end = state.put(number, placement[number], for_good=True)
+            if end + self._beyond[number] >= below:
+                return math.inf
+        found = state.timing().makespan_s
+        return found if found < below else math.inf
 
     def observed(
         self, placement: Sequence[int], begin: Sequence[float], end: Sequence[float],

@@ -130,6 +130,7 @@ def greedy_correction(
     problem: PlacementProblem,
     race: Race | None = None,
     *,
+    corrected: Placement | None = None,
     also: Mapping[Placement, str] | None = None,
     most_raced: int = 32,
     at_once: int = 4,
@@ -141,6 +142,7 @@ def greedy_correction(
     Parameters
     ----------
     race : runs placements against each other. Without it predictions decide
+    corrected : what comes out without a race, where that is known
     also : further candidates and what they are, e.g. the best of an exact search
     most_raced : placements that may run; the quickest whole on one worker runs in any case
     at_once : placements that race against the best so far at a time
@@ -158,8 +160,10 @@ def greedy_correction(
     for worker, placement in singles.items():
         candidates.setdefault(placement, f"all on {problem.workers[worker].name}")
     # All moves by prediction first: they cost nothing.
-    starts = sorted(candidates, key=_predicted(problem))[:_STARTS]
-    improved = min((descend(problem, one) for one in starts), key=_predicted(problem))
+    improved = corrected
+    if improved is None:
+        starts = sorted(candidates, key=_predicted(problem))[:_STARTS]
+        improved = min((descend(problem, one) for one in starts), key=_predicted(problem))
     candidates.setdefault(improved, "corrected as predicted")
     for placement, what in (also or {}).items():
         candidates.setdefault(placement, what)
@@ -318,16 +322,20 @@ def descend(problem: PlacementProblem, placement: Placement) -> Placement:
     """Return a placement that no change, and none of two at once, is predicted to better."""
     seconds = problem.timing(placement).makespan_s
     while True:
-        found = min(
-            ((problem.timing(p).makespan_s, p) for _, p in _changes(problem, placement)),
-            default=(seconds, placement),
-        )
-        if not found[0] < seconds:
-            tried = ((problem.timing(p).makespan_s, p) for p in _pairs(problem, placement))
-            found = next((one for one in tried if one[0] < seconds), found)
-        if not found[0] < seconds:
+        before = seconds
+        for changes in ((p for _, p in _changes(problem, placement)), _pairs(problem, placement)):
+            start = placement
+            for changed in changes:
+                # What changes is put into the best so far, so that one round betters many phases.
+                tried = tuple(now if new == old else new
+                              for new, old, now in zip(changed, start, placement))  # fmt: skip
+                made = problem.makespan_s(tried, seconds)
+                if made < seconds:
+                    placement, seconds = tried, made
+            if seconds < before:
+                break
+        if not seconds < before:
             return placement
-        seconds, placement = found
 
 
 def _promising(problem: PlacementProblem, placement: Placement) -> list[tuple[str, Placement]]:

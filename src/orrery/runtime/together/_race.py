@@ -52,7 +52,7 @@ class RaceResult:
 def race(
     ways: Sequence[Callable[[], object]],
     *,
-    looks: Sequence[int] = (9, 13, 19, 28, 42),
+    looks: Sequence[int] = (9, 14, 22, 34, 53, 83, 130),
     warmup: int = 1,
     most_s: float = 10.0,
     least_gain: float = 0.005,
