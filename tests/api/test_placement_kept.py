@@ -16,7 +16,7 @@ from orrery import api
 from orrery.api.keeping import WHOLE, WORKER, backend_version, machine_facts, machine_here
 from orrery.cli import main
 from orrery.errors import PlanMismatchError, SpecError
-from orrery.graph import Graph, write_onnx
+from orrery.graph import Graph, example_inputs, write_onnx
 from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, read_plan, write_plan
 from orrery.report import Page, Text
 from orrery.runtime.together import core_sets
@@ -285,3 +285,49 @@ def test_other_commands_say_whose_plan_it_is(
         f"orrery: {kept}: found 'a plan for the workers of {machine_here().name}', wanted one for "
         f"the devices of a system, as `orrery map` makes it; run it: orrery run {kept}"
     )
+
+
+def test_the_exported_network_says_where_each_node_runs(
+    kept: Path, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+    import onnxruntime
+
+    from orrery.api.keeping import _files, plan_digest
+
+    found, plan = api.run(kept, repeats=1), read_plan(kept)
+    for most, name in ((1 << 30, "one"), (0, "two")):
+        monkeypatch.setattr(_files, "_EMBEDDED", most)
+        files = found.write(tmp_path / name, onnx=True)
+        path = files["network"]
+        assert ("weights" in files) == (most == 0) == (path.parent / "placed.onnx.data").exists()
+        onnx.checker.check_model(str(path), full_check=True)
+        model = onnx.load(path)
+        assert {p.key: p.value for p in model.metadata_props}["orrery.plan"] == plan_digest(plan)
+        said = {n.name: {p.key: p.value for p in n.metadata_props} for n in model.graph.node}
+        rows = {row["node"]: row for row in csv.DictReader(files["nodes"].open())}
+        assert said.keys() == rows.keys() == {node.name for node in graph.nodes}
+        for node, row in rows.items():
+            assert said[node].pop("layer_ann") == f"{row['device']}.{row['region']}"
+            assert said[node] == {
+                f"orrery.{key.replace(' ', '_')}": row[key]
+                for key in ("worker", "back end", "version", "device", "region", "phase")
+            }
+        session = onnxruntime.InferenceSession(path)
+        with np.load(files["outputs"]) as outputs:
+            (y,) = session.run(["y"], example_inputs(graph, seed=0))
+            np.testing.assert_allclose(y, outputs["y"], atol=1e-4)
+
+
+def test_an_export_needs_a_placement_and_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, found in (
+        (["squeezenet1_1", "--onnx", "--out", str(tmp_path / "out")], "no --on"),
+        (["squeezenet1_1", "--onnx", "--on", "this-machine"], "no --out"),
+    ):
+        assert main(["run", *arguments]) == 2
+        assert capsys.readouterr().err.strip() == (
+            f"orrery: --onnx: found {found!r}, wanted --on this-machine and --out; add it"
+        )
+    assert not (tmp_path / "out").exists()
