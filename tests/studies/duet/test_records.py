@@ -155,10 +155,16 @@ def test_a_gpu_alone_is_compared_where_there_is_one() -> None:
     assert "sets of cores" not in record.note
 
 
+def test_the_control_is_no_network_of_branches_though_its_shortcuts_are_cut_out() -> None:
+    assert not case(name="resnet50", single_path=False).branched
+    assert case(name="mt-dnn", single_path=True).branched  # as published; here its heads are light
+    assert case().branched and not case(single_path=True).branched
+
+
 def test_only_the_control_reproduces_no_range() -> None:
     records = claim_records([case(single_path=True)])
     assert [r.status for r in records[:4]] == ["not reproducible"] * 4
-    assert all("no network with paths" in r.note for r in records[:4])
+    assert all("no network of branches" in r.note for r in records[:4])
 
 
 def test_the_median_error_over_networks() -> None:

@@ -148,7 +148,7 @@ class Case:
 
     Attributes
     ----------
-    single_path : nothing in it runs beside anything else
+    single_path : no two subgraphs of it can run side by side
     steps : (subgraph, its nodes, worker) of the placement, in order
     kinds : per way: ``cpu`` and ``gpu`` are the whole network on all cores and on a GPU, ``part``
         on some of the cores
@@ -179,6 +179,15 @@ class Case:
     tails: Comparison | None
     notes: tuple[str, ...]
     seconds: float
+
+    @property
+    def branched(self) -> bool:
+        """Whether it counts as a network of branches.
+
+        A control does not, though the shortcuts of its blocks may be worth subgraphs of their own.
+        """
+        known = {network.name: bool(network.branches) for network in NETWORKS}
+        return known.get(self.name, not self.single_path)
 
     @property
     def measured_s(self) -> float:

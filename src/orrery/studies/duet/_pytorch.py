@@ -44,6 +44,7 @@ class Elsewhere:
     kinds: dict[str, Kind] = field(default_factory=dict)
     outputs: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stuck: bool = False
 
 
 @contextmanager
@@ -66,6 +67,8 @@ def pytorch_ways(
             for device, how in wanted:
                 _add(found, process, graph, inputs, device, threads, how)
         yield found
+        if process is not None and not found.stuck:
+            process.shutdown(wait=True)  # what it holds of the system is given back only so
 
 
 def _add(
@@ -79,6 +82,7 @@ def _add(
         ).result(_MOST_S)
     except (BrokenProcessPool, FutureTimeout, OSError) as error:
         found.notes.append(f"{name} is left out: {_said(error)}")
+        found.stuck = True
         return
     if outputs is None:
         found.notes.append(f"{name} is left out: {'; '.join(notes)}")

@@ -24,12 +24,12 @@ _OURS = "measured here"
 
 
 def claim_records(cases: Sequence[Case]) -> list[Record]:
-    """Return the published ranges beside those of the networks that have paths side by side."""
+    """Return the published ranges beside those of the networks of branches."""
     records = []
     for claim in CLAIMS:
         gains = {
             c.name: gain[0] for c in cases
-            if not c.single_path and (gain := c.gain(*_KINDS[claim.over]))
+            if c.branched and (gain := c.gain(*_KINDS[claim.over]))
         }  # fmt: skip
         for word, published in (("least", claim.least), ("most", claim.most)):
             name = f"{word} gain over the {claim.over.upper()} alone"
@@ -54,8 +54,8 @@ def claim_records(cases: Sequence[Case]) -> list[Record]:
 
 
 def _nobody(claim: Claim, cases: Sequence[Case]) -> str:
-    if all(c.single_path for c in cases):
-        return "no network with paths side by side ran at this scale"
+    if not any(c.branched for c in cases):
+        return "no network of branches ran at this scale"
     where = "GPU" if claim.over == "gpu" else "worker with all cores"
     return f"no {where} here that runs a whole network: the workers are sets of cores"
 

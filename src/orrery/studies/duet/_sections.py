@@ -64,7 +64,7 @@ def _short(cases: Sequence[Case]) -> Table:
         gain = case.gain(*ALONE)
         low, high = gain[1] if gain else (None, None)
         rows.append((
-            case.name, branches.get(case.name) or "single path", gain[0] if gain else None, low,
+            case.name, branches.get(case.name) or ("branches" if case.branched else "single path"), gain[0] if gain else None, low,
             high, case.ceiling, case.best(*ALONE),
             "placed" if case.chosen == PLACED else f"whole on {case.chosen}", why(case),
         ))  # fmt: skip
