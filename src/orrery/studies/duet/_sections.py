@@ -63,9 +63,11 @@ def _short(cases: Sequence[Case]) -> Table:
     for case in cases:
         gain = case.gain(*ALONE)
         low, high = gain[1] if gain else (None, None)
+        usual = "branches" if case.branched else "single path"
+        paths = branches.get(case.name) or usual
         rows.append((
-            case.name, branches.get(case.name) or ("branches" if case.branched else "single path"), gain[0] if gain else None, low,
-            high, case.ceiling, case.best(*ALONE),
+            case.name, paths, gain[0] if gain else None, low, high, case.ceiling,
+            case.best(*ALONE),
             "placed" if case.chosen == PLACED else f"whole on {case.chosen}", why(case),
         ))  # fmt: skip
     return Table(
