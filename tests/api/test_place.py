@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,13 @@ from orrery.api.choosing import Choice
 from orrery.api.placing import _ready
 from orrery.api.placing._choose import local_workers
 from orrery.cli import main
-from orrery.errors import CancelledError, OrreryError, SpecError, UnknownNameError
+from orrery.errors import (
+    CancelledError,
+    MissingExtraError,
+    OrreryError,
+    SpecError,
+    UnknownNameError,
+)
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
 from orrery.plan import read_plan, write_plan
 from orrery.progress import Progress, Step
@@ -307,3 +314,16 @@ def test_a_profile_of_another_machine_is_not_used(
             machine = replace(describe_machine(), **other)
             monkeypatch.setattr(_profile, "describe_machine", lambda machine=machine: machine)
             assert passes() > 0
+
+
+def test_a_back_end_that_is_named_and_not_installed_is_said(
+    hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError) as refusal:
+        orrery.place(towers(layers=1, size=16), backends=("openvino",), repeats=1, fresh=True)
+    assert str(refusal.value) == (
+        "running a graph: found no package 'openvino', wanted it installed; run: pip install "
+        "'orrery[openvino]'"
+    )
+    assert not {t.name for t in threading.enumerate() if "openvino" in t.name}
