@@ -41,7 +41,13 @@ class _Lease:
 
 def aligned_bytes(size_bytes: int) -> Bytes:
     """Return fresh memory that begins at a page and goes back to the system when it is dropped."""
-    return np.frombuffer(mmap.mmap(-1, max(1, padded(size_bytes))), np.uint8)
+    return np.frombuffer(_pages(size_bytes), np.uint8)
+
+
+def _pages(size_bytes: int) -> mmap.mmap:
+    # Private: shared pages would not go back to the system, and a forked process would see them.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return mmap.mmap(-1, max(1, padded(size_bytes)), flags=flags)
 
 
 class Arena:
@@ -52,7 +58,7 @@ class Arena:
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = padded(size_bytes)
-        self._map = mmap.mmap(-1, max(1, self.size_bytes))
+        self._map = _pages(self.size_bytes)
         self._memory = np.frombuffer(self._map, np.uint8)
         self._lock = threading.Lock()
         self._free = [(0, self.size_bytes)] if self.size_bytes else []

@@ -1,0 +1,79 @@
+"""The arena against a plain model of who holds which bytes."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orrery.runtime.offload._arena import Arena
+from orrery.runtime.offload._blocks import SECTOR_BYTES
+
+SECTORS = 16
+
+
+def place(array: np.ndarray, arena: Arena) -> tuple[int, int]:
+    """Begin and end in sectors."""
+    start = array.ctypes.data - arena._memory.ctypes.data
+    return start // SECTOR_BYTES, (start + array.size) // SECTOR_BYTES
+
+
+MOVES = st.tuples(st.sampled_from(["low", "high", "drop"]), st.integers(1, 6))
+
+
+@settings(max_examples=40)
+@given(st.lists(MOVES, max_size=20))
+def test_pieces_never_overlap_and_none_is_lost(moves: list[tuple[str, int]]) -> None:
+    arena = Arena(SECTORS * SECTOR_BYTES)
+    held: list[np.ndarray] = []
+    for kind, size in moves:
+        if kind == "drop":
+            if held:
+                held.pop(size % len(held))
+            continue
+        taken = sorted(place(array, arena) for array in held)
+        edges = [0, *(edge for piece in taken for edge in piece), SECTORS]
+        holes = list(zip(edges[::2], edges[1::2], strict=True))
+        fitting = [hole for hole in holes if hole[1] - hole[0] >= size]
+        array = arena.take(size * SECTOR_BYTES, kind)  # type: ignore[arg-type]
+        assert (array is None) == (not fitting)
+        if array is None:
+            continue
+        found = place(array, arena)
+        low, high = fitting[0][0], fitting[-1][1]
+        assert found == ((low, low + size) if kind == "low" else (high - size, high))
+        held.append(array)
+        del array
+    assert arena.used_bytes == sum(array.size for array in held)
+    held.clear()
+    gc.collect()
+    assert arena.used_bytes == 0
+
+
+def test_a_view_holds_its_piece() -> None:
+    arena = Arena(4 * SECTOR_BYTES)
+    whole = arena.take(4 * SECTOR_BYTES, "high")
+    assert whole is not None
+    part = whole[:10].view(np.uint16)
+    del whole
+    assert arena.take(1, "high") is None
+    del part
+    assert arena.take(4 * SECTOR_BYTES, "high") is not None
+
+
+def test_pages_go_back_when_nobody_holds_them() -> None:
+    arena = Arena(4 * SECTOR_BYTES)
+    low = arena.take(SECTOR_BYTES, "low")
+    high = arena.take(SECTOR_BYTES, "high")
+    assert low is not None and high is not None
+    low[:], high[:] = 1, 2
+    arena.give_pages_back()
+    assert high[0] == 2
+    del high
+    arena.give_pages_back()
+    again = arena.take(SECTOR_BYTES, "high")
+    assert again is not None and again[0] == 0  # a fresh page
+    assert low[0] == 1
+    assert arena.touched_bytes == 2 * SECTOR_BYTES
