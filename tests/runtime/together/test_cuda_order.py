@@ -1,9 +1,10 @@
 """Copies and launches of a GPU's memory on a made-up device that does everything late.
 
-The device queues what is asked of it and does nothing before somebody waits for an event, so that
-whatever reads too early finds NaN. What it promises is what PyTorch documents of CUDA: one stream
-keeps its order, streams wait for events, a copy that does not block is there once its event is,
-freed memory may be handed out again unless the stream that still reads it was recorded.
+The device queues what is asked of it and does nothing before somebody waits for an event or looks
+for it, so that whatever reads too early finds NaN. What it promises is what PyTorch documents of
+CUDA: one stream keeps its order, streams wait for events, a copy that does not block is there once
+its event is, freed memory may be handed out again unless the stream that still reads it was
+recorded.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Stream:
             self.queue.append(event.synchronize)
 
     def run(self, event: Event) -> None:
-        while not event.query():
+        while event.at is None:
             self.queue.pop(0)()
 
 
@@ -66,7 +67,12 @@ class Event:
         self.at = time.perf_counter()
 
     def query(self) -> bool:
-        return self.at is not None
+        """Say whether it has happened; the device goes one step on when it is looked at."""
+        with LOCK:
+            assert self.stream is not None
+            if self.at is None:
+                self.stream.queue.pop(0)()
+            return self.at is not None
 
     def synchronize(self) -> None:
         with LOCK:

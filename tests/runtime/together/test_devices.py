@@ -12,7 +12,7 @@ import pytest
 
 from orrery.errors import SpecError, UnknownNameError
 from orrery.runtime.together import Devices, _devices, core_sets, devices_here, workers_here
-from orrery.runtime.together._devices import Gpu, gpus_of
+from orrery.runtime.together._devices import Gpu, gpus_of, sets_beside
 
 OWN = tuple(sorted(os.sched_getaffinity(0)))
 ALL = next(iter(core_sets()))
@@ -63,9 +63,16 @@ def test_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
 
 
+def test_a_processor_is_left_to_feed_the_gpus() -> None:
+    gpu = Gpu(name="cuda:0", product="Made Up", memory_bytes=1)
+    assert sets_beside([], (0, 1, 2, 3)) == core_sets((0, 1, 2, 3))
+    assert sets_beside([gpu], (0, 1, 2, 3)) == {**core_sets((0, 1, 2, 3)), "cpu0-2": (0, 1, 2)}
+    assert sets_beside([gpu], (0, 1)) == core_sets((0, 1))
+
+
 def test_what_is_here_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     found = devices_here()
-    assert found.core_sets == core_sets()
+    assert found.core_sets.items() >= core_sets().items()
     assert found.gpus or found.absent["cuda"]
     monkeypatch.setattr(_devices.shutil, "which", lambda tool: None)
     monkeypatch.setattr(_devices, "_CONTROL", Path("/nowhere/at-all"))

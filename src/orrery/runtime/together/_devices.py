@@ -53,7 +53,7 @@ class Devices:
 
     Attributes
     ----------
-    core_sets : name -> processors; all, and each half
+    core_sets : name -> processors; all, each half, and beside GPUs all but one
     gpus : those that can be used
     absent : kind of device -> why there is none
     """
@@ -77,7 +77,19 @@ def devices_here() -> Devices:
     why = _no_driver()
     if why is None:
         gpus, why = gpus_of(load_library())
-    return Devices(core_sets=core_sets(), gpus=gpus, absent={} if why is None else {"cuda": why})
+    return Devices(core_sets=sets_beside(gpus), gpus=gpus,
+                   absent={} if why is None else {"cuda": why})  # fmt: skip
+
+
+def sets_beside(
+    gpus: Sequence[Gpu], processors: Sequence[int] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Return the usual sets of processors; beside GPUs also all but one, which feeds the GPUs."""
+    found = core_sets(processors)
+    everything = next(iter(found.values()))
+    if gpus and len(everything) > 2:
+        found[processors_name(everything[:-1])] = everything[:-1]
+    return found
 
 
 def _no_driver() -> str | None:

@@ -183,8 +183,8 @@ class CudaMemory:
     """The memory of a CUDA GPU.
 
     Copies have a stream for each direction and pass through pinned memory, which PyTorch keeps for
-    reuse; graphs run on one stream, in the order in which they are launched. A thread that waits
-    for the GPU sleeps: spinning would take a processor from the workers.
+    reuse; graphs run on one stream, in the order in which they are launched. A thread that copies
+    sleeps while it waits for the GPU: spinning would take a processor from the workers.
     """
 
     def __init__(self, device: str = "cuda:0") -> None:
@@ -246,8 +246,10 @@ class CudaMemory:
         return {n: Held(tensor=tensor, begun=begun, made=made) for n, tensor in found.items()}
 
     def wait(self, held: Iterable[Held]) -> None:
+        """Return when all is made; looks again and again, as to wake up would be timed with it."""
         for event in {id(h.made): h.made for h in held if h.made is not None}.values():
-            event.synchronize()
+            while not event.query():
+                pass
 
     def moments(self, held: Held) -> tuple[float, float] | None:
         anchor = self._anchor

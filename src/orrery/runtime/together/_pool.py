@@ -10,6 +10,7 @@ Judge:   the processors a thread may use, as the system tells; outputs against t
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -259,10 +260,25 @@ class WorkerPool:
         key = (worker, graph.digest, nodes)
         if key not in self._ready:
             whole = subgraph(region) if isinstance(region, Region) else region
-            self._ready[key] = self.call(
-                worker, lambda: _prepared(self.workers[worker], whole), timeout_s=timeout_s
-            )
+
+            def make() -> Executable:
+                return self.call(
+                    worker, lambda: _prepared(self.workers[worker], whole), timeout_s=timeout_s
+                )
+
+            try:
+                self._ready[key] = make()
+            except DoesNotFitError:
+                self._forget(self.workers[worker].memory_name)
+                self._ready[key] = make()
         return self._ready[key]
+
+    def _forget(self, memory: str) -> None:
+        """Let go of what is ready in a memory: what no network has any more makes room."""
+        for key in list(self._ready):
+            if self.workers[key[0]].memory_name == memory:
+                del self._ready[key]
+        gc.collect()  # a network and its last request know each other
 
 
 def _memories(workers: Sequence[LocalWorker]) -> dict[str, Memory]:
@@ -335,8 +351,8 @@ class _Thread:
     def _work(self, processors: tuple[int, ...]) -> None:
         if processors and hasattr(os, "sched_setaffinity"):  # not on every operating system
             os.sched_setaffinity(0, processors)
-        while (job := self.inbox.get()) is not None:
-            following: Job | None = job
+        following: Job | None
+        while (following := self.inbox.get()) is not None:  # nothing done is kept while it waits
             while following is not None:
                 following = following()
 
