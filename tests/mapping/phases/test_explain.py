@@ -43,7 +43,8 @@ def test_the_parts_add_up() -> None:
     found = taken(network(), slower=1.25, gap=0.5)
     assert found.path == (0, 2) or found.path == (1, 2)
     assert (found.path_s, found.company_s, found.hand_over_s) == pytest.approx((9, 2, 1))
-    assert found.placed_s == found.path_s + found.company_s + found.hand_over_s
+    assert found.drift_s == pytest.approx(0)
+    assert found.placed_s == found.path_s + found.company_s + found.hand_over_s + found.drift_s
     assert found.slower == pytest.approx(1.25)
     assert found.parts_s == 13
 
@@ -81,9 +82,11 @@ def test_the_largest_comes_first_and_the_bound_before_all() -> None:
 def test_what_runs_with_nothing_beside_it_has_no_company() -> None:
     problem = network()
     measured = problem.observed((0, 0, 0), (0, 6, 12), (6, 12, 13), 13)
-    found = losses_of(problem, measured, (6, 6, 1), whole_s=13, whole_on=0, bound_s=8)
+    found = losses_of(problem, measured, (6, 4, 1), whole_s=13, whole_on=0, bound_s=8)
     assert found.slower is None
     assert found.company_s == found.hand_over_s == 0
+    assert found.drift_s == 2  # the machine was slower then: nobody is to blame
+    assert all(c.cause != "company" for c in found.causes)
     assert found.path == (0, 1, 2)
 
 

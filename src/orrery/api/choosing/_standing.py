@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orrery.errors import CancelledError, OrreryError
 from orrery.progress import SILENT, Progress
 
 from ._ways import Ways
@@ -32,6 +33,7 @@ class MeasuredStanding:
     gap : how much longer ours takes than that one, the median of paired rounds
     gap_interval : of it, 95 %
     every : whether these are all that are worth considering
+    failures : why others could not run
     """
 
     placements: tuple[Placement, ...]
@@ -41,6 +43,7 @@ class MeasuredStanding:
     gap: float
     gap_interval: tuple[float, float]
     every: bool
+    failures: tuple[str, ...]
 
 
 def measured_standing(
@@ -56,7 +59,7 @@ def measured_standing(
 
     Raises
     ------
-    WorkerFailedError, WorkerHungError : one of them could not run
+    WorkerFailedError, WorkerHungError : ours could not run, or another in the middle
     CancelledError : the user asked to stop
     """
     from orrery.mapping.phases import quickest_placements
@@ -64,9 +67,18 @@ def measured_standing(
 
     own = tuple(ours)
     quickest = quickest_placements(ways.problem, most + 2, progress=progress)
-    placements = (own, *[p for p in quickest if p != own][:most])
+    wanted = (own, *[p for p in quickest if p != own][:most])
+    networks, failures = {own: ways.placed(own)}, []
+    for placement in wanted[1:]:
+        try:
+            networks[placement] = ways.placed(placement)
+        except CancelledError:
+            raise
+        except OrreryError as error:
+            failures.append(str(error))
+    placements = tuple(networks)
     found = compare(
-        {str(k): partial(ways.placed(p).run, ways.inputs) for k, p in enumerate(placements)},
+        {str(k): partial(made.run, ways.inputs) for k, made in enumerate(networks.values())},
         rounds=rounds, most_s=most_s, progress=progress,
     )  # fmt: skip
     quicker = sum(found.surely_quicker(str(k), "0") for k in range(1, len(placements)))
@@ -74,5 +86,6 @@ def measured_standing(
     ratio, (low, high) = found.speedup(str(best), "0")
     return MeasuredStanding(
         placements=placements, comparison=found, rank=1 + quicker, best=best, gap=ratio - 1,
-        gap_interval=(low - 1, high - 1), every=set(quickest) <= set(placements),
+        gap_interval=(low - 1, high - 1), every=set(quickest) <= set(wanted),
+        failures=tuple(failures),
     )  # fmt: skip

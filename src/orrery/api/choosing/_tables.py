@@ -19,7 +19,8 @@ def losses_table(choice: Choice, found: Found) -> Table:
         (f"its subgraphs on {one}, one after the other", losses.parts_s),
         ("no placement of them takes less than", losses.bound_s),
         ("placed: the subgraphs of the critical path, alone", losses.path_s),
-        ("  longer because others run beside them", losses.company_s),
+        ("  longer beside others", losses.company_s),
+        ("  longer or shorter with nothing beside them", losses.drift_s),
         ("  between them, before the first and after the last", losses.hand_over_s),
         ("  together: a request", losses.placed_s),
     ]

@@ -24,12 +24,14 @@ def verdict(choice: Choice) -> list[str]:
     ratio, (low, high) = found.speedup(PLACED, one)
     how = f"{ratio:.2f} times quicker ({low:.2f} to {high:.2f}" if ratio >= 1 else (
         f"{1 / ratio:.2f} times as long ({1 / high:.2f} to {1 / low:.2f}")  # fmt: skip
+    used = sorted({choice.problem.workers[w].name for w in choice.placed.placement})
+    where = "on several workers" if len(used) > 1 else f"in subgraphs that all go to {used[0]},"
     said = [
-        f"Placed on several workers it takes {_seconds(found.median_s(PLACED))}; whole on {one}, "
+        f"Placed {where} it takes {_seconds(found.median_s(PLACED))}; whole on {one}, "
         f"{_seconds(found.median_s(one))}: {how}, 95 %, within {found.rounds} rounds)."
     ]  # fmt: skip
     if choice.best == PLACED:
-        return [*said, "So it is run on several workers."]
+        return [*said, f"So it is run {where.rstrip(',')}."]
     if choice.problem.partition.is_single_path:
         said.append("It has no paths side by side that are worth a subgraph each: a single path.")
     if ratio > 1 and high > 1:
@@ -41,7 +43,12 @@ def verdict(choice: Choice) -> list[str]:
 
 
 def reasons(choice: Choice, found: Found) -> list[str]:
-    """Return what keeps the placement from being quicker than the whole, the largest first."""
+    """Return what keeps the placement from being quicker than the whole, the largest first.
+
+    Nothing, where no two subgraphs could run side by side anyway.
+    """
+    if choice.problem.partition.is_single_path:
+        return []
     return [_reason(choice, found, loss) for loss in found.losses.causes]
 
 

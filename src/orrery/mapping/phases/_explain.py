@@ -26,6 +26,9 @@ Cause = Literal["bound", "cuts", "company", "hand-over", "split", "even"]
 #: What takes less than this share of the whole is not called a cause.
 _MATTERS = 0.02
 
+#: A subgraph has company when others run during more than this share of it.
+_COMPANY = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
@@ -56,7 +59,8 @@ class Losses:
         cannot run one
     path : the critical path as measured
     path_s : what its subgraphs take alone
-    company_s : what they take longer in a request
+    company_s : what those of them that others run beside take longer in a request
+    drift_s : what the rest of them takes longer or shorter; the machine's speed changes
     hand_over_s : what passes between them, before the first and after the last
     slower : how many times longer subgraphs take that ran beside another one; None if none did
     causes : the largest first
@@ -69,6 +73,7 @@ class Losses:
     path: tuple[int, ...]
     path_s: float
     company_s: float
+    drift_s: float
     hand_over_s: float
     slower: float | None
     causes: tuple[Loss, ...]
@@ -90,9 +95,10 @@ def losses_of(
     path = measured.critical_path()
     took = [measured.end[k] - measured.begin[k] for k in range(len(alone_s))]
     path_s = sum(alone_s[k] for k in path)
-    company_s = sum(took[k] - alone_s[k] for k in path)
-    hand_over_s = measured.makespan_s - sum(took[k] for k in path)
     beside = [k for k in range(len(took)) if _accompanied(measured, k)]
+    company_s = sum(took[k] - alone_s[k] for k in path if k in beside)
+    drift_s = sum(took[k] - alone_s[k] for k in path if k not in beside)
+    hand_over_s = measured.makespan_s - sum(took[k] for k in path)
     single = sum(alone_s[k] for k in beside)
     column = problem.seconds[:, whole_on]
     parts_s = float(column.sum()) if np.isfinite(column).all() else None
@@ -113,13 +119,13 @@ def losses_of(
         costs.append(Loss(cause="even", seconds=measured.makespan_s - whole_s))
     return Losses(
         whole_s=whole_s, placed_s=measured.makespan_s, parts_s=parts_s, bound_s=bound_s, path=path,
-        path_s=path_s, company_s=company_s, hand_over_s=hand_over_s,
+        path_s=path_s, company_s=company_s, drift_s=drift_s, hand_over_s=hand_over_s,
         slower=sum(took[k] for k in beside) / single if single > 0 else None, causes=tuple(costs),
     )  # fmt: skip
 
 
 def _accompanied(measured: Timing, number: int) -> bool:
-    """Say whether others ran during most of a subgraph."""
+    """Say whether others ran during a subgraph for more than a moment."""
     begin, end = measured.begin[number], measured.end[number]
     spans = sorted(
         (max(begin, measured.begin[k]), min(end, measured.end[k]))
@@ -130,4 +136,4 @@ def _accompanied(measured: Timing, number: int) -> bool:
         if b > max(a, until):
             covered += b - max(a, until)
             until = b
-    return covered > (end - begin) / 2
+    return covered > _COMPANY * (end - begin)
