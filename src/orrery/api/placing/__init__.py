@@ -2,7 +2,8 @@
 
 from ._choose import Choice, choose, local_workers
 from ._here import is_kept, run_here
-from ._place import PlacedModel, place
+from ._place import place
+from ._placed_model import PlacedModel
 
 __all__ = [
     "Choice",
