@@ -2,10 +2,13 @@
 
 Models
     Per tensor one of its choices. Kept tensors and those in use fit at every instant of the
-    forward and the backward; the last write ends no sooner than the queue allows; the backward is
-    delayed by reads in the order of need, one after the other, and by what is made again.
+    forward and the backward; writes end no sooner than the queue allows, and some of the tensors
+    are made no sooner than enough is written; the backward is delayed by reads in the order of
+    need, one after the other, each after the tensors needed just before have made room for it, and
+    by what is made again.
 Ignores
-    That the forward waits for memory and that reads wait for room: both make a step longer, so the
+    That every tensor waits for memory (a grid of 24 is looked at), also for the last use of others,
+    and that reads wait for the room of any tensor before: all this makes a step longer, so the
     least step of this model is a bound for the whole one. Each solution is timed by `time_step`,
     and a plan that meets the bound is proved best.
 Judge
@@ -33,9 +36,11 @@ from ._timing import Timing, time_step
 
 __all__ = ["Proof", "every_choice", "prove"]
 
-#: Units of time in a step with everything moved, and of memory in all tensors.
-_RESOLUTION = 2**30
+#: Units of time in a step with everything moved: the finer, the longer the solver takes.
+_RESOLUTION = 2**24
 _MOST_TENSORS = 14
+_GRID = 24  #: tensors whose making waits for writes, and writes that they wait for
+_BACK = 6  #: earlier tensors whose room a read may wait for
 _KEPT = 8  #: solutions that are timed, the last and best ones
 
 
@@ -116,7 +121,7 @@ class _Model:
         longest = columns.plain_s + sum(max(w) + max(r) + a for w, r, a in zip(
             columns.write_s, columns.read_s, columns.again_s))  # fmt: skip
         self.second = max(longest, 1e-12) / _RESOLUTION  #: seconds of one unit
-        self.byte = max(1, sum(columns.size) // _RESOLUTION)
+        self.byte = max(1, sum(columns.size) // 2**30)
         self.model = constraint_programming().CpModel()
         self.ways = [{choice: self.model.new_bool_var(f"{n} {choice}") for choice in allowed}
                      for n, allowed in enumerate(columns.allowed)]  # fmt: skip
@@ -185,40 +190,106 @@ class _Model:
 
     def _writes(self, horizon: int) -> Any:
         """The backward's begin: no sooner than the forward's end and the last write's."""
-        columns = self.columns
+        columns, model = self.columns, self.model
+        waiting = set(_grid(len(self.ways)))
         end: Any = 0
+        stall: Any = 0
+        ends: list[Any] = []  # of the writes up to and with each tensor
+        left: list[Any] = []  # bytes that leave by writing, rounded up
         for n, ways in enumerate(self.ways):
+            if n in waiting:
+                later = model.new_int_var(0, horizon, f"stall {n}")
+                model.add(later >= stall)
+                self._waits(n, later, ends, left)
+                stall = later
             moves = [way for way in ways if way in (WRITE, PACK)]
-            if not moves:
-                continue
-            after = self.model.new_int_var(0, horizon, f"written {n}")
-            lasts = sum(self._time(columns.write_s[n][way]) * ways[way] for way in moves)
-            gone = sum(ways[way] for way in moves)
-            self.model.add(after >= end + lasts)
-            self.model.add(after >= self._time(columns.made_s[n]) * gone + lasts)
-            end = after
-        begin = self.model.new_int_var(self._time(columns.forward_s), horizon, "begin")
-        self.model.add(begin >= end)
+            if moves:
+                after = model.new_int_var(0, horizon, f"written {n}")
+                lasts = sum(self._time(columns.write_s[n][way]) * ways[way] for way in moves)
+                model.add(after >= end + lasts)
+                stays = [variable for way, variable in ways.items() if way not in moves]
+                made = self._time(columns.made_s[n])
+                model.add(after >= made + stall + lasts).only_enforce_if([~v for v in stays])
+                end = after
+            ends.append(end)
+            gone = -(-columns.size[n] // self.byte) * sum(ways[way] for way in moves)
+            left.append((left[-1] if left else 0) + gone)
+        begin = model.new_int_var(self._time(columns.forward_s), horizon, "begin")
+        model.add(begin >= end)
+        model.add(begin >= self._time(columns.forward_s) + stall)
         return begin
+
+    def _waits(self, n: int, stall: Any, ends: list[Any], left: list[Any]) -> None:
+        """A tensor is made no sooner than writes have left room for it.
+
+        Writes end in order: if those before `m` do not free enough, `m` has been written as well.
+        """
+        columns = self.columns
+        excess = (sum(columns.size[: n + 1]) - columns.room) // self.byte
+        if excess <= 0:
+            return
+        again = [k for k in range(n) if DROP in self.ways[k]
+                 and columns.last_s[k] < columns.made_s[n]]  # fmt: skip
+        dropped = sum(-(-columns.size[k] // self.byte) * self.ways[k][DROP] for k in again)
+        made = math.ceil(columns.made_s[n] / self.second)  # rounded up: it is taken away
+        for m in _grid(n):
+            enough = self.model.new_bool_var(f"enough {m} {n}")
+            before = left[m - 1] if m else 0
+            self.model.add(before + dropped >= excess).only_enforce_if(enough)
+            self.model.add(stall + made >= ends[m]).only_enforce_if(~enough)
 
     def _delay(self, horizon: int) -> Any:
         """By how much the backward is longer."""
-        columns = self.columns
+        columns, model = self.columns, self.model
         read: Any = 0
-        delay: Any = 0
-        for n in columns.needs:
+        delays: list[Any] = []
+        for place, n in enumerate(columns.needs):
             ways = self.ways[n]
             moves = [way for way in ways if way in (WRITE, PACK)]
-            later = self.model.new_int_var(0, horizon, f"delay {n}")
+            later = model.new_int_var(0, horizon, f"delay {n}")
             again = self._time(columns.again_s[n]) * ways[DROP] if DROP in ways else 0
-            self.model.add(later >= delay + again)
+            model.add(later >= (delays[-1] if delays else 0) + again)
             if moves:
-                total = self.model.new_int_var(0, horizon, f"read {n}")
+                done = model.new_int_var(0, horizon, f"read {n}")
                 lasts = sum(self._time(columns.read_s[n][way]) * ways[way] for way in moves)
-                self.model.add(total == read + lasts)
+                model.add(done >= read + lasts)
+                self._waits_for_room(place, done, lasts, delays)
                 # Rounded up, because it is taken away.
                 need = math.ceil(columns.need_s[n] / self.second)
-                self.model.add(later >= total - need + again)
-                read = total
-            delay = later
-        return delay
+                model.add(later >= done - need + again)
+                read = done
+            delays.append(later)
+        return delays[-1] if delays else 0
+
+    def _waits_for_room(self, place: int, done: Any, lasts: Any, delays: list[Any]) -> None:
+        """A read begins no sooner than tensors needed before it have made room.
+
+        What is needed from the earlier tensor up to this one is in memory together if this one
+        comes before the earlier one is let go, whether kept or moved; later ones only if kept.
+        """
+        columns, needs = self.columns, self.columns.needs
+        n = needs[place]
+        moved = [~variable for way, variable in self.ways[n].items() if way not in (WRITE, PACK)]
+        for back in range(place - 1, max(-1, place - 1 - _BACK), -1):
+            gone = columns.gone_s[needs[back]]
+            if gone >= columns.need_s[n]:
+                continue
+            between = sum(self._bytes(m) for m in needs[back : place + 1]
+                          if columns.gone_s[m] >= gone)  # fmt: skip
+            kept = [self._bytes(m) * self.ways[m][KEEP] for m in needs[place + 1 :]]
+            room = self.columns.room // self.byte
+            last = max(k for k in range(place) if columns.need_s[needs[k]] <= gone)
+            free = self._time(gone) + delays[last]
+            if between > room:
+                self.model.add(done >= free + lasts).only_enforce_if(moved)
+                return  # what was needed sooner was let go sooner, or is of no more use here
+            early = self.model.new_bool_var(f"early {n} {back}")
+            self.model.add(between + sum(kept) <= room).only_enforce_if([early, *moved])
+            self.model.add(done >= free + lasts).only_enforce_if([~early, *moved])
+
+
+def _grid(count: int) -> list[int]:
+    """At most so many of the first numbers, evenly, the last one among them."""
+    if count <= _GRID:
+        return list(range(count))
+    return sorted({(k + 1) * count // _GRID - 1 for k in range(_GRID)})

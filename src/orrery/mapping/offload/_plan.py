@@ -69,9 +69,9 @@ def plan_offload(
         # Nothing is spared: small tensors as well.
         best = best or _best(columns, other_selections(columns, least_bytes=1), 1)
     if best is not None and search.method != "two_phases":
-        before = best
+        before, most = best, search.effort // max(1, len(columns.size))
         best, spent = improve(columns, best, least_bytes=search.least_bytes,
-                              evaluations=search.evaluations, progress=progress)  # fmt: skip
+                              evaluations=most, progress=progress)  # fmt: skip
         lines.append(_improved(before, best, spent))
     if search.method == "exact":
         from ._exact import prove

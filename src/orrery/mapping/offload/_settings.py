@@ -32,7 +32,9 @@ class OffloadSearch:
     )
     pack: bool = setting(True, "Tensors may travel packed, where that was measured.")
     recompute: bool = setting(True, "Tensors may be made again, where that was measured.")
-    evaluations: int = setting(3000, "Plans that the improvement may time, at the most.")
+    effort: int = setting(
+        400_000, "What the improvement may spend at the most: plans timed, times tensors."
+    )
     slack: float = setting(
         2.0, "Bytes read ahead, as a multiple of the least with which the step is as short."
     )
@@ -51,7 +53,7 @@ class OffloadSearch:
                        self.method in {"two_phases", "improved", "exact"}),
             "least_bytes": ("0 or more", self.least_bytes >= 0),
             "usable_share": ("above 0, at most 1", 0.0 < self.usable_share <= 1.0),
-            "evaluations": ("0 or more", self.evaluations >= 0),
+            "effort": ("0 or more", self.effort >= 0),
             "slack": ("1 or more", self.slack >= 1.0),
             "work": ("above 0", self.work > 0), "limit_s": ("0 or more", self.limit_s >= 0),
             "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
