@@ -1,16 +1,18 @@
-"""Workers that rest for known times, and records of choices with known numbers."""
+"""A machine whose times we say, and records of choices with known numbers."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 
-from orrery.api.choosing import PLACED, Choice, Found
+from orrery.api.choosing import PLACED, Choice, Found, Ways
 from orrery.graph import Graph, Node, TensorType
 from orrery.mapping.phases import (
     Placed,
@@ -22,9 +24,9 @@ from orrery.mapping.phases import (
     partition,
     standing,
 )
-from orrery.runtime import ReferenceBackend
+from orrery.runtime import ReferenceBackend, together
 from orrery.runtime._machine import allowed_processors
-from orrery.runtime.together import Comparison, LocalWorker, Profile
+from orrery.runtime.together import Comparison, LocalWorker, PlacedNetwork, Profile
 
 OWN = tuple(allowed_processors())
 INPUT = {"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)}
@@ -41,61 +43,100 @@ def towers() -> Graph:
 
 
 @dataclass
-class Resting:
-    """Rests for the time of its nodes, then computes.
+class Virtual:
+    """A machine on which requests really run, and take the time that we say.
 
     Attributes
     ----------
-    rest_s : per node
-    whole : of that, what all nodes in one piece take
-    company : how many times longer while another rests
-    fails : a node whose graphs fail, from the first run
+    timed : seconds of each subgraph on all processors and on each half, as a profile finds them
+    whole_s : of the network in one piece, per worker
+    truth : of a placement; none: what is predicted from `timed`
+    noise : share by which times vary
+    drift : share by which the machine gets slower and quicker again
     """
 
-    rest_s: Mapping[str, float]
-    whole: float = 1.0
-    company: float = 1.0
-    fails: str = ""
-    name: str = "resting"
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    resting: list[int] = field(default_factory=lambda: [0])
+    timed: Sequence[Sequence[float]]
+    whole_s: Mapping[str, float]
+    truth: Callable[[tuple[int, ...]], float] | None = None
+    noise: float = 0.0
+    drift: float = 0.0
+    seed: int = 0
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.random, self.problem = random.Random(self.seed), problem(self.timed)
+
+    def true_s(self, placement: Sequence[int]) -> float:
+        own = tuple(placement)
+        return self.truth(own) if self.truth else self.problem.timing(own).makespan_s
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Have everything that is timed take its time from here."""
+        placed, whole = Ways.placed, Ways.whole
+        patch.setattr(Ways, "placed", lambda ways, placement: _Timed(
+            self, placed(ways, placement), self.true_s(placement)))  # fmt: skip
+        patch.setattr(Ways, "whole", lambda ways, name: _Timed(
+            self, whole(ways, name), self.whole_s[name]))  # fmt: skip
+        for name in ("race", "compare"):
+            original = getattr(together, name)
+            patch.setattr(together, name, partial(original, clock=lambda: self.now))
+        patch.setattr(together, "profile_subgraphs", lambda *_, **__: self.profile())
+        patch.setattr(together, "measure_links", lambda *_, **__: ())
+        patch.setattr("orrery.api.placing._choose.node_work",
+                      lambda *_: (dict.fromkeys("lrs", 1.0), ""))  # fmt: skip
+
+    def profile(self) -> Profile:
+        seconds = self.problem.seconds
+        return Profile(
+            workers=("all", "half0", "half1"), regions=("p0a", "p0b", "p1"), median_s=seconds,
+            interval_s=np.stack([seconds] * 2, axis=-1), passes=9, refusals={}, confidence=0.95,
+        )  # fmt: skip
+
+
+class _Timed:
+    """A network whose requests let virtual time pass."""
+
+    def __init__(self, machine: Virtual, network: PlacedNetwork, seconds: float) -> None:
+        self._machine, self._network, self._seconds = machine, network, seconds
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        machine = self._machine
+        slow = 1 + machine.drift * (1 + math.sin(machine.now / 0.1))
+        machine.now += self._seconds * slow * machine.random.lognormvariate(0, machine.noise)
+        return self._network.run(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+
+class Failing:
+    """Fails with graphs that hold one node, once it is told so, unless they are the whole."""
+
+    name, fails = "reference", ""
 
     def refuses(self, graph: Graph) -> str | None:
-        return None
+        return ReferenceBackend().refuses(graph)
 
     def prepare(self, graph: Graph) -> Any:
-        return _Prepared(self, graph)
+        ready, names = ReferenceBackend().prepare(graph), {n.name for n in graph.nodes}
+
+        class Prepared:
+            def run(_self, inputs: Any) -> dict[str, Any]:  # `self` is the back end
+                if self.fails in names and len(names) < 3:
+                    raise RuntimeError("made up")
+                return ready.run(inputs)
+
+        return Prepared()
 
 
-@dataclass
-class _Prepared:
-    owner: Resting
-    graph: Graph
-
-    def run(self, inputs: Any) -> dict[str, Any]:
-        owner, names = self.owner, [n.name for n in self.graph.nodes]
-        if owner.fails in names and len(names) < len(owner.rest_s):
-            raise RuntimeError("made up")
-        rest = sum(owner.rest_s[n] for n in names)
-        rest *= owner.whole if len(names) == len(owner.rest_s) else 1.0
-        with owner.lock:
-            owner.resting[0] += 1
-        time.sleep(rest / 2)
-        crowded = owner.resting[0] > 1
-        time.sleep(rest / 2 + (rest * (owner.company - 1) if crowded else 0))
-        with owner.lock:
-            owner.resting[0] -= 1
-        return self.graph.evaluate(inputs)
-
-
-def workers(all_: Resting, half: Resting) -> list[LocalWorker]:
-    """One worker with all processors and one with each half; halves know of each other."""
+def workers(half0: Any = None) -> list[LocalWorker]:
+    """One worker with all processors and one with each half."""
     cut = len(OWN) // 2
     return [
-        LocalWorker(name=name, processors=processors, backend=backend, label=label)
-        for name, processors, backend, label in (
-            ("all", OWN, all_, "whole"), ("half0", OWN[:cut], half, "half"),
-            ("half1", OWN[cut:], half, "half"))
+        LocalWorker(name=name, processors=processors, backend=backend, label=name)
+        for name, processors, backend in (
+            ("all", OWN, ReferenceBackend()), ("half0", OWN[:cut], half0 or ReferenceBackend()),
+            ("half1", OWN[cut:], ReferenceBackend()))
     ]  # fmt: skip
 
 
@@ -134,10 +175,7 @@ def choice(
     predicted = made.timing(placement).makespan_s
     comparison = Comparison(times_s={name: tuple(values) for name, values in times.items()})
     where, bounds = standing(made, placement), bounds_of(made)
-    profile = Profile(
-        workers=("all", "half0", "half1"), regions=("p0a", "p0b", "p1"), median_s=made.seconds,
-        interval_s=np.stack([made.seconds] * 2, axis=-1), passes=9, refusals={}, confidence=0.95,
-    )  # fmt: skip
+    profile = Virtual(made.seconds.tolist(), {}).profile()
     found = Choice(
         problem=made, profile=profile, networks={}, alone=tuple(n for n in times if n != PLACED),
         placed=Placed(placement=placement, seconds=predicted, predicted_s=predicted),
