@@ -6,8 +6,8 @@ Models:  the exact window rule per lane (`_bits`), a group as long as its slowes
          all; two memory channels, one for weights and one for activations and results; the
          weights of the next tile fetched while this one computes.
          Fixed point: cycles depend on weights alone. Floating point: on the exponents of every
-         group of activations, so all positions are counted, or a sample of them, stratified by
-         the bits that alignment leaves (`sampling`), with a 95 % interval.
+         group of activations, so all positions are counted, or a sample of them, drawn by how far
+         the least and the most that each can take lie apart (`sampling`), with a 95 % interval.
 Ambiguity: the paper does not say whether elements wait for one another before the next
          broadcast, so `broadcast` is ``lockstep`` (they do: a step takes as long as the slowest
          element) or ``buffered`` (each runs ahead within a tile of filters; the tile ends with the
@@ -51,7 +51,7 @@ from ._format import (
 )
 from ._function import check_terms, check_weights, grid_step, on_grid
 from .columns import Coded, Storage, check_storage, constant_rows, store_weights, tile_bytes
-from .sampling import PILOT, STRATA, Sample, Stratum, cut, draw_sample
+from .sampling import Outline, counted, draw_sample
 
 __all__ = [
     "BROADCASTS",
@@ -82,8 +82,8 @@ CHANNEL_BYTES_PER_S = 12.8e9
 MOST_ELEMENTS = 1 << 20
 #: Elements of weights or exponents worked on at once.
 _BLOCK = 1 << 21
-#: Batches by which positions are put into strata.
-_WITNESSES = 16
+#: So many positions are counted in any case.
+_FEW = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,25 +271,19 @@ def count_matrices(
         return count_fixed(given.weights, layer, array, stored=stored)
     tiles = -(-layer.batches * layer.filters // array.elements)
     traffic = tile_traffic(layer, array, tiles, stored)
-    everything = layer.macs <= exact_macs or layer.positions <= 2 * PILOT * STRATA
+    everything = layer.macs <= exact_macs or layer.positions <= _FEW
     count = _Counter(layer, given, array, tiles, array.engine.format)
-    places = np.arange(layer.positions)
+    places, buffered = np.arange(layer.positions), array.broadcast == "buffered"
     if everything or not array.distil:
-        strata = [Stratum(places=places, alike=not array.distil)]
-        strata[0].add(*count(places[:1] if strata[0].alike else places))
+        copies, some = (1, places) if array.distil else (layer.positions, places[:1])
+        found = counted(*count(some), copies, count.arrival, array.elements, buffered=buffered)
     else:
-        draw = np.random.default_rng(seed)
-        strata = cut(*count.outline(draw), draw)
-    sample = Sample(strata=strata, arrival=count.arrival, elements=array.elements,
-                    buffered=array.broadcast == "buffered",
-                    unit=float(count.groups * tiles))  # fmt: skip
-    if not strata[0].drawn:
-        draw_sample(count, sample, error)
-    total, half, _ = sample.steps()
+        found = draw_sample(count, count.outline(), count.arrival, array.elements, error,
+                            np.random.default_rng(seed), buffered=buffered)  # fmt: skip
     return LayerCycles(
         macs=layer.macs, groups=layer.batches * layer.filters * layer.positions * count.groups,
-        element_cycles=sample.element_cycles, steps=total, half_width=half,
-        positions=layer.positions, sampled=sample.size, **traffic,
+        element_cycles=found.element_cycles, steps=found.steps, half_width=found.half,
+        positions=layer.positions, sampled=found.size, **traffic,
     )  # fmt: skip
 
 
@@ -416,37 +410,76 @@ class _Counter:
         self.arrival = self.beats[0] * (self.groups - 1) + self.beats[1]
         self.rule: Walk = walk(array.window, array.engine.group, layer.terms)
 
-    def outline(self, draw: np.random.Generator) -> tuple[Array, Array]:
-        """Return what goes with the cycles of each position, and which have only zeros.
+    def outline(self) -> Outline:
+        """Return the least and the most that positions can take, and what goes with it.
 
-        The bits that alignment leaves of weights if each had the mean exponent of its term's, over
-        a few batches; both (positions,).
+        A lane of n weights with k ones takes at least n / window cycles and at most k more for
+        its ones and (n − k) / window for what lies between. No lane has more ones than there are
+        weights of which alignment leaves a bit, in any filter of the batch.
+        """
+        layer, engine = self.layer, self.array.engine
+        group, window = min(engine.group, layer.terms), self.array.window
+        sizes = np.full(self.groups, group, np.int64)
+        sizes[-1] = layer.terms - group * (self.groups - 1)
+        least = -(-sizes // window)
+        beats = np.repeat(self.beats[:1], self.groups, 0)
+        beats[-1] = self.beats[1]
+        known = np.zeros(layer.positions, np.int64)
+        alike = np.full(layer.positions, True)
+        width = np.zeros(layer.positions, np.int64)
+        one = np.zeros(layer.positions, np.int64)
+        last = np.minimum(np.arange(1, self.tiles + 1) * self.array.elements, len(self.batch)) - 1
+        spans = np.stack([self.batch[:: self.array.elements], self.batch[last]], 1)
+        most: dict[int, Array] = {}
+        for first, final in np.unique(spans, axis=0).tolist():
+            for batch in range(first, final + 1):
+                if batch not in most:
+                    most[batch] = self._most(batch, sizes, known, alike)
+            top = np.maximum.reduce([most[batch] for batch in range(first, final + 1)])
+            most = {final: most[final]}  # tiles go through batches in order
+            mine = (spans == (first, final)).all(1)
+            low, high = least, top
+            if self.array.broadcast == "lockstep":
+                arriving = beats[:, np.flatnonzero(mine)[0]]
+                low, high = np.maximum(low, arriving), np.maximum(high, arriving)
+            more = (high - low).sum(1)
+            width += int(mine.sum()) * more
+            one = np.maximum(one, more)
+        return Outline(
+            least=np.maximum(least[:, None], beats).sum(0), least_row=int(least.sum()),
+            width=width, one=float((one / np.maximum(width, 1)).max()), known=known, alike=alike,
+        )  # fmt: skip
+
+    def _most(self, batch: int, sizes: Array, known: Array, alike: Array) -> Array:
+        """Return the most cycles of each group in a batch (positions, groups).
+
+        Bits left of weights that have the mean exponent of their term's are added to `known`;
+        `alike` stays true where activations are nothing but zeros.
         """
         layer, engine, form = self.layer, self.array.engine, self.form
-        left = np.zeros(layer.positions, np.int64)
-        zero = np.full(layer.positions, layer.batches <= _WITNESSES)
-        batches = np.arange(layer.batches)
-        if layer.batches > _WITNESSES:
-            batches = draw.choice(batches, _WITNESSES, replace=False)
-        begins = np.arange(0, layer.terms, engine.group)
-        sizes = np.diff(np.append(begins, layer.terms))
-        for b in batches:
-            rows = slice(b * layer.filters, (b + 1) * layer.filters)
-            there = self.weights.magnitude[rows] != 0
-            total = np.where(there, self.weights.exponent[rows], 0).sum(0, dtype=np.int64)
-            mean = np.where(there.any(0), total // np.maximum(there.sum(0), 1), ABSENT)
-            block = max(1, _BLOCK // layer.terms)
-            for first in range(0, layer.positions, block):
-                places = np.arange(first, min(first + block, layer.positions))
-                held = engine.fields(to_bits(self.given.take(int(b), places), form))
-                there = held.magnitude != 0
-                sums = np.where(there, held.exponent, ABSENT) + mean.astype(np.int16)
-                tops = np.repeat(np.maximum.reduceat(sums, begins, axis=1), sizes, axis=1)
-                kept = np.maximum(form.lanes + sums - tops, 0)
-                kept[sums < 0] = 0
-                left[places] += kept.sum(1, dtype=np.int64)
-                zero[places] &= ~there.any(1)
-        return left, zero
+        window, begins = self.array.window, np.cumsum(sizes) - sizes
+        rows = slice(batch * layer.filters, (batch + 1) * layer.filters)
+        held = self.weights.exponent[rows].astype(np.int32)
+        there = self.weights.magnitude[rows] != 0
+        least, most = held.min(0), np.where(there, held, ABSENT).max(0)
+        total = np.where(there, held, 0).sum(0, dtype=np.int64)
+        mean = np.where(there.any(0), total // np.maximum(there.sum(0), 1), ABSENT)
+        found = np.empty((layer.positions, len(sizes)), np.int64)
+        block = max(1, _BLOCK // layer.terms)
+        for first in range(0, layer.positions, block):
+            places = np.arange(first, min(first + block, layer.positions))
+            words = to_bits(self.given.take(batch, places), form)
+            own = exponents(words, form, engine.mode).astype(np.int32)
+            tops = np.maximum(np.maximum.reduceat(own + least, begins, axis=1), 0)
+            left = form.lanes + own + most - np.repeat(tops, sizes, axis=1)
+            ones = np.add.reduceat(left > 0, begins, axis=1, dtype=np.int64)
+            found[places] = np.minimum(ones + -(-(sizes - ones) // window), sizes)
+            sums = own + mean.astype(np.int32)
+            tops = np.maximum(np.maximum.reduceat(sums, begins, axis=1), 0)
+            kept = form.lanes + sums - np.repeat(tops, sizes, axis=1)
+            known[places] += np.maximum(kept, 0).sum(1, dtype=np.int64)
+            alike[places] &= (own <= 0).all(1)
+        return found
 
     def __call__(self, positions: Array) -> tuple[Array, Array]:
         each = np.empty((len(positions), self.layer.batches * self.layer.filters), np.int64)
