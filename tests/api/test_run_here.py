@@ -39,8 +39,9 @@ def towers(layers: int = 3, size: int = 512) -> Graph:
 
 
 def test_towers_are_placed_compared_and_right(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    hasty: None, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setenv("ORRERY_CACHE", str(tmp_path / "cache"))
     write_onnx(towers(), tmp_path / "towers.onnx")
     arguments = [
@@ -56,7 +57,7 @@ def test_towers_are_placed_compared_and_right(
     assert any((tmp_path / "cache/profiles").rglob("*"))
 
 
-def test_the_page_and_the_figure_agree() -> None:
+def test_the_page_and_the_figure_agree(hasty: None) -> None:
     found = api.run(towers(), on="this-machine", backends=("onnxruntime",), repeats=3, fresh=True)
     ways = next(s for s in found.page.sections if isinstance(s, Table) and "Ways" in s.title)
     medians = {row[0]: row[1] for row in ways.rows}
