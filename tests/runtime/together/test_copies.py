@@ -27,6 +27,7 @@ from orrery.runtime.together import (
     Step,
     TensorMemory,
     WorkerFailedError,
+    WorkerHungError,
     WorkerPool,
     fit_link,
     measure_links,
@@ -314,6 +315,31 @@ def test_links_between_memories_are_fitted() -> None:
         assert inward.s_per_byte >= 3e-9
         assert outward.s_per_byte < inward.s_per_byte
     assert fit_link("a", "b", {4: [1.0], 8: [1.0]}).s_per_byte == 0
+
+
+def test_a_device_that_fails_while_it_is_measured_is_named() -> None:
+    memory, graph = Throttled(name="m"), diamond()
+    regions = [Region(graph=graph, nodes=(n.name,)) for n in graph.nodes]
+
+    def broken() -> float:
+        raise RuntimeError("CUDA error, made up")
+
+    with pool_of(memory) as pool:
+        memory.rest = broken
+        with pytest.raises(WorkerFailedError, match=r"'m'.*transfer from host to m.*CUDA error"):
+            measure_links(pool, repeats=1, sizes=[4, 8])
+        memory.rest, memory.launch_rest = (lambda: 0.0), broken
+        with pytest.raises(WorkerFailedError, match=r"'m': subgraph 'a'.*CUDA error"):
+            profile_subgraphs(graph, regions, pool, INPUT, least_passes=1, width=100)
+
+
+def test_a_transfer_that_hangs_while_it_is_measured_is_named() -> None:
+    memory = Throttled(name="m")
+    memory.hangs = "put"
+    with pool_of(memory) as pool:
+        with pytest.raises(WorkerHungError, match=r"'m'.*from host to m.*after 0.2 s"):
+            measure_links(pool, repeats=1, sizes=[4, 8], timeout_s=0.2)
+        memory.release.set()
 
 
 def test_a_small_memory_has_links_for_what_fits() -> None:

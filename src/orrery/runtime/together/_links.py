@@ -29,7 +29,7 @@ from .._backend import median_interval
 from .._machine import describe_machine
 from ._capacity import is_shortage
 from ._memory import HOST, Held
-from ._pool import Job, WorkerHungError, WorkerPool
+from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool
 
 __all__ = ["Link", "fit_link", "measure_links"]
 
@@ -139,7 +139,7 @@ def measure_links(
     ------
     SpecError : no repeat, fewer than two sizes
     ModelError : a memory without room for two of the sizes
-    WorkerHungError : a transfer that never arrived
+    WorkerFailedError, WorkerHungError : a transfer that failed, or never arrived
     """
     if repeats < 1 or len(set(sizes)) < 2 or min(sizes) < 1:
         raise SpecError("links", found=f"{repeats} repeats, {len(set(sizes))} sizes",
@@ -173,7 +173,8 @@ def measure_links(
                 seconds = route.seconds(arrays[size], clock, timeout_s)
             except (MemoryError, RuntimeError) as error:
                 if not is_shortage(error):
-                    raise
+                    told = f"{type(error).__name__}: {error}"
+                    raise WorkerFailedError(route.worker, route.what, told) from error
                 left_out.add((route.name, size))
                 times[route.name].pop(size, None)
                 continue
@@ -214,6 +215,15 @@ class _Route:
     end: str | None
     copies: bool
 
+    @property
+    def worker(self) -> str:
+        """The worker that is not the host's, of two memories; else the one that waits."""
+        return (self.start if self.name[0] != HOST else self.end) or HOST
+
+    @property
+    def what(self) -> str:
+        return f"a transfer from {self.name[0]} to {self.name[1]}"
+
     def seconds(
         self, array: NDArray[np.uint8], clock: Callable[[], float], timeout_s: float
     ) -> float:
@@ -227,7 +237,7 @@ class _Route:
         value: object = array
         if self.copies and source != HOST:
             lane = f"{HOST} to {source}"
-            value = pool.call(lane, lambda: _moved(pool, HOST, source, array))
+            value = pool.call(lane, lambda: _moved(pool, HOST, source, array), timeout_s=timeout_s)
         begun: list[float] = []
         ended: list[float] = []
         failed: list[BaseException] = []
@@ -236,6 +246,17 @@ class _Route:
         if self.copies:
             hops = [(source, HOST)] if source != HOST else []
             hops += [(HOST, target)] if target != HOST else []
+
+        def guarded(action: Job) -> Job:
+            def job() -> Job | None:
+                try:
+                    return action()
+                except BaseException as error:  # the caller waits, and must hear of it
+                    failed.append(error)
+                    over.set()
+                    return None
+
+            return job
 
         def arrive() -> Job | None:
             ended.append(clock())
@@ -251,15 +272,9 @@ class _Route:
             where = hops[number]
 
             def copy() -> Job | None:
-                try:
-                    moved = _moved(pool, *where, carried)
-                except BaseException as error:  # the caller waits, and must hear of it
-                    failed.append(error)
-                    over.set()
-                    return None
-                return hop(number + 1, moved)
+                return hop(number + 1, _moved(pool, *where, carried))
 
-            pool.post(f"{where[0]} to {where[1]}", copy)
+            pool.post(f"{where[0]} to {where[1]}", guarded(copy))
             return None
 
         def depart() -> Job | None:
@@ -267,12 +282,11 @@ class _Route:
             return hop(0, value)
 
         if self.start is None:
-            depart()
+            guarded(depart)()
         else:
-            pool.post(self.start, depart)
+            pool.post(self.start, guarded(depart))
         if not over.wait(timeout_s):
-            raise WorkerHungError(self.end or self.start or HOST, f"a transfer from {source} to "
-                                  f"{target}", timeout_s)  # fmt: skip
+            raise WorkerHungError(self.worker, self.what, timeout_s)
         if failed:
             raise failed[0]
         return ended[0] - begun[0]

@@ -34,7 +34,7 @@ from orrery.store import Cache, content_hash
 from .._backend import Executable, Tensors, median_interval
 from .._machine import describe_machine
 from ._capacity import DoesNotFitError, is_shortage, shortage
-from ._pool import LocalWorker, WorkerPool, forwarding
+from ._pool import LocalWorker, WorkerFailedError, WorkerPool, forwarding
 
 __all__ = ["Profile", "profile_subgraphs"]
 
@@ -112,6 +112,7 @@ def profile_subgraphs(
     ------
     SpecError : a width that is not positive, no pass
     ModelError : subgraphs that no worker runs
+    WorkerFailedError : a device that failed
     CancelledError : the user asked to stop
     """
     if not width > 0 or least_passes < 1 or warmup < 0:
@@ -310,7 +311,8 @@ def _run_passes(
                 found: dict[_Pair, float] = {}
                 for pair in (*own, *own) if twice else own:
                     if pair not in short:
-                        _time_into(found, short, pair, own[pair], worker, feeds[pair[0]])
+                        _time_into(found, short, pair, own[pair], worker,
+                                   table.regions[pair[0]], feeds[pair[0]])  # fmt: skip
                 future.set_result(found)
 
         pool.post(table.workers[w].name, job)
@@ -324,14 +326,18 @@ def _run_passes(
 
 def _time_into(
     found: MutableMapping[_Pair, float], short: MutableMapping[_Pair, None], pair: _Pair,
-    executable: Executable, worker: LocalWorker, feed: Tensors,
+    executable: Executable, worker: LocalWorker, region: Region, feed: Tensors,
 ) -> None:  # fmt: skip
     try:
         found[pair] = _timed(executable, worker, feed)
     except (MemoryError, RuntimeError, OrreryError) as error:
-        if not is_shortage(error):
+        if is_shortage(error):
+            short[pair] = None
+        elif isinstance(error, OrreryError):
             raise
-        short[pair] = None
+        else:  # a device that fails, of which a library says no more
+            told = f"{type(error).__name__}: {error}"
+            raise WorkerFailedError(worker.name, region.name, told) from error
 
 
 def _profile(samples: Mapping[_Pair, list[float]], table: _Table, passes: int) -> Profile:
