@@ -24,7 +24,7 @@ def test_everything_arrives_once_and_in_order(
     pause: Callable[[], None], awake: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not awake:
-        monkeypatch.setattr(_inbox, "_looker", lambda: None)
+        monkeypatch.setattr(_inbox, "looker", lambda: None)
     inbox, got = Inbox[tuple[int, int] | None](), list[tuple[int, int]]()
 
     def read() -> None:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "looker"]
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Inbox(Generic[T]):
         try:
             return self._queue.get_nowait()
         except Empty:
-            look = _looker() if self._looks else None
+            look = looker() if self._looks else None
             if look is not None and look(self._flag, self._looks) == _SOMETHING:
                 try:
                     return self._queue.get_nowait()
@@ -72,7 +72,7 @@ class Inbox(Generic[T]):
 
 
 @functools.cache
-def _looker() -> Callable[[Any, int], int] | None:
+def looker() -> Callable[[Any, int], int] | None:
     """Return a function that waits for a flag without the interpreter's lock, or None.
 
     Yielding the processor at each look keeps a busy machine from waiting for the waiter.

@@ -26,7 +26,7 @@ from orrery.graph import Graph, Region, subgraph
 from .._backend import Backend, Executable
 from .._machine import allowed_processors
 from ._capacity import DoesNotFitError, is_shortage, misfit, shortage
-from ._inbox import Inbox
+from ._inbox import Inbox, looker
 from ._memory import HOST, Memory
 
 __all__ = [
@@ -168,6 +168,7 @@ class WorkerPool:
         )
 
     def __enter__(self) -> WorkerPool:
+        looker()  # takes seconds the first time, which no thread should spend when it is asked
         for worker in self.workers.values():
             self._threads[worker.name] = _Thread(worker.name, worker.processors)
         for lane in self._lanes:
