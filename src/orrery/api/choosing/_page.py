@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orrery.report import Column, Section, Table, Text, TimelineChart
 
 from ._choice import PLACED, Choice
-from ._tables import losses_table, phases_table, subgraphs_table
+from ._tables import losses_table, phases_table, subgraphs_table, times_table
 from ._why import reasons, stands, verdict
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ __all__ = ["placing_sections"]
 
 def placing_sections(choice: Choice, outcome: Outcome | None) -> list[Section]:
     """Return the comparison, the placement step by step, and when what ran (of one request)."""
-    sections: list[Section] = [_verdict(choice), _ways(choice)]
+    sections: list[Section] = [_verdict(choice), _ways(choice), subgraphs_table(choice)]
     found = choice.found
     if found is not None:
         sections += [losses_table(choice, found), phases_table(choice, found),
-                     subgraphs_table(choice, found)]  # fmt: skip
+                     times_table(choice, found)]  # fmt: skip
     if outcome is not None:
         sections.append(TimelineChart(
             title="One request", timeline=choice.networks[PLACED].timeline(outcome),

@@ -6,7 +6,7 @@ from orrery.report import Cell, Column, Table
 
 from ._choice import Choice, Found
 
-__all__ = ["losses_table", "phases_table", "subgraphs_table"]
+__all__ = ["losses_table", "phases_table", "subgraphs_table", "times_table"]
 
 
 def losses_table(choice: Choice, found: Found) -> Table:
@@ -17,12 +17,12 @@ def losses_table(choice: Choice, found: Found) -> Table:
     rows = [
         (f"the whole on {one}", losses.whole_s),
         (f"its subgraphs on {one}, one after the other", losses.parts_s),
-        ("no placement of them takes less than", losses.bound_s),
+        ("no placement of them takes less than, as they were timed", losses.bound_s),
         ("placed: the subgraphs of the critical path, alone", losses.path_s),
-        ("  longer beside others", losses.company_s),
-        ("  longer or shorter with nothing beside them", losses.drift_s),
-        ("  between them, before the first and after the last", losses.hand_over_s),
-        ("  together: a request", losses.placed_s),
+        ("placed: longer beside others", losses.company_s),
+        ("placed: longer or shorter with nothing beside them", losses.drift_s),
+        ("placed: between them, before the first and after the last", losses.hand_over_s),
+        ("placed: together, a request", losses.placed_s),
     ]
     return Table(
         title="Where the time goes", rows=tuple(rows), filterable=False,
@@ -74,37 +74,53 @@ def phases_table(choice: Choice, found: Found) -> Table:
     )  # fmt: skip
 
 
-def subgraphs_table(choice: Choice, found: Found) -> Table:
-    """Return who runs each subgraph, when, and what it takes in company and alone."""
+def subgraphs_table(choice: Choice) -> Table:
+    """Return who runs each subgraph."""
+    problem = choice.problem
+    rows = []
+    for number in problem.order:
+        part = problem.partition.subgraphs[number]
+        nodes = part.region.nodes
+        rows.append((
+            part.region.name, problem.partition.phases[part.phase].kind,
+            nodes[0] if len(nodes) == 1 else f"{nodes[0]} … {nodes[-1]}", len(nodes),
+            problem.workers[choice.placed.placement[number]].name,
+        ))  # fmt: skip
+    return Table(
+        title="Who runs what", rows=tuple(rows),
+        columns=(Column(name="subgraph"), Column(name="phase"), Column(name="nodes"),
+                 Column(name="count", kind="number"), Column(name="worker")),
+        caption="Subgraphs of one phase know nothing of each other. Which worker runs each single "
+                "node is in nodes.csv (--out).",
+    )  # fmt: skip
+
+
+def times_table(choice: Choice, found: Found) -> Table:
+    """Return when each subgraph is predicted to run and did, and what it takes alone."""
     problem, measured = choice.problem, found.measured
     timing = problem.timing(choice.placed.placement)
     foreseen, seen = set(timing.critical_path()), set(measured.critical_path())
     rows = []
     for number in problem.order:
-        part, worker = problem.partition.subgraphs[number], choice.placed.placement[number]
-        nodes = part.region.nodes
+        on = (("predicted", number in foreseen), ("measured", number in seen))
         rows.append((
-            part.region.name, problem.partition.phases[part.phase].kind,
-            nodes[0] if len(nodes) == 1 else f"{nodes[0]} … {nodes[-1]}", len(nodes),
-            problem.workers[worker].name, timing.begin[number], measured.begin[number],
-            float(problem.seconds[number, worker]), found.alone_s[number],
+            problem.partition.subgraphs[number].region.name, timing.begin[number],
+            measured.begin[number], timing.end[number], measured.end[number],
+            timing.end[number] - timing.begin[number], found.alone_s[number],
             measured.end[number] - measured.begin[number],
-            " and ".join(said for said, on in (("predicted", number in foreseen),
-                                               ("measured", number in seen)) if on),
+            " and ".join(said for said, yes in on if yes),
         ))  # fmt: skip
     return Table(
-        title="Who runs what", rows=tuple(rows),
+        title="Subgraphs, predicted and measured", rows=tuple(rows),
         columns=(
-            Column(name="subgraph"), Column(name="phase"), Column(name="nodes"),
-            Column(name="count", kind="number"), Column(name="worker"),
-            Column(name="predicted begin", unit="s", kind="number"),
+            Column(name="subgraph"), Column(name="predicted begin", unit="s", kind="number"),
             Column(name="began", unit="s", kind="number"),
+            Column(name="predicted end", unit="s", kind="number"),
+            Column(name="ended", unit="s", kind="number"),
             Column(name="timed for", unit="s", kind="number",
                    help="in the profile, which the prediction adds up"),
             Column(name="alone", unit="s", kind="number", help="with nothing beside it"),
-            Column(name="in a request", unit="s", kind="number"),
-            Column(name="on the critical path"),
+            Column(name="in a request", unit="s", kind="number"), Column(name="critical path"),
         ),
-        caption="Subgraphs of one phase know nothing of each other. Which worker runs each single "
-                "node is in nodes.csv (--out).",
+        caption="On the critical path is what the end waits for, as predicted or as measured.",
     )  # fmt: skip

@@ -95,6 +95,9 @@ def stands(choice: Choice, found: Found) -> list[str]:
         least = _seconds(found.losses.bound_s)
         said.append(f"No placement of these subgraphs takes less than {least} as they were timed: "
                     f"{_forbids(found)}.")  # fmt: skip
+    if measured < 0.95 * found.losses.bound_s:
+        said.append("It took less than that: the machine was slower while the parts were timed "
+                    "(--fresh times them again).")  # fmt: skip
     if len(choice.problem.order) > 1:
         best = found.kept.best
         tried = "" if best.proved else ", as far as there was time to try them,"
