@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,21 @@ def test_plans_hold_and_none_exists_where_none_is_found(profile: StepProfile) ->
     if sum(columns.size) <= columns.room:
         assert found.moved_bytes == 0
         assert found.step_s == columns.plain_s
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps(most=4))
+def test_the_best_plan_is_never_worse_with_more(profile: StepProfile) -> None:
+    def best(of: StepProfile) -> float:
+        return min((s.timing.step_s for s in every_choice(columns_of(of))), default=math.inf)
+
+    least = best(profile)
+    for change in (
+        {"write_bytes_per_s": 2 * profile.write_bytes_per_s},
+        {"read_bytes_per_s": 2 * profile.read_bytes_per_s},
+        {"limit_bytes": profile.limit_bytes + 3},
+    ):
+        assert best(replace(profile, **change)) <= least
 
 
 @pytest.mark.needs("ortools")
@@ -163,9 +179,12 @@ def test_folders_too_small_are_refused_with_the_bytes() -> None:
     assert planned(replace(profile, disk_bytes=16)).moved_bytes == 16
 
 
+@pytest.mark.needs("ortools")
 def test_a_step_that_saves_nothing_has_a_plan() -> None:
-    plan = planned(step([], forward=1, backward=2, limit=5, other=5))
-    assert (plan.step_s, plan.peak_bytes, plan.tensors) == (3, 5, ())
+    nothing = step([], forward=1, backward=2, limit=5, other=5)
+    for method in ("two_phases", "improved", "exact"):
+        plan = planned(nothing, replace(ANY, method=method))
+        assert (plan.step_s, plan.peak_bytes, plan.tensors) == (3, 5, ())
     refusal = plan_offload(step([], forward=1, backward=2, limit=4, other=5), ANY)
     assert isinstance(refusal, Infeasible)
     assert (refusal.need, refusal.have) == (5, 4)

@@ -31,6 +31,8 @@ def improve(
     Where the step is delayed still, no exchange of a moved tensor for a kept one betters it either,
     unless `evaluations` were not enough.
     """
+    if not start.moved_bytes and start.timing.step_s <= columns.plain_s * (1 + SAME):
+        return start, 0  # nothing can be better
     trial = _Trial(columns, start, least_bytes, evaluations, progress)
     while trial.one_by_one() and trial.pairs():
         pass

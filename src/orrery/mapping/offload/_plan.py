@@ -72,7 +72,8 @@ def plan_offload(
         before, most = best, search.effort // max(1, len(columns.size))
         best, spent = improve(columns, best, least_bytes=search.least_bytes,
                               evaluations=most, progress=progress)  # fmt: skip
-        lines.append(_improved(before, best, spent))
+        if spent:
+            lines.append(_improved(before, best, spent))
     if search.method == "exact":
         from ._exact import prove
 
