@@ -8,12 +8,15 @@ Judge:   a large array makes the number grow by its size (tests/runtime/offload/
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
-from typing import Self
 
-__all__ = ["ResidentMeter", "free_bytes", "resident_bytes"]
+__all__ = ["MemoryMeter", "free_bytes", "return_freed_memory"]
 
+#: Numbers of these options in glibc's ``malloc.h``.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Of the control group this process is in: the limit and what is used, version 2 and version 1.
 _GROUPS = (
@@ -25,38 +28,67 @@ _GROUPS = (
 )
 
 
-def resident_bytes() -> int:
-    """Return the memory that the process has in pages of its own; 0 where it is not said."""
-    with ResidentMeter() as meter:
-        return meter.read()
+class MemoryMeter:
+    """Reads how much memory the process has, and had at most, in the process that made it.
 
-
-class ResidentMeter:
-    """Reads `resident_bytes` again and again, in microseconds, in the process that made it."""
+    Where the system does not let the highest value be set back, it is that of the whole run; where
+    it says nothing, everything is 0.
+    """
 
     def __init__(self) -> None:
-        try:
-            self._descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._descriptor = -1
+        self._now = _opened("/proc/self/statm", os.O_RDONLY)
+        self._status = _opened("/proc/self/status", os.O_RDONLY)
+        self._reset = _opened("/proc/self/clear_refs", os.O_WRONLY)
 
     def read(self) -> int:
-        """Return the bytes at this moment; 0 where they are not said."""
-        if self._descriptor < 0:
+        """Return the bytes at this moment."""
+        if self._now < 0:
             return 0
-        return int(os.pread(self._descriptor, 64, 0).split()[1]) * _PAGE
+        return int(os.pread(self._now, 64, 0).split()[1]) * _PAGE
+
+    def most(self) -> int:
+        """Return the most bytes since `forget` was called."""
+        if self._status < 0:
+            return 0
+        text = os.pread(self._status, 8192, 0)
+        start = text.find(b"VmHWM:")
+        return 0 if start < 0 else int(text[start + 6 :].split(None, 1)[0]) * 1024
+
+    def forget(self) -> None:
+        """Let `most` begin anew."""
+        if self._reset >= 0:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._reset, b"5", 0)
 
     def close(self) -> None:
         """Read no more."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        for descriptor in (self._now, self._status, self._reset):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._now = self._status = self._reset = -1
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _opened(path: str, way: int) -> int:
+    try:
+        return os.open(path, way | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def return_freed_memory(least_bytes: int) -> bool:
+    """Let memory go back to the system when pieces of so many bytes or more are freed.
+
+    The C library keeps freed pieces up to a size that grows with what was freed before, and so a
+    process can hold twice what it uses. Fixing the size holds for the rest of the process; it costs
+    that such pieces come as fresh pages each time. Return whether the library took it.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        tell = library.mallopt
+    except (OSError, AttributeError):
+        return False
+    size = min(max(least_bytes, 1 << 17), 32 << 20)
+    return bool(tell(_MMAP_THRESHOLD, size)) and bool(tell(_TRIM_THRESHOLD, size))
 
 
 def free_bytes() -> int | None:

@@ -26,7 +26,7 @@ class StepReport:
     offloaded, kept, forwarded : storages that were written; that stayed by plan; that were needed
         again before they had been written, and never left
     passed_over : saved tensors that were not looked at further, by the reason
-    peak_bytes : the most memory of the process at any tensor saved or used
+    peak_bytes : the most memory of the process during the step
     remarks : what went otherwise than planned, one sentence each
     """
 

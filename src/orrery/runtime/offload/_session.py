@@ -32,7 +32,7 @@ from ._arena import Arena
 from ._blocks import SECTOR_BYTES
 from ._errors import OffloadError, OffloadInfeasibleError
 from ._folders import ScratchFile
-from ._memory import ResidentMeter, free_bytes
+from ._memory import MemoryMeter, free_bytes, return_freed_memory
 from ._parcel import Parcel
 from ._passes import Pass, Record
 from ._report import StepReport
@@ -129,7 +129,8 @@ class OffloadSession:
             queue_bytes=settings.queue_bytes, identity=os.urandom(16),
             on_request=self._note if settings.trace else None,
         )  # fmt: skip
-        self._meter = ResidentMeter()
+        self._meter = MemoryMeter()
+        self._returned = settings.return_freed and return_freed_memory(settings.least_bytes)
         self._numbers = itertools.count()
         self._passes: list[Pass] = []
         self._hooks: list[Any] = []
@@ -140,7 +141,7 @@ class OffloadSession:
         self._backward_seen = False
         self._drained = False
         self._failures_seen = 0
-        self._peak_bytes = 0
+        self._peak_bytes = self._moved_before = 0
         self._step_began: tuple[float, float, Any] = (0.0, 0.0, None)
         self._closed = False
 
@@ -161,7 +162,10 @@ class OffloadSession:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a user should know about the folders."""
-        return tuple(remark for file in self._files for remark in file.remarks)
+        found = tuple(remark for file in self._files for remark in file.remarks)
+        if self.settings.return_freed and not self._returned:
+            found += ("freed memory may stay with the process: the C library takes no such option",)
+        return found
 
     def traces(self) -> tuple[IoTrace, ...]:
         """Return the requests of each folder so far; empty unless the settings ask for a trace."""
@@ -197,7 +201,8 @@ class OffloadSession:
             )  # fmt: skip
         self._passes, self._passed_over, self._tallies = [], Counter(), Counter()
         self._own, self._modules = set(), set()
-        self._peak_bytes, self._backward_seen = self._meter.read(), False
+        self._backward_seen, self._peak_bytes, self._moved_before = False, 0, 0
+        self._meter.forget()
         waited = self._transfers.waited_s
         self._step_began = (time.perf_counter(), waited, self._transfers.counts)
         self._begin_pass()
@@ -283,6 +288,8 @@ class OffloadSession:
             self._begin_backward()
         record = held.record
         running = self._passes[-1] if self._passes else None
+        if running is not None:
+            self._weigh(running)
         if record is not None:
             now = self._now()
             record.needed_s = now if record.needed_s is None else record.needed_s
@@ -294,7 +301,6 @@ class OffloadSession:
             return held.tensor
         tensor = self._fetched(held)
         if running is not None:
-            self._weigh(running)
             held.record.fetched = True
             if held.parcel.is_packed:
                 held.record.packed_bytes = held.parcel.travelled_bytes
@@ -405,12 +411,17 @@ class OffloadSession:
             running.next_read += 1
 
     def _weigh(self, running: Pass) -> None:
-        """Note how much memory is in use, and how much of it is not saved tensors."""
-        used = self._meter.read()
-        self._peak_bytes = max(self._peak_bytes, used)
-        if running.plan is None:
-            moved = self._transfers.queued_bytes + self._arena.touched_bytes
-            running.other_bytes = max(running.other_bytes, used - moved)
+        """Note, while measuring, how much memory was in use, and how much was no saved tensor."""
+        if running.plan is not None:
+            return
+        most = self._meter.most()
+        self._meter.forget()
+        self._peak_bytes = max(self._peak_bytes, most)
+        # When within the time since the last look the most was in use is not known: the fewest
+        # bytes on their way at either end make the rest the largest it can have been.
+        moved = self._transfers.queued_bytes + self._arena.touched_bytes
+        running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
+        self._moved_before = moved
 
     def _raise_failures(self) -> None:
         failures = self._transfers.counts.failed_writes
@@ -426,6 +437,9 @@ class OffloadSession:
 
     def _report(self) -> None:
         began_s, waited_s, before = self._step_began
+        for measured in self._passes[-1:]:
+            self._weigh(measured)
+        self._peak_bytes = max(self._peak_bytes, self._meter.most())
         problems = self._transfers.problems
         remarks = [
             f"drifted: pass {p.index} saved other tensors" for p in self._passes if p.drifted

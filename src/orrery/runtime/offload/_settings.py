@@ -32,6 +32,9 @@ class OffloadSettings:
     packing : pack elements that are mostly zero, without loss, where the plan says so
     direct : go past the system's cache where it allows that
     trace : keep a record of each request
+    return_freed : have the C library give freed memory back to the system at once, from
+        `least_bytes` on; for the whole process, and for good. Without it much of what leaves goes
+        on being held, and the limit is not kept
     """
 
     folders: Sequence[Path]
@@ -45,6 +48,7 @@ class OffloadSettings:
     packing: bool = True
     direct: bool = True
     trace: bool = False
+    return_freed: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.

@@ -1,0 +1,63 @@
+"""The meter against memory that is taken and given back on purpose."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orrery.runtime.offload._arena import aligned_bytes
+from orrery.runtime.offload._memory import MemoryMeter, free_bytes
+
+MIB = 1 << 20
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+
+
+def test_memory_taken_and_dropped_is_seen() -> None:
+    meter = MemoryMeter()
+    meter.forget()
+    before = meter.read()
+    taken = aligned_bytes(64 * MIB)
+    taken[:] = 1
+    assert 60 * MIB < meter.read() - before < 80 * MIB
+    del taken
+    assert meter.read() - before < 16 * MIB
+    assert meter.most() - before > 60 * MIB
+    meter.forget()
+    assert meter.most() - before < 16 * MIB
+    meter.close()
+    free = free_bytes()
+    assert free is not None and free > 0
+
+
+def test_freed_pieces_leave_the_process() -> None:
+    """In a process of its own, for the option holds for good."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library")
+    code = """
+import ctypes, sys
+from orrery.runtime.offload._memory import MemoryMeter, return_freed_memory
+library = ctypes.CDLL(None)
+library.malloc.restype = library.memset.restype = ctypes.c_void_p
+library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+if sys.argv[1] == "yes":
+    assert return_freed_memory(1 << 20)
+size, meter = 8 << 20, MemoryMeter()
+def take(): return library.memset(library.malloc(size), 1, size)
+library.free(take())  # from here on the library keeps pieces of this size, unless told
+before = meter.read()
+pieces = [take() for _ in range(8)]
+last = library.memset(library.malloc(2 << 20), 1, 2 << 20)  # above them: nothing is trimmed
+for piece in pieces: library.free(piece)
+print((meter.read() - before) >> 20)
+"""
+    kept, returned = (
+        int(subprocess.run([sys.executable, "-c", code, told], capture_output=True, text=True,
+                           check=True).stdout)
+        for told in ("no", "yes")
+    )  # fmt: skip
+    assert returned < 8 < 32 < kept
