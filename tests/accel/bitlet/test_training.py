@@ -25,7 +25,7 @@ from orrery.accel.bitlet import (
     trained_network,
 )
 from orrery.accel.bitlet._format import FixedFormat
-from orrery.accel.bitlet._training_products import operands, training_products
+from orrery.accel.bitlet.training import operands, training_products
 from orrery.errors import SpecError
 from orrery.graph import (
     ArrayConstant,
@@ -297,7 +297,7 @@ def test_a_run_in_pieces_is_the_whole_run(
     precision: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Number, scale, good steps, choices and draws go on: each cut gives the whole run's bits."""
-    monkeypatch.setattr("orrery.accel.bitlet._training.GOOD_STEPS", 3)
+    monkeypatch.setattr("orrery.accel.bitlet.training._session.GOOD_STEPS", 3)
     more = {**more}
     graph, factor = conv_net(8), more.pop("factor", None)
     if factor:
@@ -462,8 +462,36 @@ def test_bad_batches_are_refused_with_their_step() -> None:
     refused({"x": bad["x"][:5]}, "found 'a batch of 5', wanted 8")
     refused({"x": np.full_like(bad["x"], np.nan)}, "step 1: 'x': found 'a value that is not fin")
     refused({"x": bad["x"].astype(np.float64)}, "wanted")
+    refused({"labels": bad["labels"].tolist()}, "step 1: 'labels': found 'list', wanted an array")
+    refused({"x": bad["x"].tolist()}, "step 1: 'x': found 'list', wanted an array")
+    refused({"w1": np.zeros((64, 32), F)}, "input 'w1': found 'a state', wanted one of x, labels;")
+    refused({"label": bad["labels"]}, "no such input', .*; remove it, did you mean 'labels'")
     with pytest.raises(SpecError, match="input 'labels'"):
         list(trainer.steps([{"x": good["x"]}]))
+    with pytest.raises(SpecError, match="found 'int', wanted a batch"):
+        list(trainer.steps([5]))  # type: ignore[list-item]
+
+
+def test_states_that_are_none_of_the_network_are_refused() -> None:
+    trainer = BitletTrainer(graph=perceptron(8), array=array("fixed8"), count_every=0)
+    (batch,) = [next(batches(8, 1))]
+    (step,) = trainer.steps([batch])
+
+    def refused(states: Any, match: str, trainer: BitletTrainer = trainer) -> None:
+        with pytest.raises(SpecError, match=match):
+            list(trainer.steps([batch], states))
+
+    refused({**step.states, "x": batch["x"]}, "state 'x': found 'an input', .*into the batches")
+    refused({**step.states, "w3": np.zeros(3, F)}, "'w3': found 'no such state', .*; remove it$")
+    refused({k: v for k, v in step.states.items() if k != "w1"}, "'w1': found 'nothing', wanted fl")
+    refused({**step.states, "w1": np.zeros((3, 3), F)}, "'w1': found 'float32")
+    refused({**step.states, "w1": step.states["w1"].astype(np.float64)}, "'w1': found 'float64")
+    refused({**step.states, "w1": step.states["w1"].tolist()}, "'w1': found 'list'")
+    refused(list(step.states), "states: found 'list', wanted all that a step left: a mapping")
+    refused(step.states, "'optimizer.step': found 'nothing'", replace(trainer, optimizer="adam"))
+    with pytest.raises(SpecError, match="start: found 'step -5'"):
+        trainer.steps([batch], start=replace(step, number=-5))
+    assert list(trainer.steps([batch], step.states))
 
 
 def test_bad_data_makes_no_batches() -> None:
@@ -471,12 +499,19 @@ def test_bad_data_makes_no_batches() -> None:
     for data, size, epochs, match in (
         ({"x": images, "labels": labels[:5]}, 4, 1, "as many samples of every input"),
         ({}, 4, 1, "as many samples"),
-        ({"x": images[:3]}, 4, 1, "wanted 1 to 3 samples"),
-        ({"x": images}, 0, 1, "wanted 1 to 1437"),
+        ({"x": images[:3]}, 4, 1, "samples of a batch: found 4, wanted a whole number, 1 to 3"),
+        ({"x": images}, 0, 1, "wanted a whole number, 1 to 1437"),
         ({"x": images}, 4, 0, "epochs"),
+        ({"x": images}, 4.0, 1, "samples of a batch: found 4.0, wanted a whole number"),
+        ({"x": images}, 4, 1.5, "epochs: found 1.5"),
+        ({"x": images.tolist()}, 4, 1, "'x': found 'list', wanted an array"),
+        ({"x": F(3)}, 4, 1, "'x': found 'a single number'"),
+        ([images], 4, 1, "found 'list', wanted inputs: a mapping"),
     ):
         with pytest.raises(SpecError, match=match):
             draw_batches(data, size, epochs=epochs)
+    with pytest.raises(SpecError, match="seed: found -1"):
+        draw_batches({"x": images}, 4, seed=-1)
 
 
 def test_batches_are_shuffled_and_a_rest_is_left_out() -> None:
@@ -562,5 +597,7 @@ def test_settings_without_meaning_are_refused(precision: str, more: Any, match: 
 def test_states_of_another_network_are_refused() -> None:
     with pytest.raises(SpecError, match="'w1'"):
         trained_network(perceptron(8), {"w1": np.zeros((3, 3), F)})
+    with pytest.raises(SpecError, match="'w1': found 'list', wanted an array"):
+        trained_network(perceptron(8), {"w1": [[1.0]]})
     kept = trained_network(perceptron(8), {"optimizer.step": np.zeros(())})
     assert kept.constants["w1"].array().tobytes() == perceptron(8).constants["w1"].array().tobytes()

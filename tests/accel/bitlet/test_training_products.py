@@ -23,7 +23,7 @@ from orrery.accel.bitlet import (
     number_format,
 )
 from orrery.accel.bitlet._format import FixedFormat
-from orrery.accel.bitlet._training_products import operands, training_products
+from orrery.accel.bitlet.training import operands, training_products
 from orrery.errors import SpecError
 from orrery.graph import (
     TRAINING_DOMAIN,

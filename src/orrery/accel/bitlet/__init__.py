@@ -23,7 +23,7 @@ from ._statistics import (
     expected_cycles,
     merge_statistics,
 )
-from ._training import (
+from .training import (
     BitletTrainer,
     PhaseCycles,
     ProductChoice,

@@ -7,9 +7,8 @@ is an extension, judged by the same training in NumPy's float32.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,21 +20,21 @@ from orrery.accel.bitlet import (
     Engine,
     TrainingStep,
     bit_statistics,
-    draw_batches,
     number_format,
     run_network,
     trained_network,
 )
-from orrery.graph import ArrayConstant, Graph, Node, TensorType, initial_states
+from orrery.graph import initial_states
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis
 from orrery.report import Column, Section, Table, Text
 
 from .._frame import Record, compared
+from ._digits import BATCH, LEARNT, Digits, read_digits, small_network
 
 __all__ = ["training_part"]
 
-BATCH, RATE, LEARNT = 32, 0.05, 1437
+RATE = 0.05
 _SOURCE = (
     "scikit-learn's digits, 1437 images to learn from and 360 to be tested; no published value"
 )
@@ -66,61 +65,6 @@ _ALL = (
       for p in ("fixed8", "fixed4") for r in ("nearest", "stochastic")),
 )  # fmt: skip
 _FEW = (_ALL[0], _ALL[5])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digits:
-    """Images [N, 1, 8, 8] from 0 to 1 with their labels."""
-
-    images: Any
-    labels: Any
-    test_images: Any
-    test_labels: Any
-
-    def batches(self, epochs: int, seed: int) -> Iterator[dict[str, Any]]:
-        """Return the batches of a run: the same for every format and for the judge."""
-        data = {"x": self.images, "labels": self.labels}
-        return draw_batches(data, BATCH, epochs=epochs, seed=seed)
-
-
-def read_digits() -> Digits | None:
-    """Return the data, or None where scikit-learn is not installed."""
-    try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # has no stubs
-    except ModuleNotFoundError:
-        return None
-    data = load_digits()
-    images = (data.images / 16).astype(np.float32)[:, None]
-    labels = data.target.astype(np.int64)
-    order = np.random.default_rng(0).permutation(len(images))
-    learn, test = order[:LEARNT], order[LEARNT:]
-    return Digits(images=images[learn], labels=labels[learn],
-                  test_images=images[test], test_labels=labels[test])  # fmt: skip
-
-
-def small_network(batch: int, seed: int) -> Graph:
-    """Two convolutions of 8 and 16 filters, the second with a stride of 2, and a linear layer."""
-    draw = np.random.default_rng(seed)
-    shapes = {"w1": (8, 1, 3, 3), "w2": (16, 8, 3, 3), "w3": (10, 256)}
-    held: dict[str, Any] = {}
-    for name, shape in shapes.items():
-        spread = math.sqrt(2 / math.prod(shape[1:]))
-        held[name] = (spread * draw.standard_normal(shape)).astype(np.float32)
-        held[f"b{name[1]}"] = np.zeros(shape[0], np.float32)
-    pads = {"pads": (1, 1, 1, 1)}
-    nodes = (
-        Node(name="c1", op="Conv", inputs=("x", "w1", "b1"), outputs=("h1",), attributes=pads),
-        Node(name="r1", op="Relu", inputs=("h1",), outputs=("a1",)),
-        Node(name="c2", op="Conv", inputs=("a1", "w2", "b2"), outputs=("h2",),
-             attributes={**pads, "strides": (2, 2)}),
-        Node(name="r2", op="Relu", inputs=("h2",), outputs=("a2",)),
-        Node(name="flat", op="Flatten", inputs=("a2",), outputs=("f",)),
-        Node(name="fc", op="Gemm", inputs=("f", "w3", "b3"), outputs=("y",),
-             attributes={"transB": 1}),
-    )  # fmt: skip
-    types = {"x": TensorType(dtype="float32", shape=(batch, 1, 8, 8))}
-    return Graph(name="digits", nodes=nodes, inputs=("x",), outputs=("y",), types=types,
-                 constants={n: ArrayConstant(v) for n, v in held.items()}).infer()  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

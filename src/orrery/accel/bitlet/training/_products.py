@@ -25,11 +25,11 @@ import numpy as np
 
 from orrery.graph import Graph, Node, Region, phase_nodes
 
-from .._products import Layer, Matrices, matrices, read_layer, require_layer
-from .._record import Tensors
-from ._engine import Array
-from ._format import FixedFormat, NumberFormat, from_bits, to_bits
-from ._function import grid_step
+from ..._products import Layer, Matrices, matrices, read_layer, require_layer
+from ..._record import Tensors
+from .._engine import Array
+from .._format import FixedFormat, NumberFormat, from_bits, to_bits
+from .._function import grid_step
 
 __all__ = ["PHASES", "Part", "Phase", "TrainingProduct", "operands", "training_products"]
 
