@@ -103,6 +103,8 @@ class StepProfile:
     pack_bytes_per_s, unpack_bytes_per_s : of unpacked bytes; needed where a tensor can be packed
     request_s : that a transfer takes beyond its bytes
     disk_bytes : free in the folders; None is not known
+    queue_bytes : of tensors that may wait to be written before the forward waits, though there is
+        memory; None is any number
     machine : where it was measured
     """
 
@@ -118,13 +120,15 @@ class StepProfile:
     unpack_bytes_per_s: float | None = None
     request_s: float = 0.0
     disk_bytes: int | None = None
+    queue_bytes: int | None = None
     machine: str = ""
 
     def __post_init__(self) -> None:
         where = f"step {self.name!r}"
         for key in ("forward_s", "backward_s", "other_bytes", "limit_bytes", "request_s"):
             _refuse_negative(where, key, getattr(self, key))
-        _refuse_negative(where, "disk_bytes", self.disk_bytes, none_allowed=True)
+        for key in ("disk_bytes", "queue_bytes"):
+            _refuse_negative(where, key, getattr(self, key), none_allowed=True)
         for way, packing in (("write", "pack"), ("read", "unpack")):
             _refuse_negative(where, f"{way}_bytes_per_s", getattr(self, f"{way}_bytes_per_s"),
                              above=True)  # fmt: skip
@@ -191,6 +195,8 @@ class PlannedTensor:
     action : it stays, leaves and comes back, or is dropped and made again
     packed : whether it travels packed
     moved_bytes : that are written once and read once; 0 unless it is offloaded
+    waiting_bytes : of memory that may wait to be written before the next tensor is made, its own
+        included; a forward that waits for the rest keeps to the limit however slow the folders are
     reason : why, in one clause
     """
 
@@ -199,6 +205,7 @@ class PlannedTensor:
     action: Action
     packed: bool = False
     moved_bytes: int = 0
+    waiting_bytes: int = 0
     reason: str = ""
 
 

@@ -22,12 +22,13 @@ def tensor(
 def step(
     tensors: list[SavedTensor], *, forward: float, backward: float, limit: int, other: int = 0,
     write: float = 1.0, read: float = 1.0, pack: float = 1e6, disk: int | None = None,
-    request: float = 0.0,
+    request: float = 0.0, queue: int | None = None,
 ) -> StepProfile:  # fmt: skip
     return StepProfile(
         name="case", tensors=tuple(tensors), forward_s=forward, backward_s=backward,
         other_bytes=other, limit_bytes=limit, write_bytes_per_s=write, read_bytes_per_s=read,
         pack_bytes_per_s=pack, unpack_bytes_per_s=pack, disk_bytes=disk, request_s=request,
+        queue_bytes=queue,
     )  # fmt: skip
 
 
@@ -72,4 +73,5 @@ def steps(draw: st.DrawFn, *, most: int = 7, disk: bool = False) -> StepProfile:
         read=draw(st.sampled_from([0.5, 1.0, 2.0, 4.0])), pack=draw(st.sampled_from([0.25, 4.0])),
         disk=draw(st.none() | st.integers(0, total)) if disk else None,
         request=draw(st.sampled_from([0.0, 1.0])),
+        queue=draw(st.none() | st.integers(0, 20)),
     )  # fmt: skip

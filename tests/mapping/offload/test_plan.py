@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orrery.errors import SpecError
 from orrery.mapping.offload import OffloadSearch, plan_offload
@@ -27,13 +28,18 @@ def planned(profile: StepProfile, search: OffloadSearch = ANY) -> OffloadPlan:
     return plan
 
 
-def obeyed(profile: StepProfile, plan: OffloadPlan) -> None:
-    """Check a plan's figures by doing what it says, in a replay that knows nothing of planning."""
-    check_offload_plan(plan, profile)
+def told(profile: StepProfile, plan: OffloadPlan) -> tuple[list[str], list[tuple[int, int]]]:
     row = {t.name: n for n, t in enumerate(profile.tensors)}
     actions = [("pack" if t.packed else "write") if t.action == "offload" else
                {"keep": "keep", "recompute": "drop"}[t.action] for t in plan.tensors]  # fmt: skip
     reads = [(row[r.name], -1 if r.after is None else row[r.after]) for r in plan.reads]
+    return actions, reads
+
+
+def obeyed(profile: StepProfile, plan: OffloadPlan) -> None:
+    """Check a plan's figures by doing what it says, in a replay that knows nothing of planning."""
+    check_offload_plan(plan, profile)
+    actions, reads = told(profile, plan)
     seen = watch(profile, actions, reads)
     assert seen.step_s == plan.step_s
     assert seen.peak + profile.other_bytes == plan.peak_bytes <= profile.limit_bytes
@@ -80,6 +86,19 @@ def test_the_best_plan_is_never_worse_with_more(profile: StepProfile) -> None:
         {"limit_bytes": profile.limit_bytes + 3},
     ):
         assert best(replace(profile, **change)) <= least
+
+
+@settings(max_examples=80, deadline=None)
+@given(steps(most=6), st.sampled_from([0.01, 0.5, 1.0, 100.0]))
+def test_who_obeys_keeps_the_limit_however_slow_the_disk(profile: StepProfile, pace: float) -> None:
+    plan = plan_offload(profile, ANY)
+    if isinstance(plan, Infeasible):
+        return
+    actual = replace(profile, write_bytes_per_s=profile.write_bytes_per_s * pace,
+                     read_bytes_per_s=profile.read_bytes_per_s * pace)  # fmt: skip
+    actions, reads = told(profile, plan)
+    seen = watch(actual, actions, reads, [tensor.waiting_bytes for tensor in plan.tensors])
+    assert seen.peak <= profile.room_bytes
 
 
 @pytest.mark.needs("ortools")

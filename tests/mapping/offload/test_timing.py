@@ -76,6 +76,7 @@ def test_more_of_anything_never_makes_the_same_plan_slower(
         {"read_bytes_per_s": 2 * profile.read_bytes_per_s},
         {"limit_bytes": profile.limit_bytes + 3},
         {"request_s": 0.0},
+        {"queue_bytes": None},
     ):
         quicker = time_step(columns_of(replace(profile, **change)), choices)
         assert isinstance(quicker, Timing)
@@ -130,6 +131,16 @@ def test_the_forward_waits_for_memory_that_a_write_frees() -> None:
     busy = step([tensor(0, 6, 1, 8, last=2), tensor(1, 5, 2, 1)], forward=4, backward=9, limit=10)
     short = time_step(columns_of(busy), (WRITE, KEEP))
     assert short == Shortage(tensor=1, need=11, phase="forward", held=(1,))
+
+
+def test_the_forward_waits_while_too_much_is_unwritten() -> None:
+    profile = equal(4, 4, limit=16)  # 4 s of writing every second
+    for queue, stall, end in ((None, 0, 17), (16, 0, 17), (8, 5, 17), (4, 9, 17), (0, 9, 17)):
+        columns = columns_of(replace(profile, queue_bytes=queue))
+        timing = time_step(columns, (WRITE,) * 4)
+        assert isinstance(timing, Timing)
+        assert (timing.forward_stall_s, timing.write_end_s) == (stall, end), queue
+        assert timing.drain_s == 17 - 4 - stall
 
 
 def test_a_read_begins_at_the_need_that_leaves_room() -> None:

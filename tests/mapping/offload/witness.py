@@ -32,6 +32,7 @@ class World:
     profile: StepProfile
     actions: Sequence[str]  # keep, write, pack, drop
     reads: Sequence[tuple[int, int]]  # tensor, after the need of which (-1: at the begin)
+    waiting: Sequence[int] | None = None  # what may wait after each tensor, memory unseen
     now: float = 0.0
     used: int = 0
     seen: Seen = field(default_factory=Seen)
@@ -85,13 +86,17 @@ class World:
             for n, t in enumerate(tensors):
                 if t.made_s == moment:
                     size = t.size_bytes
-                    yield lambda size=size: self.used + size <= self.profile.room_bytes
+                    if self.waiting is None:
+                        yield lambda size=size: self.used + size <= self.profile.room_bytes
                     self.take(size)
                     self.in_use.add(n)
                     if self.actions[n] in ("write", "pack"):
+                        yield lambda size=size: self.few_wait(size)
                         self.to_write.append(n)
                         if len(self.to_write) == 1:
                             self.write_next()
+                    if self.waiting is not None:
+                        yield lambda n=n: self.unwritten() <= self.waiting[n]
             for n, t in enumerate(tensors):
                 if t.last_use_s == moment:
                     self.in_use.discard(n)
@@ -99,6 +104,13 @@ class World:
                     if gone or self.actions[n] == "drop":
                         self.used -= t.size_bytes
         yield self.profile.forward_s - at
+
+    def few_wait(self, size: int) -> bool:
+        most, waiting = self.profile.queue_bytes, self.unwritten()
+        return most is None or not waiting or waiting + size <= most
+
+    def unwritten(self) -> int:
+        return sum(self.profile.tensors[n].size_bytes for n in self.to_write)
 
     def write_next(self) -> None:
         n = self.to_write[0]
@@ -162,7 +174,11 @@ class World:
 
 
 def watch(
-    profile: StepProfile, actions: Sequence[str], reads: Sequence[tuple[int, int]]
+    profile: StepProfile, actions: Sequence[str], reads: Sequence[tuple[int, int]],
+    waiting: Sequence[int] | None = None,
 ) -> Seen:  # fmt: skip
-    """Return what happens; a deadlock is raised."""
-    return World(profile=profile, actions=actions, reads=reads).run()
+    """Return what happens; a deadlock is raised.
+
+    With `waiting` the forward does not look at memory and waits only as that says.
+    """
+    return World(profile=profile, actions=actions, reads=reads, waiting=waiting).run()

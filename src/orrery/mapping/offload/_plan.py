@@ -151,9 +151,10 @@ def _written(
             if timing.ahead_tensors
             else "reads: each at its own need, there is no room ahead of it"
         )
+    waiting = _waiting(columns, best)
     plan = OffloadPlan(
         step=step_digest(profile), name=profile.name, machine=profile.machine,
-        tensors=tuple(_planned(columns, best, n) for n in range(len(columns.size))),
+        tensors=tuple(_planned(columns, best, n, waiting[n]) for n in range(len(columns.size))),
         reads=tuple(PlannedRead(name=columns.names[n],
                                 after=columns.names[after] if after >= 0 else None)
                     for n, after in timing.reads),
@@ -193,11 +194,32 @@ def _distance(columns: Columns, best: Standing, slack: float) -> Timing:
     return timed(math.ceil(max(high, least.ahead_bytes) * slack)) or best.timing
 
 
-def _planned(columns: Columns, best: Standing, n: int) -> PlannedTensor:
+def _waiting(columns: Columns, best: Standing) -> list[int]:
+    """Return how much may wait to be written after each tensor, so that there is room for the next.
+
+    What is still in use then counts as being there, written or not.
+    """
+    kept, busy, before = 0, 0, -1
+    left = [0] * len(columns.size)
+    for _, kind, n in columns.forward:
+        size = columns.size[n]
+        if not kind and before >= 0:
+            left[before] = max(0, columns.room - kept - busy - size)
+        if best.choices[n] != KEEP:
+            busy += -size if kind else size
+        elif not kind:
+            kept += size
+        before = before if kind else n
+    if before >= 0:
+        left[before] = max(0, columns.room - kept - busy)
+    return left
+
+
+def _planned(columns: Columns, best: Standing, n: int, waiting: int) -> PlannedTensor:
     choice = best.choices[n]
     return PlannedTensor(
         name=columns.names[n], size_bytes=columns.size[n], action=ACTIONS[choice],
-        packed=choice == PACK, moved_bytes=columns.moved[n][choice],
+        packed=choice == PACK, moved_bytes=columns.moved[n][choice], waiting_bytes=waiting,
         reason=_reason(columns, n, choice),
     )  # fmt: skip
 

@@ -42,6 +42,7 @@ class Columns:
     forward_s: float
     backward_s: float
     disk: int | None
+    queue: int | None
     size: tuple[int, ...]
     made_s: tuple[float, ...]
     last_s: tuple[float, ...]
@@ -80,7 +81,7 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
     return Columns(
         names=tuple(tensor.name for tensor in tensors),
         room=profile.room_bytes, forward_s=profile.forward_s, backward_s=profile.backward_s,
-        disk=profile.disk_bytes,
+        disk=profile.disk_bytes, queue=profile.queue_bytes,
         size=tuple(tensor.size_bytes for tensor in tensors),
         made_s=tuple(tensor.made_s for tensor in tensors),
         last_s=tuple(tensor.last_use_s for tensor in tensors),

@@ -3,11 +3,14 @@
 Models
     One compute resource, one write queue and one read queue, each first in first out, each transfer
     as long as the profile says. Memory is taken when a tensor is made, and free again when it is
-    written and its last use has passed; the forward waits where there is none. The backward begins
-    when the last write has ended. A read begins when all reads before it have ended and there was
-    room at the latest need; the backward waits for it, and for what is made again.
+    written and its last use has passed; the forward waits where there is none, and, once a tensor
+    is made that is to be written, while more than `StepProfile.queue_bytes` wait, if not for that
+    one alone. The backward begins when the last write has ended. A read begins when all reads
+    before it have ended and there was room at the latest need; the backward waits for it, and for
+    what is made again.
 Ignores
-    Fragmentation; reads and writes that slow each other or the computation; spread of any time.
+    Fragmentation; reads and writes that slow each other or the computation; spread of any time;
+    that a tensor still unwritten when it is needed need not be read.
 Judge
     A second replay, event by event, written from these sentences (``tests/mapping/offload``);
     closed forms for equal tensors. The write queue without memory is the published delay recursion
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,6 +126,8 @@ def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, in
     stall = queue = 0.0
     ends = [0.0] * len(size)
     leaving: list[tuple[float, int]] = []  # used for the last time; free at, bytes
+    waiting: deque[int] = deque()  # made and perhaps not yet written
+    queued = 0
     for at, kind, n in columns.forward:
         now = at + stall
         if kind:
@@ -141,6 +147,14 @@ def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, in
             return Shortage(tensor=n, need=used, phase="forward", held=held)
         peak = max(peak, used)
         if choices[n] in (WRITE, PACK):
+            if columns.queue is not None:
+                while waiting and (ends[waiting[0]] <= now or queued + size[n] > columns.queue):
+                    written = waiting.popleft()
+                    queued -= size[written]
+                    if ends[written] > now:
+                        now, stall = ends[written], ends[written] - at
+                waiting.append(n)
+                queued += size[n]
             queue = ends[n] = max(queue, now) + columns.write_s[n][choices[n]]
     return stall, queue, peak
 
