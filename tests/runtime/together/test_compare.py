@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 
 from orrery.errors import SpecError
@@ -61,3 +64,22 @@ def test_confidence_is_that_of_the_rounds_there_are() -> None:
     assert Comparison(times_s={"a": (1.0,)}).confidence == 0.0
     assert Comparison(times_s={"a": (1.0, 2.0)}).confidence == 0.5
     assert Comparison(times_s={"a": tuple(map(float, range(20)))}).confidence >= 0.95
+
+
+def test_a_short_way_is_timed_when_it_follows_itself() -> None:
+    """A way that is slow after others, quick in a row; a long one runs once a round."""
+    now, last, runs = [0.0], [""], {"short": 0, "long": 0}
+
+    def way(name: str, cold_s: float, warm_s: float) -> Callable[[], None]:
+        def run() -> None:
+            now[0] += warm_s if last[0] == name else cold_s
+            last[0], runs[name] = name, runs[name] + 1
+
+        return run
+
+    found = compare(
+        {"short": way("short", 4e-3, 1e-3), "long": way("long", 0.2, 0.1)},
+        warmup=0, rounds=5, clock=lambda: now[0],
+    )  # fmt: skip
+    np.testing.assert_allclose(found.times_s["short"], 1e-3, rtol=1e-6)
+    assert runs == {"short": 10, "long": 5}

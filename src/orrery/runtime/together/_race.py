@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from orrery.errors import CancelledError, OrreryError, SpecError
 
 from .._backend import median_interval
+from ._compare import timed_warm
 
 __all__ = ["RaceResult", "race"]
 
@@ -63,7 +64,7 @@ def race(
     Parameters
     ----------
     looks : rounds after which is decided, rising
-    warmup : runs of each way that are not counted
+    warmup : rounds that are not counted
     most_s : no round is begun after so many seconds; what is not sure by then stays as it is
     least_gain : a way that surely gains less than this share over the champion is out
 
@@ -108,9 +109,8 @@ class _Course:
         shift = self.turn % len(self.running) if self.running else 0
         self.turn += 1
         for way in (*self.running[shift:], *self.running[:shift]):
-            begun = self.clock()
             try:
-                self.ways[way]()
+                took = timed_warm(self.ways[way], self.clock)
             except CancelledError:
                 raise
             except OrreryError as error:
@@ -118,7 +118,7 @@ class _Course:
                 self.running.remove(way)
                 continue
             if counted:
-                self.times[way].append(self.clock() - begun)
+                self.times[way].append(took)
         if self.champion not in self.running:
             # Nobody is sure to be the best of those left; the median so far has to do.
             self.champion = min(
