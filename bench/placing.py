@@ -29,7 +29,16 @@ from orrery.runtime.together import (
     WorkerPool,
     core_sets,
 )
-from orrery.studies.duet import ALONE, Case, Effort, measure_case, outside, rounds_of, timed
+from orrery.studies.duet import (
+    ALONE,
+    Case,
+    Effort,
+    counted,
+    measure_case,
+    outside,
+    rounds_of,
+    timed,
+)
 
 from ._record import Figure
 
@@ -65,7 +74,7 @@ def of_search(cases: Sequence[Case]) -> list[Figure]:
         name="placing: greedy-correction over exact, measured, worst", unit="%", target=2.0,
         value=max(measured), runs=measured, note="; ".join(
             f"{c.name} {_pair(100 * c.sweep.gap, *(100 * e for e in c.sweep.interval))} over the "
-            f"quickest of {len(c.sweep.points)} of {c.sweep.total:,}" for c in cases),
+            f"quickest of {len(c.sweep.points)} of {counted(c.sweep.total)}" for c in cases),
     )]  # fmt: skip
     if proved:
         found.insert(0, Figure(

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -21,7 +22,7 @@ from bench._record import machine, write_document
 from orrery.api._inputs import agreement, make_inputs
 from orrery.errors import did_you_mean
 from orrery.graph import MODELS, build_model, count_macs, count_parameters
-from orrery.report import format_value
+from orrery.report import Table, format_value
 from orrery.runtime import OnnxRuntimeBackend
 from orrery.studies import conduct, study_names
 
@@ -95,7 +96,16 @@ def conduct_study(name: str) -> None:
         )
         print(f"{name}: {record.name:<50} {ours:>12}  published {theirs:>12}  {record.status}",
               flush=True)  # fmt: skip
-    body = {"study": name, "scale": run.scale, "seconds": run.seconds, "records": run.documents}
+    body: dict[str, Any] = {
+        "study": name, "scale": run.scale, "seconds": run.seconds, "records": run.documents,
+    }  # fmt: skip
+    tables = [
+        {"title": s.title, "columns": [f"{c.name} ({c.unit})" if c.unit else c.name
+                                       for c in s.columns], "rows": s.rows}
+        for s in run.result.sections if isinstance(s, Table)
+    ]  # fmt: skip
+    if tables:  # e.g. slow tails, and every way of every network
+        body["tables"] = tables
     print(f"written: {write_document(f'study-{name}', before, body)}")
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +25,11 @@ from orrery.runtime.together import LocalWorker, Profile, WorkerPool
 from orrery.studies import CATALOGUE, StudyResult, conduct, duet
 from orrery.studies.duet import SERVED, Effort, conduct_on, rounds_of, timed
 from orrery.studies.duet._pytorch import pytorch_ways
+from orrery.studies.duet._records import network_records
+from orrery.studies.duet._sections import sections_of
 from orrery.studies.duet._study import _busy
+
+from .cases import case
 
 OWN = tuple(sorted(os.sched_getaffinity(0)))
 
@@ -198,3 +206,33 @@ def test_without_a_scale_the_usual_one_is_taken(monkeypatch: pytest.MonkeyPatch)
     assert conduct("duet").scale == study.usual
     assert conduct("duet", scale=1.0).scale == 1.0
     assert asked == [study.usual, 1.0]
+
+
+def test_tables_are_kept_with_a_full_size_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = Path(__file__).parents[3] / "scripts" / "full_size.py"
+    spec = importlib.util.spec_from_file_location("full_size", path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "full_size", script)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr("bench._record.RESULTS", tmp_path)
+    asked: list[float] = []
+
+    def fake(scale: float, progress: Progress) -> StudyResult:
+        asked.append(scale)
+        return StudyResult(records=tuple(network_records(case())), sections=tuple(
+            sections_of([case()], Effort.at(1), "a machine")
+        ))  # fmt: skip
+
+    monkeypatch.setattr(duet, "duet_study", fake)
+    assert script.main(["duet"]) == 0
+    assert asked == [1.0]
+    (written,) = tmp_path.iterdir()
+    body = json.loads(written.read_text())
+    assert {"date", "machine", "study", "scale", "seconds", "records", "tables"} == set(body)
+    ways = next(t for t in body["tables"] if t["title"] == "Every way to run them")
+    assert ways["columns"][3] == "median (s)"
+    assert ways["rows"][0][:2] == ["made-up", "placed"]

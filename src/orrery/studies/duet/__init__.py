@@ -2,6 +2,7 @@
 
 from ._case import ALONE, PLACED, SERVED, Case, Effort
 from ._measure import measure_case
+from ._records import counted
 from ._rounds import outside, percentiles, rounds_of, timed
 from ._study import conduct_on, duet_study
 
@@ -12,6 +13,7 @@ __all__ = [
     "Case",
     "Effort",
     "conduct_on",
+    "counted",
     "duet_study",
     "measure_case",
     "outside",

@@ -13,7 +13,7 @@ from .._frame import Record, compared
 from ._case import ALONE, PLACED, Case, Kind
 from ._published import CLAIMS, NETWORKS, PAPER, Claim
 
-__all__ = ["claim_records", "network_records", "why"]
+__all__ = ["claim_records", "counted", "network_records", "why"]
 
 #: What the issue asks of a placement, its prediction, a single path, and a gain worth speaking of.
 _NEAR, _PREDICTED, _LOSS, _WORTH = 0.02, 0.10, 0.02, 1.3
@@ -156,7 +156,7 @@ def _search(case: Case) -> list[Record]:
         f"{case.name}: greedy-correction, predicted", "s", ours=sweep.corrected_s,
         basis=Basis.ESTIMATED, source=_OURS, tolerance=_NEAR, judge_value=judged,
         judge="exact" if proved else "bound, nothing exact in time",
-        note=f"{sweep.total:,} placements{rank}",
+        note=f"{counted(sweep.total)} placements{rank}",
     )  # fmt: skip
     ours = sweep.points[0].measured_s
     low, high = sweep.interval
@@ -170,7 +170,7 @@ def _search(case: Case) -> list[Record]:
         note=f"{100 * sweep.gap:+.1f} % ({100 * low:+.1f} to {100 * high:+.1f}, 95 %) against the "
         "quickest other one, in rounds of their own, "
         f"{'within' if sweep.gap <= _NEAR else 'beyond'} {100 * _NEAR:g} %; measured {count} of "
-        f"{sweep.total:,}, rank {sweep.measured_rank}",
+        f"{counted(sweep.total)}, rank {sweep.measured_rank}",
     )  # fmt: skip
     return [predicted, measured]
 
@@ -197,6 +197,11 @@ def _at_most(name: str, unit: str, *, ours: float, limit: float, judge: str, not
         judge=judge, judge_value=limit, status="match" if holds else "differs",
         note=note if holds else f"more than the judge's; {note}",
     )  # fmt: skip
+
+
+def counted(total: int) -> str:
+    """Return a count for people: digits in groups, a power of ten beyond milliards."""
+    return f"{total:,}" if total < 10**9 else f"{total:.1e}"
 
 
 def _s(value: float) -> str:

@@ -124,7 +124,7 @@ def _searches(cases: Sequence[Case]) -> Table:
     for case in cases:
         sweep = case.sweep
         rows.append((
-            case.name, len(case.steps), sweep.total, case.bound_s, sweep.exact_s,
+            case.name, len(case.steps), float(sweep.total), case.bound_s, sweep.exact_s,
             sweep.corrected_s, case.predicted_s, sweep.rank, len(sweep.points),
             sweep.measured_rank, 100 * sweep.gap, *(100 * end for end in sweep.interval),
         ))  # fmt: skip
