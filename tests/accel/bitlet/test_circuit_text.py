@@ -39,6 +39,15 @@ def test_ports_are_said_as_the_format_has_them() -> None:
     floating = circuit(precision="fp16", group=8, beat=8)
     assert "words of 16 bits each" in floating.port("i__a").meaning
     assert "hidden" in floating.port("i__w_magnitude").meaning
+    assert "no lane" not in floating.port("i__w_magnitude").meaning
+    sizes: dict[str, Any] = {"group": 8, "beat": 8, "window": 2, "lanes": 1}
+    for precision, mode, said in (
+        ("fixed8", "faithful", "lowest 7 bits of each: they are ignored"),
+        ("fp16", "faithful", "lowest 10 bits of each: they are ignored"),
+        ("fp16", "correct", "lowest 10 bits of each: they are read to tell zeros and NaN only"),
+    ):
+        made = circuit(precision=precision, mode=mode, **sizes)
+        assert made.port("i__w_magnitude").meaning.endswith(said)
 
 
 def test_lanes_that_are_not_built_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

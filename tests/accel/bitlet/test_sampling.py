@@ -109,7 +109,7 @@ def test_equal_draws_are_no_proof_of_a_constant() -> None:
 
 
 def odd_rows(odd: int) -> tuple[Region, dict[str, np.ndarray]]:
-    """As many bits are left of every row; of a few, all of them lie in the same lanes."""
+    """Every row leaves something of 32 weights: one bit each, and of a few rows 17 to 24."""
     draw = np.random.default_rng(0)
     weights = np.ones((64, 8), np.float32)
     weights[32:] = np.nextafter(np.float32(2), np.float32(0))  # 24 ones

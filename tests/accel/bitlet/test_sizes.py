@@ -46,6 +46,7 @@ def test_a_group_is_loaded_in_parts_that_divide_it(
     ("parameters", "match"),
     [
         ({"group": 6}, "bitlet: window: found 8, wanted 2 to 6 bits, the weights of a group"),
+        ({"group": 1}, "bitlet: group: found 1, wanted 2 weights or more"),
         ({"group": 101}, r"bitlet: group: found 101, wanted a group with a divisor.*take 104"),
         ({"window": 1}, "window: found 1"),
     ],

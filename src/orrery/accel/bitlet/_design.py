@@ -233,6 +233,11 @@ class BitletCircuit:
         ------
         SpecError : a window wider than the group, a group whose next divisor is no width to build
         """
+        if self.group < 2:
+            raise SpecError(
+                "bitlet: group", found=self.group, wanted="2 weights or more",
+                fix="a lane that sees one weight has nothing to choose from: model it, or take 64",
+            )  # fmt: skip
         if self.window > self.group:
             raise SpecError(
                 "bitlet: window", found=self.window,

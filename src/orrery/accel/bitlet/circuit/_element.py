@@ -41,8 +41,15 @@ __all__ = ["ProcessingElement", "circuit"]
 _SPECIAL = ("nan", "plus", "minus")
 
 
-def _meanings(form: FloatFormat | FixedFormat) -> dict[str, str]:
+def _meanings(stages: Pipeline, mode: Mode) -> dict[str, str]:
     """Return port or stream -> what it means with operands of this format."""
+    form, rest = stages.format, stages.format.lanes - stages.lanes
+    unread = ""
+    if rest:
+        which = "bit" if rest == 1 else f"{rest} bits"
+        told = mode == "correct" and isinstance(form, FloatFormat)
+        unread = (f"; no lane is built for the lowest {which} of each: they are "
+                  f"{'read to tell zeros and NaN only' if told else 'ignored'}")  # fmt: skip
     found = {
         "i": "a beat of weights and activations",
         "i__w_sign": "signs of the weights, 1: negative, a bit each, weight 0 lowest",
@@ -56,12 +63,13 @@ def _meanings(form: FloatFormat | FixedFormat) -> dict[str, str]:
             "i__w_exponent": f"stored exponents of the weights, {form.exponent_bits} bits each, "
             "weight 0 lowest; 1 for a subnormal",
             "i__w_magnitude": f"magnitudes of the weights, {form.lanes} bits each, weight 0 "
-            "lowest: fraction, and the hidden one above it",
+            f"lowest: fraction, and the hidden one above it{unread}",
             "i__a": f"activations, words of {form.storage_bits} bits each, activation 0 lowest",
             "o__largest": "the group's largest sum of stored exponents",
         }
     return found | {
-        "i__w_magnitude": f"magnitudes of the weights, {form.lanes} bits each, weight 0 lowest",
+        "i__w_magnitude": f"magnitudes of the weights, {form.lanes} bits each, weight 0 lowest"
+        f"{unread}",
         "i__a": f"activations, {form.bits + 1} bits of two's complement each, activation 0 lowest",
         "quant": f"0 to {MOST_QUANT}: the accumulator bit that becomes the result's lowest; above, "
         "results are undefined. Hold it from a group's first beat until its result is offered",
@@ -170,7 +178,7 @@ class ProcessingElement(Part):
             ),
             summary=f"Bit-interleaving processing element: sums of {stages.group} products, "
             f"{form.name}, by popping the {self._popped} of the weights in {stages.popping} lanes.",
-            meanings=_meanings(form),
+            meanings=_meanings(stages, mode),
         )  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
