@@ -24,8 +24,8 @@ the same                                             buffered   100 %     225   
 the same                                             buffered    99 %     908     0.94 %  0.33 %
 ==================================================== ========= ======= ====== ========== ======
 
-With 60 such rows all 4000 are counted. The interval is wider than most of these cases need, since it
-would also hold if positions that nobody drew took all that their bounds allow.
+With 60 such rows all 4000 are counted. The interval is wider than most of these cases need, since
+it would also hold if positions that nobody drew took all that their bounds allow.
 """
 
 from ._betting import Draws, Path
