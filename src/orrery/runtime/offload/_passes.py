@@ -15,7 +15,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
-from orrery.offload_plan import OffloadPlan, SavedTensor
+from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 
 from ._blocks import SECTOR_BYTES, padded
 from ._parcel import Parcel
@@ -27,13 +27,12 @@ __all__ = ["Pass", "Record"]
 class Record:
     """One storage of a pass; its times are on the session's clock."""
 
-    number: int
     signature: tuple[Any, ...]
     name: str
     size_bytes: int
     made_s: float
     last_use_s: float
-    action: str = "offload"
+    action: Action = "offload"
     packed: bool = True
     needed_s: float | None = None
     released_s: float | None = None
@@ -59,20 +58,20 @@ class Pass:
     drifted: bool = False
     next_read: int = 0
 
-    def planned(self, signature: tuple[Any, ...], packing: bool) -> tuple[str, bool]:
-        """Return what the plan does with the next storage, and whether it is packed.
+    def planned(self, signature: tuple[Any, ...], packing: bool) -> tuple[Action, bool, str | None]:
+        """Return what the plan does with the next storage, whether packed, and its name there.
 
         A pass that saves something else than the one that was measured has drifted: everything
         from there on is offloaded, as when nothing is known.
         """
         number = len(self.records)
         if self.plan is None or self.drifted:
-            return "offload", packing
+            return "offload", packing, None
         if number >= len(self.expected) or self.expected[number] != signature:
             self.drifted = True
-            return "offload", packing
+            return "offload", packing, None
         chosen = self.plan.tensors[number]
-        return ("offload" if chosen.action == "offload" else "keep"), chosen.packed and packing
+        return chosen.action, chosen.packed and packing, chosen.name
 
     def profiled(
         self, end_s: float, block_bytes: int

@@ -19,22 +19,20 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from orrery.errors import SpecError
-from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
-from orrery.plan import Infeasible
+from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 
 from ._arena import Arena
 from ._blocks import SECTOR_BYTES
-from ._errors import OffloadError, OffloadInfeasibleError
+from ._errors import OffloadError
 from ._folders import ScratchFile
-from ._memory import MemoryMeter, free_bytes, return_freed_memory
+from ._memory import MemoryMeter, return_freed_memory
 from ._parcel import Parcel
 from ._passes import Pass, Record
+from ._planning import PlanBook
 from ._report import StepReport
 from ._settings import OffloadSettings
 from ._tensors import (
@@ -54,10 +52,6 @@ from ._tensors import (
 from ._transfers import Transfers
 
 __all__ = ["OffloadSession"]
-
-#: Rates this far from the measured ones are measured again from what was moved.
-_OTHER_RATE = 2.0
-_SECTORS_TO_JUDGE = 2048
 
 
 class _Kept:
@@ -107,10 +101,8 @@ class OffloadSession:
         name: str = "step",
         files: Callable[[Path, int], ScratchFile] | None = None,
     ) -> None:
-        self.settings, self.planner, self.name = settings, planner, name
+        self.settings = settings
         self.reports: list[StepReport] = []
-        self.profiles: dict[int, StepProfile] = {}
-        self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
         slot_bytes = settings.block_bytes + SECTOR_BYTES
         self._files: list[ScratchFile] = []
         try:
@@ -130,6 +122,7 @@ class OffloadSession:
             on_request=self._note if settings.trace else None,
         )  # fmt: skip
         self._meter = MemoryMeter()
+        self._book = PlanBook(settings, planner, self._files, self._meter, name)
         self._returned = settings.return_freed and return_freed_memory(settings.least_bytes)
         self._numbers = itertools.count()
         self._passes: list[Pass] = []
@@ -139,7 +132,6 @@ class OffloadSession:
         self._passed_over: Counter[str] = Counter()
         self._tallies: Counter[str] = Counter()
         self._backward_seen = False
-        self._drained = False
         self._failures_seen = 0
         self._peak_bytes = self._moved_before = 0
         self._step_began: tuple[float, float, Any] = (0.0, 0.0, None)
@@ -150,7 +142,12 @@ class OffloadSession:
     @property
     def plans(self) -> tuple[OffloadPlan, ...]:
         """The plans in force, one per pass of a step."""
-        return tuple(self._plans[index][0] for index in sorted(self._plans))
+        return self._book.plans
+
+    @property
+    def profiles(self) -> tuple[StepProfile, ...]:
+        """What was measured, one per pass of a step that was."""
+        return self._book.profiles
 
     @property
     def engine(self) -> str:
@@ -225,27 +222,26 @@ class OffloadSession:
         end_s = self._now()
         self._report()
         passes, self._passes = self._passes, []
-        if kind is None:
-            ends_s = [*(later.began_s for later in passes[1:]), end_s]
-            for found, ended_s in zip(passes, ends_s, strict=True):
-                self._settle(found, ended_s)
         for found in passes:
             found.known.clear()
         self._own.clear()
         self._arena.give_pages_back()
+        if kind is None:
+            ends_s = [*(later.began_s for later in passes[1:]), end_s]
+            for found, ended_s in zip(passes, ends_s, strict=True):
+                self._book.settle(found, ended_s, self.reports[-1].moved)
 
     # What autograd calls.
 
     def _pack(self, tensor: Any) -> _Kept | _Token:
-        reason = why_unmovable(tensor)
-        if reason is None and in_backward():
-            # What a backward pass saves (a recomputed checkpoint, a graph of the gradient) is
-            # needed at once or, for a second derivative, soon.
-            reason = "saved during a backward pass"
-        elif self._backward_seen and not in_backward():
-            self._begin_pass()
-        if reason is None and tensor.untyped_storage().nbytes() < self.settings.least_bytes:
-            reason = "small"
+        reason = why_unmovable(tensor, self.settings.least_bytes)
+        if self._backward_seen:
+            if not in_backward():
+                self._begin_pass()
+            elif reason is None:
+                # What a backward pass saves (a recomputed checkpoint, a graph of the gradient) is
+                # needed at once or, for a second derivative, soon.
+                reason = "saved during a backward pass"
         if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
             reason = "a parameter"
         if reason is not None:
@@ -353,7 +349,7 @@ class OffloadSession:
         index = len(self._passes)
         for found in self._passes:
             found.known.clear()
-        plan, expected = self._plans.get(index, (None, ()))
+        plan, expected = self._book.plan(index)
         self._passes.append(Pass(index=index, began_s=self._now(), plan=plan, expected=expected))
         self._backward_seen = False
         self._arena.give_pages_back()
@@ -369,12 +365,13 @@ class OffloadSession:
     def _new_record(self, tensor: Any, now: float, running: Pass) -> Record:
         size = tensor.untyped_storage().nbytes()
         signature = (size, tensor.dtype, tuple(tensor.shape))
-        number = len(running.records)
-        action, packed = running.planned(signature, self.settings.packing)
-        maker = tensor.grad_fn.name() if tensor.grad_fn is not None else "leaf"
+        action, packed, name = running.planned(signature, self.settings.packing)
+        if name is None:
+            maker = tensor.grad_fn.name() if tensor.grad_fn is not None else "leaf"
+            name = f"{len(running.records)} {maker} {_shape(tensor)}"
         record = Record(
-            number=number, signature=signature, name=f"{number} {maker} {_shape(tensor)}",
-            size_bytes=size, made_s=now, last_use_s=now, action=action, packed=packed,
+            signature=signature, name=name, size_bytes=size, made_s=now, last_use_s=now,
+            action=action, packed=packed,
         )  # fmt: skip
         running.records.append(record)
         running.by_name[record.name] = record
@@ -424,7 +421,7 @@ class OffloadSession:
         self._moved_before = moved
 
     def _raise_failures(self) -> None:
-        failures = self._transfers.counts.failed_writes
+        failures = self._transfers.failed_writes
         if failures > self._failures_seen:
             self._failures_seen = failures
             if self.settings.when_full == "raise":
@@ -456,72 +453,6 @@ class OffloadSession:
                 passed_over=dict(self._passed_over), peak_bytes=self._peak_bytes,
                 remarks=tuple(remarks),
             )
-        )  # fmt: skip
-
-    def _settle(self, found: Pass, end_s: float) -> None:
-        """Plan a pass that was measured, forget the plan of one that drifted, mend rates."""
-        if found.drifted:
-            self._plans.pop(found.index, None)
-            return
-        moved = self.reports[-1].moved
-        if found.plan is None:
-            if found.records and found.backward_s is not None:
-                self._plan(found.index, self._profile(found, end_s), found)
-            return
-        profile = self.profiles[found.index]
-        rates: dict[str, Any] = {}
-        for key, size, took in (
-            ("write_bytes_per_s", moved.written_bytes, moved.write_s),
-            ("read_bytes_per_s", moved.read_bytes, moved.read_s),
-        ):
-            if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
-                ratio = getattr(profile, key) / (size / took)
-                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
-                    rates[key] = size / took
-        if rates:
-            self._plan(found.index, replace(profile, **rates), found)
-
-    def _plan(self, index: int, profile: StepProfile, found: Pass) -> None:
-        self.profiles[index] = profile
-        answer = self.planner(profile)
-        if isinstance(answer, Infeasible):
-            self._plans.pop(index, None)
-            raise OffloadInfeasibleError(answer)
-        check_offload_plan(answer, profile)
-        names = tuple(tensor.name for tensor in answer.tensors)
-        if names != tuple(tensor.name for tensor in profile.tensors):
-            raise SpecError("offload plan: tensors", found=f"{len(names)} tensors",
-                            wanted="those of the profile, in its order",
-                            fix="mend the planner")  # fmt: skip
-        self._plans[index] = (answer, tuple(record.signature for record in found.records))
-
-    def _profile(self, found: Pass, end_s: float) -> StepProfile:
-        moved = self.reports[-1].moved
-        if not moved.write_s or not moved.read_s:
-            raise OffloadInfeasibleError(self._no_room(found))
-        tensors, forward_s, backward_s = found.profiled(end_s, self.settings.block_bytes)
-        limit = self.settings.limit_bytes
-        if limit is None:
-            limit = self._meter.read() + (free_bytes() or 0)
-        room = [os.fstatvfs(file.descriptor) for file in self._files]
-        held = sum(file.size_bytes for file in self._files)
-        return StepProfile(
-            name=self.name, tensors=tensors, forward_s=forward_s, backward_s=backward_s,
-            other_bytes=found.other_bytes, limit_bytes=limit,
-            write_bytes_per_s=moved.written_bytes / moved.write_s,
-            read_bytes_per_s=moved.read_bytes / moved.read_s,
-            pack_bytes_per_s=moved.packed_bytes / moved.pack_s if moved.pack_s else None,
-            unpack_bytes_per_s=moved.unpacked_bytes / moved.unpack_s if moved.unpack_s else None,
-            disk_bytes=held + sum(stat.f_bavail * stat.f_frsize for stat in room),
-        )  # fmt: skip
-
-    def _no_room(self, found: Pass) -> Infeasible:
-        room = [os.fstatvfs(file.descriptor) for file in self._files]
-        return Infeasible(
-            what="room in the offload folders, nothing could be written",
-            need=sum(record.size_bytes for record in found.records),
-            have=sum(stat.f_bavail * stat.f_frsize for stat in room), unit="bytes",
-            remedies=("free some of the disk", "give a folder on another disk"), proved=False,
         )  # fmt: skip
 
     def _note(self, file: ScratchFile, begin: float, write: bool, offset: int, size: int) -> None:

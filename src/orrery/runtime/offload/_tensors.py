@@ -41,7 +41,7 @@ class HeldStorage:
         """Return all bytes of the storage, not a copy."""
         import torch
 
-        whole = torch.empty(0, dtype=torch.uint8).set_(self.tensor.untyped_storage())
+        whole = torch.empty(0, dtype=torch.uint8, device="cpu").set_(self.tensor.untyped_storage())
         array: Bytes = whole.numpy()
         return array
 
@@ -73,19 +73,22 @@ def refuse_written(name: str, version: int, found: int) -> None:
         )  # fmt: skip
 
 
-def why_unmovable(tensor: Any) -> str | None:
-    """Return why a tensor's bytes cannot be moved by themselves, or None when they can."""
+def why_unmovable(tensor: Any, least_bytes: int = 1) -> str | None:
+    """Return why a tensor's bytes cannot, or need not, be moved by themselves, or None."""
     import torch
 
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+    if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
         return f"a {type(tensor).__name__}"
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
         return "not a plain strided tensor"
     if tensor.device.type != "cpu":
         return f"on {tensor.device.type}"
+    storage = tensor.untyped_storage()
+    if storage.nbytes() < least_bytes:
+        return "small"
     if tensor.is_conj() or tensor.is_neg():
         return "a lazy conjugate or negative"
-    if tensor.is_inference() or tensor.untyped_storage().data_ptr() == 0:
+    if tensor.is_inference() or not storage.data_ptr():
         return "without memory of its own"
     return None
 

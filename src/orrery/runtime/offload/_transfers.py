@@ -135,6 +135,11 @@ class Transfers:
             return TransferCounts(**self._counts)  # type: ignore[arg-type]
 
     @property
+    def failed_writes(self) -> int:
+        """Parcels that could not be written so far."""
+        return int(self._counts["failed_writes"])
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes of parcels that wait to be written or are being written."""
         return self._queued

@@ -1,0 +1,138 @@
+"""From what was measured to a plan: the profile of each pass, the answer, when to ask again.
+
+Models:  rates as bytes over the time during which at least one transfer went that way, so that
+         several threads and folders count together; memory that is no saved tensor as the most that
+         was in use, less what was surely on its way.
+Ignores: that writes and reads at once slow each other down; what other processes do to the disk
+         later, until a step shows rates at least twice as high or low.
+Judge:   a network written out by hand, and a disk made slow (tests/runtime/offload).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from orrery.errors import SpecError
+from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
+from orrery.plan import Infeasible
+
+from ._blocks import SECTOR_BYTES
+from ._errors import OffloadInfeasibleError
+from ._folders import ScratchFile
+from ._memory import MemoryMeter, free_bytes
+from ._passes import Pass
+from ._settings import OffloadSettings
+from ._transfers import TransferCounts
+
+__all__ = ["PlanBook"]
+
+#: A step shows another rate when it differs by this factor, over at least so many sectors.
+_OTHER_RATE, _SECTORS_TO_JUDGE = 2.0, 2048
+
+
+class PlanBook:
+    """Profiles and plans of the passes of a step, by their place in it."""
+
+    def __init__(
+        self,
+        settings: OffloadSettings,
+        planner: OffloadPlanner,
+        files: Sequence[ScratchFile],
+        meter: MemoryMeter,
+        name: str,
+    ) -> None:
+        self._settings, self._planner, self._name = settings, planner, name
+        self._files, self._meter = files, meter
+        self._profiles: dict[int, StepProfile] = {}
+        self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
+
+    @property
+    def plans(self) -> tuple[OffloadPlan, ...]:
+        """The plans in force."""
+        return tuple(self._plans[index][0] for index in sorted(self._plans))
+
+    @property
+    def profiles(self) -> tuple[StepProfile, ...]:
+        """What was measured last, also where no plan is in force."""
+        return tuple(self._profiles[index] for index in sorted(self._profiles))
+
+    def plan(self, index: int) -> tuple[OffloadPlan | None, tuple[tuple[Any, ...], ...]]:
+        """Return the plan of a pass, None while there is none, and what the pass must save."""
+        return self._plans.get(index, (None, ()))
+
+    def settle(self, found: Pass, end_s: float, moved: TransferCounts) -> None:
+        """Plan a pass that was measured, forget the plan of one that drifted, mend rates.
+
+        Raises
+        ------
+        OffloadInfeasibleError : nothing could be written, or the planner knows no plan
+        PlanMismatchError, SpecError : the planner's answer is for another step
+        """
+        if found.drifted:
+            self._plans.pop(found.index, None)
+        elif found.plan is None:
+            if found.records and found.backward_s is not None:
+                self._ask(self._profile(found, end_s, moved), found)
+        elif rates := self._other_rates(found.index, moved):
+            self._ask(replace(self._profiles[found.index], **rates), found)
+
+    def _other_rates(self, index: int, moved: TransferCounts) -> dict[str, Any]:
+        rates = {}
+        for key, size, took in (
+            ("write_bytes_per_s", moved.written_bytes, moved.write_s),
+            ("read_bytes_per_s", moved.read_bytes, moved.read_s),
+        ):
+            if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
+                ratio = getattr(self._profiles[index], key) / (size / took)
+                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
+                    rates[key] = size / took
+        return rates
+
+    def _ask(self, profile: StepProfile, found: Pass) -> None:
+        self._profiles[found.index] = profile
+        answer = self._planner(profile)
+        if isinstance(answer, Infeasible):
+            self._plans.pop(found.index, None)
+            raise OffloadInfeasibleError(answer)
+        check_offload_plan(answer, profile)
+        names = tuple(tensor.name for tensor in answer.tensors)
+        again = [tensor.name for tensor in answer.named("recompute")]
+        if again or names != tuple(tensor.name for tensor in profile.tensors):
+            raise SpecError(
+                "offload plan: tensors",
+                found=f"{again[0]} to recompute" if again else f"{len(names)} tensors",
+                wanted="those of the profile, in its order, to keep or to offload",
+                fix="mend the planner",
+            )
+        self._plans[found.index] = (answer, tuple(record.signature for record in found.records))
+
+    def _profile(self, found: Pass, end_s: float, moved: TransferCounts) -> StepProfile:
+        room = [os.fstatvfs(file.descriptor) for file in self._files]
+        disk_bytes = sum(stat.f_bavail * stat.f_frsize for stat in room)
+        disk_bytes += sum(file.size_bytes for file in self._files)
+        if not moved.write_s or not moved.read_s:
+            raise OffloadInfeasibleError(
+                Infeasible(
+                    what="room in the offload folders, nothing could be written",
+                    need=sum(record.size_bytes for record in found.records), have=disk_bytes,
+                    unit="bytes", proved=False,
+                    remedies=("free some of the disk", "give a folder on another disk"),
+                )
+            )  # fmt: skip
+        tensors, forward_s, backward_s = found.profiled(end_s, self._settings.block_bytes)
+        limit = self._settings.limit_bytes
+        if limit is None:
+            limit = self._meter.read() + (free_bytes() or 0)
+        return StepProfile(
+            name=self._name, tensors=tensors, forward_s=forward_s, backward_s=backward_s,
+            other_bytes=found.other_bytes, limit_bytes=limit,
+            write_bytes_per_s=moved.written_bytes / moved.write_s,
+            read_bytes_per_s=moved.read_bytes / moved.read_s,
+            pack_bytes_per_s=moved.packed_bytes / moved.pack_s if moved.pack_s else None,
+            unpack_bytes_per_s=moved.unpacked_bytes / moved.unpack_s if moved.unpack_s else None,
+            disk_bytes=disk_bytes, machine=platform.node(),
+        )  # fmt: skip

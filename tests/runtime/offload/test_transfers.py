@@ -1,0 +1,223 @@
+"""Parcels through real files: what comes back, in which order, and what is let go when."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orrery.runtime.offload._arena import Arena
+from orrery.runtime.offload._blocks import SECTOR_BYTES
+from orrery.runtime.offload._folders import ScratchFile
+from orrery.runtime.offload._parcel import Parcel
+from orrery.runtime.offload._transfers import Transfers
+
+BLOCK = 2 * SECTOR_BYTES
+
+
+class Memory:
+    """Bytes of a tensor, without PyTorch."""
+
+    def __init__(self, size: int, seed: int = 0, density: float = 1.0) -> None:
+        draw = np.random.default_rng(seed)
+        self.bytes = draw.integers(0, 256, size, dtype=np.uint8)
+        words = self.bytes[: size // 4 * 4].view(np.uint32)
+        words[draw.random(words.size) >= density] = 0
+        self.version = 0
+        self.looks = 0
+
+    def data(self) -> Any:
+        self.looks += 1
+        return self.bytes
+
+    def unchanged(self) -> bool:
+        return self.version == 0
+
+
+@contextmanager
+def transfers(*folders: Path, **options: Any) -> Iterator[Transfers]:
+    given = {"block_bytes": BLOCK, "threads": 2, "queue_bytes": 1 << 30, **options}
+    arena = Arena(given.pop("arena", 1 << 20))
+    files = [ScratchFile(folder, BLOCK + SECTOR_BYTES) for folder in folders]
+    found = Transfers(files, arena, identity=os.urandom(16), **given)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@contextmanager
+def standing(found: Transfers) -> Iterator[None]:
+    """No thread of it begins or ends anything meanwhile."""
+    with found._changed:
+        yield
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, BLOCK, BLOCK + 4, 5 * BLOCK + 1000])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+def test_bytes_come_back(size: int, density: float, tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(size, seed=size, density=density)
+        wanted = memory.bytes.tobytes()
+        element = 4 if size % 4 == 0 else 0
+        parcel = Parcel(0, "t", size, element, memory)
+        moving.write(parcel)
+        moving.drain()
+        assert parcel.source is None and len(parcel.blocks) == -(-size // BLOCK)
+        memory.bytes[:] = 0
+        assert moving.read(parcel, now=True)
+        assert moving.arrival(parcel)[:size].tobytes() == wanted
+        counts = moving.counts
+        assert counts.written_bytes == parcel.travelled_bytes == counts.read_bytes
+        assert parcel.is_packed == (element == 4 and density < 1 and size >= 2 * SECTOR_BYTES)
+
+
+def test_blocks_go_to_all_folders(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    with transfers(*folders, threads=4) as moving:
+        parcel = Parcel(0, "t", 64 * BLOCK, 0, Memory(64 * BLOCK))
+        moving.write(parcel)
+        moving.drain()
+        used = {block[0].file for block in parcel.blocks if block is not None}
+        assert used <= set(moving.files) and len(used) >= 2
+        moving.read(parcel, now=True)
+        assert moving.arrival(parcel)[: 64 * BLOCK].tobytes() == Memory(64 * BLOCK).bytes.tobytes()
+
+
+def test_memory_is_let_go_only_when_all_is_written(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(8 * BLOCK)
+        parcel = Parcel(0, "t", 8 * BLOCK, 0, memory)
+        with standing(moving):
+            moving.write(parcel)
+            assert parcel.source is memory
+        moving.drain()
+        assert parcel.source is None
+
+
+def test_what_is_needed_again_before_it_was_written_never_leaves(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(8 * BLOCK)
+        parcel = Parcel(0, "t", 8 * BLOCK, 0, memory)
+        with standing(moving):
+            moving.write(parcel)
+            assert moving.keep(parcel)
+        moving.drain()
+        assert parcel.source is memory and parcel.blocks == []
+        assert moving.counts.written_bytes == 0
+        assert moving.files[0].take().offset == 0
+
+
+def test_what_changed_while_it_was_copied_is_marked(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(8 * BLOCK)
+        parcel = Parcel(0, "t", 8 * BLOCK, 0, memory)
+        with standing(moving):
+            moving.write(parcel)
+            memory.version = 1
+        moving.drain()
+        assert parcel.changed
+
+
+def test_a_parcel_that_nobody_wants_is_not_written(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(8 * BLOCK)
+        parcel = Parcel(0, "t", 8 * BLOCK, 0, memory)
+        gone = weakref.ref(parcel)
+        with standing(moving):
+            moving.write(parcel)
+            del parcel
+            gc.collect()
+            assert gone() is None
+        moving.drain()
+        assert memory.looks == 0 and moving.queued_bytes == 0
+
+
+def test_who_brings_too_much_waits(tmp_path: Path) -> None:
+    with transfers(tmp_path, queue_bytes=3 * BLOCK, threads=1) as moving:
+        gate = threading.Event()
+        file = moving.files[0]
+        write = file.write
+        file.write = lambda b, o: (gate.wait(), write(b, o))[1]  # type: ignore[method-assign]
+        parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK)) for n in range(2)]
+        moving.write(parcels[0])
+        opener = threading.Timer(0.05, gate.set)
+        opener.start()
+        moving.write(parcels[1])  # waits until the first is written
+        assert gate.is_set() and moving.waited_s > 0.02
+        opener.join()
+        large = Parcel(9, "t", 64 * BLOCK, 0, Memory(64 * BLOCK))
+        moving.write(large)  # more than the queue holds: it goes alone
+        moving.drain()
+        assert large.source is None
+
+
+def test_reading_ahead_waits_for_room_and_need_does_not(tmp_path: Path) -> None:
+    with transfers(tmp_path, arena=2 * BLOCK) as moving:
+        parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK, seed=n)) for n in range(2)]
+        for parcel in parcels:
+            moving.write(parcel)
+        moving.drain()
+        assert moving.read(parcels[0], now=False)
+        assert not moving.read(parcels[1], now=False)
+        assert moving.read(parcels[1], now=True)
+        for seed, parcel in enumerate(parcels):
+            assert moving.arrival(parcel).tobytes() == Memory(2 * BLOCK, seed=seed).bytes.tobytes()
+        assert moving.counts.outside_bytes == 2 * BLOCK
+        parcels[0].here = None
+        assert moving.arena.used_bytes == 0
+
+
+def test_what_somebody_waits_for_goes_first(tmp_path: Path) -> None:
+    with transfers(tmp_path, threads=1) as moving:
+        parcels = [Parcel(n, "t", BLOCK, 0, Memory(BLOCK, seed=n)) for n in range(20)]
+        for parcel in parcels:
+            moving.write(parcel)
+        moving.drain()
+        order = []
+        read = moving.files[0].read
+
+        def noted(buffers: Any, offset: int) -> int:
+            time.sleep(0.002)
+            order.append(offset)
+            return read(buffers, offset)
+
+        moving.files[0].read = noted  # type: ignore[method-assign]
+        with standing(moving):
+            for parcel in parcels:
+                moving.read(parcel, now=False)
+            moving.read(parcels[-1], now=True)
+        moving.arrival(parcels[-1])
+        last = parcels[-1].blocks[0]
+        assert last is not None and last[0].offset in order[:2]
+        moving.drain()
+        assert len(order) == 20  # brought forward, not read twice
+
+
+def test_time_and_bytes_are_counted(tmp_path: Path) -> None:
+    seen = []
+    with transfers(
+        tmp_path, on_request=lambda file, begin, write, offset, size: seen.append((write, size))
+    ) as moving:
+        parcel = Parcel(0, "t", 4 * BLOCK, 0, Memory(4 * BLOCK))
+        moving.write(parcel)
+        moving.drain()
+        moving.read(parcel, now=True)
+        moving.arrival(parcel)
+        moving.drain()
+        counts = moving.counts
+    assert sorted(seen) == [(False, BLOCK + SECTOR_BYTES)] * 4 + [(True, BLOCK + SECTOR_BYTES)] * 4
+    assert counts.written_bytes == counts.read_bytes == 4 * (BLOCK + SECTOR_BYTES)
+    assert counts.write_s > 0 and counts.read_s > 0
+    assert counts.busy_s == pytest.approx(counts.write_s + counts.read_s)
