@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,11 +55,21 @@ def test_pieces_never_overlap_and_none_is_lost(moves: list[tuple[str, int]]) -> 
     assert arena.used_bytes == 0
 
 
-def test_a_view_holds_its_piece() -> None:
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda a: a[:10].view(np.uint16),
+        lambda a: np.asarray(a)[:10],
+        lambda a: np.asarray(a[3:9]),
+        lambda a: a.view(np.ndarray).reshape(4, -1),
+        lambda a: memoryview(a)[5:],
+    ],
+)
+def test_a_view_holds_its_piece(made: Callable[[Any], Any]) -> None:
     arena = Arena(4 * SECTOR_BYTES)
     whole = arena.take(4 * SECTOR_BYTES, "high")
     assert whole is not None
-    part = whole[:10].view(np.uint16)
+    part = made(whole)
     del whole
     assert arena.take(1, "high") is None
     del part

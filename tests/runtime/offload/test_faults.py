@@ -273,31 +273,30 @@ with OffloadSession(settings, lambda profile: None) as offload:
 
 
 def test_two_sessions_share_a_folder(tmp_path: Path) -> None:
-    wanted = [trained(net, steps=3) for net in (attention, conv_bn)]
-    offloads = [session(tmp_path)[0] for _ in range(2)]
+    import torch
+
+    nets = (attention, conv_bn)
+    wanted = [trained(net, steps=3) for net in nets]
+    offloads = [session(tmp_path)[0] for _ in nets]
+    # Random numbers are global to PyTorch: made here, these networks draw none later.
+    made = []
+    for net in nets:
+        torch.manual_seed(0)
+        made.append(net())
     found: dict[int, list[Any]] = {}
-    # Random numbers are global to PyTorch: these networks draw none after they are made.
-    lock = threading.Lock()
 
-    def train(number: int, net: Any) -> None:
-        def made() -> Any:
-            with lock:
-                import torch
+    def train(number: int) -> None:
+        found[number] = trained(lambda: made[number], offloads[number], steps=3)
 
-                torch.manual_seed(0)
-                return net()
-
-        found[number] = trained(made, offloads[number], steps=3)
-
-    threads = [threading.Thread(target=train, args=(n, net))
-               for n, net in enumerate((attention, conv_bn))]  # fmt: skip
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for offload in offloads:
         offload.close()
-    assert same(found[0], wanted[0]) and same(found[1], wanted[1])
+    assert same(found[0], wanted[0])
+    assert same(found[1], wanted[1])
 
 
 def test_a_closed_session_refuses_what_is_away(tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ from ._blocks import Bytes, padded
 __all__ = ["Arena", "aligned_bytes"]
 
 
+class _Region(np.ndarray[Any, np.dtype[np.uint8]]):
+    """All of an arena. A class of its own: NumPy lets a view of a view hold the innermost array of
+    the view's own class instead of the one it was made from, and so would drop the lease."""
+
+
 class _Leased(np.ndarray[Any, np.dtype[np.uint8]]):
     """An array that holds what its memory is returned by."""
 
@@ -59,7 +64,7 @@ class Arena:
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = padded(size_bytes)
         self._map = _pages(self.size_bytes)
-        self._memory = np.frombuffer(self._map, np.uint8)
+        self._memory = np.frombuffer(self._map, np.uint8).view(_Region)
         self._lock = threading.Lock()
         self._free = [(0, self.size_bytes)] if self.size_bytes else []
         self._freed: deque[tuple[int, int]] = deque()

@@ -19,8 +19,8 @@ class Source(Protocol):
         """Return its bytes, not a copy."""
         ...
 
-    def unchanged(self) -> bool:
-        """Whether nothing has been written to it, as far as can be known, since it was saved."""
+    def let_go(self) -> None:
+        """Hold the bytes no more."""
         ...
 
 
@@ -40,7 +40,6 @@ class Parcel:
     pending : blocks of the transfer under way that no worker has begun
     left : blocks of the transfer under way that have not ended
     stays : it will not be written (any more) and is used from `source`
-    changed : it was written to while it was being copied, so that nothing of it may be used
     here, root : its bytes as read back, and the tensor over them
     target : where a read under way puts them
     generation : how often it has been read back
@@ -48,7 +47,7 @@ class Parcel:
     """
 
     __slots__ = (
-        "__weakref__", "blocks", "changed", "element_bytes", "generation", "here", "left", "name",
+        "__weakref__", "blocks", "element_bytes", "generation", "here", "left", "name",
         "number", "pending", "read_error", "root", "size_bytes", "source", "stays", "target",
         "tokens", "write_error",
     )  # fmt: skip
@@ -62,7 +61,7 @@ class Parcel:
         self.blocks: list[tuple[Slot, BlockLabel] | None] = []
         self.pending: set[int] = set()
         self.left = 0
-        self.stays = self.changed = False
+        self.stays = False
         self.here: Bytes | None = None
         self.target: Bytes | None = None
         self.root: object = None

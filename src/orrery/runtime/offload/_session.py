@@ -67,10 +67,11 @@ class _Kept:
 class _Token:
     """What autograd holds for a tensor that leaves."""
 
-    __slots__ = ("__weakref__", "generation", "parcel", "record", "window")
+    __slots__ = ("__weakref__", "generation", "guard", "parcel", "record", "window")
 
-    def __init__(self, parcel: Parcel, record: Record, window: Window) -> None:
-        self.parcel, self.record, self.window, self.generation = parcel, record, window, 0
+    def __init__(self, parcel: Parcel, guard: HeldStorage, record: Record, window: Window) -> None:
+        self.parcel, self.guard, self.record, self.window = parcel, guard, record, window
+        self.generation = 0  # of the parcel when this token was last served
         parcel.tokens.append(weakref.ref(self))
 
 
@@ -264,12 +265,13 @@ class OffloadSession:
             if record.action == "keep":
                 self._tallies["kept"] += 1
                 return _Kept(tensor, record)
+            held = HeldStorage(tensor.detach())
             parcel = Parcel(
                 next(self._numbers), record.name, record.size_bytes,
-                self._element_bytes(tensor, record), HeldStorage(tensor.detach()),
+                self._element_bytes(tensor, record), held,
             )  # fmt: skip
             record.parcel = weakref.ref(parcel)
-            token = _Token(parcel, record, window_of(tensor))
+            token = _Token(parcel, held, record, window_of(tensor))
             self._tallies["offloaded"] += 1
             self._transfers.write(parcel)
             return token
@@ -277,7 +279,9 @@ class OffloadSession:
         known = None if record.parcel is None else record.parcel()
         if known is None:
             return _Kept(tensor, record)
-        return _Token(known, record, window_of(tensor))
+        guard = HeldStorage(tensor.detach())
+        guard.let_go()
+        return _Token(known, guard, record, window_of(tensor))
 
     def _unpack(self, held: _Kept | _Token) -> Any:
         if not self._backward_seen and in_backward():
@@ -306,17 +310,12 @@ class OffloadSession:
     def _fetched(self, token: _Token) -> Any:
         parcel = token.parcel
         self._raise_failures()
-        if self._transfers.keep(parcel):
-            source = parcel.source
-            if not isinstance(source, HeldStorage):
-                raise OffloadError(f"saved tensor {parcel.name!r}", found="no storage",
-                                   wanted="the one saved", fix="report this")  # fmt: skip
-            refuse_written(parcel.name, source.version, version_of(source.tensor))
+        stays = self._transfers.keep(parcel)
+        token.guard.refuse_written(parcel.name)
+        if stays and isinstance(parcel.source, HeldStorage):
             if not token.record.fetched:
                 self._tallies["forwarded"] += 1
-            return source.window(token.window)
-        if parcel.changed:
-            refuse_written(parcel.name, 0, 1)
+            return parcel.source.window(token.window)
         root: Any = parcel.root
         if root is not None and version_of(root):
             parcel.here = parcel.root = root = None  # a backward wrote to it: read it again

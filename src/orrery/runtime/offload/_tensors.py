@@ -30,12 +30,27 @@ Window: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int, Any]"
 
 
 class HeldStorage:
-    """A tensor's storage, kept in memory, and the version it was saved at."""
+    """A tensor's storage, kept in memory, and the version it was saved at.
+
+    The count of in-place operations is shared with the tensor, and goes on being so when the
+    memory has been let go.
+    """
 
     __slots__ = ("tensor", "version")
 
     def __init__(self, alias: Any) -> None:
         self.tensor, self.version = alias, version_of(alias)
+
+    def refuse_written(self, name: str) -> None:
+        """Raise when the tensor was written to in place since it was saved, as `refuse_written`."""
+        refuse_written(name, self.version, version_of(self.tensor))
+
+    def let_go(self) -> None:
+        """Hold the bytes no more; what counts in-place operations stays."""
+        import torch
+
+        # Assigning `data` replaces the memory of this alias alone, and counts as no operation.
+        self.tensor.data = torch.empty(0, dtype=self.tensor.dtype, device="cpu")
 
     def data(self) -> Bytes:
         """Return all bytes of the storage, not a copy."""
@@ -44,10 +59,6 @@ class HeldStorage:
         whole = torch.empty(0, dtype=torch.uint8, device="cpu").set_(self.tensor.untyped_storage())
         array: Bytes = whole.numpy()
         return array
-
-    def unchanged(self) -> bool:
-        """Whether no counted in-place operation has written to it since."""
-        return version_of(self.tensor) == self.version
 
     def window(self, window: Window) -> Any:
         """Return a tensor over the storage that counts in-place operations with the others."""

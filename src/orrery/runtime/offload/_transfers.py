@@ -148,6 +148,7 @@ class Transfers:
 
     def write(self, parcel: Parcel, *, wait: bool = True) -> None:
         """Begin to write a parcel; with too many bytes queued, wait until there are fewer."""
+        self._refuse_other_process(parcel)
         pieces = list(parcel.pieces(self.block_bytes))
         with self._changed:
             self._refuse_closed(parcel)
@@ -189,6 +190,7 @@ class Transfers:
 
     def keep(self, parcel: Parcel) -> bool:
         """Leave a parcel in memory if it still is there; return whether it is."""
+        self._refuse_other_process(parcel)
         with self._changed:
             if parcel.source is None:
                 return False
@@ -235,13 +237,17 @@ class Transfers:
             file.close()
 
     def _refuse_closed(self, parcel: Parcel) -> None:
-        where = f"saved tensor {parcel.name!r}"
-        if os.getpid() != self._process:
-            raise OffloadError(where, found="another process than the one that saved it",
-                               wanted="the same", fix="begin the session after it")  # fmt: skip
         if self._closed:
-            raise OffloadError(where, found="a closed session", wanted="an open one",
+            raise OffloadError(f"saved tensor {parcel.name!r}", found="a closed session",
+                               wanted="an open one",
                                fix="close it after the last backward pass")  # fmt: skip
+
+    def _refuse_other_process(self, parcel: Parcel) -> None:
+        # Before any lock: a thread that is not there any more may have held it.
+        if os.getpid() != self._process:
+            raise OffloadError(f"saved tensor {parcel.name!r}",
+                               found="another process than the one that saved it",
+                               wanted="the same", fix="begin the session after it")  # fmt: skip
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Wait under the lock; count how long."""
@@ -325,7 +331,8 @@ class Transfers:
         if parcel.stays:
             parcel.blocks = []
             return
-        parcel.changed = parcel.source is not None and not parcel.source.unchanged()
+        if parcel.source is not None:
+            parcel.source.let_go()
         parcel.source = None
 
     def _write_block(self, parcel: Parcel, block: int, bounce: Bytes) -> None:
