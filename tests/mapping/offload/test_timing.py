@@ -155,3 +155,14 @@ def test_a_read_begins_at_the_need_that_leaves_room() -> None:
     # Read from 3 to 7 and so needed at 6 + 1; the other from its need on, 6 + 0 to 11: 9 + 2.
     assert timing.backward_stall_s == 2
     assert timing.ahead_bytes == 4 and timing.ahead_tensors == 1
+
+
+def test_one_tensor_is_read_ahead_whatever_the_limit() -> None:
+    profile = equal(4, 4, limit=16, every=8)
+    none, two = (time_step(columns_of(profile), (WRITE,) * 4, ahead_bytes=b) for b in (0, 8))
+    assert isinstance(none, Timing)
+    assert isinstance(two, Timing)
+    assert (none.ahead_bytes, two.ahead_bytes) == (4, 8)
+    assert none.reads == ((3, -1), (2, 3), (1, 2), (0, 1))
+    assert two.reads == ((3, -1), (2, -1), (1, 3), (0, 2))
+    assert none.backward_stall_s == two.backward_stall_s == 4
