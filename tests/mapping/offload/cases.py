@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 from hypothesis import strategies as st
 
+from orrery.mapping.offload._mend import least_room
+from orrery.mapping.offload._problem import columns_of
 from orrery.offload_plan import SavedTensor, StepProfile
 
 
@@ -69,9 +74,41 @@ def steps(draw: st.DrawFn, *, most: int = 7, disk: bool = False) -> StepProfile:
     speed = draw(st.sampled_from([0.5, 1.0, 2.0, 4.0]))
     return step(
         tensors, forward=now + 6 + draw(whole), backward=3 * count + 8 + draw(whole),
-        limit=draw(st.integers(1, total + 1)) + 5, other=5, write=speed,
+        limit=draw(st.integers(total // 3, total + 1)) + 5, other=5, write=speed,
         read=draw(st.sampled_from([0.5, 1.0, 2.0, 4.0])), pack=draw(st.sampled_from([0.25, 4.0])),
         disk=draw(st.none() | st.integers(0, total)) if disk else None,
         request=draw(st.sampled_from([0.0, 1.0])),
         queue=draw(st.none() | st.integers(0, 20)),
     )  # fmt: skip
+
+
+def seeded(seed: int, *, count: int = 5) -> StepProfile:
+    """A step whose limit is tight and can be kept; every second one is needed in any order."""
+    random = Random(seed)
+    order = list(range(count))[::-1]
+    if seed % 2:
+        random.shuffle(order)
+    tensors, now = [], 0
+    for n in range(count):
+        now += random.randint(0, 6)
+        need = 3 * order[n] + random.randint(0, 2)
+        tensors.append(
+            tensor(
+                n,
+                random.randint(1, 12),
+                now,
+                need,
+                last=now + random.choice([0, 0, 1, 5]),
+                gone=need + random.choice([0, 1, 2, 5]),
+                packed=random.choice([None, random.randint(1, 12)]),
+                again=random.choice([None, None, random.randint(0, 4)]),
+            )
+        )
+    profile = step(
+        tensors, forward=now + 6, backward=3 * count + 10, limit=0,
+        write=random.choice([0.5, 1.0, 2.0, 4.0]), read=random.choice([0.5, 1.0, 2.0, 4.0]),
+        pack=4.0, queue=random.choice([None, 12]),
+    )  # fmt: skip
+    least, _, _ = least_room(columns_of(profile))
+    most = profile.saved_bytes
+    return replace(profile, limit_bytes=least + random.randint(0, max(0, most - least) * 2 // 3))

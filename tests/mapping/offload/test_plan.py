@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from orrery.errors import SpecError
 from orrery.mapping.offload import OffloadSearch, plan_offload
 from orrery.mapping.offload._exact import every_choice
+from orrery.mapping.offload._mend import least_disk
 from orrery.mapping.offload._problem import columns_of
 from orrery.offload_plan import OffloadPlan, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
 
-from .cases import equal, step, steps, tensor
+from .cases import equal, seeded, step, steps, tensor
 from .witness import watch
 
 ANY = OffloadSearch(least_bytes=0)
@@ -102,19 +103,37 @@ def test_who_obeys_keeps_the_limit_however_slow_the_disk(profile: StepProfile, p
 
 
 @pytest.mark.needs("ortools")
-@settings(max_examples=15, deadline=None)
-@given(steps(most=5))
-def test_the_bound_is_below_the_best_and_the_proof_never_worse(profile: StepProfile) -> None:
-    best = min((s.timing.step_s for s in every_choice(columns_of(profile))), default=None)
-    exact = plan_offload(profile, replace(ANY, method="exact", work=0.5))
-    if isinstance(exact, Infeasible):
-        assert best is None
-        return
-    assert best is not None
-    assert exact.lower_bound_s is not None
-    assert exact.lower_bound_s <= best <= exact.step_s <= planned(profile).step_s
-    obeyed(profile, exact)
-    assert any(line.startswith("exact: no plan's step is under") for line in exact.log)
+def test_the_bound_is_below_the_best_and_near() -> None:
+    gaps, bites = [], 0
+    for seed in range(40):
+        profile = seeded(seed)
+        best = min(s.timing.step_s for s in every_choice(columns_of(profile)))
+        exact = planned(profile, replace(ANY, method="exact", work=0.5))
+        assert exact.lower_bound_s is not None
+        assert exact.lower_bound_s <= best * (1 + 1e-9), seed
+        assert best <= exact.step_s <= planned(profile).step_s
+        assert any(line.startswith("exact: no plan's step is under") for line in exact.log)
+        obeyed(profile, exact)
+        gaps.append(best / exact.lower_bound_s - 1)
+        bites += exact.lower_bound_s > 1.001 * exact.plain_s
+    # Measured in 2026-11 on 120 of these: 2.7 % in the mean, above the plain step in 70 %.
+    assert bites >= 20
+    assert sum(gaps) / len(gaps) < 0.05
+
+
+def test_the_search_mostly_finds_the_best() -> None:
+    found = 0
+    for seed in range(40):
+        profile = seeded(seed)
+        columns = columns_of(profile)
+        known = list(every_choice(columns))
+        best = min(s.timing.step_s for s in known)
+        plan = planned(profile)
+        obeyed(profile, plan)
+        found += plan.step_s <= best * (1 + 1e-9)
+        assert plan.step_s <= 1.1 * best, seed
+        assert least_disk(columns) <= min(s.moved_bytes for s in known)
+    assert found >= 36
 
 
 def test_nothing_moves_where_all_fits() -> None:
