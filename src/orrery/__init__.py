@@ -13,10 +13,10 @@ from .provenance import PROGRAM_VERSION as __version__
 
 #: public functions and records; `orrery.api` knows where each lives
 _VERBS = (
-    "BeyondOptions", "ModelOptions", "TaskOptions", "ZeroOptions", "accelerators", "arrays",
-    "calibrate", "diff", "load_model", "load_system", "map", "models", "nest", "operators",
-    "place", "run", "score", "show", "simulate", "studies", "study", "sweep", "systems",
-    "timeloop", "validate",
+    "BeyondOptions", "ModelOptions", "OffloadOptions", "TaskOptions", "ZeroOptions",
+    "accelerators", "arrays", "calibrate", "diff", "load_model", "load_system", "map", "models",
+    "nest", "offload", "operators", "place", "run", "score", "show", "simulate", "studies",
+    "study", "sweep", "systems", "timeloop", "validate",
 )  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]

@@ -17,7 +17,9 @@ __all__ = [
     "Span",
     "Timeline",
     "make_spans",
+    "read_io_trace",
     "read_timeline",
+    "write_io_trace",
     "write_timeline",
 ]
 
@@ -25,6 +27,7 @@ PS_PER_S = 10**12
 #: The last instant of any clock, 53 days: two such times still add up in 64 bits.
 MOST_PS = 2**62 - 1
 TIMELINE_SCHEMA = 1
+IO_TRACE_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,25 @@ def read_timeline(path: Path) -> Timeline:
     from .store import read_record
 
     return read_record(path, "timeline", Timeline, TIMELINE_SCHEMA)
+
+
+def write_io_trace(path: Path, trace: IoTrace) -> None:
+    """Write block requests as a JSON file, whole or not at all."""
+    from .store import write_record
+
+    write_record(path, "io_trace", IO_TRACE_SCHEMA, trace, indent=None)
+
+
+def read_io_trace(path: Path) -> IoTrace:
+    """Read what `write_io_trace` wrote.
+
+    Raises
+    ------
+    SpecError : no such file, not a trace, another schema, unknown or missing keys
+    """
+    from .store import read_record
+
+    return read_record(path, "io_trace", IoTrace, IO_TRACE_SCHEMA)
 
 
 def _covered(pieces: Iterable[tuple[int, int]]) -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .generating import GenerateResult, generate
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
+    from .offloading import OffloadOptions, TrainingSession, offload
     from .opinions import Exported, export_nests, with_opinion
     from .pages import needs_met, page_document, page_text, write_card
     from .placing import PlacedModel, place
@@ -48,12 +49,14 @@ _PLACES = {
     "LayerNest": "nests",
     "ModelOptions": "_options",
     "NestResult": "nests",
+    "OffloadOptions": "offloading",
     "Page": "pages",
     "PlacedModel": "placing",
     "RunResult": "_run_result",
     "StudyRun": "_study",
     "SweepResult": "sweeping",
     "TaskOptions": "_options",
+    "TrainingSession": "offloading",
     "ZeroOptions": "nests",
     "accelerators": "_catalogues",
     "array_text": "nests",
@@ -74,6 +77,7 @@ _PLACES = {
     "models": "_catalogues",
     "nest": "nests",
     "needs_met": "pages",
+    "offload": "offloading",
     "operators": "_catalogues",
     "place": "placing",
     "page_document": "pages",
@@ -115,12 +119,14 @@ __all__ = [
     "MapSearch",
     "ModelOptions",
     "NestResult",
+    "OffloadOptions",
     "Page",
     "PlacedModel",
     "RunResult",
     "StudyRun",
     "SweepResult",
     "TaskOptions",
+    "TrainingSession",
     "ValidationRun",
     "ZeroOptions",
     "accelerators",
@@ -140,6 +146,7 @@ __all__ = [
     "models",
     "needs_met",
     "nest",
+    "offload",
     "operators",
     "page_document",
     "page_text",

@@ -1,0 +1,31 @@
+"""Steps that nothing can be planned for, said so that a user can mend them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orrery.errors import SpecError
+
+if TYPE_CHECKING:
+    from orrery.runtime.offload import StepReport
+
+__all__ = ["refuse_idle"]
+
+
+def refuse_idle(report: StepReport) -> None:
+    """Refuse a step that saved nothing, saved it elsewhere, or had no backward pass."""
+    where, moved = f"offload: step {report.step}", report.moved
+    elsewhere = sorted(why for why in report.passed_over if why.startswith("on "))
+    touched = report.offloaded + report.kept
+    if not touched and not report.passed_over:
+        raise SpecError(where, found="nothing saved for a backward pass",
+                        wanted="a training step, with gradients",
+                        fix="use the session in training only")  # fmt: skip
+    if not touched and elsewhere:
+        raise SpecError(where, found=f"saved tensors {' and '.join(elsewhere)}",
+                        wanted="some on the CPU: only those can be moved",
+                        fix="train on the CPU, or leave the session out")  # fmt: skip
+    if report.offloaded and not moved.read_bytes and not report.forwarded:
+        raise SpecError(where, found="no backward pass",
+                        wanted="forward and backward inside `with session:`",
+                        fix="call loss.backward() before the block ends")  # fmt: skip
