@@ -20,6 +20,7 @@ def by_rule(
     *,
     packed: bool = False,
     ahead: int = 4,
+    waiting_bytes: int = 1 << 60,
 ) -> OffloadPlanner:
     """Return a planner that offloads what a rule chooses; its predictions mean nothing."""
 
@@ -29,6 +30,7 @@ def by_rule(
                 name=tensor.name,
                 size_bytes=tensor.size_bytes,
                 action="offload" if chosen(tensor) else "keep",
+                waiting_bytes=waiting_bytes,
                 packed=packed and tensor.packed_bytes is not None,
                 moved_bytes=tensor.stored_bytes if chosen(tensor) else 0,
             )

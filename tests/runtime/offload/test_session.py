@@ -293,6 +293,24 @@ def test_what_the_planner_answers_is_checked(tmp_path: Path) -> None:
         trained(conv_bn, offload, steps=1)
 
 
+def test_the_forward_pass_waits_for_as_many_writes_as_the_plan_says(tmp_path: Path) -> None:
+    import torch
+
+    for most in (0, 1 << 12):
+        with session(tmp_path, everything(waiting_bytes=most)) as offload:
+            for step in range(3):
+                with offload:
+                    y = torch.ones(1024, requires_grad=True)
+                    for _ in range(10):
+                        y = y.sin()
+                        assert step == 0 or offload._transfers.queued_bytes <= most
+                    y.sum().backward()
+            if not most:
+                assert offload.reports[-1].forwarded == 0
+            (profile,) = offload.profiles
+            assert profile.queue_bytes == offload.settings.queue_bytes
+
+
 def test_two_forward_passes_before_one_backward(tmp_path: Path) -> None:
     """Batch norm writes its running mean twice; autograd does not mind, and neither may we."""
     import torch

@@ -134,5 +134,6 @@ class PlanBook:
             read_bytes_per_s=moved.read_bytes / moved.read_s,
             pack_bytes_per_s=moved.packed_bytes / moved.pack_s if moved.pack_s else None,
             unpack_bytes_per_s=moved.unpacked_bytes / moved.unpack_s if moved.unpack_s else None,
-            disk_bytes=disk_bytes, machine=platform.node(),
+            disk_bytes=disk_bytes, queue_bytes=self._settings.queue_bytes,
+            machine=platform.node(),
         )  # fmt: skip

@@ -264,6 +264,7 @@ class OffloadSession:
             self._weigh(running)
             if record.action == "keep":
                 self._tallies["kept"] += 1
+                self._make_room(running)
                 return _Kept(tensor, record)
             held = HeldStorage(tensor.detach())
             parcel = Parcel(
@@ -274,6 +275,7 @@ class OffloadSession:
             token = _Token(parcel, held, record, window_of(tensor))
             self._tallies["offloaded"] += 1
             self._transfers.write(parcel)
+            self._make_room(running)
             return token
         record.last_use_s = now
         known = None if record.parcel is None else record.parcel()
@@ -382,6 +384,13 @@ class OffloadSession:
         return (
             size if record.packed and size in (1, 2, 4, 8) and not record.size_bytes % size else 0
         )
+
+    def _make_room(self, running: Pass) -> None:
+        """Wait for as many writes as the plan says, so that the next tensor finds room."""
+        if running.plan is not None and not running.drifted:
+            self._transfers.wait_for_writes(
+                running.plan.tensors[len(running.records) - 1].waiting_bytes
+            )
 
     def _read_ahead(self, running: Pass) -> None:
         """Begin the reads whose turn has come, for as long as the arena has room."""

@@ -146,21 +146,26 @@ class Transfers:
 
     # What the training thread asks for.
 
-    def write(self, parcel: Parcel, *, wait: bool = True) -> None:
+    def write(self, parcel: Parcel) -> None:
         """Begin to write a parcel; with too many bytes queued, wait until there are fewer."""
         self._refuse_other_process(parcel)
         pieces = list(parcel.pieces(self.block_bytes))
         with self._changed:
             self._refuse_closed(parcel)
-            if wait:
-                self._wait(
-                    lambda: not self._queued or self._queued + parcel.size_bytes <= self.queue_bytes
-                )
+            self._wait(
+                lambda: not self._queued or self._queued + parcel.size_bytes <= self.queue_bytes
+            )
             parcel.blocks = [None] * len(pieces)
             parcel.pending, parcel.left = set(range(len(pieces))), len(pieces)
             self._queued += parcel.size_bytes
             for block, (start, stop) in enumerate(pieces):
                 self._push(_LATER, True, parcel, block, stop - start)
+
+    def wait_for_writes(self, most_bytes: int) -> None:
+        """Wait until no more than so many bytes are queued to be written, or being written."""
+        if self._queued > most_bytes:
+            with self._changed:
+                self._wait(lambda: self._closed or self._queued <= most_bytes)
 
     def read(self, parcel: Parcel, *, now: bool) -> bool:
         """Begin to read a parcel back, or bring a read forward; return whether it is under way.
