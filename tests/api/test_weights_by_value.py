@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,8 @@ import pytest
 
 from orrery import api
 from orrery.accel import resolve
+from orrery.api.nests import nested
+from orrery.cost import reads_values
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
 from orrery.hardware import load_system
 
@@ -48,6 +50,21 @@ def agree(result: api.MapResult) -> None:
     assert result.plan.predicted_latency_s == pytest.approx(seconds, rel=1e-9)
     assert result.price.total.latency_s == pytest.approx(seconds, rel=1e-9)
     assert result.plan.lower_bound_s is None or result.plan.lower_bound_s <= seconds * (1 + 1e-9)
+
+
+@dataclass(frozen=True)
+class NeedsNest:
+    """As much of a cost model as is asked here."""
+
+    reads_values: bool
+    needs_schedule: bool = True
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_model_whose_nests_are_found_says_itself_whether_it_reads_weights(reads: bool) -> None:
+    found = nested(NeedsNest(reads_values=reads))  # type: ignore[arg-type]
+    assert not isinstance(found, NeedsNest)
+    assert reads_values({"": found}) == reads
 
 
 @pytest.mark.parametrize("search", ["greedy", "single", "exact-layers", "exact-sets"])
