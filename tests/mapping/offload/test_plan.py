@@ -174,6 +174,18 @@ def test_what_is_cheapest_is_done() -> None:
     assert "8 times smaller packed" in plan.tensors[1].reason
 
 
+def test_what_is_in_use_leaves_no_room_for_what_waits() -> None:
+    tensors = [tensor(0, 6, 1, 9, last=3), tensor(1, 4, 2, 6), tensor(2, 4, 3, 3, movable=False),
+               tensor(3, 6, 4, 0, movable=False)]  # fmt: skip
+    plan = planned(step(tensors, forward=8, backward=12, limit=10))
+    assert [t.action for t in plan.tensors] == ["offload", "offload", "keep", "keep"]
+    assert [t.waiting_bytes for t in plan.tensors] == [0, 0, 0, 0]
+    # Used no more, the first may wait with all that the second leaves.
+    tensors[0] = tensor(0, 6, 1, 9)
+    plan = planned(step(tensors, forward=8, backward=12, limit=12))
+    assert [t.waiting_bytes for t in plan.tensors] == [8, 8, 2, 2]
+
+
 def test_small_tensors_leave_last() -> None:
     tensors = [tensor(n, 1 if n < 3 else 8, n + 1, 9 - n) for n in range(6)]
     profile = step(tensors, forward=8, backward=12, limit=19, write=8, read=8)

@@ -28,7 +28,7 @@ from orrery.progress import Progress
 from orrery.units import format_si
 
 from .._solver import Limits, constraint_programming, solve
-from ._mend import Standing, mend
+from ._mend import SAME, Standing, mend
 from ._problem import DROP, KEEP, PACK, WRITE, Choices, Columns
 from ._select import Selection
 from ._settings import OffloadSearch
@@ -104,7 +104,8 @@ def prove(
     bound = max(columns.plain_s, verdict.bound * model.second)
     if best is None:
         return Proof(best=None, lower_bound_s=bound, said="exact: no plan found")
-    bound = min(bound, best.timing.step_s)
+    if bound <= best.timing.step_s * (1 + SAME):  # more than rounding would be a mistake: it shows
+        bound = min(bound, best.timing.step_s)
     gap = best.timing.step_s / bound - 1 if bound else 0.0
     said = f"exact: no plan's step is under {format_si(bound, 's', digits=4)}; this one's "
     said += "is as short" if gap <= 1e-6 else f"is {100 * gap:.2g} % longer"
