@@ -47,8 +47,8 @@ def test_everything_matches_in_the_planted_case() -> None:
 def test_the_best_alone_is_what_is_gained_least_over() -> None:
     record = of(case(), GAIN)
     assert record.ours == pytest.approx(1.4)
-    assert record.judge_value == pytest.approx(1.4 / 0.8)
-    assert "cpu0-1 ort" in record.note
+    assert record.judge_value == pytest.approx(1.3)
+    assert "cpu0-1 ort" in record.note and "More than 1.75 is not possible" in record.note
     # Half of the cores counts too where that is quicker, as it is of small networks.
     quick_half = case(blocks=(block(ort=1.4, ov=1.5, half=1.1),))
     assert of(quick_half, GAIN).ours == pytest.approx(1.1)
@@ -62,8 +62,64 @@ def test_a_way_of_another_block_may_be_the_best() -> None:
     assert made.best(*ALONE) == "torch"
     assert of(made, GAIN).ours == pytest.approx(1.1)  # by ratios within its own rounds
     record = of(made, SERVING)
-    # 1.01 of the placement there, which takes 2 of 2.2 here.
-    assert (record.ours, record.judge_value) == (pytest.approx(2.02), pytest.approx(2.2))
+    # Both as in the table of ways; judged by 1.01 of the placement there, which takes 2 of 2.2.
+    assert (record.ours, record.judge_value) == (pytest.approx(1.01), pytest.approx(2.2))
+    assert "-8.2 %" in record.note and "rounds of its own" in record.note
+    slow = replace(made, blocks=(block(served=1.2, ort=1.4, ov=1.5), torch))
+    assert of(slow, SERVING).status == "differs"  # 1.2 * 2 of 2.2
+
+
+@pytest.mark.parametrize(("gain", "bound_s", "single_path", "status", "judge"), [
+    (0.5, 0.17, False, "differs", "1.3 of a network of branches"),  # twice as long
+    (1.29, 0.5, False, "differs", "1.3 of a network of branches"),
+    (1.3, 0.5, False, "match", "1.3 of a network of branches"),
+    (1.15, 0.96, False, "match", "bound, which forbids 1.3"),  # of 1.20
+    (0.6, 0.55, False, "differs", "bound, which forbids 1.3"),  # no reason to be quick, nor so slow
+    (0.99, 0.5, True, "match", "on a single path"),
+    (0.9, 0.5, True, "differs", "on a single path"),
+])  # fmt: skip
+def test_a_gain_can_fail(
+    gain: float, bound_s: float, single_path: bool, status: str, judge: str
+) -> None:
+    made = case(blocks=(block(ort=gain, ov=9),), bound_s=bound_s, single_path=single_path)
+    record = of(made, GAIN)
+    assert record.status == status
+    assert judge in record.judge
+
+
+def test_a_bound_that_any_placement_undercuts_proves_nothing() -> None:
+    points = (*sweep().points, Point(what="x", placement=(1, 1), predicted_s=1.4, measured_s=0.7))
+    made = case(blocks=(block(ort=0.9, ov=1.5),), sweep=sweep(points=points))
+    record = of(made, GAIN)
+    assert record.status == "differs" and "proves nothing" in record.judge
+    assert "one took 700 ms" in why(made) and "forbids a gain" not in why(made)
+    assert (
+        "its bound was undercut"
+        in named(claim_records([made]), "least gain over the CPU alone").note
+    )
+    short = sections_of([made], Effort.at(0.1), "a machine")[1]
+    assert isinstance(short, Table) and short.rows[0][5] is None
+
+
+def test_one_measured_placement_proves_nothing() -> None:
+    ours = sweep().points[:1]
+    record = of(case(sweep=sweep(total=100_000, points=ours, gap=0.0, interval=(0, 0))), BEST)
+    assert (record.status, record.ours) == ("not reproducible", None)
+    assert "ours alone was measured" in record.note
+    only = of(case(sweep=sweep(total=1, points=ours, gap=0.0, interval=(0, 0))), BEST)
+    assert (only.status, only.note) == ("match", "there is no other placement")
+
+
+def test_where_a_placement_runs_is_said_as_it_is() -> None:
+    made = case(steps=(("p0a", 3, "cpu1 ort"), ("p0b", 4, "cpu1 ort")), notes=("Busy.", "lost"))
+    found = sections_of([made, case()], Effort.at(0.1), "a machine")
+    ways = next(s for s in found if s.title == "Every way to run them")
+    assert isinstance(ways, Table)
+    assert [row[2] for row in ways.rows if row[1] == PLACED] == [
+        "in subgraphs, all on cpu1 ort", "on several workers"]  # fmt: skip
+    text = found[0]
+    assert isinstance(text, Text)
+    assert {"made-up: Busy.", "made-up: lost."} <= set(text.paragraphs)
 
 
 def test_quicker_than_the_bound_is_no_match() -> None:
@@ -119,8 +175,15 @@ def test_the_search_is_held_against_the_exact_or_the_bound() -> None:
 def test_the_measured_gap_decides(gap: float, status: str) -> None:
     record = of(case(sweep=sweep(gap=gap, interval=(gap - 0.01, gap + 0.01))), BEST)
     assert record.status == status
-    assert record.judge_value == pytest.approx(1.0 / (1 + max(gap, 0)))
+    assert (record.ours, record.judge_value) == (pytest.approx(100 * gap), 2.0)
     assert "measured 3 of 9, rank 1" in record.note
+    assert "speed changed" not in record.note
+
+
+def test_one_placement_of_two_times_is_explained() -> None:
+    points = tuple(replace(p, measured_s=p.measured_s / 3) for p in sweep().points)
+    note = of(case(bound_s=0.3, sweep=sweep(points=points)), BEST).note
+    assert "Among placements ours took 333 ms, among all ways 1.00 s" in note
 
 
 def test_outputs_beyond_the_tolerance_differ() -> None:

@@ -22,6 +22,10 @@ Kind = Literal["placed", "served", "cpu", "gpu", "part"]
 ALONE: tuple[Kind, ...] = ("cpu", "part", "gpu")
 
 
+#: A placement below the bound by more than this says that the bound's times were not the least.
+_UNDERCUT = 0.05
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How much is measured.
@@ -238,3 +242,17 @@ class Case:
     def ceiling(self) -> float:
         """The most that a placement could gain over the best way alone, by the measured bound."""
         return self.alone_s / self.bound_s
+
+    @property
+    def undercut_s(self) -> float | None:
+        """What a placement really took below the bound, which then proves nothing; None: none did.
+
+        The bound follows from times of subgraphs; below it, they were taken on a busier machine.
+        """
+        least = min(self.measured_s, *(point.measured_s for point in self.sweep.points))
+        return least if least < (1 - _UNDERCUT) * self.bound_s else None
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Those that the placement uses."""
+        return tuple(dict.fromkeys(worker for _, _, worker in self.steps))

@@ -13,7 +13,7 @@ from ._rounds import SHARES, percentiles
 
 __all__ = ["sections_of"]
 
-_KINDS = {"placed": "on several workers", "served": "the quicker one", "cpu": "whole, all cores",
+_KINDS = {"served": "the quicker one", "cpu": "whole, all cores",
           "gpu": "whole, GPU", "part": "whole, some cores"}  # fmt: skip
 
 
@@ -48,11 +48,12 @@ def _explained(cases: Sequence[Case], effort: Effort, machine: str, lost: Sequen
            "back ends that are installed. The two halves of the cores are equal: they can gain 2 "
            "at the very most, and less where one back end uses all cores well by itself."),
         "The bound is measured: subgraphs' times, the longest path of them, or all processors "
-        "always busy. It says what no placement of these subgraphs undercuts.",
+        "always busy. It says what no placement of these subgraphs undercuts, as they were timed; "
+        "where a placement takes less all the same, it proves nothing, and that is said.",
     ]  # fmt: skip
     if left:
         said.append(f"Left out at this scale: {'; '.join(left)}. Scale 1 has them.")
-    said += [f"{case.name}: {note}." for case in cases for note in case.notes]
+    said += [f"{case.name}: {note.rstrip('.')}." for case in cases for note in case.notes]
     said += lost
     return Text(title="How to read this", paragraphs=tuple(said), tone="note")
 
@@ -66,7 +67,8 @@ def _short(cases: Sequence[Case]) -> Table:
         usual = "branches" if case.branched else "single path"
         paths = branches.get(case.name) or usual
         rows.append((
-            case.name, paths, gain[0] if gain else None, low, high, case.ceiling,
+            case.name, paths, gain[0] if gain else None, low, high,
+            case.ceiling if case.undercut_s is None else None,
             case.best(*ALONE),
             "placed" if case.chosen == PLACED else f"whole on {case.chosen}", why(case),
         ))  # fmt: skip
@@ -77,7 +79,9 @@ def _short(cases: Sequence[Case]) -> Table:
                  _number("to", "", "95 %"),
                  _number("at most", "", "by the measured bound"), Column(name="best alone"),
                  Column(name="the command runs it"), Column(name="why not more")),
-        caption="The best alone is the one that the placement gains least over.",
+        caption="The best alone is the one that the placement gains least over: of the workers' "
+        "back ends on all and on some processors, and of PyTorch unless it is said to be left out. "
+        "No bound: a placement took less than it.",
     )  # fmt: skip
 
 
@@ -90,7 +94,7 @@ def _ways(cases: Sequence[Case]) -> Table:
                     continue
                 times = block.times_s[way]
                 rows.append((
-                    case.name, way, _KINDS[case.kinds[way]], block.median_s(way),
+                    case.name, way, _what(case, way), block.median_s(way),
                     *block.interval_s(way), *percentiles(times)[1:3],
                     block.speedup(PLACED, way)[0], case.errors.get(way), len(times),
                 ))  # fmt: skip
@@ -104,6 +108,14 @@ def _ways(cases: Sequence[Case]) -> Table:
         caption="An empty percentile: too few runs to have one beyond it. PyTorch runs in a "
         "process of its own, in turn with the placement.",
     )  # fmt: skip
+
+
+def _what(case: Case, way: str) -> str:
+    kind = case.kinds[way]
+    if kind != "placed":
+        return _KINDS[kind]
+    on = case.workers
+    return "on several workers" if len(on) > 1 else f"in subgraphs, all on {', '.join(on)}"
 
 
 def _tails(cases: Sequence[Case]) -> Table:
