@@ -129,6 +129,21 @@ def test_constants_and_inputs_as_outputs() -> None:
 
 
 @needs_openvino
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int64"])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_what_another_part_made_may_be_read_only(dtype: str, shape: tuple[int, ...]) -> None:
+    """As arrays arrive that other parts of a network read too; those without axes among them."""
+    network = one_node("Equal", shape, (3,), dtype=dtype)
+    scalar, row = np.ones(shape, dtype), np.array([1, 0, 1], dtype)
+    for array in (scalar, row):
+        array.flags.writeable = False
+    executable = OpenVinoBackend(threads=1).prepare(network)
+    for _ in range(2):
+        found = executable.run({"x0": scalar, "x1": row})
+        assert found["y0"].tolist() == [True, False, True]
+
+
+@needs_openvino
 def test_an_error_while_preparing_names_the_node() -> None:
     graph = diamond()
     nodes = (*graph.nodes[:-1], replace(graph.nodes[-1], op="Foo", domain="com.example"))

@@ -155,6 +155,8 @@ class _Compiled:
 
     def _given(self, name: str, value: Any) -> NDArray[Any]:
         array = np.asarray(value, order="C")
+        if array.ndim == 0 and not array.flags.writeable:
+            array = array.copy()  # the library copies other read-only arrays, and raises on these
         if array.dtype == np.int64 and array.size:
             for extreme in (int(array.min()), int(array.max())):
                 if not _INT32.min <= extreme <= _INT32.max:
