@@ -178,6 +178,24 @@ def test_a_session_that_did_nothing_says_so(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
+def test_a_step_that_saves_other_tensors_is_planned_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    within(monkeypatch, 0.5)
+    net = chain()
+    with opened(tmp_path) as session:
+        for rows in (128, 128, 256, 256, 256):
+            with session:
+                net(torch.ones(rows, 64)).mean().backward()
+        assert [planning.step for planning in session.plannings] == [1, 4]
+        assert session.reports[-1].offloaded == len(session.plans[0].named("offload"))
+        said = session.explain()
+    assert "Planned 1 more time, last after step 4" in said
+    assert "step 3: drifted" in said
+
+
 def test_steps_of_two_passes_have_two_plans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +218,7 @@ def test_a_limit_that_is_too_low_is_refused_with_what_is_needed(tmp_path: Path) 
         with pytest.raises(orrery.api.InfeasibleError, match=r"memory_limit.*there is 1 MiB") as no:
             one_step(session)
         assert no.value.infeasible.need > no.value.infeasible.have == 2**20
-        assert "No plan is in force" in session.explain()
+        assert session.explain().startswith("There is no plan: memory of step")
         assert session.page().sections
 
 

@@ -18,7 +18,9 @@ _DRAWN = 500
 
 
 def curves(reports: Sequence[StepReport]) -> list[Series]:
-    """Return step time, hidden share, memory and what was written, each over the steps."""
+    """Return step time, hidden share, memory and what was written, each over two steps or more."""
+    if len(reports) < 2:
+        return []
     worn = dict(zip((r.step for r in reports),
                     accumulate(r.moved.written_bytes for r in reports), strict=True))  # fmt: skip
     wanted: list[tuple[str, str, dict[str, Callable[[StepReport], float | None]]]] = [

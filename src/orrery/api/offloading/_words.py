@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING
 
 from orrery.offload_plan import OffloadPlan
+from orrery.plan import Infeasible
 from orrery.units import counted, format_quantity
 
 if TYPE_CHECKING:
@@ -27,10 +29,11 @@ def explained(session: TrainingSession) -> list[str]:
     elif (plain := plain_peak_bytes(session)) is not None:
         lines.append(f"With everything in memory the peak would be about {_bytes(plain)}.")
     lines += _measured(session)
-    asked = len(session.plannings) - len(session.plans)
-    if asked > 0:
-        last = session.plannings[-1].step
-        lines.append(f"Planned {counted(asked, 'time')} more than once, last after step {last}.")
+    if again := session.plannings[len(session.profiles) :]:
+        lines.append(
+            f"Planned {counted(len(again), 'more time')}, last after step {again[-1].step}: the "
+            "folders' rates or the saved tensors were others."
+        )
     return lines + remarks_of(session)
 
 
@@ -69,6 +72,9 @@ def remarks_of(session: TrainingSession) -> list[str]:
 
 def _unplanned(session: TrainingSession) -> str:
     last = session.reports[-1]
+    answer = session.plannings[-1].answer if session.plannings else None
+    if isinstance(answer, Infeasible):
+        return f"There is no plan{'' if answer.proved else ' that was found'}: {answer}."
     if not last.offloaded and not last.kept:
         least = _bytes(session.engine.settings.least_bytes)
         return f"Nothing is planned: no saved tensor on the CPU has {least} or more."
@@ -92,7 +98,7 @@ def _measured(session: TrainingSession) -> list[str]:
         busy = sum(report.moved.busy_s for report in planned)
         if busy:
             waited = sum(report.waited_s for report in planned)
-            line += f", {100 * max(0.0, 1 - waited / busy):.0f} % of transfers hidden"
+            line += f", {math.floor(100 * max(0.0, 1 - waited / busy))} % of transfers hidden"
         lines.append(f"{line}.")
     lines.append(f"Written in all: {_bytes(written_bytes(session))}; {session.engine.engine}.")
     return lines
