@@ -134,6 +134,32 @@ def test_a_mask_that_every_layer_reads_hides_nothing() -> None:
     assert "masks" in found.notes[0]
 
 
+def towers(heads: float, aside: float) -> Graph:
+    """Three towers that one node joins; each with an output and an input of its own."""
+    layers = [("stem", ["x"], 3, 1)] if aside else []
+    for k in range(3):
+        layers += [(f"aside{k}", [f"x{k}"], aside, 1)] if aside else []
+        start = ["stem", f"aside{k}"] if aside else [f"x{k}"]
+        layers += [(f"t{k}", start, 9, 1), (f"f{k}", [f"t{k}"], 9, 1)]
+        layers += [(f"h{k}", [f"f{k}"], heads, 1)] if heads else []
+    layers += [("join", ["f0", "f1", "f2"], 1, 1), ("fused", ["join"], 6, 1)]
+    outputs = ["fused", *(f"h{k}" for k in range(3) if heads)]
+    return graph(layers, inputs={"x": 1, "x0": 1, "x1": 1, "x2": 1}, outputs=outputs)
+
+
+@pytest.mark.parametrize(("heads", "aside"), [(0, 0), (1, 0), (5, 0), (0, 1), (0, 5), (1, 1)])
+def test_outputs_and_inputs_of_their_own_do_not_hide_towers(heads: float, aside: float) -> None:
+    network = towers(heads, aside)
+    found = partition(network, work_of(network), least=4)
+    check(network, found)
+    beside = [[found.subgraphs[s].region.nodes for s in p.subgraphs] for p in found.phases]
+    assert any(
+        len(paths) == 3 and all(f"t{k}" in path for k, path in enumerate(paths)) for paths in beside
+    )
+    last = {"join", "fused", *(f"h{k}" for k in range(3))}
+    assert any({"join", "fused"} <= set(one) <= last for one in nodes(found))
+
+
 @pytest.mark.parametrize(
     "name", ["siamese-lstm", "casia-surf", "googlenet", "resnet50", "minilm-l6"]
 )

@@ -5,7 +5,9 @@ Models:  a scan over the nodes in their order. A node that every path from the i
          post-dominators); between two such nodes lie paths that know nothing of each other. Paths
          become subgraphs of their own where at least two of them are worth it; what is nested in a
          path stays in it, unless that path outweighs the others together, or is the only one
-         beside a shortcut: then it is cut in the same way.
+         beside a shortcut: then it is cut in the same way. Where no single node is passed by
+         everything (towers that also have outputs or inputs of their own), it is cut before the
+         nodes that join heavy work, or after those that it branches from.
 Ignores: devices. A node's work is what the caller says it is.
 Judge:   immediate post-dominators by networkx, reachability by brute force
          (tests/mapping/phases/test_partition.py).
@@ -170,18 +172,13 @@ class _Cutter:
     def total(self, nodes: Sequence[int]) -> float:
         return sum(self.work[node] for node in nodes)
 
-    def shared_preparation(self, nodes: Sequence[int]) -> set[int]:
+    def shared_preparation(self, nodes: list[int]) -> set[int]:
         """Return light work straight from the inputs that several stretches read.
 
         An attention mask, made once and read by every layer, would otherwise run beside the whole
         network and hide that its layers follow each other.
         """
-        light: dict[int, frozenset[int]] = {}
-        for node in nodes:
-            if all(b in light for b in self.before[node]):
-                needs = frozenset({node}).union(*(light[b] for b in self.before[node]))
-                if self.total(list(needs)) < self.least:
-                    light[node] = needs
+        light = self._light_from(nodes, self.before)
         rest = [node for node in nodes if node not in light]
         passed = [part for part in self._segments(rest) if isinstance(part, int)] if rest else []
         found: set[int] = set()
@@ -207,7 +204,7 @@ class _Cutter:
         heavy = [path for path in paths if self.total(path) >= self.least]
         if len(heavy) < 2:
             if len(paths) == 1 and len(segment) == whole:
-                return [_Sequence(segment)]  # nothing left to cut it by
+                return self._without_a_cut(segment)
             largest = max(paths, key=self.total)
             aside = [node for path in paths if path is not largest for node in path]
             return _join([_Sequence(sorted(aside))] if aside else [], self.cut(largest))
@@ -259,6 +256,88 @@ class _Cutter:
             opened = opened or (not inside and k + 1 < last)
         if between:
             yield between
+
+    def _without_a_cut(self, segment: list[int]) -> _Series:
+        """Return one connected segment, no node of which is passed by everything.
+
+        It is cut into pieces where heavy work joins or branches; where its light ends hide that,
+        what comes before and after them is looked at without them.
+        """
+        series: _Series = []
+        pieces = self._pieces(segment)
+        if len(pieces) > 1:
+            for piece in pieces:
+                series = _join(series, self.cut(piece))
+            return series
+        first = set(self._light_from(segment, self.before))
+        last = set(self._light_from(segment[::-1], self.after)) - first
+        middle = [node for node in segment if node not in first and node not in last]
+        inner = self.cut(middle) if middle and (first or last) else []
+        if not any(isinstance(part, _Paths) for part in inner):
+            return [_Sequence(segment)]  # nothing left to cut it by
+        series = _join([_Sequence(sorted(first))] if first else [], inner)
+        return _join(series, [_Sequence(sorted(last))] if last else [])
+
+    def _light_from(self, order: list[int], near: list[list[int]]) -> dict[int, frozenset[int]]:
+        """Return nodes that are light together with all of `near` that they need, and those."""
+        inside, light = set(order), dict[int, frozenset[int]]()
+        for node in order:
+            needed = [n for n in near[node] if n in inside]
+            if all(n in light for n in needed):
+                needs = frozenset({node}).union(*(light[n] for n in needed))
+                if self.total(list(needs)) < self.least:
+                    light[node] = needs
+        return light
+
+    def _pieces(self, segment: list[int]) -> list[list[int]]:
+        """Return pieces in sequence, of which the longest paths together are the least work.
+
+        Either each ends before the nodes that join heavy work, or each begins after those from
+        which heavy work branches; one piece where neither is found.
+        """
+        ways = []
+        for order, near in ((segment, self.before), (segment[::-1], self.after)):
+            pieces, rest = list[list[int]](), order
+            while rest:
+                apart = self._apart(rest, near)
+                pieces.append(sorted(apart))
+                rest = [node for node in rest if node not in apart]
+            ways.append(pieces if near is self.before else pieces[::-1])
+
+        def one_after_the_other(way: list[list[int]]) -> float:
+            return sum(max(map(self.total, self._components(piece))) for piece in way)
+
+        return min(ways, key=one_after_the_other)
+
+    def _apart(self, order: list[int], near: list[list[int]]) -> set[int]:
+        """Return the nodes that depend on none in which two heavy components meet.
+
+        Parameters
+        ----------
+        order : nodes, each after all those of `near` that are among them
+        """
+        inside, joined = set(order), set[int]()
+        head: dict[int, int] = {}  # of each component, as a forest
+        work: dict[int, float] = {}
+
+        def root(node: int) -> int:
+            while head[node] != node:
+                head[node] = head[head[node]]
+                node = head[node]
+            return node
+
+        for node in order:
+            neighbours = [n for n in near[node] if n in inside]
+            met = {root(n) for n in neighbours if n not in joined}
+            if any(n in joined for n in neighbours) or (
+                sum(work[n] >= self.least for n in met) > 1
+            ):
+                joined.add(node)
+                continue
+            head[node], work[node] = node, self.work[node] + sum(work[n] for n in met)
+            for n in met:
+                head[n] = node
+        return set(head)
 
     def _components(self, segment: list[int]) -> list[list[int]]:
         """Return the parts of a segment that no edge connects, in order."""
