@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from orrery import api
 from orrery.accel import resolve
 from orrery.api.nests import nested
 from orrery.cost import reads_values
+from orrery.errors import SpecError
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
 from orrery.hardware import load_system
 
@@ -25,8 +27,8 @@ def layers(order: str) -> Graph:
     light[0] = light[:, 0] = 1
     dense = np.where(np.random.default_rng(0).integers(0, 2, (SIZE, SIZE)), 1, -1)
     held = {"l": light, "d": dense.astype(np.float32)}
-    nodes = [Node(name=f"{kind}{i}", op="MatMul", inputs=(f"t{i}", f"w{i}"), outputs=(f"t{i + 1}",))
-             for i, kind in enumerate(order)]  # fmt: skip
+    nodes = [Node(name=f"n{i}", op="MatMul", inputs=(f"t{i}", f"w{i}"), outputs=(f"t{i + 1}",))
+             for i in range(len(order))]  # fmt: skip
     return Graph(
         name=f"of-{order}", nodes=tuple(nodes), inputs=("t0",), outputs=(f"t{len(order)}",),
         types={"t0": TensorType(dtype="float32", shape=(1024, SIZE))},
@@ -80,8 +82,7 @@ def test_every_layer_is_priced_by_its_own_weights(
     assert max(alone.values()) > 2 * min(alone.values())
     priced = {n: c.latency_s for n, c in result.price.per_region.items()}
     if search == "exact-sets":  # the messages of a layer are in its price
-        middle = f"{order[1]}1"
-        assert priced[middle] == pytest.approx(alone[middle])
+        assert priced["n1"] == pytest.approx(alone["n1"])
         assert all(priced[n] >= alone[n] * (1 - 1e-12) for n in alone)
     else:
         assert priced == pytest.approx(alone)
@@ -96,3 +97,18 @@ def test_shared_layers_are_priced_by_their_own_weights() -> None:
     split = {a.region for a in result.plan.assignments if len(a.devices) > 1}
     assert split, "no layer is shared"
     agree(result)
+
+
+def test_a_kept_sweep_is_not_one_of_other_weights(one: Path, tmp_path: Path) -> None:
+    net, out = tmp_path / "net.onnx", tmp_path / "out"
+    settings: dict[str, Any] = {"on": one, "vary": ["objective=latency"], "out": out}
+    found = []
+    for order in ("l", "d"):
+        write_onnx(replace(layers(order), name="same"), net)
+        if found:
+            with pytest.raises(SpecError, match="net"):
+                api.sweep(net, **settings)
+            settings.pop("out")
+        [row] = api.sweep(net, **settings).rows
+        found.append(row.value("latency"))
+    assert found[1] > 2 * found[0]

@@ -137,7 +137,7 @@ def _differences(kept: Header, asked: Header) -> str:
                       if before.get(key) != now.get(key)]  # fmt: skip
         elif before != now:
             what = {"machine": f"the description of {asked.on}",
-                    "network": f"the structure of {asked.model}",
+                    "network": f"the network {asked.model}",
                     "engine": "the program, or a table of its own,"}.get(one.name)  # fmt: skip
             found.append(f"{what} has changed" if what else
                          f"{one.name} {before} there, {now} here")  # fmt: skip

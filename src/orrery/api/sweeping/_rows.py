@@ -74,7 +74,7 @@ class Header:
     Attributes
     ----------
     machine : content hash of the machine before anything is varied, as it was described and read
-    network : structure of the network before anything is varied
+    network : hash of the network before anything is varied; on systems with its weights
     engine : content hash of the program that priced the points, its tables included
     """
 

@@ -22,7 +22,7 @@ from ._machine import based, described
 from ._price import read
 from ._result import SweepResult, result_of
 from ._rows import Header
-from ._task import Task, engine, forget, workload
+from ._task import Task, engine, forget
 from ._work import Wanted, priced, wanted_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _header(task: Task, machine: Description, parameters: Sequence[Parameter]) -
     """Return what the sweep is about; a network that is varied is read point by point."""
     network = ""
     if not any("model" in parameter.paths for parameter in parameters):
-        network = workload(task.model, task.options).graph.structure_digest
+        network = task.content()
     default = to_record(ModelOptions())
     given = {k: v for k, v in to_record(task.options).items() if v != default[k]}
     whole = msgspec.json.encode(encode(read(machine)), order="deterministic")

@@ -83,9 +83,13 @@ class Task:
         mine = self.with_workload(choice)
         search = to_record(mine.search) if self.kind == "system" else {"budget": self.budget}
         parts = [self.kind, self.text, changes, mine.objective, search, to_record(mine.options)]
-        graph = workload(mine.model, mine.options).graph
-        return content_hash(f"sweep {PROGRAM_VERSION}", self.engine, graph.structure_digest,
+        return content_hash(f"sweep {PROGRAM_VERSION}", self.engine, mine.content(),
                             json.dumps(parts, sort_keys=True))  # fmt: skip
+
+    def content(self) -> str:
+        """Return a hash of what prices depend on in the network: designs may read its weights."""
+        graph = workload(self.model, self.options).graph
+        return graph.digest if self.kind == "system" else graph.structure_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
