@@ -51,6 +51,7 @@ def aligned_bytes(size_bytes: int) -> Bytes:
 
 def _pages(size_bytes: int) -> mmap.mmap:
     # Private: shared pages would not go back to the system, and a forked process would see them.
+    # Small ones: where memory is in pieces, making room for large ones takes longer than it saves.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     return mmap.mmap(-1, max(1, padded(size_bytes)), flags=flags)
 
