@@ -93,8 +93,8 @@ class Pass:
             tensors.append(
                 SavedTensor(
                     name=record.name, size_bytes=record.size_bytes, stored_bytes=whole,
-                    made_s=min(record.made_s - self.began_s, forward_s),
-                    last_use_s=min(record.last_use_s - self.began_s, forward_s),
+                    made_s=min(max(0.0, record.made_s - self.began_s), forward_s),
+                    last_use_s=min(max(0.0, record.last_use_s - self.began_s), forward_s),
                     needed_s=min(needed, backward_s), released_s=min(released, backward_s),
                     packed_bytes=record.packed_bytes,
                 )
