@@ -80,7 +80,11 @@ def test_a_bound_forbids_it() -> None:
 
 
 def test_the_largest_comes_first_and_the_bound_before_all() -> None:
-    found = taken(network(), slower=1.2, gap=1.0, whole_s=11.0, bound_s=11.0)
+    slow = network().seconds.copy()
+    slow[:2, 1:] = 10.0
+    found = taken(
+        replace(network(), seconds=slow), slower=1.15, gap=1.0, whole_s=11.0, bound_s=11.0
+    )
     assert [c.cause for c in found.causes] == ["bound", "cuts", "hand-over", "company"] or [
         c.cause for c in found.causes] == ["bound", "hand-over", "cuts", "company"]  # fmt: skip
 
@@ -89,6 +93,12 @@ def test_a_bound_that_was_undercut_is_no_reason() -> None:
     """The parts were timed while the machine was slow: 9 s were measured, not 20."""
     found = taken(network(), bound_s=20.0)
     assert [c.cause for c in found.causes] == ["even"]
+    assert found.undercut_s == 9
+    # In the request itself the machine was slow too; its parts alone say what it could take.
+    late = taken(network(), bound_s=20.0, slower=2.4, whole_s=20.0)
+    assert late.placed_s == pytest.approx(20.2)
+    assert late.undercut_s == 9 and [c.cause for c in late.causes] == ["company"]
+    assert taken(network(), bound_s=9.0).undercut_s is None
 
 
 def test_what_runs_with_nothing_beside_it_has_no_company() -> None:
@@ -98,7 +108,7 @@ def test_what_runs_with_nothing_beside_it_has_no_company() -> None:
     assert found.slower is None
     assert found.company_s == found.hand_over_s == 0
     assert found.drift_s == 2  # the machine was slower then: nobody is to blame
-    assert all(c.cause != "company" for c in found.causes)
+    assert [(c.cause, c.seconds) for c in found.causes] == [("drift", 2)]
     assert found.path == (0, 1, 2)
 
 

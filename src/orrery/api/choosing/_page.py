@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orrery.report import Column, Section, Table, Text, TimelineChart
 
+from ._account import left_out
 from ._choice import PLACED, Choice
 from ._tables import losses_table, phases_table, subgraphs_table, times_table
 from ._why import reasons, stands, verdict
@@ -38,6 +39,7 @@ def _verdict(choice: Choice) -> Text:
         if choice.best != PLACED:
             said += reasons(choice, choice.found)
         said += stands(choice, choice.found)
+    said += left_out(choice)
     said += choice.problem.partition.notes
     said += choice.notes
     refused = sorted(set(choice.profile.refusals.values()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orrery.report import Cell, Column, Table
 
-from ._choice import Choice, Found
+from ._account import apart_s, undercut_s
+from ._choice import PLACED, Choice, Found
 
 __all__ = ["losses_table", "phases_table", "subgraphs_table", "times_table"]
 
@@ -17,12 +18,18 @@ def losses_table(choice: Choice, found: Found) -> Table:
     rows = [
         (f"the whole on {one}", losses.whole_s),
         (f"its subgraphs on {one}, one after the other", losses.parts_s),
-        ("no placement of them takes less than, as they were timed", losses.bound_s),
+        (
+            "no placement of them takes less than, as they were timed"
+            + ("" if undercut_s(choice, found) is None else " (on a busier machine: no proof)"),
+            losses.bound_s,
+        ),
         ("placed: the subgraphs of the critical path, alone", losses.path_s),
         ("placed: longer beside others", losses.company_s),
         ("placed: longer or shorter with nothing beside them", losses.drift_s),
         ("placed: between them, before the first and after the last", losses.hand_over_s),
         ("placed: together, a request", losses.placed_s),
+        ("not accounted for: more or less in turn with the other ways", apart_s(choice, found)),
+        ("in turn with the other ways", choice.comparison.median_s(PLACED)),
     ]
     return Table(
         title="Where the time goes", rows=tuple(rows), filterable=False,

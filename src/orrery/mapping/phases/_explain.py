@@ -12,7 +12,7 @@ Judge:   made-up workers, one for each cause (tests/mapping/phases/test_explain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,10 +21,13 @@ from ._problem import PlacementProblem, Timing
 
 __all__ = ["Loss", "Losses", "losses_of"]
 
-Cause = Literal["bound", "cuts", "company", "hand-over", "split", "even"]
+Cause = Literal["bound", "cuts", "company", "drift", "hand-over", "split", "even"]
 
 #: What takes less than this share of the whole is not called a cause.
 _MATTERS = 0.02
+
+#: A bound that its own placement, its parts timed anew, would undercut by more was of slower times.
+_UNDERCUT = 0.05
 
 #: A subgraph has company when others run during more than this share of it.
 _COMPANY = 0.1
@@ -38,9 +41,9 @@ class Loss:
     ----------
     cause : ``bound`` no placement could be; ``cuts`` the parts take longer than the whole on the
         same worker; ``company`` subgraphs of the critical path are slower beside others than alone;
-        ``hand-over`` nothing runs between its subgraphs; ``split`` even alone and at once, the
-        subgraphs of the critical path take as long; ``even`` nothing of this, the two are as good
-        as equal
+        ``drift`` they are slower in a request with nothing beside them; ``hand-over`` nothing runs
+        between its subgraphs; ``split`` even alone and at once, the subgraphs of the critical
+        path take as long; ``even`` nothing of this, the two are as good as equal
     seconds : that it costs; for ``bound`` and ``split``, that the path takes
     """
 
@@ -62,6 +65,8 @@ class Losses:
     company_s : what those of them that others run beside take longer in a request
     drift_s : what the rest of them takes longer or shorter; the machine's speed changes
     hand_over_s : what passes between them, before the first and after the last
+    undercut_s : what the placement takes below the bound, as measured or as follows from its parts
+        alone: the bound's times were of a busier machine, and it proves nothing; None: it holds
     slower : how many times longer subgraphs take that ran beside another one; None if none did
     causes : the largest first
     """
@@ -75,6 +80,7 @@ class Losses:
     company_s: float
     drift_s: float
     hand_over_s: float
+    undercut_s: float | None
     slower: float | None
     causes: tuple[Loss, ...]
 
@@ -108,11 +114,14 @@ def losses_of(
         costs.append(Loss(cause="cuts", seconds=parts_s - whole_s))
     if company_s > least:
         costs.append(Loss(cause="company", seconds=company_s))
+    if drift_s > least:
+        costs.append(Loss(cause="drift", seconds=drift_s))
     if hand_over_s > least:
         costs.append(Loss(cause="hand-over", seconds=hand_over_s))
     costs.sort(key=lambda loss: -loss.seconds)
-    # A placement that really was quicker than its bound: the parts were timed in slower times.
-    holds = measured.makespan_s > (1 - _MATTERS) * bound_s
+    anew = min(measured.makespan_s, _anew(problem, measured.worker, alone_s))
+    undercut_s = anew if anew < (1 - _UNDERCUT) * bound_s else None
+    holds = undercut_s is None and measured.makespan_s > (1 - _MATTERS) * bound_s
     if holds and bound_s > (1 - _MATTERS) * whole_s:
         costs.insert(0, Loss(cause="bound", seconds=bound_s))
     elif path_s > (1 - _MATTERS) * whole_s:
@@ -122,8 +131,16 @@ def losses_of(
     return Losses(
         whole_s=whole_s, placed_s=measured.makespan_s, parts_s=parts_s, bound_s=bound_s, path=path,
         path_s=path_s, company_s=company_s, drift_s=drift_s, hand_over_s=hand_over_s,
+        undercut_s=undercut_s,
         slower=sum(took[k] for k in beside) / single if single > 0 else None, causes=tuple(costs),
     )  # fmt: skip
+
+
+def _anew(problem: PlacementProblem, placement: Sequence[int], alone_s: Sequence[float]) -> float:
+    """Return what a placement is predicted to take from its parts as they were timed last."""
+    seconds = problem.seconds.copy()
+    seconds[range(len(placement)), list(placement)] = alone_s
+    return replace(problem, seconds=seconds).timing(placement).makespan_s
 
 
 def _accompanied(measured: Timing, number: int) -> bool:

@@ -2,7 +2,7 @@
 
 from ._capacity import DoesNotFitError, needed_bytes
 from ._compare import Comparison, compare
-from ._devices import Devices, devices_here, workers_here
+from ._devices import Devices, devices_here, torch_left_out, workers_here
 from ._executor import CopyTime, Outcome, PlacedNetwork, Step
 from ._fallback import Fallback
 from ._links import Link, fit_link, measure_links
@@ -53,5 +53,6 @@ __all__ = [
     "observe",
     "profile_subgraphs",
     "race",
+    "torch_left_out",
     "workers_here",
 ]

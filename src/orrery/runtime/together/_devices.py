@@ -26,7 +26,7 @@ from ..libraries._torch import load_library
 from ._memory import CudaMemory
 from ._pool import LocalWorker, core_sets, processors_name
 
-__all__ = ["Devices", "Gpu", "devices_here", "workers_here"]
+__all__ = ["Devices", "Gpu", "devices_here", "torch_left_out", "workers_here"]
 
 #: back end -> the package it needs, in the order in which they are offered for processors
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
@@ -124,7 +124,7 @@ def workers_here(wanted: Sequence[str] = (), devices: Devices | None = None) -> 
     wanted : ``BACKEND`` (on every set of processors; PyTorch on every GPU too),
         ``BACKEND@DEVICE`` or ``DEVICE`` (with every back end that is installed), where DEVICE is
         a set of processors (``cpu0``, ``cpu0-3,8``) or a GPU (``cuda:0``). None: all back ends that
-        are installed on every set of processors, PyTorch on GPUs alone
+        are installed on every set of processors, PyTorch on GPUs alone (see `torch_left_out`)
     devices : what there is; looked up by default
 
     Raises
@@ -165,6 +165,24 @@ def workers_here(wanted: Sequence[str] = (), devices: Devices | None = None) -> 
         _worker(backend, place, devices, memories.get(place))
         for backend, place in dict.fromkeys(pairs)
     ]
+
+
+def torch_left_out(workers: Sequence[str]) -> str | None:
+    """Say that PyTorch on processors is not among workers, and why; None where nobody misses it.
+
+    Parameters
+    ----------
+    workers : their names
+    """
+    own = [name.partition(" ") for name in workers]
+    if importlib.util.find_spec(_PACKAGES["torch"]) is None or any(
+        backend == "torch" and not _is_gpu(device) for device, _, backend in own
+    ):
+        return None
+    return ("PyTorch on processors is not among the workers: its matrix products keep one number "
+            "of threads for the whole process, whatever processors a worker has, and its threads "
+            "go on turning for a while after a run, on processors of others. `--workers torch`, "
+            "beside others, adds it.")  # fmt: skip
 
 
 def _is_gpu(device: str) -> bool:
