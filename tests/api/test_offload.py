@@ -114,7 +114,10 @@ def test_training_is_bitwise_the_same(
         assert plan.peak_bytes <= plan.limit_bytes
         assert [r.measured for r in session.reports] == [True] + [False] * (STEPS - 1)
         assert all(r.offloaded == len(plan.named("offload")) for r in session.reports[1:])
-        assert session.explain().startswith(plan.summary)
+        said = session.explain()
+        assert said.startswith(plan.summary)
+        assert f"{STEPS - 1} planned steps since: median " in said
+        assert " was planned, " in said
 
 
 def chain() -> Any:

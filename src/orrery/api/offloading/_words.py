@@ -91,11 +91,12 @@ def _measured(session: TrainingSession) -> list[str]:
     )
     if planned:
         took = statistics.median(report.step_s for report in planned)
-        line = (
-            f"{counted(len(planned), 'planned step')} since: median {format_quantity(took, 's')}, "
-            f"peak {_bytes(max(report.peak_bytes for report in planned))}"
-        )
+        line = f"{counted(len(planned), 'planned step')} since: median {format_quantity(took, 's')}"
+        if session.plans:
+            expected = sum(plan.step_s for plan in session.plans)
+            line += f" ({format_quantity(expected, 's')} was planned, {took / expected - 1:+.0%})"
         busy = sum(report.moved.busy_s for report in planned)
+        line += f", peak {_bytes(max(report.peak_bytes for report in planned))}"
         if busy:
             waited = sum(report.waited_s for report in planned)
             line += f", {math.floor(100 * max(0.0, 1 - waited / busy))} % of transfers hidden"
