@@ -31,7 +31,7 @@ SETS = list(core_sets())  #: all processors, and the halves where there are two
 def on(worker: str, **other: Any) -> tuple[str, KernelSchedule]:
     """Return a worker's name, and the schedule that a plan has for it."""
     said = {"backend": "onnxruntime", "version": backend_version("onnxruntime"), "device": worker,
-            "processors": (0,), "phase": 1, **other}  # fmt: skip
+            "processors": core_sets().get(worker, ()), "phase": 1, **other}  # fmt: skip
     return f"{worker} {said['backend']}", KernelSchedule(space=WORKER, parameters=said)
 
 
@@ -229,9 +229,66 @@ def test_a_plan_that_does_not_name_its_back_end_is_refused(kept: Path) -> None:
         api.run(kept)
 
 
+ALTERED = {
+    "no assignments": (r"assignments: found 'none', wanted one or more", {}),
+    "another back end": (
+        r"assignments\[0\]: region 'p0a': worker: found '(.*) onnxruntime', wanted \1 tvm, as its",
+        {"backend": "tvm"},
+    ),
+    "another device": (r"worker: found '.*', wanted cpu7 onnxruntime, as its", {"device": "cpu7"}),
+    "other processors": (r"processors: found \[7\], wanted those of its device, cpu",
+                         {"processors": (7,)}),
+    "no numbers": (r"processors: found \('a',\), wanted a list of whole numbers",
+                   {"processors": ("a",)}),
+    "schedule": (r"region 'p0a': backend: found 'nothing', wanted text", {}),
+    "after": (r"'p0a': after: found 'p1', wanted regions that come before it", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_plan_that_contradicts_itself_is_refused(kept: Path, what: str) -> None:
+    message, other = ALTERED[what]
+    plan = read_plan(kept)
+    first, rest = plan.assignments[0], plan.assignments[1:]
+    if what == "no assignments":
+        changed(kept, assignments=())
+    elif what == "after":
+        changed(kept, assignments=(replace(first, after=("p1",)), *rest))
+    elif what == "schedule":
+        changed(kept, assignments=(replace(first, schedule=None), *rest))
+    else:
+        assert first.schedule is not None
+        said = {**first.schedule.parameters, **other}
+        altered = replace(first, schedule=KernelSchedule(space=WORKER, parameters=said))
+        changed(kept, assignments=(altered, *rest))
+    with pytest.raises(SpecError, match=message):
+        api.run(kept)
+
+
+@pytest.mark.parametrize("value", ["abc", "NaN", -1.0, 0, True])
+@pytest.mark.parametrize("key", [f"{WHOLE}{SETS[0]} onnxruntime", "measured_s"])
+def test_a_time_that_is_none_is_refused(kept: Path, key: str, value: object) -> None:
+    changed(kept, settings={**read_plan(kept).settings, key: value})
+    with pytest.raises(SpecError, match=f"settings: {key}: found .*, wanted seconds, more than 0"):
+        api.run(kept)
+
+
+def test_two_machines_that_sound_alike_are_told_apart(kept: Path) -> None:
+    plan = read_plan(kept)
+    changed(kept, system=replace(plan.system, digest="0" * 40))
+    with pytest.raises(SpecError) as refusal:
+        api.run(kept)
+    here = plan.system.digest[:12]
+    assert f", fingerprint {here} (processor, caches, vector units, GPUs)'" in str(refusal.value)
+    assert ", fingerprint 000000000000)" in str(refusal.value)
+
+
 def test_a_plan_for_a_system_is_not_placed_here(kept: Path) -> None:
-    changed(kept, assignments=tuple(
-        replace(a, schedule=None) for a in read_plan(kept).assignments))  # fmt: skip
+    changed(
+        kept,
+        assignments=tuple(replace(a, schedule=None) for a in read_plan(kept).assignments),
+        settings={},
+    )
     with pytest.raises(SpecError) as refusal:
         api.run(kept, on="this-machine")
     assert str(refusal.value) == (

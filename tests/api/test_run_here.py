@@ -78,11 +78,15 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         ({"on": "aws-f1"}, "run --on: found 'aws-f1', wanted this-machine; to plan for another "
          "machine, see `orrery map`"),
         ({"repeats": 0}, "run: repeats: found 0, wanted 1 or more; correct the number"),
-        ({"profile": True}, "run --on: found '--profile', wanted none of these: each worker has a "
-         "back end of its own; leave them out; --workers chooses back ends"),
+        ({"profile": True}, "run --on: found '--profile', wanted none of these: --profile times "
+         "single layers, and workers run whole subgraphs; leave them out"),
         ({"designs": True, "backend": "torch"}, "run --on: found '--backend, --designs', wanted "
-         "none of these: each worker has a back end of its own; leave them out; --workers chooses "
-         "back ends"),
+         "none of these: --backend is of one back end, and each worker has its own (--workers "
+         "chooses); --designs computes as the devices of a system would, and workers run as they "
+         "are; leave them out"),
+        ({"plan_models": ("towers.onnx",)}, "run --on: found '--plan-model', wanted none of these: "
+         "--plan-model says where the network of a plan.json is, and this is a network; leave "
+         "them out"),
     ):  # fmt: skip
         with pytest.raises(SpecError) as refusal:
             api.run(towers(), **{"on": "this-machine", **wrong})  # type: ignore[arg-type]

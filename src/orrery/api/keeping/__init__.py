@@ -1,7 +1,16 @@
 """A placement on the workers of this machine, kept as a plan and as an annotated network."""
 
 from ._files import PLAN_KEY, Placement, node_notes
-from ._kept import WHOLE, WORKER, is_placement, plan_digest, refuse_placement, whole_ways, worker_of
+from ._kept import (
+    WHOLE,
+    WORKER,
+    check_placement,
+    is_placement,
+    plan_digest,
+    refuse_placement,
+    whole_ways,
+    worker_of,
+)
 from ._machine import backend_version, machine_facts, machine_here, refuse_elsewhere
 from ._plan import plan_of
 
@@ -11,6 +20,7 @@ __all__ = [
     "WORKER",
     "Placement",
     "backend_version",
+    "check_placement",
     "is_placement",
     "machine_facts",
     "machine_here",

@@ -65,13 +65,16 @@ def refuse_elsewhere(
     here, facts = machine_here(), machine_facts()
     made = {key: str(plan.settings.get(key, "unknown")) for key in facts}
     if here.digest != plan.system.digest:
+        found = f"{facts['machine']}, processors {facts['processors']}"
+        wanted = f"{made['machine']}, processors {made['processors']}"
+        if found == wanted:  # what differs is not in the words
+            found += f", fingerprint {here.digest[:12]} (processor, caches, vector units, GPUs)"
+            wanted += f", fingerprint {plan.system.digest[:12]}"
         raise SpecError(
-            f"{path}: machine",
-            found=f"{facts['machine']}, processors {facts['processors']}",
-            wanted=f"the machine that the plan was made on ({made['machine']}, processors "
-            f"{made['processors']})",
+            f"{path}: machine", found=found,
+            wanted=f"the machine that the plan was made on ({wanted})",
             fix="place the network anew here with --fresh, or run the plan there",
-        )
+        )  # fmt: skip
     notes = []
     if here.name != plan.system.name:
         notes.append(f"The plan was made on {plan.system.name}; this is {here.name}, with the "

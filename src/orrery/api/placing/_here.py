@@ -19,6 +19,14 @@ __all__ = ["is_kept", "run_here"]
 
 _HERE = "this-machine"
 
+#: options of `run` that say nothing where a network is placed here, and why
+_MEANS_NOTHING = {
+    "--backend": "is of one back end, and each worker has its own (--workers chooses)",
+    "--designs": "computes as the devices of a system would, and workers run as they are",
+    "--profile": "times single layers, and workers run whole subgraphs",
+    "--plan-model": "says where the network of a plan.json is, and this is a network",
+}
+
 
 def is_kept(model: object) -> bool:
     """Whether this is the file of a plan for the workers of this machine."""
@@ -65,15 +73,17 @@ def run_here(
         "--workers": bool(backends) and planned and not fresh,
         "network options": planned and options not in (None, ModelOptions()),
     }  # fmt: skip
-    if any(unused.values()):
-        listed = ", ".join(name for name, given in unused.items() if given)
+    listed = [name for name, given in unused.items() if given]
+    if listed and planned:
         raise SpecError(
-            "run --on" if not planned else f"run {model}", found=listed,
-            wanted="none of these: the plan knows its network and workers" if planned
-            else "none of these: each worker has a back end of its own",
-            fix="leave them out, or place the network anew with --fresh" if planned
-            else "leave them out; --workers chooses back ends",
+            f"run {model}", found=", ".join(listed),
+            wanted="none of these: the plan knows its network and workers",
+            fix="leave them out, or place the network anew with --fresh",
         )  # fmt: skip
+    if listed:
+        why = "; ".join(f"{name} {_MEANS_NOTHING[name]}" for name in listed)
+        raise SpecError("run --on", found=", ".join(listed), wanted=f"none of these: {why}",
+                        fix="leave them out")  # fmt: skip
     with opened(
         model, backends=backends, inputs=inputs, seed=seed, repeats=repeats, options=options,
         fresh=fresh, plan_models=plan_models, progress=progress,

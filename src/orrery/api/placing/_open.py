@@ -16,7 +16,7 @@ from orrery.progress import Progress
 
 from .._options import ModelOptions
 from .._resolve import load_model
-from ..keeping import is_placement, refuse_elsewhere, worker_of
+from ..keeping import check_placement, is_placement, refuse_elsewhere, worker_of
 from ..planned import planned_networks
 from ._choose import local_workers
 from ._ready import Ready, accepted, place_now
@@ -53,6 +53,8 @@ def opened(
         graph = load_model(model, options)
     else:
         kept = _kept(path)
+        if not fresh:
+            check_placement(path, kept)
         graphs, origins = planned_networks(kept, path, plan_models)
         check_plan(kept, graphs, kept.system)  # the networks; the machine is compared apart
         graph = graphs[0]
