@@ -33,7 +33,7 @@ from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
 from orrery.plan import read_plan, write_plan
 from orrery.progress import Progress, Step
 from orrery.report import Text
-from orrery.runtime import together
+from orrery.runtime import BACKENDS, together
 
 from .test_placement_kept import SETS, on, plan_for
 from .test_run_here import towers
@@ -284,8 +284,8 @@ ONES = ArrayConstant(np.ones(4, np.float32))
         (network(), {"inputs": {"X": np.zeros(4, np.float32)}}, SpecError,
          "net: inputs: found \"no input 'X'\", wanted one of x; rename it, did you mean 'x'?"),
         (network(), {"backends": ("openvin",)}, UnknownNameError,
-         "no back end named 'openvin', did you mean 'openvino'?; known: onnxruntime, openvino, "
-         "reference, torch"),
+         "no back end or device here named 'openvin', did you mean 'openvino'?; known: "
+         + ", ".join(sorted((*BACKENDS.names(), *together.devices_here().names)))),
         (network(), {"repeats": 0}, SpecError,
          "run: repeats: found 0, wanted 1 or more; correct the number"),
     ],

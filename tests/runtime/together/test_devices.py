@@ -132,3 +132,5 @@ def test_a_back_end_that_does_not_exist() -> None:
         names("onnxrntime")
     with pytest.raises(UnknownNameError, match="did you mean 'torch'"):
         names("trch@cuda:0")
+    with pytest.raises(UnknownNameError, match=f"no back end or device .*'tpu'; known: .*{ALL}"):
+        names("tpu")

@@ -129,7 +129,7 @@ def workers_here(wanted: Sequence[str] = (), devices: Devices | None = None) -> 
 
     Raises
     ------
-    UnknownNameError : no such back end
+    UnknownNameError : no such back end; of a bare name, neither back end nor device
     SpecError : no such device here, a back end that cannot run on it, nothing installed
     """
     devices = devices or devices_here()
@@ -141,7 +141,10 @@ def workers_here(wanted: Sequence[str] = (), devices: Devices | None = None) -> 
         if not device and re.match(r"cpu\d|cuda\b|gpu\b", backend):
             device, backend = backend, ""
         if backend and backend not in BACKENDS:
-            raise UnknownNameError("back end", backend, BACKENDS.names())
+            if device:
+                raise UnknownNameError("back end", backend, BACKENDS.names())
+            raise UnknownNameError("back end or device here", backend,
+                                   (*BACKENDS.names(), *devices.names))  # fmt: skip
         places = [_known(device, devices, one)] if device else list(devices.names)
         for place in places:
             fitting = [b for b in installed if b in _ON_GPU] if _is_gpu(place) else usual
