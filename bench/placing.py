@@ -1,13 +1,16 @@
 """One network on several workers of this machine: the gains, the search, the prediction, the cost.
 
 Networks are measured as the study ``duet`` measures them: all ways in turn, ratios within rounds,
-95 % intervals from order statistics. A network that is a single path is compared with the library
-called directly, so that the executor and the fallback count too. What a step costs is that of a
-chain whose subgraphs do nothing, less calling them one after the other.
+95 % intervals from order statistics. The best back end alone is the best of the workers' and of
+PyTorch, node by node and compiled, in a process of its own (it is not among the workers). A
+network that is a single path is compared with all these called directly, so that the executor and
+the fallback count too. What a step costs is that of a chain whose subgraphs do nothing, less
+calling them one after the other.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -36,6 +39,7 @@ from orrery.studies.duet import (
     counted,
     measure_case,
     outside,
+    pytorch_ways,
     rounds_of,
     timed,
 )
@@ -46,7 +50,7 @@ BRANCHED = ("siamese-lstm", "wide-deep", "facebagnet", "inception_v3", "casia-su
 SINGLE = ("resnet50", "mobilenet_v2", "vgg16")
 EFFORT = Effort(
     networks=BRANCHED, profile_s=30.0, races_s=30.0, rounds=100, rounds_s=30.0, tail_runs=0,
-    tail_s=0.0, sweep_rounds=11, sweep_s=20.0, looked=300_000, most_operators=0, torch="off",
+    tail_s=0.0, sweep_rounds=11, sweep_s=20.0, looked=300_000, most_operators=0, torch="compiled",
 )  # fmt: skip
 WORTH = 1.3
 SUBGRAPHS, REQUESTS = 32, 200
@@ -99,13 +103,18 @@ def of_gains(cases: Sequence[Case]) -> list[Figure]:
     """Gain over the best back end alone of each network; the second largest is the figure."""
     gains = {c.name: gain for c in cases if (gain := c.gain(*ALONE))}
     ordered = sorted((gain[0] for gain in gains.values()), reverse=True)
-    ceilings = sorted((c.ceiling for c in cases), reverse=True)
+    # A bound that a placement undercut forbids nothing.
+    ceilings = sorted((math.inf if c.undercut_s else c.ceiling for c in cases), reverse=True)
     forbidden = len(ceilings) > 1 and ceilings[1] < WORTH
     said = "the measured bound forbids it: " if forbidden else "the measured bound allows "
+    least = {c.name: f"{c.ceiling:.2f}{' (undercut: no proof)' if c.undercut_s else ''}"
+             for c in cases}  # fmt: skip
     found = [Figure(
         name="placing: second largest gain over the best back end alone", unit="x",
         value=ordered[min(1, len(ordered) - 1)], runs=tuple(ordered), target=WORTH, better="higher",
-        note=said + ", ".join(f"{c.name} {c.ceiling:.2f}" for c in cases),
+        note=said + ", ".join(f"{name} {most}" for name, most in least.items())
+        + f"; alone best: {', '.join(f'{c.name} {c.best(*ALONE)}' for c in cases)}"
+        + "".join(f"; {c.name}: {n}" for c in cases for n in c.notes if "torch" in n.lower()),
     )]  # fmt: skip
     for case in cases:
         if case.name in gains:
@@ -113,7 +122,7 @@ def of_gains(cases: Sequence[Case]) -> list[Figure]:
             found.append(Figure(
                 name=f"placing: gain of {case.name}", unit="x", value=ratio, runs=(low, high),
                 better="higher", note=f"{_pair(ratio, low, high)} over {case.best(*ALONE)}, "
-                f"at most {case.ceiling:.2f}",
+                f"at most {least[case.name]}",
             ))  # fmt: skip
     return found
 
@@ -133,18 +142,21 @@ def of_singles(workers: Sequence[LocalWorker]) -> list[Figure]:
                 w.label: w.backend.prepare(graph) for w in workers
                 if len(w.processors) == most and w.backend.refuses(graph) is None
             }  # fmt: skip
-            rounds = rounds_of(
-                {"served": timed(partial(served.run, inputs)),
-                 **{label: outside(pool, timed(partial(made.run, inputs)))
-                    for label, made in direct.items()}},
-                most=200, most_s=30.0, progress=SILENT, task=name,
-            )  # fmt: skip
-        best = min(direct, key=rounds.median_s)
+            alone = {label: timed(partial(made.run, inputs)) for label, made in direct.items()}
+            with pytorch_ways(graph, inputs, most, compiled=True) as others:
+                alone |= others.ways
+                rounds = rounds_of(
+                    {"served": timed(partial(served.run, inputs)),
+                     **{label: outside(pool, way) for label, way in alone.items()}},
+                    most=200, most_s=30.0, progress=SILENT, task=name,
+                )  # fmt: skip
+        best = min(alone, key=rounds.median_s)
         ratio, (low, high) = rounds.speedup(best, "served")
         found.append(100 * (ratio - 1))
         way = "placed" if choice.best == PLACED else choice.best
         ends = (100 * (end - 1) for end in (low, high))
         notes.append(f"{name} {_pair(found[-1], *ends)}, run {way}, directly best {best}")
+        notes += [f"{name}: {note}" for note in others.notes]
     return [Figure(
         name="placing: single path over the best back end directly, worst", unit="%", target=2.0,
         value=max(found), runs=tuple(found), note="; ".join(notes),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from orrery.api.choosing import PLACED, Choice, placing_sections
+from orrery.api.choosing import PLACED, Choice, placing_sections, typical_request
 from orrery.mapping.phases import Loss, losses_of
-from orrery.report import Table, Text
-from orrery.runtime.together import Comparison, torch_left_out
+from orrery.report import Table, Text, TimelineChart
+from orrery.runtime.together import Comparison, Outcome, torch_left_out
+from orrery.timeline import Timeline
 
 from .made_up import choice, problem
 
@@ -197,6 +199,27 @@ def test_ways_that_were_not_compared_are_said(monkeypatch: pytest.MonkeyPatch) -
         assert ("PyTorch on processors is not among the workers" in said(halves)) == bool(there)
         for worker, missed in (("cpu0 torch", False), ("cuda:0 torch", True), ("cpu0 ort", True)):
             assert bool(torch_left_out([worker])) == (missed and bool(there))
+
+
+def test_the_request_that_is_drawn_is_a_usual_one() -> None:
+    class Network:
+        latencies = iter((9.0, 28.3, 36.0, 44.0, 3.0, 1.0, 2.0, 5.0, 8.0, 36.3))
+
+        def run(self, inputs: object, *, timeout_s: float) -> Outcome:
+            took = 1e-3 * next(self.latencies)
+            return Outcome(outputs={}, began_s=(), ended_s=(), asked_s=0.0, answered_s=took)
+
+        def timeline(self, outcome: Outcome) -> Timeline:
+            return Timeline(name="made up", spans=())
+
+    network: Any = Network()
+    drawn = typical_request(network, {}, 0.0363)  # of nine; the tenth comes too late
+    assert drawn.latency_s == pytest.approx(0.036)
+    found = choice(problem(SECONDS), SPLIT, {PLACED: even(0.0363), "all": even(0.02)})
+    found = replace(found, networks={PLACED: network})
+    (chart,) = [s for s in placing_sections(found, drawn) if isinstance(s, TimelineChart)]
+    assert "a request of 36.0 ms (in turn with the other ways: 36.3 ms)" in chart.caption
+    assert "whole on all" in chart.caption
 
 
 def test_a_few_rounds_are_not_said_to_be_sure() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
-from bench.placing import chain, of_gains, of_prediction, of_search, step_seconds
+from bench.placing import EFFORT, chain, of_gains, of_prediction, of_search, step_seconds
 
 from orrery.studies.duet import Case
 
@@ -44,6 +45,16 @@ def test_the_second_largest_gain_counts_and_its_bound_is_said() -> None:
     figure, *_ = of_gains([gaining("a", 1.1, 0.9), gaining("b", 1.5, 0.9)])
     assert (figure.value, figure.met) == (pytest.approx(1.1), False)
     assert figure.note.startswith("the measured bound forbids it: a 1.22, b 1.67")
+    assert EFFORT.torch == "compiled"  # a contender for the best alone, though no worker
+    assert "alone best: a cpu0-1 ort, b cpu0-1 ort" in figure.note
+
+
+def test_a_bound_that_was_undercut_forbids_nothing() -> None:
+    figure, first, _ = of_gains([gaining("a", 1.1, 1.1), gaining("b", 1.2, 1.1)])
+    assert figure.note.startswith("the measured bound allows a 1.00 (undercut: no proof)")
+    assert "at most 1.00 (undercut: no proof)" in first.note
+    told = replace(gaining("a", 1.2), notes=("PyTorch alone is left out: it is not installed",))
+    assert "a: PyTorch alone is left out" in of_gains([told])[0].note
 
 
 def test_a_chain_is_timed_per_subgraph() -> None:

@@ -4,7 +4,7 @@ from ._choice import PLACED, Choice, Effort, Found
 from ._page import placing_sections
 from ._search import explained, in_one_piece, problem_of, search
 from ._standing import MeasuredStanding, measured_standing
-from ._ways import PATIENCE_S, Ways
+from ._ways import PATIENCE_S, Ways, typical_request
 from ._work import load_note, node_work
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "placing_sections",
     "problem_of",
     "search",
+    "typical_request",
 ]

@@ -88,6 +88,11 @@ class Choice:
         return min(self.alone, key=self.comparison.median_s)
 
     @property
+    def used(self) -> tuple[str, ...]:
+        """The workers that the placement uses, by name."""
+        return tuple(sorted({self.problem.workers[w].name for w in self.placed.placement}))
+
+    @property
     def best(self) -> str:
         """The way to run it: the placement only where its gain over every other one is sure."""
         sure = all(self.comparison.surely_quicker(PLACED, one) for one in self.alone)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orrery.report import Column, Section, Table, Text, TimelineChart
 
-from ._account import left_out
+from ._account import left_out, seconds
 from ._choice import PLACED, Choice
 from ._tables import losses_table, phases_table, subgraphs_table, times_table
 from ._why import reasons, stands, verdict
@@ -27,7 +27,11 @@ def placing_sections(choice: Choice, outcome: Outcome | None) -> list[Section]:
     if outcome is not None:
         sections.append(TimelineChart(
             title="One request", timeline=choice.networks[PLACED].timeline(outcome),
-            caption="Measured: when each worker ran which subgraph of the placement.",
+            caption="Measured: when each worker ran which subgraph of the placement, in a request "
+            f"of {seconds(outcome.latency_s)} (in turn with the other ways: "
+            f"{seconds(choice.comparison.median_s(PLACED))}). timeline.json holds the request that "
+            + ("answered, by the placement as well." if choice.best == PLACED
+               else f"answered, whole on {choice.best}."),
         ))  # fmt: skip
     sections.append(_corrections(choice))
     return sections

@@ -20,7 +20,7 @@ def verdict(choice: Choice) -> list[str]:
     ratio, (low, high) = found.speedup(PLACED, one)
     how = f"{ratio:.2f} times quicker ({low:.2f} to {high:.2f}" if ratio >= 1 else (
         f"{1 / ratio:.2f} times as long ({1 / high:.2f} to {1 / low:.2f}")  # fmt: skip
-    used = sorted({choice.problem.workers[w].name for w in choice.placed.placement})
+    used = choice.used
     where = "on several workers" if len(used) > 1 else f"in subgraphs that all go to {used[0]},"
     sure = "95 %, " if found.confidence >= 0.95 else ""
     said = [

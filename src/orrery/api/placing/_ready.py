@@ -18,7 +18,7 @@ from orrery.store import Cache
 
 from .._run_result import RunResult, facts, run_context, tolerance
 from ..checking import judge_outputs
-from ..choosing import PATIENCE_S, placing_sections
+from ..choosing import PATIENCE_S, placing_sections, typical_request
 from ..keeping import Placement, plan_of
 from ._choose import PLACED, choose
 
@@ -129,7 +129,8 @@ def place_now(
     choice = choose(graph, given, pool, repeats=repeats, cache=cache, progress=progress)
     best, found = choice.best, choice.comparison
     ways = sorted(choice.networks, key=lambda name: (name != best, found.median_s(name)))
-    watched = choice.networks[PLACED].run(given, timeout_s=patience(found.median_s(PLACED)))
+    watched = typical_request(choice.networks[PLACED], given, found.median_s(PLACED))
+    how = f"placed on {'several workers' if len(choice.used) > 1 else 'one worker, in subgraphs'}"
     sections = placing_sections(choice, watched)
     if notes:
         sections = [Text(title="Placed anew", paragraphs=tuple(notes)), *sections]
@@ -138,7 +139,7 @@ def place_now(
         plan=plan_of(choice, best, seed=seed),
         served=Fallback({name: choice.networks[name] for name in ways}),
         figures=tuple(
-            latency(graph, way, found, "placed on several workers" if way == PLACED else way,
+            latency(graph, way, found, how if way == PLACED else way,
                     note=f"median of {found.rounds} rounds, all ways in turn") for way in ways),
         sections=tuple(sections),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from ._case import ALONE, PLACED, SERVED, Case, Effort
 from ._measure import measure_case
+from ._pytorch import pytorch_ways
 from ._records import counted
 from ._rounds import outside, percentiles, rounds_of, timed
 from ._study import conduct_on, duet_study
@@ -18,6 +19,7 @@ __all__ = [
     "measure_case",
     "outside",
     "percentiles",
+    "pytorch_ways",
     "rounds_of",
     "timed",
 ]
