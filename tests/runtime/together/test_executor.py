@@ -25,6 +25,7 @@ from orrery.runtime.together import (
     WorkerFailedError,
     WorkerHungError,
     WorkerPool,
+    _pool,
     core_sets,
 )
 
@@ -38,6 +39,7 @@ class Fake:
     name: str = "fake"
     fails: str = ""
     waits: str = ""
+    rest_s: float = 0.0
     release: threading.Event = field(default_factory=threading.Event)
     log: list[tuple[str, float, float, frozenset[int]]] = field(default_factory=list)
 
@@ -60,6 +62,7 @@ class _Prepared:
             raise ZeroDivisionError("made up")
         if self.owner.waits in names:
             self.owner.release.wait(20)
+        time.sleep(self.owner.rest_s)
         made = self.graph.evaluate(inputs)
         where = frozenset(os.sched_getaffinity(0))
         self.owner.log.append((min(names), began, time.perf_counter(), where))
@@ -290,3 +293,81 @@ def test_towers_side_by_side_on_a_real_library() -> None:
     with WorkerPool(workers(backend)) as pool:
         whole = PlacedNetwork(graph, steps(graph, [(" ".join(names), "w0")]), pool)
         same(whole.run(inputs, timeout_s=60).outputs, graph, inputs)
+
+
+def test_waiting_for_its_turn_is_no_hang() -> None:
+    """Twenty requests of 0.08 s each, one after the other; none has a second of its own to wait."""
+    graph = diamond()
+    with WorkerPool(workers(Fake(rest_s=0.02))) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        other = PlacedNetwork(graph, steps(graph, [("a b c d", "w0")]), pool)
+        with ThreadPoolExecutor(24) as callers:
+            asked = [callers.submit(network.run, INPUT, timeout_s=0.5) for _ in range(20)]
+            asked += [callers.submit(other.run, INPUT, timeout_s=0.5) for _ in range(4)]
+            for one in asked:
+                same(one.result(20).outputs, graph, INPUT)
+        assert not pool.lost
+
+
+def test_who_comes_back_after_a_hang_is_asked_again() -> None:
+    fake, graph = Fake(), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        fake.waits = "b"
+        begun = [network.submit(INPUT) for _ in range(2)]
+        with ThreadPoolExecutor(1) as caller:
+            here = caller.submit(network.run, INPUT)  # does the last worker's steps itself
+            with pytest.raises(WorkerHungError, match="'w0'"):
+                network.run(INPUT, timeout_s=0.3)
+            for one in (*begun, here):
+                with pytest.raises(WorkerFailedError, match="hung") as told:
+                    one.result(20)
+                assert told.value.lost == "w0"
+        assert pool.lost == {"w0": "b"}
+        fake.waits = ""
+        fake.release.set()
+        until = time.monotonic() + 20
+        while pool.lost and time.monotonic() < until:
+            time.sleep(0.01)
+        same(network.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+        same(network.run(INPUT).outputs, graph, INPUT)
+
+        release = threading.Event()
+        with pytest.raises(WorkerHungError):
+            pool.call("w1", lambda: release.wait(20), timeout_s=0.05)
+        assert "w1" in pool.lost
+        release.set()
+        while pool.lost and time.monotonic() < until:
+            time.sleep(0.01)
+        same(network.run(INPUT, timeout_s=20).outputs, graph, INPUT)
+
+
+def test_a_pool_that_closes_serves_what_is_under_way_however_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pool, "_GRACE_S", 0.05)
+    graph = diamond()
+    with WorkerPool(workers(Fake(rest_s=0.02))) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        asked = [network.submit(INPUT) for _ in range(12)]
+    for one in asked:
+        same(one.result(0).outputs, graph, INPUT)
+
+
+def test_a_pool_that_closes_gives_up_on_who_hangs_and_at_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pool, "_GRACE_S", 0.05)
+    monkeypatch.setattr(_pool, "_PATIENCE_S", 0.3)
+    fake, graph = Fake(waits="b"), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        asked = PlacedNetwork(graph, steps(graph, PLACED), pool).submit(INPUT)
+    with pytest.raises(WorkerFailedError, match="closed before it was served"):
+        asked.result(0)
+    fake.release.set()
+    with pytest.raises(KeyboardInterrupt), WorkerPool(workers(Fake(rest_s=0.02))) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        begun = [network.submit(INPUT) for _ in range(20)]
+        raise KeyboardInterrupt
+    with pytest.raises(WorkerFailedError, match="closed before it was served"):
+        begun[-1].result(0)

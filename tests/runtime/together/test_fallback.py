@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from orrery.errors import SpecError
+from orrery.graph import Graph
 from orrery.runtime.together import (
     Fallback,
     LocalWorker,
@@ -107,3 +113,118 @@ def test_submitted_requests_go_on_too() -> None:
         assert all("went on with good alone" in note for note in served.notes)
         with pytest.raises(SpecError):
             served.submit({})
+
+
+def test_a_burst_with_little_time_each_takes_nobody_out() -> None:
+    """The queue is far longer than the time that a request allows."""
+    with pool_of(Fake()) as pool:
+        for worker in pool.workers.values():
+            assert isinstance(worker.backend, Fake)
+            worker.backend.rest_s = 0.02
+        served = Fallback(ways(pool))
+        with ThreadPoolExecutor(24) as callers:
+            for one in [callers.submit(served.run, INPUT, timeout_s=0.5) for _ in range(24)]:
+                same(one.result(20).outputs, diamond(), INPUT)
+        assert served.current == "both"
+        assert (served.gone, served.notes) == (set(), [])
+
+
+def test_a_worker_that_hung_is_asked_again_once_it_has_come_back() -> None:
+    bad = Fake()
+    with pool_of(bad) as pool:
+        served = Fallback(ways(pool))
+        bad.waits = "b"
+        waiting = [served.submit(INPUT) for _ in range(3)]
+        same(served.run(INPUT, timeout_s=0.3).outputs, diamond(), INPUT)
+        for one in waiting:  # they are told, go on, and take nobody out either
+            same(one.result(20).outputs, diamond(), INPUT)
+        assert (served.current, served.gone) == ("good alone", {"bad"})
+        bad.waits = ""
+        bad.release.set()
+        until = time.monotonic() + 20
+        while pool.lost and time.monotonic() < until:
+            time.sleep(0.01)
+        assert served.current == "both"
+        assert served.notes[-1] == "worker 'bad' has come back and is asked again"
+        same(served.run(INPUT, timeout_s=20).outputs, diamond(), INPUT)
+
+
+class Small(Fake):
+    """Has memory for one request at a time, or for none."""
+
+    def __init__(self, room: int = 1) -> None:
+        super().__init__()
+        self.room = room
+        self.open: set[int] = set()
+        self.lock = threading.Lock()
+
+    def prepare(self, graph: Graph) -> Any:
+        made = super().prepare(graph)
+        run, first = made.run, "a" in {node.name for node in graph.nodes}
+
+        def counted(inputs: Any) -> dict[str, Any]:
+            with self.lock:
+                if first:
+                    if len(self.open) >= self.room:
+                        raise MemoryError("made up")
+                    self.open.add(id(inputs))
+            time.sleep(0.02)
+            found: dict[str, Any] = run(inputs)
+            if "d" in {node.name for node in graph.nodes}:
+                with self.lock:
+                    self.open.clear()
+            return found
+
+        made.run = counted
+        return made
+
+
+def small_pool(small: Small) -> WorkerPool:
+    return WorkerPool([
+        LocalWorker(name="small", processors=OWN[:1], backend=small, label="small"),
+        LocalWorker(name="good", processors=OWN[-1:], backend=Fake(), label="good"),
+    ])  # fmt: skip
+
+
+def small_ways(pool: WorkerPool, *placed: str) -> dict[str, PlacedNetwork]:
+    """The first subgraph on the small worker, the last one slow: requests overlap in its memory."""
+    graph = diamond()
+    all_ways = {"both": [("a", "small"), ("b c", "good"), ("d", "small")],
+                "good alone": [("a b c d", "good")]}  # fmt: skip
+    return {name: PlacedNetwork(graph, steps(graph, all_ways[name]), pool) for name in placed}
+
+
+def test_too_little_memory_beside_others_takes_nobody_out() -> None:
+    small, graph = Small(), diamond()
+    with small_pool(small) as pool:
+        pool.workers["good"].backend.rest_s = 0.05  # type: ignore[attr-defined]
+        served = Fallback(small_ways(pool, "both", "good alone"))
+        other = small_ways(pool, "good alone")["good alone"].submit(INPUT)  # somebody is there
+        small.room = 0
+        same(served.run(INPUT).outputs, graph, INPUT)
+        same(other.result(20).outputs, graph, INPUT)
+        assert (served.current, served.gone) == ("both", set())
+        assert "it stays in" in served.notes[0]
+        assert "went on with good alone" in served.notes[0]
+        same(served.run(INPUT).outputs, graph, INPUT)  # alone: now it is the worker's
+        assert (served.current, served.gone) == ("good alone", {"small"})
+
+
+@pytest.mark.parametrize("timeout_s", [None, 20])
+def test_too_little_memory_in_the_only_way_is_tried_again_alone(timeout_s: float | None) -> None:
+    small, graph = Small(room=0), diamond()
+    with small_pool(small) as pool:
+        pool.workers["good"].backend.rest_s = 0.1  # type: ignore[attr-defined]
+        served = Fallback(small_ways(pool, "both"))
+        other = small_ways(pool, "good alone")["good alone"].submit(INPUT)
+        other.add_done_callback(lambda _: setattr(small, "room", 1))
+        if timeout_s is None:
+            found = served.submit(INPUT).result(20)
+        else:
+            found = served.run(INPUT, timeout_s=timeout_s)
+        same(found.outputs, graph, INPUT)
+        assert "tried again alone" in served.notes[0]
+        small.room = 0
+        with pytest.raises(WorkerFailedError, match="too little memory"):
+            served.run(INPUT, timeout_s=timeout_s)
+        assert served.current == "both"  # nobody else could do it either

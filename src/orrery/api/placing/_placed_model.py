@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from orrery.plan import Plan
 from orrery.report import Page
 
 from ..keeping import Placement
+from ._asked import Asked
 from ._ready import Ready, patience
 
 __all__ = ["PlacedModel"]
@@ -41,8 +41,7 @@ class PlacedModel:
         self.plan: Plan = ready.plan
         self.evidence: tuple[Evidence, ...] = ready.figures
         self.page = Page(title=f"{ready.graph.name} on this machine", sections=ready.sections)
-        self._ready, self._stack, self._open = ready, stack, True
-        self._asked, self._changed = 0, threading.Condition()
+        self._ready, self._stack, self._asked = ready, stack, Asked()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -59,15 +58,20 @@ class PlacedModel:
 
         Parameters
         ----------
-        timeout_s : a worker that takes longer counts as failed; None waits
+        timeout_s : a worker that is longer at one subgraph hangs, and the next way answers; what
+            a request waits for its turn does not count. None waits
 
         Raises
         ------
         SpecError : inputs that do not fit, or it is closed
         OrreryError : every way has failed
         """
-        with self._asking():
+        token = object()
+        try:
+            self._begin(token)
             return self._ready.served.run(inputs, timeout_s=timeout_s).outputs
+        finally:
+            self._asked.end(token)
 
     def submit(self, inputs: Arrays) -> Future[dict[str, NDArray[Any]]]:
         """Begin a request and return at once; its outputs arrive in the future, or the error.
@@ -85,13 +89,14 @@ class PlacedModel:
                 answer.set_exception(error)
             else:
                 answer.set_result(outcome.result().outputs)
-            self._end()
+            self._asked.end(token)
 
-        self._begin()
+        token = object()
         try:
+            self._begin(token)
             begun = self._ready.served.submit(inputs)
         except BaseException:
-            self._end()
+            self._asked.end(token)
             raise
         begun.add_done_callback(done)
         return answer
@@ -101,12 +106,12 @@ class PlacedModel:
         Placement(plan=self.plan, graph=self._ready.graph).export(path)
 
     def close(self) -> None:
-        """End the workers, after what was asked before is answered; twice is once."""
-        with self._changed:
-            self._open = False
-            self._changed.wait_for(
-                lambda: self._asked == 0, patience(self.evidence[0].value) * max(1, self._asked)
-            )
+        """End the workers, after what was asked before is answered; twice is once.
+
+        However long that takes, as long as answers come: when none comes for 30 s, and for 50
+        times what one took before, somebody hangs, and what is left fails.
+        """
+        self._asked.close(patience(self.evidence[0].value))
         self._stack.close()
 
     def __enter__(self) -> PlacedModel:
@@ -115,28 +120,13 @@ class PlacedModel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        self._begin()
-        try:
-            yield
-        finally:
-            self._end()
-
-    def _begin(self) -> None:
-        """Count a request that begins.
+    def _begin(self, token: object) -> None:
+        """Note a request that begins.
 
         Raises
         ------
         SpecError : it is closed
         """
-        with self._changed:
-            if not self._open:
-                raise SpecError(f"{self._ready.graph.name} on this machine", found="closed",
-                                wanted="open", fix="ask inside its block")  # fmt: skip
-            self._asked += 1
-
-    def _end(self) -> None:
-        with self._changed:
-            self._asked -= 1
-            self._changed.notify_all()
+        if not self._asked.begin(token):
+            raise SpecError(f"{self._ready.graph.name} on this machine", found="closed",
+                            wanted="open", fix="ask inside its block")  # fmt: skip

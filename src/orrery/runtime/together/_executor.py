@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from .._backend import Executable, Tensors
 from .._evaluator import read_only
 from ._capacity import is_shortage
 from ._inbox import Inbox
+from ._interrupts import Interrupts
 from ._memory import HOST, Memory
 from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
 from ._transfers import Copy, CopyFailedError, CopyHungError, Key, transfers_of
@@ -151,27 +153,79 @@ class PlacedNetwork:
         SpecError : inputs that do not fit
         """
         check_inputs(self.graph, inputs)
-        return self._begin(inputs).future
+        with Interrupts():
+            return self._begin(inputs).future
 
     def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
         """Serve one request.
+
+        Parameters
+        ----------
+        timeout_s : a worker that is longer at one subgraph, or copy, hangs; what a request waits
+            for its turn does not count. None waits
 
         Raises
         ------
         SpecError : inputs that do not fit
         WorkerFailedError : a worker failed at a subgraph, or a copy failed
-        WorkerHungError : nothing came back in time; names who was at what
+        WorkerHungError : a worker did not come back in time; names who was at what
         """
         check_inputs(self.graph, inputs)
         if timeout_s is None:
             return self._run_here(inputs)
-        request = self._begin(inputs)
-        try:
-            return request.future.result(timeout_s)
-        except FutureTimeout:
-            if request.future.done():
+        with Interrupts() as interrupts:
+            request = self._begin(inputs)
+            try:
+                self._await(request, timeout_s, interrupts)
+            except BaseException:
+                request.give_up("nobody who waits for it")  # the user's Ctrl-C
                 raise
-            raise self._hung(request, timeout_s or 0.0) from None
+        return request.future.result()
+
+    def _await(self, request: _Request, timeout_s: float, interrupts: Interrupts) -> None:
+        """Wait until a request is over, or somebody hangs that it waits for.
+
+        Raises
+        ------
+        WorkerHungError : that
+        BaseException : of the caller's signal handlers
+        """
+        told: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        interrupts.wake = partial(told.put, interrupts.deliver)
+        request.future.add_done_callback(lambda _: told.put(None))
+        left_s = timeout_s
+        while True:
+            try:
+                event = told.get(timeout=max(left_s, 0.0))
+            except Empty:
+                event = interrupts.deliver
+            if event is None:
+                return
+            event()
+            since, guilty, at = self._waited_for(request)
+            left_s = since + timeout_s - time.perf_counter()
+            if left_s <= 0 and not request.future.done():
+                raise self._hung(request, guilty, at, timeout_s)
+
+    def _waited_for(self, request: _Request) -> tuple[float, _Request, int]:
+        """Return since when somebody is at what a request waits for, whose request, and the step.
+
+        Its own steps if somebody is at one, else whatever its threads are at.
+        """
+        threads = {self.threads[n] for n, ended in enumerate(request.ended) if not ended}
+        for requests in ([request], list(self.pool.under_way)):
+            busy = [
+                (began, one, n)
+                for one in requests for n, began in enumerate(one.began)
+                if began and not one.ended[n] and one.network.threads[n] in threads
+            ]  # fmt: skip
+            if busy:
+                return min(busy, key=lambda found: found[0])
+        # A thread that is at no step: at something else, or gone.
+        moved = self.pool.moved
+        since = max([request.asked, *(moved.get(thread, 0.0) for thread in threads)])
+        left = [n for n, ended in enumerate(request.ended) if not ended] or [0]
+        return since, request, next((n for n in left if not request.missing[n]), left[0])
 
     def _run_here(self, inputs: Tensors) -> Outcome:
         """Serve a request with the caller's thread doing what the last step's worker would do.
@@ -180,26 +234,42 @@ class PlacedNetwork:
         """
         worker = self.steps[-1].worker
         self.pool.clear(worker, own=True)
-        with on_processors(self.pool.workers[worker].processors):
-            request = self._begin(inputs, here=worker)
+        with (
+            Interrupts() as interrupts,
+            on_processors(self.pool.workers[worker].processors),
+        ):
+            request = self._begin(inputs, here=worker, interrupts=interrupts)
             try:
                 request.work_here()
             except BaseException:  # the user's Ctrl-C between two steps
-                request.failed = True  # the rest is passed through, not computed
-                threading.Thread(target=request.work_here, daemon=True).start()
+                request.give_up("nobody who waits for it")
                 raise
+            finally:
+                if request.left:  # the rest is passed through, not computed
+                    threading.Thread(target=request.work_here, daemon=True).start()
+        if interrupts.raised is not None:
+            raise interrupts.raised
         error = request.future.exception()
         if error is not None and isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__
         return request.future.result()
 
-    def _begin(self, inputs: Tensors, here: str | None = None) -> _Request:
+    def _begin(
+        self, inputs: Tensors, here: str | None = None, interrupts: Interrupts | None = None
+    ) -> _Request:
         if self.pool.lost:
             for number, thread in enumerate(self.threads):
                 if thread in self.pool.lost:
-                    raise self.failure(number, "a thread that hung before")
-        request = _Request(self, inputs, here)
-        self.pool.under_way[request] = request.future
+                    raise self.failure(number, "a thread that hung before", lost=thread)
+        request = _Request(self, inputs, here, interrupts)
+        if interrupts is not None:
+            interrupts.wake = partial(request.inbox.put, interrupts.deliver)
+        under_way = self.pool.under_way
+        under_way[request] = request.future
+        if len(under_way) > 1:
+            request.alone = False
+            for one in list(under_way)[:2]:  # where there are more, the others know
+                one.alone = False
         with self.lock:
             # Whoever had the processors before is waited for, whichever request it was of.
             for processor, number in self.first.items():
@@ -212,40 +282,43 @@ class PlacedNetwork:
             request.hand_on(number)
         return request
 
-    def _hung(self, request: _Request, timeout_s: float) -> WorkerHungError:
-        """Name what hangs, have nobody ask it again, and answer all that wait for it."""
-        waiting = [one for one in list(self.pool.under_way) if one is not request]
-        guilty, at = next((
-            (one, n)
-            for one in (request, *sorted(waiting, key=lambda one: one.network is not self))
-            for n, begun in enumerate(one.began)
-            if begun and not one.ended[n] and one.network.threads[n] in self.threads
-        ), (request, 0))  # fmt: skip
+    def _hung(
+        self, request: _Request, guilty: _Request, at: int, timeout_s: float
+    ) -> WorkerHungError:
+        """Name what hangs, have nobody ask it before it comes back, answer all that wait for it."""
         network = guilty.network  # another one's, where they share a worker
         thread, copy = network.threads[at], network.copy(at)
         step = network.steps[at if copy is None else copy.step]
-        self.pool.lost[thread] = step.region.name
-        request.failed = True
-        for one in waiting:
-            if thread in one.network.threads:
-                number = one.network.threads.index(thread)
-                one.fail(one.network.failure(number, "a thread that hung"))
-                one.inbox.put(None)
-        if copy is not None:
-            return CopyHungError(step.worker, step.region.name, copy, timeout_s)
-        return WorkerHungError(step.worker, step.region.name, timeout_s)
+        self.pool.lose(thread, step.region.name, (guilty, at))
+        if guilty.ended[at]:  # just now
+            self.pool.back(thread, (guilty, at))
+        for one in list(self.pool.under_way):
+            for number, other in enumerate(one.network.threads):
+                if one is request or (other == thread and not one.ended[number]):
+                    one.fail(one.network.failure(number, "a thread that hung", lost=thread))
+                    one.inbox.put(None)
+                    break
+        told = (
+            WorkerHungError(step.worker, step.region.name, timeout_s) if copy is None else
+            CopyHungError(step.worker, step.region.name, copy, timeout_s)
+        )  # fmt: skip
+        told.lost = thread
+        return told
 
     def copy(self, number: int) -> Copy | None:
         """Return the copy of this number, None for a step."""
         return self.copies[number - len(self.steps)] if number >= len(self.steps) else None
 
-    def failure(self, number: int, found: str) -> WorkerFailedError:
-        """Return what to raise when a step or a copy fails."""
-        if (copy := self.copy(number)) is not None:
-            step = self.steps[copy.step]
-            return CopyFailedError(step.worker, step.region.name, copy, found)
-        step = self.steps[number]
-        return WorkerFailedError(step.worker, step.region.name, found)
+    def failure(self, number: int, found: str, *, lost: str | None = None) -> WorkerFailedError:
+        """Return what to raise when a step or a copy fails; `lost` is a thread that hung."""
+        copy = self.copy(number)
+        step = self.steps[number if copy is None else copy.step]
+        told = (
+            WorkerFailedError(step.worker, step.region.name, found) if copy is None else
+            CopyFailedError(step.worker, step.region.name, copy, found)
+        )  # fmt: skip
+        told.lost = lost
+        return told
 
     def timeline(self, outcome: Outcome) -> Timeline:
         """Return a request's steps as spans per worker, from the moment it was asked."""
@@ -270,11 +343,18 @@ class PlacedNetwork:
 class _Request:
     """One set of inputs on its way through the steps."""
 
-    __slots__ = ("asked", "began", "ended", "failed", "followers", "future", "here", "inbox",
-                 "left", "missing", "network", "values")  # fmt: skip
+    __slots__ = ("alone", "asked", "began", "ended", "failed", "followers", "future", "here",
+                 "inbox", "interrupts", "left", "missing", "network", "values")  # fmt: skip
 
-    def __init__(self, network: PlacedNetwork, inputs: Tensors, here: str | None) -> None:
+    def __init__(
+        self, network: PlacedNetwork, inputs: Tensors, here: str | None,
+        interrupts: Interrupts | None,
+    ) -> None:  # fmt: skip
         self.network = network
+        #: no other was under way at any time so far
+        self.alone = True
+        #: of the caller's thread, while that does steps
+        self.interrupts = interrupts
         #: the worker whose steps the caller's thread does, taken from the inbox; None ends it
         self.here, self.inbox = here, Inbox[Job | None]()
         self.values: dict[Key, Any] = {name: read_only(value) for name, value in inputs.items()}
@@ -301,13 +381,21 @@ class _Request:
         network = self.network
         self.began[number] = time.perf_counter()
         if not self.failed:
+            interrupts = self.interrupts if network.threads[number] == self.here else None
             try:
-                network.acts[number](self.values)
+                if interrupts is None:
+                    network.acts[number](self.values)
+                else:
+                    interrupts.open = True
+                    network.acts[number](self.values)
+                    interrupts.open = False
             except BaseException as error:  # whoever asked must hear of it, whatever it is
+                if interrupts is not None:
+                    interrupts.open = False
                 self._fail(number, error)
         freed: list[tuple[_Request, int]] = []
         with network.lock:
-            self.ended[number] = time.perf_counter()
+            self.ended[number] = now = time.perf_counter()
             for other in network.frees[number]:
                 self.missing[other] -= 1
                 if self.missing[other] == 0:
@@ -318,7 +406,11 @@ class _Request:
                     freed.append((request, step))
             self.left -= 1
             over = self.left == 0
-        own, mine = network.threads[number], None
+        own, mine, pool = network.threads[number], None, network.pool
+        pool.moved[own] = now
+        pool.longest_s = max(pool.longest_s, now - self.began[number])
+        if pool.lost:
+            pool.back(own, (self, number))
         for request, step in freed:
             same_thread = request is self or own not in (request.here, self.here)
             if mine is None and network.threads[step] == own and same_thread:
@@ -332,20 +424,25 @@ class _Request:
     def _leave(self) -> None:
         """Answer, and forget all tensors: the next request still knows this one."""
         network = self.network
-        network.pool.under_way.pop(self, None)
         if not self.failed:
             try:
                 outcome = self._outcome()
             except BaseException as error:  # whoever asked must hear of it, whatever it is
                 self._fail(len(network.steps) - 1, error)
         self.values = {}
+        network.pool.under_way.pop(self, None)
         if not self.failed:
             with suppress(InvalidStateError):  # it was told that somebody hung
                 self.future.set_result(outcome)
         self.inbox.put(None)
 
     def work_here(self) -> None:
-        """Do the steps of the worker whose place the caller takes, until the request is over."""
+        """Do the steps of the worker whose place the caller takes, until the request is over.
+
+        Raises
+        ------
+        BaseException : of the caller's signal handlers, between two steps
+        """
         while (job := self.inbox.get()) is not None:
             following: Job | None = job
             while following is not None:
@@ -367,9 +464,16 @@ class _Request:
 
     def _fail(self, number: int, error: BaseException) -> None:
         lacks = "too little memory: " if is_shortage(error) else ""
-        told = self.network.failure(number, f"{lacks}{type(error).__name__}: {error}")
-        told.__cause__ = error
+        told = self.network.failure(
+            number, f"{lacks}{type(error).__name__}: {error}", lost=getattr(error, "lost", None)
+        )
+        told.__cause__, told.alone = error, self.alone
         self.fail(told)
+
+    def give_up(self, why: str) -> None:
+        """Answer that it is not served, unless somebody has answered already."""
+        left = next((n for n, ended in enumerate(self.ended) if not ended), 0)
+        self.fail(self.network.failure(left, why))
 
     def fail(self, error: WorkerFailedError) -> None:
         """Answer that it failed; steps that come yet do nothing but hand on."""

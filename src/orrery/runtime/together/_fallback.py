@@ -1,24 +1,49 @@
 """Ways of running one network in order of preference: when a worker fails, the next without it.
 
-A worker is taken out once another way has answered what it failed at, or when it hung: a request
-that every way fails at is taken for its own fault, and nobody is taken out for it.
+A worker is taken out once another way has answered what it failed at: a request that every way
+fails at is taken for its own fault, and nobody is taken out for it. One that hangs is out until it
+comes back. Too little memory, while other requests are under way, is the request's fault: it goes
+on in the next way, and where none is left it is tried again alone.
 
 Judge:   workers that are made to fail or to hang (tests/runtime/together/test_fallback.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from concurrent.futures import Future
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 from orrery.errors import SpecError
 
 from .._backend import Tensors
+from ._capacity import is_shortage
 from ._executor import Outcome, PlacedNetwork
 from ._pool import WorkerFailedError, WorkerHungError
 
 __all__ = ["Fallback"]
+
+#: How often a request waits for the others to be over where new ones come in between.
+_TRIES = 10
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What one request has been through.
+
+    Attributes
+    ----------
+    failed : workers that are taken out once another way answers
+    ways : that were tried, and are not tried again
+    short : ways that had too little memory beside other requests
+    """
+
+    failed: set[str] = field(default_factory=set)
+    ways: set[str] = field(default_factory=set)
+    short: list[str] = field(default_factory=list)
 
 
 class Fallback:
@@ -31,7 +56,6 @@ class Fallback:
     Attributes
     ----------
     notes : what failed, and what was done about it
-    gone : workers that failed; ways with them are not tried again
     """
 
     def __init__(self, ways: Mapping[str, PlacedNetwork]) -> None:
@@ -43,30 +67,51 @@ class Fallback:
             name: frozenset(step.worker for step in network.steps) for name, network in ways.items()
         }
         self.notes: list[str] = []
-        self.gone: set[str] = set()
+        self._gone: set[str] = set()
+        #: worker -> the thread that hung
+        self._hung: dict[str, str] = {}
+        self._told_short: set[tuple[str, str]] = set()
+        self._one_at_a_time = threading.Lock()
 
     @property
     def current(self) -> str | None:
         """The way that serves the next request; None when none is left."""
-        return self._without(set())
+        return self._next(_Tries())
+
+    @property
+    def gone(self) -> set[str]:
+        """Workers that failed, or hung and have not come back; ways with them are not tried."""
+        pools = {network.pool for network in self.ways.values()}
+        for worker, thread in list(self._hung.items()):
+            back = not any(thread in pool.lost for pool in pools)
+            if back and self._hung.pop(worker, None) is not None:
+                self.notes.append(f"worker {worker!r} has come back and is asked again")
+        return self._gone | self._hung.keys()
 
     def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
         """Serve one request, in as many ways as it takes.
+
+        Parameters
+        ----------
+        timeout_s : a worker that is longer at one subgraph, or copy, hangs; what a request waits
+            for its turn does not count. None waits
 
         Raises
         ------
         SpecError : inputs that do not fit
         WorkerFailedError, WorkerHungError : the last way has failed too
         """
-        failed: set[str] = set()
-        while (name := self._without(failed)) is not None:
+        tries = _Tries()
+        while (name := self._next(tries)) is not None:
             try:
                 outcome = self.ways[name].run(inputs, timeout_s=timeout_s)
             except (WorkerFailedError, WorkerHungError) as error:
-                if not self._goes_on(name, error, failed):
+                if not self._goes_on(name, error, tries):
+                    if tries.short:
+                        return self._alone(inputs, tries, timeout_s)
                     raise
             else:
-                self.gone |= failed
+                self._gone |= tries.failed
                 return outcome
         raise self._nothing_left()
 
@@ -81,51 +126,110 @@ class Fallback:
         """
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-        self._attempt(inputs, answer, set())
+        self._attempt(inputs, answer, _Tries())
         return answer
 
-    def _attempt(self, inputs: Tensors, answer: Future[Outcome], failed: set[str]) -> None:
-        while (name := self._without(failed)) is not None:
+    def _attempt(self, inputs: Tensors, answer: Future[Outcome], tries: _Tries) -> None:
+        while (name := self._next(tries)) is not None:
             try:
                 begun = self.ways[name].submit(inputs)
             except WorkerFailedError as error:
-                if not self._goes_on(name, error, failed):
-                    answer.set_exception(error)
+                if not self._goes_on(name, error, tries):
+                    self._ends(inputs, answer, tries, error)
                     return
             else:
-                begun.add_done_callback(partial(self._arrived, name, inputs, answer, failed))
+                begun.add_done_callback(partial(self._arrived, name, inputs, answer, tries))
                 return
         answer.set_exception(self._nothing_left())
 
     def _arrived(
-        self, name: str, inputs: Tensors, answer: Future[Outcome], failed: set[str],
+        self, name: str, inputs: Tensors, answer: Future[Outcome], tries: _Tries,
         begun: Future[Outcome],
     ) -> None:  # fmt: skip
         error = begun.exception()
         if error is None:
-            self.gone |= failed
+            self._gone |= tries.failed
             answer.set_result(begun.result())
-        elif isinstance(error, WorkerFailedError) and self._goes_on(name, error, failed):
-            self._attempt(inputs, answer, failed)
-        else:
+        elif not isinstance(error, WorkerFailedError):
             answer.set_exception(error)
+        elif self._goes_on(name, error, tries):
+            self._attempt(inputs, answer, tries)
+        else:
+            self._ends(inputs, answer, tries, error)
 
-    def _without(self, failed: Set[str]) -> str | None:
+    def _ends(
+        self, inputs: Tensors, answer: Future[Outcome], tries: _Tries, error: WorkerFailedError
+    ) -> None:
+        """Answer what no way has answered; in a thread of its own where that takes waiting."""
+        if not tries.short:
+            answer.set_exception(error)
+            return
+
+        def again() -> None:
+            try:
+                answer.set_result(self._alone(inputs, tries, None))
+            except BaseException as found:  # whoever asked must hear of it, whatever it is
+                answer.set_exception(found)
+
+        threading.Thread(target=again, daemon=True).start()
+
+    def _alone(self, inputs: Tensors, tries: _Tries, timeout_s: float | None) -> Outcome:
+        """Serve a request that found too little memory once the others under way are over.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : it has failed alone too
+        """
+        with self._one_at_a_time:
+            for number in count():
+                name = tries.short.pop(0)
+                wait(list(self.ways[name].pool.under_way.values()), timeout_s)
+                try:
+                    return self.ways[name].run(inputs, timeout_s=timeout_s)
+                except (WorkerFailedError, WorkerHungError) as error:
+                    if number < _TRIES and is_shortage(error) and not getattr(error, "alone", True):
+                        tries.short.append(name)  # others came in between
+                    elif not tries.short:
+                        self._hears_of(error)
+                        raise
+        raise self._nothing_left()
+
+    def _next(self, tries: _Tries) -> str | None:
         """Return the first way without workers that are gone or have failed."""
-        out = self.gone | failed
-        return next((name for name, who in self._workers.items() if not out & who), None)
+        out = self.gone | tries.failed
+        return next((
+            name for name, who in self._workers.items() if name not in tries.ways and not out & who
+        ), None)  # fmt: skip
 
     def _goes_on(
-        self, name: str, error: WorkerFailedError | WorkerHungError, failed: set[str]
+        self, name: str, error: WorkerFailedError | WorkerHungError, tries: _Tries
     ) -> bool:
         """Note that a worker failed at a request; return whether another way is left for it."""
-        (self.gone if isinstance(error, WorkerHungError) else failed).add(error.worker)
-        following = self._without(failed)
+        tries.ways.add(name)
+        short = is_shortage(error) and not getattr(error, "alone", True)
+        if short:
+            tries.short.append(name)
+        elif not self._hears_of(error):
+            tries.failed.add(error.worker)
+        following = self._next(tries)
+        if short and (name, error.worker) in self._told_short:
+            return following is not None
+        what = f"{name}: {error}"
+        if short:
+            self._told_short.add((name, error.worker))
+            what += " (beside other requests; it stays in, and this is said once)"
         self.notes.append(
-            f"{name}: {error}; went on with {following}" if following else
-            f"{name}: {error}; nothing is left to go on with"
+            f"{what}; went on with {following}" if following else
+            f"{what}; tried again alone" if tries.short else
+            f"{what}; nothing is left to go on with"
         )  # fmt: skip
         return following is not None
+
+    def _hears_of(self, error: WorkerFailedError | WorkerHungError) -> bool:
+        """Return whether a worker failed as it hangs; it is out until it comes back."""
+        if error.lost is not None:
+            self._hung[error.worker] = error.lost
+        return error.lost is not None
 
     def _nothing_left(self) -> WorkerFailedError:
         return WorkerFailedError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -46,6 +47,10 @@ Job = Callable[[], "Job | None"]
 #: How long a thread that was told to end is waited for.
 _GRACE_S = 2.0
 
+#: A pool that closes gives up what is under way when nothing has ended for so long, or for so many
+#: times what any step took before.
+_PATIENCE_S, _PATIENCE = 30.0, 50.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalWorker:
@@ -78,7 +83,16 @@ class LocalWorker:
 
 
 class WorkerFailedError(OrreryError):
-    """A worker could not run a subgraph; the request it belonged to has failed."""
+    """A worker could not run a subgraph; the request it belonged to has failed.
+
+    Attributes
+    ----------
+    lost : the thread that hung, where that is why
+    alone : no other request was under way at any time from its begin on
+    """
+
+    lost: str | None = None
+    alone: bool = False
 
     def __init__(self, worker: str, region: str, found: str) -> None:
         self.worker, self.region = worker, region
@@ -89,7 +103,14 @@ class WorkerFailedError(OrreryError):
 
 
 class WorkerHungError(OrreryError):
-    """A worker did not come back in time; its thread cannot be ended and is left alone."""
+    """A worker did not come back in time; nobody may ask it before it does.
+
+    Attributes
+    ----------
+    lost : the thread that hung
+    """
+
+    lost: str | None = None
 
     def __init__(self, worker: str, region: str, timeout_s: float) -> None:
         self.worker, self.region = worker, region
@@ -151,8 +172,12 @@ class WorkerPool:
         self.memories: Mapping[str, Memory] = _memories(workers)
         self._threads: dict[str, _Thread] = {}
         self._ready: dict[tuple[str, str, tuple[str, ...]], Executable] = {}
-        #: workers that hung, and that nobody may ask again
+        #: threads that hung and have not come back, and at what
         self.lost: dict[str, str] = {}
+        self._lost_at: dict[str, object] = {}
+        #: when each thread last ended something, and the longest that a step took
+        self.moved: dict[str, float] = {}
+        self.longest_s = 0.0
         #: requests under way; whoever begins one notes it here
         self.under_way: dict[Any, Future[Any]] = {}
         self._closing = False
@@ -175,10 +200,27 @@ class WorkerPool:
             self._threads[lane] = _Thread(lane, ())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self.lost:
-            wait(list(self.under_way.values()), _GRACE_S)
-        self._closing = True  # what is still under way fails at its next step
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None or issubclass(kind, Exception):  # else: the user's Ctrl-C
+                self._serve()
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
+        """Wait for what is under way, for as long as it gets on."""
+        last = time.perf_counter()
+        while asked := [one for one in list(self.under_way.values()) if not one.done()]:
+            wait(asked, _GRACE_S)
+            last = max([last, *list(self.moved.values())])
+            if time.perf_counter() - last > max(_PATIENCE_S, _PATIENCE * self.longest_s):
+                return
+
+    def _end(self) -> None:
+        """End the threads; what is under way yet fails."""
+        self._closing = True
+        for one in list(self.under_way):
+            one.give_up("a pool that was closed before it was served")
         for thread in self._threads.values():
             thread.inbox.put(None)  # one that hung ends when it ever comes back
         for name, thread in self._threads.items():
@@ -218,7 +260,11 @@ class WorkerPool:
         if worker not in self.workers and worker not in self._lanes:
             raise UnknownNameError("worker", worker, [*self.workers, *self._lanes])
         if worker in self.lost:
-            raise WorkerFailedError(worker, self.lost[worker], "a thread that never came back")
+            told = WorkerFailedError(
+                worker, self.lost.get(worker, "?"), "a thread that hung before"
+            )
+            told.lost = worker
+            raise told
         if self._closing or worker not in self._threads:
             raise SpecError("worker pool", found="a pool that is closed", wanted="an open one",
                             fix="use it inside its block")  # fmt: skip
@@ -237,6 +283,8 @@ class WorkerPool:
         def job() -> None:
             with forwarding(future):
                 future.set_result(action())
+            self.moved[worker] = time.perf_counter()
+            self.back(worker, future)
 
         self.post(worker, job)
         try:
@@ -244,8 +292,22 @@ class WorkerPool:
         except FutureTimeout:
             if future.done():  # the action itself timed out somewhere
                 raise
-            self.lost[worker] = "?"
-            raise WorkerHungError(worker, "?", timeout_s or 0.0) from None
+            self.lose(worker, "?", future)
+            if future.done():
+                self.back(worker, future)
+            told = WorkerHungError(worker, "?", timeout_s or 0.0)
+            told.lost = worker
+            raise told from None
+
+    def lose(self, thread: str, region: str, at: object) -> None:
+        """Have nobody ask a thread that hangs, until `back` says that it ended what it is at."""
+        self._lost_at[thread] = at
+        self.lost[thread] = region
+
+    def back(self, thread: str, at: object) -> None:
+        """Note that a thread has ended something; one that hung at it may be asked again."""
+        if thread in self.lost and self._lost_at.get(thread) == at:
+            self.lost.pop(thread, None)
 
     def prepare(
         self, worker: str, region: Region | Graph, *, timeout_s: float | None = None
