@@ -380,3 +380,17 @@ def test_a_back_end_that_is_named_and_not_installed_is_said(
         "'orrery[openvino]'"
     )
     assert not {t.name for t in threading.enumerate() if "openvino" in t.name}
+
+
+def test_a_block_left_by_an_interrupt_waits_for_nobody(kept: Path) -> None:
+    release, network = threading.Event(), placed(kept)
+    with pytest.raises(KeyboardInterrupt), network:
+        pool = network._ready.served.ways["as planned"].pool
+        for worker in pool.workers:
+            pool.post(worker, lambda: release.wait(20) and None)
+        asked = network.submit(drawn(1))
+        threading.Timer(0.5, release.set).start()
+        raise KeyboardInterrupt
+    with pytest.raises(OrreryError, match="closed"):
+        asked.result(1)
+    assert ended()

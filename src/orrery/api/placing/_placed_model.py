@@ -108,6 +108,8 @@ class PlacedModel:
     def close(self) -> None:
         """End the workers, after what was asked before is answered; twice is once.
 
+        A block that a Ctrl-C leaves waits for nothing: what is left fails.
+
         However long that takes, as long as answers come: when none comes for 30 s, and for 50
         times what one took before, somebody hangs, and what is left fails.
         """
@@ -117,8 +119,14 @@ class PlacedModel:
     def __enter__(self) -> PlacedModel:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *rest: Any
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception):  # the user's Ctrl-C
+            self._asked.close(0.0)
+            self._stack.__exit__(kind, error, *rest)
+        else:
+            self.close()
 
     def _begin(self, token: object) -> None:
         """Note a request that begins.
