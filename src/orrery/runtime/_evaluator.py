@@ -69,3 +69,13 @@ def read_only(value: Any) -> Any:
         value = value.view()
         value.flags.writeable = False
     return value
+
+
+def owned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arrays that nobody can write to: copies of those that somebody could."""
+    return {
+        name: read_only(
+            value.copy() if isinstance(value, np.ndarray) and value.flags.writeable else value
+        )
+        for name, value in values.items()
+    }

@@ -19,6 +19,7 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import Graph, Node, Region, TensorType, build_model
 from orrery.runtime import OnnxRuntimeBackend, ReferenceBackend
 from orrery.runtime.together import (
+    Fallback,
     LocalWorker,
     PlacedNetwork,
     Step,
@@ -164,6 +165,23 @@ def test_whoever_shares_a_processor_takes_turns() -> None:
         for _, other_began, _, other_where in log[k + 1 :]:
             assert not (where & other_where) or other_began >= ended or began == other_began
     assert len(log) == 48
+
+
+def test_a_buffer_may_be_filled_again_once_it_was_submitted() -> None:
+    """What was asked is answered, though the first request waits while the caller goes on."""
+    fake, graph = Fake(waits="a"), diamond()
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        served, buffer, asked = Fallback({"placed": network}), np.zeros((3, 4), np.float32), []
+        for number in range(4):
+            buffer[:] = number
+            asked += [
+                (number, served.submit({"x": buffer})),
+                (number, network.submit({"x": buffer})),
+            ]
+        fake.release.set()
+        for number, future in asked:
+            same(future.result(20).outputs, graph, {"x": np.full((3, 4), number, np.float32)})
 
 
 @pytest.mark.parametrize("fails", ["c", "d"])

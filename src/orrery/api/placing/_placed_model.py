@@ -76,6 +76,8 @@ class PlacedModel:
     def submit(self, inputs: Arrays) -> Future[dict[str, NDArray[Any]]]:
         """Begin a request and return at once; its outputs arrive in the future, or the error.
 
+        Arrays that can be written to are copied: the caller may fill them again.
+
         Raises
         ------
         SpecError : inputs that do not fit, or it is closed

@@ -27,7 +27,7 @@ from orrery.graph import Graph, Region, check_inputs
 from orrery.timeline import PS_PER_S, Span, Timeline
 
 from .._backend import Executable, Tensors
-from .._evaluator import read_only
+from .._evaluator import owned, read_only
 from ._capacity import is_shortage
 from ._inbox import Inbox
 from ._interrupts import Interrupts
@@ -148,13 +148,15 @@ class PlacedNetwork:
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request; others may be under way.
 
+        Arrays that can be written to are copied, so that the caller may fill them again.
+
         Raises
         ------
         SpecError : inputs that do not fit
         """
         check_inputs(self.graph, inputs)
         with Interrupts():
-            return self._begin(inputs).future
+            return self._begin(owned(inputs)).future
 
     def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
         """Serve one request.

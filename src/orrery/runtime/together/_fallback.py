@@ -20,6 +20,7 @@ from itertools import count
 from orrery.errors import SpecError
 
 from .._backend import Tensors
+from .._evaluator import owned
 from ._capacity import is_shortage
 from ._executor import Outcome, PlacedNetwork
 from ._pool import WorkerFailedError, WorkerHungError
@@ -118,7 +119,8 @@ class Fallback:
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request, which goes on in the next way where a worker fails; waits for no answer.
 
-        A worker that hangs is not noticed: `run` with a time does that.
+        A worker that hangs is not noticed: `run` with a time does that. Arrays that can be written
+        to are copied, so that the caller may fill them again.
 
         Raises
         ------
@@ -126,7 +128,7 @@ class Fallback:
         """
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-        self._attempt(inputs, answer, _Tries())
+        self._attempt(owned(inputs), answer, _Tries())
         return answer
 
     def _attempt(self, inputs: Tensors, answer: Future[Outcome], tries: _Tries) -> None:
