@@ -25,7 +25,7 @@ from orrery.hardware import (
     read_system_text,
     write_system,
 )
-from orrery.plan import Infeasible
+from orrery.plan import Infeasible, ModelReference, Plan, SystemReference, write_plan
 from orrery.progress import SILENT
 from orrery.provenance import Basis, Source
 
@@ -205,11 +205,17 @@ def test_options_of_tables_are_checked(tmp_path: Path) -> None:
         api.calibrate("gemini-16", path)
 
 
-def test_only_networks_on_onnxruntime_are_profiled() -> None:
+def test_only_networks_on_onnxruntime_are_profiled(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="leave out --profile"):
         api.run("resnet20", backend="reference", profile=True)
+    path = tmp_path / "plan.json"
+    write_plan(path, Plan(
+        models=(ModelReference(name="resnet20", digest="0"),),
+        system=SystemReference(name="laptop", digest="0"), assignments=(), transfers=(),
+        objective="latency", searcher="nobody",
+    ))  # fmt: skip
     with pytest.raises(SpecError, match="leave out --profile"):
-        api.run("plan.json", profile=True)
+        api.run(path, profile=True)
 
 
 def test_an_array_is_fitted_and_its_nests_have_an_interval(tmp_path: Path) -> None:

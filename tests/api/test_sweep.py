@@ -186,7 +186,7 @@ def test_a_folder_of_another_sweep_is_refused(array: str, network: Graph, tmp_pa
         api.sweep(network, on=array, vary=VARY[:1], out=out, objective="energy")
     with pytest.raises(SpecError, match=r"1 points that are not asked for, as .*=1KiB"):
         api.sweep(network, on=array, vary=["levels.buffer.size=4KiB,8KiB"], out=out)
-    with pytest.raises(SpecError, match="structure of alexnet has changed"):
+    with pytest.raises(SpecError, match="the network alexnet has changed"):
         api.sweep(build_model("alexnet", image=64, width=0.1), on=array, vary=VARY[:1], out=out)
     Path(array).write_text(SMALL.replace("500 pJ", "400 pJ"))
     with pytest.raises(SpecError, match=r"the description of .* has changed"):
