@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from orrery.errors import SpecError
-from orrery.runtime.together import Comparison, compare
+from orrery.runtime.together import Comparison, compare, in_turn
 
 
 class Clock:
@@ -83,3 +85,16 @@ def test_a_short_way_is_timed_when_it_follows_itself() -> None:
     )  # fmt: skip
     np.testing.assert_allclose(found.times_s["short"], 1e-3, rtol=1e-6)
     assert runs == {"short": 10, "long": 5}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_nobody_follows_the_same_way_always(count: int) -> None:
+    """Over twice as many rounds as ways, each follows both neighbours about equally often."""
+    ran = [way for turn in range(2 * count) for way in in_turn(range(count), turn)]
+    for turn in range(2 * count):
+        assert sorted(ran[turn * count : (turn + 1) * count]) == list(range(count))
+    after = Counter(pairwise(ran))
+    for way in range(count):
+        before, behind = (way - 1) % count, (way + 1) % count
+        assert abs(after[before, way] - after[behind, way]) <= 1
+        assert after[way, way] == after[0, 0]

@@ -123,7 +123,7 @@ def test_everybody_runs_in_turn() -> None:
     machine = Machine()
     race([machine.way(s) for s in (1.0, 1.1, 0.9)], looks=(3,), warmup=0, most_s=1e9,
          clock=machine)  # fmt: skip
-    assert machine.ran == [1.0, 1.1, 0.9, 1.1, 0.9, 1.0, 0.9, 1.0, 1.1]
+    assert machine.ran == [1.0, 1.1, 0.9, 0.9, 1.1, 1.0, 1.1, 0.9, 1.0]
 
 
 @pytest.mark.parametrize("wrong", [{"looks": ()}, {"looks": (3, 2)}, {"warmup": -1}])

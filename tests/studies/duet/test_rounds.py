@@ -25,7 +25,7 @@ def test_every_way_runs_once_a_round_in_turn() -> None:
         {"a": lambda: way("a", 1.0), "b": lambda: way("b", 3.0)}, most=4, most_s=60, warmup=1,
         progress=SILENT, task="trying",
     )  # fmt: skip
-    assert "".join(ran) == "ab" + "ab" + "ba" + "ab" + "ba"
+    assert "".join(ran) == "ab" + "ab" + "ba" + "ba" + "ab"
     assert found.times_s == {"a": (1.0,) * 4, "b": (3.0,) * 4}
     assert found.speedup("a", "b")[0] == 3.0
 

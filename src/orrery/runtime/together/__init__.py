@@ -1,7 +1,7 @@
 """One network on several workers of this machine at once."""
 
 from ._capacity import DoesNotFitError, needed_bytes
-from ._compare import Comparison, compare
+from ._compare import Comparison, compare, in_turn
 from ._devices import Devices, devices_here, torch_left_out, workers_here
 from ._executor import CopyTime, Outcome, PlacedNetwork, Step
 from ._fallback import Fallback
@@ -48,6 +48,7 @@ __all__ = [
     "core_sets",
     "devices_here",
     "fit_link",
+    "in_turn",
     "measure_links",
     "needed_bytes",
     "observe",

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
 from .._backend import median_interval
 
-__all__ = ["Comparison", "compare", "timed_warm"]
+__all__ = ["Comparison", "compare", "in_turn", "timed_warm"]
+
+T = TypeVar("T")
 
 #: A run shorter than this is made twice.
 _SHORT_S = 5e-3
@@ -69,6 +72,17 @@ class Comparison:
         return low > 1 and reached >= 0.95
 
 
+def in_turn(ways: Sequence[T], turn: int) -> list[T]:
+    """Return the order of a round: another begins each time, every other round goes backwards.
+
+    In one direction each way would always follow the same other, and what that one leaves behind
+    (caches, threads that spin on) would count as its own.
+    """
+    shift = turn // 2 % len(ways) if ways else 0
+    order = [*ways[shift:], *ways[:shift]]
+    return order[::-1] if turn % 2 else order
+
+
 def timed_warm(way: Callable[[], object], clock: Callable[[], float]) -> float:
     """Return the seconds of a run; of a short one, those of a second run in a row.
 
@@ -118,7 +132,6 @@ def compare(
         if turn and clock() > until:
             break
         progress.step("comparing", turn, rounds)
-        for shift in range(len(names)):
-            name = names[(turn + shift) % len(names)]
+        for name in in_turn(names, turn):
             times[name].append(timed_warm(ways[name], clock))
     return Comparison(times_s={name: tuple(values) for name, values in times.items()})

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from orrery.errors import CancelledError, OrreryError, SpecError
 
 from .._backend import median_interval
-from ._compare import timed_warm
+from ._compare import in_turn, timed_warm
 
 __all__ = ["RaceResult", "race"]
 
@@ -106,9 +106,9 @@ class _Course:
 
     def round(self, *, counted: bool) -> None:
         """Run each way once; who fails is out."""
-        shift = self.turn % len(self.running) if self.running else 0
+        order = in_turn(self.running, self.turn)
         self.turn += 1
-        for way in (*self.running[shift:], *self.running[:shift]):
+        for way in order:
             try:
                 took = timed_warm(self.ways[way], self.clock)
             except CancelledError:

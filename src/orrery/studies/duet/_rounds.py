@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from orrery.progress import Progress
-from orrery.runtime.together import Comparison, WorkerPool
+from orrery.runtime.together import Comparison, WorkerPool, in_turn
 
 __all__ = ["SHARES", "Way", "outside", "percentiles", "rounds_of", "timed"]
 
@@ -83,8 +83,7 @@ def rounds_of(
         if turn >= least and time.perf_counter() > until:
             break
         progress.step(task, turn, most)
-        for shift in range(len(names)):
-            name = names[(turn + shift) % len(names)]
+        for name in in_turn(names, turn):
             if short[name]:
                 ways[name]()
             times[name].append(ways[name]())
