@@ -49,13 +49,6 @@ def test_time_that_is_up_ends_it() -> None:
     assert 1 <= found.rounds < 50
 
 
-def test_percentiles_need_runs_beyond_them() -> None:
-    found = Comparison(times_s={"a": tuple(float(k) for k in range(1000))})
-    assert found.percentile_s("a", 0.5) == 500
-    assert found.percentile_s("a", 0.99) == 990
-    assert found.percentile_s("a", 0.999) is None
-
-
 def test_nothing_to_compare_is_refused() -> None:
     for ways, rounds in (({}, 3), ({"a": int}, 0)):
         with pytest.raises(SpecError):

@@ -75,11 +75,6 @@ class OffloadSettings:
         if self.when_full not in ("memory", "raise"):
             raise _refused("when_full", self.when_full, "'memory' or 'raise'", "choose one")
 
-    @property
-    def own_bytes(self) -> int:
-        """Memory that the session itself takes at most, beside the tensors it moves."""
-        return self.threads * (self.block_bytes + SECTOR_BYTES)
-
 
 def _refused(key: str, found: object, wanted: str, fix: str) -> SpecError:
     return SpecError(f"offload settings: {key}", found=found, wanted=wanted, fix=fix)

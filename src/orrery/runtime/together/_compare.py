@@ -53,13 +53,6 @@ class Comparison:
         """The probability that an interval of these rounds holds its median; 0 of one round."""
         return median_interval([0.0] * self.rounds, 0.95)[1]
 
-    def percentile_s(self, way: str, share: float) -> float | None:
-        """Return the time that this share of runs keeps within; None for too few runs to tell."""
-        ordered = sorted(self.times_s[way])
-        beyond = len(ordered) * (1 - share)
-        # Ten runs must lie beyond, or a single odd one decides.
-        return ordered[int(len(ordered) * share)] if share <= 0.5 or beyond >= 10 else None
-
     def speedup(self, way: str, over: str) -> tuple[float, tuple[float, float]]:
         """Return how many times quicker one way is than another, within rounds, with 95 %."""
         ratios = [b / a for a, b in zip(self.times_s[way], self.times_s[over], strict=True)]
