@@ -362,18 +362,3 @@ def test_the_real_planner_keeps_its_limit_and_the_gradients(tmp_path: Path) -> N
     (plan,) = offload.plans
     assert plan.named("offload") and plan.peak_bytes <= limits[-1]
     assert offload.reports[-1].offloaded == len(plan.named("offload"))
-
-
-@pytest.mark.filterwarnings("ignore:Using `torch.compile:UserWarning")
-def test_compiled_networks(tmp_path: Path) -> None:
-    import torch
-
-    def made() -> Any:
-        net, loss = attention()
-        return torch.compile(net, backend="aot_eager"), loss
-
-    wanted = trained(made, steps=2)
-    torch._dynamo.reset()
-    with session(tmp_path) as offload:
-        assert same(trained(made, offload, steps=2), wanted)
-    assert offload.reports[-1].offloaded

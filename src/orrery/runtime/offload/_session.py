@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 import weakref
 from collections import Counter
@@ -128,6 +129,8 @@ class OffloadSession:
         self._numbers = itertools.count()
         self._passes: list[Pass] = []
         self._hooks: list[Any] = []
+        self._seeing: Any = None
+        self._thread, self._threads_seen = 0, False
         self._own: set[Any] = set()
         self._modules: set[int] = set()
         self._passed_over: Counter[str] = Counter()
@@ -179,6 +182,8 @@ class OffloadSession:
         """
         if not self._closed:
             self._closed = True
+            if self._seeing is not None:
+                self._seeing.remove()
             self._transfers.close()
             self._meter.close()
 
@@ -198,15 +203,19 @@ class OffloadSession:
                 wanted="an open session between steps", fix="begin one step after the other",
             )  # fmt: skip
         self._passes, self._passed_over, self._tallies = [], Counter(), Counter()
-        self._own, self._modules = set(), set()
+        self._own, self._modules, self._threads_seen = set(), set(), False
         self._backward_seen, self._peak_bytes, self._moved_before = False, 0, 0
         self._meter.forget()
         waited = self._transfers.waited_s
         self._step_began = (time.perf_counter(), waited, self._transfers.counts)
         self._begin_pass()
+        if self._seeing is None:
+            # For as long as the session: compiled code is compiled again for each new hook.
+            self._seeing = register_module_forward_pre_hook(self._see)
+        self._thread = threading.get_ident()
         hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
         hooks.__enter__()
-        self._hooks = [hooks, register_module_forward_pre_hook(self._see)]
+        self._hooks = [hooks]
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -216,9 +225,7 @@ class OffloadSession:
         ------
         OffloadInfeasibleError : the planner says that no plan keeps the limit
         """
-        hooks, handle = self._hooks
-        self._hooks = []
-        handle.remove()
+        (hooks,), self._hooks = self._hooks, []
         hooks.__exit__(kind, error, trace)
         end_s = self._now()
         self._report()
@@ -333,6 +340,12 @@ class OffloadSession:
 
     def _see(self, module: Any, _: object) -> None:
         """Note what belongs to a module, so that it is not taken for a saved activation."""
+        import torch
+
+        if torch.compiler.is_compiling() or not self._hooks:
+            return
+        if threading.get_ident() != self._thread and not in_backward():
+            self._threads_seen = True
         if id(module) in self._modules:
             return
         self._modules.update(map(id, module.modules()))
@@ -449,6 +462,8 @@ class OffloadSession:
         remarks = [
             f"drifted: pass {p.index} saved other tensors" for p in self._passes if p.drifted
         ]
+        if self._threads_seen:
+            remarks.append("layers ran in other threads: what they saved there stayed in memory")
         remarks += problems
         self._transfers.problems = []
         self.reports.append(
