@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from .errors import PlanMismatchError, SpecError
 from .plan import Infeasible
 from .store import content_hash, read_record, write_record
-from .units import counted, format_quantity
+from .units import counted, format_quantity, format_si
 
 __all__ = [
     "Action",
@@ -53,7 +53,10 @@ class SavedTensor:
     needed_s : from the backward's begin until it is first needed
     released_s : from the backward's begin until the backward lets go of it; None is at once
     packed_bytes : that travel when it is packed without loss; None where it cannot be
-    recompute_s : to make it again from what is in memory anyway; None where that cannot be done
+    recompute_s : to make it again from `recompute_needs`; None where that cannot be done
+    recompute_needs : names of tensors made before it that it is made again from, all others there
+        anyway; those that left, or that are made again themselves, are so when it is needed
+    recompute_bytes : of memory taken beside its own while it is made again
     movable : whether it may leave memory at all
     """
 
@@ -66,11 +69,14 @@ class SavedTensor:
     released_s: float | None = None
     packed_bytes: int | None = None
     recompute_s: float | None = None
+    recompute_needs: tuple[str, ...] = ()
+    recompute_bytes: int = 0
     movable: bool = True
 
     def __post_init__(self) -> None:
         where = f"tensor {self.name!r}"
-        for key in ("size_bytes", "stored_bytes", "made_s", "last_use_s", "needed_s"):
+        for key in ("size_bytes", "stored_bytes", "made_s", "last_use_s", "needed_s",
+                    "recompute_bytes"):  # fmt: skip
             _refuse_negative(where, key, getattr(self, key))
         for key in ("released_s", "packed_bytes", "recompute_s"):
             _refuse_negative(where, key, getattr(self, key), none_allowed=True)
@@ -141,6 +147,11 @@ class StepProfile:
         names: set[str] = set()
         before = 0.0
         for tensor in self.tensors:
+            for need in tensor.recompute_needs:
+                if need not in names:
+                    raise SpecError(f"{where}: tensor {tensor.name!r}: recompute_needs",
+                                    found=need, wanted="tensors listed before it",
+                                    fix="make it again from those alone")  # fmt: skip
             if tensor.name in names:
                 raise SpecError(f"{where}: tensors", found=f"{tensor.name} twice",
                                 wanted="one name per tensor", fix="number them")  # fmt: skip
@@ -297,7 +308,9 @@ class OffloadPlan:
         if self.hidden_share is not None:
             parts.append(f"{math.floor(100 * self.hidden_share + 1e-9)} % hidden")
         if again:
-            parts.append(f"{len(again)} recomputed")
+            size = sum(tensor.size_bytes for tensor in again)
+            parts.append(f"{len(again)} recomputed ({format_quantity(size, 'bytes')}, "
+                         f"{format_si(self.recompute_s, 's')})")  # fmt: skip
         return ", ".join([*parts, f"step +{100 * max(0.0, self.slower):.2g} %"])
 
 

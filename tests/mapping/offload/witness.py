@@ -38,6 +38,7 @@ class World:
     seen: Seen = field(default_factory=Seen)
     events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     serial: int = 0
+    seen_needs: set[int] = field(default_factory=set)
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         self.serial += 1
@@ -137,16 +138,29 @@ class World:
             at = moment
             for n in reversed(range(len(tensors))):
                 if tensors[n].needed_s == moment:
-                    self.issue(n)
-                    if self.actions[n] == "drop":
-                        self.take(tensors[n].size_bytes)
-                        yield self.profile.tensors[n].recompute_s or 0.0
-                    else:
-                        yield lambda n=n: n in self.there
+                    yield from self.need(n)
             for t in tensors:
                 if t.let_go_s == moment:
                     self.used -= t.size_bytes
         yield self.profile.backward_s - at
+
+    def need(self, n: int) -> Iterator[float | Until]:
+        if n in self.seen_needs:
+            return
+        self.seen_needs.add(n)
+        tensor = self.profile.tensors[n]
+        if self.actions[n] == "drop":
+            names = [t.name for t in self.profile.tensors]
+            for m in sorted(map(names.index, tensor.recompute_needs), reverse=True):
+                if self.actions[m] != "keep":
+                    yield from self.need(m)
+        self.issue(n)
+        if self.actions[n] == "drop":
+            self.take(tensor.size_bytes + tensor.recompute_bytes)
+            yield tensor.recompute_s or 0.0
+            self.used -= tensor.recompute_bytes
+        else:
+            yield lambda: n in self.there
 
     def issue(self, after: int) -> None:
         for n, trigger in self.reads:

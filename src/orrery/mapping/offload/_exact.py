@@ -6,8 +6,10 @@ Models
     are made no sooner than enough is written; the backward is delayed by reads in the order of
     need, one after the other, each after the tensors needed just before have made room for it, and
     by what is made again.
+    What others are made again from is needed with them.
 Ignores
-    That every tensor waits for memory (a grid of 24 is looked at), also for the last use of others,
+    That what several, or something that is needed sooner itself, are made again from takes time;
+    that every tensor waits for memory (a grid of 24 is looked at), also for the last use of others,
     and that reads wait for the room of any tensor before: all this makes a step longer, so the
     least step of this model is a bound for the whole one. Each solution is timed by `time_step`,
     and a plan that meets the bound is proved best.
@@ -244,25 +246,69 @@ class _Model:
         columns, model = self.columns, self.model
         read: Any = 0
         delays: list[Any] = []
+        early = self._early()
         for place, n in enumerate(columns.needs):
-            ways = self.ways[n]
+            ways, asked = self.ways[n], early.get(n, [])
             moves = [way for way in ways if way in (WRITE, PACK)]
             later = model.new_int_var(0, horizon, f"delay {n}")
+            before = delays[-1] if delays else 0
+            model.add(later >= before)
             again = self._time(columns.again_s[n]) * ways[DROP] if DROP in ways else 0
-            model.add(later >= (delays[-1] if delays else 0) + again)
-            if moves:
+            model.add(later >= before + again).only_enforce_if([~drop for drop in asked])
+            # Rounded up, because it is taken away.
+            need = math.ceil(columns.need_s[n] / self.second)
+            sooner = self._sooner(n, early)
+            if moves or sooner:
                 done = model.new_int_var(0, horizon, f"read {n}")
+                model.add(done >= read)
                 lasts = sum(self._time(columns.read_s[n][way]) * ways[way] for way in moves)
-                model.add(done >= read + lasts)
-                self._waits_for_room(place, done, lasts, delays)
-                # Rounded up, because it is taken away.
-                need = math.ceil(columns.need_s[n] / self.second)
-                model.add(later >= done - need + again)
+                model.add(done >= read + lasts).only_enforce_if([~drop for drop in asked])
+                if moves:
+                    self._waits_for_room(place, done, lasts, delays, asked)
+                if sooner:
+                    seconds, remade = self._for_it(sooner)
+                    model.add(done >= read + seconds).only_enforce_if(ways[DROP])
+                    made = before + again + remade
+                    model.add(later >= made).only_enforce_if([ways[DROP], *(~d for d in asked)])
+                model.add(later >= done - need)
+                model.add(later >= done - need + again).only_enforce_if([~d for d in asked])
                 read = done
             delays.append(later)
         return delays[-1] if delays else 0
 
-    def _waits_for_room(self, place: int, done: Any, lasts: Any, delays: list[Any]) -> None:
+    def _early(self) -> dict[int, list[Any]]:
+        """What is needed sooner than by itself, and which of others' choices make it so."""
+        columns = self.columns
+        place = {n: at for at, n in enumerate(columns.needs)}
+        found: dict[int, list[Any]] = {}
+        for n, ways in enumerate(self.ways):
+            for m in columns.again_from[n] if DROP in ways else ():
+                if place[n] < place[m]:
+                    found.setdefault(m, []).append(ways[DROP])
+        return found
+
+    def _sooner(self, n: int, early: dict[int, list[Any]]) -> list[int]:
+        """What is needed with `n`, if that is made again, and surely then for the first time."""
+        if n in early or DROP not in self.ways[n]:
+            return []
+        own = self.ways[n][DROP]
+        return [m for m in self.columns.again_from[n]
+                if len(early.get(m, [])) == 1 and early[m][0] is own]  # fmt: skip
+
+    def _for_it(self, tensors: list[int]) -> tuple[Any, Any]:
+        """Time to read tensors, and to make them again, as their choices say."""
+        columns = self.columns
+        seconds = sum(
+            self._time(columns.read_s[m][way]) * variable
+            for m in tensors for way, variable in self.ways[m].items() if way in (WRITE, PACK)
+        )  # fmt: skip
+        remade = sum(self._time(columns.again_s[m]) * self.ways[m][DROP] for m in tensors
+                     if DROP in self.ways[m])  # fmt: skip
+        return seconds, remade
+
+    def _waits_for_room(
+        self, place: int, done: Any, lasts: Any, delays: list[Any], asked: list[Any]
+    ) -> None:
         """A read begins no sooner than tensors needed before it have made room.
 
         What is needed from the earlier tensor up to this one is in memory together if this one
@@ -271,6 +317,7 @@ class _Model:
         columns, needs = self.columns, self.columns.needs
         n = needs[place]
         moved = [~variable for way, variable in self.ways[n].items() if way not in (WRITE, PACK)]
+        moved += [~drop for drop in asked]  # else it is needed sooner
         for back in range(place - 1, max(-1, place - 1 - _BACK), -1):
             gone = columns.gone_s[needs[back]]
             if gone >= columns.need_s[n]:

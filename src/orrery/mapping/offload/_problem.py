@@ -30,6 +30,8 @@ class Columns:
     write_s, read_s : seconds in the one channel by choice; 0 where nothing moves
     moved : bytes one way by choice
     again_s : to make it again; 0 where that is not possible
+    again_from : tensors that it is made again from, the one made last first
+    again_bytes : that making it again takes beside it
     allowed : what may become of it, KEEP first
     forward : (seconds, 0 made or 1 used for the last time, tensor), in order of time
     backward : (seconds, 0 needed or 1 let go, tensor), in order of time
@@ -52,6 +54,8 @@ class Columns:
     read_s: tuple[tuple[float, ...], ...]
     moved: tuple[tuple[int, ...], ...]
     again_s: tuple[float, ...]
+    again_from: tuple[tuple[int, ...], ...]
+    again_bytes: tuple[int, ...]
     allowed: tuple[tuple[int, ...], ...]
     forward: tuple[tuple[float, int, int], ...]
     backward: tuple[tuple[float, int, int], ...]
@@ -62,6 +66,38 @@ class Columns:
         """Seconds of the step when nothing has to move."""
         return self.forward_s + self.backward_s
 
+    def events(self, choices: Sequence[int]) -> Sequence[tuple[float, int, int]]:
+        """Return `backward` with what others are made again from needed when those are.
+
+        A tensor that left, or is made again itself, is then needed as early as the first of them,
+        just before it.
+        """
+        if not any(
+            choice == DROP and any(choices[m] != KEEP for m in self.again_from[n])
+            for n, choice in enumerate(choices)
+        ):
+            return self.backward
+        found: list[tuple[float, int, int]] = []
+        there: set[int] = set()
+        for at, kind, n in self.backward:
+            if kind:
+                found.append((at, kind, n))
+                continue
+            asked = [n]
+            while asked:
+                last = asked[-1]
+                missing = [m for m in self.again_from[last]
+                           if choices[m] != KEEP and m not in there] if (
+                    choices[last] == DROP and last not in there) else []  # fmt: skip
+                if missing:
+                    asked.append(missing[0])
+                    continue
+                asked.pop()
+                if last not in there:
+                    there.add(last)
+                    found.append((at, 0, last))
+        return found
+
     def moved_bytes(self, choices: Sequence[int]) -> int:
         """Bytes that are written per step."""
         return sum(moved[choice] for moved, choice in zip(self.moved, choices))
@@ -71,6 +107,7 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
     """Return a profile's columns; tensors are made again, or packed, only if that is wanted."""
     tensors = profile.tensors
     rows = range(len(tensors))
+    row = {tensor.name: n for n, tensor in enumerate(tensors)}
     made = [(tensor.made_s, 0, n) for n, tensor in enumerate(tensors)]
     used = [(tensor.last_use_s, 1, n) for n, tensor in enumerate(tensors)]
     # Let go at the instant of a need comes after it: at that instant both are in memory.
@@ -91,6 +128,11 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
         read_s=tuple(_by_choice(tensor, profile.read_s) for tensor in tensors),
         moved=tuple((0, t.stored_bytes, t.packed_bytes or 0, 0) for t in tensors),
         again_s=tuple(tensor.recompute_s or 0.0 for tensor in tensors),
+        again_from=tuple(
+            tuple(sorted((row[name] for name in tensor.recompute_needs), reverse=True))
+            for tensor in tensors
+        ),
+        again_bytes=tuple(tensor.recompute_bytes for tensor in tensors),
         allowed=tuple(_allowed(tensors[n], recompute, pack) for n in rows),
         forward=tuple(sorted(made + used)),
         backward=tuple((at, kind, n) for at, kind, _, n in sorted(needs + gone)),

@@ -7,7 +7,7 @@ Models
     is made that is to be written, while more than `StepProfile.queue_bytes` wait, if not for that
     one alone. The backward begins when the last write has ended. A read begins when all reads
     before it have ended and there was room at the latest need; the backward waits for it, and for
-    what is made again.
+    what is made again, once what that is made from is there, which stays until it is let go.
 Ignores
     Fragmentation; reads and writes that slow each other or the computation; spread of any time;
     that a tensor still unwritten when it is needed need not be read.
@@ -164,7 +164,8 @@ def _backward(
     begin: float, stall: float, drain: float, write_end: float, peak: int,
 ) -> Timing | Shortage:  # fmt: skip
     size, room = columns.size, columns.room
-    coming = [n for n in columns.needs if choices[n] != KEEP]
+    events = columns.events(choices)
+    coming = [n for _, kind, n in events if not kind and choices[n] != KEEP]
     ready = [0.0] * len(size)
     reads: list[tuple[int, int]] = []
     taken = used = sum(size[n] for n in range(len(size)) if choices[n] == KEEP)
@@ -176,7 +177,8 @@ def _backward(
         nonlocal taken, used, ahead, ahead_count, most, most_count, issued, queue
         while issued < len(coming):
             n = coming[issued]
-            if taken + size[n] > room:
+            beside = columns.again_bytes[n] if choices[n] == DROP else 0
+            if taken + size[n] + beside > room:
                 return
             if choices[n] != DROP:
                 if n != after:  # what is asked for at its own need is not ahead of it
@@ -187,12 +189,12 @@ def _backward(
                 queue = ready[n] = max(queue, now) + columns.read_s[n][choices[n]]
                 reads.append((n, after))
                 used += size[n]
-            taken += size[n]
+            taken += size[n] + beside
             issued += 1
 
     issue(begin, -1)
     peak = max(peak, used)
-    for at, kind, n in columns.backward:
+    for at, kind, n in events:
         if kind:
             taken -= size[n]
             used -= size[n]
@@ -205,10 +207,14 @@ def _backward(
             if needed >= issued:
                 held = tuple(m for m in range(len(size))
                              if choices[m] == KEEP and columns.gone_s[m] >= at)  # fmt: skip
-                return Shortage(tensor=n, need=taken + size[n], phase="backward", held=held)
+                beside = columns.again_bytes[n] if choices[n] == DROP else 0
+                return Shortage(tensor=n, need=taken + size[n] + beside, phase="backward",
+                                held=held)  # fmt: skip
             needed += 1
             if choices[n] == DROP:
                 used += size[n]
+                peak = max(peak, used + columns.again_bytes[n])
+                taken -= columns.again_bytes[n]
                 shift += columns.again_s[n]
                 again += columns.again_s[n]
             elif ready[n] > now:
