@@ -96,7 +96,8 @@ def memory_guard(graph: Graph) -> Iterator[None]:
 class Executable(Protocol):
     """A graph made ready to run.
 
-    It may have a method `run_trusted` too, `run` without a look at the inputs.
+    It may have a method `run_trusted` too, `run` without a look at the inputs, and a method
+    `bind(inputs, outputs)`, which returns what runs from given arrays into given arrays, or None.
     """
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

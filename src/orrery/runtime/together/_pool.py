@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from orrery.errors import OrreryError, SpecError, UnknownNameError
 from orrery.graph import Graph, Region, subgraph
@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: What the name of a worker ends with that is a process.
+_PROCESS = " process"
 
 #: Something for a worker's thread to do; it may return the next thing, which is done at once.
 Job = Callable[[], "Job | None"]
@@ -64,6 +67,7 @@ class LocalWorker:
     label : the back end with what distinguishes it, for people and for caches
     memory : where it reads and writes; None is the host's. With one, prepared graphs must have a
         method `run_tensors`
+    kind : ``thread`` of this process, or ``process`` of its own
     """
 
     name: str
@@ -71,6 +75,7 @@ class LocalWorker:
     backend: Backend
     label: str
     memory: Memory | None = None
+    kind: str = "thread"
 
     @property
     def memory_name(self) -> str:
@@ -145,6 +150,13 @@ def processors_name(processors: tuple[int, ...]) -> str:
     return "cpu" + ",".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
+class _Attached(Protocol):
+    """What serves beside a pool's threads."""
+
+    def cool(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class WorkerPool:
     """Threads of workers, for as long as the block lasts.
 
@@ -181,6 +193,7 @@ class WorkerPool:
         #: requests under way; whoever begins one notes it here
         self.under_way: dict[Any, Future[Any]] = {}
         self._closing = False
+        self._attached: list[_Attached] = []
         self._rivals = {
             worker.name: tuple(o.name for o in workers
                                if o is not worker and set(o.processors) & set(worker.processors))
@@ -229,8 +242,33 @@ class WorkerPool:
         for name, thread in self._threads.items():
             if name not in self.lost:
                 thread.drain()
+        for other in self._attached:
+            other.close()
         self._threads.clear()
         self._ready.clear()
+
+    def worker(self, name: str) -> LocalWorker:
+        """Return a worker; ``NAME process`` is worker NAME in a process of its own.
+
+        Raises
+        ------
+        UnknownNameError : no such worker
+        """
+        own = self.workers.get(name.removesuffix(_PROCESS))
+        if own is None:
+            raise UnknownNameError("worker", name, self.workers)
+        return replace(own, name=name, kind="process") if name.endswith(_PROCESS) else own
+
+    def attach(self, other: _Attached) -> None:
+        """Have something beside the threads serve here: it makes way and ends with them.
+
+        Raises
+        ------
+        SpecError : the block has ended
+        """
+        if self._closing or not self._threads:
+            raise _closed()
+        self._attached.append(other)
 
     def post(self, worker: str, job: Job) -> None:
         """Have a worker do something after what it was told before.
@@ -266,8 +304,9 @@ class WorkerPool:
             told.lost = worker
             raise told
         if self._closing or worker not in self._threads:
-            raise SpecError("worker pool", found="a pool that is closed", wanted="an open one",
-                            fix="use it inside its block")  # fmt: skip
+            raise _closed()
+        for other in self._attached:
+            other.cool()
         for name in (*self._rivals.get(worker, ()), *([worker] if own else [])):
             self._threads[name].inbox.cool()
 
@@ -342,6 +381,11 @@ class WorkerPool:
             if self.workers[key[0]].memory_name == memory:
                 del self._ready[key]
         gc.collect()  # a network and its last request know each other
+
+
+def _closed() -> SpecError:
+    return SpecError("worker pool", found="a pool that is closed", wanted="an open one",
+                     fix="use it inside its block")  # fmt: skip
 
 
 def _memories(workers: Sequence[LocalWorker]) -> dict[str, Memory]:

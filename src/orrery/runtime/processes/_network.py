@@ -1,0 +1,505 @@
+"""A placed network whose workers are processes, save the one whose steps whoever asks does itself.
+
+Threads of one process share the interpreter's lock: short subgraphs then wait for each other's
+hand-overs. Processes share tensors instead, and words that say which steps are done; each process
+does its steps in the network's order as soon as what they wait for is there, without asking anyone.
+
+Models:  nothing; it runs. Requests are served one after the other, in the order in which they come.
+Ignores: memories other than the host's, tensors whose size only running tells, texts.
+Judge:   the same steps on threads, bit for bit; processes that are killed and stopped
+         (tests/runtime/test_processes.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.errors import ModelError, SpecError
+from orrery.graph import Graph, check_inputs
+
+from .._backend import Tensors
+from .._evaluator import owned, read_only
+from ..together._capacity import is_shortage
+from ..together._executor import Outcome, PlacedNetwork, Step, _owners
+from ..together._interrupts import Interrupts
+from ..together._pool import WorkerFailedError, WorkerHungError, WorkerPool, on_processors
+from ._block import Block
+from ._children import Child, children_of
+from ._layout import WRAP, Part, Program, unshared
+
+__all__ = ["ProcessNetwork", "placed_network", "refuses_processes"]
+
+#: While whoever asks sleeps, it looks after signals and the time so often.
+_SLICE_S = 0.1
+
+
+def refuses_processes(graph: Graph, steps: Sequence[Step], pool: WorkerPool) -> str | None:
+    """Return why steps cannot be done by processes, None where they can."""
+    from ._words import why_not
+
+    if (reason := why_not()) is not None:
+        return reason
+    for step in steps:
+        if pool.worker(step.worker).memory is not None:
+            return f"worker {step.worker!r} has a memory of its own"
+    return unshared(graph, (t for s in steps for t in (*s.region.inputs, *s.region.outputs)))
+
+
+def placed_network(
+    graph: Graph, steps: Sequence[Step], pool: WorkerPool, *, timeout_s: float | None = None
+) -> PlacedNetwork:
+    """Return a network placed on threads, or where a step's worker is a process, on processes.
+
+    Raises
+    ------
+    SpecError, ModelError, DoesNotFitError, WorkerFailedError, WorkerHungError : it cannot be placed
+    """
+    kinds = {pool.worker(step.worker).kind for step in steps}
+    made = ProcessNetwork if "process" in kinds else PlacedNetwork
+    return made(graph, steps, pool, timeout_s=timeout_s)
+
+
+class _Asked:
+    """A request that has no answer yet, as its pool knows it."""
+
+    began: tuple[float, ...] = ()
+    ended: tuple[float, ...] = ()
+
+    def __init__(self, network: ProcessNetwork, inputs: Tensors) -> None:
+        self.network, self.inputs = network, inputs
+        self.alone = True
+        self.future: Future[Outcome] = Future()
+        #: the step that whoever asks is at, and since when
+        self.at: tuple[int, float] | None = None
+        self.unserved: str | None = None
+
+    def give_up(self, why: str) -> None:
+        """Answer that it is not served."""
+        self.unserved = why
+        self.network.block.words.ring(self.network.block.layout.bell)
+
+
+class ProcessNetwork(PlacedNetwork):
+    """Serves requests with a child process per worker, and its caller's thread for one worker.
+
+    Parameters
+    ----------
+    steps : every node of the graph in one of them; those that share a processor run in this order.
+        Workers are named ``NAME process``, or as a thread: that of the last step, whose steps are
+        done by whoever asks
+    one_after_another : each step waits for the one before it
+
+    Raises
+    ------
+    SpecError : steps that leave something out, do something twice, or read what comes later; a
+        second worker that is a thread
+    ModelError : processes cannot do it here (see `refuses_processes`)
+    WorkerFailedError, WorkerHungError : a child that could not prepare its subgraphs
+    """
+
+    def __init__(  # a network on threads is made of other things
+        self, graph: Graph, steps: Sequence[Step], pool: WorkerPool, *,
+        timeout_s: float | None = None, one_after_another: bool = False,
+    ) -> None:  # fmt: skip
+        self.graph, self.steps, self.pool = graph, tuple(steps), pool
+        self.copies, self.threads, self.memories = (), [], [None] * len(self.steps)
+        self._timeout_s = timeout_s
+        owner = _owners(graph, self.steps)
+        reason = refuses_processes(graph, self.steps, pool)
+        if reason is not None:
+            raise ModelError(f"{graph.name} in processes", found=reason,
+                             wanted="tensors and a machine that processes can share",
+                             fix="place it on threads")  # fmt: skip
+        self.asker = _asker(self.steps, pool)
+        needs = _needs(graph, self.steps, owner, pool, one_after_another=one_after_another)
+        own = [n for n, step in enumerate(self.steps) if step.worker == self.asker]
+        others = [n for n in range(len(self.steps)) if n not in own]
+        tensors = dict.fromkeys(
+            t for n in others
+            for t in (*self.steps[n].region.inputs, *self.steps[n].region.outputs)
+        )  # fmt: skip
+        self.block = Block(graph, tensors, len(self.steps))
+        self._children = children_of(pool)
+        self._number = next(self._children.numbers)
+        self._workers: dict[str, Child] = {}
+        for number in others:
+            name = self.steps[number].worker
+            if name not in self._workers:
+                self._workers[name] = self._children.child(pool.worker(name))
+        for child in self._workers.values():
+            child.heard.add(self)
+        self._open(needs, others)
+        self._kin = tuple(self._workers.values())
+        self._own = [
+            (n, tuple(sorted(m for m in needs[n] if m in others)), self._act(n),
+             tuple(self._workers[w].box.bell for w in self._readers(n, needs)))
+            for n in own
+        ]  # fmt: skip
+        self._others = tuple(others)
+        self._fed = [t for t in graph.inputs if t in tensors]
+        self._turn = threading.Lock()
+        self._request = 0
+        self._home = pool.worker(self.asker).processors
+
+    # -- made ready -------------------------------------------------------------------------------
+
+    def _open(self, needs: Sequence[frozenset[int]], others: Sequence[int]) -> None:
+        """Have every child prepare its subgraphs, all at once, and open the network."""
+        failed: list[BaseException] = []
+
+        def opened(name: str, child: Child) -> None:
+            try:
+                parts = tuple(
+                    Part(
+                        step=n, waits=tuple(sorted(
+                            m for m in needs[n] if self.steps[m].worker != name)),
+                        executable=child.prepare(self.steps[n].region, self._timeout_s),
+                        reads=self.steps[n].region.inputs, writes=self.steps[n].region.outputs,
+                        rings=tuple(self._workers[w].number for w in self._readers(n, needs)),
+                        rings_asker=True,
+                    )
+                    for n in others if self.steps[n].worker == name
+                )  # fmt: skip
+                child.open(Program(number=self._number, layout=self.block.layout, parts=parts),
+                           self.block.file, self.graph.name)  # fmt: skip
+            except BaseException as error:  # raised below, in the thread that asked for it
+                failed.append(error)
+
+        ways = [threading.Thread(target=opened, args=one) for one in self._workers.items()]
+        for way in ways:
+            way.start()
+        for way in ways:
+            way.join()
+        for child in self._workers.values():
+            weakref.finalize(self, child.forgotten.append, self._number).atexit = False
+        self.block.close_file()
+        if failed:
+            raise failed[0]
+
+    def _readers(self, number: int, needs: Sequence[frozenset[int]]) -> list[str]:
+        """Return the other children that wait for a step."""
+        mine = self.steps[number].worker
+        return list(dict.fromkeys(
+            step.worker for n, step in enumerate(self.steps)
+            if number in needs[n] and step.worker not in (mine, self.asker)
+        ))  # fmt: skip
+
+    def _act(self, number: int) -> Callable[[dict[str, Any]], None]:
+        """Return what does a step in the thread of whoever asks."""
+        region = self.steps[number].region
+        executable = self.pool.prepare(self.asker, region, timeout_s=self._timeout_s)
+        run = getattr(executable, "run_trusted", executable.run)
+        given = [name for name in region.outputs if name in self.block.arrays]
+        arrays = self.block.arrays
+
+        def act(values: dict[str, Any]) -> None:
+            values.update(run({name: values[name] for name in region.inputs}))
+            for name in given:
+                np.copyto(arrays[name], values[name])
+
+        return act
+
+    def one_after_another(self) -> ProcessNetwork:
+        """Return the same steps in the same places, each waiting for the one before it."""
+        return ProcessNetwork(self.graph, self.steps, self.pool, timeout_s=self._timeout_s,
+                              one_after_another=True)  # fmt: skip
+
+    @property
+    def resident_bytes(self) -> dict[str, int]:
+        """The memory of each child, which holds weights of its own."""
+        return {name: child.resident_bytes for name, child in self._workers.items()}
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def submit(self, inputs: Tensors) -> Future[Outcome]:
+        check_inputs(self.graph, inputs)
+        with Interrupts():
+            return self._post(owned(inputs), None).future
+
+    def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
+        check_inputs(self.graph, inputs)
+        if timeout_s is None:
+            asked = self._enter(inputs)
+            try:
+                with Interrupts() as interrupts, on_processors(self._home), self._turn:
+                    return self._serve(asked, None, interrupts)
+            finally:
+                self._leave(asked)
+        asked = self._post(inputs, timeout_s)
+        while True:
+            with suppress(FutureTimeout):
+                return asked.future.result(min(_SLICE_S, timeout_s))
+            at = asked.at
+            if at is not None and time.perf_counter() - at[1] > timeout_s:
+                region = self.steps[at[0]].region.name
+                self.pool.lose(self.asker, region, asked)
+                if asked.future.done():  # just now
+                    self.pool.back(self.asker, asked)
+                told = WorkerHungError(self.asker, region, timeout_s)
+                told.lost = self.asker
+                raise told
+
+    def _post(self, inputs: Tensors, timeout_s: float | None) -> _Asked:
+        """Have the asking worker's own thread serve a request."""
+        asked = self._enter(inputs)
+
+        def job() -> None:
+            try:
+                with self._turn:
+                    found = self._serve(asked, timeout_s, None)
+            except BaseException as error:  # whoever asked must hear of it, whatever it is
+                with suppress(InvalidStateError):
+                    asked.future.set_exception(error)
+            else:
+                with suppress(InvalidStateError):
+                    asked.future.set_result(found)
+            self._leave(asked)
+            self.pool.back(self.asker, asked)
+
+        try:
+            self.pool.post(self.asker, job)
+        except BaseException:
+            self._leave(asked)
+            raise
+        return asked
+
+    def _enter(self, inputs: Tensors) -> _Asked:
+        if self.asker in self.pool.lost:
+            raise self.failure(len(self.steps) - 1, "a thread that hung before", lost=self.asker)
+        asked, under_way = _Asked(self, inputs), self.pool.under_way
+        under_way[asked] = asked.future
+        if len(under_way) > 1:
+            asked.alone = False
+        return asked
+
+    def _leave(self, asked: _Asked) -> None:
+        self.pool.under_way.pop(asked, None)
+        with suppress(InvalidStateError):  # of a request that nobody gets by its future
+            asked.future.set_result(None)  # type: ignore[arg-type]
+
+    def _serve(
+        self, asked: _Asked, timeout_s: float | None, interrupts: Interrupts | None
+    ) -> Outcome:
+        """Do a request; the turn is ours.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : a worker that failed or hung
+        BaseException : of the caller's signal handlers
+        """
+        asked_s = time.perf_counter()
+        self.pool.clear(self.asker, own=interrupts is not None)
+        self._settle(asked_s, timeout_s, interrupts)
+        for number in self._others:
+            if self._workers[self.steps[number].worker].ended is not None:
+                raise self._ended(number)
+        block, inputs = self.block, asked.inputs
+        view, layout, times = block.words.view, block.layout, block.times
+        self._request = request = (self._request + 1) & WRAP or 1
+        for name in self._fed:
+            np.copyto(block.arrays[name], inputs[name])
+        values = {**block.readable, **{name: read_only(v) for name, v in inputs.items()}}
+        self._children.post(self._kin, self._number, request)
+        waits = partial(self._wait, asked, asked_s, timeout_s, interrupts)
+        try:
+            for number, needs, act, bells in self._own:
+                for other in needs:
+                    if view[layout.done(other)] != request:
+                        waits(other)
+                times[0, number] = began = time.perf_counter()
+                asked.at = number, began
+                self._do(number, act, values, asked, interrupts)
+                asked.at = None
+                times[1, number] = time.perf_counter()
+                view[layout.done(number)] = request
+                for bell in bells:
+                    self._children.board.ring(bell)
+            for other in self._others:
+                if view[layout.done(other)] != request:
+                    waits(other)
+            if view[layout.given_up] == request:
+                raise self._failed(asked)
+        except BaseException:
+            self._give_up(request)
+            raise
+        return self._outcome(values, asked_s)
+
+    def _do(
+        self, number: int, act: Callable[[dict[str, Any]], None], values: dict[str, Any],
+        asked: _Asked, interrupts: Interrupts | None,
+    ) -> None:  # fmt: skip
+        """Do a step of our own; the caller's signal handlers run meanwhile."""
+        try:
+            if interrupts is None:
+                act(values)
+            else:
+                interrupts.open = True
+                act(values)
+                interrupts.open = False
+        except BaseException as error:
+            if interrupts is not None:
+                interrupts.open = False
+                if interrupts.raised is not None:
+                    raise interrupts.raised from None
+            lacks = "too little memory: " if is_shortage(error) else ""
+            told = self.failure(number, f"{lacks}{type(error).__name__}: {error}")
+            told.__cause__, told.alone = error, asked.alone
+            raise told from error
+
+    def _give_up(self, request: int) -> None:
+        """Have the children pass through what is left of a request."""
+        view, layout = self.block.words.view, self.block.layout
+        view[layout.given_up] = request
+        for child in self._kin:
+            self._children.board.ring(child.box.bell)
+
+    def _settle(
+        self, asked_s: float, timeout_s: float | None, interrupts: Interrupts | None
+    ) -> None:
+        """Wait until the children have left the request before, which was given up."""
+        view, layout, request = self.block.words.view, self.block.layout, self._request
+        if request == 0 or view[layout.given_up] != request:
+            return
+        for number in self._others:
+            child = self._workers[self.steps[number].worker]
+            while view[layout.done(number)] != request and child.ended is None:
+                self._look_after(number, asked_s, timeout_s, interrupts)
+                done = partial(self._is_done, number, request, child)
+                self.block.words.sleep(layout.bell, done, _SLICE_S)
+
+    def _is_done(self, number: int, request: int, child: Child) -> bool:
+        layout = self.block.layout
+        done = self.block.words.view[layout.done(number)] == request
+        return bool(done or child.ended is not None)
+
+    def _wait(
+        self, asked: _Asked, asked_s: float, timeout_s: float | None,
+        interrupts: Interrupts | None, number: int,
+    ) -> None:  # fmt: skip
+        """Wait until a child has done a step.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : it will not be done
+        """
+        block, request = self.block, self._request
+        view, at, given_up = block.words.view, block.layout.done(number), block.layout.given_up
+        if not block.look(at, request):
+
+            def news() -> bool:
+                ended = any(child.ended is not None for child in self._kin)
+                return bool(view[at] == request or view[given_up] == request or ended
+                            or asked.unserved is not None)  # fmt: skip
+
+            while not news():
+                self._look_after(number, asked_s, timeout_s, interrupts)
+                block.words.sleep(block.layout.bell, news, _SLICE_S)
+        if view[given_up] == request:
+            raise self._failed(asked)
+        if view[at] == request:
+            return
+        if asked.unserved is not None:
+            raise self.failure(number, asked.unserved)
+        raise self._ended(number)
+
+    def _look_after(
+        self, number: int, asked_s: float, timeout_s: float | None, interrupts: Interrupts | None
+    ) -> None:
+        """Let the caller's signal handlers run, and end a child that hangs.
+
+        Raises
+        ------
+        WorkerHungError : that
+        """
+        if interrupts is not None:
+            interrupts.deliver()
+        if timeout_s is None:
+            return
+        view, layout, times = self.block.words.view, self.block.layout, self.block.times
+        left = [n for n in self._others if view[layout.done(n)] != self._request]
+        at = min((n for n in left if times[0, n] >= asked_s), key=lambda n: times[0, n],
+                 default=number)  # fmt: skip
+        child = self._workers[self.steps[at].worker]
+        since = max(asked_s, times[0, at], child.since())
+        if time.perf_counter() - since > timeout_s:
+            child.kill()
+            raise WorkerHungError(self.steps[at].worker, self.steps[at].region.name, timeout_s)
+
+    def child_ended(self, child: Child) -> None:
+        """Hear that a child has ended; whoever asks looks for itself."""
+        self.block.words.ring(self.block.layout.bell)
+
+    def _ended(self, number: int) -> WorkerFailedError:
+        """Return what to raise as a child has ended: the first step that it has not done."""
+        view, layout = self.block.words.view, self.block.layout
+        for n in (number, *self._others):
+            child = self._workers[self.steps[n].worker]
+            if child.ended is not None:
+                left = [m for m in self._others if self.steps[m].worker == child.worker.name
+                        and view[layout.done(m)] != self._request]  # fmt: skip
+                return child.failure(self.steps[left[0] if left else n].region.name)
+        return self.failure(number, "a request that was given up")
+
+    def _failed(self, asked: _Asked) -> WorkerFailedError:
+        """Return what a child said of its failure."""
+        number, text, short = self.block.layout.said(self.block.words)
+        told = self.failure(max(number, 0), f"too little memory: {text}" if short else text)
+        told.__cause__ = MemoryError(text) if short else None
+        told.alone = asked.alone
+        return told
+
+    def _outcome(self, values: dict[str, Any], asked_s: float) -> Outcome:
+        constants, shared = self.graph.constants, self.block
+        outputs: dict[str, NDArray[Any]] = {}
+        for name in self.graph.outputs:
+            found = values[name] if name in values else constants[name].array()
+            # The next request writes to what is shared, and this one's caller may keep it.
+            outputs[name] = found.copy() if shared.holds(found) else found
+        began, ended = shared.times.tolist()
+        return Outcome(outputs=outputs, began_s=tuple(began), ended_s=tuple(ended),
+                       asked_s=asked_s, answered_s=time.perf_counter())  # fmt: skip
+
+
+def _asker(steps: Sequence[Step], pool: WorkerPool) -> str:
+    """Return the one worker that is a thread, whose steps whoever asks does.
+
+    Raises
+    ------
+    SpecError : it is not the last step's, or there are two
+    """
+    threads = list(dict.fromkeys(s.worker for s in steps if pool.worker(s.worker).kind == "thread"))
+    if threads != [steps[-1].worker]:
+        raise SpecError("network in processes", found=f"threads {', '.join(threads) or 'none'}",
+                        wanted=f"one, that of the last step ({steps[-1].worker})",
+                        fix="have processes do the steps of the others")  # fmt: skip
+    return threads[0]
+
+
+def _needs(
+    graph: Graph, steps: Sequence[Step], owner: dict[str, int], pool: WorkerPool, *,
+    one_after_another: bool,
+) -> list[frozenset[int]]:  # fmt: skip
+    """Return what each step waits for: who makes its tensors, and has its processors before it."""
+    last: dict[int, int] = {}
+    found = []
+    for number, step in enumerate(steps):
+        makers = (graph.producer(tensor) for tensor in step.region.inputs)
+        need = {owner[maker.name] for maker in makers if maker is not None}
+        for processor in pool.worker(step.worker).processors:
+            need.update([last[processor]] if processor in last else [])
+            last[processor] = number
+        if one_after_another and number:
+            need.add(number - 1)
+        found.append(frozenset(need))
+    return found
