@@ -7,7 +7,6 @@ from ._exact import (
     best_placement,
     quickest_placements,
     standing,
-    worthwhile,
 )
 from ._explain import Loss, Losses, losses_of
 from ._partition import Partition, Phase, Subgraph, partition
@@ -29,6 +28,7 @@ from ._search import (
     greedy_correction,
     single_workers,
 )
+from ._tree import worthwhile
 
 __all__ = [
     "Bounds",

@@ -175,13 +175,13 @@ class PlacementProblem:
     def order(self) -> tuple[int, ...]:
         """Subgraphs by rank: the longest way to the end, each at its least seconds, first."""
         least = self.seconds.min(axis=1)
-        tail = self._tails(least)
+        tail = self.tails_of(least)
         return tuple(sorted(range(len(tail)), key=lambda k: (-tail[k], k)))
 
     @cached_property
     def tails(self) -> tuple[float, ...]:
         """Seconds from the begin of each subgraph to the end of everything, at the very least."""
-        return tuple(self._tails(self.seconds.min(axis=1)))
+        return tuple(self.tails_of(self.seconds.min(axis=1)))
 
     @cached_property
     def _beyond(self) -> tuple[float, ...]:
@@ -189,12 +189,23 @@ class PlacementProblem:
         least = self.seconds.min(axis=1).tolist()
         return tuple(tail - own for tail, own in zip(self.tails, least, strict=True))
 
-    def _tails(self, least: NDArray[np.float64]) -> list[float]:
+    def tails_of(self, least: Sequence[float] | NDArray[np.float64]) -> list[float]:
+        """Return the longest way from the begin of each subgraph to the end of everything.
+
+        Parameters
+        ----------
+        least : seconds of each subgraph
+        """
         tail = [0.0] * len(least)
         for number in reversed(range(len(least))):
             after = (k for k, s in enumerate(self.partition.subgraphs) if number in s.needs)
             tail[number] = float(least[number]) + max((tail[k] for k in after), default=0.0)
         return tail
+
+    @cached_property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """Return `seconds` as plain numbers, which are read quicker one by one."""
+        return tuple(map(tuple, self.seconds.tolist()))
 
     @cached_property
     def incoming(self) -> tuple[tuple[int, ...], ...]:
@@ -220,22 +231,25 @@ class PlacementProblem:
 
     def passage_s(self, size_bytes: int, source: int, target: int) -> float:
         """Return seconds of a transfer between workers; -1 is the host."""
-        fixed, per_byte = self._passage_table[source + 1][target + 1]
+        fixed, per_byte, _, _ = self.sending[source + 1][target + 1]
         return fixed + per_byte * size_bytes
 
     @cached_property
-    def _passage_table(self) -> tuple[tuple[tuple[float, float], ...], ...]:
-        """Fixed seconds and seconds per byte from the host (first) and workers to the same."""
+    def sending(self) -> tuple[tuple[_Sending, ...], ...]:
+        """Return how tensors go from the host (first) and workers to the same."""
         ends = [None, *self.workers]
 
-        def one(a: Worker | None, b: Worker | None) -> tuple[float, float]:
+        def one(a: Worker | None, b: Worker | None) -> _Sending:
             found = None
             if a is not None and b is not None and a is not b:
                 found = self.passages.get((a.name, b.name))
             from_, to = (HOST if w is None else w.memory for w in (a, b))
             if found is None and from_ != to:
                 found = self.passages[from_, to]
-            return (0.0, 0.0) if found is None else (found.fixed_s, found.s_per_byte)
+            fixed, per_byte = (0.0, 0.0) if found is None else (found.fixed_s, found.s_per_byte)
+            if from_ == to:
+                return fixed, per_byte, -1 if b is None else self.workers.index(b), None
+            return fixed, per_byte, to, (from_, to)
 
         return tuple(tuple(one(a, b) for b in ends) for a in ends)
 
@@ -316,6 +330,17 @@ class PlacementProblem:
         return max(self.tails, default=0.0), float((self.seconds * sizes).min(axis=1).sum()) / count
 
 
+#: Fixed seconds, seconds per byte, where a tensor then is (a worker, or all of a memory) and the
+#: wire that it takes; None within one memory.
+_Sending = tuple[float, float, int | str, tuple[str, str] | None]
+
+#: A transfer, its wire, and when that was free before.
+_Sent = tuple[tuple[int, int | str], tuple[str, str] | None, float]
+
+#: When a processor is free that nothing has run on, and who ran last.
+_NEVER = (0.0, -1)
+
+
 class State:
     """A placement under way: subgraphs are put in the problem's order, and can be taken back."""
 
@@ -328,62 +353,72 @@ class State:
         self._free: dict[str, tuple[float, int]] = {}
         self._wire: dict[tuple[str, str], float] = {}
         self._there: dict[tuple[int, int | str], float] = {}
-        self._undo: list[tuple[dict[str, tuple[float, int]], dict[tuple[str, str], float],
-                               dict[tuple[int, int | str], float]]] = []  # fmt: skip
+        #: per `put`: when its processors were free before, and transfers begun for it with when
+        #: their wires were free
+        self._undo: list[tuple[list[tuple[float, int]], list[_Sent]]] = []
+        self._sent_now: list[_Sent] = []
 
     def put(self, number: int, worker: int, *, for_good: bool = False) -> float:
         """Begin a subgraph as early as can be on a worker; return when it ends."""
-        p, at = self.p, self.p.workers[worker]
-        if not for_good:
-            self._undo.append((dict(self._free), dict(self._wire), dict(self._there)))
+        p, processors = self.p, self.p.workers[worker].processors
         begin, because = 0.0, -1
-        for processor in at.processors:
-            free, who = self._free.get(processor, (0.0, -1))
+        before = [self._free.get(processor, _NEVER) for processor in processors]
+        for free, who in before:
             if free > begin:
                 begin, because = free, who
+        if not for_good:
+            self._sent_now = []
+            self._undo.append((before, self._sent_now))
         for flow in p.incoming[number]:
-            arrival = self._arrival(flow, worker)
+            producer = p.flows[flow].producer
+            arrival = (
+                self._sent(flow, 0.0, -1, worker)
+                if producer < 0
+                else self._sent(flow, self.end[producer], self.worker[producer], worker)
+            )
             if arrival > begin:
-                begin, because = arrival, p.flows[flow].producer
+                begin, because = arrival, producer
         self.worker[number], self.because[number] = worker, because
         self.begin[number] = begin
-        self.end[number] = end = begin + float(p.seconds[number, worker])
-        for processor in at.processors:
-            self._free[processor] = (end, number)
+        self.end[number] = end = begin + p.rows[number][worker]
+        now = (end, number)
+        for processor in processors:
+            self._free[processor] = now
         return end
 
     def take_back(self, number: int) -> None:
         """Undo the last `put`, which was of this subgraph, and not for good."""
-        self._free, self._wire, self._there = self._undo.pop()
+        before, sent = self._undo.pop()
+        self._sent_now = self._undo[-1][1] if self._undo else []
+        for processor, free in zip(self.p.workers[self.worker[number]].processors, before):
+            self._free[processor] = free
+        for key, wire, free_s in reversed(sent):
+            del self._there[key]
+            if wire is not None:
+                self._wire[wire] = free_s
         self.worker[number] = -1
 
     def busy_s(self) -> float:
         """Return the sum over processors of when each is free again."""
         return sum(free for free, _ in self._free.values())
 
-    def _arrival(self, flow: int, worker: int) -> float:
-        one = self.p.flows[flow]
-        source = -1 if one.producer < 0 else self.worker[one.producer]
-        made = 0.0 if one.producer < 0 else self.end[one.producer]
-        return self._sent(flow, made, source, worker)
-
     def _sent(self, flow: int, made: float, source: int, target: int) -> float:
         """Return when a tensor has arrived; in one memory it need be sent to each worker apart."""
-        takes = self.p.passage_s(self.p.flows[flow].size_bytes, source, target)
+        fixed, per_byte, to, wire = self.p.sending[source + 1][target + 1]
+        takes = fixed + per_byte * self.p.flows[flow].size_bytes
         if takes == 0.0:
             return made
-        memories = tuple(
-            HOST if w < 0 else self.p.workers[w].memory for w in (source, target)
-        )  # fmt: skip
-        key = (flow, target if memories[0] == memories[1] else memories[1])
-        if key not in self._there:
-            if memories[0] == memories[1]:  # a hand-over occupies nobody else
-                self._there[key] = made + takes
-            else:
-                wire = (memories[0], memories[1])
-                start = max(made, self._wire.get(wire, 0.0))
-                self._wire[wire] = self._there[key] = start + takes
-        return self._there[key]
+        key = (flow, to)
+        if (known := self._there.get(key)) is not None:
+            return known
+        if wire is None:  # a hand-over occupies nobody else
+            self._sent_now.append((key, None, 0.0))
+            self._there[key] = arrived = made + takes
+        else:
+            free = self._wire.get(wire, 0.0)
+            self._sent_now.append((key, wire, free))
+            self._wire[wire] = self._there[key] = arrived = max(made, free) + takes
+        return arrived
 
     def timing(self) -> Timing:
         """Return the times once every subgraph is put."""

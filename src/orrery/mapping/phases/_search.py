@@ -1,15 +1,17 @@
 """Which worker runs which subgraph: greedy, then corrected by prediction and by racing.
 
-Models:  greedy: phase by phase, the longest subgraph first, each where its phase then ends first.
+Models:  greedy: phase by phase, the longest subgraph first, each where its phase then ends first;
+         and stretch by stretch, each as well as can be on its own.
          Correction: subgraphs of the critical path move, subgraphs of one phase swap, all of one
-         phase move together; a change stays when the whole is predicted to become quicker. With a
-         race that is handed in, the best of these, what the caller adds and the whole on one worker
-         then really run against each other, and so do changes of the winner: only what is surely
-         quicker stays.
+         phase move together, and a few in a row are placed anew as well as can be (`_windows`); a
+         change stays when the whole is predicted to become quicker. With a race that is handed in,
+         the best of these, what the caller adds and the whole on one worker then really run against
+         each other, and so do changes of the winner: only what is surely quicker stays.
 Ignores: other orders than the problem's.
 Judge:   brute force over all placements; races with made-up times and noise
          (tests/mapping/phases/test_search.py).
-Source:  DUET, IPDPS 2021, greedy-correction; races and the moves of whole phases are ours.
+Source:  DUET, IPDPS 2021, greedy-correction; races, the moves of whole phases, stretches and
+         windows are ours.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
 from ._problem import PlacementProblem, State
+from ._tree import Placement, Tree
+from ._windows import better_windows
 
-__all__ = ["Correction", "Placed", "Placement", "Race", "Raced", "Ran", "descend", "greedy",
+__all__ = ["Correction", "Placed", "Race", "Raced", "Ran", "descend", "greedy",
            "greedy_correction", "single_workers", "smallest_workers"]  # fmt: skip
-
-Placement = tuple[int, ...]
 
 #: A change that moves less than this share of the whole can gain no more, which nobody can measure.
 _WORTH = 0.005
@@ -41,6 +43,9 @@ _NEAR = 1.5
 
 #: Placements from which corrections by prediction set out, the quickest.
 _STARTS = 3
+
+#: How often a subgraph may be put somewhere while a stretch is placed on its own.
+_LOOKS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +161,7 @@ def greedy_correction(
     candidates = {greedy(problem): "greedy"}
     # Greedy takes whole machines, which are done first; parts of them work side by side.
     candidates.setdefault(greedy(problem, smallest_workers(problem)), "greedy on the smallest sets")
+    candidates.setdefault(Tree(problem, _LOOKS, progress).start, "each stretch on its own")
     singles = single_workers(problem)
     for worker, placement in singles.items():
         candidates.setdefault(placement, f"all on {problem.workers[worker].name}")
@@ -164,6 +170,7 @@ def greedy_correction(
     if improved is None:
         starts = sorted(candidates, key=_predicted(problem))[:_STARTS]
         improved = min((descend(problem, one) for one in starts), key=_predicted(problem))
+        improved = better_windows(problem, improved)
     candidates.setdefault(improved, "corrected as predicted")
     for placement, what in (also or {}).items():
         candidates.setdefault(placement, what)
