@@ -136,12 +136,12 @@ def gap_of(makespan_ps: int, lower_bound_ps: int) -> float | None:
 def plan_digest(plan: Plan) -> str:
     """Return the content hash of a plan; the same before it is written and after it is read.
 
-    Where its networks and its system lie does not count: they are known by their own hashes, and
-    a plan is the same after its folder has moved.
+    Where its networks, their weights and its system lie does not count: they are known by their
+    own hashes (a network's covers its weights), and a plan is the same after its folder has moved.
     """
     here = replace(
         plan,
-        models=tuple(replace(model, origin="") for model in plan.models),
+        models=tuple(_placeless(model) for model in plan.models),
         system=replace(plan.system, origin=""),
     )
     body = _plain(encode(here))
@@ -149,6 +149,11 @@ def plan_digest(plan: Plan) -> str:
         if body[late] is None:  # so that plans of older schemas keep their hashes
             del body[late]
     return content_hash(json.dumps(body, ensure_ascii=False))
+
+
+def _placeless(model: ModelReference) -> ModelReference:
+    options = {key: value for key, value in model.options.items() if key != "weights"}
+    return replace(model, origin="", options=options)
 
 
 def _plain(value: Any) -> Any:

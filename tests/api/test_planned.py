@@ -97,6 +97,7 @@ def test_a_plan_finds_the_weights_of_its_network_again(
     assert read_plan(plan).models[0].options["weights"] == "../../nets/w.safetensors"
     monkeypatch.chdir("/")
     assert api.simulate(work / plan).plan.models[0].name == "resnet20"
+    assert api.certify(work / plan.parent).report.holds
     (work / "nets/w.safetensors").write_bytes(head + bytes(end - 4) + b"abcd")
     with pytest.raises(PlanMismatchError):
         api.simulate(work / plan)
