@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from orrery.graph import Graph
 
-from .._evaluator import read_only
+from .._backend import Executable
 from ._layout import layout_of
 from ._words import LOOKS, Words, looker
 
-__all__ = ["Block"]
+__all__ = ["Block", "act_of"]
 
 
 class Block:
@@ -21,7 +22,7 @@ class Block:
 
     Attributes
     ----------
-    arrays, readable : tensors by name; the latter are not to be written to
+    arrays : tensors by name; each request writes to them
     times : when each step began and ended, 2 × steps
     """
 
@@ -30,11 +31,7 @@ class Block:
         self.file = os.memfd_create("orrery-network")
         os.ftruncate(self.file, self.layout.size_bytes)
         self.words = Words(self.file, self.layout.size_bytes)
-        self.arrays = {
-            name: self.words.tensor(spot.offset, spot.dtype, spot.shape)
-            for name, spot in self.layout.tensors.items()
-        }
-        self.readable = {name: read_only(array) for name, array in self.arrays.items()}
+        self.arrays = self.layout.arrays(self.words)
         self.times = self.layout.times(self.words)
         self._look = looker()
 
@@ -48,6 +45,23 @@ class Block:
         """Stay awake for a while; say whether a word names the request, or it was given up."""
         return self._look(self.words.array, at, self.layout.given_up, request, LOOKS)
 
-    def holds(self, array: object) -> bool:
-        """Say whether an array lies in the shared memory."""
-        return isinstance(array, np.ndarray) and np.may_share_memory(array, self.words.array)
+
+def act_of(
+    executable: Executable, inputs: dict[str, Any], outputs: dict[str, Any]
+) -> Callable[[], object]:
+    """Return what runs a subgraph from shared memory into shared memory."""
+    bind = getattr(executable, "bind", None)
+    if bind is not None and (bound := bind(inputs, outputs)) is not None:
+        found: Callable[[], object] = bound
+        return found
+    run = getattr(executable, "run_trusted", executable.run)
+
+    def act() -> None:
+        made = run(inputs)
+        for name, place in outputs.items():
+            if made[name].dtype != place.dtype or made[name].shape != place.shape:
+                raise TypeError(f"tensor {name!r} came as {made[name].dtype}{made[name].shape}, "
+                                f"not {place.dtype}{place.shape}")  # fmt: skip
+            np.copyto(place, made[name])
+
+    return act

@@ -22,12 +22,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from orrery.graph import Graph
 
 from .._backend import Backend, Executable
 from ..together._capacity import is_shortage
+from ._block import act_of
 from ._layout import BOARD_BYTES, WRAP, Box, Part, Program
 from ._words import LOOKS, Words
 
@@ -107,12 +106,9 @@ class _Server:
             words = Words(file, program.layout.size_bytes)
         finally:
             os.close(file)
-        arrays = {
-            name: words.tensor(spot.offset, spot.dtype, spot.shape)
-            for name, spot in program.layout.tensors.items()
-        }
+        arrays = program.layout.arrays(words)
         acts = [
-            _act(self.ready[part.executable], {name: arrays[name] for name in part.reads},
+            act_of(self.ready[part.executable], {name: arrays[name] for name in part.reads},
                  {name: arrays[name] for name in part.writes})
             for part in program.parts
         ]  # fmt: skip
@@ -163,8 +159,7 @@ class _Server:
             view[layout.done(step)] = request
             for child in part.rings:
                 self.board.ring(Box(child).bell)
-            if part.rings_asker or view[layout.given_up] == request:
-                network.words.ring(layout.bell)
+            network.words.ring(layout.bell)
 
     def _may(self, network: _Open, part: Part, request: int) -> bool:
         """Wait for what a step needs; False where the request is given up."""
@@ -182,27 +177,6 @@ class _Server:
 
 def _either(view: Any, at: int, other: int, value: int) -> bool:
     return bool(view[at] == value or view[other] == value)
-
-
-def _act(
-    executable: Executable, inputs: dict[str, Any], outputs: dict[str, Any]
-) -> Callable[[], object]:
-    """Return what runs a subgraph from shared memory into shared memory."""
-    bind = getattr(executable, "bind", None)
-    if bind is not None and (bound := bind(inputs, outputs)) is not None:
-        found: Callable[[], object] = bound
-        return found
-    run = getattr(executable, "run_trusted", executable.run)
-
-    def act() -> None:
-        made = run(inputs)
-        for name, place in outputs.items():
-            if made[name].dtype != place.dtype or made[name].shape != place.shape:
-                raise TypeError(f"tensor {name!r} came as {made[name].dtype}{made[name].shape}, "
-                                f"not {place.dtype}{place.shape}")  # fmt: skip
-            np.copyto(place, made[name])
-
-    return act
 
 
 def _resident_bytes() -> int:

@@ -102,6 +102,11 @@ class Layout:
         """Return when each step began and ended (2 × steps), of this machine's one clock."""
         return words.tensor(4 * LINE * (2 + self.steps), np.float64, (2, self.steps))
 
+    def arrays(self, words: Words) -> dict[str, NDArray[Any]]:
+        """Return the tensors."""
+        return {name: words.tensor(spot.offset, spot.dtype, spot.shape)
+                for name, spot in self.tensors.items()}  # fmt: skip
+
     def say(self, words: Words, step: int, text: str, *, short: bool) -> None:
         """Note why a step failed, so that whoever asks can read it."""
         said = text.encode(errors="replace")[:_TEXT]
@@ -128,8 +133,7 @@ class Part:
     executable : number of the prepared subgraph in this child
     waits : steps of others that must be done before
     reads, writes : tensors of the block
-    rings : children that wait for it
-    rings_asker : whether whoever asks waits for it
+    rings : children that wait for it, beside whoever asks
     """
 
     step: int
@@ -138,7 +142,6 @@ class Part:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     rings: tuple[int, ...]
-    rings_asker: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

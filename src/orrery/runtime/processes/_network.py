@@ -34,7 +34,7 @@ from ..together._capacity import is_shortage
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
 from ..together._interrupts import Interrupts
 from ..together._pool import WorkerFailedError, WorkerHungError, WorkerPool, on_processors
-from ._block import Block
+from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
 
@@ -126,9 +126,8 @@ class ProcessNetwork(PlacedNetwork):
         own = [n for n, step in enumerate(self.steps) if step.worker == self.asker]
         others = [n for n in range(len(self.steps)) if n not in own]
         tensors = dict.fromkeys(
-            t for n in others
-            for t in (*self.steps[n].region.inputs, *self.steps[n].region.outputs)
-        )  # fmt: skip
+            t for step in self.steps for t in (*step.region.inputs, *step.region.outputs)
+        )
         self.block = Block(graph, tensors, len(self.steps))
         self._children = children_of(pool)
         self._number = next(self._children.numbers)
@@ -167,7 +166,6 @@ class ProcessNetwork(PlacedNetwork):
                         executable=child.prepare(self.steps[n].region, self._timeout_s),
                         reads=self.steps[n].region.inputs, writes=self.steps[n].region.outputs,
                         rings=tuple(self._workers[w].number for w in self._readers(n, needs)),
-                        rings_asker=True,
                     )
                     for n in others if self.steps[n].worker == name
                 )  # fmt: skip
@@ -195,20 +193,12 @@ class ProcessNetwork(PlacedNetwork):
             if number in needs[n] and step.worker not in (mine, self.asker)
         ))  # fmt: skip
 
-    def _act(self, number: int) -> Callable[[dict[str, Any]], None]:
+    def _act(self, number: int) -> Callable[[], object]:
         """Return what does a step in the thread of whoever asks."""
         region = self.steps[number].region
         executable = self.pool.prepare(self.asker, region, timeout_s=self._timeout_s)
-        run = getattr(executable, "run_trusted", executable.run)
-        given = [name for name in region.outputs if name in self.block.arrays]
-        arrays = self.block.arrays
-
-        def act(values: dict[str, Any]) -> None:
-            values.update(run({name: values[name] for name in region.inputs}))
-            for name in given:
-                np.copyto(arrays[name], values[name])
-
-        return act
+        return act_of(executable, {name: self.block.arrays[name] for name in region.inputs},
+                     {name: self.block.arrays[name] for name in region.outputs})  # fmt: skip
 
     def one_after_another(self) -> ProcessNetwork:
         """Return the same steps in the same places, each waiting for the one before it."""
@@ -309,7 +299,6 @@ class ProcessNetwork(PlacedNetwork):
         self._request = request = (self._request + 1) & WRAP or 1
         for name in self._fed:
             np.copyto(block.arrays[name], inputs[name])
-        values = {**block.readable, **{name: read_only(v) for name, v in inputs.items()}}
         self._children.post(self._kin, self._number, request)
         waits = partial(self._wait, asked, asked_s, timeout_s, interrupts)
         try:
@@ -319,7 +308,7 @@ class ProcessNetwork(PlacedNetwork):
                         waits(other)
                 times[0, number] = began = time.perf_counter()
                 asked.at = number, began
-                self._do(number, act, values, asked, interrupts)
+                self._do(number, act, asked, interrupts)
                 asked.at = None
                 times[1, number] = time.perf_counter()
                 view[layout.done(number)] = request
@@ -333,19 +322,18 @@ class ProcessNetwork(PlacedNetwork):
         except BaseException:
             self._give_up(request)
             raise
-        return self._outcome(values, asked_s)
+        return self._outcome(inputs, asked_s)
 
     def _do(
-        self, number: int, act: Callable[[dict[str, Any]], None], values: dict[str, Any],
-        asked: _Asked, interrupts: Interrupts | None,
-    ) -> None:  # fmt: skip
+        self, number: int, act: Callable[[], object], asked: _Asked, interrupts: Interrupts | None
+    ) -> None:
         """Do a step of our own; the caller's signal handlers run meanwhile."""
         try:
             if interrupts is None:
-                act(values)
+                act()
             else:
                 interrupts.open = True
-                act(values)
+                act()
                 interrupts.open = False
         except BaseException as error:
             if interrupts is not None:
@@ -459,14 +447,17 @@ class ProcessNetwork(PlacedNetwork):
         told.alone = asked.alone
         return told
 
-    def _outcome(self, values: dict[str, Any], asked_s: float) -> Outcome:
-        constants, shared = self.graph.constants, self.block
+    def _outcome(self, inputs: Tensors, asked_s: float) -> Outcome:
+        constants, shared = self.graph.constants, self.block.arrays
         outputs: dict[str, NDArray[Any]] = {}
         for name in self.graph.outputs:
-            found = values[name] if name in values else constants[name].array()
-            # The next request writes to what is shared, and this one's caller may keep it.
-            outputs[name] = found.copy() if shared.holds(found) else found
-        began, ended = shared.times.tolist()
+            if name in inputs:
+                outputs[name] = read_only(inputs[name])
+            elif name in shared:  # the next request writes there, and whoever asked may keep it
+                outputs[name] = shared[name].copy()
+            else:
+                outputs[name] = constants[name].array()
+        began, ended = self.block.times.tolist()
         return Outcome(outputs=outputs, began_s=tuple(began), ended_s=tuple(ended),
                        asked_s=asked_s, answered_s=time.perf_counter())  # fmt: skip
 
