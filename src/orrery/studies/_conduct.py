@@ -81,6 +81,14 @@ CATALOGUE: tuple[Study, ...] = (
         place="orrery.studies.duet:duet_study",
         usual=0.25,
     ),
+    Study(
+        name="flashneuron",
+        question="How much larger a batch trains within a cap of memory when saved tensors wait on "
+        "an SSD, how fast, and how do other ways to save memory do?",
+        source="Bae et al., FlashNeuron, FAST 2021",
+        place="orrery.studies.flashneuron:flashneuron_study",
+        usual=0.25,
+    ),
 )
 
 FILES = {

@@ -1,0 +1,378 @@
+"""Training with saved tensors on an SSD: batches, speed, prediction, hooks, processors, company.
+
+Everything trains in processes of their own, in turn, a step each a round; ratios are taken within
+rounds and come with 95 %. Caps are memory groups where one can be made. What is compared at equal
+peak memory has no cap: ours is told to stay below the peak that the other one had. A missed figure
+says what forbids it: where all processors compute, whatever moving takes of them the step lacks.
+``BENCH_SHORT=1`` is a rehearsal with a small network and few rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from orrery.api.offloading import OffloadOptions
+from orrery.progress import SILENT
+from orrery.runtime import usable_cores
+from orrery.runtime.together import Comparison, in_turn
+from orrery.runtime.training import DeepNetwork, cap_here
+from orrery.studies.flashneuron import (
+    OURS,
+    Outcome,
+    Taken,
+    Trainee,
+    Trial,
+    attempt,
+    largest_batch,
+    rounds,
+)
+
+from ._record import Figure
+
+CAP = cap_here()
+CORES = usable_cores()
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is measured: the network, its cap, rounds and the seconds they may take."""
+
+    network: DeepNetwork
+    cap_bytes: int
+    batch: int
+    rounds: int
+    rounds_s: float
+    hooks: int
+    window_s: float
+    windows: int
+    repeats: int
+
+
+FULL = Effort(
+    network=DeepNetwork(kind="residual", depth=34, width=16, size=32), cap_bytes=448 * _MIB,
+    batch=32, rounds=9, rounds_s=90.0, hooks=31, window_s=3.0, windows=8, repeats=3,
+)  # fmt: skip
+SHORT = Effort(
+    network=DeepNetwork(kind="residual", depth=8, width=8, size=16), cap_bytes=320 * _MIB,
+    batch=96, rounds=2, rounds_s=20.0, hooks=5, window_s=1.0, windows=2, repeats=1,
+)  # fmt: skip
+
+
+def figures() -> list[Figure]:
+    """Measure everything."""
+    effort = SHORT if os.environ.get("BENCH_SHORT") else FULL
+    with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
+        plain = Trial(network=effort.network, way="none", batch=effort.batch, cap_bytes=None,
+                      folder=folder, threads=CORES)  # fmt: skip
+        batches, first = of_batches(plain, effort)
+        hidden, second = of_hiding(plain, effort)
+        others, third = of_others(plain, effort)
+        predicted = of_prediction({**first, **second, **third})
+        rest = [*of_hooks(effort), *of_engines(plain, effort), *of_company(plain, effort)]
+    return [*batches, *hidden, *others, *predicted, *rest]
+
+
+def of_batches(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+    """The largest batch under the cap over the plain one's, and samples/s at eight times that."""
+    capped = replace(plain, cap_bytes=effort.cap_bytes)
+    ours = replace(capped, way=OURS)
+
+    def fits(trial: Trial, batch: int) -> bool:
+        return attempt(replace(trial, batch=batch), CAP).fits
+
+    least = largest_batch(lambda b: fits(capped, b), start=8, most=1 << 20, near=0.1).largest
+    most = largest_batch(lambda b: fits(ours, b), start=8 * least, most=16 * least,
+                         near=0.25).largest  # fmt: skip
+    found = [Figure(
+        name="offload: largest batch over plain, same cap", unit="x", value=most / max(least, 1),
+        runs=(float(least), float(most)), target=8.0, better="higher",
+        note=f"{most} and {least}, {effort.network.layers} layers, {effort.cap_bytes >> 20} MiB, "
+        f"{CAP.said}; searched up to 16 times",
+    )]  # fmt: skip
+    if not most:
+        return found, {}
+    batch = min(most, 8 * least)
+    trials = {"plain": replace(capped, batch=least), OURS: replace(ours, batch=batch),
+              "checkpointing": replace(plain, way="checkpointing", batch=batch)}  # fmt: skip
+    compared, outcomes = turns(trials, effort)
+    said = f"batch {batch} against {least}; {share(outcomes[OURS])}"
+    if beside := pair(compared, OURS, "checkpointing"):
+        said += f"; over checkpointing of the same batch, uncapped, {beside[1]}"
+    found.append(ratio("offload: samples/s at 8 x the batch over plain", compared, outcomes, OURS,
+                       "plain", 0.8, said))  # fmt: skip
+    return found, {f"batch {batch}": outcomes[OURS]}
+
+
+def of_hiding(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+    """A step that fits both ways, with as many bytes leaving as the forward pass can hide."""
+    ours = replace(plain, way=OURS)
+    first = attempt(replace(ours, limit_bytes=1 << 40), CAP)
+    last = first.steps[-1]
+    wanted = 0.6 * (last.write_bytes_per_s or 0.0) * (last.forward_s or 0.0)
+    limit = int((last.spare_bytes or 0) - wanted)
+    compared, outcomes = turns({"plain": plain, OURS: replace(ours, limit_bytes=limit)}, effort)
+    found, name = outcomes[OURS], "offload: step over plain where it can be hidden"
+    if not found.fits or not found.steps[-1].planned_bytes:
+        why = f"not measured: {found.why or 'nothing left'}"
+        return [Figure(name=name, unit="x", value=0.0, runs=(), note=why)], {}
+    last = found.steps[-1]
+    leaves, rate, forward_s = last.planned_bytes or 0, last.write_bytes_per_s, last.forward_s
+    room = leaves / ((rate or 1.0) * (forward_s or 1.0))
+    value, _, runs = within(compared, "plain", OURS)
+    hidden = tuple(100 * (t.hidden_share or 0.0) for t in planned(found))
+    said = (
+        f"{interval(compared, 'plain', OURS)}; batch {plain.batch}, {leaves / _MIB:.0f} MiB leave, "
+        f"{room:.2f} of what can be written in the forward pass (asked: 0.7 at most); "
+        f"{share(found)}; {bound(outcomes)}"
+    )
+    return [
+        Figure(name=name, unit="x", value=value, runs=runs, target=1.10, note=said),
+        Figure(
+            name="offload: hidden share of transfers there", unit="%", runs=hidden,
+            value=statistics.median(hidden), target=90.0, better="higher",
+        ),
+    ], {"hiding": found}  # fmt: skip
+
+
+def of_others(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+    """Ours against checkpointing and naive files, told to stay below their peak memory."""
+    figures, predicted = [], {}
+    for way in ("checkpointing", "naive file"):
+        other = replace(plain, way=way)
+        alone = attempt(other, CAP)
+        peak = max(taken.peak_bytes for taken in alone.steps)
+        ours = replace(plain, way=OURS, limit_bytes=peak)
+        with Trainee(ours, CAP) as trainee:
+            trainee.step()
+            need = trainee.need_bytes
+        figures.append(Figure(
+            name=f"offload: least memory over {way}'s peak", unit="x", target=1.0,
+            value=(need or peak) / peak, runs=(float(need or peak), float(peak)),
+            note=f"{way} peaks at {peak / _MIB:.0f} MiB; ours was told to stay below: "
+            + ("it does" if need is None else f"no plan below {need / _MIB:.0f} MiB"),
+        ))  # fmt: skip
+        if need is not None:
+            ours = replace(ours, limit_bytes=need + 4 * _MIB)
+        compared, outcomes = turns({way: other, OURS: ours}, effort)
+        equal = need is None
+        said = "equal" if equal else "MORE"
+        if outcomes[OURS].fits:
+            had = max(taken.peak_bytes for taken in planned(outcomes[OURS]))
+            said += f" memory: {had / _MIB:.0f} and {peak / _MIB:.0f} MiB; {share(outcomes[OURS])}"
+            predicted[f"against {way}"] = outcomes[OURS]
+        found = ratio(f"offload: samples/s over {way}", compared, outcomes, OURS, way, 1.0, said)
+        figures.append(found if equal else replace(found, target=None))
+    return figures, predicted
+
+
+def of_prediction(outcomes: Mapping[str, Outcome]) -> list[Figure]:
+    """Planned steps against measured ones: the worst of all that were planned."""
+    errors, said = [], []
+    for name, outcome in outcomes.items():
+        steps = planned(outcome)
+        if steps:
+            measured = statistics.median(taken.seconds for taken in steps)
+            errors.append(100 * abs((steps[-1].planned_s or 0.0) / measured - 1))
+            said.append(f"{name} {steps[-1].planned_s or 0:.2f} s, measured {measured:.2f} s")
+    if not errors:
+        return []
+    return [Figure(name="offload: planned step against measured, worst", unit="%", target=15.0,
+                   value=max(errors), runs=tuple(errors), note="; ".join(said))]  # fmt: skip
+
+
+def of_hooks(effort: Effort) -> list[Figure]:
+    """What packing and unpacking a tensor takes of the training thread."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench._hooks", str(effort.hooks)], check=True, text=True,
+        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    return [
+        Figure(name=f"offload: hooks per tensor, {kind}", unit="us", value=statistics.median(wall),
+               runs=tuple(wall), target=20.0,
+               note=f"of processor time of the training thread {statistics.median(busy):.1f} us")
+        for kind, (wall, busy) in found.items()
+    ]  # fmt: skip
+
+
+def of_engines(plain: Trial, effort: Effort) -> list[Figure]:
+    """Processor seconds for each GiB moved, written and read, by each engine there is."""
+    found = []
+    kinds = (
+        ("threads", "io_uring") if "engine" in {f.name for f in fields(OffloadOptions)} else ("",)
+    )
+    for kind in kinds:
+        options = (*plain.options, *((("engine", kind),) if kind else ()))
+        runs, engine, moved = list[float](), "", 0
+        for _ in range(effort.repeats):
+            # Everything leaves in the first step, whatever is planned after it.
+            with Trainee(replace(plain, way=OURS, options=options), CAP) as trainee:
+                taken, engine = trainee.step(), trainee.start.get("engine", kind)
+            if taken is not None and taken.moved_bytes:
+                moved = taken.moved_bytes
+                runs.append(taken.io_cpu_s / (moved / 2**30))
+        if runs:
+            found.append(Figure(
+                name=f"offload: processor seconds per GiB moved, {kind or 'threads'}",
+                unit="s/GiB", value=statistics.median(runs), runs=tuple(runs),
+                note=f"{engine}; {moved / _MIB:.0f} MiB written and read, looked at for packing",
+            ))  # fmt: skip
+    return found
+
+
+def of_company(plain: Trial, effort: Effort) -> list[Figure]:
+    """A data loader's rate beside training on one processor less, over its rate alone."""
+    one = replace(plain, threads=max(1, CORES - 1))
+    first = attempt(replace(one, way=OURS, limit_bytes=1 << 40), CAP).steps[-1]
+    wanted = 0.6 * (first.write_bytes_per_s or 0.0) * (first.forward_s or 0.0)
+    limit = int((first.spare_bytes or 0) - wanted)
+    trials = {"none": one, "save_on_cpu": replace(one, way="save_on_cpu"),
+              OURS: replace(one, way=OURS, limit_bytes=limit)}  # fmt: skip
+    rates: dict[str, list[float]] = {way: [] for way in ("alone", *trials)}
+    loader = subprocess.Popen(
+        [sys.executable, "-m", "bench._loader"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    trainees: dict[str, Trainee] = {}
+    try:
+        for way, trial in trials.items():
+            trainees[way] = Trainee(trial, CAP)
+            for _ in range(trial.warm_steps):
+                trainees[way].step()
+        rate_of(loader, 1.0)
+        for turn in range(effort.windows):
+            for way in in_turn(list(rates), turn):
+                trainee = trainees.get(way)
+                rates[way].append(beside(loader, trainee, effort.window_s))
+        why, last = trainees[OURS].why, trainees[OURS].steps[-1]
+    finally:
+        for trainee in trainees.values():
+            trainee.close()
+        loader.kill()
+        loader.communicate()
+    compared = Comparison(times_s={w: tuple(1 / r for r in found) for w, found in rates.items()})
+    found = []
+    for way, trial in trials.items():
+        value, _, runs = within(compared, way, "alone")
+        note = (f"of {statistics.median(rates['alone']):.0f} images/s alone; "
+                f"{interval(compared, way, 'alone')}; PyTorch on {trial.threads} of {CORES} "
+                "processors")  # fmt: skip
+        if way == OURS:
+            note += f"; {why or f'{last.moved_bytes / _MIB:.0f} MiB moved a step'}"
+            if over := pair(compared, OURS, "none"):
+                note += f"; over the rate beside plain training {over[1]}"
+        elif way == "save_on_cpu":
+            note += "; where all is on the CPU it has nothing to move"
+        found.append(Figure(
+            name=f"offload: data loader beside training, {way}", unit="%", value=100 * value,
+            runs=tuple(100 * run for run in runs), better="higher", note=note,
+            target=95.0 if way == OURS else None,
+        ))  # fmt: skip
+    return found
+
+
+def beside(loader: subprocess.Popen[str], trainee: Trainee | None, window_s: float) -> float:
+    """Return the loader's rate over a window during which somebody trains, or nobody."""
+    if trainee is None:
+        return rate_of(loader, window_s)
+    over = threading.Event()
+
+    def train() -> None:
+        while not over.is_set() and trainee.step() is not None:
+            pass
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        return rate_of(loader, window_s)
+    finally:
+        over.set()
+        thread.join()
+
+
+def rate_of(loader: subprocess.Popen[str], window_s: float) -> float:
+    assert loader.stdin is not None
+    assert loader.stdout is not None
+    print(window_s, file=loader.stdin, flush=True)
+    return float(loader.stdout.readline())
+
+
+def turns(trials: dict[str, Trial], effort: Effort) -> tuple[Comparison, dict[str, Outcome]]:
+    """Let all train in turn; seconds of a sample."""
+    found = rounds(trials, CAP, most=effort.rounds, most_s=effort.rounds_s, progress=SILENT,
+                   task="offload")  # fmt: skip
+    for path in Path(next(iter(trials.values())).folder).glob(".naive-*"):
+        path.unlink(missing_ok=True)
+    return found
+
+
+def within(
+    compared: Comparison, way: str, over: str
+) -> tuple[float, tuple[float, float], tuple[float, ...]]:
+    """Return how many times quicker than another way, 95 %, and each round's."""
+    runs = tuple(b / a for a, b in zip(compared.times_s[way], compared.times_s[over], strict=True))
+    return *compared.speedup(way, over), runs
+
+
+def pair(compared: Comparison, way: str, over: str) -> tuple[float, str] | None:
+    """Return the same with its interval in words; None where one of them did not run."""
+    if not (compared.times_s.get(way) and compared.times_s.get(over)):
+        return None
+    value, (low, high), _ = within(compared, way, over)
+    return value, f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def interval(compared: Comparison, way: str, over: str) -> str:
+    _, (low, high), runs = within(compared, way, over)
+    return f"{low:.3g} to {high:.3g} ({100 * compared.confidence:.0f} %, {len(runs)} rounds)"
+
+
+def ratio(
+    name: str, compared: Comparison, outcomes: Mapping[str, Outcome], way: str, over: str,
+    target: float, note: str,
+) -> Figure:  # fmt: skip
+    """Return samples/s as a multiple of another way's."""
+    if pair(compared, way, over) is None:
+        lost = next((o.why for o in outcomes.values() if not o.fits), "no round")
+        return Figure(name=name, unit="x", value=0.0, runs=(), target=target, better="higher",
+                      note=f"not measured: {lost}")  # fmt: skip
+    value, _, runs = within(compared, way, over)
+    said = f"{interval(compared, way, over)}; {note}; {bound(outcomes)}"
+    return Figure(name=name, unit="x", value=value, runs=runs, target=target, better="higher",
+                  note=said)  # fmt: skip
+
+
+def planned(outcome: Outcome) -> list[Taken]:
+    """Return the steps of ours that obeyed a plan."""
+    return [taken for taken in outcome.steps if taken.planned_s is not None]
+
+
+def share(outcome: Outcome) -> str:
+    """Say what moving took."""
+    steps: Sequence[Taken] = planned(outcome) or outcome.steps
+    if not steps:
+        return outcome.why
+    last = steps[-1]
+    return (f"{last.moved_bytes / _MIB:.0f} MiB moved a step, waited {last.waited_s:.2f} of "
+            f"{last.seconds:.2f} s, moving took {last.io_cpu_s:.2f} of {last.cpu_s:.2f} s of "
+            "processors")  # fmt: skip
+
+
+def bound(outcomes: Mapping[str, Outcome]) -> str:
+    """Say what the processors alone forbid: nobody is quicker than all of them always busy."""
+    ours = outcomes[OURS].steps
+    if not ours:
+        return "no step"
+    least = ours[-1].cpu_s / CORES
+    return (f"{CORES} processors always busy would take {least:.2f} s for the step that took "
+            f"{ours[-1].seconds:.2f} s")  # fmt: skip
