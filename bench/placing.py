@@ -37,10 +37,10 @@ from orrery.studies.duet import (
     Case,
     Effort,
     counted,
+    in_rounds,
     measure_case,
     outside,
     pytorch_ways,
-    rounds_of,
     timed,
 )
 
@@ -145,10 +145,10 @@ def of_singles(workers: Sequence[LocalWorker]) -> list[Figure]:
             alone = {label: timed(partial(made.run, inputs)) for label, made in direct.items()}
             with pytorch_ways(graph, inputs, most, compiled=True) as others:
                 alone |= others.ways
-                rounds = rounds_of(
+                rounds = in_rounds(
                     {"served": timed(partial(served.run, inputs)),
                      **{label: outside(pool, way) for label, way in alone.items()}},
-                    most=200, most_s=30.0, progress=SILENT, task=name,
+                    rounds=200, most_s=30.0, progress=SILENT, task=name,
                 )  # fmt: skip
         best = min(alone, key=rounds.median_s)
         ratio, (low, high) = rounds.speedup(best, "served")

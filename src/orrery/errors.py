@@ -24,7 +24,18 @@ __all__ = [
 
 
 class OrreryError(Exception):
-    """Anything a user can cause or mend; the command line prints it without a traceback."""
+    """Anything a user can cause or mend; the command line prints it without a traceback.
+
+    It survives pickling, whatever its own `__init__` asks for: other processes raise it too.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.args), dict(self.__dict__)
+
+
+def _again(kind: type[OrreryError], args: tuple[object, ...]) -> OrreryError:
+    """Return an error as it was made, past the keywords of its `__init__`."""
+    return kind.__new__(kind, *args)
 
 
 class SpecError(OrreryError, ValueError):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orrery.api import choosing
-from orrery.api.choosing import PLACED, Choice, Effort, Ways, measured_standing, node_work
+from orrery.api.choosing import PLACED, Choice, Effort, node_work
 from orrery.api.placing import choose
 from orrery.errors import MissingExtraError
 from orrery.progress import SILENT
@@ -106,30 +106,6 @@ def test_a_placement_that_fails_is_out_and_said(monkeypatch: pytest.MonkeyPatch)
                  if isinstance(s, Table) and s.title == "What was tried")  # fmt: skip
     assert tried.columns[-1].name == "could not run"
     assert any("half0" in str(row[-1]) for row in tried.rows)
-
-
-def test_standing_among_placements_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Virtual(TIMED, WHOLE, noise=0.05)
-    machine.install(monkeypatch)
-    half = Failing()
-    with WorkerPool(workers(half)) as pool:
-        ways = Ways(machine.problem, pool, INPUT)
-        one = measured_standing(ways, (0, 0, 0), most=3, rounds=30)
-        best = measured_standing(ways, (1, 2, 0), most=100, rounds=9)
-        half.fails = "l"
-        few = measured_standing(ways, (0, 0, 0), most=3, rounds=9)
-    assert len(one.placements) == 4
-    assert not one.every
-    assert one.rank == 4
-    assert one.gap == pytest.approx(13 / 9 - 1, abs=0.1)
-    assert one.gap_interval[0] <= one.gap <= one.gap_interval[1]
-    assert one.comparison.rounds == 30
-    assert best.every
-    assert best.rank == 1
-    assert not best.failures
-    assert few.failures
-    assert all("half0" in why for why in few.failures)
-    assert len(few.placements) + len(few.failures) == 4
 
 
 def test_node_times_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

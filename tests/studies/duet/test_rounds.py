@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orrery.errors import CancelledError
 from orrery.progress import SILENT, Progress, Step
-from orrery.studies.duet import percentiles, rounds_of, timed
+from orrery.studies.duet import in_rounds, percentiles, timed
 from orrery.studies.duet._rounds import SHARES
 
 
@@ -21,8 +21,8 @@ def test_every_way_runs_once_a_round_in_turn() -> None:
         ran.append(name)
         return seconds
 
-    found = rounds_of(
-        {"a": lambda: way("a", 1.0), "b": lambda: way("b", 3.0)}, most=4, most_s=60, warmup=1,
+    found = in_rounds(
+        {"a": lambda: way("a", 1.0), "b": lambda: way("b", 3.0)}, rounds=4, most_s=60, warmup=1,
         progress=SILENT, task="trying",
     )  # fmt: skip
     assert "".join(ran) == "ab" + "ab" + "ba" + "ba" + "ab"
@@ -32,8 +32,8 @@ def test_every_way_runs_once_a_round_in_turn() -> None:
 
 def test_a_short_way_is_timed_the_second_time() -> None:
     waking = iter([0.001] + [0.004, 0.001] * 5)
-    found = rounds_of(
-        {"short": lambda: next(waking), "long": lambda: 0.01}, most=5, most_s=60, warmup=1,
+    found = in_rounds(
+        {"short": lambda: next(waking), "long": lambda: 0.01}, rounds=5, most_s=60, warmup=1,
         progress=SILENT, task="trying",
     )  # fmt: skip
     assert found.times_s == {"short": (0.001,) * 5, "long": (0.01,) * 5}
@@ -41,7 +41,7 @@ def test_a_short_way_is_timed_the_second_time() -> None:
 
 
 def test_seconds_end_the_rounds_but_not_before_the_least() -> None:
-    found = rounds_of({"a": lambda: 1.0}, most=1000, most_s=0, least=7, warmup=0, progress=SILENT,
+    found = in_rounds({"a": lambda: 1.0}, rounds=1000, most_s=0, least=7, warmup=0, progress=SILENT,
                       task="trying")  # fmt: skip
     assert found.rounds == 7
 
@@ -50,7 +50,7 @@ def test_rounds_can_be_stopped() -> None:
     steps: list[Step] = []
     progress = Progress(report=steps.append, cancelled=lambda: len(steps) >= 3)
     with pytest.raises(CancelledError):
-        rounds_of({"a": lambda: 1.0}, most=100, most_s=60, progress=progress, task="trying")
+        in_rounds({"a": lambda: 1.0}, rounds=100, most_s=60, progress=progress, task="trying")
     assert steps[0].task == "trying"
 
 

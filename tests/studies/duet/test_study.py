@@ -23,7 +23,7 @@ from orrery.progress import SILENT, Progress
 from orrery.report import Table, Text
 from orrery.runtime.together import LocalWorker, Profile, WorkerPool
 from orrery.studies import CATALOGUE, StudyResult, conduct, duet
-from orrery.studies.duet import SERVED, Effort, conduct_on, rounds_of, timed
+from orrery.studies.duet import SERVED, Effort, conduct_on, in_rounds, timed
 from orrery.studies.duet._pytorch import pytorch_ways
 from orrery.studies.duet._records import network_records
 from orrery.studies.duet._sections import sections_of
@@ -111,8 +111,8 @@ def planned(
     problem = problem_of(cut, profile, pool)
     ways, placed = Ways(problem, pool, inputs), greedy_correction(problem)
     networks = {PLACED: ways.placed(placed.placement), "all": ways.whole("all")}
-    comparison = rounds_of(
-        {name: timed(partial(made.run, inputs)) for name, made in networks.items()}, most=8,
+    comparison = in_rounds(
+        {name: timed(partial(made.run, inputs)) for name, made in networks.items()}, rounds=8,
         most_s=5, progress=progress, task="choosing",
     )  # fmt: skip
     return Choice(problem=problem, profile=profile, placed=placed, networks=networks,

@@ -3,7 +3,6 @@
 from ._choice import PLACED, Choice, Effort, Found
 from ._page import placing_sections
 from ._search import explained, in_one_piece, problem_of, search
-from ._standing import MeasuredStanding, measured_standing
 from ._ways import PATIENCE_S, Ways, typical_request
 from ._work import load_note, node_work
 
@@ -13,12 +12,10 @@ __all__ = [
     "Choice",
     "Effort",
     "Found",
-    "MeasuredStanding",
     "Ways",
     "explained",
     "in_one_piece",
     "load_note",
-    "measured_standing",
     "node_work",
     "placing_sections",
     "problem_of",

@@ -2,6 +2,7 @@
 
 Models:  nothing; it measures. Each round runs every way once, in an order that turns from round to
          round (short ones twice in a row, timed the second time); ways are compared within rounds.
+         A way may tell its own seconds: what it takes to ask another process is not of it.
 Judge:   made-up ways of known times (tests/runtime/together/test_compare.py).
 """
 
@@ -11,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
@@ -91,12 +92,21 @@ def timed_warm(way: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - begun
 
 
+def _told_warm(way: Callable[[], Any]) -> float:
+    """Return the seconds that a way says it took; of a short one, as of `timed_warm`."""
+    took = float(way())
+    return took if took >= _SHORT_S else float(way())
+
+
 def compare(
     ways: Mapping[str, Callable[[], object]],
     *,
     warmup: int = 3,
     rounds: int = 30,
     most_s: float = 60.0,
+    least: int = 1,
+    told: bool = False,
+    task: str = "comparing",
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
@@ -105,7 +115,9 @@ def compare(
     Parameters
     ----------
     warmup, rounds : rounds that are not counted, and those that are
-    most_s : no round is begun after so many seconds, save the first
+    most_s : no round is begun after so many seconds, once there are `least`
+    told : ways return how many seconds they took
+    task : what this is, for `progress`
 
     Raises
     ------
@@ -122,9 +134,10 @@ def compare(
             way()
     until = clock() + most_s
     for turn in range(rounds):
-        if turn and clock() > until:
+        if turn >= least and clock() > until:
             break
-        progress.step("comparing", turn, rounds)
+        progress.step(task, turn, rounds)
         for name in in_turn(names, turn):
-            times[name].append(timed_warm(ways[name], clock))
+            way = ways[name]
+            times[name].append(_told_warm(way) if told else timed_warm(way, clock))
     return Comparison(times_s={name: tuple(values) for name, values in times.items()})

@@ -4,7 +4,7 @@ from ._case import ALONE, PLACED, SERVED, Case, Effort
 from ._measure import measure_case
 from ._pytorch import pytorch_ways
 from ._records import counted
-from ._rounds import outside, percentiles, rounds_of, timed
+from ._rounds import in_rounds, outside, percentiles, timed
 from ._study import conduct_on, duet_study
 
 __all__ = [
@@ -16,10 +16,10 @@ __all__ = [
     "conduct_on",
     "counted",
     "duet_study",
+    "in_rounds",
     "measure_case",
     "outside",
     "percentiles",
     "pytorch_ways",
-    "rounds_of",
     "timed",
 ]

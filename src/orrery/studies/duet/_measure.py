@@ -32,7 +32,7 @@ from orrery.runtime.together import (
 from ._case import ALONE, PLACED, SERVED, Case, Effort, Kind, Operators
 from ._operators import operators_of, summed_seconds, with_sums
 from ._pytorch import pytorch_ways
-from ._rounds import Way, outside, rounds_of, timed
+from ._rounds import Way, in_rounds, outside, timed
 from ._sweep import survey
 
 __all__ = ["SHORT_S", "TOLERANCE", "Chooser", "measure_case"]
@@ -80,7 +80,7 @@ def measure_case(
         }
         ways[SERVED], kinds[SERVED] = timed(partial(served.run, inputs)), "served"
         outputs = {name: made.run(inputs).outputs for name, made in networks.items()}
-        blocks = [rounds_of(ways, most=effort.rounds, most_s=effort.rounds_s, progress=progress,
+        blocks = [in_rounds(ways, rounds=effort.rounds, most_s=effort.rounds_s, progress=progress,
                             task=f"{graph.name}: all ways")]  # fmt: skip
         if effort.torch != "off":
             threads = max(len(w.processors) for w in workers)
@@ -91,10 +91,10 @@ def measure_case(
                 if others.ways:
                     outputs |= others.outputs
                     kinds |= others.kinds
-                    blocks.append(rounds_of(
+                    blocks.append(in_rounds(
                         {PLACED: ways[PLACED],
                          **{name: outside(pool, other) for name, other in others.ways.items()}},
-                        most=effort.rounds, most_s=effort.rounds_s / 2, progress=progress,
+                        rounds=effort.rounds, most_s=effort.rounds_s / 2, progress=progress,
                         task=f"{graph.name}: PyTorch",
                     ))  # fmt: skip
         problem, ours = choice.problem, tuple(choice.placed.placement)
@@ -196,5 +196,5 @@ def _tails(
         runs *= 10
     elif slowest >= SHORT_S:
         runs, most_s = _MOST_RUNS, effort.tail_s
-    return rounds_of({way: ways[way] for way in wanted}, most=runs, most_s=most_s,
+    return in_rounds({way: ways[way] for way in wanted}, rounds=runs, most_s=most_s,
                      progress=progress, task=f"{name}: slow tail")  # fmt: skip

@@ -20,7 +20,7 @@ from orrery.runtime import Tensors
 from orrery.runtime.together import LocalWorker, WorkerPool, profile_subgraphs
 
 from ._case import Effort, Operators, Point
-from ._rounds import Way, rounds_of
+from ._rounds import Way, in_rounds
 
 __all__ = ["operators_of", "summed_seconds", "with_sums"]
 
@@ -71,8 +71,8 @@ def operators_of(
     usual = greedy_correction(problem).placement
     if chosen == usual:
         return Operators(same=True, slower=1.0, interval=(1.0, 1.0))
-    found = rounds_of(
-        {"sums": way(chosen), "wholes": way(usual)}, most=10 * effort.sweep_rounds,
+    found = in_rounds(
+        {"sums": way(chosen), "wholes": way(usual)}, rounds=10 * effort.sweep_rounds,
         most_s=effort.sweep_s / 2, progress=progress, task="placement by single operators",
     )  # fmt: skip
     slower, interval = found.speedup("wholes", "sums")

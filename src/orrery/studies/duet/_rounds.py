@@ -1,4 +1,4 @@
-"""Ways of running a network in turn, each of which says itself how long it took.
+"""Ways of running a network in turn, each of which says itself how long it took; percentiles.
 
 Models:  nothing; it measures. A way may run in another process: what it takes to ask there is not
          of the network and is not counted.
@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from orrery.progress import Progress
-from orrery.runtime.together import Comparison, WorkerPool, in_turn
+from orrery.runtime.together import WorkerPool, compare
 
-__all__ = ["SHARES", "Way", "outside", "percentiles", "rounds_of", "timed"]
+__all__ = ["SHARES", "Way", "in_rounds", "outside", "percentiles", "timed"]
 
 #: Runs once and returns seconds.
 Way = Callable[[], float]
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
 
-#: A way that takes less runs twice in a row and is timed the second time, as its subgraphs were:
-#: what other ways left in the caches, and a thread that slept, are not of the network.
-_SHORT_S = 5e-3
+#: `compare` for ways that say how long they took; six rounds at the least, as fewer prove nothing.
+in_rounds = partial(compare, told=True, least=6)
 
 
 def timed(action: Callable[[], object]) -> Way:
@@ -49,45 +48,6 @@ def outside(pool: WorkerPool, way: Way) -> Way:
         return way()
 
     return once
-
-
-def rounds_of(
-    ways: Mapping[str, Way],
-    *,
-    most: int,
-    most_s: float,
-    progress: Progress,
-    task: str,
-    least: int = 6,
-    warmup: int = 3,
-) -> Comparison:
-    """Run every way once a round, in an order that turns from round to round.
-
-    Parameters
-    ----------
-    most, most_s : no further round after so many, or so many seconds; seconds do not count below
-        `least` rounds
-    warmup : rounds that are not counted
-
-    Raises
-    ------
-    CancelledError : the user asked to stop
-    """
-    names, times = list(ways), {name: list[float]() for name in ways}
-    short = dict.fromkeys(ways, False)
-    for _ in range(warmup):
-        for name, way in ways.items():
-            short[name] = way() < _SHORT_S
-    until = time.perf_counter() + most_s
-    for turn in range(most):
-        if turn >= least and time.perf_counter() > until:
-            break
-        progress.step(task, turn, most)
-        for name in in_turn(names, turn):
-            if short[name]:
-                ways[name]()
-            times[name].append(ways[name]())
-    return Comparison(times_s={name: tuple(found) for name, found in times.items()})
 
 
 def percentiles(times_s: Sequence[float]) -> tuple[float | None, ...]:

@@ -22,7 +22,7 @@ from orrery.mapping.phases import (
 from orrery.progress import Progress
 
 from ._case import Effort, Point, Sweep
-from ._rounds import Way, rounds_of
+from ._rounds import Way, in_rounds
 
 __all__ = ["survey"]
 
@@ -65,8 +65,8 @@ def survey(
         what.setdefault(placement, "predicted among the best")
     ready = {placement: way(placement) for placement in what}
     names = {placement: str(number) for number, placement in enumerate(what)}
-    found = rounds_of(
-        {names[p]: ready[p] for p in what}, most=effort.sweep_rounds, most_s=2 * effort.sweep_s,
+    found = in_rounds(
+        {names[p]: ready[p] for p in what}, rounds=effort.sweep_rounds, most_s=2 * effort.sweep_s,
         warmup=1, progress=progress, task="measuring placements",
     )  # fmt: skip
     points = tuple(
@@ -77,8 +77,8 @@ def survey(
     gap, interval = 0.0, (0.0, 0.0)
     if len(points) > 1:
         rival = min(points[1:], key=lambda point: point.measured_s).placement
-        again = rounds_of(
-            {"ours": ready[ours], "rival": ready[rival]}, most=10 * effort.sweep_rounds,
+        again = in_rounds(
+            {"ours": ready[ours], "rival": ready[rival]}, rounds=10 * effort.sweep_rounds,
             most_s=effort.sweep_s, progress=progress, task="ours against the best other",
         )  # fmt: skip
         ratio, (low, high) = again.speedup("rival", "ours")
