@@ -8,8 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from orrery.runtime.offload import (
 )
 from orrery.runtime.offload._folders import ScratchFile
 
+from .channels import ENGINES, Faults, engine
 from .planners import everything
 from .test_exact import attention, conv_bn, same, trained
 
@@ -33,13 +32,10 @@ pytestmark = [pytest.mark.torch, pytest.mark.needs("torch")]
 BLOCK = 4096
 
 
-class Faulty(ScratchFile):
-    """A file that fails as told."""
+class Small(ScratchFile):
+    """A file on a disk with room for so many slots."""
 
-    room: int | None = None  # slots it may have
-    fails: str = ""
-    after = 0  # reads that go well before one does not
-    delay: random.Random | None = None
+    room: int | None = None
 
     def take(self) -> Any:
         slot = super().take()
@@ -47,46 +43,27 @@ class Faulty(ScratchFile):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         return slot
 
-    def write(self, buffer: Any, offset: int) -> None:
-        self._pause()
-        super().write(buffer, offset)
 
-    def read(self, buffers: Sequence[Any], offset: int) -> int:
-        self._pause()
-        got = super().read(buffers, offset)
-        self.after -= 1
-        if self.after >= 0 or not self.fails:
-            return got
-        if self.fails == "error":
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self.folder))
-        if self.fails == "short":
-            return got - 512
-        if self.fails == "altered":
-            buffers[1][7] ^= 1
-        if self.fails == "header":
-            buffers[0][9] ^= 1
-        if self.fails == "elsewhere":
-            return super().read(buffers, offset + self.slot_bytes * (-1 if offset else 1))
-        return got
-
-    def _pause(self) -> None:
-        if self.delay is not None:
-            time.sleep(self.delay.random() * 2e-3)
-
-
-def session(folder: Path, planner: Any = None, *, faults: Any = None, **options: Any) -> Any:
-    made: list[Faulty] = []
+def session(
+    folder: Path, planner: Any = None, *, faults: Faults | None = None, room: int | None = None,
+    way: str = "io_uring", **options: Any,
+) -> Any:  # fmt: skip
+    made: list[Small] = []
 
     def make(where: Path, slot_bytes: int) -> ScratchFile:
-        made.append(Faulty(where, slot_bytes))
-        for name, value in (faults or {}).items():
-            setattr(made[-1], name, value)
+        made.append(Small(where, slot_bytes))
+        made[-1].room = room
         return made[-1]
 
     small = {"least_bytes": 256, "block_bytes": BLOCK, "threads": 2, "ahead_bytes": 1 << 20}
     folders = options.pop("folders", (folder,))
     settings = OffloadSettings(folders=folders, **{**small, **options})
-    found = OffloadSession(settings, planner or everything(), files=make)
+    if faults is not None:
+        faults.slot_bytes = settings.block_bytes + BLOCK
+    found = OffloadSession(
+        settings, planner or everything(), files=make,
+        engine=engine(way, settings.threads, faults),
+    )  # fmt: skip
     return found, made
 
 
@@ -104,10 +81,11 @@ def one_step(offload: OffloadSession) -> None:
         ("elsewhere", DamagedDataError, "header of another block"),
     ],
 )
+@pytest.mark.parametrize("way", ENGINES)
 def test_a_bad_read_names_tensor_and_offset(
-    fails: str, kind: type[Exception], said: str, tmp_path: Path
+    way: str, fails: str, kind: type[Exception], said: str, tmp_path: Path
 ) -> None:
-    offload, _ = session(tmp_path, faults={"fails": fails, "after": 3})
+    offload, _ = session(tmp_path, way=way, faults=Faults(fails=fails, after=3))
     try:
         with pytest.raises(kind, match=rf"(?s)saved tensor '\d+ .*, byte \d+ of \d+, "
                                        rf"offset \d+ in .*found .*{said}.*, wanted"):  # fmt: skip
@@ -136,10 +114,11 @@ def test_data_altered_in_the_file_itself_is_found(tmp_path: Path) -> None:
         offload.close()
 
 
-def test_a_file_cut_short_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ENGINES)
+def test_a_file_cut_short_is_found(way: str, tmp_path: Path) -> None:
     import torch
 
-    offload, (file,) = session(tmp_path)
+    offload, (file,) = session(tmp_path, way=way)
     try:
         with pytest.raises(DamagedDataError, match="truncated data"), offload:
             x = torch.ones(64, 64, requires_grad=True)
@@ -154,7 +133,7 @@ def test_a_file_cut_short_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", [3, 40])
 def test_a_full_disk_leaves_tensors_in_memory(room: int, tmp_path: Path) -> None:
     wanted = trained(attention, steps=4)
-    offload, _ = session(tmp_path, faults={"room": room})
+    offload, _ = session(tmp_path, room=room)
     try:
         assert same(trained(attention, offload, steps=4), wanted)
     finally:
@@ -164,7 +143,7 @@ def test_a_full_disk_leaves_tensors_in_memory(room: int, tmp_path: Path) -> None
 
 
 def test_a_full_disk_ends_the_step_where_that_is_asked_for(tmp_path: Path) -> None:
-    offload, _ = session(tmp_path, faults={"room": 5}, when_full="raise")
+    offload, _ = session(tmp_path, room=5, when_full="raise")
     try:
         with pytest.raises(OffloadError, match=r"No space left.*wanted room for it"):
             one_step(offload)
@@ -173,7 +152,7 @@ def test_a_full_disk_ends_the_step_where_that_is_asked_for(tmp_path: Path) -> No
 
 
 def test_a_disk_that_takes_nothing_is_infeasible(tmp_path: Path) -> None:
-    offload, _ = session(tmp_path, faults={"room": 0})
+    offload, _ = session(tmp_path, room=0)
     try:
         with pytest.raises(OffloadInfeasibleError, match="nothing could be written") as caught:
             one_step(offload)
@@ -204,7 +183,8 @@ def test_delays_at_random_change_nothing(seed: int, tmp_path: Path) -> None:
         folder.mkdir()
     offload, made = session(
         tmp_path, everything(packed=seed == 2), folders=folders, threads=4,
-        faults={"delay": random.Random(seed)}, ahead_bytes=(4 + seed) << 12, queue_bytes=1 << 14,
+        faults=Faults(draw=random.Random(seed)), way=ENGINES[seed % 2],
+        ahead_bytes=(4 + seed) << 12, queue_bytes=1 << 14,
     )  # fmt: skip
     try:
         assert same(trained(attention, offload, steps=4), wanted)
@@ -221,7 +201,7 @@ def test_slots_and_memory_are_free_after_each_step(tmp_path: Path) -> None:
             one_step(offload)
             offload._transfers.drain()
             sizes.append(file.size_bytes)
-            assert offload._arena.used_bytes == 0
+            assert offload._arena.used_bytes == offload._transfers.staged_bytes
             assert file.take().offset == 0
         assert len(set(sizes)) == 1
     finally:
@@ -237,12 +217,13 @@ def test_a_slow_disk_is_planned_again(tmp_path: Path) -> None:
         seen.append(profile)
         return everything()(profile)
 
-    offload, (file,) = session(tmp_path, planner, block_bytes=1 << 20, threads=1,
-                              queue_bytes=1 << 22)  # fmt: skip
+    faults = Faults()
+    offload, _ = session(tmp_path, planner, block_bytes=1 << 20, threads=1,
+                         queue_bytes=1 << 22, faults=faults)  # fmt: skip
     try:
         for step in range(3):
             if step == 1:
-                file._pause = lambda: time.sleep(0.03)  # type: ignore[method-assign]
+                faults.slow_s = 0.03
             with offload:
                 y = torch.zeros(1 << 20, requires_grad=True)
                 for _ in range(6):

@@ -34,13 +34,14 @@ def test_slots_are_reused_once_nobody_holds_them(tmp_path: Path) -> None:
 def test_bytes_come_back_and_files_end(tmp_path: Path) -> None:
     file = ScratchFile(tmp_path, SLOT)
     wrote = aligned_bytes(SLOT)
-    head, rest = aligned_bytes(SECTOR_BYTES), aligned_bytes(SECTOR_BYTES)
+    back = aligned_bytes(SLOT)
     wrote[:] = np.random.default_rng(0).integers(0, 256, SLOT, dtype=np.uint8)
     slot = file.take()
-    file.write(wrote, slot.offset)
-    assert file.read([head, rest], slot.offset) == SLOT
-    assert head.tobytes() + rest.tobytes() == wrote.tobytes()
-    assert file.read([head], 1 << 40) == 0
+    assert os.pwrite(file.descriptor, wrote.data, slot.offset) == SLOT
+    assert os.preadv(file.descriptor, [back.data], slot.offset) == SLOT
+    assert back.tobytes() == wrote.tobytes()
+    assert file.takes(back) and not file.takes(back[1 : SECTOR_BYTES + 1])
+    assert not file.direct or not file.takes(back[1 : 1 - SECTOR_BYTES])
     assert not list(tmp_path.iterdir())
     file.close()
 
@@ -56,7 +57,7 @@ from pathlib import Path
 from orrery.runtime.offload._folders import ScratchFile
 from orrery.runtime.offload._arena import aligned_bytes
 file = ScratchFile(Path({str(tmp_path)!r}), {SLOT})
-slot = file.take(); file.write(aligned_bytes({SLOT}), slot.offset)
+slot = file.take(); os.pwrite(file.descriptor, aligned_bytes({SLOT}).data, slot.offset)
 print("written", flush=True); time.sleep(60)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -47,7 +47,7 @@ def test_what_was_read_does_not_pile_up_while_a_graph_is_kept(tmp_path: Path) ->
         loss = (x * 3).sin().exp().tanh().sum()
         _away(offload)
         loss.backward(retain_graph=True)
-        assert offload._arena.used_bytes == 0
+        assert offload._arena.used_bytes == offload._transfers.staged_bytes
         loss.backward()
 
 
@@ -276,7 +276,7 @@ def test_the_profile_says_what_the_step_saves(tmp_path: Path) -> None:
     assert sum(r.size_bytes for r in trace.requests if r.write) == counts.written_bytes
     assert sum(r.size_bytes for r in trace.requests if not r.write) == counts.read_bytes
     assert offload.reports[0].summary.startswith("step 1: 3 tensors, ")
-    assert "threads, pwritev and preadv" in offload.engine
+    assert offload.engine.startswith(("io_uring, 4 requests at once", "2 threads, pwritev"))
 
 
 def test_what_the_planner_answers_is_checked(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orrery.runtime.offload._arena import Arena
+from orrery.runtime.offload._arena import aligned_bytes
 from orrery.runtime.offload._blocks import SECTOR_BYTES
+from orrery.runtime.offload._errors import OffloadError
 from orrery.runtime.offload._folders import ScratchFile
 from orrery.runtime.offload._parcel import Parcel
 from orrery.runtime.offload._transfers import Transfers
+
+from .channels import ENGINES, Faults, engine, wrote
 
 BLOCK = 2 * SECTOR_BYTES
 
@@ -44,10 +46,12 @@ class Memory:
 
 @contextmanager
 def transfers(*folders: Path, **options: Any) -> Iterator[Transfers]:
-    given = {"block_bytes": BLOCK, "threads": 2, "queue_bytes": 1 << 30, **options}
-    arena = Arena(given.pop("arena", 1 << 20))
+    way = engine(
+        options.pop("way", "io_uring"), options.pop("threads", 2), options.pop("faults", None)
+    )
+    given = {"block_bytes": BLOCK, "queue_bytes": 1 << 30, "ahead_bytes": 1 << 20, **options}
     files = [ScratchFile(folder, BLOCK + SECTOR_BYTES) for folder in folders]
-    found = Transfers(files, arena, identity=os.urandom(16), **given)
+    found = Transfers(files, engine=way, identity=os.urandom(16), **given)
     try:
         yield found
     finally:
@@ -63,8 +67,9 @@ def standing(found: Transfers) -> Iterator[None]:
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, BLOCK, BLOCK + 4, 5 * BLOCK + 1000])
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
-def test_bytes_come_back(size: int, density: float, tmp_path: Path) -> None:
-    with transfers(tmp_path) as moving:
+@pytest.mark.parametrize("way", ENGINES)
+def test_bytes_come_back(way: str, size: int, density: float, tmp_path: Path) -> None:
+    with transfers(tmp_path, way=way) as moving:
         memory = Memory(size, seed=size, density=density)
         wanted = memory.bytes.tobytes()
         element = 4 if size % 4 == 0 else 0
@@ -133,12 +138,11 @@ def test_a_parcel_that_nobody_wants_is_not_written(tmp_path: Path) -> None:
         assert memory.looks == 0 and moving.queued_bytes == 0
 
 
-def test_who_brings_too_much_waits(tmp_path: Path) -> None:
-    with transfers(tmp_path, queue_bytes=3 * BLOCK, threads=1) as moving:
-        gate = threading.Event()
-        file = moving.files[0]
-        write = file.write
-        file.write = lambda b, o: (gate.wait(), write(b, o))[1]  # type: ignore[method-assign]
+@pytest.mark.parametrize("way", ENGINES)
+def test_who_brings_too_much_waits(way: str, tmp_path: Path) -> None:
+    gate = threading.Event()
+    faults = Faults(gate=gate)
+    with transfers(tmp_path, way=way, queue_bytes=3 * BLOCK, threads=1, faults=faults) as moving:
         parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK)) for n in range(2)]
         moving.write(parcels[0])
         opener = threading.Timer(0.05, gate.set)
@@ -153,7 +157,7 @@ def test_who_brings_too_much_waits(tmp_path: Path) -> None:
 
 
 def test_reading_ahead_waits_for_room_and_need_does_not(tmp_path: Path) -> None:
-    with transfers(tmp_path, arena=2 * BLOCK) as moving:
+    with transfers(tmp_path, ahead_bytes=2 * BLOCK) as moving:
         parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK, seed=n)) for n in range(2)]
         for parcel in parcels:
             moving.write(parcel)
@@ -165,33 +169,60 @@ def test_reading_ahead_waits_for_room_and_need_does_not(tmp_path: Path) -> None:
             assert moving.arrival(parcel).tobytes() == Memory(2 * BLOCK, seed=seed).bytes.tobytes()
         assert moving.counts.outside_bytes == 2 * BLOCK
         parcels[0].here = None
-        assert moving.arena.used_bytes == 0
+        assert moving.arena.used_bytes == moving.staged_bytes
 
 
-def test_what_somebody_waits_for_goes_first(tmp_path: Path) -> None:
-    with transfers(tmp_path, threads=1) as moving:
+@pytest.mark.parametrize("way", ENGINES)
+def test_what_somebody_waits_for_goes_first(way: str, tmp_path: Path) -> None:
+    faults = Faults()
+    with transfers(tmp_path, way=way, threads=1, faults=faults) as moving:
         parcels = [Parcel(n, "t", BLOCK, 0, Memory(BLOCK, seed=n)) for n in range(20)]
         for parcel in parcels:
             moving.write(parcel)
         moving.drain()
-        order = []
-        read = moving.files[0].read
-
-        def noted(buffers: Any, offset: int) -> int:
-            time.sleep(0.002)
-            order.append(offset)
-            return read(buffers, offset)
-
-        moving.files[0].read = noted  # type: ignore[method-assign]
+        faults.slow_s = 0.002
         with standing(moving):
             for parcel in parcels:
                 moving.read(parcel, now=False)
             moving.read(parcels[-1], now=True)
         moving.arrival(parcels[-1])
+        order = wrote(faults.begun, False)
         last = parcels[-1].blocks[0]
-        assert last is not None and last[0].offset in order[:2]
+        assert last is not None and last[0].offset in order[:3]
         moving.drain()
-        assert len(order) == 20  # brought forward, not read twice
+        assert len(wrote(faults.begun, False)) == 20  # brought forward, not read twice
+
+
+def test_aligned_memory_is_written_without_a_copy(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        memory = Memory(2 * BLOCK + SECTOR_BYTES)
+        lying = aligned_bytes(memory.bytes.size)
+        lying[:] = memory.bytes
+        wanted, memory.bytes = memory.bytes.tobytes(), lying
+        parcel = Parcel(0, "t", lying.size, 0, memory)
+        moving.write(parcel)
+        moving.drain()
+        assert moving.counts.uncopied_bytes == lying.size
+        moving.read(parcel, now=True)
+        assert moving.arrival(parcel).tobytes() == wanted
+
+
+@pytest.mark.parametrize("way", ENGINES)
+def test_an_engine_that_breaks_leaves_nobody_waiting(way: str, tmp_path: Path) -> None:
+    faults = Faults(gate=threading.Event())
+    with transfers(tmp_path, way=way, threads=1, faults=faults) as moving:
+        parcel = Parcel(0, "t", 8 * BLOCK, 0, Memory(8 * BLOCK))
+        moving.write(parcel)
+
+        def broken(**_: bool) -> Any:
+            raise OSError(5, "the ring is gone")
+
+        moving._channels[0].wait = broken  # type: ignore[method-assign]
+        faults.gate.set()
+        moving.drain()
+        with pytest.raises(OffloadError, match=r"an engine that failed .*the ring is gone"):
+            moving.read(parcel, now=True)
+        assert parcel.source is not None
 
 
 def test_time_and_bytes_are_counted(tmp_path: Path) -> None:

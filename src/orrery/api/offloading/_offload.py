@@ -58,6 +58,6 @@ def offload(
     limit = None if memory_limit is None else size_bytes(memory_limit, "offload: memory_limit")
     options = options or OffloadOptions()
     return TrainingSession(
-        options.engine([Path(folder) for folder in given], limit), options.search(),
+        options.moving([Path(folder) for folder in given], limit), options.search(),
         name=name, progress=progress,
     )  # fmt: skip

@@ -23,7 +23,10 @@ class OffloadOptions:
 
     least: str = setting("1 MiB", "Smaller saved tensors stay in memory and are not planned.")
     block: str = setting("1 MiB", "Of one request; whole sectors of 4 KiB.")
-    threads: int = setting(4, "That make requests.")
+    threads: int = setting(4, "That make requests; with io_uring, half of the requests at once.")
+    engine: Literal["io_uring", "threads"] | None = setting(
+        None, "How requests are made; None: io_uring where the process may use it, else threads."
+    )
     queue: str = setting(
         "64 MiB", "Of tensors that may wait to be written before the forward does."
     )
@@ -41,7 +44,7 @@ class OffloadOptions:
         "improved", "How plans are searched: OffloadSearch says what each means."
     )
 
-    def engine(self, folders: Sequence[Path], limit_bytes: int | None) -> OffloadSettings:
+    def moving(self, folders: Sequence[Path], limit_bytes: int | None) -> OffloadSettings:
         """Return the settings of the part that moves tensors.
 
         Raises
@@ -52,6 +55,7 @@ class OffloadOptions:
 
         return OffloadSettings(
             folders=tuple(folders), limit_bytes=limit_bytes, threads=self.threads,
+            engine=self.engine,
             least_bytes=self._bytes("least"), block_bytes=self._bytes("block"),
             queue_bytes=self._bytes("queue", zero_allowed=True),
             ahead_bytes=self._bytes("ahead", zero_allowed=True),

@@ -1,8 +1,8 @@
 """One region of memory, taken from both ends and returned when it is empty.
 
-What stays for as long as the session (buffers that every transfer passes through) is taken from
-the low end, what comes and goes (tensors that were read back) from the high end, so that short
-holes never lie between long lives.
+Buffers that everything passes through lie at the low end for as long as the session, then what is
+used as soon as it is there; what is read long before it is needed lies at the high end. So short
+holes do not come to lie between long lives.
 
 A piece returns to the region when the last array or tensor that uses it is gone: there is no call
 to free it, hence none to make too early. Finalisers only note the piece; it is put back by the next
@@ -69,7 +69,6 @@ class Arena:
         self._lock = threading.Lock()
         self._free = [(0, self.size_bytes)] if self.size_bytes else []
         self._freed: deque[tuple[int, int]] = deque()
-        self._low_end = 0  # of the pieces at the low end
         self.touched_bytes = 0
 
     def take(self, size_bytes: int, end: Literal["low", "high"]) -> Bytes | None:
@@ -90,8 +89,6 @@ class Arena:
             place = self._free.index(hole)
             rest = [(hole[0], start), (start + wanted, hole[1])]
             self._free[place : place + 1] = [r for r in rest if r[0] < r[1]]
-            if end == "low":
-                self._low_end = max(self._low_end, piece[1])
             self.touched_bytes = max(self.touched_bytes, self._used())
         array = self._memory[piece[0] : piece[1]].view(_Leased)
         array.lease = _Lease(self._freed, piece)
@@ -105,14 +102,12 @@ class Arena:
             return self._used()
 
     def give_pages_back(self) -> None:
-        """Let the system have the pages of the high end, if nobody holds any of them."""
+        """Let the system have the pages that nobody holds."""
         with self._lock:
             self._take_back()
-            if self._free and self._free[-1] == (self._low_end, self.size_bytes):
-                self._map.madvise(
-                    mmap.MADV_DONTNEED, self._low_end, self.size_bytes - self._low_end
-                )
-                self.touched_bytes = self._low_end
+            for start, stop in self._free:
+                self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
+            self.touched_bytes = self._used()
 
     def _used(self) -> int:
         return self.size_bytes - sum(stop - start for start, stop in self._free)

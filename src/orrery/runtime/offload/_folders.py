@@ -9,14 +9,15 @@ named files that nobody holds a lock on.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import heapq
 import os
 import re
+import struct
 import threading
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 
 from orrery.errors import SpecError
@@ -31,6 +32,8 @@ _PREFIX, _SUFFIX = "orrery-offload-", ".scratch"
 _IN_MEMORY = {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GROW_BYTES = 64 << 20
+#: Of ``statx`` (Linux 6.1): the descriptor itself, what is asked for, where the answer lies.
+_STATX_EMPTY_PATH, _STATX_DIOALIGN, _STATX_MEMORY = 0x1000, 0x2000, 152
 
 
 class Slot:
@@ -73,6 +76,7 @@ class ScratchFile:
         self.freed: deque[int] = deque()
         self.queued_bytes = 0
         self.descriptor, self.direct = self._opened(direct)
+        self._memory_bytes = memory_alignment(self.descriptor) if self.direct else 1
         self.remarks: tuple[str, ...] = ()
         if self.kind in _IN_MEMORY:
             self.remarks += (f"{folder} is {self.kind}: its files take memory, none is saved",)
@@ -96,48 +100,10 @@ class ScratchFile:
                 self._grow()
             return Slot(self, heapq.heappop(self._free))
 
-    def write(self, buffer: Bytes, offset: int) -> None:
-        """Write whole sectors at a whole sector.
-
-        Raises
-        ------
-        OSError : names the folder
-        """
-        done = 0
-        while done < buffer.size:
-            try:
-                wrote = os.pwritev(self.descriptor, [buffer[done:].data], offset + done)
-            except OSError as error:
-                raise self._named(error) from error
-            wrote -= wrote % SECTOR_BYTES if wrote < buffer.size - done else 0
-            if wrote <= 0:
-                raise OSError(errno.EIO, "a write that made no progress", str(self.folder))
-            done += wrote
-
-    def read(self, buffers: Sequence[Bytes], offset: int) -> int:
-        """Read whole sectors into buffers that lie one after another in the file.
-
-        Returns
-        -------
-        The bytes read: fewer than asked for at the end of the file only.
-
-        Raises
-        ------
-        OSError : names the folder
-        """
-        views = [buffer.data for buffer in buffers]
-        wanted, done = sum(len(view) for view in views), 0
-        while done < wanted:
-            left = list(_after(views, done))
-            try:
-                got = os.preadv(self.descriptor, left, offset + done)
-            except OSError as error:
-                raise self._named(error) from error
-            got -= got % SECTOR_BYTES if got < wanted - done else 0
-            if got <= 0:
-                break
-            done += got
-        return done
+    def takes(self, memory: Bytes) -> bool:
+        """Whether these bytes can be written from where they lie, without a copy."""
+        whole = not memory.size % SECTOR_BYTES and memory.flags.c_contiguous
+        return whole and not memory.__array_interface__["data"][0] % self._memory_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -220,14 +186,29 @@ class ScratchFile:
             except OSError as error:
                 if slots > 1 and error.errno in _FULL:
                     continue
-                raise self._named(error) from error
+                raise self.named(error) from error
             for slot in range(slots):
                 heapq.heappush(self._free, self._size + slot * self.slot_bytes)
             self._size += size
             return
 
-    def _named(self, error: OSError) -> OSError:
+    def named(self, error: OSError) -> OSError:
+        """Return an error that says in which folder it was."""
         return OSError(error.errno, error.strerror, str(self.folder))
+
+
+def memory_alignment(descriptor: int) -> int:
+    """Return what an address must be a multiple of for direct requests; a sector if not said."""
+    try:
+        statx = ctypes.CDLL(None, use_errno=True).statx
+    except (OSError, AttributeError):
+        return SECTOR_BYTES
+    found = (ctypes.c_uint8 * 256)()
+    refused = statx(descriptor, b"", _STATX_EMPTY_PATH, _STATX_DIOALIGN, found)
+    (told,) = struct.unpack_from("<I", found, 0)
+    (alignment,) = struct.unpack_from("<I", found, _STATX_MEMORY)
+    known = not refused and told & _STATX_DIOALIGN and alignment
+    return int(alignment) if known else SECTOR_BYTES
 
 
 def sweep(folder: Path) -> int:
@@ -263,12 +244,3 @@ def file_system(folder: Path) -> str:
         if target.is_relative_to(point) and depth >= best:
             best, kind = depth, right.split()[0]
     return kind
-
-
-def _after(views: Sequence[memoryview], done: int) -> list[memoryview]:
-    left = []
-    for view in views:
-        if done < len(view):
-            left.append(view[done:])
-        done = max(0, done - len(view))
-    return left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from typing import Protocol
 
 from ._blocks import SECTOR_BYTES, BlockLabel, Bytes, padded
@@ -37,19 +36,17 @@ class Parcel:
     element_bytes : of what may be packed; 0 where it may not
     source : where its bytes are while they are still, or for good, in memory
     blocks : where each block lies, once it was written
-    pending : blocks of the transfer under way that no worker has begun
-    left : blocks of the transfer under way that have not ended
     stays : it will not be written (any more) and is used from `source`
     here, root : its bytes as read back, and the tensor over them
-    target : where a read under way puts them
+    target, trip : where a read under way puts them, and how far it is
     generation : how often it has been read back
     write_error, read_error : what ended the last transfer
     """
 
     __slots__ = (
-        "__weakref__", "blocks", "element_bytes", "generation", "here", "left", "name",
-        "number", "pending", "read_error", "root", "size_bytes", "source", "stays", "target",
-        "tokens", "write_error",
+        "__weakref__", "blocks", "element_bytes", "generation", "here", "name", "number",
+        "read_error", "root", "size_bytes", "source", "stays", "target", "tokens", "trip",
+        "write_error",
     )  # fmt: skip
 
     def __init__(
@@ -59,21 +56,15 @@ class Parcel:
         self.element_bytes = element_bytes
         self.source: Source | None = source
         self.blocks: list[tuple[Slot, BlockLabel] | None] = []
-        self.pending: set[int] = set()
-        self.left = 0
         self.stays = False
         self.here: Bytes | None = None
         self.target: Bytes | None = None
+        self.trip: object = None
         self.root: object = None
         self.generation = 0
         self.write_error: BaseException | None = None
         self.read_error: BaseException | None = None
         self.tokens: list[weakref.ref[object]] = []
-
-    def pieces(self, block_bytes: int) -> Iterator[tuple[int, int]]:
-        """Yield the begin and end of each block."""
-        for start in range(0, self.size_bytes, block_bytes):
-            yield start, min(start + block_bytes, self.size_bytes)
 
     @property
     def travelled_bytes(self) -> int:

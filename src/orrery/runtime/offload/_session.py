@@ -26,8 +26,7 @@ from typing import Any, Self
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 
-from ._arena import Arena
-from ._blocks import SECTOR_BYTES
+from ..direct_io import SECTOR_BYTES, Engine, open_engine
 from ._errors import OffloadError
 from ._folders import ScratchFile
 from ._memory import MemoryMeter, return_freed_memory
@@ -102,8 +101,10 @@ class OffloadSession:
         *,
         name: str = "step",
         files: Callable[[Path, int], ScratchFile] | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.settings = settings
+        self._engine = engine or open_engine(settings.engine, settings.threads)
         self.reports: list[StepReport] = []
         slot_bytes = settings.block_bytes + SECTOR_BYTES
         self._files: list[ScratchFile] = []
@@ -117,12 +118,12 @@ class OffloadSession:
             raise
         self._requests: dict[ScratchFile, list[IoRequest]] = {f: [] for f in self._files}
         self._began_s = time.perf_counter()
-        self._arena = Arena(settings.ahead_bytes)
         self._transfers = Transfers(
-            self._files, self._arena, block_bytes=settings.block_bytes, threads=settings.threads,
-            queue_bytes=settings.queue_bytes, identity=os.urandom(16),
-            on_request=self._note if settings.trace else None,
+            self._files, engine=self._engine, ahead_bytes=settings.ahead_bytes,
+            block_bytes=settings.block_bytes, queue_bytes=settings.queue_bytes,
+            identity=os.urandom(16), on_request=self._note if settings.trace else None,
         )  # fmt: skip
+        self._arena = self._transfers.arena
         self._meter = MemoryMeter()
         self._book = PlanBook(settings, planner, self._files, self._meter, name)
         self._returned = settings.return_freed and return_freed_memory(settings.least_bytes)
@@ -155,15 +156,16 @@ class OffloadSession:
 
     @property
     def engine(self) -> str:
-        """How requests are made, e.g. ``4 threads, pwritev and preadv, direct``."""
+        """How requests are made, e.g. ``io_uring, 8 requests at once, direct``."""
         direct = [file.direct for file in self._files]
         way = "direct" if all(direct) else "partly direct" if any(direct) else "cached"
-        return f"{self.settings.threads} threads, pwritev and preadv, {way}"
+        return f"{self._engine.label}, {way}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a user should know about the folders."""
+        """What a user should know about the folders and the engine."""
         found = tuple(remark for file in self._files for remark in file.remarks)
+        found += tuple(self._transfers.remarks)
         if self.settings.return_freed and not self._returned:
             found += ("freed memory may stay with the process: the C library takes no such option",)
         return found
@@ -182,6 +184,8 @@ class OffloadSession:
         """
         if not self._closed:
             self._closed = True
+            if self._hooks and threading.get_ident() == self._thread:
+                self._hooks.pop().__exit__(None, None, None)  # of a step that nobody ended
             if self._seeing is not None:
                 self._seeing.remove()
             self._transfers.close()
@@ -225,8 +229,8 @@ class OffloadSession:
         ------
         OffloadInfeasibleError : the planner says that no plan keeps the limit
         """
-        (hooks,), self._hooks = self._hooks, []
-        hooks.__exit__(kind, error, trace)
+        while self._hooks:  # none, if the session was closed meanwhile
+            self._hooks.pop().__exit__(kind, error, trace)
         end_s = self._now()
         self._report()
         passes, self._passes = self._passes, []
@@ -437,7 +441,7 @@ class OffloadSession:
         self._peak_bytes = max(self._peak_bytes, most)
         # When within the time since the last look the most was in use is not known: the fewest
         # bytes on their way at either end make the rest the largest it can have been.
-        moved = self._transfers.queued_bytes + self._arena.touched_bytes
+        moved = self._transfers.passing_bytes
         running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
         self._moved_before = moved
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from orrery.errors import SpecError
 
-from ._blocks import SECTOR_BYTES
+from ..direct_io import SECTOR_BYTES, EngineName
 
 __all__ = ["OffloadSettings"]
 
@@ -24,7 +24,8 @@ class OffloadSettings:
     limit_bytes : of memory that the process may take; None: what it has and what is free
     least_bytes : smaller storages stay in memory and are not planned
     block_bytes : of one request; a whole number of sectors
-    threads : that make requests
+    threads : that make requests; io_uring has twice as many requests under way, from one thread
+    engine : how requests are made; None: io_uring where this process may use it, else threads
     queue_bytes : of tensors that may wait to be written; the forward pass waits beyond
     ahead_bytes : of memory for what is read back before it is needed
     when_full : what becomes of a tensor that cannot be written: it stays in ``memory``, or the
@@ -42,6 +43,7 @@ class OffloadSettings:
     least_bytes: int = 1 << 20
     block_bytes: int = 1 << 20
     threads: int = 4
+    engine: EngineName | None = None
     queue_bytes: int = 64 << 20
     ahead_bytes: int = 256 << 20
     when_full: Literal["memory", "raise"] = "memory"

@@ -1,11 +1,10 @@
-"""Threads that move parcels between memory and files.
+"""Parcels on their way between memory and files: what is queued, under way and done.
 
 Models:  nothing; this does it. Writes and reads ahead go first come, first served; what somebody
          waits for goes first. A parcel's blocks are spread over the files by how busy they are.
-Ignores: the system's own queues. There is no binding of io_uring among what this program may need,
-         so requests are plain calls from a few threads, which let go of the interpreter meanwhile.
-Judge:   bytes come back as they went, under random delays, failures and alterations
-         (tests/runtime/offload/test_transfers.py).
+Ignores: the system's own queues, and how requests are made: that is the engine's business.
+Judge:   bytes come back as they went, under random delays, failures and alterations, with either
+         engine (tests/runtime/offload/test_transfers.py, test_faults.py).
 
 A parcel's memory is let go only when all of its blocks have been written, so a failed write loses
 nothing. What is read is compared with what was written before anybody sees it.
@@ -22,21 +21,11 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from ..direct_io import Channel, Engine, Request
 from ._arena import Arena, aligned_bytes
-from ._blocks import (
-    SECTOR_BYTES,
-    BlockLabel,
-    Bytes,
-    checksum,
-    label_problem,
-    pack_block,
-    padded,
-    unpack_block,
-    write_label,
-)
-from ._errors import DamagedDataError, OffloadError
+from ._blocks import SECTOR_BYTES, Bytes, padded
+from ._blockwork import Errand, begun_read, begun_write, read_problem
+from ._errors import OffloadError
 from ._folders import ScratchFile
 from ._parcel import Parcel
 
@@ -60,6 +49,7 @@ class TransferCounts:
     cpu_s : of the threads
     failed_writes : parcels that stayed in memory because they could not be written
     outside_bytes : read into memory beside the arena, because it was full
+    uncopied_bytes : written from the tensor's own memory
     """
 
     written_bytes: int = 0
@@ -74,11 +64,23 @@ class TransferCounts:
     cpu_s: float = 0.0
     failed_writes: int = 0
     outside_bytes: int = 0
+    uncopied_bytes: int = 0
 
     def since(self, before: TransferCounts) -> TransferCounts:
         """Return what was added after `before`."""
         names = self.__dataclass_fields__
         return TransferCounts(**{n: getattr(self, n) - getattr(before, n) for n in names})
+
+
+class _Trip:
+    """One way of one parcel: which blocks have begun and how many have ended."""
+
+    __slots__ = ("blocks", "left", "next", "parcel", "waiting_bytes", "write")
+
+    def __init__(self, parcel: Parcel, write: bool, blocks: int) -> None:
+        self.parcel, self.write, self.blocks = weakref.ref(parcel), write, blocks
+        self.next, self.left = 0, blocks
+        self.waiting_bytes = parcel.size_bytes if write else 0
 
 
 class Transfers:
@@ -87,44 +89,61 @@ class Transfers:
     Parameters
     ----------
     files : one per folder
-    arena : for what passes through, and for what is read back
+    engine : how requests are made
+    ahead_bytes : of memory for what is read back before it is needed
     block_bytes : of one request, a whole number of sectors
-    threads : that make requests
     queue_bytes : of parcels that may wait to be written; who brings more waits
     identity : 16 bytes that no other run has
     on_request : told of each request: file, begin on the performance counter, whether it writes,
         offset, size
+
+    Attributes
+    ----------
+    arena : for what passes through (the low end) and for what is read back
+    staged_bytes : of it, what everything passes through; held for as long as this is open
     """
 
     def __init__(
         self,
         files: Sequence[ScratchFile],
-        arena: Arena,
         *,
+        engine: Engine,
+        ahead_bytes: int,
         block_bytes: int,
-        threads: int,
         queue_bytes: int,
         identity: bytes,
         on_request: Callable[[ScratchFile, float, bool, int, int], None] | None = None,
     ) -> None:
-        self.files, self.arena, self.block_bytes = tuple(files), arena, block_bytes
+        self.files, self.block_bytes = tuple(files), block_bytes
         self.queue_bytes, self.identity = queue_bytes, identity
         self._counts: dict[str, float] = dict.fromkeys(TransferCounts.__dataclass_fields__, 0)
         self.waited_s = 0.0
         self.problems: list[str] = []
+        self.remarks: list[str] = [] if engine.remark is None else [engine.remark]
         self._on_request = on_request
-        lock = threading.RLock()
-        self._changed, self._work_there = threading.Condition(lock), threading.Condition(lock)
-        self._jobs: list[tuple[int, int, bool, weakref.ref[Parcel], int, int]] = []
+        self._changed = threading.Condition(threading.RLock())
+        self._jobs: list[tuple[int, int, _Trip]] = []
         self._order = itertools.count()
         self._queued = 0
         self._under_way = {True: 0, False: 0}
         self._since: dict[str, float] = {}
         self._closed, self._process = False, os.getpid()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"offload-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self._broken: BaseException | None = None
+        slot_bytes = SECTOR_BYTES + padded(block_bytes)
+        self.staged_bytes = engine.channels * engine.depth * slot_bytes
+        self.arena = Arena(ahead_bytes + self.staged_bytes)
+        self._channels = [engine.make() for _ in range(engine.channels)]
+        self._idle: list[Channel] = []
+        self._threads = []
+        for number, channel in enumerate(self._channels):
+            slots = [self.arena.take(slot_bytes, "low") for _ in range(engine.depth)]
+            staging = [slot for slot in slots if slot is not None]
+            self._threads.append(
+                threading.Thread(
+                    target=self._work, args=(channel, staging), name=f"offload-{number}",
+                    daemon=True,
+                )
+            )  # fmt: skip
         for thread in self._threads:
             thread.start()
 
@@ -144,22 +163,24 @@ class Transfers:
         """Bytes of parcels that wait to be written or are being written."""
         return self._queued
 
+    @property
+    def passing_bytes(self) -> int:
+        """Memory of tensors on their way: queued to be written, or read back."""
+        return self._queued + self.arena.touched_bytes - self.staged_bytes
+
     # What the training thread asks for.
 
     def write(self, parcel: Parcel) -> None:
         """Begin to write a parcel; with too many bytes queued, wait until there are fewer."""
         self._refuse_other_process(parcel)
-        pieces = list(parcel.pieces(self.block_bytes))
+        size = parcel.size_bytes
         with self._changed:
             self._refuse_closed(parcel)
-            self._wait(
-                lambda: not self._queued or self._queued + parcel.size_bytes <= self.queue_bytes
-            )
-            parcel.blocks = [None] * len(pieces)
-            parcel.pending, parcel.left = set(range(len(pieces))), len(pieces)
-            self._queued += parcel.size_bytes
-            for block, (start, stop) in enumerate(pieces):
-                self._push(_LATER, True, parcel, block, stop - start)
+            if self._queued and self._queued + size > self.queue_bytes:
+                self._wait(lambda: not self._queued or self._queued + size <= self.queue_bytes)
+            parcel.blocks = [None] * -(-size // self.block_bytes)
+            self._queued += size
+            self._push(_LATER, _Trip(parcel, True, len(parcel.blocks)))
 
     def wait_for_writes(self, most_bytes: int) -> None:
         """Wait until no more than so many bytes are queued to be written, or being written."""
@@ -177,20 +198,20 @@ class Transfers:
             if parcel.here is not None or parcel.read_error is not None:
                 return True
             if parcel.target is not None:
-                if now:
-                    for block in sorted(parcel.pending):
-                        self._push(_NOW, False, parcel, block, 0)
+                trip = parcel.trip
+                if now and isinstance(trip, _Trip) and trip.next < trip.blocks:
+                    self._push(_NOW, trip)
                 return True
-            target = self.arena.take(parcel.size_bytes, "high")
+            # What is waited for is soon gone again, and so lies apart from what is read ahead.
+            target = self.arena.take(parcel.size_bytes, "low" if now else "high")
             if target is None:
                 if not now:
                     return False
                 target = aligned_bytes(parcel.size_bytes)
-                self._count(outside_bytes=target.size)
+                self._counts["outside_bytes"] += target.size
             parcel.target = target
-            parcel.pending, parcel.left = set(range(len(parcel.blocks))), len(parcel.blocks)
-            for block in range(len(parcel.blocks)):
-                self._push(_NOW if now else _LATER, False, parcel, block, 0)
+            parcel.trip = trip = _Trip(parcel, False, len(parcel.blocks))
+            self._push(_NOW if now else _LATER, trip)
             return True
 
     def keep(self, parcel: Parcel) -> bool:
@@ -234,14 +255,20 @@ class Transfers:
             self._closed = True
             self._jobs.clear()
             self._changed.notify_all()
-            self._work_there.notify_all()
         if os.getpid() == self._process:
-            for thread in self._threads:
+            for channel, thread in zip(self._channels, self._threads, strict=True):
+                if thread.is_alive():
+                    channel.wake()
                 thread.join()
+                channel.close()
         for file in self.files:
             file.close()
 
     def _refuse_closed(self, parcel: Parcel) -> None:
+        if self._broken is not None:
+            raise OffloadError(f"saved tensor {parcel.name!r}",
+                               found=f"an engine that failed ({self._broken})",
+                               wanted="one that works", fix="use engine='threads'")  # fmt: skip
         if self._closed:
             raise OffloadError(f"saved tensor {parcel.name!r}", found="a closed session",
                                wanted="an open one",
@@ -260,79 +287,174 @@ class Transfers:
             return
         begin = time.perf_counter()
         try:
-            while not ready():
+            while not (ready() or self._closed):
                 self._changed.wait()
         finally:
             self.waited_s += time.perf_counter() - begin
 
-    def _push(self, urgency: int, write: bool, parcel: Parcel, block: int, size: int) -> None:
-        job = (urgency, next(self._order), write, weakref.ref(parcel), block, size)
-        heapq.heappush(self._jobs, job)
-        self._work_there.notify()
+    def _push(self, urgency: int, trip: _Trip) -> None:
+        heapq.heappush(self._jobs, (urgency, next(self._order), trip))
+        for _ in range(min(len(self._idle), trip.blocks)):
+            self._idle.pop().wake()
 
     # What the threads do.
 
-    def _work(self) -> None:
-        bounce = aligned_bytes(SECTOR_BYTES + padded(self.block_bytes))
+    def _work(self, channel: Channel, staging: list[Bytes]) -> None:
+        try:
+            if (remark := channel.stage(staging)) is not None:
+                self.remarks.append(remark)
+            self._serve(channel, staging)
+        except BaseException as error:  # nobody must wait for this thread any more
+            with self._changed:
+                self._broken, self._closed = error, True
+                self._changed.notify_all()
+
+    def _serve(self, channel: Channel, staging: list[Bytes]) -> None:
+        free = list(range(len(staging)))
         cpu_s = time.thread_time()
         while True:
-            with self._changed:
-                while not self._jobs and not self._closed:
-                    self._work_there.wait()
-                if self._closed:
-                    return
-                _, _, write, reference, block, size = heapq.heappop(self._jobs)
-            self._do(write, reference, block, size, bounce)
             now_s = time.thread_time()
             with self._changed:
-                self._count(cpu_s=now_s - cpu_s)
-            cpu_s = now_s
+                self._counts["cpu_s"] += now_s - cpu_s
+                if self._closed and len(free) == len(staging):
+                    return
+                jobs = self._next_jobs(len(free))
+                if channel in self._idle:
+                    self._idle.remove(channel)
+                if free and not jobs:
+                    self._idle.append(channel)
+            cpu_s, idle = now_s, not jobs
+            while jobs:
+                self._begin(*jobs.pop(0), channel, staging, free)
+            # No reference to a parcel that only this thread holds outlives this line.
+            self._end(channel.wait(block=idle), staging, free)
 
-    def _do(
-        self, write: bool, reference: weakref.ref[Parcel], block: int, size: int, bounce: Bytes
-    ) -> None:
-        """Move one block; no reference to its parcel outlives the call."""
-        parcel = reference()
+    def _next_jobs(self, room: int) -> list[tuple[_Trip, Parcel, int]]:
+        """Return blocks to begin: one to write, which takes a while, or as many to read as fit."""
+        found: list[tuple[_Trip, Parcel, int]] = []
+        while self._jobs and len(found) < room:
+            trip = self._jobs[0][2]
+            parcel = trip.parcel()
+            if parcel is None or trip.next >= trip.blocks:
+                heapq.heappop(self._jobs)
+                if parcel is None:
+                    self._queued -= trip.waiting_bytes
+                    trip.waiting_bytes = 0
+                self._changed.notify_all()
+                continue
+            if trip.write and found:
+                break
+            found.append((trip, parcel, trip.next))
+            trip.next += 1
+            self._clock(trip.write, +1)
+            if trip.next == trip.blocks:
+                heapq.heappop(self._jobs)
+            if trip.write:
+                break
+        return found
+
+    def _begin(
+        self, trip: _Trip, parcel: Parcel, block: int, channel: Channel, staging: list[Bytes],
+        free: list[int],
+    ) -> None:  # fmt: skip
+        slot = free.pop()
+        errand, error = None, None
+        try:
+            if trip.write:
+                errand = self._written(parcel, block, slot, staging[slot])
+            else:
+                errand = begun_read(parcel, block, self.block_bytes, slot, staging[slot])
+        except BaseException as caught:  # handed to whoever waits, without what it would hold
+            error = caught.with_traceback(None)
+        if errand is None:
+            free.append(slot)
+            with self._changed:
+                self._end_block(trip, parcel, block, error)
+            return
+        errand.trip = trip
         with self._changed:
-            mine = parcel is not None and block in parcel.pending
-            if parcel is not None and mine:
-                parcel.pending.discard(block)
-                self._clock(write, +1)
-        error: BaseException | None = None
-        if parcel is not None and mine:
+            errand.place.file.queued_bytes += errand.size
+        errand.begin_s = time.perf_counter()
+        channel.begin(
+            Request(
+                errand.place.file.descriptor, trip.write, errand.place.offset, errand.buffers,
+                staged=slot if errand.staged else None, tag=errand,
+            )
+        )  # fmt: skip
+
+    def _written(self, parcel: Parcel, block: int, slot: int, bounce: Bytes) -> Errand | None:
+        """Return a block ready to be written, or None when it need not be any more."""
+        source = parcel.source
+        if source is None or parcel.stays:
+            return None
+        with self._changed:
+            turns = sorted(self.files, key=lambda file: file.queued_bytes)
+        place, refusal = None, None
+        for file in turns:  # a full disk is passed over while another one has room
             try:
-                if write:
-                    self._write_block(parcel, block, bounce)
-                else:
-                    self._read_block(parcel, block, bounce)
-            except BaseException as caught:  # handed to whoever waits
-                error = caught
-        with self._changed:
-            if write:
-                self._queued -= size
-            if parcel is not None and mine:
-                self._clock(write, -1)
-                self._end_block(parcel, write, error)
-            self._changed.notify_all()
+                place = file.take()
+                break
+            except OSError as error:
+                refusal = refusal or error
+        if place is None:
+            raise refusal or OSError("no file to write to")
+        return begun_write(
+            parcel, block, self.block_bytes, source.data(), place, slot, bounce, self.identity
+        )
 
-    def _end_block(self, parcel: Parcel, write: bool, error: BaseException | None) -> None:
-        parcel.left -= 1
-        if write:
+    def _end(self, ended: list[Request], staging: list[Bytes], free: list[int]) -> None:
+        """Judge what has ended, and tell whoever waits."""
+        while ended:
+            request = ended.pop(0)
+            errand = request.tag
+            if not isinstance(errand, Errand):
+                raise TypeError(f"a request for {type(errand).__name__}")
+            end_s = time.perf_counter()
+            problem = read_problem(errand, request, staging[errand.slot], self.block_bytes)
+            free.append(errand.slot)
+            place, write = errand.place, request.write
+            with self._changed:
+                place.file.queued_bytes -= errand.size
+                self._counts["written_bytes" if write else "read_bytes"] += errand.size
+                for name, value in errand.counts.items():
+                    self._counts[name] += value
+                if write and problem is None:
+                    errand.parcel.blocks[errand.block] = (place, errand.label)
+                if self._on_request is not None:
+                    self._on_request(place.file, errand.begin_s, write, place.offset, errand.size)
+                self._end_block(errand.trip, errand.parcel, errand.block, problem, end_s)
+            del request, errand, place
+
+    def _end_block(
+        self, trip: object, parcel: Parcel, block: int, error: BaseException | None,
+        end_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Note, under the lock, that a block has ended; with the last one, that its trip has."""
+        if not isinstance(trip, _Trip):
+            raise TypeError(f"a block of {type(trip).__name__}")
+        trip.left -= 1
+        if trip.write:
+            size = min(self.block_bytes, parcel.size_bytes - block * self.block_bytes)
+            trip.waiting_bytes -= size
+            self._queued -= size
             if error is not None and parcel.write_error is None:
                 parcel.write_error, parcel.stays = error, True
-                self._count(failed_writes=1)
+                self._counts["failed_writes"] += 1
                 self.problems.append(f"{parcel.name}: not written: {error}")
-            if parcel.left == 0:
+            if trip.left == 0:
                 self._end_write(parcel)
-            return
-        if error is not None and parcel.read_error is None:
-            parcel.read_error = error
-        if parcel.left == 0:
-            if parcel.read_error is None:
-                parcel.here, parcel.generation = parcel.target, parcel.generation + 1
-            parcel.target = None
+        else:
+            if error is not None and parcel.read_error is None:
+                parcel.read_error = error
+            if trip.left == 0:
+                if parcel.read_error is None:
+                    parcel.here, parcel.generation = parcel.target, parcel.generation + 1
+                parcel.target = parcel.trip = None
+        self._clock(trip.write, -1, end_s)
+        self._changed.notify_all()
 
-    def _end_write(self, parcel: Parcel) -> None:
+    @staticmethod
+    def _end_write(parcel: Parcel) -> None:
         if parcel.stays:
             parcel.blocks = []
             return
@@ -340,135 +462,20 @@ class Transfers:
             parcel.source.let_go()
         parcel.source = None
 
-    def _write_block(self, parcel: Parcel, block: int, bounce: Bytes) -> None:
-        source = parcel.source
-        if source is None or parcel.stays:
-            return
-        start = block * self.block_bytes
-        raw = source.data()[start : min(start + self.block_bytes, parcel.size_bytes)]
-        payload = bounce[SECTOR_BYTES:]
-        stored, element_bytes = None, parcel.element_bytes
-        if element_bytes:
-            begin = time.perf_counter()
-            stored = pack_block(raw, element_bytes, payload)
-            took = time.perf_counter() - begin
-            with self._changed:
-                self._count(packed_bytes=raw.size, pack_s=took)
-        if stored is None:
-            stored, element_bytes = raw.size, 0
-            np.copyto(payload[:stored], raw)
-        whole = padded(stored)
-        payload[stored:whole] = 0
-        label = BlockLabel(
-            session=self.identity, tensor=parcel.number, block=block, element_bytes=element_bytes,
-            raw_bytes=parcel.size_bytes, stored_bytes=stored, checksum=checksum(payload[:whole]),
-        )  # fmt: skip
-        write_label(bounce[:SECTOR_BYTES], label)
-        with self._changed:
-            turns = sorted(self.files, key=lambda file: file.queued_bytes)
-        slot, refusal = None, None
-        for file in turns:  # a full disk is passed over while another one has room
-            try:
-                slot = file.take()
-                break
-            except OSError as error:
-                refusal = refusal or error
-        if slot is None:
-            raise refusal or OSError("no file to write to")
-        size = SECTOR_BYTES + whole
-        self._request(slot.file, True, slot.offset, size,
-                      lambda: slot.file.write(bounce[:size], slot.offset))  # fmt: skip
-        parcel.blocks[block] = (slot, label)
-
-    def _read_block(self, parcel: Parcel, block: int, bounce: Bytes) -> None:
-        found = parcel.blocks[block]
-        target = parcel.target
-        if found is None or target is None:
-            raise OffloadError(f"saved tensor {parcel.name!r}, block {block}", found="no block",
-                               wanted="the one written", fix="report this")  # fmt: skip
-        slot, label = found
-        start = block * self.block_bytes
-        raw = target[start : min(start + self.block_bytes, parcel.size_bytes)]
-        whole = padded(label.stored_bytes)
-        if label.element_bytes:
-            payload = bounce[SECTOR_BYTES : SECTOR_BYTES + whole]
-        else:
-            payload = target[start : start + whole]
-        size = SECTOR_BYTES + whole
-        got = 0
-
-        def ask() -> None:
-            nonlocal got
-            got = slot.file.read([bounce[:SECTOR_BYTES], payload], slot.offset)
-
-        where = (
-            f"saved tensor {parcel.name!r}, byte {start} of {parcel.size_bytes}, "
-            f"offset {slot.offset} in {slot.file.folder}"
-        )
-        try:
-            self._request(slot.file, False, slot.offset, size, ask)
-        except OSError as error:
-            raise OffloadError(
-                where, found=f"a read error ({error.strerror or error})", wanted="its bytes",
-                fix="check the disk; nothing was computed from them",
-            ) from error  # fmt: skip
-        problem = None
-        if got < size:
-            problem = f"truncated data ({got} of {size} bytes)"
-        problem = problem or label_problem(bounce[:SECTOR_BYTES], payload, label)
-        if problem is None and label.element_bytes:
-            begin = time.perf_counter()
-            problem = unpack_block(payload[: label.stored_bytes], label.element_bytes, raw)
-            took = time.perf_counter() - begin
-            with self._changed:
-                self._count(unpacked_bytes=raw.size, unpack_s=took)
-        if problem is not None:
-            raise DamagedDataError(
-                where, found=problem, wanted="the bytes that were written",
-                fix="check the disk; nothing was computed from them",
-            )  # fmt: skip
-
-    def _request(
-        self, file: ScratchFile, write: bool, offset: int, size: int, ask: Callable[[], None]
-    ) -> None:
-        with self._changed:
-            file.queued_bytes += size
-        begin = time.perf_counter()
-        try:
-            ask()
-        finally:
-            with self._changed:
-                file.queued_bytes -= size
-        with self._changed:
-            self._count(**{"written_bytes" if write else "read_bytes": size})
-            if self._on_request is not None:
-                self._on_request(file, begin, write, offset, size)
-
     # Counting, under the lock.
-
-    def _count(self, **more: float) -> None:
-        for name, value in more.items():
-            self._counts[name] += value
 
     def _any_under_way(self) -> bool:
         return bool(self._under_way[True] or self._under_way[False])
 
-    def _clock(self, write: bool, change: int) -> None:
+    def _clock(self, write: bool, change: int, now: float | None = None) -> None:
         """Add to the seconds of a way, and of both, while anything goes there."""
-        now = time.perf_counter()
-        running_before = {
-            "write_s": self._under_way[True] > 0,
-            "read_s": self._under_way[False] > 0,
-            "busy_s": self._any_under_way(),
-        }
-        self._under_way[write] += change
-        running = {
-            "write_s": self._under_way[True] > 0,
-            "read_s": self._under_way[False] > 0,
-            "busy_s": self._any_under_way(),
-        }
-        for name, before in running_before.items():
-            if running[name] and not before:
+        before, other = self._under_way[write], self._under_way[not write]
+        after = self._under_way[write] = before + change
+        if before and after:
+            return
+        now = time.perf_counter() if now is None else now
+        for name in ("write_s" if write else "read_s", *(() if other else ("busy_s",))):
+            if after:
                 self._since[name] = now
-            elif before and not running[name]:
-                self._count(**{name: now - self._since.pop(name)})
+            else:
+                self._counts[name] += max(0.0, now - self._since.pop(name))
