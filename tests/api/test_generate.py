@@ -65,7 +65,7 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
     from orrery.rtl import Resources, Synthesis
     from orrery.rtl.bench import StreamVectors, circuit_files
     from orrery.rtl.parts import Fifo, part_circuit
-    from orrery.rtl.synthesis._record import ModuleArea, Verified
+    from orrery.rtl.synthesis._record import ModuleArea, TimingPath, Verified
 
     circuit = part_circuit(Fifo(4, depth=2))
     numbers = np.arange(16)
@@ -85,7 +85,11 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
             ModuleArea(name=name, instances=1, area=area, total=30.0, sequential=10.0, cells={})
             for name, area in areas.items()
         ),
-        paths=(),
+        paths=(
+            TimingPath(
+                kind="input to output", start="a", end="b", delay_s=2.5e-9, setup_s=0.0, steps=()
+            ),
+        ),
         memories=(),
         flattened=True,
         booth=True,
@@ -124,7 +128,10 @@ def test_the_page_shows_blocks_area_and_what_was_checked(
     assert [row[:5] for row in table.rows] == [
         (top, 1, 0.0, 0.0, 0.0), (queue, 1, 30.0, 30.0, 100.0)
     ]  # fmt: skip
-    assert "dissolved into one, the design takes 28 NAND2" in table.caption
+    assert (
+        "dissolved into one, the design takes 28 NAND2. Its longest path takes 2.50 ns."
+        in table.caption
+    )
     assert isinstance(sections["FPGA resources"], Table)
     readme = files["README.md"]
     assert "28 NAND2, 35.7 % of it flip-flops" in readme

@@ -22,6 +22,7 @@ def test_bad_data_makes_no_batches() -> None:
         ({"x": images}, 4.0, 1, "samples of a batch: found 4.0, wanted a whole number"),
         ({"x": images}, 4, 1.5, "epochs: found 1.5"),
         ({"x": images.tolist()}, 4, 1, "'x': found 'list', wanted an array"),
+        ({"x": np.ma.masked_invalid(images)}, 4, 1, "'x': found 'an array with a mask'"),
         ({"x": np.float32(3)}, 4, 1, "'x': found 'a single number'"),
         ([images], 4, 1, "found 'list', wanted inputs: a mapping"),
     ):

@@ -18,8 +18,11 @@ from orrery.cost import Cost
 from orrery.errors import SpecError
 from orrery.graph import (
     ArrayConstant,
+    Graph,
+    Node,
     Region,
     Statistics,
+    TensorType,
     build_model,
     read_safetensors,
     with_weights,
@@ -80,6 +83,27 @@ def test_weights_that_are_not_known_are_the_published_average() -> None:
 
     worst = weight_cycles(held, cost.array)[:, 0].reshape(-1, 32).max(1).mean()
     assert cost.expected(region).array_cycles == pytest.approx(worst * 8 * 10 * 10, rel=0.01)
+
+
+def product_with(weights: np.ndarray) -> Region:
+    node = Node(name="product", op="MatMul", inputs=("a", "b"), outputs=("y",))
+    return Graph(name="one", nodes=(node,), inputs=("a",), outputs=("y",),
+                 types={"a": TensorType(dtype="float32", shape=(512, len(weights)))},
+                 constants={"b": ArrayConstant(weights)}).infer().regions()[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("storage", ["plain", "columns"])
+@pytest.mark.parametrize("precision", ["fixed8", "fp32"])
+def test_a_price_that_depends_on_weights_says_so(precision: str, storage: str) -> None:
+    accelerator, cost, _ = design(precision=precision, storage=storage)
+    dense = np.random.default_rng(0).integers(1, 100, (64, 64)).astype(np.float32)
+    sparse = np.where(np.arange(64)[:, None] % 4, 0, dense).astype(np.float32)
+    for zeros in (None, 0.5):
+        model = replace(cost, zeros=zeros)
+        first, second = (
+            model.cost(product_with(held), accelerator.device) for held in (dense, sparse)
+        )
+        assert model.reads_values == (first != second)
 
 
 def test_known_zeros_of_activations_save_time_in_floating_point_only() -> None:

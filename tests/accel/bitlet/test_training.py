@@ -336,6 +336,10 @@ def test_a_run_goes_on_only_as_its_trainer_may() -> None:
         trainer.steps(some, first.states, start=first)
     with pytest.raises(SpecError, match=r"start: found 'dict', wanted .* a TrainingStep"):
         trainer.steps(some, start=first.states)  # type: ignore[arg-type]
+    for by_hand in ({"next_scale": 3.0}, {"next_scale": math.nan}, {"next_scale": "x"},
+                    {"good_steps": 200}, {"good_steps": "x"}, {"choices": None}):  # fmt: skip
+        with pytest.raises(SpecError, match=f"start: {next(iter(by_hand))}: found"):
+            changed.steps(some, start=replace(second, **by_hand))
 
 
 # -- formats of errors ----------------------------------------------------------------------------
@@ -489,7 +493,7 @@ def test_states_that_are_none_of_the_network_are_refused() -> None:
     refused({**step.states, "w1": step.states["w1"].tolist()}, "'w1': found 'list'")
     refused(list(step.states), "states: found 'list', wanted all that a step left: a mapping")
     refused(step.states, "'optimizer.step': found 'nothing'", replace(trainer, optimizer="adam"))
-    with pytest.raises(SpecError, match="start: found 'step -5'"):
+    with pytest.raises(SpecError, match="start: number: found -5"):
         trainer.steps([batch], start=replace(step, number=-5))
     assert list(trainer.steps([batch], step.states))
 
@@ -557,6 +561,9 @@ def test_weights_that_are_not_finite_are_named() -> None:
         ("fp32", {"error": 0}, "error: found 0, wanted a share between 0 and 1"),
         ("fp16", {"loss_scale": True}, "found True, wanted 'dynamic' or a power of two"),
         ("fp32", {"frozen": "w1"}, r"a sequence of names; write frozen=\('w1',\)"),
+        ("fp32", {"frozen": None}, "frozen: found 'NoneType', wanted a Sequence"),
+        ("fp32", {"settings": None}, "settings: found 'NoneType', wanted a Mapping"),
+        ("fp32", {"distil": ["errors"]}, "distil: found 'list', wanted a str"),
     ],
 )
 def test_settings_without_meaning_are_refused(precision: str, more: Any, match: str) -> None:
@@ -569,5 +576,10 @@ def test_states_of_another_network_are_refused() -> None:
         trained_network(perceptron(8), {"w1": np.zeros((3, 3), F)})
     with pytest.raises(SpecError, match="'w1': found 'list', wanted an array"):
         trained_network(perceptron(8), {"w1": [[1.0]]})
+    whole = perceptron(8).constants["w1"].array()
+    for other, match in ((whole.astype(np.float64), "found 'float64"),
+                         (np.full_like(whole, np.nan), "not finite")):  # fmt: skip
+        with pytest.raises(SpecError, match=f"'w1': {match}" if match[0] == "f" else match):
+            trained_network(perceptron(8), {"w1": other})
     kept = trained_network(perceptron(8), {"optimizer.step": np.zeros(())})
     assert kept.constants["w1"].array().tobytes() == perceptron(8).constants["w1"].array().tobytes()

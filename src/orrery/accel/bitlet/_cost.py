@@ -182,8 +182,15 @@ class BitletCost:
 
     @property
     def reads_values(self) -> bool:
-        """Whether layers of one shape may cost differently: unless all zeros are given, yes."""
-        return self.zeros is None
+        """Whether layers of one shape may cost differently.
+
+        They may unless all zeros are given, which decide fixed point stored as it is: exponents
+        and columns come from the weights themselves.
+        """
+        plain = self.array.storage == "plain"
+        return self.zeros is None or not (
+            plain and isinstance(self.array.engine.format, FixedFormat)
+        )
 
     @property
     def storage_bits(self) -> int:

@@ -91,9 +91,14 @@ def _blocks(record: CircuitRecord) -> Table:
     else:
         caption = (
             f"Each module by itself, {record.area.tool}, library {record.area.library}; dissolved "
-            f"into one, the design takes {record.area.area:.6g} {unit}."
+            f"into one, the design takes {record.area.area:.6g} {unit}.{_longest(record)}"
         )
     return Table(title="Area by block", columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _longest(record: CircuitRecord) -> str:
+    path = None if record.area is None else record.area.longest_path_s
+    return "" if path is None else f" Its longest path takes {path * 1e9:.2f} ns."
 
 
 def _amounts(record: CircuitRecord) -> list[Section]:

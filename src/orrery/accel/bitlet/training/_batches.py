@@ -13,7 +13,7 @@ from orrery.graph import ArrayConstant, Graph
 from ..._record import Tensors
 from .._engine import Array
 from .._format import check_whole
-from ._checks import check_arrays
+from ._checks import check_arrays, check_finite
 
 __all__ = ["draw_batches", "trained_network"]
 
@@ -72,16 +72,17 @@ def trained_network(graph: Graph, states: Tensors) -> Graph:
 
     Raises
     ------
-    SpecError : no arrays, or an array of another shape than its constant
+    SpecError : no arrays, or an array of another shape or type than its constant, or not finite
     """
     check_arrays(states, where=f"{graph.name}: states", what="what a step left")
     constants = dict(graph.constants)
     for name, value in states.items():
         if name not in constants:
             continue
-        if constants[name].type.sizes != value.shape:
-            raise SpecError(f"{graph.name}: {name!r}", found=f"shape {value.shape}",
-                            wanted=str(constants[name].type),
-                            fix="take the network that was trained")  # fmt: skip
+        want = constants[name].type
+        if want.sizes != value.shape or str(value.dtype) != want.dtype:
+            raise SpecError(f"{graph.name}: {name!r}", found=f"{value.dtype}{value.shape}",
+                            wanted=str(want), fix="take the network that was trained")  # fmt: skip
+        check_finite(value, where=f"{graph.name}: {name!r}", fix="take another step's states")
         constants[name] = ArrayConstant(np.array(value))
     return replace(graph, constants=constants)

@@ -11,7 +11,7 @@ from orrery.graph import Graph
 
 from ..._record import Tensors
 
-__all__ = ["check_arrays", "check_batch", "check_states"]
+__all__ = ["check_arrays", "check_batch", "check_finite", "check_states"]
 
 
 def check_arrays(given: object, *, where: str, what: str) -> None:
@@ -28,6 +28,21 @@ def check_arrays(given: object, *, where: str, what: str) -> None:
         if not isinstance(value, np.ndarray | np.generic):
             raise SpecError(f"{where}: {name!r}", found=type(value).__name__, wanted="an array",
                             fix="convert it with numpy.asarray")  # fmt: skip
+        if isinstance(value, np.ma.MaskedArray):
+            raise SpecError(f"{where}: {name!r}", found="an array with a mask",
+                            wanted="an array, every number of which counts",
+                            fix="fill what is masked (numpy.ma.filled), or drop it")  # fmt: skip
+
+
+def check_finite(value: np.ndarray | np.generic, *, where: str, fix: str) -> None:
+    """Refuse floating-point numbers that are infinite or none.
+
+    Raises
+    ------
+    SpecError : says where
+    """
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise SpecError(where, found="a value that is not finite", wanted="finite numbers", fix=fix)
 
 
 def check_states(step: Graph, states: Tensors, *, where: str, whose: str) -> dict[str, np.ndarray]:
@@ -44,9 +59,7 @@ def check_states(step: Graph, states: Tensors, *, where: str, whose: str) -> dic
     """
     check_arrays(states, where=f"{where}: states", what="all that a step left")
     for name, value in states.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise SpecError(f"{where}: tensor {name!r}", found="a value that is not finite",
-                            wanted="finite numbers", fix=f"correct the {whose}")  # fmt: skip
+        check_finite(value, where=f"{where}: tensor {name!r}", fix=f"correct the {whose}")
     known = [name for name in step.inputs if name in step.states]
     for name in states:
         if name not in step.states:
@@ -104,6 +117,4 @@ def check_batch(step: Graph, batch: Tensors, *, where: str) -> None:
                 raise SpecError(f"{where}: {name!r}", found=have[outside].flat[0],
                                 wanted=f"labels from 0 to {int(most) - 1}",
                                 fix="correct the data")  # fmt: skip
-        if have.dtype.kind == "f" and not np.isfinite(have).all():
-            raise SpecError(f"{where}: {name!r}", found="a value that is not finite",
-                            wanted="finite numbers", fix="clean the data")  # fmt: skip
+        check_finite(have, where=f"{where}: {name!r}", fix="clean the data")

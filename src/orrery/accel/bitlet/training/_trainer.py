@@ -16,7 +16,7 @@ from ..._record import Tensors
 from .._cycles import BitletArray
 from .._format import FixedFormat
 from ._records import TrainingStep
-from ._session import LEAST_SCALE, MOST_SCALE, Session
+from ._session import GOOD_STEPS, LEAST_SCALE, MOST_SCALE, Session
 
 __all__ = ["DISTILLED", "ROUNDINGS", "BitletTrainer", "Distilled", "Rounding"]
 
@@ -68,6 +68,15 @@ class BitletTrainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for what, given, kind in (
+            ("graph", self.graph, Graph), ("array", self.array, BitletArray),
+            ("optimizer", self.optimizer, str), ("loss", self.loss, str),
+            ("rounding", self.rounding, str), ("distil", self.distil, str),
+            ("settings", self.settings, Mapping), ("frozen", self.frozen, Sequence),
+        ):  # fmt: skip
+            if not isinstance(given, kind):
+                raise SpecError(f"bitlet training: {what}", found=type(given).__name__,
+                                wanted=f"a {kind.__name__}", fix="correct its type")  # fmt: skip
         for name, value, known in (
             ("rounding", self.rounding, ROUNDINGS), ("distil", self.distil, DISTILLED),
         ):  # fmt: skip
@@ -104,8 +113,7 @@ class BitletTrainer:
                             fix="grids of fixed point follow the errors")  # fmt: skip
         if scale == "dynamic":
             return
-        number = _is_number(scale) and LEAST_SCALE <= scale <= MOST_SCALE
-        if not number or math.frexp(scale)[0] != 0.5:
+        if not _is_scale(scale):
             raise SpecError("bitlet training: loss_scale", found=scale,
                             wanted="'dynamic' or a power of two from 2^-24 to 2^32",
                             fix="such factors change no bit but the exponent's")  # fmt: skip
@@ -132,8 +140,9 @@ class BitletTrainer:
 
         Raises
         ------
-        SpecError : both `states` and `start`; a batch that does not fit or labels out of range; a
-            loss, tensor or gradient that is not finite, with its name and step
+        SpecError : both `states` and `start`, or a start that no run leaves; a batch that does not
+            fit or labels out of range; a loss, tensor or gradient that is not finite, with its name
+            and step
         CancelledError : the user asked to stop
         """
         beside = states is not None
@@ -142,11 +151,34 @@ class BitletTrainer:
                             found="states beside it" if beside else type(start).__name__,
                             wanted="one of `states` and `start`, a TrainingStep",
                             fix="give start=step, or states=step.states for a new run")  # fmt: skip
-        if start is not None and not (_is_number(start.number, numbers.Integral)
-                                      and start.number >= 0):  # fmt: skip
-            raise SpecError(f"{self.graph.name}: start", found=f"step {start.number}",
-                            wanted="a step from 0 on", fix="give a step of a run")  # fmt: skip
+        if start is not None:
+            _check_start(start, f"{self.graph.name}: start")
+        if not isinstance(batches, Iterable):
+            raise SpecError(f"{self.graph.name}: batches", found=type(batches).__name__,
+                            wanted="batches, one after another",
+                            fix="give what draw_batches makes, or a list")  # fmt: skip
         return Session(self, start).run(batches, states, progress)
+
+
+def _check_start(start: TrainingStep, where: str) -> None:
+    """Refuse a step that no run leaves: what is made by hand is taken at its word otherwise."""
+    for name, good, wanted in (
+        ("number", _is_number(start.number, numbers.Integral) and start.number >= 0,
+         "a step from 0 on"),
+        ("next_scale", start.next_scale is None or _is_scale(start.next_scale),
+         "None or a power of two from 2^-24 to 2^32"),
+        ("good_steps", _is_number(start.good_steps, numbers.Integral)
+         and 0 <= start.good_steps < GOOD_STEPS, f"a whole number from 0 to {GOOD_STEPS - 1}"),
+        ("choices", isinstance(start.choices, Mapping), "a mapping from products to choices"),
+    ):  # fmt: skip
+        if not good:
+            raise SpecError(f"{where}: {name}", found=getattr(start, name), wanted=wanted,
+                            fix="give a step of a run as it was left")  # fmt: skip
+
+
+def _is_scale(value: float) -> bool:
+    number = _is_number(value) and LEAST_SCALE <= value <= MOST_SCALE
+    return number and math.frexp(value)[0] == 0.5
 
 
 def _is_number(value: object, kind: type = numbers.Real) -> bool:
