@@ -13,7 +13,8 @@ from .provenance import PROGRAM_VERSION as __version__
 
 #: public functions and records; `orrery.api` knows where each lives
 _VERBS = (
-    "BeyondOptions", "ModelOptions", "OffloadOptions", "TaskOptions", "ZeroOptions",
+    "BeyondOptions", "ModelOptions", "OffloadLightningCallback", "OffloadOptions",
+    "OffloadTrainerCallback", "TaskOptions", "ZeroOptions",
     "accelerators", "arrays", "calibrate", "diff", "load_model", "load_system", "map", "models",
     "nest", "offload", "operators", "place", "run", "score", "show", "simulate", "studies",
     "study", "sweep", "systems", "timeloop", "validate",

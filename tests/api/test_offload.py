@@ -304,6 +304,34 @@ def test_an_error_in_a_step_ends_the_step_alone(tmp_path: Path) -> None:
         assert session.plans
 
 
+def test_closing_ends_a_step_that_a_loop_left_open(tmp_path: Path) -> None:
+    with opened(tmp_path) as left, opened(tmp_path) as other:
+        left.__enter__()
+        left.close()
+        one_step(other)
+        assert other.plans and not left.reports
+
+
+@pytest.mark.needs("lightning", "transformers")
+def test_callbacks_are_classes_of_their_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning.pytorch import Callback
+    from transformers import TrainerCallback
+
+    with opened(tmp_path) as session:
+        assert isinstance(orrery.OffloadLightningCallback(session), Callback)
+        assert isinstance(orrery.OffloadTrainerCallback(session), TrainerCallback)
+    real = importlib.util.find_spec
+    for name, package in (("OffloadLightningCallback", "lightning"),
+                          ("OffloadTrainerCallback", "transformers")):  # fmt: skip
+        with monkeypatch.context() as without:
+            without.setattr(importlib.util, "find_spec",
+                            lambda n, *m, p=package: None if n == p else real(n, *m))  # fmt: skip
+            with pytest.raises(MissingExtraError, match=rf"{package}.*orrery\[torch\]"):
+                getattr(orrery, name)
+
+
 def test_a_session_that_nobody_holds_is_closed(tmp_path: Path) -> None:
     session = orrery.offload(tmp_path, options=SMALL)
     one_step(session)

@@ -38,6 +38,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "onnx": ("graph/_onnx_io.py",),
     "onnxruntime": ("runtime/",),
     "openvino": ("runtime/",),
+    "transformers": ("runtime/",),
+    "lightning": ("runtime/",),
     "tvm": ("runtime/",),
     "ray": ("runtime/",),
     "ortools": ("mapping/_solver.py",),

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from .generating import GenerateResult, generate
     from .judging import Certified, certify
     from .nests import LayerNest, NestResult, ZeroOptions, array_text, arrays, nest, timeloop
-    from .offloading import OffloadOptions, TrainingSession, offload
+    from .offloading import (
+        OffloadLightningCallback,
+        OffloadOptions,
+        OffloadTrainerCallback,
+        TrainingSession,
+        offload,
+    )
     from .opinions import Exported, export_nests, with_opinion
     from .pages import needs_met, page_document, page_text, write_card
     from .placing import PlacedModel, place
@@ -49,7 +55,9 @@ _PLACES = {
     "LayerNest": "nests",
     "ModelOptions": "_options",
     "NestResult": "nests",
+    "OffloadLightningCallback": "offloading",
     "OffloadOptions": "offloading",
+    "OffloadTrainerCallback": "offloading",
     "Page": "pages",
     "PlacedModel": "placing",
     "RunResult": "_run_result",
@@ -119,7 +127,9 @@ __all__ = [
     "MapSearch",
     "ModelOptions",
     "NestResult",
+    "OffloadLightningCallback",
     "OffloadOptions",
+    "OffloadTrainerCallback",
     "Page",
     "PlacedModel",
     "RunResult",

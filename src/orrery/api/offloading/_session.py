@@ -140,5 +140,10 @@ class TrainingSession:
         return write_files(self, folder)
 
     def close(self) -> None:
-        """End the session: its threads end, and its files' space is free again."""
+        """End the session: its threads end, and its files' space is free again.
+
+        A step that is still under way, as where a loop has left it by an error, ends with it.
+        """
+        if getattr(_open, "session", None) is self:
+            _open.session = None
         self._end()
