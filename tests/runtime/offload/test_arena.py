@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -90,3 +91,40 @@ def test_pages_go_back_when_nobody_holds_them() -> None:
     assert again is not None and again[0] == 0  # a fresh page
     assert low[0] == 1
     assert arena.touched_bytes == 2 * SECTOR_BYTES
+
+
+def holes(taken: list[tuple[int, int]], sectors: int) -> list[int]:
+    edges = [0, *(edge for piece in sorted(taken) for edge in piece), sectors]
+    return [b - a for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_two_ends_leave_no_smaller_a_largest_hole_than_best_fit_from_one(seed: int) -> None:
+    """Pieces of long and of short life, as in a backward pass; the same ones, put by either rule.
+
+    A piece counts as long-lived when it outlives eight more; brute force keeps the other's map.
+    """
+    draw, sectors = random.Random(seed), 256
+    arena = Arena(sectors * SECTOR_BYTES)
+    held: list[tuple[int, np.ndarray, tuple[int, int]]] = []  # until when, by two ends, best fit
+    ours = theirs = 0
+    for now in range(400):
+        held = [one for one in held if one[0] > now]
+        late = draw.random() < 0.3
+        size = draw.randint(1, 24)
+        others = sorted(piece for _, _, piece in held)
+        edges = [0, *(edge for piece in others for edge in piece), sectors]
+        fitting = [
+            (b - a, a) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= size
+        ]
+        array = arena.take(size * SECTOR_BYTES, "high" if late else "low")
+        if array is None or not fitting:
+            del array
+            continue
+        best = min(fitting)[1]
+        until = now + (draw.randint(9, 14) if late else draw.randint(1, 3))
+        held.append((until, array, (best, best + size)))
+        del array
+        ours += max(holes([place(a, arena) for _, a, _ in held], sectors))
+        theirs += max(holes([piece for _, _, piece in held], sectors))
+    assert ours >= theirs

@@ -32,6 +32,8 @@ class RingChannel:
         self.registered = False
         self._made: Ring | None = None
         self._event = os.eventfd(0, os.EFD_CLOEXEC)
+        self._signal = ctypes.PyDLL(None).eventfd_write
+        self._signal.argtypes = (ctypes.c_int, ctypes.c_uint64)
         self._count = ctypes.c_uint64()
         self._under_way: dict[int, Request] = {}
         self._vectors: dict[int, object] = {}
@@ -111,7 +113,8 @@ class RingChannel:
 
     def wake(self) -> None:
         """End a sleep, now or the next."""
-        os.eventfd_write(self._event, 1)
+        # Without letting go of the interpreter: who sleeps would take it from who trains.
+        self._signal(self._event, 1)
 
     def close(self) -> None:
         """Give the ring back; from any thread, once the one that used it does no more."""

@@ -69,7 +69,7 @@ class Arena:
         self._lock = threading.Lock()
         self._free = [(0, self.size_bytes)] if self.size_bytes else []
         self._freed: deque[tuple[int, int]] = deque()
-        self.touched_bytes = 0
+        self.touched_bytes = self._used = 0
 
     def take(self, size_bytes: int, end: Literal["low", "high"]) -> Bytes | None:
         """Return a piece that begins at a sector, or None when no hole is large enough.
@@ -79,17 +79,26 @@ class Arena:
         """
         wanted = max(padded(size_bytes), 1)
         with self._lock:
-            self._take_back()
-            order = self._free if end == "low" else self._free[::-1]
-            hole = next((h for h in order if h[1] - h[0] >= wanted), None)
-            if hole is None:
+            if self._freed:
+                self._take_back()
+            free = self._free
+            places = range(len(free)) if end == "low" else range(len(free) - 1, -1, -1)
+            for place in places:
+                first, last = free[place]
+                if last - first >= wanted:
+                    break
+            else:
                 return None
-            start = hole[0] if end == "low" else hole[1] - wanted
-            piece = (start, start + wanted)
-            place = self._free.index(hole)
-            rest = [(hole[0], start), (start + wanted, hole[1])]
-            self._free[place : place + 1] = [r for r in rest if r[0] < r[1]]
-            self.touched_bytes = max(self.touched_bytes, self._used())
+            if end == "low":
+                piece, rest = (first, first + wanted), (first + wanted, last)
+            else:
+                piece, rest = (last - wanted, last), (first, last - wanted)
+            if rest[0] < rest[1]:
+                free[place] = rest
+            else:
+                del free[place]
+            self._used += wanted
+            self.touched_bytes = max(self.touched_bytes, self._used)
         array = self._memory[piece[0] : piece[1]].view(_Leased)
         array.lease = _Lease(self._freed, piece)
         return array
@@ -99,7 +108,7 @@ class Arena:
         """Bytes of all pieces that somebody holds."""
         with self._lock:
             self._take_back()
-            return self._used()
+            return self._used
 
     def give_pages_back(self) -> None:
         """Let the system have the pages that nobody holds."""
@@ -107,16 +116,15 @@ class Arena:
             self._take_back()
             for start, stop in self._free:
                 self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
-            self.touched_bytes = self._used()
-
-    def _used(self) -> int:
-        return self.size_bytes - sum(stop - start for start, stop in self._free)
+            self.touched_bytes = self._used
 
     def _take_back(self) -> None:
         if not self._freed:
             return
         while self._freed:
-            self._free.append(self._freed.popleft())
+            piece = self._freed.popleft()
+            self._used -= piece[1] - piece[0]
+            self._free.append(piece)
         self._free.sort()
         joined: list[tuple[int, int]] = []
         for start, stop in self._free:
