@@ -1,0 +1,5 @@
+"""How do bytes get off a GPU and back while it computes? Pinned memory, streams, events."""
+
+from ._cuda import CudaDevice, CudaMeter, Leaving
+
+__all__ = ["CudaDevice", "CudaMeter", "Leaving"]
