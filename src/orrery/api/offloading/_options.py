@@ -35,6 +35,13 @@ class OffloadOptions:
         "memory", "A tensor that cannot be written stays in memory, or ends the step (raise)."
     )
     packing: bool = setting(True, "Elements that are mostly zero may travel packed, without loss.")
+    recompute: bool = setting(
+        True, "Cheap tensors may be made again, where that gave the same bits when it was tried."
+    )
+    storage: Literal["exact", "fp16"] = setting(
+        "exact", "fp16: single precision is written with half the bits, no element off by more "
+        "than 2^-11 of its tensor's largest; gradients are then not exact, nothing is made again."
+    )  # fmt: skip
     direct: bool = setting(True, "Go past the system's cache where it allows that.")
     trace: bool = setting(False, "Keep a record of each request, for IoTrace files.")
     return_freed: bool = setting(
@@ -60,15 +67,18 @@ class OffloadOptions:
             queue_bytes=self._bytes("queue", zero_allowed=True),
             ahead_bytes=self._bytes("ahead", zero_allowed=True),
             when_full=self.when_full, packing=self.packing, direct=self.direct, trace=self.trace,
-            return_freed=self.return_freed,
+            return_freed=self.return_freed, recompute=self.recompute, storage=self.storage,
         )  # fmt: skip
 
     def search(self) -> OffloadSearch:
-        """Return the settings of the part that plans; nothing is made again, the engine cannot."""
+        """Return the settings of the part that plans."""
         from orrery.mapping.offload import OffloadSearch
 
         return OffloadSearch(
-            method=self.method, least_bytes=self._bytes("least"), pack=self.packing, recompute=False
+            method=self.method,
+            least_bytes=self._bytes("least"),
+            pack=self.packing,
+            recompute=self.recompute,
         )
 
     def _bytes(self, key: str, *, zero_allowed: bool = False) -> int:

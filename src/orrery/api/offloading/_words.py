@@ -101,8 +101,24 @@ def _measured(session: TrainingSession) -> list[str]:
             waited = sum(report.waited_s for report in planned)
             line += f", {math.floor(100 * max(0.0, 1 - waited / busy))} % of transfers hidden"
         lines.append(f"{line}.")
+    if again := [report.recompute_s for report in planned if report.recomputed]:
+        lines.append(f"Making tensors again took {format_quantity(statistics.median(again), 's')} "
+                     "of a step.")  # fmt: skip
+    if session.engine.settings.storage == "fp16":
+        lines.append(_halved(session))
     lines.append(f"Written in all: {_bytes(written_bytes(session))}; {session.engine.engine}.")
     return lines
+
+
+def _halved(session: TrainingSession) -> str:
+    last = session.reports[-1]
+    off = max(report.off for report in session.reports)
+    return (
+        f"Stored as fp16, so gradients are not exact: {last.halved} of "
+        f"{counted(last.offloaded, 'tensor')} in the last step; no element was off by more than "
+        f"{off:.2%} of the largest of its tensor. The others, and where that would be more than "
+        "0.05 %, are stored exactly."
+    )
 
 
 def _bytes(size: float) -> str:

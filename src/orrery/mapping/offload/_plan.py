@@ -231,7 +231,8 @@ def _reason(columns: Columns, n: int, choice: int) -> str:
             f"there is room; idle {format_si(idle, 's')}")  # fmt: skip
     seconds = columns.write_s[n][choice] + columns.read_s[n][choice]
     if choice == DROP:
-        return f"made again in {format_si(columns.again_s[n], 's')}"
+        names = ", ".join(columns.names[m] for m in columns.again_from[n]) or "what stays anyway"
+        return f"made again in {format_si(columns.again_s[n], 's')} from {names}"
     text = f"idle {format_si(idle, 's')}, moved in {format_si(seconds, 's')}"
     if choice == PACK:
         return f"{text}, {ratio(columns, n):.3g} times smaller packed"

@@ -17,10 +17,12 @@ from typing import Any
 
 from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 
+from ..remaking import Remade, Way
 from ._blocks import SECTOR_BYTES, padded
 from ._parcel import Parcel
+from ._tensors import HeldStorage, Window, version_of
 
-__all__ = ["Pass", "Record"]
+__all__ = ["Kept", "Pass", "Record", "Token"]
 
 
 @dataclass(slots=True)
@@ -37,8 +39,32 @@ class Record:
     needed_s: float | None = None
     released_s: float | None = None
     parcel: weakref.ref[Parcel] | None = None
+    remade: weakref.ref[Remade] | None = None
+    way: Way | None = None
+    halved: bool = False
     packed_bytes: int | None = None
     fetched: bool = False
+
+
+class Kept:
+    """What autograd holds for a tensor that stays."""
+
+    __slots__ = ("record", "tensor", "version")
+
+    def __init__(self, tensor: Any, record: Record | None) -> None:
+        # An alias: holding the tensor itself would make a cycle with the node that saves it.
+        self.tensor, self.version, self.record = tensor.detach(), version_of(tensor), record
+
+
+class Token:
+    """What autograd holds for a tensor that leaves."""
+
+    __slots__ = ("__weakref__", "generation", "guard", "parcel", "record", "window")
+
+    def __init__(self, parcel: Parcel, guard: HeldStorage, record: Record, window: Window) -> None:
+        self.parcel, self.guard, self.record, self.window = parcel, guard, record, window
+        self.generation = 0  # of the parcel when this token was last served
+        parcel.tokens.append(weakref.ref(self))
 
 
 @dataclass(slots=True)
@@ -49,6 +75,7 @@ class Pass:
     began_s: float
     plan: OffloadPlan | None
     expected: tuple[tuple[Any, ...], ...] = ()
+    ways: tuple[Way | None, ...] = ()
     records: list[Record] = field(default_factory=list)
     #: (storage, version) -> its record; the keys hold references that keep addresses from reuse
     known: dict[tuple[Any, int], Record] = field(default_factory=dict)
@@ -81,15 +108,17 @@ class Pass:
         backward_s = 0.0 if self.backward_s is None else max(0.0, end_s - self.backward_s)
         tensors = []
         for record in self.records:
+            stored = record.size_bytes // 2 if record.halved else record.size_bytes
             whole = sum(
-                SECTOR_BYTES + padded(min(block_bytes, record.size_bytes - start))
-                for start in range(0, record.size_bytes, block_bytes)
+                SECTOR_BYTES + padded(min(block_bytes, stored - start))
+                for start in range(0, stored, block_bytes)
             )
             needed = backward_s
             released = backward_s
             if self.backward_s is not None and record.needed_s is not None:
                 needed = max(0.0, record.needed_s - self.backward_s)
                 released = max(needed, (record.released_s or 0.0) - self.backward_s)
+            way = record.way if self._stays_until(record) else None
             tensors.append(
                 SavedTensor(
                     name=record.name, size_bytes=record.size_bytes, stored_bytes=whole,
@@ -97,6 +126,16 @@ class Pass:
                     last_use_s=min(max(0.0, record.last_use_s - self.began_s), forward_s),
                     needed_s=min(needed, backward_s), released_s=min(released, backward_s),
                     packed_bytes=record.packed_bytes,
+                    recompute_s=None if way is None else way.seconds,
+                    recompute_needs=() if way is None else way.moved,
+                    recompute_bytes=0 if way is None else way.beside_bytes,
                 )
             )  # fmt: skip
         return tuple(tensors), forward_s, backward_s
+
+    def _stays_until(self, record: Record) -> bool:
+        """Whether what a tensor is made again from is not let go of before it is needed."""
+        if record.way is None or record.needed_s is None:
+            return False
+        needs = [self.by_name[name] for name in record.way.needs if name]
+        return all(n.released_s is None or n.released_s >= record.needed_s for n in needs)

@@ -20,6 +20,7 @@ from orrery.errors import SpecError
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
 
+from ..remaking import Way
 from ._blocks import SECTOR_BYTES
 from ._errors import OffloadInfeasibleError
 from ._folders import ScratchFile
@@ -49,6 +50,7 @@ class PlanBook:
         self._files, self._meter = files, meter
         self._profiles: dict[int, StepProfile] = {}
         self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
+        self._ways: dict[int, tuple[Way | None, ...]] = {}
 
     @property
     def plans(self) -> tuple[OffloadPlan, ...]:
@@ -64,6 +66,10 @@ class PlanBook:
         """Return the plan of a pass, None while there is none, and what the pass must save."""
         return self._plans.get(index, (None, ()))
 
+    def ways(self, index: int) -> tuple[Way | None, ...]:
+        """Return how each tensor of a pass can be made again, as it was when it was measured."""
+        return self._ways.get(index, ())
+
     def settle(self, found: Pass, end_s: float, moved: TransferCounts) -> None:
         """Plan a pass that was measured, forget the plan of one that drifted, mend rates.
 
@@ -76,6 +82,7 @@ class PlanBook:
             self._plans.pop(found.index, None)
         elif found.plan is None:
             if found.records and found.backward_s is not None:
+                self._ways[found.index] = tuple(record.way for record in found.records)
                 self._ask(self._profile(found, end_s, moved), found)
         elif rates := self._other_rates(found.index, moved):
             self._ask(replace(self._profiles[found.index], **rates), found)
@@ -100,12 +107,13 @@ class PlanBook:
             raise OffloadInfeasibleError(answer)
         check_offload_plan(answer, profile)
         names = tuple(tensor.name for tensor in answer.tensors)
-        again = [tensor.name for tensor in answer.named("recompute")]
+        ways = {t.name: t.recompute_s is not None for t in profile.tensors}
+        again = [t.name for t in answer.named("recompute") if not ways.get(t.name)]
         if again or names != tuple(tensor.name for tensor in profile.tensors):
             raise SpecError(
                 "offload plan: tensors",
                 found=f"{again[0]} to recompute" if again else f"{len(names)} tensors",
-                wanted="those of the profile, in its order, to keep or to offload",
+                wanted="those of the profile, in its order, made again where it says how",
                 fix="mend the planner",
             )
         self._plans[found.index] = (answer, tuple(record.signature for record in found.records))

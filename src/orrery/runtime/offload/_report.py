@@ -25,6 +25,9 @@ class StepReport:
     moved : what was moved
     offloaded, kept, forwarded : storages that were written; that stayed by plan; that were needed
         again before they had been written, and never left
+    recomputed, recompute_s : storages that were made again, and the seconds that took
+    halved, off : storages written with half the bits; the largest difference of an element, as a
+        share of the largest element of its tensor
     passed_over : saved tensors that were not looked at further, by the reason
     peak_bytes : the most memory of the process during the step
     remarks : what went otherwise than planned, one sentence each
@@ -38,6 +41,10 @@ class StepReport:
     offloaded: int
     kept: int
     forwarded: int
+    recomputed: int = 0
+    recompute_s: float = 0.0
+    halved: int = 0
+    off: float = 0.0
     passed_over: Mapping[str, int] = field(default_factory=dict)
     peak_bytes: int = 0
     remarks: tuple[str, ...] = ()
@@ -63,6 +70,10 @@ class StepReport:
         parts += [f"{format_quantity(self.moved.read_bytes, 'bytes')} read"]
         if self.hidden_share is not None:
             parts.append(f"{100 * self.hidden_share:.0f} % hidden")
+        if self.recomputed:
+            parts.append(
+                f"{self.recomputed} made again in {format_quantity(self.recompute_s, 's')}"
+            )
         if self.forwarded:
             parts.append(f"{self.forwarded} never left")
         if self.measured:

@@ -19,31 +19,33 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 
 from ..direct_io import SECTOR_BYTES, Engine, open_engine
+from ..remaking import Again, Leaf, Recipe, Remaker, UnmadeError, bytes_of
 from ._errors import OffloadError
 from ._folders import ScratchFile
 from ._memory import MemoryMeter, return_freed_memory
 from ._parcel import Parcel
-from ._passes import Pass, Record
+from ._passes import Kept, Pass, Record, Token
 from ._planning import PlanBook
 from ._report import StepReport
 from ._settings import OffloadSettings
 from ._tensors import (
     HeldStorage,
-    Window,
     comes_from_parameter,
     in_backward,
     is_parameter,
     rebuilt,
+    rebuilt_whole,
     refuse_written,
     root_of,
+    shortened,
     storage_key,
     version_of,
     why_unmovable,
@@ -54,25 +56,7 @@ from ._transfers import Transfers
 __all__ = ["OffloadSession"]
 
 
-class _Kept:
-    """What autograd holds for a tensor that stays."""
-
-    __slots__ = ("record", "tensor", "version")
-
-    def __init__(self, tensor: Any, record: Record | None) -> None:
-        # An alias: holding the tensor itself would make a cycle with the node that saves it.
-        self.tensor, self.version, self.record = tensor.detach(), version_of(tensor), record
-
-
-class _Token:
-    """What autograd holds for a tensor that leaves."""
-
-    __slots__ = ("__weakref__", "generation", "guard", "parcel", "record", "window")
-
-    def __init__(self, parcel: Parcel, guard: HeldStorage, record: Record, window: Window) -> None:
-        self.parcel, self.guard, self.record, self.window = parcel, guard, record, window
-        self.generation = 0  # of the parcel when this token was last served
-        parcel.tokens.append(weakref.ref(self))
+_Held: TypeAlias = "Kept | Token | Again"
 
 
 class OffloadSession:
@@ -124,6 +108,8 @@ class OffloadSession:
             identity=os.urandom(16), on_request=self._note if settings.trace else None,
         )  # fmt: skip
         self._arena = self._transfers.arena
+        self._remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=_own)
+        self._aside_s = 0.0  # that trying out took
         self._meter = MemoryMeter()
         self._book = PlanBook(settings, planner, self._files, self._meter, name)
         self._returned = settings.return_freed and return_freed_memory(settings.least_bytes)
@@ -210,6 +196,7 @@ class OffloadSession:
         self._own, self._modules, self._threads_seen = set(), set(), False
         self._backward_seen, self._peak_bytes, self._moved_before = False, 0, 0
         self._meter.forget()
+        self._off = self._remaker.seconds = 0.0
         waited = self._transfers.waited_s
         self._step_began = (time.perf_counter(), waited, self._transfers.counts)
         self._begin_pass()
@@ -245,7 +232,7 @@ class OffloadSession:
 
     # What autograd calls.
 
-    def _pack(self, tensor: Any) -> _Kept | _Token:
+    def _pack(self, tensor: Any) -> _Held:
         reason = why_unmovable(tensor, self.settings.least_bytes)
         if self._backward_seen:
             if not in_backward():
@@ -258,15 +245,15 @@ class OffloadSession:
             reason = "a parameter"
         if reason is not None:
             self._passed_over[reason] += 1
-            return _Kept(tensor, None)
+            return Kept(tensor, None)
         storage = storage_key(tensor)
         if storage in self._own:
             self._passed_over["a buffer"] += 1
-            return _Kept(tensor, None)
+            return Kept(tensor, None)
         self._raise_failures()
         return self._saved(tensor, (storage, version_of(tensor)))
 
-    def _saved(self, tensor: Any, key: tuple[Any, int]) -> _Kept | _Token:
+    def _saved(self, tensor: Any, key: tuple[Any, int]) -> _Held:
         now, running = self._now(), self._passes[-1]
         record = running.known.get(key)
         if record is None:
@@ -276,51 +263,133 @@ class OffloadSession:
             if record.action == "keep":
                 self._tallies["kept"] += 1
                 self._make_room(running)
-                return _Kept(tensor, record)
-            held = HeldStorage(tensor.detach())
-            parcel = Parcel(
-                next(self._numbers), record.name, record.size_bytes,
-                self._element_bytes(tensor, record), held,
-            )  # fmt: skip
-            record.parcel = weakref.ref(parcel)
-            token = _Token(parcel, held, record, window_of(tensor))
-            self._tallies["offloaded"] += 1
-            self._transfers.write(parcel)
+                return Kept(tensor, record)
+            found = self._made_again(tensor, record, running)
+            if found is None:
+                found = self._leaving(tensor, record)
+                self._tallies["offloaded"] += 1
+                self._transfers.write(found.parcel)
             self._make_room(running)
-            return token
+            return found
         record.last_use_s = now
+        if record.remade is not None and (remade := record.remade()) is not None:
+            return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
         known = None if record.parcel is None else record.parcel()
         if known is None:
-            return _Kept(tensor, record)
-        guard = HeldStorage(tensor.detach())
-        guard.let_go()
-        return _Token(known, guard, record, window_of(tensor))
+            return Kept(tensor, record)
+        if record.halved and tensor.dtype.itemsize != 4:
+            raise OffloadError(
+                f"offload: saved tensor {record.name!r}", found=f"a view of it as {tensor.dtype}",
+                wanted="single precision: it is stored with half the bits",
+                fix="store exactly: storage='exact'",
+            )  # fmt: skip
+        return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
 
-    def _unpack(self, held: _Kept | _Token) -> Any:
+    def _leaving(self, tensor: Any, record: Record) -> Token:
+        """Return what stands for a tensor that is written, with half the bits where wanted."""
+        held = source = HeldStorage(tensor.detach())
+        size, element_bytes = record.size_bytes, self._element_bytes(tensor, record)
+        short = shortened(tensor) if self.settings.storage == "fp16" else None
+        if short is not None:
+            held.let_go()
+            source, off = short
+            self._off, record.halved = max(self._off, off), True
+            self._tallies["halved"] += 1
+            size, element_bytes = size // 2, element_bytes // 2
+        parcel = Parcel(next(self._numbers), record.name, size, element_bytes, source)
+        record.parcel = weakref.ref(parcel)
+        return Token(parcel, held, record, window_of(tensor))
+
+    def _made_again(self, tensor: Any, record: Record, running: Pass) -> Again | None:
+        """Return what stands for a tensor that is made again; None for what is to be written.
+
+        While measuring, note whether it could be.
+        """
+        if record.action == "recompute":
+            remade = self._remaker.remade(tensor, running.ways[len(running.records) - 1])
+            if remade is not None:
+                self._tallies["recomputed"] += 1
+                record.remade = weakref.ref(remade)
+                return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
+            record.action = "offload"
+            self._tallies["otherwise"] += 1
+        elif running.plan is None and self.settings.recompute and self.settings.storage == "exact":
+            began_s, waited_s = time.perf_counter(), self._transfers.waited_s
+            record.way = self._remaker.tried(tensor, self._may_try)
+            # Neither its memory nor its time is the step's.
+            self._peak_bytes = max(self._peak_bytes, self._meter.most())
+            self._meter.forget()
+            waited_s = self._transfers.waited_s - waited_s
+            self._aside_s += time.perf_counter() - began_s - waited_s
+        return None
+
+    def _may_try(self, recipe: Recipe, needs: Sequence[Record | None]) -> bool:
+        known, running = [need for need in needs if need is not None], self._passes[-1]
+        if any(running.by_name.get(need.name) is not need for need in known):
+            return False  # of an earlier pass: nothing keeps it until then
+        more = recipe.size_bytes + recipe.beside_bytes + sum(need.size_bytes for need in known)
+        limit = self.settings.limit_bytes
+        return limit is None or self._meter.read() + more <= limit
+
+    def _unpack(self, held: _Held) -> Any:
         if not self._backward_seen and in_backward():
             self._begin_backward()
-        record = held.record
         running = self._passes[-1] if self._passes else None
         if running is not None:
             self._weigh(running)
+        tensor = self._value(held)
+        if running is not None and not isinstance(held, Kept):
+            self._read_ahead(running)
+        return tensor
+
+    def _value(self, held: _Held | Leaf) -> Any:
+        """Return what something held stands for, and note that it was needed."""
+        record = None if isinstance(held, Leaf) else held.record
+        running = self._passes[-1] if self._passes else None
         if record is not None:
             now = self._now()
             record.needed_s = now if record.needed_s is None else record.needed_s
             record.released_s = now
             if running is not None:
                 self._read_ahead(running)
-        if isinstance(held, _Kept):
+        if isinstance(held, Kept | Leaf):
             refuse_written(_shape(held.tensor), held.version, version_of(held.tensor))
             return held.tensor
+        if isinstance(held, Again):
+            held.guard.refuse_written(held.record.name)
+            try:
+                return rebuilt(self._remaker.root(held), held.window)
+            except UnmadeError as error:
+                raise OffloadError(
+                    f"backward: saved tensor {held.record.name!r}", found=str(error),
+                    wanted="a calculation that gives it again",
+                    fix="set recompute=False, and report this",
+                ) from error  # fmt: skip
         tensor = self._fetched(held)
         if running is not None:
             held.record.fetched = True
             if held.parcel.is_packed:
                 held.record.packed_bytes = held.parcel.travelled_bytes
-            self._read_ahead(running)
         return tensor
 
-    def _fetched(self, token: _Token) -> Any:
+    def _peek(self, held: _Held | Leaf) -> Any:
+        """Return what something held stands for without taking it from those who will ask."""
+        if isinstance(held, Kept | Leaf):
+            return held.tensor
+        if isinstance(held, Again):
+            return rebuilt(self._remaker.root(held), held.window)
+        here = self._transfers.lent(
+            held.parcel,
+            lambda source: source.window(held.window) if isinstance(source, HeldStorage) else None,
+        )
+        if here is not None:
+            return here
+        self._transfers.read(held.parcel, now=True)
+        root = root_of(self._transfers.arrival(held.parcel)[: held.parcel.size_bytes])
+        held.parcel.here = None
+        return rebuilt(root, held.window)
+
+    def _fetched(self, token: Token) -> Any:
         parcel = token.parcel
         self._raise_failures()
         stays = self._transfers.keep(parcel)
@@ -328,13 +397,19 @@ class OffloadSession:
         if stays and isinstance(parcel.source, HeldStorage):
             if not token.record.fetched:
                 self._tallies["forwarded"] += 1
-            return parcel.source.window(token.window)
+            if not token.record.halved:
+                return parcel.source.window(token.window)
         root: Any = parcel.root
         if root is not None and version_of(root):
             parcel.here = parcel.root = root = None  # a backward wrote to it: read it again
-        if root is None:
+        if root is None and stays and isinstance(parcel.source, HeldStorage):
+            parcel.root = root = rebuilt_whole(bytes_of(parcel.source.tensor))
+            parcel.generation += 1
+        elif root is None:
             self._transfers.read(parcel, now=True)
             root = root_of(self._transfers.arrival(parcel)[: parcel.size_bytes])
+            if token.record.halved:
+                root, parcel.here = rebuilt_whole(root), None
             parcel.root = root
         token.generation = parcel.generation
         live = [other for reference in parcel.tokens if (other := reference()) is not None]
@@ -361,14 +436,16 @@ class OffloadSession:
 
     def _now(self) -> float:
         """Return seconds on a clock that stands still while the training thread waits."""
-        return time.perf_counter() - self._transfers.waited_s
+        return time.perf_counter() - self._transfers.waited_s - self._aside_s
 
     def _begin_pass(self) -> None:
         index = len(self._passes)
         for found in self._passes:
             found.known.clear()
         plan, expected = self._book.plan(index)
-        self._passes.append(Pass(index=index, began_s=self._now(), plan=plan, expected=expected))
+        ways = self._book.ways(index)
+        begun = Pass(index=index, began_s=self._now(), plan=plan, expected=expected, ways=ways)
+        self._passes.append(begun)
         self._backward_seen = False
         self._arena.give_pages_back()
 
@@ -469,6 +546,9 @@ class OffloadSession:
         if self._threads_seen:
             remarks.append("layers ran in other threads: what they saved there stayed in memory")
         remarks += problems
+        if otherwise := self._tallies["otherwise"]:
+            remarks.append(f"{otherwise} tensors were made otherwise than in the measured step, "
+                           "and written instead of made again")  # fmt: skip
         self._transfers.problems = []
         self.reports.append(
             StepReport(
@@ -477,6 +557,8 @@ class OffloadSession:
                 waited_s=self._transfers.waited_s - waited_s,
                 moved=self._transfers.counts.since(before), offloaded=self._tallies["offloaded"],
                 kept=self._tallies["kept"], forwarded=self._tallies["forwarded"],
+                recomputed=self._tallies["recomputed"], recompute_s=self._remaker.seconds,
+                halved=self._tallies["halved"], off=self._off,
                 passed_over=dict(self._passed_over), peak_bytes=self._peak_bytes,
                 remarks=tuple(remarks),
             )
@@ -494,3 +576,10 @@ class OffloadSession:
 def _shape(tensor: Any) -> str:
     size = "x".join(map(str, tensor.shape)) or "scalar"
     return f"{size} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _own(held: Any) -> Any:
+    """A token of one's own: what it stands for then stays until that one was served, too."""
+    if isinstance(held, Token):
+        return Token(held.parcel, held.guard, held.record, held.window)
+    return held

@@ -31,6 +31,11 @@ class OffloadSettings:
     when_full : what becomes of a tensor that cannot be written: it stays in ``memory``, or the
         step ends with an error (``raise``) before anything is lost
     packing : pack elements that are mostly zero, without loss, where the plan says so
+    recompute : make tensors again instead of writing them where that gave the same bits in the step
+        that was measured, and the plan says so
+    storage : ``exact``; or ``fp16``, which writes single precision with half the bits where no
+        element is then off by more than 2^-11 of its tensor's largest. Gradients are then no longer
+        exact, and nothing is made again
     direct : go past the system's cache where it allows that
     trace : keep a record of each request
     return_freed : have the C library give freed memory back to the system at once, from
@@ -48,6 +53,8 @@ class OffloadSettings:
     ahead_bytes: int = 256 << 20
     when_full: Literal["memory", "raise"] = "memory"
     packing: bool = True
+    recompute: bool = True
+    storage: Literal["exact", "fp16"] = "exact"
     direct: bool = True
     trace: bool = False
     return_freed: bool = True
@@ -74,6 +81,8 @@ class OffloadSettings:
                            "round it up")  # fmt: skip
         if self.limit_bytes is not None and self.limit_bytes <= 0:
             raise _refused("limit_bytes", self.limit_bytes, "above zero", "say what may be used")
+        if self.storage not in ("exact", "fp16"):
+            raise _refused("storage", self.storage, "'exact' or 'fp16'", "choose one")
         if self.when_full not in ("memory", "raise"):
             raise _refused("when_full", self.when_full, "'memory' or 'raise'", "choose one")
 

@@ -5,8 +5,9 @@ PyTorch loads when a function here first runs.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
+from ..remaking import bytes_of, halved, widened
 from ._blocks import Bytes
 from ._errors import OffloadError
 
@@ -17,8 +18,10 @@ __all__ = [
     "in_backward",
     "is_parameter",
     "rebuilt",
+    "rebuilt_whole",
     "refuse_written",
     "root_of",
+    "shortened",
     "storage_key",
     "version_of",
     "why_unmovable",
@@ -41,6 +44,13 @@ class HeldStorage:
     def __init__(self, alias: Any) -> None:
         self.tensor, self.version = alias, version_of(alias)
 
+    @classmethod
+    def released(cls, tensor: Any) -> Self:
+        """Return what knows a tensor's version, and holds none of its bytes."""
+        held = cls(tensor.detach())
+        held.let_go()
+        return held
+
     def refuse_written(self, name: str) -> None:
         """Raise when the tensor was written to in place since it was saved, as `refuse_written`."""
         refuse_written(name, self.version, version_of(self.tensor))
@@ -54,16 +64,33 @@ class HeldStorage:
 
     def data(self) -> Bytes:
         """Return all bytes of the storage, not a copy."""
-        import torch
-
-        whole = torch.empty(0, dtype=torch.uint8, device="cpu").set_(self.tensor.untyped_storage())
-        array: Bytes = whole.numpy()
+        array: Bytes = bytes_of(self.tensor).numpy()
         return array
 
     def window(self, window: Window) -> Any:
         """Return a tensor over the storage that counts in-place operations with the others."""
         count = self.tensor.untyped_storage().nbytes() // self.tensor.element_size()
         return _shown(self.tensor.as_strided((count,), (1,), 0), window)
+
+
+def shortened(tensor: Any) -> tuple[HeldStorage, float] | None:
+    """Return a storage of single precision with half the bits, and how far off that is.
+
+    None where it is of another type, or half precision cannot hold it (`remaking.halved`).
+    """
+    import torch
+
+    if tensor.dtype is not torch.float32 or tensor.untyped_storage().nbytes() % 4:
+        return None
+    found = halved(bytes_of(tensor).view(torch.float32))
+    return None if found is None else (HeldStorage(found[0]), found[1])
+
+
+def rebuilt_whole(data: Any) -> Any:
+    """Return the bytes in single precision of those with half the bits."""
+    import torch
+
+    return bytes_of(widened(data.view(torch.float16)))
 
 
 def version_of(tensor: Any) -> int:

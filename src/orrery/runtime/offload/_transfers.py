@@ -20,6 +20,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..direct_io import Channel, Engine, Request
 from ._arena import Arena, aligned_bytes
@@ -27,12 +28,13 @@ from ._blocks import SECTOR_BYTES, Bytes, padded
 from ._blockwork import Errand, begun_read, begun_write, read_problem
 from ._errors import OffloadError
 from ._folders import ScratchFile
-from ._parcel import Parcel
+from ._parcel import Parcel, Source
 
 __all__ = ["TransferCounts", "Transfers"]
 
 #: What somebody waits for goes before what nobody waits for yet.
 _NOW, _LATER = 0, 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,11 @@ class Transfers:
                 return False
             parcel.stays = True
             return True
+
+    def lent(self, parcel: Parcel, use: Callable[[Source], T]) -> T | None:
+        """Return what `use` makes of a parcel's memory, held meanwhile; None when it has left."""
+        with self._changed:
+            return None if parcel.source is None else use(parcel.source)
 
     def arrival(self, parcel: Parcel) -> Bytes:
         """Wait until a parcel has been read, and return its bytes.
