@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import ModelError, SpecError
 from orrery.evidence import Evidence
-from orrery.graph import Graph
+from orrery.graph import Graph, check_inputs, numpy_dtype
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
 from orrery.registry import Registry
@@ -33,6 +34,7 @@ __all__ = [
     "Executable",
     "Measurement",
     "Tensors",
+    "input_check",
     "least_bytes",
     "measure",
     "memory_guard",
@@ -93,11 +95,34 @@ def memory_guard(graph: Graph) -> Iterator[None]:
         ) from error
 
 
+def input_check(graph: Graph) -> Callable[[Tensors], None]:
+    """Return `check_inputs` for one graph, worked out ahead: what fits costs next to nothing."""
+    types = {name: graph.type(name) for name in graph.inputs}
+    if any(t.dtype == "string" or any(isinstance(n, str) for n in t.shape) for t in types.values()):
+        return functools.partial(check_inputs, graph)
+    wanted = tuple((name, numpy_dtype(t.dtype), tuple(t.shape)) for name, t in types.items())
+    count = len(wanted)
+
+    def check(inputs: Tensors) -> None:
+        if len(inputs) == count:
+            for name, dtype, shape in wanted:
+                value = inputs.get(name)
+                if type(value) is not np.ndarray or value.shape != shape or value.dtype != dtype:
+                    break
+            else:
+                return
+        check_inputs(graph, inputs)
+
+    return check
+
+
 class Executable(Protocol):
     """A graph made ready to run.
 
-    It may have a method `run_trusted` too, `run` without a look at the inputs, and a method
-    `bind(inputs, outputs)`, which returns what runs from given arrays into given arrays, or None.
+    `keeps_apart`, where it is true, says that a run neither writes to its inputs nor returns memory
+    that it will use again, or of theirs. It may have a method `run_trusted` too, `run` without a
+    look at the inputs, and a method `bind(inputs, outputs)`, which returns what runs from given
+    arrays into given arrays, or None.
     """
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

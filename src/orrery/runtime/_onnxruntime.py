@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import MissingExtraError, ModelError, OrreryError, SpecError, did_you_mean
-from orrery.graph import Graph, Region, check_inputs, onnx_bytes, subgraph, write_onnx
+from orrery.graph import Graph, Region, onnx_bytes, subgraph, write_onnx
 from orrery.progress import SILENT, Progress
 
-from ._backend import Backend, Executable, Tensors, memory_guard, memory_problem
+from ._backend import Backend, Executable, Tensors, input_check, memory_guard, memory_problem
 
 __all__ = ["OnnxRuntimeBackend", "layer_times", "region_evaluator"]
 
@@ -109,7 +109,7 @@ class OnnxRuntimeBackend:
         weights = sum(constant.type.size_bytes for constant in graph.all_constants())
         with memory_guard(graph):
             made = guarded(graph, "preparing", lambda: self._open(graph, weights, session))
-        return _Session(graph=graph, session=made)
+        return _Session(graph, made, list(dict.fromkeys(graph.outputs)), input_check(graph))
 
     def _open(self, graph: Graph, weights: int, session: Callable[[bytes | str], Any]) -> Any:
         if weights <= self.largest_in_memory_bytes:
@@ -121,22 +121,37 @@ class OnnxRuntimeBackend:
             return session(str(path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Session:
     graph: Graph
     session: Any
+    wanted: list[str]
+    check: Callable[[Tensors], None]
+    keeps_apart: ClassVar[bool] = True
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        check_inputs(self.graph, inputs)
+        self.check(inputs)
         return self.run_trusted(inputs)
 
     def run_trusted(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Run on inputs that were looked at before, or made by another part of the network."""
-        feeds = {name: np.asarray(value, order="C") for name, value in inputs.items()}
-        wanted = list(dict.fromkeys(self.graph.outputs))
+        """Run on inputs that were looked at before, or made by another part of the network.
+
+        A small network takes no longer than this function if that does more than is necessary.
+        """
+        wanted = self.wanted
+        try:
+            return dict(zip(wanted, self.session.run(wanted, inputs)))
+        except _any_raised() as error:
+            failed = error
+        feeds = {name: np.asarray(value) for name, value in inputs.items()}
+
+        def again() -> Any:
+            if type(inputs) is dict and all(feeds[name] is inputs[name] for name in feeds):
+                raise failed
+            return self.session.run(wanted, feeds)  # some were no arrays
+
         with memory_guard(self.graph):
-            results = guarded(self.graph, "running", lambda: self.session.run(wanted, feeds))
-        return dict(zip(wanted, results))
+            return dict(zip(wanted, guarded(self.graph, "running", again)))
 
     def bind(self, inputs: Tensors, outputs: Tensors) -> Callable[[], object] | None:
         """Return what runs from these arrays into these, whatever they hold then.
@@ -228,6 +243,11 @@ def _raised() -> tuple[type[Exception], ...]:
 
     kinds = vars(state).values()
     return tuple(k for k in kinds if isinstance(k, type) and issubclass(k, Exception))
+
+
+def _any_raised() -> tuple[type[Exception], ...]:
+    """Return what a run may end with; asked only where one has ended so."""
+    return (MemoryError, RuntimeError, TypeError, *_raised())
 
 
 def _named_node(graph: Graph, message: str) -> str | None:

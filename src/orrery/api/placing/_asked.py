@@ -17,15 +17,18 @@ class Asked:
         self._answered = 0
 
     def begin(self, token: object) -> bool:
-        """Note a request; False where no more may begin. `end` it whatever comes of it."""
-        with self._changed:
-            if self._open:
-                self._tokens.add(token)
-            return self._open
+        """Note a request; False where no more may begin. `end` it whatever comes of it.
+
+        Nothing is locked: whoever closes sees the request, or the request that it is closed.
+        """
+        self._tokens.add(token)
+        return self._open
 
     def end(self, token: object) -> None:
         """Note that a request is over, if it was noted."""
         self._tokens.discard(token)  # first of all: a Ctrl-C may come after it
+        if self._open:  # nobody waits
+            return
         with self._changed:
             self._answered += 1
             self._changed.notify_all()

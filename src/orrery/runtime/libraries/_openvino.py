@@ -15,15 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import ModelError, SpecError
-from orrery.graph import Graph, check_inputs, onnx_bytes, write_onnx
+from orrery.graph import Graph, onnx_bytes, write_onnx
 
-from .._backend import Executable, Tensors, memory_guard, memory_problem
+from .._backend import Executable, Tensors, input_check, memory_guard, memory_problem
 from ._library import foreign_operators, named_node, not_loaded
 from ._openvino_refusals import refused_operators
 
@@ -118,7 +118,8 @@ class OpenVinoBackend:
 
         with memory_guard(graph):
             model = _guarded(graph, "preparing", opened)
-        return _Compiled(graph=graph, model=model, kept=_kept_inputs(graph, model))
+        return _Compiled(graph=graph, model=model, kept=_kept_inputs(graph, model),
+                         check=input_check(graph))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +129,12 @@ class _Compiled:
     graph: Graph
     model: Any
     kept: tuple[str, ...]  # which input each of the model's ports takes
+    check: Callable[[Tensors], None]
     idle: deque[Any] = field(default_factory=deque)
+    keeps_apart: ClassVar[bool] = True
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        check_inputs(self.graph, inputs)
+        self.check(inputs)
         return self.run_trusted(inputs)
 
     def run_trusted(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

@@ -73,6 +73,7 @@ class Fallback:
         self._hung: dict[str, str] = {}
         self._told_short: set[tuple[str, str]] = set()
         self._one_at_a_time = threading.Lock()
+        self._first = next(iter(self.ways.items()))
 
     @property
     def current(self) -> str | None:
@@ -102,19 +103,37 @@ class Fallback:
         SpecError : inputs that do not fit
         WorkerFailedError, WorkerHungError : the last way has failed too
         """
+        if not self._gone and not self._hung:  # nothing has failed so far: no bookkeeping
+            name, network = self._first
+            try:
+                return network.run(inputs, timeout_s=timeout_s)
+            except (WorkerFailedError, WorkerHungError) as error:
+                failed: WorkerFailedError | WorkerHungError | None = error
+        else:
+            failed, name = None, ""
+        return self._run_on(inputs, timeout_s, name, failed)
+
+    def _run_on(
+        self, inputs: Tensors, timeout_s: float | None, name: str | None,
+        failed: WorkerFailedError | WorkerHungError | None,
+    ) -> Outcome:  # fmt: skip
+        """Serve a request that a way has failed at, or that begins with the first that is left."""
         tries = _Tries()
-        while (name := self._next(tries)) is not None:
+        while True:
+            if failed is not None and name and not self._goes_on(name, failed, tries):
+                if tries.short:
+                    return self._alone(inputs, tries, timeout_s)
+                raise failed
+            name = self._next(tries)
+            if name is None:
+                raise self._nothing_left()
             try:
                 outcome = self.ways[name].run(inputs, timeout_s=timeout_s)
             except (WorkerFailedError, WorkerHungError) as error:
-                if not self._goes_on(name, error, tries):
-                    if tries.short:
-                        return self._alone(inputs, tries, timeout_s)
-                    raise
+                failed = error
             else:
                 self._gone |= tries.failed
                 return outcome
-        raise self._nothing_left()
 
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request, which goes on in the next way where a worker fails; waits for no answer.
@@ -185,7 +204,7 @@ class Fallback:
         with self._one_at_a_time:
             for number in count():
                 name = tries.short.pop(0)
-                wait(list(self.ways[name].pool.under_way.values()), timeout_s)
+                wait([one.future for one in list(self.ways[name].pool.under_way)], timeout_s)
                 try:
                     return self.ways[name].run(inputs, timeout_s=timeout_s)
                 except (WorkerFailedError, WorkerHungError) as error:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from functools import partial
+from types import CodeType, FrameType
 from typing import Any
 
 try:  # the same functions without the names of signals, which take ten times as long
@@ -24,12 +25,41 @@ except ImportError:  # another interpreter
     from signal import getsignal
     from signal import signal as set_signal
 
-__all__ = ["Interrupts"]
+__all__ = ["Interrupts", "raised_by_a_handler"]
 
 #: What people, timers and service managers send; not every operating system has all.
 _SIGNALS = tuple(
     int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)
 )
+
+
+def raised_by_a_handler(error: BaseException) -> bool:
+    """Say whether a signal handler raised this, where handlers were not held back.
+
+    Told by whose code it came through; KeyboardInterrupt and the like are always the user's.
+    """
+    if not isinstance(error, Exception):
+        return True
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    codes = {_code(getsignal(number)) for number in _SIGNALS} - {None}
+    at = error.__traceback__ if codes else None
+    while at is not None:
+        if at.tb_frame.f_code in codes:
+            return True
+        at = at.tb_next
+    return False
+
+
+def _code(handler: Any) -> CodeType | None:
+    """Return what runs when a handler is called, None where that is not Python."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    for one in (handler, type(handler).__call__ if callable(handler) else None):
+        code = getattr(getattr(one, "__func__", one), "__code__", None)
+        if isinstance(code, CodeType):
+            return code
+    return None
 
 
 class Interrupts:
