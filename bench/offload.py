@@ -2,9 +2,12 @@
 
 Everything trains in processes of their own, in turn, a step each a round; ratios are taken within
 rounds and come with 95 %. Caps are memory groups where one can be made. What is compared at equal
-peak memory has no cap: ours is told to stay below the peak that the other one had. A missed figure
-says what forbids it: where all processors compute, whatever moving takes of them the step lacks.
-``BENCH_SHORT=1`` is a rehearsal with a small network and few rounds.
+peak memory has no cap: ours is told to stay below the peak that the other one had. The others' peak
+and largest batch are taken with freed memory given back at once, their speed with the C library as
+it comes and no cap, so that both are their best. A missed figure says what forbids it: where all
+processors compute, whatever moving takes of them the step lacks.
+``BENCH_SHORT=1`` is a rehearsal with a small network and few rounds; ``BENCH_PARTS=hooks,engines``
+measures these alone.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from orrery.api.offloading import OffloadOptions
+from orrery.errors import OrreryError
 from orrery.progress import SILENT
 from orrery.runtime import usable_cores
 from orrery.runtime.together import Comparison, in_turn
@@ -68,29 +72,48 @@ SHORT = Effort(
 )  # fmt: skip
 
 
-def figures() -> list[Figure]:
-    """Measure everything."""
+def figures() -> Iterator[Figure]:
+    """Measure everything; a part that cannot be measured does not lose the others."""
     effort = SHORT if os.environ.get("BENCH_SHORT") else FULL
+    predicted: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
         plain = Trial(network=effort.network, way="none", batch=effort.batch, cap_bytes=None,
                       folder=folder, threads=CORES)  # fmt: skip
-        batches, first = of_batches(plain, effort)
-        hidden, second = of_hiding(plain, effort)
-        others, third = of_others(plain, effort)
-        predicted = of_prediction({**first, **second, **third})
-        rest = [*of_hooks(effort), *of_engines(plain, effort), *of_company(plain, effort)]
-    return [*batches, *hidden, *others, *predicted, *rest]
+        parts: dict[str, Callable[[], list[Figure]]] = {
+            "batches": lambda: of_batches(plain, effort, predicted),
+            "hiding": lambda: of_hiding(plain, effort, predicted),
+            "other ways": lambda: of_others(plain, effort, predicted),
+            "prediction": lambda: of_prediction(predicted),
+            "hooks": lambda: of_hooks(effort),
+            "engines": lambda: of_engines(plain, effort),
+            "data loader": lambda: of_company(plain, effort),
+        }
+        asked = [name for name in os.environ.get("BENCH_PARTS", "").split(",") if name]
+        for name, part in parts.items():
+            if asked and name not in asked:
+                continue
+            try:
+                yield from part()
+            except (
+                OrreryError,
+                subprocess.CalledProcessError,
+                statistics.StatisticsError,
+            ) as error:
+                why = getattr(error, "stderr", None) or str(error)
+                yield Figure(name=f"offload: {name}: not measured", value=0.0, unit="", runs=(),
+                             note=" ".join(why[-500:].split()))  # fmt: skip
 
 
-def of_batches(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+def of_batches(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> list[Figure]:
     """The largest batch under the cap over the plain one's, and samples/s at eight times that."""
     capped = replace(plain, cap_bytes=effort.cap_bytes)
     ours = replace(capped, way=OURS)
+    thrifty = replace(capped, returned=True)
 
     def fits(trial: Trial, batch: int) -> bool:
         return attempt(replace(trial, batch=batch), CAP).fits
 
-    least = largest_batch(lambda b: fits(capped, b), start=8, most=1 << 20, near=0.1).largest
+    least = largest_batch(lambda b: fits(thrifty, b), start=8, most=1 << 20, near=0.1).largest
     most = largest_batch(lambda b: fits(ours, b), start=8 * least, most=16 * least,
                          near=0.25).largest  # fmt: skip
     found = [Figure(
@@ -100,9 +123,9 @@ def of_batches(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Ou
         f"{CAP.said}; searched up to 16 times",
     )]  # fmt: skip
     if not most:
-        return found, {}
+        return found
     batch = min(most, 8 * least)
-    trials = {"plain": replace(capped, batch=least), OURS: replace(ours, batch=batch),
+    trials = {"plain": replace(plain, batch=least), OURS: replace(ours, batch=batch),
               "checkpointing": replace(plain, way="checkpointing", batch=batch)}  # fmt: skip
     compared, outcomes = turns(trials, effort)
     said = f"batch {batch} against {least}; {share(outcomes[OURS])}"
@@ -110,21 +133,20 @@ def of_batches(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Ou
         said += f"; over checkpointing of the same batch, uncapped, {beside[1]}"
     found.append(ratio("offload: samples/s at 8 x the batch over plain", compared, outcomes, OURS,
                        "plain", 0.8, said))  # fmt: skip
-    return found, {f"batch {batch}": outcomes[OURS]}
+    predicted[f"batch {batch}"] = outcomes[OURS]
+    return found
 
 
-def of_hiding(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+def of_hiding(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> list[Figure]:
     """A step that fits both ways, with as many bytes leaving as the forward pass can hide."""
     ours = replace(plain, way=OURS)
-    first = attempt(replace(ours, limit_bytes=1 << 40), CAP)
-    last = first.steps[-1]
-    wanted = 0.6 * (last.write_bytes_per_s or 0.0) * (last.forward_s or 0.0)
-    limit = int((last.spare_bytes or 0) - wanted)
+    limit = hideable(ours)
     compared, outcomes = turns({"plain": plain, OURS: replace(ours, limit_bytes=limit)}, effort)
     found, name = outcomes[OURS], "offload: step over plain where it can be hidden"
     if not found.fits or not found.steps[-1].planned_bytes:
         why = f"not measured: {found.why or 'nothing left'}"
-        return [Figure(name=name, unit="x", value=0.0, runs=(), note=why)], {}
+        return [Figure(name=name, unit="x", value=0.0, runs=(), note=why)]
+    predicted["hiding"] = found
     last = found.steps[-1]
     leaves, rate, forward_s = last.planned_bytes or 0, last.write_bytes_per_s, last.forward_s
     room = leaves / ((rate or 1.0) * (forward_s or 1.0))
@@ -141,15 +163,26 @@ def of_hiding(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Out
             name="offload: hidden share of transfers there", unit="%", runs=hidden,
             value=statistics.median(hidden), target=90.0, better="higher",
         ),
-    ], {"hiding": found}  # fmt: skip
+    ]  # fmt: skip
 
 
-def of_others(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Outcome]]:
+def hideable(ours: Trial) -> int:
+    """Return a limit at which what leaves can be written while the forward pass goes on.
+
+    Six tenths of what the folder takes meanwhile, and no more than half of what is saved.
+    """
+    last = attempt(replace(ours, limit_bytes=1 << 40), CAP).steps[-1]
+    saved, forward_s = last.saved_bytes or 0, last.forward_s or 0.0
+    leaves = min(0.6 * (last.write_bytes_per_s or 0.0) * forward_s, saved / 2)
+    return int((last.other_bytes or 0) + saved - leaves)
+
+
+def of_others(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> list[Figure]:
     """Ours against checkpointing and naive files, told to stay below their peak memory."""
-    figures, predicted = [], {}
+    figures = list[Figure]()
     for way in ("checkpointing", "naive file"):
         other = replace(plain, way=way)
-        alone = attempt(other, CAP)
+        alone = attempt(replace(other, returned=True), CAP)
         peak = max(taken.peak_bytes for taken in alone.steps)
         ours = replace(plain, way=OURS, limit_bytes=peak)
         with Trainee(ours, CAP) as trainee:
@@ -172,7 +205,7 @@ def of_others(plain: Trial, effort: Effort) -> tuple[list[Figure], dict[str, Out
             predicted[f"against {way}"] = outcomes[OURS]
         found = ratio(f"offload: samples/s over {way}", compared, outcomes, OURS, way, 1.0, said)
         figures.append(found if equal else replace(found, target=None))
-    return figures, predicted
+    return figures
 
 
 def of_prediction(outcomes: Mapping[str, Outcome]) -> list[Figure]:
@@ -233,9 +266,7 @@ def of_engines(plain: Trial, effort: Effort) -> list[Figure]:
 def of_company(plain: Trial, effort: Effort) -> list[Figure]:
     """A data loader's rate beside training on one processor less, over its rate alone."""
     one = replace(plain, threads=max(1, CORES - 1))
-    first = attempt(replace(one, way=OURS, limit_bytes=1 << 40), CAP).steps[-1]
-    wanted = 0.6 * (first.write_bytes_per_s or 0.0) * (first.forward_s or 0.0)
-    limit = int((first.spare_bytes or 0) - wanted)
+    limit = hideable(replace(one, way=OURS))
     trials = {"none": one, "save_on_cpu": replace(one, way="save_on_cpu"),
               OURS: replace(one, way=OURS, limit_bytes=limit)}  # fmt: skip
     rates: dict[str, list[float]] = {way: [] for way in ("alone", *trials)}
@@ -374,5 +405,10 @@ def bound(outcomes: Mapping[str, Outcome]) -> str:
     if not ours:
         return "no step"
     least = ours[-1].cpu_s / CORES
-    return (f"{CORES} processors always busy would take {least:.2f} s for the step that took "
+    said = (f"{CORES} processors always busy would take {least:.2f} s for the step that took "
             f"{ours[-1].seconds:.2f} s")  # fmt: skip
+    other = next((n for n, o in outcomes.items() if n != OURS and o.steps), None)
+    if other is None:
+        return said
+    taken = outcomes[other].steps[-1].cpu_s
+    return f"{said}; a step of {other} takes {taken:.2f} s of processors"

@@ -184,6 +184,7 @@ class CappedProcess:
             self._child = subprocess.Popen(
                 arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
                 env={**os.environ, **more},
+                start_new_session=True,  # Ctrl-C is for the parent, which ends it
             )  # fmt: skip
         except BaseException:
             self._said.close()

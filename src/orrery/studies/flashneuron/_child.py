@@ -94,9 +94,10 @@ class _Apprentice:
         }  # fmt: skip
         if self.session.profiles:
             profile = self.session.profiles[0]
-            answer |= {"forward_s": profile.forward_s,
-                       "write_bytes_per_s": profile.write_bytes_per_s,
-                       "spare_bytes": profile.other_bytes + profile.saved_bytes}  # fmt: skip
+            answer |= {
+                "forward_s": profile.forward_s, "write_bytes_per_s": profile.write_bytes_per_s,
+                "saved_bytes": profile.saved_bytes, "other_bytes": profile.other_bytes,
+            }  # fmt: skip
         if self.session.plans and not done.measured:
             plan = self.session.plans[0]
             answer |= {"planned_s": plan.step_s, "planned_bytes": plan.moved_bytes}

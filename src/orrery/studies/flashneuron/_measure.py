@@ -24,6 +24,9 @@ __all__ = ["measure_case"]
 #: Where the search begins, in multiples of the plain largest batch.
 _STARTS = {"checkpointing": 2, "naive file": 8, OURS: 8}
 
+#: In rounds the others have no cap, and what the C library frees it keeps: they are quickest so.
+_CAPPED = (OURS, EIGHT, "naive file")
+
 
 def measure_case(
     network: Network, cap: Cap, folder: Path, effort: Effort, journal: Journal, progress: Progress
@@ -66,10 +69,11 @@ class _Bench:
     journal: Journal
     progress: Progress
 
-    def trial(self, way: str, batch: int, cap_bytes: int) -> Trial:
+    def trial(self, way: str, batch: int, cap_bytes: int | None) -> Trial:
         return Trial(
             network=self.network.shape, way=OURS if way == EIGHT else way, batch=batch,
-            cap_bytes=cap_bytes, folder=str(self.folder), options=self.effort.options,
+            cap_bytes=cap_bytes, returned=cap_bytes is not None, folder=str(self.folder),
+            options=self.effort.options,
             threads=self.effort.threads or usable_cores(),
         )  # fmt: skip
 

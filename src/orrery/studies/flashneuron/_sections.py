@@ -25,7 +25,9 @@ def sections_of(
         found.append(_curve(cases))
     return (*found, Text(title="How to read this", tone="note", paragraphs=(
         f"Measured on {machine}. Each trial is a process of its own under a {cap.said}. Ends are "
-        "found by doubling, then by halving the difference; a batch fits when all its steps ran.",
+        "found by doubling, then by halving the difference; a batch fits when all its steps ran. "
+        "There the C library gives freed memory back at once, in every way: as it comes, less "
+        "would fit.",
         *differences(cap.said, str(folder)), *lost,
     )))  # fmt: skip
 
@@ -105,7 +107,8 @@ def _rates(cases: Sequence[Case]) -> Table:
                  _number("processor time", "s", "a step, all threads"),
                  _number("of that moving", "s"), _number("planned step", "s"),
                  _number("rounds")),
-        caption="All under the first cap. Naive files move too; nobody counts it there.",
+        caption="Ours and naive files under the first cap; the others without one, where they are "
+        "quickest. Naive files move too; nobody counts it there.",
     )  # fmt: skip
 
 

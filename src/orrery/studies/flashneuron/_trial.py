@@ -41,6 +41,7 @@ WAY_NAMES = {
 
 #: Steps that come before a step is typical: memory of the optimiser, and ours its measured step.
 _WARM = {OURS: 2}
+_RETURNED = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 #: The start of PyTorch on a busy machine.
 _START_S = 300.0
 
@@ -54,6 +55,8 @@ class Trial:
     cap_bytes : of the whole process; None: no cap
     limit_bytes : that ours is told to keep; None: follows from the cap
     threads : of PyTorch
+    returned : the C library gives freed memory back at once, as ours has it: more fits then, and
+        fresh pages take time
     options : of ours, as `orrery.api.offloading.OffloadOptions` takes them
     """
 
@@ -64,6 +67,7 @@ class Trial:
     folder: str
     threads: int
     limit_bytes: int | None = None
+    returned: bool = False
     options: tuple[tuple[str, str | int | bool], ...] = (("least", "256 KiB"),)
     seed: int = 0
 
@@ -89,7 +93,7 @@ class Taken:
         processors, how long the step waited, which share of transfers it did not wait for
     planned_s, planned_bytes, forward_s, write_bytes_per_s : of ours: the step as planned, what is
         written each step, and what it was planned from; None: a step that is measured
-    spare_bytes : of ours: all that is saved, and the most of anything else
+    saved_bytes, other_bytes : of ours: all that is saved, and the most of anything else
     """
 
     loss: float
@@ -104,7 +108,8 @@ class Taken:
     planned_bytes: int | None = None
     forward_s: float | None = None
     write_bytes_per_s: float | None = None
-    spare_bytes: int | None = None
+    saved_bytes: int | None = None
+    other_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,9 @@ class Trainee:
         self._process = CappedProcess(
             [sys.executable, "-m", "orrery.studies.flashneuron._child"], cap=cap,
             limit_bytes=trial.cap_bytes, what=trial.said,
-            environment={"OMP_NUM_THREADS": str(trial.threads)},
+            environment={
+                "OMP_NUM_THREADS": str(trial.threads), **(_RETURNED if trial.returned else {}),
+            },
         )  # fmt: skip
         try:
             self._begin()
