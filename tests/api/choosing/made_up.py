@@ -73,7 +73,7 @@ class Virtual:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Have everything that is timed take its time from here."""
         placed, whole = Ways.placed, Ways.whole
-        patch.setattr(Ways, "placed", lambda ways, placement: _Timed(
+        patch.setattr(Ways, "placed", lambda ways, placement, **_: _Timed(
             self, placed(ways, placement), self.true_s(placement)))  # fmt: skip
         patch.setattr(Ways, "whole", lambda ways, name: _Timed(
             self, whole(ways, name), self.whole_s[name]))  # fmt: skip

@@ -69,6 +69,7 @@ class Choice:
 
     Attributes
     ----------
+    processes : whether the placement's workers are processes, save the last step's
     notes : what a reader should know of how it came about
     found : None where the placement could not be watched at work
     """
@@ -79,6 +80,7 @@ class Choice:
     networks: Mapping[str, PlacedNetwork]
     alone: tuple[str, ...]
     comparison: Comparison
+    processes: bool = False
     notes: tuple[str, ...] = ()
     found: Found | None = None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from orrery.progress import Progress
 
 from ._choice import PLACED, Choice, Effort, Found
+from ._kind import race_kinds
 from ._ways import Ways
 
 if TYPE_CHECKING:
@@ -75,10 +76,17 @@ def search(
     """
     from orrery.mapping.phases import best_placement, greedy_correction, standing
 
+    most = _MANY_TRIES if len(ways.problem.order) <= _FEW else _TRIES
+
+    def predicted() -> tuple[Placed, Placed]:
+        return (best_placement(ways.problem, most=most, progress=progress),
+                greedy_correction(ways.problem))  # fmt: skip
+
+    exact, greedy = predicted()
+    several = [p for p in (exact.placement, greedy.placement) if len(set(p)) > 1]
+    if several and race_kinds(ways, several[0], most_s=effort.race_s):
+        exact, greedy = predicted()  # hand-overs take less now
     problem = ways.problem
-    most = _MANY_TRIES if len(problem.order) <= _FEW else _TRIES
-    exact = best_placement(problem, most=most, progress=progress)
-    greedy = greedy_correction(problem)
     where = partial(standing, problem, best=exact, most=most, progress=progress)
     until = time.perf_counter() + effort.races_s
     also = {exact.placement: "the best of all as predicted" if exact.proved

@@ -83,15 +83,17 @@ def phases_table(choice: Choice, found: Found) -> Table:
 
 def subgraphs_table(choice: Choice) -> Table:
     """Return who runs each subgraph."""
-    problem = choice.problem
-    rows = []
+    from orrery.runtime.together import PROCESS
+
+    problem, rows = choice.problem, []
+    last = choice.placed.placement[problem.order[-1]]
     for number in problem.order:
-        part = problem.partition.subgraphs[number]
+        part, where = problem.partition.subgraphs[number], choice.placed.placement[number]
         nodes = part.region.nodes
         rows.append((
             part.region.name, problem.partition.phases[part.phase].kind,
             nodes[0] if len(nodes) == 1 else f"{nodes[0]} … {nodes[-1]}", len(nodes),
-            problem.workers[choice.placed.placement[number]].name,
+            problem.workers[where].name + (PROCESS if choice.processes and where != last else ""),
         ))  # fmt: skip
     return Table(
         title="Who runs what", rows=tuple(rows),

@@ -12,7 +12,7 @@ from orrery.errors import CancelledError, OrreryError
 
 if TYPE_CHECKING:
     from orrery.mapping.phases import PlacementProblem, Raced, Timing
-    from orrery.runtime.together import Outcome, PlacedNetwork, WorkerPool
+    from orrery.runtime.together import Outcome, PlacedNetwork, Step, WorkerPool
 
 __all__ = ["PATIENCE_S", "Ways", "typical_request"]
 
@@ -43,28 +43,48 @@ class Ways:
     """What turns placements of a problem into networks on a pool of workers."""
 
     def __init__(
-        self, problem: PlacementProblem, pool: WorkerPool, inputs: Mapping[str, NDArray[Any]]
-    ) -> None:
+        self, problem: PlacementProblem, pool: WorkerPool, inputs: Mapping[str, NDArray[Any]], *,
+        processes: bool = False,
+    ) -> None:  # fmt: skip
         self.problem, self.pool, self.inputs = problem, pool, inputs
         self.graph = problem.partition.graph
+        #: whether workers are processes, save the last step's; and what is to be said of that
+        self.processes, self.notes = processes, list[str]()
 
-    def placed(self, placement: Sequence[int]) -> PlacedNetwork:
+    def steps(self, placement: Sequence[int], *, processes: bool) -> list[Step]:
+        """Return a placement's steps in the problem's order."""
+        from orrery.runtime.together import PROCESS, Step
+
+        p = self.problem
+        last = placement[p.order[-1]]
+        return [
+            Step(
+                region=p.partition.subgraphs[k].region, worker=p.workers[placement[k]].name
+                + (PROCESS if processes and placement[k] != last else ""),
+            )
+            for k in p.order
+        ]  # fmt: skip
+
+    def placed(
+        self, placement: Sequence[int], *, processes: bool | None = None
+    ) -> PlacedNetwork:  # fmt: skip
         """Return a placement ready to run; its steps stand in the problem's order.
+
+        Parameters
+        ----------
+        processes : None as the others here
 
         Raises
         ------
         WorkerFailedError, WorkerHungError : the first request was not answered
         """
-        from orrery.runtime.together import PlacedNetwork, Step
+        from orrery.runtime.processes import placed_network
 
-        p = self.problem
-        made = PlacedNetwork(self.graph, [
-            Step(region=p.partition.subgraphs[k].region, worker=p.workers[placement[k]].name)
-            for k in p.order
-        ], self.pool)  # fmt: skip
+        apart = self.processes if processes is None else processes
+        made = placed_network(self.graph, self.steps(placement, processes=apart), self.pool)
         # The first request alone is watched: to be watched costs a hand-over.
-        made.run(self.inputs,
-                 timeout_s=PATIENCE_S + _PATIENCE * p.timing(placement).makespan_s)  # fmt: skip
+        makespan_s = self.problem.timing(placement).makespan_s
+        made.run(self.inputs, timeout_s=PATIENCE_S + _PATIENCE * makespan_s)
         return made
 
     def whole(self, worker: str) -> PlacedNetwork:

@@ -8,6 +8,7 @@ from ._kept import (
     is_placement,
     plan_digest,
     refuse_placement,
+    thread_name,
     whole_ways,
     worker_of,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "plan_of",
     "refuse_elsewhere",
     "refuse_placement",
+    "thread_name",
     "whole_ways",
     "worker_of",
 ]

@@ -12,7 +12,7 @@ from orrery.plan import Assignment, Plan
 from orrery.store import content_hash, encode
 
 __all__ = ["WHOLE", "WORKER", "check_placement", "is_placement", "plan_digest", "refuse_placement",
-           "whole_ways", "worker_of"]  # fmt: skip
+           "thread_name", "whole_ways", "worker_of"]  # fmt: skip
 
 WORKER = "worker of this machine"  #: the space of schedules whose points are workers
 WHOLE = "whole: "  #: settings: the whole network on one worker -> its median seconds
@@ -35,6 +35,8 @@ def check_placement(path: Path, plan: Plan) -> None:
     SpecError : no assignments, a region that runs after one that does not come before it, a worker
         that is not the device, back end and processors beside it, a time that is none
     """
+    from orrery.runtime.together import PROCESS
+
     if not plan.assignments:
         raise _wrong(path, "assignments", "none", "one or more")
     before: set[str] = set()
@@ -44,9 +46,12 @@ def check_placement(path: Path, plan: Plan) -> None:
             raise _wrong(path, f"{where}: after", ", ".join(late), "regions that come before it")
         before.add(one.region)
         said = worker_of(one)
-        if one.device != f"{said['device']} {said['backend']}":
-            raise _wrong(path, f"{where}: worker", one.device,
-                         f"{said['device']} {said['backend']}, as its schedule says")  # fmt: skip
+        kind = said.get("kind", "thread")
+        if kind not in ("thread", "process"):
+            raise _wrong(path, f"{where}: kind", kind, "thread or process")
+        wanted = f"{said['device']} {said['backend']}{'' if kind == 'thread' else PROCESS}"
+        if one.device != wanted:
+            raise _wrong(path, f"{where}: worker", one.device, f"{wanted}, as its schedule says")
         _check_processors(path, where, said["device"], one)
     _check_times(path, plan.settings)
 
@@ -94,6 +99,13 @@ def worker_of(assignment: Assignment) -> Mapping[str, str]:
                 wanted="text, as `orrery run` writes it", fix="make the plan again",
             )  # fmt: skip
     return {key: str(value) for key, value in said.items()}
+
+
+def thread_name(worker: str) -> str:
+    """Return the name of a worker without what says that it is a process."""
+    from orrery.runtime.together import PROCESS
+
+    return worker.removesuffix(PROCESS)
 
 
 def plan_digest(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, Transfer
 
-from ._kept import WHOLE, WORKER
+from ._kept import WHOLE, WORKER, thread_name
 from ._machine import backend_version, machine_facts, machine_here
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _assignments(network: PlacedNetwork, phases: dict[str, int]) -> tuple[Assign
     return tuple(
         Assignment(
             region=step.region.name, nodes=step.region.nodes, device=step.worker,
-            schedule=_schedule(network.pool.workers[step.worker], phases.get(step.region.name)),
+            schedule=_schedule(network.pool.worker(step.worker), phases.get(step.region.name)),
             after=tuple(dict.fromkeys(
                 made[t] for t in step.region.inputs if t not in graph.inputs)),
         )
@@ -68,11 +68,12 @@ def _assignments(network: PlacedNetwork, phases: dict[str, int]) -> tuple[Assign
 
 
 def _schedule(worker: LocalWorker, phase: int | None) -> KernelSchedule:
-    backend = worker.backend.name
+    backend, name = worker.backend.name, thread_name(worker.name)
     return KernelSchedule(space=WORKER, parameters={
         "backend": backend, "version": backend_version(backend),
-        "device": worker.name.replace(backend, "").strip(" @") or worker.name,
+        "device": name.replace(backend, "").strip(" @") or name,
         "processors": tuple(worker.processors),
+        **({} if worker.kind == "thread" else {"kind": worker.kind}),
         **({} if phase is None else {"phase": phase}),
     })  # fmt: skip
 

@@ -94,8 +94,9 @@ def choose(
         progress=progress,
     )  # fmt: skip
     choice = Choice(
-        problem=problem, profile=profile, placed=placed, networks=networks,
-        alone=tuple(name for name in networks if name != PLACED), comparison=comparison,
-        notes=tuple(note for note in (busy, estimated, *failed) if note),
+        problem=ways.problem, processes=ways.processes, profile=profile, placed=placed,
+        networks=networks, alone=tuple(name for name in networks if name != PLACED),
+        comparison=comparison,
+        notes=tuple(note for note in (busy, estimated, *ways.notes, *failed) if note),
     )  # fmt: skip
     return replace(choice, found=explained(choice, ways, greedy, kept, effort))

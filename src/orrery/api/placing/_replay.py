@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from orrery.errors import MissingExtraError, OrreryError, SpecError
 from orrery.plan import Plan
 from orrery.progress import Progress
 
-from ..keeping import backend_version, whole_ways, worker_of
+from ..keeping import backend_version, thread_name, whole_ways, worker_of
 from ._ready import Arrays, Ready, latency, patience
 from ._replay_page import replay_sections
 
@@ -33,7 +34,7 @@ def planned_workers(plan: Plan) -> tuple[list[LocalWorker], list[str]]:
     ------
     SpecError : none is left to run the network on
     """
-    planned = {a.device: _asked(worker_of(a)) for a in plan.assignments}
+    planned = {thread_name(a.device): _asked(worker_of(a)) for a in plan.assignments}
     whole = {name: _named(name) for name in whole_ways(plan)}
     here: dict[str, str] = {}
     why: dict[str, str] = {}
@@ -93,7 +94,7 @@ def replay(
     said, ways = list(notes), dict[str, "PlacedNetwork"]()
     failed: OrreryError | None = None
     candidates = [AS_PLANNED, *whole_ways(plan)]
-    if any(name not in pool.workers for name in plan.device_of().values()):
+    if any(thread_name(name) not in pool.workers for name in plan.device_of().values()):
         candidates.remove(AS_PLANNED)
     for way in candidates:
         if len(ways) == (2 if AS_PLANNED in ways else 1):
@@ -101,7 +102,7 @@ def replay(
         if (way != AS_PLANNED and way not in pool.workers) or (way,) == _only(plan):
             continue
         try:
-            ways[way] = _prepared(graph, plan, way, pool)
+            ways[way] = _prepared(graph, plan, way, pool, said)
         except SpecError:  # the plan itself is wrong, and its user must know
             raise
         except OrreryError as error:
@@ -125,17 +126,23 @@ def replay(
     )  # fmt: skip
 
 
-def _prepared(graph: Graph, plan: Plan, way: str, pool: WorkerPool) -> PlacedNetwork:
+def _prepared(
+    graph: Graph, plan: Plan, way: str, pool: WorkerPool, said: list[str]
+) -> PlacedNetwork:  # fmt: skip
     from orrery.graph import Region
+    from orrery.runtime.processes import placed_network, refuses_processes
     from orrery.runtime.together import PlacedNetwork, Step
 
     if way != AS_PLANNED:
         whole = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
         return PlacedNetwork(graph, [Step(region=whole, worker=way)], pool)
-    return PlacedNetwork(graph, [
-        Step(region=Region(graph=graph, nodes=a.nodes, label=a.region), worker=a.device)
-        for a in plan.assignments
-    ], pool)  # fmt: skip
+    steps = [Step(region=Region(graph=graph, nodes=a.nodes, label=a.region), worker=a.device)
+             for a in plan.assignments]  # fmt: skip
+    if any(thread_name(step.worker) != step.worker for step in steps):
+        if (reason := refuses_processes(graph, steps, pool)) is not None:
+            said.append(f"Its workers are threads now; they cannot be processes here: {reason}.")
+            steps = [replace(step, worker=thread_name(step.worker)) for step in steps]
+    return placed_network(graph, steps, pool)
 
 
 def _only(plan: Plan) -> tuple[str, ...]:

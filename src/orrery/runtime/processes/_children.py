@@ -266,11 +266,12 @@ class Children:
                 self._posted[child.number] = view[box.posted] = (number + 1) & WRAP
                 self.board.ring(box.bell)
 
-    def cool(self) -> None:
-        """Have all sleep that have nothing to do: others need the processors."""
+    def cool(self, but: tuple[Child, ...] = ()) -> None:
+        """Have all others sleep that have nothing to do: somebody needs the processors."""
         view = self.board.view
         for child in list(self._children.values()):
-            view[child.box.cool] ^= 1
+            if child not in but:
+                view[child.box.cool] ^= 1
 
     def close(self) -> None:
         """End all."""

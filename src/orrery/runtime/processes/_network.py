@@ -12,6 +12,7 @@ Judge:   the same steps on threads, bit for bit; processes that are killed and s
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 import weakref
@@ -33,7 +34,7 @@ from .._evaluator import owned, read_only
 from ..together._capacity import is_shortage
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
 from ..together._interrupts import Interrupts
-from ..together._pool import WorkerFailedError, WorkerHungError, WorkerPool, on_processors
+from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
@@ -138,6 +139,7 @@ class ProcessNetwork(PlacedNetwork):
                 self._workers[name] = self._children.child(pool.worker(name))
         for child in self._workers.values():
             child.heard.add(self)
+        self.needs = needs
         self._open(needs, others)
         self._kin = tuple(self._workers.values())
         self._own = [
@@ -209,6 +211,19 @@ class ProcessNetwork(PlacedNetwork):
     def resident_bytes(self) -> dict[str, int]:
         """The memory of each child, which holds weights of its own."""
         return {name: child.resident_bytes for name, child in self._workers.items()}
+
+    def hand_over_s(self, outcomes: Sequence[Outcome]) -> float | None:
+        """Return the median from the end of the last step that another worker's step waits for.
+
+        None where no step waits for another worker last.
+        """
+        found = []
+        for outcome in outcomes:
+            for number, need in enumerate(self.needs):
+                last = max(need, key=lambda n: outcome.ended_s[n], default=number)
+                if self.steps[last].worker != self.steps[number].worker:
+                    found.append(outcome.began_s[number] - outcome.ended_s[last])
+        return statistics.median(found) if found else None
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -289,7 +304,10 @@ class ProcessNetwork(PlacedNetwork):
         BaseException : of the caller's signal handlers
         """
         asked_s = time.perf_counter()
-        self.pool.clear(self.asker, own=interrupts is not None)
+        self.pool.clear(self.asker, own=interrupts is not None, beside=self._children)
+        for name in self._workers:
+            self.pool.clear(name.removesuffix(PROCESS), own=True, beside=self._children)
+        self._children.cool(self._kin)
         self._settle(asked_s, timeout_s, interrupts)
         for number in self._others:
             if self._workers[self.steps[number].worker].ended is not None:

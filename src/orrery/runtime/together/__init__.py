@@ -9,6 +9,7 @@ from ._links import Link, fit_link, measure_links
 from ._memory import HOST, CudaMemory, Held, Memory, MemoryFullError, TensorMemory
 from ._observe import Observed, observe
 from ._pool import (
+    PROCESS,
     LocalWorker,
     WorkerFailedError,
     WorkerHungError,
@@ -21,6 +22,7 @@ from ._transfers import CopyFailedError, CopyHungError
 
 __all__ = [
     "HOST",
+    "PROCESS",
     "Comparison",
     "CopyFailedError",
     "CopyHungError",
