@@ -14,6 +14,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -54,6 +55,9 @@ _GRACE_S = 2.0
 #: A pool that closes gives up what is under way when nothing has ended for so long, or for so many
 #: times what any step took before.
 _PATIENCE_S, _PATIENCE = 30.0, 50.0
+
+#: Threads look out for work for some milliseconds after what they did; a busy machine takes longer.
+_AWAKE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +155,19 @@ def processors_name(processors: tuple[int, ...]) -> str:
     return "cpu" + ",".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
+#: What a forked process has copies of.
+_OPEN: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+def _tell_forked() -> None:
+    for pool in list(_OPEN):
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):  # not on every operating system
+    os.register_at_fork(after_in_child=_tell_forked)
+
+
 class _Attached(Protocol):
     """What serves beside a pool's threads."""
 
@@ -191,9 +208,13 @@ class WorkerPool:
         #: when each thread last ended something, and the longest that a step took
         self.moved: dict[str, float] = {}
         self.longest_s = 0.0
-        #: requests under way; whoever begins one notes it here
-        self.under_way: dict[Any, Future[Any]] = {}
-        self._closing = False
+        #: requests under way; whoever begins one notes it here. Their futures end with them
+        self.under_way: dict[Any, Any] = {}
+        #: in its block, and in the process that began it
+        self.open = False
+        #: until then threads may be looking out for work, on processors of others
+        self.awake_until = 0.0
+        self._closing = self._forked = False
         self._attached: list[_Attached] = []
         self._rivals = {
             worker.name: tuple(o.name for o in workers
@@ -212,9 +233,17 @@ class WorkerPool:
             self._threads[worker.name] = _Thread(worker.name, worker.processors)
         for lane in self._lanes:
             self._threads[lane] = _Thread(lane, ())
+        self.open = True
+        _OPEN.add(self)
         return self
 
+    def forked(self) -> None:
+        """Note that this is a copy in a forked process: it must end nothing and wait for nobody."""
+        self._forked, self.open = True, False
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._forked:
+            return
         try:
             if kind is None or issubclass(kind, Exception):  # else: the user's Ctrl-C
                 self._serve()
@@ -224,7 +253,7 @@ class WorkerPool:
     def _serve(self) -> None:
         """Wait for what is under way, for as long as it gets on."""
         last = time.perf_counter()
-        while asked := [one for one in list(self.under_way.values()) if not one.done()]:
+        while asked := [f for one in list(self.under_way) if not (f := one.future).done()]:
             wait(asked, _GRACE_S)
             last = max([last, *list(self.moved.values())])
             if time.perf_counter() - last > max(_PATIENCE_S, _PATIENCE * self.longest_s):
@@ -232,7 +261,7 @@ class WorkerPool:
 
     def _end(self) -> None:
         """End the threads; what is under way yet fails."""
-        self._closing = True
+        self._closing, self.open = True, False
         for one in list(self.under_way):
             one.give_up("a pool that was closed before it was served")
         for thread in self._threads.values():
@@ -283,6 +312,7 @@ class WorkerPool:
         WorkerFailedError : it hung before
         """
         self.clear(worker)
+        self.awake_until = time.perf_counter() + _AWAKE_S
         self._threads[worker].inbox.put(job)
 
     def clear(self, worker: str, *, own: bool = False, beside: _Attached | None = None) -> None:
@@ -305,8 +335,20 @@ class WorkerPool:
             )
             told.lost = worker
             raise told
+        if self._forked:
+            raise SpecError(
+                "worker pool", found="a forked process, in which none of its threads runs",
+                wanted="the process that opened it",
+                fix="open one of its own there, or start the process by 'spawn'",
+            )  # fmt: skip
         if self._closing or worker not in self._threads:
             raise _closed()
+        self.cool(worker, own=own, beside=beside)
+        if beside is not None:
+            self.awake_until = time.perf_counter() + _AWAKE_S
+
+    def cool(self, worker: str, *, own: bool = False, beside: _Attached | None = None) -> None:
+        """Have those sleep that share a worker's processors, as `clear` does, and ask nothing."""
         for other in self._attached:
             if other is not beside:
                 other.cool()
