@@ -29,6 +29,7 @@ def of(made: Case, ending: str) -> Record:
 GAIN = ": gain over the best alone"
 SERVING = ": as the command runs it"
 PREDICTED = ": predicted makespan"
+EXPECTED = ": expected makespan"
 ERROR = ": error of prediction"
 SEARCH = ": greedy-correction, predicted"
 BEST = ": greedy-correction, measured"
@@ -37,9 +38,9 @@ OUTPUTS = ": error of outputs"
 
 def test_everything_matches_in_the_planted_case() -> None:
     records = network_records(case())
-    assert [r.status for r in records] == ["match"] * 7
+    assert [r.status for r in records] == ["match"] * 8
     assert {r.name.removeprefix("made-up") for r in records} == {
-        GAIN, SERVING, PREDICTED, ERROR, SEARCH, BEST, OUTPUTS
+        GAIN, SERVING, PREDICTED, EXPECTED, ERROR, SEARCH, BEST, OUTPUTS
     }  # fmt: skip
     assert all(r.published is None and r.judge for r in records)
 
@@ -141,6 +142,14 @@ def test_what_was_chosen_is_said() -> None:
     assert "run whole on cpu0-1 ov" in of(case(chosen="cpu0-1 ov"), SERVING).note
 
 
+def test_what_is_expected_is_held_against_the_measured_too() -> None:
+    assert of(case(expected_s=1.09), EXPECTED).status == "match"
+    assert of(case(expected_s=1.11), EXPECTED).status == "differs"
+    cases = [case(expected_s=e) for e in (0.8, 1.05, 1.3)]
+    record = named(claim_records(cases), "error of expected makespans, median over networks")
+    assert (record.ours, record.status) == (pytest.approx(20.0), "differs")
+
+
 @pytest.mark.parametrize(("predicted", "status"), [(0.91, "match"), (1.09, "match"),
                                                    (0.89, "differs")])  # fmt: skip
 def test_a_prediction_is_held_against_the_measured(predicted: float, status: str) -> None:
@@ -232,9 +241,11 @@ def test_only_the_control_reproduces_no_range() -> None:
 
 def test_the_median_error_over_networks() -> None:
     far = [case(), case(name="b", predicted_s=0.5), case(name="c", predicted_s=0.85)]
-    record = named(claim_records(far), "median over networks")
+    record = named(claim_records(far), "predicted makespans, median over networks")
     assert (record.ours, record.status) == (pytest.approx(15.0), "differs")
-    assert named(claim_records(far[:1]), "median over networks").status == "match"
+    assert (
+        named(claim_records(far[:1]), "predicted makespans, median over networks").status == "match"
+    )
 
 
 @pytest.mark.parametrize(("changes", "said"), [

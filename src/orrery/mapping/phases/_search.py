@@ -24,6 +24,7 @@ import numpy as np
 from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
+from ._expect import expected_s
 from ._problem import PlacementProblem, State
 from ._tree import Placement, Tree
 from ._windows import better_windows
@@ -115,6 +116,8 @@ class Placed:
     predicted_s : by the problem's timing
     log : changes in the order in which they were tried
     proved : no placement is predicted to be quicker
+    expected_s : `predicted_s`, corrected by how the other placements turned out that raced (see
+        `_expect`); its own races are not in it. None without a race
     """
 
     placement: Placement
@@ -122,6 +125,7 @@ class Placed:
     predicted_s: float
     log: tuple[Correction, ...] = ()
     proved: bool = False
+    expected_s: float | None = None
 
 
 def single_workers(problem: PlacementProblem) -> dict[int, Placement]:
@@ -199,9 +203,11 @@ def greedy_correction(
         if not entrants:
             break
         steward.hold(entrants)
-    return Placed(placement=steward.best, seconds=steward.seconds,
-                  predicted_s=problem.timing(steward.best).makespan_s,
-                  log=tuple(steward.log))  # fmt: skip
+    predicted_s = problem.timing(steward.best).makespan_s
+    others = [(problem.timing(one).makespan_s, took) for one, took in steward.took.items()
+              if one != steward.best]  # fmt: skip
+    return Placed(placement=steward.best, seconds=steward.seconds, predicted_s=predicted_s,
+                  log=tuple(steward.log), expected_s=expected_s(predicted_s, others))  # fmt: skip
 
 
 def _predicted(problem: PlacementProblem) -> Callable[[Placement], float]:
@@ -210,7 +216,7 @@ def _predicted(problem: PlacementProblem) -> Callable[[Placement], float]:
 
 @dataclass(slots=True)
 class _Steward:
-    """Keeps the best placement; enters none twice, save the best."""
+    """Keeps the best placement, and what each took; enters none twice, save the best."""
 
     race: Race
     left: int
@@ -219,6 +225,7 @@ class _Steward:
     seconds: float = float("inf")
     log: list[Correction] = field(default_factory=list)
     known: set[Placement] = field(default_factory=set)
+    took: dict[Placement, float] = field(default_factory=dict)
 
     def hold(self, entrants: Mapping[Placement, str]) -> None:
         """Race the best so far against others."""
@@ -228,6 +235,8 @@ class _Steward:
         self.known.update(entrants)
         self.left -= len(entrants)
         for placement, ran in zip(field_, found.runs, strict=True):
+            if ran.seconds is not None:
+                self.took[placement] = ran.seconds
             if placement in entrants:
                 kept = found.winner is not None and placement == field_[found.winner]
                 self.log.append(Correction(

@@ -159,6 +159,7 @@ class Case:
     blocks : comparisons of ways; the placement is in each
     chosen : the way that the command stands by; it was chosen in other rounds than these
     predicted_s : of the placement, from its parts
+    expected_s : the same, corrected by how others turned out that raced before
     cut_s : the subgraphs one after the other on the worker of the best way alone, where known
     bound_s, reason : what no placement undercuts, and because of what
     errors : per way, the largest |a - b| / (1 + |b|) of its outputs against the reference
@@ -173,6 +174,7 @@ class Case:
     blocks: tuple[Comparison, ...]
     chosen: str
     predicted_s: float
+    expected_s: float
     bound_s: float
     reason: str
     cut_s: float | None

@@ -121,7 +121,7 @@ def measure_case(
     judged = {name: judge_outputs(made, reference, TOLERANCE) for name, made in outputs.items()}
     empty = {f for judgement in judged.values() for f in judgement.failures}
     notes += [f"outputs are not judged: {failure}" for failure in sorted(empty)]
-    bounds = bounds_of(problem)
+    bounds, predicted_s = bounds_of(problem), problem.timing(ours).makespan_s
     refused = sorted(set(choice.profile.refusals.values()))
     return Case(
         name=graph.name, single_path=problem.partition.is_single_path,
@@ -131,7 +131,8 @@ def measure_case(
             for k in problem.order
         ),
         kinds=kinds, blocks=tuple(blocks), chosen=PLACED if choice.best == CHOSEN else choice.best,
-        predicted_s=problem.timing(ours).makespan_s, bound_s=bounds.best_s, reason=bounds.reason,
+        predicted_s=predicted_s, expected_s=choice.placed.expected_s or predicted_s,
+        bound_s=bounds.best_s, reason=bounds.reason,
         cut_s=_cut(choice, blocks[0], kinds), sweep=sweep, operators=operators,
         errors={name: judgement.error for name, judgement in judged.items()}, tolerance=TOLERANCE,
         tails=tails, notes=(*problem.partition.notes, *choice.notes, *refused, *notes),
