@@ -27,14 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import ModelError, SpecError
-from orrery.graph import Graph, check_inputs
+from orrery.graph import Graph
 
-from .._backend import Tensors
+from .._backend import Tensors, input_check
 from .._evaluator import owned, read_only
-from ..together._capacity import is_shortage
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
 from ..together._interrupts import Interrupts
 from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
+from ..together._request import failure_of
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
@@ -80,10 +80,29 @@ class _Asked:
     def __init__(self, network: ProcessNetwork, inputs: Tensors) -> None:
         self.network, self.inputs = network, inputs
         self.alone = True
-        self.future: Future[Outcome] = Future()
         #: the step that whoever asks is at, and since when
         self.at: tuple[int, float] | None = None
         self.unserved: str | None = None
+        self._future: Future[Any] | None = None
+        self._over = False
+
+    @property
+    def future(self) -> Future[Any]:
+        """Over when it is; made for whoever wants to wait."""
+        with self.network.lock:
+            if self._future is None:
+                self._future = Future()
+                if self._over:
+                    self._future.set_result(None)
+            return self._future
+
+    def end(self) -> None:
+        """Let go whoever waits for it, unless they have got its answer."""
+        with self.network.lock:
+            self._over, future = True, self._future
+        if future is not None:
+            with suppress(InvalidStateError):
+                future.set_result(None)
 
     def give_up(self, why: str) -> None:
         """Answer that it is not served."""
@@ -115,6 +134,7 @@ class ProcessNetwork(PlacedNetwork):
     ) -> None:  # fmt: skip
         self.graph, self.steps, self.pool = graph, tuple(steps), pool
         self.copies, self.threads, self.memories = (), [], [None] * len(self.steps)
+        self.check, self.straight, self.lock = input_check(graph), None, threading.Lock()
         self._timeout_s = timeout_s
         owner = _owners(graph, self.steps)
         reason = refuses_processes(graph, self.steps, pool)
@@ -228,12 +248,12 @@ class ProcessNetwork(PlacedNetwork):
     # -- requests ---------------------------------------------------------------------------------
 
     def submit(self, inputs: Tensors) -> Future[Outcome]:
-        check_inputs(self.graph, inputs)
+        self.check(inputs)
         with Interrupts():
             return self._post(owned(inputs), None).future
 
     def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
-        check_inputs(self.graph, inputs)
+        self.check(inputs)
         if timeout_s is None:
             asked = self._enter(inputs)
             try:
@@ -244,7 +264,8 @@ class ProcessNetwork(PlacedNetwork):
         asked = self._post(inputs, timeout_s)
         while True:
             with suppress(FutureTimeout):
-                return asked.future.result(min(_SLICE_S, timeout_s))
+                found: Outcome = asked.future.result(min(_SLICE_S, timeout_s))
+                return found
             at = asked.at
             if at is not None and time.perf_counter() - at[1] > timeout_s:
                 region = self.steps[at[0]].region.name
@@ -258,17 +279,16 @@ class ProcessNetwork(PlacedNetwork):
     def _post(self, inputs: Tensors, timeout_s: float | None) -> _Asked:
         """Have the asking worker's own thread serve a request."""
         asked = self._enter(inputs)
+        answer: Future[Outcome] = asked.future
 
         def job() -> None:
             try:
                 with self._turn:
                     found = self._serve(asked, timeout_s, None)
             except BaseException as error:  # whoever asked must hear of it, whatever it is
-                with suppress(InvalidStateError):
-                    asked.future.set_exception(error)
+                answer.set_exception(error)
             else:
-                with suppress(InvalidStateError):
-                    asked.future.set_result(found)
+                answer.set_result(found)
             self._leave(asked)
             self.pool.back(self.asker, asked)
 
@@ -283,15 +303,15 @@ class ProcessNetwork(PlacedNetwork):
         if self.asker in self.pool.lost:
             raise self.failure(len(self.steps) - 1, "a thread that hung before", lost=self.asker)
         asked, under_way = _Asked(self, inputs), self.pool.under_way
-        under_way[asked] = asked.future
+        under_way[asked] = None
         if len(under_way) > 1:
-            asked.alone = False
+            for one in list(under_way):
+                one.alone = False
         return asked
 
     def _leave(self, asked: _Asked) -> None:
         self.pool.under_way.pop(asked, None)
-        with suppress(InvalidStateError):  # of a request that nobody gets by its future
-            asked.future.set_result(None)  # type: ignore[arg-type]
+        asked.end()
 
     def _serve(
         self, asked: _Asked, timeout_s: float | None, interrupts: Interrupts | None
@@ -358,9 +378,8 @@ class ProcessNetwork(PlacedNetwork):
                 interrupts.open = False
                 if interrupts.raised is not None:
                     raise interrupts.raised from None
-            lacks = "too little memory: " if is_shortage(error) else ""
-            told = self.failure(number, f"{lacks}{type(error).__name__}: {error}")
-            told.__cause__, told.alone = error, asked.alone
+            told = failure_of(self, number, error)
+            told.alone = asked.alone
             raise told from error
 
     def _give_up(self, request: int) -> None:
