@@ -18,9 +18,9 @@ import pytest
 
 import orrery
 from orrery import api
-from orrery.api.choosing import Choice
+from orrery.api.choosing import PLACED, Choice
 from orrery.api.placing import _ready
-from orrery.api.placing._choose import local_workers
+from orrery.api.placing._choose import choose, local_workers
 from orrery.cli import main
 from orrery.errors import (
     CancelledError,
@@ -31,7 +31,7 @@ from orrery.errors import (
 )
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, write_onnx
 from orrery.plan import read_plan, write_plan
-from orrery.progress import Progress, Step
+from orrery.progress import SILENT, Progress, Step
 from orrery.report import Text
 from orrery.runtime import BACKENDS, together
 
@@ -394,3 +394,19 @@ def test_a_block_left_by_an_interrupt_waits_for_nobody(kept: Path) -> None:
     with pytest.raises(OrreryError, match="closed"):
         asked.result(1)
     assert ended()
+
+
+def test_a_network_in_one_subgraph_is_not_compared_with_itself() -> None:
+    graph = Graph(
+        name="chain", inputs=("x",), outputs=("z",), types={"x": FLOATS},
+        nodes=(Node(name="a", op="Relu", inputs=("x",), outputs=("y",)),
+               Node(name="b", op="Neg", inputs=("y",), outputs=("z",))),
+    ).infer()  # fmt: skip
+    worker = together.LocalWorker(name="w", processors=next(iter(together.core_sets().values())),
+                                  backend=BACKENDS["reference"](), label="reference")  # fmt: skip
+    inputs = {"x": np.ones(4, np.float32)}
+    with together.WorkerPool([worker]) as pool:
+        choice = choose(graph, inputs, pool, repeats=6, cache=None, progress=SILENT)
+        assert choice.networks[PLACED] is choice.networks["w"]
+        assert choice.comparison.times_s[PLACED] == choice.comparison.times_s["w"]
+        assert choice.best == "w"

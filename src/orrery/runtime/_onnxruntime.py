@@ -142,16 +142,12 @@ class _Session:
         try:
             return dict(zip(wanted, self.session.run(wanted, inputs)))
         except _any_raised() as error:
-            failed = error
+            if type(inputs) is dict and all(type(v) is np.ndarray for v in inputs.values()):
+                guarded(self.graph, "running", functools.partial(_raise, error))
         feeds = {name: np.asarray(value) for name, value in inputs.items()}
-
-        def again() -> Any:
-            if type(inputs) is dict and all(feeds[name] is inputs[name] for name in feeds):
-                raise failed
-            return self.session.run(wanted, feeds)  # some were no arrays
-
         with memory_guard(self.graph):
-            return dict(zip(wanted, guarded(self.graph, "running", again)))
+            results = guarded(self.graph, "running", lambda: self.session.run(wanted, feeds))
+        return dict(zip(wanted, results))
 
     def bind(self, inputs: Tensors, outputs: Tensors) -> Callable[[], object] | None:
         """Return what runs from these arrays into these, whatever they hold then.
@@ -243,6 +239,10 @@ def _raised() -> tuple[type[Exception], ...]:
 
     kinds = vars(state).values()
     return tuple(k for k in kinds if isinstance(k, type) and issubclass(k, Exception))
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _any_raised() -> tuple[type[Exception], ...]:

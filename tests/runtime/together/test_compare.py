@@ -43,6 +43,17 @@ def test_ways_take_turns_and_rounds_are_compared() -> None:
     assert clock.calls[:4] == ["quick", "slow", "slow", "quick"]
 
 
+def test_one_way_under_two_names_is_timed_once() -> None:
+    clock = Clock()
+    way = clock.way("a", 1.0)
+    found = compare(
+        {"x": way, "y": way, "z": clock.way("b", 2.0)}, warmup=1, rounds=6, most_s=1e9, clock=clock
+    )
+    assert Counter(clock.calls) == {"a": 7, "b": 7}
+    assert found.times_s["x"] == found.times_s["y"]
+    assert not found.surely_quicker("x", "y")
+
+
 def test_time_that_is_up_ends_it() -> None:
     clock = Clock()
     found = compare({"a": clock.way("a", 1.0)}, warmup=2, rounds=50, most_s=4.5, clock=clock)

@@ -79,8 +79,10 @@ def choose(
     failed = []
     for name in in_one_piece(problem, pool, profile):
         try:
-            made = ways.whole(name)
-            made.run(inputs, timeout_s=PATIENCE_S)
+            made = networks[PLACED]
+            if [step.worker for step in made.steps] != [name]:  # else: it is the same
+                made = ways.whole(name)
+                made.run(inputs, timeout_s=PATIENCE_S)
             networks[name] = made
         except CancelledError:
             raise
@@ -89,10 +91,9 @@ def choose(
     if len(networks) == 1:
         raise SpecError(f"{graph.name} here", found="no back end that runs the whole network",
                         wanted="one to compare with", fix="add the reference back end")  # fmt: skip
-    comparison = compare(
-        {name: partial(made.run, inputs) for name, made in networks.items()}, rounds=repeats,
-        progress=progress,
-    )  # fmt: skip
+    runs = {made: partial(made.run, inputs) for made in networks.values()}
+    comparison = compare({name: runs[made] for name, made in networks.items()}, rounds=repeats,
+                         progress=progress)  # fmt: skip
     choice = Choice(
         problem=ways.problem, processes=ways.processes, profile=profile, placed=placed,
         networks=networks, alone=tuple(name for name in networks if name != PLACED),

@@ -110,7 +110,7 @@ def compare(
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
-    """Time ways in turn.
+    """Time ways in turn; one that stands there under two names is timed once.
 
     Parameters
     ----------
@@ -127,11 +127,13 @@ def compare(
     if not ways or rounds < 1 or warmup < 0:
         raise SpecError("compare", found=f"{len(ways)} ways, {rounds} rounds",
                         wanted="one of each or more", fix="correct the numbers")  # fmt: skip
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    names = list(ways)
+    first: dict[int, str] = {}
+    timed_as = {name: first.setdefault(id(way), name) for name, way in ways.items()}
+    names = list(first.values())
+    times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(warmup):
-        for way in ways.values():
-            way()
+        for name in names:
+            ways[name]()
     until = clock() + most_s
     for turn in range(rounds):
         if turn >= least and clock() > until:
@@ -140,4 +142,4 @@ def compare(
         for name in in_turn(names, turn):
             way = ways[name]
             times[name].append(_told_warm(way) if told else timed_warm(way, clock))
-    return Comparison(times_s={name: tuple(values) for name, values in times.items()})
+    return Comparison(times_s={name: tuple(times[own]) for name, own in timed_as.items()})

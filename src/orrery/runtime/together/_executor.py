@@ -222,7 +222,7 @@ class PlacedNetwork:
     def _begin(
         self, inputs: Tensors, here: str | None = None, interrupts: Interrupts | None = None
     ) -> Request:
-        if not self.pool.open:
+        if self.pool.is_copy:
             self.pool.clear(self.threads[0])  # says why
         if self.pool.lost:
             for number, thread in enumerate(self.threads):

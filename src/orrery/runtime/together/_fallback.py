@@ -103,37 +103,33 @@ class Fallback:
         SpecError : inputs that do not fit
         WorkerFailedError, WorkerHungError : the last way has failed too
         """
-        if not self._gone and not self._hung:  # nothing has failed so far: no bookkeeping
-            name, network = self._first
-            try:
-                return network.run(inputs, timeout_s=timeout_s)
-            except (WorkerFailedError, WorkerHungError) as error:
-                failed: WorkerFailedError | WorkerHungError | None = error
-        else:
-            failed, name = None, ""
-        return self._run_on(inputs, timeout_s, name, failed)
+        if self._gone or self._hung:
+            return self._run_on(inputs, timeout_s, _Tries())
+        name, network = self._first  # nothing has failed so far: no bookkeeping
+        try:
+            return network.run(inputs, timeout_s=timeout_s)
+        except (WorkerFailedError, WorkerHungError) as error:
+            tries = _Tries()
+            if not self._goes_on(name, error, tries):
+                if not tries.short:
+                    raise
+                return self._alone(inputs, tries, timeout_s)
+        return self._run_on(inputs, timeout_s, tries)
 
-    def _run_on(
-        self, inputs: Tensors, timeout_s: float | None, name: str | None,
-        failed: WorkerFailedError | WorkerHungError | None,
-    ) -> Outcome:  # fmt: skip
-        """Serve a request that a way has failed at, or that begins with the first that is left."""
-        tries = _Tries()
-        while True:
-            if failed is not None and name and not self._goes_on(name, failed, tries):
-                if tries.short:
-                    return self._alone(inputs, tries, timeout_s)
-                raise failed
-            name = self._next(tries)
-            if name is None:
-                raise self._nothing_left()
+    def _run_on(self, inputs: Tensors, timeout_s: float | None, tries: _Tries) -> Outcome:
+        """Serve a request in the ways that are left for it."""
+        while (name := self._next(tries)) is not None:
             try:
                 outcome = self.ways[name].run(inputs, timeout_s=timeout_s)
             except (WorkerFailedError, WorkerHungError) as error:
-                failed = error
+                if not self._goes_on(name, error, tries):
+                    if not tries.short:
+                        raise
+                    return self._alone(inputs, tries, timeout_s)
             else:
                 self._gone |= tries.failed
                 return outcome
+        raise self._nothing_left()
 
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request, which goes on in the next way where a worker fails; waits for no answer.

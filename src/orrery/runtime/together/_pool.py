@@ -214,7 +214,9 @@ class WorkerPool:
         self.open = False
         #: until then threads may be looking out for work, on processors of others
         self.awake_until = 0.0
-        self._closing = self._forked = False
+        #: of a pool in the process that forked this one
+        self.is_copy = False
+        self._closing = False
         self._attached: list[_Attached] = []
         self._rivals = {
             worker.name: tuple(o.name for o in workers
@@ -239,10 +241,10 @@ class WorkerPool:
 
     def forked(self) -> None:
         """Note that this is a copy in a forked process: it must end nothing and wait for nobody."""
-        self._forked, self.open = True, False
+        self.is_copy, self.open = True, False
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._forked:
+        if self.is_copy:
             return
         try:
             if kind is None or issubclass(kind, Exception):  # else: the user's Ctrl-C
@@ -335,7 +337,7 @@ class WorkerPool:
             )
             told.lost = worker
             raise told
-        if self._forked:
+        if self.is_copy:
             raise SpecError(
                 "worker pool", found="a forked process, in which none of its threads runs",
                 wanted="the process that opened it",
