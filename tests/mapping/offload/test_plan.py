@@ -217,8 +217,8 @@ def test_what_is_cheapest_is_done() -> None:
     plan = planned(step(tensors, forward=8, backward=12, limit=16, write=0.25, read=0.25))
     assert [t.action for t in plan.tensors] == ["keep", "offload", "recompute", "keep"]
     assert plan.tensors[1].packed
-    # Waits of 3 for the packed one to be written, of 4 to be read, and 1 of making again.
-    assert plan.step_s == pytest.approx(28, abs=1e-4)
+    # Waits of 4 for the packed one to be written, of 4 to be read, and 1 of making again.
+    assert plan.step_s == pytest.approx(29, abs=1e-4)
     assert "made again in 1.00 s" in plan.tensors[2].reason
     assert "8 times smaller packed" in plan.tensors[1].reason
 

@@ -126,7 +126,7 @@ def test_the_forward_waits_for_memory_that_a_write_frees() -> None:
     profile = step([tensor(0, 6, 1, 8), tensor(1, 5, 2, 1)], forward=4, backward=9, limit=10)
     timing = time_step(columns_of(profile), (WRITE, KEEP))
     assert isinstance(timing, Timing)
-    assert (timing.forward_stall_s, timing.drain_s, timing.peak_bytes) == (5, 0, 6)
+    assert (timing.forward_stall_s, timing.drain_s, timing.peak_bytes) == (6, 0, 6)
     # In use until the second is made, the first cannot leave in time, however fast it is written.
     busy = step([tensor(0, 6, 1, 8, last=2), tensor(1, 5, 2, 1)], forward=4, backward=9, limit=10)
     short = time_step(columns_of(busy), (WRITE, KEEP))

@@ -87,8 +87,8 @@ class World:
             for n, t in enumerate(tensors):
                 if t.made_s == moment:
                     size = t.size_bytes
-                    if self.waiting is None:
-                        yield lambda size=size: self.used + size <= self.profile.room_bytes
+                    if n == 0 and self.waiting is None:
+                        yield lambda size=size: size <= self.profile.room_bytes
                     self.take(size)
                     self.in_use.add(n)
                     if self.actions[n] in ("write", "pack"):
@@ -96,8 +96,8 @@ class World:
                         self.to_write.append(n)
                         if len(self.to_write) == 1:
                             self.write_next()
-                    if self.waiting is not None:
-                        yield lambda n=n: self.unwritten() <= self.waiting[n]
+                    most = self.room_for_next(n) if self.waiting is None else self.waiting[n]
+                    yield lambda most=most: self.unwritten() <= most
             for n, t in enumerate(tensors):
                 if t.last_use_s == moment:
                     self.in_use.discard(n)
@@ -105,6 +105,16 @@ class World:
                     if gone or self.actions[n] == "drop":
                         self.used -= t.size_bytes
         yield self.profile.forward_s - at
+
+    def room_for_next(self, n: int) -> int:
+        """Bytes that may be unwritten: the rest is kept, in use when the next is made, or that."""
+        tensors = self.profile.tensors
+        after = tensors[n + 1] if n + 1 < len(tensors) else None
+        held = 0 if after is None else after.size_bytes
+        for t, action in zip(tensors[: n + 1], self.actions):
+            in_use = after is not None and t.last_use_s >= after.made_s
+            held += t.size_bytes if action == "keep" or in_use else 0
+        return self.profile.room_bytes - held
 
     def few_wait(self, size: int) -> bool:
         most, waiting = self.profile.queue_bytes, self.unwritten()

@@ -223,7 +223,7 @@ class _Model:
         return begin
 
     def _waits(self, n: int, stall: Any, ends: list[Any], left: list[Any]) -> None:
-        """A tensor is made no sooner than writes have left room for it.
+        """A tensor's predecessor is followed by a wait until writes have left room for it.
 
         Writes end in order: if those before `m` do not free enough, `m` has been written as well.
         """
@@ -234,7 +234,8 @@ class _Model:
         again = [k for k in range(n) if DROP in self.ways[k]
                  and columns.last_s[k] < columns.made_s[n]]  # fmt: skip
         dropped = sum(-(-columns.size[k] // self.byte) * self.ways[k][DROP] for k in again)
-        made = math.ceil(columns.made_s[n] / self.second)  # rounded up: it is taken away
+        # When the one before is made; rounded up: it is taken away.
+        made = math.ceil(columns.made_s[max(0, n - 1)] / self.second)
         for m in _grid(n):
             enough = self.model.new_bool_var(f"enough {m} {n}")
             before = left[m - 1] if m else 0

@@ -24,7 +24,7 @@ from ._orders import other_selections
 from ._problem import ACTIONS, DROP, KEEP, PACK, Columns, columns_of
 from ._select import Selection, packs, ratio, two_phases
 from ._settings import OffloadSearch
-from ._timing import Timing, time_step
+from ._timing import Timing, time_step, waiting_bytes
 
 __all__ = ["plan_offload"]
 
@@ -151,7 +151,7 @@ def _written(
             if timing.ahead_tensors
             else "reads: each at its own need, there is no room ahead of it"
         )
-    waiting = _waiting(columns, best)
+    waiting = [max(0, left) for left in waiting_bytes(columns, best.choices)]
     plan = OffloadPlan(
         step=step_digest(profile), name=profile.name, machine=profile.machine,
         tensors=tuple(_planned(columns, best, n, waiting[n]) for n in range(len(columns.size))),
@@ -192,27 +192,6 @@ def _distance(columns: Columns, best: Standing, slack: float) -> Timing:
             least, high = timing, middle
     # One tensor is read ahead whatever the limit, so it may be more than the limit.
     return timed(math.ceil(max(high, least.ahead_bytes) * slack)) or best.timing
-
-
-def _waiting(columns: Columns, best: Standing) -> list[int]:
-    """Return how much may wait to be written after each tensor, so that there is room for the next.
-
-    What is still in use then counts as being there, written or not.
-    """
-    kept, busy, before = 0, 0, -1
-    left = [0] * len(columns.size)
-    for _, kind, n in columns.forward:
-        size = columns.size[n]
-        if not kind and before >= 0:
-            left[before] = max(0, columns.room - kept - busy - size)
-        if best.choices[n] != KEEP:
-            busy += -size if kind else size
-        elif not kind:
-            kept += size
-        before = before if kind else n
-    if before >= 0:
-        left[before] = max(0, columns.room - kept - busy)
-    return left
 
 
 def _planned(columns: Columns, best: Standing, n: int, waiting: int) -> PlannedTensor:

@@ -3,11 +3,13 @@
 Models
     One compute resource, one write queue and one read queue, each first in first out, each transfer
     as long as the profile says. Memory is taken when a tensor is made, and free again when it is
-    written and its last use has passed; the forward waits where there is none, and, once a tensor
-    is made that is to be written, while more than `StepProfile.queue_bytes` wait, if not for that
-    one alone. The backward begins when the last write has ended. A read begins when all reads
-    before it have ended and there was room at the latest need; the backward waits for it, and for
-    what is made again, once what that is made from is there, which stays until it is let go.
+    written and its last use has passed. Nobody sees when the forward takes memory, only when a
+    tensor is made: it then waits until so little is unwritten that the next one finds room beside
+    all that is kept or still in use by then (`waiting_bytes`). Before a tensor is to be written, it
+    waits while more than `StepProfile.queue_bytes` would, if not for that one alone. The backward
+    begins when the last write has ended. A read begins when all reads before it have ended and
+    there was room at the latest need; the backward waits for it, and for what is made again, once
+    what that is made from is there, which stays until it is let go.
 Ignores
     Fragmentation; reads and writes that slow each other or the computation; spread of any time;
     that a tensor still unwritten when it is needed need not be read.
@@ -28,7 +30,7 @@ from dataclasses import dataclass
 
 from ._problem import DROP, KEEP, PACK, WRITE, Columns
 
-__all__ = ["Shortage", "Timing", "time_step", "write_delays"]
+__all__ = ["Shortage", "Timing", "time_step", "waiting_bytes", "write_delays"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +121,49 @@ def time_step(
     return _backward(columns, choices, ahead_bytes, ended + drain, stall, drain, write_end, peak)
 
 
+def waiting_bytes(columns: Columns, choices: Sequence[int]) -> list[int]:
+    """Return how much may wait to be written after each tensor, so that there is room for the next.
+
+    What is still in use then counts as being there, written or not; negative where there is no
+    room even if nothing waits.
+    """
+    kept, busy, before = 0, 0, -1
+    left = [0] * len(columns.size)
+    for _, kind, n in columns.forward:
+        size = columns.size[n]
+        if not kind and before >= 0:
+            left[before] = columns.room - kept - busy - size
+        if choices[n] != KEEP:
+            busy += -size if kind else size
+        elif not kind:
+            kept += size
+        before = before if kind else n
+    if before >= 0:
+        left[before] = columns.room - kept - busy
+    return left
+
+
 def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, int] | Shortage:
     """Return for how long the forward waits, when the last write ends, and the peak."""
     size, room = columns.size, columns.room
+    most = waiting_bytes(columns, choices)
     used = peak = 0
     stall = queue = 0.0
     ends = [0.0] * len(size)
     leaving: list[tuple[float, int]] = []  # used for the last time; free at, bytes
     waiting: deque[int] = deque()  # made and perhaps not yet written
     queued = 0
+
+    def wait(now: float, most_bytes: int) -> float:
+        """Let writes end until no more wait; return when that is."""
+        nonlocal queued
+        while waiting and (ends[waiting[0]] <= now or queued > most_bytes):
+            written = waiting.popleft()
+            queued -= size[written]
+            now = max(now, ends[written])
+        return now
+
+    before = -1
     for at, kind, n in columns.forward:
         now = at + stall
         if kind:
@@ -136,26 +172,22 @@ def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, in
             elif choices[n] != KEEP:
                 heapq.heappush(leaving, (max(ends[n], now), size[n]))
             continue
-        while leaving and (leaving[0][0] <= now or used + size[n] > room):
-            free_at, freed = heapq.heappop(leaving)
-            if free_at > now:
-                now, stall = free_at, free_at - at
-            used -= freed
+        while leaving and leaving[0][0] <= now:
+            used -= heapq.heappop(leaving)[1]
         used += size[n]
-        if used > room:
+        if used > room or (before >= 0 and most[before] < 0):
             held = tuple(m for m in range(n + 1) if choices[m] == KEEP)
-            return Shortage(tensor=n, need=used, phase="forward", held=held)
-        peak = max(peak, used)
+            need = room - most[before] if before >= 0 else used
+            return Shortage(tensor=n, need=need, phase="forward", held=held)
+        peak, before = max(peak, used), n
         if choices[n] in (WRITE, PACK):
             if columns.queue is not None:
-                while waiting and (ends[waiting[0]] <= now or queued + size[n] > columns.queue):
-                    written = waiting.popleft()
-                    queued -= size[written]
-                    if ends[written] > now:
-                        now, stall = ends[written], ends[written] - at
-                waiting.append(n)
-                queued += size[n]
+                now = wait(now, max(0, columns.queue - size[n]))
+            waiting.append(n)
+            queued += size[n]
             queue = ends[n] = max(queue, now) + columns.write_s[n][choices[n]]
+        now = wait(now, max(0, most[n]))
+        stall = now - at
     return stall, queue, peak
 
 
