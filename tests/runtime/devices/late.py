@@ -101,8 +101,8 @@ class Late:
     def current_device(self) -> int:
         return 0
 
-    def device(self, name: str) -> str:
-        return "cpu"
+    def device(self, name: str) -> Any:
+        return self.torch.device("cpu")
 
     def mem_get_info(self, device: str) -> tuple[int, int]:
         return 1 << 20, 1 << 30
@@ -131,6 +131,20 @@ class Late:
     def empty(self, shape: Any, *, dtype: Any, device: Any = None, pin_memory: bool = False) -> Any:
         assert (device is None) == pin_memory
         return self.torch.full(tuple(shape), 255, dtype=dtype)
+
+
+def made_up(monkeypatch: Any, *, prompt: bool = False) -> Late:
+    """Put such a GPU where the library is, for as long as a test lasts."""
+    import torch
+
+    from orrery.runtime.devices import _cuda
+
+    late = Late(torch, prompt=prompt)
+    copy_, record_stream = copies(late, torch.Tensor.copy_)
+    monkeypatch.setattr(torch.Tensor, "copy_", copy_)
+    monkeypatch.setattr(torch.Tensor, "record_stream", record_stream)
+    monkeypatch.setattr(_cuda._torch, "load_library", lambda: late)
+    return late
 
 
 def copies(late: Late, copy: Any) -> tuple[Any, Any]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from orrery.errors import SpecError
-from orrery.runtime.devices import CudaDevice, _cuda
+from orrery.runtime.devices import CudaDevice
 
-from .late import Late, Stream, copies
+from .late import Late, Stream, made_up
 
 pytestmark = [pytest.mark.torch, pytest.mark.needs("torch")]
 
@@ -21,14 +21,7 @@ BYTES = np.arange(200, dtype=np.uint8)
 
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> Late:
-    import torch
-
-    made = Late(torch)
-    copy_, record_stream = copies(made, torch.Tensor.copy_)
-    monkeypatch.setattr(torch.Tensor, "copy_", copy_)
-    monkeypatch.setattr(torch.Tensor, "record_stream", record_stream)
-    monkeypatch.setattr(_cuda._torch, "load_library", lambda: made)
-    return made
+    return made_up(monkeypatch)
 
 
 def there_and_back(late: Late, device: CudaDevice) -> Any:

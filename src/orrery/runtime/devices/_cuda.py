@@ -71,8 +71,8 @@ class CudaDevice:
                             wanted=f"one of {', '.join(['cpu', *known])}",
                             fix="name a GPU of this machine")  # fmt: skip
         self.name = name
-        self._device = t.device(name)
-        self._outward, self._inward = (t.cuda.Stream(self._device) for _ in range(2))
+        self.device = t.device(name)
+        self._outward, self._inward = (t.cuda.Stream(self.device) for _ in range(2))
         #: events of copies, with the memory that they read and write
         self._flying: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class CudaDevice:
     def leave(self, data: Any) -> Leaving:
         """Queue a copy of bytes on the device, a flat tensor, to the host."""
         t = self._torch
-        made = self._event(t.cuda.current_stream(self._device))
+        made = self._event(t.cuda.current_stream(self.device))
         with t.cuda.stream(self._outward):
             self._outward.wait_event(made)
             pinned = t.empty(data.shape, dtype=t.uint8, pin_memory=True)
@@ -101,7 +101,7 @@ class CudaDevice:
         pinned = t.empty(data.shape, dtype=t.uint8, pin_memory=True)
         pinned.copy_(t.from_numpy(data))
         with t.cuda.stream(self._inward):
-            tensor = t.empty(data.shape, dtype=t.uint8, device=self._device)
+            tensor = t.empty(data.shape, dtype=t.uint8, device=self.device)
             tensor.copy_(pinned, non_blocking=True)
             there = self._event(self._inward)
         self._fly(there, tensor, pinned)
@@ -109,14 +109,14 @@ class CudaDevice:
 
     def use(self, tensor: Any, there: Any) -> None:
         """Let what is queued from now on, on the stream in use, use a tensor that came back."""
-        stream = self._torch.cuda.current_stream(self._device)
+        stream = self._torch.cuda.current_stream(self.device)
         stream.wait_event(there)
         # The allocator knows of the stream it was made on alone.
         tensor.record_stream(stream)
 
     def settle(self) -> None:
         """Wait until what was queued on the stream in use is done, so that the clock means it."""
-        self._torch.cuda.current_stream(self._device).synchronize()
+        self._torch.cuda.current_stream(self.device).synchronize()
 
     def land(self) -> None:
         """Let go of memory that copies are done with."""
@@ -128,7 +128,7 @@ class CudaDevice:
 
     def meter(self) -> CudaMeter:
         """Return what reads how much memory PyTorch has there."""
-        return CudaMeter(self._torch.cuda, self._device)
+        return CudaMeter(self._torch.cuda, self.device)
 
     def _event(self, stream: Any) -> Any:
         # Who waits for one sleeps: spinning would take a processor from the training loop.

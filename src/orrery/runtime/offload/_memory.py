@@ -12,8 +12,9 @@ import contextlib
 import ctypes
 import os
 from pathlib import Path
+from typing import Protocol
 
-__all__ = ["MemoryMeter", "free_bytes", "return_freed_memory"]
+__all__ = ["MemoryMeter", "Meter", "free_bytes", "return_freed_memory"]
 
 #: Numbers of these options in glibc's ``malloc.h``.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -26,6 +27,20 @@ _GROUPS = (
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
+
+
+class Meter(Protocol):
+    """Reads how much of a memory is taken: the process's, or a device's."""
+
+    def read(self) -> int: ...
+
+    def most(self) -> int: ...
+
+    def forget(self) -> None: ...
+
+    def free(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class MemoryMeter:
@@ -59,6 +74,11 @@ class MemoryMeter:
         if self._reset >= 0:
             with contextlib.suppress(OSError):
                 os.pwrite(self._reset, b"5", 0)
+
+    @staticmethod
+    def free() -> int:
+        """Return the memory that the process may still take, 0 where it is not said."""
+        return free_bytes() or 0
 
     def close(self) -> None:
         """Read no more."""

@@ -39,13 +39,14 @@ class Parcel:
     stays : it will not be written (any more) and is used from `source`
     here, root : its bytes as read back, and the tensor over them
     target, trip : where a read under way puts them, and how far it is
+    there : on a device, what tells when `root` may be used
     generation : how often it has been read back
     write_error, read_error : what ended the last transfer
     """
 
     __slots__ = (
         "__weakref__", "blocks", "element_bytes", "generation", "here", "name", "number",
-        "read_error", "root", "size_bytes", "source", "stays", "target", "tokens", "trip",
+        "read_error", "root", "size_bytes", "source", "stays", "target", "there", "tokens", "trip",
         "write_error",
     )  # fmt: skip
 
@@ -61,6 +62,7 @@ class Parcel:
         self.target: Bytes | None = None
         self.trip: object = None
         self.root: object = None
+        self.there: object = None
         self.generation = 0
         self.write_error: BaseException | None = None
         self.read_error: BaseException | None = None

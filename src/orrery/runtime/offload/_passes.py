@@ -27,13 +27,17 @@ __all__ = ["Kept", "Pass", "Record", "Token"]
 
 @dataclass(slots=True)
 class Record:
-    """One storage of a pass; its times are on the session's clock."""
+    """One storage of a pass; its times are on the session's clock.
+
+    `storage` is a reference by which its number (`storage_number`) stays its own.
+    """
 
     signature: tuple[Any, ...]
     name: str
     size_bytes: int
     made_s: float
     last_use_s: float
+    storage: Any = None
     action: Action = "offload"
     packed: bool = True
     needed_s: float | None = None
@@ -52,8 +56,11 @@ class Kept:
     __slots__ = ("record", "tensor", "version")
 
     def __init__(self, tensor: Any, record: Record | None) -> None:
-        # An alias: holding the tensor itself would make a cycle with the node that saves it.
-        self.tensor, self.version, self.record = tensor.detach(), version_of(tensor), record
+        # An alias: holding the tensor itself could make a cycle with the node that saves it, save
+        # for a parameter, which no node makes.
+        whole = tensor.is_leaf and tensor.requires_grad
+        self.tensor, self.version = tensor if whole else tensor.detach(), version_of(tensor)
+        self.record = record
 
 
 class Token:
@@ -77,8 +84,8 @@ class Pass:
     expected: tuple[tuple[Any, ...], ...] = ()
     ways: tuple[Way | None, ...] = ()
     records: list[Record] = field(default_factory=list)
-    #: (storage, version) -> its record; the keys hold references that keep addresses from reuse
-    known: dict[tuple[Any, int], Record] = field(default_factory=dict)
+    #: (storage's number, version) -> its record, which keeps the number from being used again
+    known: dict[tuple[int, int], Record] = field(default_factory=dict)
     by_name: dict[str, Record] = field(default_factory=dict)
     backward_s: float | None = None
     other_bytes: int = 0

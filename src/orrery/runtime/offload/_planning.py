@@ -3,8 +3,11 @@
 Models:  rates as bytes over the time during which at least one transfer went that way, so that
          several threads and folders count together; memory that is no saved tensor as the most that
          was in use, less what was surely on its way.
+         Two steps in a row must show a rate at least twice as high, or as low, as planned with,
+         before there is another plan, with their mean; each time that it happened, twice as many
+         as before, up to 16: on a busy machine rates go up and down and plans need not follow.
 Ignores: that writes and reads at once slow each other down; what other processes do to the disk
-         later, until a step shows rates at least twice as high or low.
+         for fewer steps than that.
 Judge:   a network written out by hand, and a disk made slow (tests/runtime/offload).
 """
 
@@ -24,7 +27,7 @@ from ..remaking import Way
 from ._blocks import SECTOR_BYTES
 from ._errors import OffloadInfeasibleError
 from ._folders import ScratchFile
-from ._memory import MemoryMeter, free_bytes
+from ._memory import Meter
 from ._passes import Pass
 from ._settings import OffloadSettings
 from ._transfers import TransferCounts
@@ -33,6 +36,10 @@ __all__ = ["PlanBook"]
 
 #: A step shows another rate when it differs by this factor, over at least so many sectors.
 _OTHER_RATE, _SECTORS_TO_JUDGE = 2.0, 2048
+#: So many steps in a row, at first and at the most.
+_STEPS, _MOST_STEPS = 2, 16
+_RATES = {"write_bytes_per_s": ("written_bytes", "write_s"),
+          "read_bytes_per_s": ("read_bytes", "read_s")}  # fmt: skip
 
 
 class PlanBook:
@@ -43,7 +50,7 @@ class PlanBook:
         settings: OffloadSettings,
         planner: OffloadPlanner,
         files: Sequence[ScratchFile],
-        meter: MemoryMeter,
+        meter: Meter,
         name: str,
     ) -> None:
         self._settings, self._planner, self._name = settings, planner, name
@@ -51,6 +58,8 @@ class PlanBook:
         self._profiles: dict[int, StepProfile] = {}
         self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
         self._ways: dict[int, tuple[Way | None, ...]] = {}
+        self._others: dict[int, list[TransferCounts]] = {}
+        self._patience: dict[int, int] = {}
 
     @property
     def plans(self) -> tuple[OffloadPlan, ...]:
@@ -88,16 +97,32 @@ class PlanBook:
             self._ask(replace(self._profiles[found.index], **rates), found)
 
     def _other_rates(self, index: int, moved: TransferCounts) -> dict[str, Any]:
-        rates = {}
-        for key, size, took in (
-            ("write_bytes_per_s", moved.written_bytes, moved.write_s),
-            ("read_bytes_per_s", moved.read_bytes, moved.read_s),
-        ):
-            if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
-                ratio = getattr(self._profiles[index], key) / (size / took)
-                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
-                    rates[key] = size / took
+        """Return rates that enough steps in a row showed to be others than planned with."""
+        seen = self._others.setdefault(index, [])
+        seen.append(moved)
+        steady = set.intersection(*({(k, up) for k, up, _ in self._unlike(index, [m])}
+                                    for m in seen))  # fmt: skip
+        if not steady:  # the other way round, or as planned: the row begins anew
+            del seen[: None if not self._unlike(index, [moved]) else -1]
+        patience = self._patience.get(index, _STEPS)
+        if len(seen) < patience:
+            return {}
+        rates = {key: rate for key, up, rate in self._unlike(index, seen) if (key, up) in steady}
+        seen.clear()
+        self._patience[index] = min(_MOST_STEPS, 2 * patience)
         return rates
+
+    def _unlike(self, index: int, steps: list[TransferCounts]) -> list[tuple[str, bool, float]]:
+        """Return each rate of some steps that is another, whether it is higher, and what it is."""
+        found = []
+        for key, (size_name, time_name) in _RATES.items():
+            size = sum(getattr(moved, size_name) for moved in steps)
+            took = sum(getattr(moved, time_name) for moved in steps)
+            if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
+                ratio = size / took / getattr(self._profiles[index], key)
+                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
+                    found.append((key, ratio > 1, size / took))
+        return found
 
     def _ask(self, profile: StepProfile, found: Pass) -> None:
         self._profiles[found.index] = profile
@@ -134,7 +159,7 @@ class PlanBook:
         tensors, forward_s, backward_s = found.profiled(end_s, self._settings.block_bytes)
         limit = self._settings.limit_bytes
         if limit is None:
-            limit = self._meter.read() + (free_bytes() or 0)
+            limit = self._meter.read() + self._meter.free()
         return StepProfile(
             name=self._name, tensors=tensors, forward_s=forward_s, backward_s=backward_s,
             other_bytes=found.other_bytes, limit_bytes=limit,

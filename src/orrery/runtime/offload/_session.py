@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
@@ -30,7 +30,7 @@ from ..direct_io import SECTOR_BYTES, Engine, open_engine
 from ..remaking import Again, Leaf, Recipe, Remaker, UnmadeError, bytes_of
 from ._errors import OffloadError
 from ._folders import ScratchFile
-from ._memory import MemoryMeter, return_freed_memory
+from ._memory import MemoryMeter, Meter, return_freed_memory
 from ._parcel import Parcel
 from ._passes import Kept, Pass, Record, Token
 from ._planning import PlanBook
@@ -38,6 +38,8 @@ from ._report import StepReport
 from ._settings import OffloadSettings
 from ._tensors import (
     HeldStorage,
+    LeavingStorage,
+    Modules,
     comes_from_parameter,
     in_backward,
     is_parameter,
@@ -47,11 +49,15 @@ from ._tensors import (
     root_of,
     shortened,
     storage_key,
+    storage_number,
     version_of,
     why_unmovable,
     window_of,
 )
 from ._transfers import Transfers
+
+if TYPE_CHECKING:
+    from ..devices import CudaDevice
 
 __all__ = ["OffloadSession"]
 
@@ -86,8 +92,15 @@ class OffloadSession:
         name: str = "step",
         files: Callable[[Path, int], ScratchFile] | None = None,
         engine: Engine | None = None,
+        device: CudaDevice | None = None,
     ) -> None:
-        self.settings = settings
+        if device is None and settings.device != "cpu":
+            from ..devices import CudaDevice
+
+            device = CudaDevice(settings.device)
+        if device is not None:
+            settings = replace(settings, recompute=False)
+        self.settings, self._device = settings, device
         self._engine = engine or open_engine(settings.engine, settings.threads)
         self.reports: list[StepReport] = []
         slot_bytes = settings.block_bytes + SECTOR_BYTES
@@ -110,16 +123,14 @@ class OffloadSession:
         self._arena = self._transfers.arena
         self._remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=_own)
         self._aside_s = 0.0  # that trying out took
-        self._meter = MemoryMeter()
+        self._meter: Meter = MemoryMeter() if device is None else device.meter()
         self._book = PlanBook(settings, planner, self._files, self._meter, name)
         self._returned = settings.return_freed and return_freed_memory(settings.least_bytes)
         self._numbers = itertools.count()
         self._passes: list[Pass] = []
         self._hooks: list[Any] = []
-        self._seeing: Any = None
-        self._thread, self._threads_seen = 0, False
-        self._own: set[Any] = set()
-        self._modules: set[int] = set()
+        self._where = None if device is None else device.device
+        self._modules = Modules(self._where)
         self._passed_over: Counter[str] = Counter()
         self._tallies: Counter[str] = Counter()
         self._backward_seen = False
@@ -145,7 +156,8 @@ class OffloadSession:
         """How requests are made, e.g. ``io_uring, 8 requests at once, direct``."""
         direct = [file.direct for file in self._files]
         way = "direct" if all(direct) else "partly direct" if any(direct) else "cached"
-        return f"{self._engine.label}, {way}"
+        there = "" if self._device is None else f", from {self._device.name}"
+        return f"{self._engine.label}, {way}{there}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -170,10 +182,9 @@ class OffloadSession:
         """
         if not self._closed:
             self._closed = True
-            if self._hooks and threading.get_ident() == self._thread:
+            if self._hooks and self._modules.same_thread():
                 self._hooks.pop().__exit__(None, None, None)  # of a step that nobody ended
-            if self._seeing is not None:
-                self._seeing.remove()
+            self._modules.close()
             self._transfers.close()
             self._meter.close()
 
@@ -185,7 +196,6 @@ class OffloadSession:
         OffloadError : a step of this session is under way, or it was closed
         """
         import torch
-        from torch.nn.modules.module import register_module_forward_pre_hook
 
         if self._hooks or self._closed:
             raise OffloadError(
@@ -193,17 +203,13 @@ class OffloadSession:
                 wanted="an open session between steps", fix="begin one step after the other",
             )  # fmt: skip
         self._passes, self._passed_over, self._tallies = [], Counter(), Counter()
-        self._own, self._modules, self._threads_seen = set(), set(), False
         self._backward_seen, self._peak_bytes, self._moved_before = False, 0, 0
         self._meter.forget()
         self._off = self._remaker.seconds = 0.0
         waited = self._transfers.waited_s
         self._step_began = (time.perf_counter(), waited, self._transfers.counts)
         self._begin_pass()
-        if self._seeing is None:
-            # For as long as the session: compiled code is compiled again for each new hook.
-            self._seeing = register_module_forward_pre_hook(self._see)
-        self._thread = threading.get_ident()
+        self._modules.begin()
         hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
         hooks.__enter__()
         self._hooks = [hooks]
@@ -223,7 +229,7 @@ class OffloadSession:
         passes, self._passes = self._passes, []
         for found in passes:
             found.known.clear()
-        self._own.clear()
+        self._modules.end()
         self._arena.give_pages_back()
         if kind is None:
             ends_s = [*(later.began_s for later in passes[1:]), end_s]
@@ -233,7 +239,10 @@ class OffloadSession:
     # What autograd calls.
 
     def _pack(self, tensor: Any) -> _Held:
-        reason = why_unmovable(tensor, self.settings.least_bytes)
+        if tensor.is_leaf and tensor.requires_grad:
+            reason: str | None = "a parameter"
+        else:
+            reason = why_unmovable(tensor, self.settings.least_bytes, self._where)
         if self._backward_seen:
             if not in_backward():
                 self._begin_pass()
@@ -246,15 +255,17 @@ class OffloadSession:
         if reason is not None:
             self._passed_over[reason] += 1
             return Kept(tensor, None)
-        storage = storage_key(tensor)
-        if storage in self._own:
+        number = storage_number(tensor)
+        if number in self._modules.storages:
             self._passed_over["a buffer"] += 1
             return Kept(tensor, None)
         self._raise_failures()
-        return self._saved(tensor, (storage, version_of(tensor)))
+        return self._saved(tensor, (number, version_of(tensor)))
 
-    def _saved(self, tensor: Any, key: tuple[Any, int]) -> _Held:
-        now, running = self._now(), self._passes[-1]
+    def _saved(self, tensor: Any, key: tuple[int, int]) -> _Held:
+        running = self._passes[-1]
+        self._settle(running)
+        now = self._now()
         record = running.known.get(key)
         if record is None:
             record = self._new_record(tensor, now, running)
@@ -264,11 +275,11 @@ class OffloadSession:
                 self._tallies["kept"] += 1
                 self._make_room(running)
                 return Kept(tensor, record)
-            found = self._made_again(tensor, record, running)
+            found: _Held | None = self._made_again(tensor, record, running)
             if found is None:
-                found = self._leaving(tensor, record)
+                found = token = self._leaving(tensor, record)
                 self._tallies["offloaded"] += 1
-                self._transfers.write(found.parcel)
+                self._transfers.write(token.parcel)
             self._make_room(running)
             return found
         record.last_use_s = now
@@ -296,6 +307,8 @@ class OffloadSession:
             self._off, record.halved = max(self._off, off), True
             self._tallies["halved"] += 1
             size, element_bytes = size // 2, element_bytes // 2
+        if self._device is not None:
+            source = LeavingStorage(held, self._device)
         parcel = Parcel(next(self._numbers), record.name, size, element_bytes, source)
         record.parcel = weakref.ref(parcel)
         return Token(parcel, held, record, window_of(tensor))
@@ -353,7 +366,8 @@ class OffloadSession:
             if running is not None:
                 self._read_ahead(running)
         if isinstance(held, Kept | Leaf):
-            refuse_written(_shape(held.tensor), held.version, version_of(held.tensor))
+            if held.version != (found := version_of(held.tensor)):
+                refuse_written(_shape(held.tensor), held.version, found)
             return held.tensor
         if isinstance(held, Again):
             held.guard.refuse_written(held.record.name)
@@ -407,7 +421,11 @@ class OffloadSession:
             parcel.generation += 1
         elif root is None:
             self._transfers.read(parcel, now=True)
-            root = root_of(self._transfers.arrival(parcel)[: parcel.size_bytes])
+            data = self._transfers.arrival(parcel)[: parcel.size_bytes]
+            if self._device is None:
+                root = root_of(data)
+            else:
+                (root, parcel.there), parcel.here = self._device.arrive(data), None
             if token.record.halved:
                 root, parcel.here = rebuilt_whole(root), None
             parcel.root = root
@@ -415,28 +433,20 @@ class OffloadSession:
         live = [other for reference in parcel.tokens if (other := reference()) is not None]
         if all(getattr(other, "generation", 0) == parcel.generation for other in live):
             parcel.here = parcel.root = None
+        if self._device is not None:
+            self._device.use(root, parcel.there)
         return rebuilt(root, token.window)
-
-    def _see(self, module: Any, _: object) -> None:
-        """Note what belongs to a module, so that it is not taken for a saved activation."""
-        import torch
-
-        if torch.compiler.is_compiling() or not self._hooks:
-            return
-        if threading.get_ident() != self._thread and not in_backward():
-            self._threads_seen = True
-        if id(module) in self._modules:
-            return
-        self._modules.update(map(id, module.modules()))
-        for found in itertools.chain(module.parameters(), module.buffers()):
-            if why_unmovable(found) is None:
-                self._own.add(storage_key(found))
 
     # What they do it with.
 
     def _now(self) -> float:
         """Return seconds on a clock that stands still while the training thread waits."""
         return time.perf_counter() - self._transfers.waited_s - self._aside_s
+
+    def _settle(self, running: Pass) -> None:
+        """Let the clock mean what the device has done, and not what was asked of it."""
+        if self._device is not None and running.plan is None:
+            self._device.settle()
 
     def _begin_pass(self) -> None:
         index = len(self._passes)
@@ -454,6 +464,7 @@ class OffloadSession:
         if self._passes:
             running = self._passes[-1]
             if running.plan is None:  # so that every tensor is read, and reading is measured
+                self._settle(running)
                 self._transfers.drain()
             running.backward_s = self._now()
 
@@ -466,7 +477,7 @@ class OffloadSession:
             name = f"{len(running.records)} {maker} {_shape(tensor)}"
         record = Record(
             signature=signature, name=name, size_bytes=size, made_s=now, last_use_s=now,
-            action=action, packed=packed,
+            storage=storage_key(tensor), action=action, packed=packed,
         )  # fmt: skip
         running.records.append(record)
         running.by_name[record.name] = record
@@ -513,12 +524,15 @@ class OffloadSession:
         """Note, while measuring, how much memory was in use, and how much was no saved tensor."""
         if running.plan is not None:
             return
+        self._settle(running)
         most = self._meter.most()
         self._meter.forget()
         self._peak_bytes = max(self._peak_bytes, most)
         # When within the time since the last look the most was in use is not known: the fewest
         # bytes on their way at either end make the rest the largest it can have been.
-        moved = self._transfers.passing_bytes
+        # On a device, what was read back is not there before it is used.
+        passing = self._device is None
+        moved = self._transfers.passing_bytes if passing else self._transfers.queued_bytes
         running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
         self._moved_before = moved
 
@@ -543,7 +557,7 @@ class OffloadSession:
         remarks = [
             f"drifted: pass {p.index} saved other tensors" for p in self._passes if p.drifted
         ]
-        if self._threads_seen:
+        if self._modules.other_threads:
             remarks.append("layers ran in other threads: what they saved there stayed in memory")
         remarks += problems
         if otherwise := self._tallies["otherwise"]:

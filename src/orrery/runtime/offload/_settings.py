@@ -33,6 +33,8 @@ class OffloadSettings:
     packing : pack elements that are mostly zero, without loss, where the plan says so
     recompute : make tensors again instead of writing them where that gave the same bits in the step
         that was measured, and the plan says so
+    device : whose tensors are moved, and whose memory is limited: ``cpu``, ``cuda``, ``cuda:1``; on
+        a GPU nothing is made again
     storage : ``exact``; or ``fp16``, which writes single precision with half the bits where no
         element is then off by more than 2^-11 of its tensor's largest. Gradients are then no longer
         exact, and nothing is made again
@@ -54,6 +56,7 @@ class OffloadSettings:
     when_full: Literal["memory", "raise"] = "memory"
     packing: bool = True
     recompute: bool = True
+    device: str = "cpu"
     storage: Literal["exact", "fp16"] = "exact"
     direct: bool = True
     trace: bool = False
@@ -81,6 +84,9 @@ class OffloadSettings:
                            "round it up")  # fmt: skip
         if self.limit_bytes is not None and self.limit_bytes <= 0:
             raise _refused("limit_bytes", self.limit_bytes, "above zero", "say what may be used")
+        if self.device != "cpu" and self.storage != "exact":
+            raise _refused("storage", f"{self.storage!r} for {self.device}", "'exact'",
+                           "store exactly, or train on the CPU")  # fmt: skip
         if self.storage not in ("exact", "fp16"):
             raise _refused("storage", self.storage, "'exact' or 'fp16'", "choose one")
         if self.when_full not in ("memory", "raise"):

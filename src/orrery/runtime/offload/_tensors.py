@@ -5,14 +5,22 @@ PyTorch loads when a function here first runs.
 
 from __future__ import annotations
 
-from typing import Any, Self, TypeAlias
+import itertools
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..remaking import bytes_of, halved, widened
 from ._blocks import Bytes
 from ._errors import OffloadError
 
+if TYPE_CHECKING:
+    from ..devices import CudaDevice, Leaving
+
 __all__ = [
     "HeldStorage",
+    "LeavingStorage",
+    "Modules",
     "Window",
     "comes_from_parameter",
     "in_backward",
@@ -23,6 +31,7 @@ __all__ = [
     "root_of",
     "shortened",
     "storage_key",
+    "storage_number",
     "version_of",
     "why_unmovable",
     "window_of",
@@ -30,6 +39,8 @@ __all__ = [
 
 #: Size, strides, offset (all in elements) and element type.
 Window: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int, Any]"
+#: An empty tensor of each type and device, for what has let go of its memory.
+_NOTHING: dict[tuple[Any, Any], Any] = {}
 
 
 class HeldStorage:
@@ -60,7 +71,10 @@ class HeldStorage:
         import torch
 
         # Assigning `data` replaces the memory of this alias alone, and counts as no operation.
-        self.tensor.data = torch.empty(0, dtype=self.tensor.dtype, device="cpu")
+        key = (self.tensor.dtype, self.tensor.device)
+        if (nothing := _NOTHING.get(key)) is None:
+            nothing = _NOTHING[key] = torch.empty(0, dtype=key[0], device=key[1])
+        self.tensor.data = nothing
 
     def data(self) -> Bytes:
         """Return all bytes of the storage, not a copy."""
@@ -71,6 +85,84 @@ class HeldStorage:
         """Return a tensor over the storage that counts in-place operations with the others."""
         count = self.tensor.untyped_storage().nbytes() // self.tensor.element_size()
         return _shown(self.tensor.as_strided((count,), (1,), 0), window)
+
+
+class LeavingStorage(HeldStorage):
+    """A storage on a device whose bytes are on their way to the host."""
+
+    __slots__ = ("_leaving",)
+
+    def __init__(self, held: HeldStorage, device: CudaDevice) -> None:
+        super().__init__(held.tensor)
+        self._leaving: Leaving | None = device.leave(bytes_of(held.tensor))
+
+    def let_go(self) -> None:
+        super().let_go()
+        self._leaving = None
+
+    def data(self) -> Bytes:
+        """Wait until the bytes are in the host's memory, and return them."""
+        leaving = self._leaving
+        return super().data() if leaving is None else leaving.data()
+
+
+class Modules:
+    """What modules hold, parameters and buffers, is taken for no saved activation.
+
+    Parameters
+    ----------
+    device : whose tensors are moved; None: the host's
+
+    Attributes
+    ----------
+    storages : of what the modules hold that ran in this step, by number
+    other_threads : whether any ran in another thread, where hooks on saved tensors do not reach
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self.storages: dict[int, Any] = {}
+        self.other_threads = False
+        self._seen: set[int] = set()
+        self._hook: Any = None
+        self._thread, self._running = 0, False
+
+    def begin(self) -> None:
+        """Look, from now on and in this thread, at modules that run."""
+        from torch.nn.modules.module import register_module_forward_pre_hook
+
+        self.storages, self._seen, self.other_threads = {}, set(), False
+        self._thread, self._running = threading.get_ident(), True
+        if self._hook is None:
+            # Until `close`: compiled code is compiled again for each new hook.
+            self._hook = register_module_forward_pre_hook(self._see)
+
+    def end(self) -> None:
+        """Look no more, and forget what was seen."""
+        self.storages, self._running = {}, False
+
+    def close(self) -> None:
+        """Take the hook away."""
+        if self._hook is not None:
+            self._hook.remove()
+
+    def same_thread(self) -> bool:
+        """Whether this is the thread that `begin` was called in."""
+        return threading.get_ident() == self._thread
+
+    def _see(self, module: Any, _: object) -> None:
+        import torch
+
+        if torch.compiler.is_compiling() or not self._running:
+            return
+        if not (self.same_thread() or in_backward()):
+            self.other_threads = True
+        if id(module) in self._seen:
+            return
+        self._seen.update(map(id, module.modules()))
+        for found in itertools.chain(module.parameters(), module.buffers()):
+            if why_unmovable(found, device=self._device) is None:
+                self.storages[storage_number(found)] = storage_key(found)
 
 
 def shortened(tensor: Any) -> tuple[HeldStorage, float] | None:
@@ -111,15 +203,18 @@ def refuse_written(name: str, version: int, found: int) -> None:
         )  # fmt: skip
 
 
-def why_unmovable(tensor: Any, least_bytes: int = 1) -> str | None:
-    """Return why a tensor's bytes cannot, or need not, be moved by themselves, or None."""
+def why_unmovable(tensor: Any, least_bytes: int = 1, device: Any = None) -> str | None:
+    """Return why a tensor's bytes cannot, or need not, be moved by themselves, or None.
+
+    Those of `device` can; of the host, if that is None.
+    """
     import torch
 
     if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
         return f"a {type(tensor).__name__}"
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
         return "not a plain strided tensor"
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu if device is None else tensor.device != device:
         return f"on {tensor.device.type}"
     storage = tensor.untyped_storage()
     if storage.nbytes() < least_bytes:
@@ -158,14 +253,25 @@ def in_backward() -> bool:
     return bool(torch._C._current_graph_task_id() != -1)
 
 
+def storage_number(tensor: Any) -> int:
+    """Return what tells a storage from all others for as long as its `storage_key` is held."""
+    number: int = tensor.untyped_storage()._cdata
+    return number
+
+
 def storage_key(tensor: Any) -> Any:
     """Return a reference that tells a storage from all others for as long as it is held.
 
     An address alone may be used again once its storage is gone; this one cannot be.
     """
+    return _references()(tensor.untyped_storage())
+
+
+@cache
+def _references() -> Any:
     from torch.multiprocessing.reductions import StorageWeakRef
 
-    return StorageWeakRef(tensor.untyped_storage())
+    return StorageWeakRef
 
 
 def window_of(tensor: Any) -> Window:
@@ -182,8 +288,8 @@ def root_of(data: Bytes) -> Any:
 
 def rebuilt(root: Any, window: Window) -> Any:
     """Return a window onto such bytes; all windows count in-place operations together."""
-    size = window[3].itemsize
-    return _shown(root[: root.numel() // size * size], window)
+    rest = root.numel() % window[3].itemsize
+    return _shown(root[: root.numel() - rest] if rest else root, window)
 
 
 def _shown(flat: Any, window: Window) -> Any:

@@ -151,7 +151,7 @@ def bytes_of(tensor: Any) -> Any:
     """Return all bytes of a tensor's storage as a flat tensor, not a copy."""
     import torch
 
-    return torch.empty(0, dtype=torch.uint8, device="cpu").set_(tensor.untyped_storage())
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
 
 
 def _names(recipe: Recipe) -> tuple[str, ...]:
