@@ -164,19 +164,20 @@ class _Server:
     def _may(self, network: _Open, part: Part, request: int) -> bool:
         """Wait for what a step needs; False where the request is given up."""
         layout, view = network.program.layout, network.words.view
-        given_up = layout.given_up
+        given_up, current = layout.given_up, layout.current
         for other in part.waits:
             at = layout.done(other)
             if view[at] != request:
-                news = partial(_either, view, at, given_up, request)
+                news = partial(_news, view, at, given_up, current, request)
                 if not self._look(news):
                     while not self.board.sleep(self.box.bell, news, None):
                         pass
-        return bool(view[given_up] != request)
+        return bool(view[given_up] != request and view[current] == request)
 
 
-def _either(view: Any, at: int, other: int, value: int) -> bool:
-    return bool(view[at] == value or view[other] == value)
+def _news(view: Any, done: int, given_up: int, current: int, request: int) -> bool:
+    """Say whether a step is done, or its request is not to be finished."""
+    return bool(view[done] == request or view[given_up] == request or view[current] != request)
 
 
 def _resident_bytes() -> int:

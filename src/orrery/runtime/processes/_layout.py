@@ -91,6 +91,8 @@ class Layout:
     bell: int = field(default=0, init=False)
     #: the request that is not to be finished
     given_up: int = field(default=LINE, init=False)
+    #: the request that is served; children pass through what is left of others
+    current: int = field(default=LINE + 4, init=False)
     #: 1 + the step that failed in it; bytes of what it said; whether memory was short
     failed: int = field(default=LINE + 1, init=False)
 

@@ -12,6 +12,7 @@ Judge:   the same steps on threads, bit for bit; processes that are killed and s
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -32,9 +33,9 @@ from orrery.graph import Graph
 from .._backend import Tensors, input_check
 from .._evaluator import owned, read_only
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
-from ..together._interrupts import Interrupts
-from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool, on_processors
-from ..together._request import failure_of
+from ..together._interrupts import Interrupts, raised_by_a_handler
+from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool
+from ..together._request import failure_of, to_be_bound_to
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
@@ -162,16 +163,20 @@ class ProcessNetwork(PlacedNetwork):
         self.needs = needs
         self._open(needs, others)
         self._kin = tuple(self._workers.values())
+        done = self.block.layout.done
         self._own = [
-            (n, tuple(sorted(m for m in needs[n] if m in others)), self._act(n),
+            (n, tuple((done(m), m) for m in sorted(needs[n]) if m in others), self._act(n),
              tuple(self._workers[w].box.bell for w in self._readers(n, needs)))
             for n in own
         ]  # fmt: skip
         self._others = tuple(others)
-        self._fed = [t for t in graph.inputs if t in tensors]
+        self._ends = tuple((done(m), m) for m in others)
+        self._fed = [(t, self.block.arrays[t]) for t in graph.inputs if t in tensors]
         self._turn = threading.Lock()
-        self._request = 0
-        self._home = pool.worker(self.asker).processors
+        self._request, self._unfinished = 0, False
+        #: workers whose threads must not look out while this is served
+        self._threads = [self.asker, *(name.removesuffix(PROCESS) for name in self._workers)]
+        self._home = to_be_bound_to(pool.worker(self.asker).processors)
 
     # -- made ready -------------------------------------------------------------------------------
 
@@ -255,12 +260,7 @@ class ProcessNetwork(PlacedNetwork):
     def run(self, inputs: Tensors, *, timeout_s: float | None = None) -> Outcome:
         self.check(inputs)
         if timeout_s is None:
-            asked = self._enter(inputs)
-            try:
-                with Interrupts() as interrupts, on_processors(self._home), self._turn:
-                    return self._serve(asked, None, interrupts)
-            finally:
-                self._leave(asked)
+            return self._serve_here(_Asked(self, inputs))
         asked = self._post(inputs, timeout_s)
         while True:
             with suppress(FutureTimeout):
@@ -276,15 +276,44 @@ class ProcessNetwork(PlacedNetwork):
                 told.lost = self.asker
                 raise told
 
+    def _serve_here(self, asked: _Asked) -> Outcome:
+        """Serve a request in the thread that asks.
+
+        Signal handlers are not held back, which costs tens of µs: what must be undone is undone
+        twice instead, as one that raises may have stopped the first time.
+        """
+        before: set[int] | None = None
+        undone = False
+        try:
+            try:
+                self._enter(asked)
+                own = self._home
+                if own is not None:
+                    before = os.sched_getaffinity(0)
+                    os.sched_setaffinity(0, own)
+                with self._turn:
+                    return self._serve(asked, None, here=True)
+            finally:
+                self._leave(asked)
+                if before is not None:
+                    os.sched_setaffinity(0, before)
+                undone = True
+        finally:
+            if not undone:
+                self._leave(asked)
+                if before is not None:
+                    os.sched_setaffinity(0, before)
+
     def _post(self, inputs: Tensors, timeout_s: float | None) -> _Asked:
         """Have the asking worker's own thread serve a request."""
-        asked = self._enter(inputs)
+        asked = _Asked(self, inputs)
+        self._enter(asked)
         answer: Future[Outcome] = asked.future
 
         def job() -> None:
             try:
                 with self._turn:
-                    found = self._serve(asked, timeout_s, None)
+                    found = self._serve(asked, timeout_s, here=False)
             except BaseException as error:  # whoever asked must hear of it, whatever it is
                 answer.set_exception(error)
             else:
@@ -299,24 +328,27 @@ class ProcessNetwork(PlacedNetwork):
             raise
         return asked
 
-    def _enter(self, inputs: Tensors) -> _Asked:
-        if self.asker in self.pool.lost:
+    def _enter(self, asked: _Asked) -> None:
+        pool = self.pool
+        if not pool.open:
+            pool.clear(self.asker)  # says why
+        if self.asker in pool.lost:
             raise self.failure(len(self.steps) - 1, "a thread that hung before", lost=self.asker)
-        asked, under_way = _Asked(self, inputs), self.pool.under_way
-        under_way[asked] = None
-        if len(under_way) > 1:
-            for one in list(under_way):
+        pool.under_way[asked] = None
+        if len(pool.under_way) > 1:
+            for one in list(pool.under_way):
                 one.alone = False
-        return asked
 
     def _leave(self, asked: _Asked) -> None:
         self.pool.under_way.pop(asked, None)
         asked.end()
 
-    def _serve(
-        self, asked: _Asked, timeout_s: float | None, interrupts: Interrupts | None
-    ) -> Outcome:
+    def _serve(self, asked: _Asked, timeout_s: float | None, *, here: bool) -> Outcome:
         """Do a request; the turn is ours.
+
+        Parameters
+        ----------
+        here : in the thread that asks, and not in the worker's own
 
         Raises
         ------
@@ -324,63 +356,53 @@ class ProcessNetwork(PlacedNetwork):
         BaseException : of the caller's signal handlers
         """
         asked_s = time.perf_counter()
-        self.pool.clear(self.asker, own=interrupts is not None, beside=self._children)
-        for name in self._workers:
-            self.pool.clear(name.removesuffix(PROCESS), own=True, beside=self._children)
+        if asked_s < self.pool.awake_until:
+            for name in self._threads:
+                self.pool.cool(name, own=here or name != self.asker, beside=self._children)
         self._children.cool(self._kin)
-        self._settle(asked_s, timeout_s, interrupts)
-        for number in self._others:
-            if self._workers[self.steps[number].worker].ended is not None:
-                raise self._ended(number)
+        if self._unfinished:
+            self._settle(asked_s, timeout_s)
+        for child in self._kin:
+            if child.ended is not None:
+                raise self._ended(self._others[0])
         block, inputs = self.block, asked.inputs
         view, layout, times = block.words.view, block.layout, block.times
         self._request = request = (self._request + 1) & WRAP or 1
-        for name in self._fed:
-            np.copyto(block.arrays[name], inputs[name])
-        self._children.post(self._kin, self._number, request)
-        waits = partial(self._wait, asked, asked_s, timeout_s, interrupts)
+        for name, place in self._fed:
+            np.copyto(place, inputs[name])
+        view[layout.current] = request
+        self._unfinished = True
         try:
+            self._children.post(self._kin, self._number, request)
             for number, needs, act, bells in self._own:
-                for other in needs:
-                    if view[layout.done(other)] != request:
-                        waits(other)
+                for at, other in needs:
+                    if view[at] != request:
+                        self._wait(asked, asked_s, timeout_s, other)
                 times[0, number] = began = time.perf_counter()
                 asked.at = number, began
-                self._do(number, act, asked, interrupts)
+                try:
+                    act()
+                except BaseException as error:
+                    if here and raised_by_a_handler(error):
+                        raise
+                    told = failure_of(self, number, error)
+                    told.alone = asked.alone
+                    raise told from error
                 asked.at = None
                 times[1, number] = time.perf_counter()
                 view[layout.done(number)] = request
                 for bell in bells:
                     self._children.board.ring(bell)
-            for other in self._others:
-                if view[layout.done(other)] != request:
-                    waits(other)
+            for at, other in self._ends:
+                if view[at] != request:
+                    self._wait(asked, asked_s, timeout_s, other)
             if view[layout.given_up] == request:
                 raise self._failed(asked)
         except BaseException:
             self._give_up(request)
             raise
+        self._unfinished = False
         return self._outcome(inputs, asked_s)
-
-    def _do(
-        self, number: int, act: Callable[[], object], asked: _Asked, interrupts: Interrupts | None
-    ) -> None:
-        """Do a step of our own; the caller's signal handlers run meanwhile."""
-        try:
-            if interrupts is None:
-                act()
-            else:
-                interrupts.open = True
-                act()
-                interrupts.open = False
-        except BaseException as error:
-            if interrupts is not None:
-                interrupts.open = False
-                if interrupts.raised is not None:
-                    raise interrupts.raised from None
-            told = failure_of(self, number, error)
-            told.alone = asked.alone
-            raise told from error
 
     def _give_up(self, request: int) -> None:
         """Have the children pass through what is left of a request."""
@@ -389,17 +411,19 @@ class ProcessNetwork(PlacedNetwork):
         for child in self._kin:
             self._children.board.ring(child.box.bell)
 
-    def _settle(
-        self, asked_s: float, timeout_s: float | None, interrupts: Interrupts | None
-    ) -> None:
-        """Wait until the children have left the request before, which was given up."""
+    def _settle(self, asked_s: float, timeout_s: float | None) -> None:
+        """Wait until the children have left the request before, which was not finished.
+
+        It is posted again, as it may not have come to be posted to all: who has had it passes it
+        through a second time, and so does who comes to it late.
+        """
         view, layout, request = self.block.words.view, self.block.layout, self._request
-        if request == 0 or view[layout.given_up] != request:
-            return
+        view[layout.given_up] = request
+        self._children.post(self._kin, self._number, request)
         for number in self._others:
             child = self._workers[self.steps[number].worker]
             while view[layout.done(number)] != request and child.ended is None:
-                self._look_after(number, asked_s, timeout_s, interrupts)
+                self._look_after(number, asked_s, timeout_s)
                 done = partial(self._is_done, number, request, child)
                 self.block.words.sleep(layout.bell, done, _SLICE_S)
 
@@ -409,8 +433,7 @@ class ProcessNetwork(PlacedNetwork):
         return bool(done or child.ended is not None)
 
     def _wait(
-        self, asked: _Asked, asked_s: float, timeout_s: float | None,
-        interrupts: Interrupts | None, number: int,
+        self, asked: _Asked, asked_s: float, timeout_s: float | None, number: int
     ) -> None:  # fmt: skip
         """Wait until a child has done a step.
 
@@ -428,7 +451,7 @@ class ProcessNetwork(PlacedNetwork):
                             or asked.unserved is not None)  # fmt: skip
 
             while not news():
-                self._look_after(number, asked_s, timeout_s, interrupts)
+                self._look_after(number, asked_s, timeout_s)
                 block.words.sleep(block.layout.bell, news, _SLICE_S)
         if view[given_up] == request:
             raise self._failed(asked)
@@ -438,17 +461,13 @@ class ProcessNetwork(PlacedNetwork):
             raise self.failure(number, asked.unserved)
         raise self._ended(number)
 
-    def _look_after(
-        self, number: int, asked_s: float, timeout_s: float | None, interrupts: Interrupts | None
-    ) -> None:
-        """Let the caller's signal handlers run, and end a child that hangs.
+    def _look_after(self, number: int, asked_s: float, timeout_s: float | None) -> None:
+        """End a child that hangs.
 
         Raises
         ------
         WorkerHungError : that
         """
-        if interrupts is not None:
-            interrupts.deliver()
         if timeout_s is None:
             return
         view, layout, times = self.block.words.view, self.block.layout, self.block.times

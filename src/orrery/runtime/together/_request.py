@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,8 +78,8 @@ class Outcome:
 class Request:
     """One set of inputs on its way through the steps."""
 
-    __slots__ = ("alone", "asked", "began", "ended", "failed", "followers", "future", "here",
-                 "inbox", "interrupts", "left", "missing", "network", "values")  # fmt: skip
+    __slots__ = ("_future", "alone", "asked", "began", "ended", "failed", "followers", "here",
+                 "inbox", "interrupts", "left", "missing", "network", "told", "values")  # fmt: skip
 
     def __init__(
         self, network: PlacedNetwork, inputs: Tensors, here: str | None,
@@ -91,15 +91,38 @@ class Request:
         #: of the caller's thread, while that does steps
         self.interrupts = interrupts
         #: the worker whose steps the caller's thread does, taken from the inbox; None ends it
-        self.here, self.inbox = here, Inbox[Job | None]()
+        self.here = here
+        self.inbox: Inbox[Job | None] | None = None if here is None else Inbox()
         self.values: dict[Key, Any] = {name: read_only(value) for name, value in inputs.items()}
         self.missing = list(network.waiting)
-        self.left = len(network.waiting)
+        self.left = len(self.missing)
         self.began, self.ended = [0.0] * self.left, [0.0] * self.left
         self.followers: dict[int, list[tuple[Request, int]]] = {}
         self.failed = False
-        self.future: Future[Outcome] = Future()
+        #: the answer, once there is one
+        self.told: Outcome | WorkerFailedError | None = None
+        self._future: Future[Outcome] | None = None
         self.asked = time.perf_counter()
+
+    @property
+    def future(self) -> Future[Outcome]:
+        """The answer to come; made for whoever wants it."""
+        with self.network.lock:
+            if self._future is None:
+                self._future = Future()
+                if self.told is not None:
+                    _answer(self._future, self.told)
+            return self._future
+
+    def _tell(self, answer: Outcome | WorkerFailedError) -> None:
+        """Answer, unless somebody has answered already."""
+        with self.network.lock:
+            future = self._future
+            if self.told is not None:
+                return
+            self.told = answer
+        if future is not None:
+            _answer(future, answer)
 
     def add_follower(self, number: int, request: Request, step: int) -> bool:
         """Have a later request's step wait for one of ours; False where that has ended."""
@@ -167,9 +190,9 @@ class Request:
         self.values = {}
         network.pool.under_way.pop(self, None)
         if not self.failed:
-            with suppress(InvalidStateError):  # it was told that somebody hung
-                self.future.set_result(outcome)
-        self.inbox.put(None)
+            self._tell(outcome)
+        if self.inbox is not None:
+            self.inbox.put(None)
 
     def work_here(self) -> None:
         """Do the steps of the worker whose place the caller takes, until the request is over.
@@ -178,7 +201,8 @@ class Request:
         ------
         BaseException : of the caller's signal handlers, between two steps
         """
-        while (job := self.inbox.get()) is not None:
+        inbox = self.inbox
+        while inbox is not None and (job := inbox.get()) is not None:
             following: Job | None = job
             while following is not None:
                 following = following()
@@ -186,7 +210,7 @@ class Request:
     def hand_on(self, number: int) -> None:
         """Give a step that is free now to its worker; the request fails where that is gone."""
         worker = self.network.threads[number]
-        if worker == self.here:
+        if worker == self.here and self.inbox is not None:
             self.inbox.put(self.job(number))
             return
         try:
@@ -210,13 +234,13 @@ class Request:
     def leave_waiting(self, error: WorkerFailedError) -> None:
         """Answer that it failed, and have the caller's thread wait no longer."""
         self.fail(error)
-        self.inbox.put(None)
+        if self.inbox is not None:
+            self.inbox.put(None)
 
     def fail(self, error: WorkerFailedError) -> None:
         """Answer that it failed; steps that come yet do nothing but hand on."""
         self.failed = True
-        with suppress(InvalidStateError):  # somebody has answered already
-            self.future.set_exception(error)
+        self._tell(error)
 
     def _outcome(self) -> Outcome:
         constants = self.network.graph.constants
@@ -241,6 +265,13 @@ class Request:
                                            self.ended[count:], strict=True)
             ),
         )  # fmt: skip
+
+
+def _answer(future: Future[Outcome], answer: Outcome | WorkerFailedError) -> None:
+    if isinstance(answer, Outcome):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
 
 
 class Visit:
@@ -330,7 +361,7 @@ class Straight:
         self.network, self.pool = network, network.pool
         self.worker = network.steps[-1].worker
         #: None where a thread is on them anyway
-        self.processors = _to_be_bound_to(network.pool.workers[self.worker].processors)
+        self.processors = to_be_bound_to(network.pool.workers[self.worker].processors)
         self.runs = [getattr(one, "run_trusted", one.run) for one in network.ready]
         #: per step, what it reads; None: all inputs there are
         self.reads = [
@@ -435,7 +466,7 @@ def failure_of(network: PlacedNetwork, number: int, error: BaseException) -> Wor
     )
 
 
-def _to_be_bound_to(processors: Sequence[int]) -> frozenset[int] | None:
+def to_be_bound_to(processors: Sequence[int]) -> frozenset[int] | None:
     """Return what the asking thread must be bound to, None where it is on no other anyway.
 
     The main thread's processors count too: this one may be bound to fewer than who will ask.
