@@ -1,0 +1,50 @@
+"""When rates that a step showed lead to another plan, and when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orrery.offload_plan import StepProfile
+from orrery.runtime.offload import OffloadSettings, TransferCounts
+from orrery.runtime.offload._planning import PlanBook
+
+SIZE = 64 << 20
+
+
+def told(tmp_path: Path, *rates: float, read: float = 1.0) -> list[float | None]:
+    """Return the write rate that is planned with after each step, None where nothing changes.
+
+    Rates are multiples of the first profile's; a step without transfers is 0.
+    """
+    settings = OffloadSettings(folders=(tmp_path,))
+    book = PlanBook(settings, lambda profile: None, (), None, "book")  # type: ignore[arg-type, return-value]
+    profile = StepProfile(
+        name="book", tensors=(), forward_s=1, backward_s=1, other_bytes=0, limit_bytes=1,
+        write_bytes_per_s=SIZE, read_bytes_per_s=SIZE,
+    )  # fmt: skip
+    book._profiles[0] = profile
+    found: list[float | None] = []
+    for rate in rates:
+        moved = TransferCounts(
+            written_bytes=SIZE if rate else 0, write_s=1 / rate if rate else 0,
+            read_bytes=SIZE, read_s=1 / read,
+        )  # fmt: skip
+        new = book._other_rates(0, moved)
+        found.append(new["write_bytes_per_s"] / SIZE if new else None)
+    return found
+
+
+def test_one_step_is_not_enough_and_two_are(tmp_path: Path) -> None:
+    assert told(tmp_path, 0.25, 1, 0.25, 0.6, 3, 0) == [None] * 6
+    assert told(tmp_path, 0.25, 0.25) == [None, 0.25]
+    # Up and down is no other rate; twice down, after it, is. Bytes by time is the mean.
+    assert told(tmp_path, 4, 0.25, 4, 0.25, 0.125) == [None, None, None, None, 2 / 12]
+
+
+def test_each_time_twice_as_many_steps_are_asked_for(tmp_path: Path) -> None:
+    found = told(tmp_path, *[0.25] * 70)
+    assert [n + 1 for n, rate in enumerate(found) if rate] == [2, 6, 14, 30, 46, 62]
+
+
+def test_rates_that_nothing_shows_do_not_count(tmp_path: Path) -> None:
+    assert told(tmp_path, 0, 0, 0) == [None, None, None]
