@@ -92,6 +92,7 @@ class PlanBook:
         elif found.plan is None:
             if found.records and found.backward_s is not None:
                 self._ways[found.index] = tuple(record.way for record in found.records)
+                self._others.pop(found.index, None)
                 self._ask(self._profile(found, end_s, moved), found)
         elif rates := self._other_rates(found.index, moved):
             self._ask(replace(self._profiles[found.index], **rates), found)
