@@ -229,7 +229,7 @@ def test_a_slow_disk_is_planned_again(tmp_path: Path) -> None:
                 for _ in range(6):
                     y = y.sigmoid()
                 y.sum().backward()
-        assert len(seen) >= 2
+            assert len(seen) == (1 if step < 2 else 2)  # one slow step is none
         assert seen[-1].write_bytes_per_s < seen[0].write_bytes_per_s / 2
     finally:
         offload.close()
