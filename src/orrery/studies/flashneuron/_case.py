@@ -31,6 +31,7 @@ class Effort:
     most_gain : batches of more than so many times the plain one are not tried
     rounds, rounds_s : of steps in turn: at most so many, so many seconds
     step_s : a step that takes longer does not fit
+    slow_ways : naive files train in turn with the others at their largest batch too
     threads : of PyTorch; None: one per processor
     options : of ours
     """
@@ -39,10 +40,11 @@ class Effort:
     caps_bytes: tuple[int, ...]
     curve_ways: tuple[str, ...] = ("none", OURS)
     near: float = 0.25
-    most_gain: int = 32
+    most_gain: int = 16
     rounds: int = 3
     rounds_s: float = 60.0
     step_s: float = 300.0
+    slow_ways: bool = False
     threads: int | None = None
     options: tuple[tuple[str, str | int | bool], ...] = (("least", "256 KiB"),)
 
@@ -52,11 +54,12 @@ class Effort:
         if scale >= 1:
             return cls(
                 networks=NETWORKS, caps_bytes=(512 * _MIB, 448 * _MIB, 640 * _MIB), near=0.1,
-                curve_ways=("none", "checkpointing", OURS), rounds=6, rounds_s=300.0 * scale,
+                curve_ways=("none", "checkpointing", OURS), most_gain=24, rounds=6,
+                rounds_s=300.0 * scale, slow_ways=True,
             )  # fmt: skip
         return cls(
             networks=NETWORKS[: max(1, round(len(NETWORKS) * scale))],
-            caps_bytes=(448 * _MIB, *((512 * _MIB,) if scale >= 0.5 else ())),
+            caps_bytes=(448 * _MIB, 512 * _MIB) if scale >= 0.5 else (384 * _MIB,),
         )
 
 

@@ -51,7 +51,10 @@ def measure_case(
     points += [bench.point(size, effort.curve_ways) for size in effort.caps_bytes[1:]]
     fitting = [way for way in WAY_NAMES if points[0].found[way].largest >= plain]
     equal = bench.round(dict.fromkeys(fitting, plain), "equal batch")
-    own = {w: points[0].found[w].largest for w in WAY_NAMES if points[0].found[w].largest}
+    own = {
+        way: points[0].found[way].largest for way in WAY_NAMES
+        if points[0].found[way].largest and (effort.slow_ways or way != "naive file")
+    }  # fmt: skip
     if own.get(OURS, 0) > 8 * plain:
         own[EIGHT] = 8 * plain
     return Case(

@@ -26,7 +26,7 @@ NETWORKS = (
     Network(name="ResNet-206", theirs="ResNet-1922",
             shape=DeepNetwork(kind="residual", depth=34, width=16, size=32)),
     Network(name="DenseNet-202", theirs="DenseNet-1001",
-            shape=DeepNetwork(kind="dense", depth=33, width=6, size=32)),
+            shape=DeepNetwork(kind="dense", depth=33, width=4, size=32)),
     Network(name="Encoder-217", theirs="BERT-XLarge",
             shape=DeepNetwork(kind="encoder", depth=36, width=128, size=64)),
 )  # fmt: skip

@@ -88,7 +88,7 @@ class Taken:
     Attributes
     ----------
     cpu_s : of all threads of the process
-    peak_bytes : the most resident memory of the process so far, pages of files included
+    peak_bytes : the most resident memory of the process meanwhile, pages of files included
     moved_bytes, io_cpu_s, waited_s, hidden_share : of ours: written and read, what that took of
         processors, how long the step waited, which share of transfers it did not wait for
     planned_s, planned_bytes, forward_s, write_bytes_per_s : of ours: the step as planned, what is
