@@ -77,7 +77,8 @@ def _unplanned(session: TrainingSession) -> str:
         return f"There is no plan{'' if answer.proved else ' that was found'}: {answer}."
     if not last.offloaded and not last.kept:
         least = _bytes(session.engine.settings.least_bytes)
-        return f"Nothing is planned: no saved tensor on the CPU has {least} or more."
+        where = "CPU" if session.engine.settings.device == "cpu" else session.engine.settings.device
+        return f"Nothing is planned: no saved tensor on the {where} has {least} or more."
     return f"No plan is in force: {last.summary}."
 
 
@@ -106,7 +107,12 @@ def _measured(session: TrainingSession) -> list[str]:
                      "of a step.")  # fmt: skip
     if session.engine.settings.storage == "fp16":
         lines.append(_halved(session))
-    lines.append(f"Written in all: {_bytes(written_bytes(session))}; {session.engine.engine}.")
+    line = f"Written in all: {_bytes(written_bytes(session))}; {session.engine.engine}"
+    moved = sum(r.moved.written_bytes + r.moved.read_bytes for r in session.reports)
+    if moved:
+        cpu_s = sum(r.moved.cpu_s for r in session.reports)
+        line += f", {cpu_s / (moved / 2**30):.2f} processor seconds per GiB moved"
+    lines.append(f"{line}.")
     return lines
 
 
