@@ -24,10 +24,11 @@ from orrery.api.placing import choose, local_workers
 from orrery.graph import Graph, Node, Region, TensorType, build_model, example_inputs
 from orrery.progress import SILENT
 from orrery.runtime import Executable
+from orrery.runtime.processes import placed_network
 from orrery.runtime.together import (
+    PROCESS,
     Fallback,
     LocalWorker,
-    PlacedNetwork,
     Step,
     WorkerPool,
     core_sets,
@@ -200,12 +201,15 @@ def chain(length: int) -> Graph:
     ).infer()  # fmt: skip
 
 
-def step_seconds(pattern: Sequence[int], requests: int, length: int = SUBGRAPHS) -> list[float]:
+def step_seconds(
+    pattern: Sequence[int], requests: int, length: int = SUBGRAPHS, *, processes: bool = False
+) -> list[float]:
     """Return seconds a subgraph above calling it, one per request.
 
     Parameters
     ----------
     pattern : numbers of the workers that take turns
+    processes : workers are processes, save the last subgraph's
     """
     graph, sets = chain(length), list(core_sets().values())
     own = sets[1:] or sets  # the halves, where there are two
@@ -213,14 +217,16 @@ def step_seconds(pattern: Sequence[int], requests: int, length: int = SUBGRAPHS)
         LocalWorker(name=f"w{k}", processors=own[k % len(own)], backend=Nothing(), label="nothing")
         for k in range(max(pattern) + 1)
     ]
+    numbers = [pattern[k % len(pattern)] for k in range(length)]
+    kinds = [PROCESS if processes and number != numbers[-1] else "" for number in numbers]
     steps = [
-        Step(region=Region(graph=graph, nodes=(f"n{k}",)), worker=f"w{pattern[k % len(pattern)]}")
+        Step(region=Region(graph=graph, nodes=(f"n{k}",)), worker=f"w{numbers[k]}{kinds[k]}")
         for k in range(length)
     ]
     inputs, found = {"x0": np.zeros(4, np.float32)}, []
     with WorkerPool(workers) as pool:
-        network = PlacedNetwork(graph, steps, pool)
-        calls = [pool.prepare(s.worker, s.region) for s in steps]
+        network = placed_network(graph, steps, pool)
+        calls = [pool.prepare(s.worker.removesuffix(PROCESS), s.region) for s in steps]
         for turn in range(requests + requests // 10):
             begun = time.perf_counter()
             network.run(inputs)
@@ -237,8 +243,11 @@ def step_seconds(pattern: Sequence[int], requests: int, length: int = SUBGRAPHS)
 def of_steps() -> list[Figure]:
     """What a subgraph costs beside its work, on one worker and handed to and fro between two."""
     made = []
-    for said, pattern in (("on one worker", (0,)), ("to and fro between two", (0, 1))):
-        values = [1e6 * seconds for seconds in step_seconds(pattern, REQUESTS)]
+    for said, pattern, processes in (
+        ("on one worker", (0,), False), ("to and fro between two", (0, 1), False),
+        ("to and fro, one of two a process", (0, 1), True),
+    ):  # fmt: skip
+        values = [1e6 * s for s in step_seconds(pattern, REQUESTS, processes=processes)]
         made.append(Figure(
             name=f"placing: executor, a subgraph {said}", unit="us", target=50.0,
             value=float(np.median(values)), runs=tuple(values),
