@@ -214,10 +214,14 @@ class PlacedNetwork:
                     threading.Thread(target=request.work_here, daemon=True).start()
         if interrupts.raised is not None:
             raise interrupts.raised
-        error = request.future.exception()
-        if error is not None and isinstance(error.__cause__, KeyboardInterrupt):
-            raise error.__cause__
-        return request.future.result()
+        answer = request.told
+        if isinstance(answer, Outcome):
+            return answer
+        if answer is None:  # given up, and answered by whoever it was given up for
+            return request.future.result()
+        if isinstance(answer.__cause__, KeyboardInterrupt):
+            raise answer.__cause__
+        raise answer
 
     def _begin(
         self, inputs: Tensors, here: str | None = None, interrupts: Interrupts | None = None
@@ -229,10 +233,10 @@ class PlacedNetwork:
                 if thread in self.pool.lost:
                     raise self.failure(number, "a thread that hung before", lost=thread)
         request = Request(self, inputs, here, interrupts)
-        if interrupts is not None:
+        if interrupts is not None and request.inbox is not None:
             interrupts.wake = partial(request.inbox.put, interrupts.deliver)
         under_way = self.pool.under_way
-        under_way[request] = request.future
+        under_way[request] = None
         straight: list[Visit] = []
         if len(under_way) > 1:
             request.alone = False

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -422,6 +422,11 @@ class WorkerPool:
                 self._ready[key] = make()
         return self._ready[key]
 
+    def forget(self) -> None:
+        """Let go of all that was made ready and that no network has: its weights make room."""
+        for memory in (HOST, *self.memories):
+            self._forget(memory)
+
     def _forget(self, memory: str) -> None:
         """Let go of what is ready in a memory: what no network has any more makes room."""
         for key in list(self._ready):
@@ -470,18 +475,30 @@ def forwarding(future: Future[Any]) -> Iterator[None]:
         future.set_exception(error)
 
 
-@contextmanager
-def on_processors(processors: Sequence[int]) -> Iterator[None]:
+class _Bound:
+    """Keeps a thread on some processors; a class, as a request has no time for a generator."""
+
+    __slots__ = ("_before", "_processors")
+
+    def __init__(self, processors: Sequence[int]) -> None:
+        self._processors = processors
+        self._before: set[int] | None = None
+
+    def __enter__(self) -> None:
+        if self._processors and hasattr(os, "sched_setaffinity"):  # not on every operating system
+            before = os.sched_getaffinity(0)
+            if not before.issubset(self._processors):
+                self._before = before
+                os.sched_setaffinity(0, self._processors)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            os.sched_setaffinity(0, self._before)
+
+
+def on_processors(processors: Sequence[int]) -> AbstractContextManager[None]:
     """Keep the calling thread on some processors, if any, for as long as the block lasts."""
-    if not processors or not hasattr(os, "sched_setaffinity"):  # not on every operating system
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+    return _Bound(processors)
 
 
 class _Thread:
