@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from orrery.errors import SpecError
 from orrery.graph import Graph, Region, TensorType
 from orrery.runtime import OnnxRuntimeBackend
-from orrery.runtime.processes import ProcessNetwork, placed_network, refuses_processes
+from orrery.runtime.processes import ProcessNetwork, placed_network, refuses_processes, why_not
 from orrery.runtime.processes._children import children_of
-from orrery.runtime.processes._words import why_not
 from orrery.runtime.together import (
     Fallback,
     LocalWorker,

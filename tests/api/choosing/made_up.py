@@ -26,6 +26,7 @@ from orrery.mapping.phases import (
 )
 from orrery.runtime import ReferenceBackend, together
 from orrery.runtime._machine import allowed_processors
+from orrery.runtime.processes import ProcessNetwork
 from orrery.runtime.together import Comparison, LocalWorker, PlacedNetwork, Profile
 
 OWN = tuple(allowed_processors())
@@ -53,6 +54,8 @@ class Virtual:
     truth : of a placement; none: what is predicted from `timed`
     noise : share by which times vary
     drift : share by which the machine gets slower and quicker again
+    apart : what a placement takes on processes, as a share of what it takes on threads; None: there
+        are none
     """
 
     timed: Sequence[Sequence[float]]
@@ -60,6 +63,7 @@ class Virtual:
     truth: Callable[[tuple[int, ...]], float] | None = None
     noise: float = 0.0
     drift: float = 0.0
+    apart: float | None = None
     seed: int = 0
     now: float = 0.0
 
@@ -73,8 +77,9 @@ class Virtual:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Have everything that is timed take its time from here."""
         placed, whole = Ways.placed, Ways.whole
-        patch.setattr(Ways, "placed", lambda ways, placement, **_: _Timed(
-            self, placed(ways, placement), self.true_s(placement)))  # fmt: skip
+        patch.setattr(Ways, "placed", self.placing(placed))
+        if self.apart is None:
+            patch.setattr("orrery.api.choosing._search.race_kinds", lambda *_, **__: False)
         patch.setattr(Ways, "whole", lambda ways, name: _Timed(
             self, whole(ways, name), self.whole_s[name]))  # fmt: skip
         for name in ("race", "compare"):
@@ -84,6 +89,16 @@ class Virtual:
         patch.setattr(together, "measure_links", lambda *_, **__: ())
         patch.setattr("orrery.api.placing._choose.node_work",
                       lambda *_: (dict.fromkeys("lrs", 1.0), ""))  # fmt: skip
+
+    def placing(self, placed: Callable[..., PlacedNetwork]) -> Callable[..., _Timed]:
+        """Return `Ways.placed` with times of ours."""
+
+        def made(ways: Ways, placement: tuple[int, ...], processes: bool | None = None) -> _Timed:
+            network = placed(ways, placement, processes=processes)
+            share = self.apart or 1.0 if isinstance(network, ProcessNetwork) else 1.0
+            return _Timed(self, network, self.true_s(placement) * share)
+
+        return made
 
     def profile(self) -> Profile:
         seconds = self.problem.seconds

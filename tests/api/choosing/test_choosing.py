@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 
 from orrery.api import choosing
 from orrery.api.choosing import PLACED, Choice, Effort, node_work
+from orrery.api.keeping import plan_of, worker_of
 from orrery.api.placing import choose
 from orrery.errors import MissingExtraError
+from orrery.plan import read_plan, write_plan
 from orrery.progress import SILENT
 from orrery.report import Table, Text
+from orrery.runtime.processes import why_not
 from orrery.runtime.together import LocalWorker, WorkerPool
 
 from .made_up import INPUT, OWN, Failing, Virtual, reference_workers, towers, workers
@@ -55,6 +59,29 @@ def test_a_half_that_is_quicker_is_a_way_too(monkeypatch: pytest.MonkeyPatch) ->
     found = chosen(Virtual(timed, {"all": 0.019, "half0": 0.005, "half1": 0.0091}), monkeypatch)
     assert found.alone == ("all", "half0")
     assert found.best == "half0"
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_processes_are_taken_where_they_are_surely_quicker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = chosen(Virtual(TIMED, WHOLE, apart=0.8), monkeypatch)
+    assert found.processes
+    assert found.best == PLACED
+    assert "Workers are processes" in page(found)
+    path = tmp_path / "plan.json"
+    write_plan(path, plan_of(found, PLACED, seed=0))
+    plan = read_plan(path)
+    kinds = {a.device: worker_of(a).get("kind", "thread") for a in plan.assignments}
+    assert set(kinds.values()) == {"process", "thread"}
+    assert all((kind == "process") == name.endswith(" process") for name, kind in kinds.items())
+
+
+def test_threads_stay_where_processes_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = chosen(Virtual(TIMED, WHOLE, apart=1.001), monkeypatch)
+    assert not found.processes
+    assert not any(s.worker.endswith("process") for s in found.networks[PLACED].steps)
+    assert found.best == PLACED
 
 
 @pytest.mark.parametrize("seed", range(4))

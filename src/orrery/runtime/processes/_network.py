@@ -39,6 +39,7 @@ from ..together._request import failure_of, to_be_bound_to
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
+from ._words import why_not
 
 __all__ = ["ProcessNetwork", "placed_network", "refuses_processes"]
 
@@ -48,8 +49,6 @@ _SLICE_S = 0.1
 
 def refuses_processes(graph: Graph, steps: Sequence[Step], pool: WorkerPool) -> str | None:
     """Return why steps cannot be done by processes, None where they can."""
-    from ._words import why_not
-
     if (reason := why_not()) is not None:
         return reason
     for step in steps:
