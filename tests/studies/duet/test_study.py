@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
 import sys
 import time
+import weakref
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from orrery.progress import SILENT, Progress
 from orrery.report import Table, Text
 from orrery.runtime.together import LocalWorker, Profile, WorkerPool
 from orrery.studies import CATALOGUE, StudyResult, conduct, duet
-from orrery.studies.duet import SERVED, Effort, conduct_on, in_rounds, timed
+from orrery.studies.duet import SERVED, Effort, conduct_on, in_rounds, measure_case, timed
 from orrery.studies.duet._pytorch import pytorch_ways
 from orrery.studies.duet._records import network_records
 from orrery.studies.duet._sections import sections_of
@@ -61,6 +63,24 @@ class _Prepared:
     def run(self, inputs: Any) -> dict[str, Any]:
         time.sleep(self.owner.rest_s * len(self.graph.nodes))
         return self.graph.evaluate(inputs)
+
+
+class Weighed(Resting):
+    """Counts the nodes that are ready at once, of all that it prepared."""
+
+    alive: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+    most: ClassVar[int] = 0
+
+    def prepare(self, graph: Graph) -> Any:
+        made = _Weighed(self, graph)
+        Weighed.alive.add(made)
+        Weighed.most = max(Weighed.most, sum(len(one.graph.nodes) for one in Weighed.alive))
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighed(_Prepared):
+    pass
 
 
 def towers(*lengths: int) -> Graph:
@@ -117,6 +137,19 @@ def planned(
     )  # fmt: skip
     return Choice(problem=problem, profile=profile, placed=placed, networks=networks,
                   alone=("all",), comparison=comparison)  # fmt: skip
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors that share nothing")
+def test_what_is_over_keeps_no_weights() -> None:
+    """The placement and the whole on each of three workers at once, and never more."""
+    graph = towers(4, 4)
+    Weighed.most = 0
+    own = [replace(w, backend=Weighed(0.0)) for w in workers()]
+    found = measure_case(graph, own, TINY, SILENT, choose=planned)
+    assert found.operators is not None and len(found.sweep.points) > 3
+    gc.collect()
+    assert not Weighed.alive
+    assert 3 * len(graph.nodes) <= Weighed.most <= 4 * len(graph.nodes)
 
 
 @pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors that share nothing")

@@ -28,13 +28,14 @@ def offload(
     Each ``with session:`` is one step, forward and backward. The first is measured, with everything
     written; then it is planned which tensors leave and when they return; later steps obey, and the
     plan is made again when the folders are twice as fast or slow, or the step saves other tensors.
-    Gradients are bit for bit those without it. Tensors on accelerators stay where they are.
+    Gradients are bit for bit those without it. With ``device="cuda"`` in the options it is a
+    GPU's tensors that leave and its memory that is limited; others stay where they are.
 
     Parameters
     ----------
     folders : an existing folder on an SSD, or several on different ones
-    memory_limit : of all memory that the process may take, e.g. ``"4 GiB"``; None is what it has
-        and what is free when the first step ends
+    memory_limit : of all memory that the process may take, or its tensors on the device, e.g.
+        ``"4 GiB"``; None is what it has and what is free when the first step ends
     name : of the network, for files and pages
     options : everything else
     progress : told of each step; may cancel the planning
@@ -42,7 +43,7 @@ def offload(
     Raises
     ------
     MissingExtraError : PyTorch is not installed
-    SpecError : no such folder, one that may not be written, a size without a unit
+    SpecError : no such folder or device, one that may not be written, a size without a unit
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("torch", "torch", purpose="offloading in a training loop")

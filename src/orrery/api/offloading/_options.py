@@ -42,6 +42,9 @@ class OffloadOptions:
         "exact", "fp16: single precision is written with half the bits, no element off by more "
         "than 2^-11 of its tensor's largest; gradients are then not exact, nothing is made again."
     )  # fmt: skip
+    device: str = setting(
+        "cpu", "Whose tensors are moved, and whose memory is limited: cpu, cuda, cuda:1, ..."
+    )
     direct: bool = setting(True, "Go past the system's cache where it allows that.")
     trace: bool = setting(False, "Keep a record of each request, for IoTrace files.")
     return_freed: bool = setting(
@@ -68,6 +71,7 @@ class OffloadOptions:
             ahead_bytes=self._bytes("ahead", zero_allowed=True),
             when_full=self.when_full, packing=self.packing, direct=self.direct, trace=self.trace,
             return_freed=self.return_freed, recompute=self.recompute, storage=self.storage,
+            device=self.device,
         )  # fmt: skip
 
     def search(self) -> OffloadSearch:

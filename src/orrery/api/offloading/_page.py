@@ -81,7 +81,9 @@ def _memory(session: TrainingSession) -> Table:
         title="Peak of memory", rows=tuple(rows), filterable=False,
         columns=(Column(name="what"), Column(name="bytes", unit="bytes", kind="number", bar=True),
                  Column(name="basis")),
-        caption="Of the whole process, the interpreter and its libraries counted.",
+        caption="Of the whole process, the interpreter and its libraries counted."
+        if session.engine.settings.device == "cpu"
+        else "Of tensors on the device.",
     )  # fmt: skip
 
 

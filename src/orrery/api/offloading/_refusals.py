@@ -23,8 +23,8 @@ def refuse_idle(report: StepReport) -> None:
                         fix="use the session in training only")  # fmt: skip
     if not touched and elsewhere:
         raise SpecError(where, found=f"saved tensors {' and '.join(elsewhere)}",
-                        wanted="some on the CPU: only those can be moved",
-                        fix="train on the CPU, or leave the session out")  # fmt: skip
+                        wanted="some on the device that the session is for",
+                        fix="name theirs: OffloadOptions(device='cuda'), or 'cpu'")  # fmt: skip
     if report.offloaded and not moved.read_bytes and not report.forwarded:
         raise SpecError(where, found="no backward pass",
                         wanted="forward and backward inside `with session:`",

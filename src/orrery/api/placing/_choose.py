@@ -76,6 +76,7 @@ def choose(
     ways = Ways(problem, pool, inputs)
     placed, greedy, kept = search(ways, effort, progress)
     networks = {PLACED: ways.placed(placed.placement)}
+    pool.forget()  # weights of subgraphs that only other placements use
     failed = []
     for name in in_one_piece(problem, pool, profile):
         try:

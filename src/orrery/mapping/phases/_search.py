@@ -48,6 +48,9 @@ _STARTS = 3
 #: How often a subgraph may be put somewhere while a stretch is placed on its own.
 _LOOKS = 2_000
 
+#: So few subgraphs are one window, in which they may be put somewhere so often.
+_FEW, _FEW_LOOKS = 12, 30_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
@@ -175,6 +178,8 @@ def greedy_correction(
         starts = sorted(candidates, key=_predicted(problem))[:_STARTS]
         improved = min((descend(problem, one) for one in starts), key=_predicted(problem))
         improved = better_windows(problem, improved)
+        if len(problem.order) <= _FEW:
+            improved = better_windows(problem, improved, width=_FEW, looks=_FEW_LOOKS)
     candidates.setdefault(improved, "corrected as predicted")
     for placement, what in (also or {}).items():
         candidates.setdefault(placement, what)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,9 @@ from orrery.api.choosing import Effort as SearchEffort
 from orrery.api.placing import choose
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Region, example_inputs
-from orrery.mapping.phases import bounds_of
+from orrery.mapping.phases import PlacementProblem, bounds_of
 from orrery.progress import Progress
+from orrery.runtime import Tensors
 from orrery.runtime.together import (
     HOST,
     Comparison,
@@ -72,51 +75,25 @@ def measure_case(
             progress=progress,
             effort=SearchEffort(profile_s=effort.profile_s, races_s=effort.races_s),
         )  # fmt: skip
-        networks, kinds = _whole(graph, choice, pool, notes)
-        served = Fallback({name: networks[PLACED if name == CHOSEN else name]
-                           for name in _preferred(choice)})  # fmt: skip
-        ways: dict[str, Way] = {
-            name: timed(partial(made.run, inputs)) for name, made in networks.items()
-        }
-        ways[SERVED], kinds[SERVED] = timed(partial(served.run, inputs)), "served"
-        outputs = {name: made.run(inputs).outputs for name, made in networks.items()}
-        blocks = [in_rounds(ways, rounds=effort.rounds, most_s=effort.rounds_s, progress=progress,
-                            task=f"{graph.name}: all ways")]  # fmt: skip
-        if effort.torch != "off":
-            threads = max(len(w.processors) for w in workers)
-            with pytorch_ways(
-                graph, inputs, threads, compiled=effort.torch == "compiled"
-            ) as others:
-                notes += others.notes
-                if others.ways:
-                    outputs |= others.outputs
-                    kinds |= others.kinds
-                    blocks.append(in_rounds(
-                        {PLACED: ways[PLACED],
-                         **{name: outside(pool, other) for name, other in others.ways.items()}},
-                        rounds=effort.rounds, most_s=effort.rounds_s / 2, progress=progress,
-                        task=f"{graph.name}: PyTorch",
-                    ))  # fmt: skip
-        problem, ours = choice.problem, tuple(choice.placed.placement)
+        ran = _run_all(graph, inputs, choice, pool, effort, notes, progress)
+    choice = replace(choice, networks={})  # each has weights of its own
+    problem, ours = choice.problem, tuple(choice.placed.placement)
 
-        made_ready = Ways(problem, pool, inputs)
-
-        def way(placement: tuple[int, ...]) -> Way:
-            return timed(partial(made_ready.placed(placement).run, inputs))
-
+    with _placements(problem, workers, inputs, choice.processes) as way:
         sweep = survey(problem, ours, way, effort, progress)
-        operators: Operators | None = None
-        if len(graph.nodes) <= effort.most_operators:
-            try:
-                sums = summed_seconds(graph, problem, workers, inputs, effort.sweep_s, progress)
-            except OrreryError as error:
-                notes.append(f"single operators are left out: {error}")
-            else:
-                sweep = replace(sweep, points=with_sums(problem, sums, sweep.points))
-                operators = operators_of(problem, sums, way, effort, progress)
+    operators: Operators | None = None
+    if len(graph.nodes) <= effort.most_operators:
+        try:
+            sums = summed_seconds(graph, problem, workers, inputs, effort.sweep_s, progress)
+        except OrreryError as error:
+            notes.append(f"single operators are left out: {error}")
         else:
-            notes.append(f"single operators are left out: {len(graph.nodes)} of them")
-        tails = _tails(ways, blocks[0], kinds, effort, graph.name, progress)
+            sweep = replace(sweep, points=with_sums(problem, sums, sweep.points))
+            with _placements(problem, workers, inputs, choice.processes) as way:
+                operators = operators_of(problem, sums, way, effort, progress)
+    else:
+        notes.append(f"single operators are left out: {len(graph.nodes)} of them")
+    outputs, blocks, kinds = ran.outputs, ran.blocks, ran.kinds
     reference = graph.evaluate(inputs)
     judged = {name: judge_outputs(made, reference, TOLERANCE) for name, made in outputs.items()}
     empty = {f for judgement in judged.values() for f in judgement.failures}
@@ -135,9 +112,62 @@ def measure_case(
         bound_s=bounds.best_s, reason=bounds.reason,
         cut_s=_cut(choice, blocks[0], kinds), sweep=sweep, operators=operators,
         errors={name: judgement.error for name, judgement in judged.items()}, tolerance=TOLERANCE,
-        tails=tails, notes=(*problem.partition.notes, *choice.notes, *refused, *notes),
+        tails=ran.tails, notes=(*problem.partition.notes, *choice.notes, *refused, *notes),
         seconds=time.perf_counter() - begun,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """What every way gave and took; nothing in it keeps weights."""
+
+    kinds: Mapping[str, Kind]
+    outputs: Mapping[str, Mapping[str, NDArray[Any]]]
+    blocks: Sequence[Comparison]
+    tails: Comparison | None
+
+
+def _run_all(
+    graph: Graph, inputs: Tensors, choice: Choice, pool: WorkerPool, effort: Effort,
+    notes: list[str], progress: Progress,
+) -> _Ran:  # fmt: skip
+    """Run the network in every way, in turn."""
+    pool.forget()  # subgraphs that only other placements use
+    networks, kinds = _whole(graph, choice, pool, notes)
+    served = Fallback({name: networks[PLACED if name == CHOSEN else name]
+                       for name in _preferred(choice)})  # fmt: skip
+    ways: dict[str, Way] = {
+        name: timed(partial(made.run, inputs)) for name, made in networks.items()
+    }
+    ways[SERVED], kinds[SERVED] = timed(partial(served.run, inputs)), "served"
+    outputs = {name: made.run(inputs).outputs for name, made in networks.items()}
+    blocks = [in_rounds(ways, rounds=effort.rounds, most_s=effort.rounds_s, progress=progress,
+                        task=f"{graph.name}: all ways")]  # fmt: skip
+    if effort.torch != "off":
+        threads = max(len(worker.processors) for worker in pool.workers.values())
+        with pytorch_ways(graph, inputs, threads, compiled=effort.torch == "compiled") as others:
+            notes += others.notes
+            if others.ways:
+                outputs |= others.outputs
+                kinds |= others.kinds
+                blocks.append(in_rounds(
+                    {PLACED: ways[PLACED],
+                     **{name: outside(pool, other) for name, other in others.ways.items()}},
+                    rounds=effort.rounds, most_s=effort.rounds_s / 2, progress=progress,
+                    task=f"{graph.name}: PyTorch",
+                ))  # fmt: skip
+    return _Ran(kinds=kinds, outputs=outputs, blocks=blocks,
+                tails=_tails(ways, blocks[0], kinds, effort, graph.name, progress))  # fmt: skip
+
+
+@contextmanager
+def _placements(
+    problem: PlacementProblem, workers: Sequence[LocalWorker], inputs: Tensors, processes: bool
+) -> Iterator[Callable[[tuple[int, ...]], Way]]:
+    """Yield what makes placements ready; what it made is gone afterwards."""
+    with WorkerPool(workers) as pool:
+        ready = Ways(problem, pool, inputs, processes=processes)
+        yield lambda placement: timed(partial(ready.placed(placement).run, inputs))
 
 
 def _whole(
