@@ -19,6 +19,7 @@ from orrery.errors import PlanMismatchError, SpecError
 from orrery.graph import Graph, example_inputs, write_onnx
 from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, read_plan, write_plan
 from orrery.report import Page, Text
+from orrery.runtime.processes import why_not
 from orrery.runtime.together import core_sets
 
 from .test_run_here import towers
@@ -98,6 +99,27 @@ def test_a_kept_plan_is_run_as_it_is(
     assert "When it was placed it took 2.00 ns (1.00 ns to 3.00 ns, 9 rounds)" in text
     assert "outside what both intervals allow" in text
     assert found.evidence[0].context["backend"] == "a kept placement"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_kept_plan_on_processes_is_run_on_them_where_there_can_be_any(
+    kept: Path, graph: Graph, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not here:
+        monkeypatch.setattr("orrery.runtime.processes._network.why_not", lambda: "told so")
+    elif (reason := why_not()) is not None:
+        pytest.skip(reason)
+    first, *others = read_plan(kept).assignments
+    schedule = on(SETS[-1], kind="process")[1]
+    apart = replace(first, device=f"{first.device} process", schedule=schedule)
+    changed(kept, assignments=(apart, *others))
+    given = {"x": np.random.default_rng(1).standard_normal((64, 32)).astype(np.float32)}
+    found = api.run(kept, inputs=given, repeats=3)
+    np.testing.assert_allclose(found.outputs["y"], graph.evaluate(given)["y"], atol=1e-4)
+    assert found.timeline is not None
+    spans = {span.name: span.resource for span in found.timeline.spans}
+    assert spans["p0a"] == (apart if here else first).device
+    assert ("Its workers are threads now" in said(found.page, "Then and now")) is not here
 
 
 def test_what_is_written_again_is_the_same_plan(kept: Path, tmp_path: Path) -> None:
@@ -241,6 +263,8 @@ ALTERED = {
     "no numbers": (r"processors: found \('a',\), wanted a list of whole numbers",
                    {"processors": ("a",)}),
     "schedule": (r"region 'p0a': backend: found 'nothing', wanted text", {}),
+    "another kind": (r"'p0a': kind: found 'ghost', wanted thread or process", {"kind": "ghost"}),
+    "kind": (r"'p0a': worker: found '.*', wanted .* process, as its", {"kind": "process"}),
     "after": (r"'p0a': after: found 'p1', wanted regions that come before it", {}),
 }  # fmt: skip
 
