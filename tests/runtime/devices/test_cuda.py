@@ -80,6 +80,17 @@ def test_memory_is_held_for_as_long_as_a_copy_uses_it(late: Late) -> None:
     assert not any(reference() is not None for reference in kept)
 
 
+def test_what_comes_back_waits_for_what_uses_it(late: Late) -> None:
+    """A program that queues faster than the GPU computes does not have everything there at once."""
+    device, used = CudaDevice(), []
+    for number in range(8):
+        back, there = device.arrive(BYTES)
+        assert len(used) >= number - 2
+        device.use(back, there)
+        late.compute.add(lambda number=number: used.append(number))
+    assert len(used) < 8, "and it need not wait for all"
+
+
 def test_whoever_uses_it_waits_for_it(late: Late) -> None:
     """A tensor that came back for one stream is used by another one, too."""
     device, other = CudaDevice(), Stream()

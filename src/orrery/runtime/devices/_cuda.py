@@ -2,7 +2,8 @@
 
 Models:  nothing; this does it. Each direction has a stream of its own and passes through pinned
          memory of the host, which PyTorch keeps for reuse. Nothing here waits but `Leaving.data`,
-         which the threads that write to files call, and `settle`.
+         which the threads that write to files call, `settle`, and `arrive`, by which the program
+         is never further ahead of the GPU than a few tensors.
 Ignores: copies in pieces, several GPUs at once, memory that the GPU's driver holds beside PyTorch.
 Judge:   a made-up device that does everything late, with each wait taken away in turn
          (tests/runtime/devices/test_cuda.py), and the documented semantics of PyTorch's streams,
@@ -31,6 +32,10 @@ from orrery.errors import SpecError
 from ..libraries import _torch
 
 __all__ = ["CudaDevice", "CudaMeter", "Leaving"]
+
+#: Tensors that may come back before what uses the first of them has been computed: a program that
+#: queues faster than its GPU computes would otherwise have them all there at once.
+_AHEAD = 2
 
 
 class Leaving:
@@ -75,6 +80,8 @@ class CudaDevice:
         self._outward, self._inward = (t.cuda.Stream(self.device) for _ in range(2))
         #: events of copies, with the memory that they read and write
         self._flying: deque[tuple[Any, tuple[Any, ...]]] = deque()
+        #: events behind what uses the tensors that came back last
+        self._uses: deque[Any] = deque()
         self._lock = threading.Lock()
 
     def leave(self, data: Any) -> Leaving:
@@ -98,6 +105,9 @@ class CudaDevice:
         read before this returns.
         """
         t = self._torch
+        self._uses.append(self._event(t.cuda.current_stream(self.device)))
+        if len(self._uses) > _AHEAD:
+            self._uses.popleft().synchronize()
         pinned = t.empty(data.shape, dtype=t.uint8, pin_memory=True)
         pinned.copy_(t.from_numpy(data))
         with t.cuda.stream(self._inward):
