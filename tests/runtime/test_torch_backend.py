@@ -359,6 +359,18 @@ def test_compiled_code_is_kept_where_it_pays(
     assert len(executable.notes) == (compile is not False)
 
 
+def test_compiling_is_over_when_a_graph_of_known_sizes_is_prepared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's limit is of a run: what takes minutes must not count there."""
+    Compiler(monkeypatch, ratio=0.5)
+    x = np.ones((2, 3), np.float32)
+    executable = backend(compile=None).prepare(one_node("Relu", {"x": x}))
+    assert executable.compiled and len(executable.notes) == 1
+    monkeypatch.setattr(_torch_compile, "_compiled", None)  # nobody asks again
+    assert np.array_equal(executable.run({"x": x})["y"], x)
+
+
 def test_compiled_code_that_differs_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     Compiler(monkeypatch, ratio=0.1, offset=0.01)
     executable = run_compiled(True)

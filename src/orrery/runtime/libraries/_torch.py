@@ -8,6 +8,7 @@ Judge:   ONNX's node tests, the NumPy reference and ONNX Runtime on networks.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, SpecError, did_you_mean
-from orrery.graph import Graph, check_inputs
+from orrery.errors import ModelError, OrreryError, SpecError, did_you_mean
+from orrery.graph import Graph, check_inputs, example_inputs
 
 from .._backend import Tensors, memory_guard, memory_problem
 from ._library import not_loaded
@@ -48,8 +49,9 @@ class TorchBackend:
     threads : of one run on the CPU; 0 leaves the process as it is. The library keeps the number
         for the thread that calls, and its matrix products keep one for the whole process.
     compile : False: node by node. True: compiled wherever that works and gives the same. None:
-        compiled where it was also measured to be faster. Compiling takes up to minutes, at the
-        first run.
+        compiled where it was also measured to be faster. Compiling takes up to minutes: when the
+        graph is prepared where its sizes are known (so that no limit of a run meets it), else at
+        the first run.
     """
 
     device: str = "cpu"
@@ -88,6 +90,8 @@ class TorchBackend:
         made = TorchExecutable(graph, library, self)
         if not graph.symbols:
             made.program_for({name: graph.type(name).sizes for name in graph.inputs})
+            if self.compile is not False:
+                made.settle()
         return made
 
     def _check_device(self, library: Any) -> None:
@@ -182,6 +186,11 @@ class TorchExecutable:
         with t.no_grad():
             found = ready.runner(tensors)
         return dict(zip(self.graph.outputs, found))
+
+    def settle(self) -> None:
+        """Decide whether to compile, on made-up inputs; where these fail, the first run decides."""
+        with contextlib.suppress(OrreryError):
+            self.run_trusted(example_inputs(self.graph, seed=0))
 
     def _settle(self, ready: _Ready, tensors: list[Any]) -> None:
         with self._lock:
