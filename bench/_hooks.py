@@ -19,7 +19,8 @@ import torch
 
 from orrery.api.offloading import OffloadOptions, offload
 
-TENSORS, SMALL, LARGE = 200, 64, 1 << 16
+#: As many as a network of 200 layers saves; what a step takes by itself is shared among them.
+TENSORS, SMALL, LARGE = 600, 64, 1 << 16
 CLASSES = ("parameter", "small", "kept", "offloaded")
 
 

@@ -45,7 +45,10 @@ def made_up(trial: Trial) -> Outcome:
     taken = Taken(loss=float(trial.batch), seconds=seconds, cpu_s=seconds, peak_bytes=MIB)
     if trial.way == OURS:
         taken = replace(taken, moved_bytes=MIB, hidden_share=0.9, planned_s=1.1 * seconds)
-    return Outcome(fits=True, steps=(taken, taken), weight_bytes=5 * MIB, start_bytes=90 * MIB)
+    return Outcome(
+        fits=True, steps=(taken, taken), weight_bytes=5 * MIB, start_bytes=90 * MIB,
+        engine="a cart" if trial.way == OURS else "",
+    )  # fmt: skip
 
 
 def in_turn(
@@ -100,6 +103,7 @@ def test_records_follow_from_what_fits(tmp_path: Path, monkeypatch: pytest.Monke
     assert any(isinstance(s, Series) for s in result.sections)
     how = next(s for s in result.sections if isinstance(s, Text))
     assert any("address space" in p for p in how.paragraphs)
+    assert "Offloading moved with a cart." in how.paragraphs
 
 
 def test_other_losses_and_too_little_are_said(

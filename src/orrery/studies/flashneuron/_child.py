@@ -29,17 +29,15 @@ def main() -> None:
     # Libraries print what they like; answers have a way of their own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    apprentice: _Apprentice | None = None
+    training: _Training | None = None
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if apprentice is None:
-                apprentice = _Apprentice(
-                    _read(request["trial"]), request.get("address_space_bytes")
-                )
-                answer = apprentice.start
+            if training is None:
+                training = _Training(_read(request["trial"]), request.get("address_space_bytes"))
+                answer = training.start
             else:
-                answer = apprentice.step()
+                answer = training.step()
         except (InfeasibleError, MemoryError) as lack:
             answer = {"lack": " ".join(str(lack).split()) or "no memory"}
             if isinstance(lack, InfeasibleError) and lack.infeasible.unit == "bytes":
@@ -56,7 +54,7 @@ def _read(document: dict[str, Any]) -> Trial:
     return Trial(network=network, options=options, **document)
 
 
-class _Apprentice:
+class _Training:
     """The trainer, and ours where that is the way."""
 
     def __init__(self, trial: Trial, address_space_bytes: int | None) -> None:
@@ -72,9 +70,10 @@ class _Apprentice:
         if address_space_bytes is not None:
             limit = address_space_bytes + _status("VmSize") - _status("VmRSS")
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        engine = None if self.session is None else self.session.engine
         self.start = {
             "weight_bytes": self.trainer.network.weight_bytes, "start_bytes": start,
-            "engine": "" if self.session is None else self.session.engine.engine,
+            "engine": "" if engine is None else "; ".join((engine.engine, *engine.remarks)),
         }  # fmt: skip
 
     def _given(self) -> AbstractContextManager[Any]:

@@ -23,11 +23,13 @@ def sections_of(
     found: list[Section] = [_networks(cases), _batches(cases), _rates(cases)]
     if any(len(case.points) > 1 for case in cases):
         found.append(_curve(cases))
+    engines = {o.engine for case in cases for o in case.main.outcomes.values() if o.engine}
     return (*found, Text(title="How to read this", tone="note", paragraphs=(
         f"Measured on {machine}. Each trial is a process of its own under a {cap.said}. Ends are "
         "found by doubling, then by halving the difference; a batch fits when all its steps ran. "
         "There the C library gives freed memory back at once, in every way: as it comes, less "
         "would fit.",
+        *(f"Offloading moved with {engine}." for engine in sorted(engines)),
         *differences(cap.said, str(folder)), *lost,
     )))  # fmt: skip
 

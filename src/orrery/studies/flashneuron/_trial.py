@@ -123,6 +123,7 @@ class Outcome:
     steps : that ran, the first ones not typical
     weight_bytes, start_bytes : of parameters; resident before the first step
     cap_peak_bytes : the most that counted against the cap; None where nobody counts
+    engine : of ours, how requests are made, and what is to be said of the folder
     """
 
     fits: bool
