@@ -30,6 +30,7 @@ from orrery.runtime.together import (
     _pool,
 )
 from orrery.runtime.together._interrupts import raised_by_a_handler
+from orrery.runtime.together._request import Visit
 
 from .test_executor import INPUT, OWN, Fake, diamond, same, steps, workers
 
@@ -134,6 +135,30 @@ def test_the_network_answers_after_an_interrupt_at_any_moment(kind: str) -> None
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.parametrize("done", [False, True])
+def test_an_interrupt_of_the_undoing_undoes_all_the_same(
+    done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, calls = Visit.end, list[int]()
+
+    def interrupted(visit: Visit) -> None:
+        calls.append(1)
+        if done:
+            end(visit)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        end(visit)
+
+    with WorkerPool(workers()) as pool:
+        network = one(pool)
+        monkeypatch.setattr(Visit, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network.run(INPUT)
+        assert not pool.under_way
+        assert os.sched_getaffinity(0) == set(OWN)
+        same(network.run(INPUT, timeout_s=20).outputs, network.graph, INPUT)
+
+
 def test_whose_an_exception_is() -> None:
     assert raised_by_a_handler(KeyboardInterrupt())
     assert raised_by_a_handler(SystemExit())
@@ -205,6 +230,7 @@ def test_a_pool_that_closes_waits_for_the_asking_thread_or_says_that_it_did_not(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12
 @pytest.mark.parametrize("timeout_s", [None, 20])
 def test_a_forked_process_is_told_that_it_has_no_workers(timeout_s: float | None) -> None:
     with WorkerPool(workers()) as pool:
