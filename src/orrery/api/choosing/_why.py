@@ -99,6 +99,10 @@ def stands(choice: Choice, found: Found) -> list[str]:
     predicted, measured = choice.placed.predicted_s, choice.comparison.median_s(PLACED)
     said = [f"Predicted from its parts: {_seconds(predicted)}, {predicted / measured - 1:+.1%} of "
             "what was measured."]  # fmt: skip
+    expected = choice.placed.expected_s
+    if expected is not None and expected != predicted:
+        said[0] += (f" Corrected by how the other placements raced before: {_seconds(expected)} "
+                    f"({expected / measured - 1:+.1%}).")  # fmt: skip
     least, under = _seconds(found.losses.bound_s), undercut_s(choice, found)
     if under is not None:
         how = "It took less than that" if under == measured else (
