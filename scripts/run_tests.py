@@ -20,6 +20,10 @@ BIN = ROOT / ".venv" / "bin"
 #: what has no stage of its own
 CORE = "not torch and not openvino and not rtl and not pages and not packages"
 
+#: Two workers; a file stays on one of them, so that what its tests share is made once, and files
+#: come as they stand, not those with the fewest tests last: these are the long ones.
+SHARED_OUT = ("-n", "2", "--dist=loadfile", "--no-loadscope-reorder")
+
 #: stage -> commands; a pytest command gets a report file added. Heavy packages have a process of
 #: their own, because two of them in one process can clash and none gives its memory back.
 STAGES: dict[str, list[list[str]]] = {
@@ -30,10 +34,9 @@ STAGES: dict[str, list[list[str]]] = {
     ],
     "core": [
         [str(BIN / "python"), "scripts/compile_kernels.py"],
-        # A file stays on one worker, so that what its tests share is made once.
-        ["pytest", "-n", "2", "--dist=loadfile", "-m", CORE],
+        ["pytest", *SHARED_OUT, "-m", CORE],
     ],
-    "torch": [["pytest", "-m", "torch"]],
+    "torch": [["pytest", *SHARED_OUT, "-m", "torch"]],
     "openvino": [["pytest", "-m", "openvino"]],
     "rtl": [["pytest", "-n", "2", "-m", "rtl"]],
     "packages": [["pytest", "-m", "packages"]],

@@ -26,6 +26,8 @@ def _missing(name: str) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest file first, so that no worker is left alone with it at the end.
+    items.sort(key=lambda item: item.path.name != "test_prose.py")
     required = os.environ.get("ORRERY_REQUIRE") == "all"
     for item in items:
         for mark in item.iter_markers("needs"):
