@@ -13,8 +13,8 @@ __all__ = ["refuse_idle"]
 
 
 def refuse_idle(report: StepReport) -> None:
-    """Refuse a step that saved nothing, saved it elsewhere, or had no backward pass."""
-    where, moved = f"offload: step {report.step}", report.moved
+    """Refuse a step without a plan that saved nothing, saved it elsewhere, or had no backward."""
+    where = f"offload: step {report.step}"
     elsewhere = sorted(why for why in report.passed_over if why.startswith("on "))
     touched = report.offloaded + report.kept
     if not touched and not report.passed_over:
@@ -25,7 +25,9 @@ def refuse_idle(report: StepReport) -> None:
         raise SpecError(where, found=f"saved tensors {' and '.join(elsewhere)}",
                         wanted="some on the device that the session is for",
                         fix="name theirs: OffloadOptions(device='cuda'), or 'cpu'")  # fmt: skip
-    if report.offloaded and not moved.read_bytes and not report.forwarded:
+    # A measured step with a backward pass has been planned by now. That nothing was read says
+    # nothing: what could be made again is read to try that.
+    if report.offloaded and report.measured:
         raise SpecError(where, found="no backward pass",
                         wanted="forward and backward inside `with session:`",
                         fix="call loss.backward() before the block ends")  # fmt: skip
