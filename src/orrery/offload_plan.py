@@ -22,6 +22,7 @@ __all__ = [
     "Action",
     "OffloadPlan",
     "OffloadPlanner",
+    "PlannedMove",
     "PlannedRead",
     "PlannedTensor",
     "SavedTensor",
@@ -233,6 +234,16 @@ class PlannedRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMove:
+    """When a tensor is expected to be on its way, in seconds from the step's begin."""
+
+    name: str
+    write: bool
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OffloadPlan:
     """What becomes of every saved tensor of a step, and what is expected of the step.
 
@@ -259,6 +270,7 @@ class OffloadPlan:
     method, settings : how to make the same plan again
     lower_bound_s : no plan within the limit makes the step shorter; None when not known
     log : why the search went as it did, one sentence each
+    moves : when each write and each read is expected
     """
 
     step: str
@@ -284,6 +296,7 @@ class OffloadPlan:
     machine: str = ""
     lower_bound_s: float | None = None
     log: tuple[str, ...] = ()
+    moves: tuple[PlannedMove, ...] = ()
 
     def named(self, action: Action) -> tuple[PlannedTensor, ...]:
         """Return the tensors that share an action, in the order of their making."""

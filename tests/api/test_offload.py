@@ -160,8 +160,15 @@ def test_files_open_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert sum(r.size_bytes for r in trace.requests if r.write) == sum(
             r.moved.written_bytes for r in session.reports
         )
-        assert [span.name for span in timeline.spans] == ["step 1", "step 2", "step 3"]
-        assert all(a.end_ps <= b.start_ps for a, b in pairwise(timeline.spans))
+        steps = [span for span in timeline.spans if span.resource == "training"]
+        assert [span.name for span in steps] == ["step 1", "step 2", "step 3"]
+        assert all(a.end_ps <= b.start_ps for a, b in pairwise(steps))
+        gone = [tensor.name for tensor in session.plans[0].named("offload")]
+        for way in ("writes", "reads"):
+            expected = [s.name for s in timeline.spans if s.resource == f"{way}, planned"]
+            assert sorted(expected) == sorted(gone)
+            assert {s.name for s in timeline.spans if s.resource == f"{way}, measured"} <= set(gone)
+        assert {s.name for s in timeline.spans if s.resource == "writes, measured"}
         text = files["report text"].read_text()
         for said in (
             session.plans[0].summary,

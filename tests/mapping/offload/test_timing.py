@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,10 @@ from hypothesis import strategies as st
 
 from orrery.mapping.offload import write_delays
 from orrery.mapping.offload._problem import DROP, KEEP, PACK, WRITE, Columns, columns_of
-from orrery.mapping.offload._timing import Shortage, Timing, time_step
+from orrery.mapping.offload._timing import Move, Shortage, Timing, time_step
 from orrery.offload_plan import StepProfile
 
-from .cases import equal, step, steps, tensor
+from .cases import equal, seeded, step, steps, tensor
 from .witness import DeadlockError, watch
 
 NAMES = {KEEP: "keep", WRITE: "write", PACK: "pack", DROP: "drop"}
@@ -166,3 +168,22 @@ def test_one_tensor_is_read_ahead_whatever_the_limit() -> None:
     assert none.reads == ((3, -1), (2, 3), (1, 2), (0, 1))
     assert two.reads == ((3, -1), (2, -1), (1, 3), (0, 2))
     assert none.backward_stall_s == two.backward_stall_s == 4
+
+
+def test_each_queue_does_one_transfer_after_the_other() -> None:
+    looked = 0
+    for seed in range(80):
+        columns = columns_of(seeded(seed))
+        choices = tuple(Random(seed).choice(allowed) for allowed in columns.allowed)
+        moves: list[Move] = []
+        timing = time_step(columns, choices, moves=moves)
+        if isinstance(timing, Shortage):
+            continue
+        looked += bool(moves)
+        for write in (True, False):
+            queue = [(begin, end) for _, way, begin, end in moves if way == write]
+            assert all(a[1] <= b[0] for a, b in pairwise(queue))
+        assert [n for n, write, _, _ in moves if not write] == [n for n, _ in timing.reads]
+        assert sum(end - begin for _, _, begin, end in moves) == pytest.approx(timing.io_s)
+        assert max((end for _, w, _, end in moves if w), default=0) == timing.write_end_s
+    assert looked > 30

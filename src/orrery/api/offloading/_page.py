@@ -11,6 +11,7 @@ from orrery.report import Column, Page, Section, Table, Text, TimelineChart
 from orrery.timeline import PS_PER_S, MemorySample, Span, Timeline
 
 from ._curves import curves
+from ._moves import last_moves
 from ._words import explained, plain_peak_bytes, remarks_of, written_bytes
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def session_page(session: TrainingSession) -> Page:
     if session.reports:
         sections.append(
             TimelineChart(title="When", timeline=steps_timeline(session, most=_SHOWN),
-                          caption="Measured: each step, and how much of it waited.")
+                          caption="Each step, and the transfers of the last one: as planned, and "
+                                  "as they were.")
         )  # fmt: skip
     return Page(
         title=f"Offloading {session.name}", subtitle=f"to {folders}", sections=tuple(sections),
@@ -45,7 +47,7 @@ def session_page(session: TrainingSession) -> Page:
 
 
 def steps_timeline(session: TrainingSession, *, most: int | None = None) -> Timeline:
-    """Return one span per step, and its peak of memory as long as it lasts."""
+    """Return one span per step, its peak of memory, and the last one's transfers."""
     pairs = list(zip(session.began_s, session.reports, strict=False))[-(most or 0) :]
     spans, memory = [], []
     for began_s, report in pairs:
@@ -61,7 +63,7 @@ def steps_timeline(session: TrainingSession, *, most: int | None = None) -> Time
         memory.append(
             MemorySample(memory="process", time_ps=start, used_bytes=report.peak_bytes)
         )  # fmt: skip
-    return Timeline(name=session.name, spans=tuple(spans), memory=tuple(memory))
+    return Timeline(name=session.name, spans=(*spans, *last_moves(session)), memory=tuple(memory))
 
 
 def _memory(session: TrainingSession) -> Table:

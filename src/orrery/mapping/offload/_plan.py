@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from orrery.offload_plan import (
     OffloadPlan,
+    PlannedMove,
     PlannedRead,
     PlannedTensor,
     StepProfile,
@@ -24,7 +25,7 @@ from ._orders import other_selections
 from ._problem import ACTIONS, DROP, KEEP, PACK, Columns, columns_of
 from ._select import Selection, packs, ratio, two_phases
 from ._settings import OffloadSearch
-from ._timing import Timing, time_step, waiting_bytes
+from ._timing import Move, Timing, time_step, waiting_bytes
 
 __all__ = ["plan_offload"]
 
@@ -151,6 +152,8 @@ def _written(
             if timing.ahead_tensors
             else "reads: each at its own need, there is no room ahead of it"
         )
+    moves: list[Move] = []
+    time_step(columns, best.choices, ahead_bytes=timing.ahead_bytes, moves=moves)
     waiting = [max(0, left) for left in waiting_bytes(columns, best.choices)]
     plan = OffloadPlan(
         step=step_digest(profile), name=profile.name, machine=profile.machine,
@@ -165,6 +168,8 @@ def _written(
         drain_s=timing.drain_s, backward_stall_s=timing.backward_stall_s,
         recompute_s=timing.recompute_s, io_s=timing.io_s, hidden_share=timing.hidden_share,
         method=search.method, settings=to_record(search), lower_bound_s=lower_bound,
+        moves=tuple(PlannedMove(name=columns.names[n], write=write, begin_s=begin, end_s=end)
+                    for n, write, begin, end in moves),
     )  # fmt: skip
     lines.append(
         f"{plan.summary}; peak {format_quantity(plan.peak_bytes, 'bytes')} of "

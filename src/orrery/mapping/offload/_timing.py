@@ -30,7 +30,9 @@ from dataclasses import dataclass
 
 from ._problem import DROP, KEEP, PACK, WRITE, Columns
 
-__all__ = ["Shortage", "Timing", "time_step", "waiting_bytes", "write_delays"]
+__all__ = ["Move", "Shortage", "Timing", "time_step", "waiting_bytes", "write_delays"]
+
+Move = tuple[int, bool, float, float]  #: tensor, whether it is written, begin, end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +105,27 @@ def write_delays(
 
 
 def time_step(
-    columns: Columns, choices: Sequence[int], *, ahead_bytes: float = math.inf
-) -> Timing | Shortage:
+    columns: Columns, choices: Sequence[int], *, ahead_bytes: float = math.inf,
+    moves: list[Move] | None = None,
+) -> Timing | Shortage:  # fmt: skip
     """Return what a step takes when these tensors are moved.
 
     Parameters
     ----------
     choices : per tensor, one of its `Columns.allowed`
     ahead_bytes : of tensors that may be read before they are needed; one always may
+    moves : is given each transfer: tensor, whether it is a write, begin and end
     """
-    forward = _forward(columns, choices)
+    moves = [] if moves is None else moves
+    forward = _forward(columns, choices, moves)
     if isinstance(forward, Shortage):
         return forward
     stall, write_end, peak = forward
     ended = columns.forward_s + stall
     drain = max(0.0, write_end - ended)
-    return _backward(columns, choices, ahead_bytes, ended + drain, stall, drain, write_end, peak)
+    return _backward(
+        columns, choices, ahead_bytes, ended + drain, stall, drain, write_end, peak, moves
+    )
 
 
 def waiting_bytes(columns: Columns, choices: Sequence[int]) -> list[int]:
@@ -143,7 +150,9 @@ def waiting_bytes(columns: Columns, choices: Sequence[int]) -> list[int]:
     return left
 
 
-def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, int] | Shortage:
+def _forward(
+    columns: Columns, choices: Sequence[int], moves: list[Move]
+) -> tuple[float, float, int] | Shortage:
     """Return for how long the forward waits, when the last write ends, and the peak."""
     size, room = columns.size, columns.room
     most = waiting_bytes(columns, choices)
@@ -185,7 +194,9 @@ def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, in
                 now = wait(now, max(0, columns.queue - size[n]))
             waiting.append(n)
             queued += size[n]
-            queue = ends[n] = max(queue, now) + columns.write_s[n][choices[n]]
+            begin = max(queue, now)
+            queue = ends[n] = begin + columns.write_s[n][choices[n]]
+            moves.append((n, True, begin, queue))
         now = wait(now, max(0, most[n]))
         stall = now - at
     return stall, queue, peak
@@ -193,7 +204,7 @@ def _forward(columns: Columns, choices: Sequence[int]) -> tuple[float, float, in
 
 def _backward(
     columns: Columns, choices: Sequence[int], limit: float,
-    begin: float, stall: float, drain: float, write_end: float, peak: int,
+    begin: float, stall: float, drain: float, write_end: float, peak: int, moves: list[Move],
 ) -> Timing | Shortage:  # fmt: skip
     size, room = columns.size, columns.room
     events = columns.events(choices)
@@ -218,7 +229,9 @@ def _backward(
                         return
                     ahead, ahead_count = ahead + size[n], ahead_count + 1
                     most, most_count = max(most, ahead), max(most_count, ahead_count)
-                queue = ready[n] = max(queue, now) + columns.read_s[n][choices[n]]
+                start = max(queue, now)
+                queue = ready[n] = start + columns.read_s[n][choices[n]]
+                moves.append((n, False, start, queue))
                 reads.append((n, after))
                 used += size[n]
             taken += size[n] + beside

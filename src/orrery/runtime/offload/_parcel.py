@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ._blocks import SECTOR_BYTES, BlockLabel, Bytes, padded
 from ._folders import Slot
 
-__all__ = ["Parcel", "Source"]
+__all__ = ["Journey", "Parcel", "Source"]
+
+
+class Journey(NamedTuple):
+    """One tensor's way to the files or back: seconds at which it began and ended."""
+
+    name: str
+    write: bool
+    begin_s: float
+    end_s: float
 
 
 class Source(Protocol):

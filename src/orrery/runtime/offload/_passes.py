@@ -22,7 +22,7 @@ from ._blocks import SECTOR_BYTES, padded
 from ._parcel import Parcel
 from ._tensors import HeldStorage, Window, version_of
 
-__all__ = ["Kept", "Pass", "Record", "Token"]
+__all__ = ["Kept", "Pass", "Record", "Token", "one_more"]
 
 
 @dataclass(slots=True)
@@ -72,6 +72,13 @@ class Token:
         self.parcel, self.guard, self.record, self.window = parcel, guard, record, window
         self.generation = 0  # of the parcel when this token was last served
         parcel.tokens.append(weakref.ref(self))
+
+
+def one_more(held: Any) -> Any:
+    """Return another of the same: what it stands for then stays until that one was served, too."""
+    if isinstance(held, Token):
+        return Token(held.parcel, held.guard, held.record, held.window)
+    return held
 
 
 @dataclass(slots=True)

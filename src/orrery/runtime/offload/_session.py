@@ -31,8 +31,8 @@ from ..remaking import Again, Leaf, Recipe, Remaker, UnmadeError, bytes_of
 from ._errors import OffloadError
 from ._folders import ScratchFile
 from ._memory import MemoryMeter, Meter, return_freed_memory
-from ._parcel import Parcel
-from ._passes import Kept, Pass, Record, Token
+from ._parcel import Journey, Parcel
+from ._passes import Kept, Pass, Record, Token, one_more
 from ._planning import PlanBook
 from ._report import StepReport
 from ._settings import OffloadSettings
@@ -103,6 +103,7 @@ class OffloadSession:
         self.settings, self._device = settings, device
         self._engine = engine or open_engine(settings.engine, settings.threads)
         self.reports: list[StepReport] = []
+        self.journeys: list[Journey] = []  # of the last step, from its begin
         slot_bytes = settings.block_bytes + SECTOR_BYTES
         self._files: list[ScratchFile] = []
         try:
@@ -121,7 +122,7 @@ class OffloadSession:
             identity=os.urandom(16), on_request=self._note if settings.trace else None,
         )  # fmt: skip
         self._arena = self._transfers.arena
-        self._remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=_own)
+        self._remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=one_more)
         self._aside_s = 0.0  # that trying out took
         self._meter: Meter = MemoryMeter() if device is None else device.meter()
         self._book = PlanBook(settings, planner, self._files, self._meter, name)
@@ -564,6 +565,9 @@ class OffloadSession:
             remarks.append(f"{otherwise} tensors were made otherwise than in the measured step, "
                            "and written instead of made again")  # fmt: skip
         self._transfers.problems = []
+        self.journeys = [Journey(j.name, j.write, j.begin_s - began_s, j.end_s - began_s)
+                         for j in self._transfers.journeys]  # fmt: skip
+        self._transfers.journeys = []
         self.reports.append(
             StepReport(
                 step=len(self.reports) + 1, measured=any(p.plan is None for p in self._passes),
@@ -590,10 +594,3 @@ class OffloadSession:
 def _shape(tensor: Any) -> str:
     size = "x".join(map(str, tensor.shape)) or "scalar"
     return f"{size} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def _own(held: Any) -> Any:
-    """A token of one's own: what it stands for then stays until that one was served, too."""
-    if isinstance(held, Token):
-        return Token(held.parcel, held.guard, held.record, held.window)
-    return held

@@ -89,6 +89,8 @@ class OffloadSettings:
                            "store exactly, or train on the CPU")  # fmt: skip
         if self.storage not in ("exact", "fp16"):
             raise _refused("storage", self.storage, "'exact' or 'fp16'", "choose one")
+        if self.storage == "fp16" and self.device != "cpu":
+            raise _refused("storage", f"fp16 on {self.device}", "exact", "leave it out on a GPU")
         if self.when_full not in ("memory", "raise"):
             raise _refused("when_full", self.when_full, "'memory' or 'raise'", "choose one")
 

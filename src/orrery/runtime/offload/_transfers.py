@@ -28,7 +28,7 @@ from ._blocks import SECTOR_BYTES, Bytes, padded
 from ._blockwork import Errand, begun_read, begun_write, read_problem
 from ._errors import OffloadError
 from ._folders import ScratchFile
-from ._parcel import Parcel, Source
+from ._parcel import Journey, Parcel, Source
 
 __all__ = ["TransferCounts", "Transfers"]
 
@@ -77,11 +77,11 @@ class TransferCounts:
 class _Trip:
     """One way of one parcel: which blocks have begun and how many have ended."""
 
-    __slots__ = ("blocks", "left", "next", "parcel", "waiting_bytes", "write")
+    __slots__ = ("begin_s", "blocks", "left", "next", "parcel", "waiting_bytes", "write")
 
     def __init__(self, parcel: Parcel, write: bool, blocks: int) -> None:
         self.parcel, self.write, self.blocks = weakref.ref(parcel), write, blocks
-        self.next, self.left = 0, blocks
+        self.next, self.left, self.begin_s = 0, blocks, 0.0
         self.waiting_bytes = parcel.size_bytes if write else 0
 
 
@@ -121,6 +121,7 @@ class Transfers:
         self._counts: dict[str, float] = dict.fromkeys(TransferCounts.__dataclass_fields__, 0)
         self.waited_s = 0.0
         self.problems: list[str] = []
+        self.journeys: list[Journey] = []  # on the performance counter; who reads them clears them
         self.remarks: list[str] = [] if engine.remark is None else [engine.remark]
         self._on_request = on_request
         self._changed = threading.Condition(threading.RLock())
@@ -352,6 +353,8 @@ class Transfers:
             if trip.write and found:
                 break
             found.append((trip, parcel, trip.next))
+            if not trip.next:
+                trip.begin_s = time.perf_counter()
             trip.next += 1
             self._clock(trip.write, +1)
             if trip.next == trip.blocks:
@@ -457,6 +460,9 @@ class Transfers:
                 if parcel.read_error is None:
                     parcel.here, parcel.generation = parcel.target, parcel.generation + 1
                 parcel.target = parcel.trip = None
+        if trip.left == 0 and not (trip.write and parcel.stays):
+            end = time.perf_counter() if end_s is None else end_s
+            self.journeys.append(Journey(parcel.name, trip.write, trip.begin_s, end))
         self._clock(trip.write, -1, end_s)
         self._changed.notify_all()
 
