@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -230,6 +231,33 @@ def test_ctrl_c_leaves_a_network_that_answers(tmp_path: Path) -> None:
                 assert np.array_equal(network.run(given).outputs["e"], graph.evaluate(given)["e"])
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_handlers_that_raise_at_any_moment_leave_nothing_half_done(pool: WorkerPool) -> None:
+    graph, given = diamond(), image(diamond())
+    expected, chance = graph.evaluate(given)["e"], random.Random(3)
+    networks = [both(graph, workers, pool)[1] for workers in (FIVE, FIVE[::-1])]
+
+    def raises(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, raises)
+    try:
+        for turn in range(200):
+            network = networks[turn % 2]
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.2e-3 * chance.random())
+                network.run(given)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if turn % 20 == 19:
+                found = network.run(given, timeout_s=20).outputs["e"]
+                assert np.array_equal(found, expected)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not pool.under_way
 
 
 _PROGRAM = """

@@ -417,7 +417,8 @@ class ProcessNetwork(PlacedNetwork):
         through a second time, and so does who comes to it late.
         """
         view, layout, request = self.block.words.view, self.block.layout, self._request
-        view[layout.given_up] = request
+        # This may be a later one than the children know of, whose inputs were not all there.
+        view[layout.current] = view[layout.given_up] = request
         self._children.post(self._kin, self._number, request)
         for number in self._others:
             child = self._workers[self.steps[number].worker]
@@ -425,6 +426,7 @@ class ProcessNetwork(PlacedNetwork):
                 self._look_after(number, asked_s, timeout_s)
                 done = partial(self._is_done, number, request, child)
                 self.block.words.sleep(layout.bell, done, _SLICE_S)
+        self._unfinished = False
 
     def _is_done(self, number: int, request: int, child: Child) -> bool:
         layout = self.block.layout
