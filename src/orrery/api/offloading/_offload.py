@@ -27,7 +27,7 @@ def offload(
 
     Each ``with session:`` is one step, forward and backward. The first is measured, with everything
     written; then it is planned which tensors leave and when they return; later steps obey, and the
-    plan is made again when the folders are twice as fast or slow, or the step saves other tensors.
+    plan is made again when the folders stay twice as fast or slow, or the step saves other tensors.
     Gradients are bit for bit those without it. With ``device="cuda"`` in the options it is a
     GPU's tensors that leave and its memory that is limited; others stay where they are.
 
