@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from ._record import machine, write
+from ._record import machine, short, write
 
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
 
@@ -27,7 +27,7 @@ def main(names: list[str]) -> int:
                   flush=True)  # fmt: skip
             if figure.note:
                 print(f"    {figure.note}", flush=True)
-    path = write(found, before, "-".join(names) if names else "all")
+    path = write(found, before, "-".join([*(names or ["all"]), *(["short"] if short() else [])]))
     print(f"written: {path}")
     return 0
 

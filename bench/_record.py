@@ -97,6 +97,17 @@ def repeated(name: str, unit: str, measure: Callable[[], float], *, runs: int = 
     )  # fmt: skip
 
 
+def short() -> bool:
+    """Return whether ``BENCH_SHORT`` asks for less work; the file of results then says so."""
+    return bool(os.environ.get("BENCH_SHORT"))
+
+
+def wanted(part: str) -> bool:
+    """Return whether ``BENCH_PARTS`` (names between commas) asks for a part; unset: for all."""
+    asked = [name for name in os.environ.get("BENCH_PARTS", "").split(",") if name]
+    return not asked or part in asked
+
+
 def machine() -> dict[str, str | int | float]:
     """Return what the figures depend on: processor, cores, memory, load, versions."""
     model = platform.processor()

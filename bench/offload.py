@@ -40,7 +40,7 @@ from orrery.studies.flashneuron import (
     rounds,
 )
 
-from ._record import Figure
+from ._record import Figure, short, wanted
 
 CAP = cap_here()
 CORES = usable_cores()
@@ -76,7 +76,7 @@ SHORT = Effort(
 
 def figures() -> Iterator[Figure]:
     """Measure everything; a part that cannot be measured does not lose the others."""
-    effort = SHORT if os.environ.get("BENCH_SHORT") else FULL
+    effort = SHORT if short() else FULL
     predicted: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
         plain = Trial(network=effort.network, way="none", batch=effort.batch, cap_bytes=None,
@@ -90,9 +90,8 @@ def figures() -> Iterator[Figure]:
             "engines": lambda: of_engines(plain, effort),
             "data loader": lambda: of_company(plain, effort),
         }
-        asked = [name for name in os.environ.get("BENCH_PARTS", "").split(",") if name]
         for name, part in parts.items():
-            if asked and name not in asked:
+            if not wanted(name):
                 continue
             try:
                 yield from part()

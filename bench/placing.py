@@ -5,7 +5,8 @@ Networks are measured as the study ``duet`` measures them: all ways in turn, rat
 PyTorch, node by node and compiled, in a process of its own (it is not among the workers). A
 network that is a single path is compared with all these called directly, so that the executor and
 the fallback count too. What a step costs is that of a chain whose subgraphs do nothing, less
-calling them one after the other.
+calling them one after the other. ``BENCH_SHORT=1`` leaves out PyTorch and the largest networks and
+measures for shorter; ``BENCH_PARTS=networks,single,steps`` names the parts to measure.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -37,6 +40,7 @@ from orrery.studies.duet import (
     ALONE,
     Case,
     Effort,
+    Elsewhere,
     counted,
     in_rounds,
     measure_case,
@@ -45,24 +49,32 @@ from orrery.studies.duet import (
     timed,
 )
 
-from ._record import Figure
+from ._record import Figure, short, wanted
 
 BRANCHED = ("siamese-lstm", "wide-deep", "facebagnet", "inception_v3", "casia-surf", "mt-dnn")
 SINGLE = ("resnet50", "mobilenet_v2", "vgg16")
+#: Left out of a short run.
+LARGE = ("mt-dnn", "vgg16")
 EFFORT = Effort(
     networks=BRANCHED, profile_s=30.0, races_s=30.0, rounds=100, rounds_s=30.0, tail_runs=0,
     tail_s=0.0, sweep_rounds=11, sweep_s=20.0, looked=300_000, most_operators=0, torch="compiled",
 )  # fmt: skip
+SHORT = replace(EFFORT, networks=tuple(n for n in BRANCHED if n not in LARGE), profile_s=10.0,
+                races_s=15.0, rounds_s=15.0, sweep_s=8.0, torch="off")  # fmt: skip
 WORTH = 1.3
 SUBGRAPHS, REQUESTS = 32, 200
 
 
-def figures() -> list[Figure]:
+def figures() -> Iterator[Figure]:
     """Measure six networks with paths side by side, three without, and chains of nothing."""
-    workers = local_workers()
-    cases = [measure_case(build_model(name), workers, EFFORT, SILENT) for name in BRANCHED]
-    return [*of_search(cases), *of_prediction(cases), *of_gains(cases), *of_singles(workers),
-            *of_steps()]  # fmt: skip
+    effort, workers = SHORT if short() else EFFORT, local_workers()
+    if wanted("steps"):
+        yield from of_steps()
+    if wanted("single"):
+        yield from of_singles(workers, torch=effort.torch != "off")
+    if wanted("networks"):
+        cases = [measure_case(build_model(n), workers, effort, SILENT) for n in effort.networks]
+        yield from (*of_search(cases), *of_prediction(cases), *of_gains(cases))
 
 
 def load() -> str:
@@ -133,10 +145,10 @@ def of_gains(cases: Sequence[Case]) -> list[Figure]:
     return found
 
 
-def of_singles(workers: Sequence[LocalWorker]) -> list[Figure]:
+def of_singles(workers: Sequence[LocalWorker], *, torch: bool) -> list[Figure]:
     """Single paths as the command runs them, over the best back end called directly."""
     found, notes = [], []
-    for name in SINGLE:
+    for name in (n for n in SINGLE if torch or n not in LARGE):
         graph = build_model(name)
         inputs = example_inputs(graph, seed=0)
         most = max(len(w.processors) for w in workers)
@@ -149,7 +161,8 @@ def of_singles(workers: Sequence[LocalWorker]) -> list[Figure]:
                 if len(w.processors) == most and w.backend.refuses(graph) is None
             }  # fmt: skip
             alone = {label: timed(partial(made.run, inputs)) for label, made in direct.items()}
-            with pytorch_ways(graph, inputs, most, compiled=True) as others:
+            with (pytorch_ways(graph, inputs, most, compiled=True) if torch
+                  else nullcontext(Elsewhere(notes=["PyTorch left out"]))) as others:  # fmt: skip
                 alone |= others.ways
                 rounds = in_rounds(
                     {"served": timed(partial(served.run, inputs)),

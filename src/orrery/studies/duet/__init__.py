@@ -2,7 +2,7 @@
 
 from ._case import ALONE, PLACED, SERVED, Case, Effort
 from ._measure import measure_case
-from ._pytorch import pytorch_ways
+from ._pytorch import Elsewhere, pytorch_ways
 from ._records import counted
 from ._rounds import in_rounds, outside, percentiles, timed
 from ._study import conduct_on, duet_study
@@ -13,6 +13,7 @@ __all__ = [
     "SERVED",
     "Case",
     "Effort",
+    "Elsewhere",
     "conduct_on",
     "counted",
     "duet_study",
