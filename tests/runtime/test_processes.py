@@ -23,6 +23,7 @@ from orrery.graph import Graph, Region, TensorType
 from orrery.runtime import OnnxRuntimeBackend
 from orrery.runtime.processes import ProcessNetwork, placed_network, refuses_processes, why_not
 from orrery.runtime.processes._children import children_of
+from orrery.runtime.processes._words import this_processor
 from orrery.runtime.together import (
     Fallback,
     LocalWorker,
@@ -142,6 +143,30 @@ def test_steps_are_seen_in_turn_and_one_after_another(pool: WorkerPool) -> None:
     alone = network.one_after_another().run(given)  # type: ignore[attr-defined]
     pairs = zip(alone.ended_s, alone.began_s[1:], strict=False)
     assert all(ended <= began for ended, began in pairs)
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="needs two processors")
+@pytest.mark.parametrize("took_s", [0.0, 1.0])
+def test_whoever_asks_works_on_the_last_workers_processor(
+    pool: WorkerPool, took_s: float
+) -> None:  # fmt: skip
+    graph, seen = diamond(), []
+    network = both(graph, FIVE, pool)[1]
+    network._own = [  # type: ignore[attr-defined]
+        (number, needs, lambda act=act: (seen.append(this_processor()), act()), *more)
+        for number, needs, act, *more in network._own  # type: ignore[attr-defined]
+    ]
+
+    def ask() -> None:  # whoever asks was on the other one, and is there afterwards
+        os.sched_setaffinity(0, OWN[-1:])
+        network._took_s = took_s  # type: ignore[attr-defined]
+        network.run(image(graph))
+        seen.append(tuple(os.sched_getaffinity(0)))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join(30)
+    assert seen == [OWN[0], OWN[0], OWN[0], OWN[-1:]]
 
 
 def test_what_cannot_be_shared_is_refused(pool: WorkerPool) -> None:

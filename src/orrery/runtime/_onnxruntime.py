@@ -162,11 +162,14 @@ class _Session:
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        run = functools.partial(self.session.run_with_iobinding, binding)
+        graph, run = self.graph, self.session.run_with_iobinding
 
         def bound() -> None:
-            with memory_guard(self.graph):
-                guarded(self.graph, "running", run)
+            try:
+                run(binding)
+            except _any_raised() as error:
+                with memory_guard(graph):
+                    guarded(graph, "running", functools.partial(_raise, error))
 
         return bound
 

@@ -23,7 +23,7 @@ class Block:
     Attributes
     ----------
     arrays : tensors by name; each request writes to them
-    times : when each step began and ended, 2 × steps
+    times : when each step began, then when each ended
     """
 
     def __init__(self, graph: Graph, tensors: Iterable[str], steps: int) -> None:

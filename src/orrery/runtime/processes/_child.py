@@ -27,7 +27,7 @@ from orrery.graph import Graph
 from .._backend import Backend, Executable
 from ..together._capacity import is_shortage
 from ._block import act_of
-from ._layout import BOARD_BYTES, WRAP, Box, Part, Program
+from ._layout import BOARD_BYTES, WRAP, Box, Layout, Program
 from ._words import LOOKS, Words
 
 __all__ = ["main"]
@@ -54,14 +54,20 @@ def main(control: int, board: int, child: int, parent: int, processors: tuple[in
     server.serve()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Open:
-    """A network as this child knows it."""
+    """A network as this child knows it.
 
-    program: Program
+    Attributes
+    ----------
+    parts : per step its number, what does it, its word, those of what it waits for, and the bells
+        of who waits for it
+    """
+
+    layout: Layout
     words: Words
-    times: Any
-    acts: list[Callable[[], object]]
+    times: memoryview[float]
+    parts: tuple[tuple[int, Callable[[], object], int, tuple[int, ...], tuple[int, ...]], ...]
 
 
 class _Server:
@@ -106,29 +112,39 @@ class _Server:
             words = Words(file, program.layout.size_bytes)
         finally:
             os.close(file)
-        arrays = program.layout.arrays(words)
-        acts = [
-            act_of(self.ready[part.executable], {name: arrays[name] for name in part.reads},
-                 {name: arrays[name] for name in part.writes})
+        layout, arrays = program.layout, program.layout.arrays(words)
+        parts = tuple(
+            (
+                part.step,
+                act_of(self.ready[part.executable], {name: arrays[name] for name in part.reads},
+                       {name: arrays[name] for name in part.writes}),
+                layout.done(part.step),
+                tuple(layout.done(other) for other in part.waits),
+                tuple(Box(child).bell for child in part.rings),
+            )
             for part in program.parts
-        ]  # fmt: skip
-        times = program.layout.times(words)
-        self.networks[program.number] = _Open(program, words, times, acts)
+        )  # fmt: skip
+        self.networks[program.number] = _Open(layout, words, layout.times(words), parts)
 
     # -- requests ---------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Do requests in the order in which they were posted, for ever."""
-        view, posted, bell = self.board.view, self.box.posted, self.box.bell
+        view, box, give_way = self.board.view, self.box, os.sched_yield
+        posted, cool, serving = box.posted, box.cool, box.serving
         taken = 0
         while True:
             if view[posted] == taken:
-                self._look(lambda: view[posted] != taken)  # noqa: B023  # used before it changes
+                before = view[cool]
+                for _ in range(LOOKS):  # as `_look`, without calling anything
+                    if view[posted] != taken or view[cool] != before:
+                        break
+                    give_way()
                 while view[posted] == taken:
-                    self.board.sleep(bell, lambda: view[posted] != taken, None)  # noqa: B023
-            at = self.box.entry(taken)
+                    self.board.sleep(box.bell, lambda: view[posted] != taken, None)  # noqa: B023
+            at = box.entry(taken)
             taken = (taken + 1) & WRAP
-            view[self.box.serving] = taken
+            view[serving] = taken
             self._perform(self.networks[view[at]], view[at + 1])
 
     def _look(self, news: Callable[[], bool]) -> bool:
@@ -144,35 +160,36 @@ class _Server:
         return False
 
     def _perform(self, network: _Open, request: int) -> None:
-        layout, view, times = network.program.layout, network.words.view, network.times
-        for part, act in zip(network.program.parts, network.acts, strict=True):
-            step = part.step
-            if self._may(network, part, request):
-                times[0, step] = time.perf_counter()
+        layout, words, times, clock = (
+            network.layout,
+            network.words,
+            network.times,
+            time.perf_counter,
+        )
+        view, given_up, current = words.view, layout.given_up, layout.current
+        for step, act, done, waits, bells in network.parts:
+            for other in waits:
+                if view[other] != request:
+                    self._await(partial(_news, view, other, given_up, current, request))
+            if view[given_up] != request and view[current] == request:
+                times[step] = clock()
                 try:
                     act()
                 except BaseException as error:  # whoever asked must hear of it, whatever it is
-                    layout.say(network.words, step, f"{type(error).__name__}: {error}",
+                    layout.say(words, step, f"{type(error).__name__}: {error}",
                                short=is_shortage(error))  # fmt: skip
-                    view[layout.given_up] = request
-                times[1, step] = time.perf_counter()
-            view[layout.done(step)] = request
-            for child in part.rings:
-                self.board.ring(Box(child).bell)
-            network.words.ring(layout.bell)
+                    view[given_up] = request
+                times[layout.steps + step] = clock()
+            view[done] = request
+            for bell in bells:
+                self.board.ring(bell)
+            words.ring(layout.bell)
 
-    def _may(self, network: _Open, part: Part, request: int) -> bool:
-        """Wait for what a step needs; False where the request is given up."""
-        layout, view = network.program.layout, network.words.view
-        given_up, current = layout.given_up, layout.current
-        for other in part.waits:
-            at = layout.done(other)
-            if view[at] != request:
-                news = partial(_news, view, at, given_up, current, request)
-                if not self._look(news):
-                    while not self.board.sleep(self.box.bell, news, None):
-                        pass
-        return bool(view[given_up] != request and view[current] == request)
+    def _await(self, news: Callable[[], bool]) -> None:
+        """Return once there is news: what is waited for is done, or the request given up."""
+        if not self._look(news):
+            while not self.board.sleep(self.box.bell, news, None):
+                pass
 
 
 def _news(view: Any, done: int, given_up: int, current: int, request: int) -> bool:

@@ -256,18 +256,20 @@ class Children:
 
     def post(self, children: tuple[Child, ...], network: int, request: int) -> None:
         """Ask children for a request; all of them serve requests in the same order."""
-        view = self.board.view
+        view, board, counts = self.board.view, self.board, self._posted
         with self._post_lock:
             for child in children:
                 box = child.box
-                number = self._posted[child.number]
+                number = counts[child.number]
                 at = box.entry(number)
                 view[at], view[at + 1] = network, request
-                self._posted[child.number] = view[box.posted] = (number + 1) & WRAP
-                self.board.ring(box.bell)
+                counts[child.number] = view[box.posted] = (number + 1) & WRAP
+                board.ring(box.bell)
 
     def cool(self, but: tuple[Child, ...] = ()) -> None:
         """Have all others sleep that have nothing to do: somebody needs the processors."""
+        if len(self._children) == len(but):  # there are no others
+            return
         view = self.board.view
         for child in list(self._children.values()):
             if child not in but:

@@ -35,34 +35,28 @@ BOARD_BYTES = 4 * MOST_CHILDREN * _BOX
 _TEXT = 2048
 
 
-@dataclass(frozen=True, slots=True)
 class Box:
-    """The words of one child on its pool's board, by its number."""
+    """The words of one child on its pool's board, by its number.
 
-    child: int
+    Attributes
+    ----------
+    posted : how many requests were put into the ring
+    cool : changed where others need the processors: the child then sleeps until it is rung
+    serving : how many requests the child has taken from the ring; it alone writes this
+    """
 
-    @property
-    def bell(self) -> int:
-        return self.child * _BOX
+    __slots__ = ("_ring", "bell", "child", "cool", "posted", "serving")
 
-    @property
-    def posted(self) -> int:
-        """How many requests were put into the ring."""
-        return self.bell + LINE
-
-    @property
-    def cool(self) -> int:
-        """Changed where others need the processors: the child then sleeps until it is rung."""
-        return self.posted + 1
-
-    @property
-    def serving(self) -> int:
-        """How many requests the child has taken from the ring; it alone writes this."""
-        return self.posted + LINE
+    def __init__(self, child: int) -> None:
+        self.child, self.bell = child, child * _BOX
+        self.posted = self.bell + LINE
+        self.cool = self.posted + 1
+        self.serving = self.posted + LINE
+        self._ring = self.bell + 3 * LINE
 
     def entry(self, number: int) -> int:
         """The two words of a request: the network's number and the request's."""
-        return self.bell + 3 * LINE + 2 * (number % _RING)
+        return self._ring + 2 * (number % _RING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +94,9 @@ class Layout:
         """The word with the request in which a step was last done."""
         return (2 + step) * LINE
 
-    def times(self, words: Words) -> NDArray[np.float64]:
-        """Return when each step began and ended (2 × steps), of this machine's one clock."""
-        return words.tensor(4 * LINE * (2 + self.steps), np.float64, (2, self.steps))
+    def times(self, words: Words) -> memoryview[float]:
+        """Return when each step began, then when each ended, of this machine's one clock."""
+        return words.doubles(4 * LINE * (2 + self.steps), 2 * self.steps)
 
     def arrays(self, words: Words) -> dict[str, NDArray[Any]]:
         """Return the tensors."""

@@ -12,6 +12,7 @@ Judge:   the same steps on threads, bit for bit; processes that are killed and s
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import threading
@@ -39,12 +40,16 @@ from ..together._request import failure_of, to_be_bound_to
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
-from ._words import why_not
+from ._words import this_processor, why_not
 
 __all__ = ["ProcessNetwork", "placed_network", "refuses_processes"]
 
 #: While whoever asks sleeps, it looks after signals and the time so often.
 _SLICE_S = 0.1
+
+#: Whoever asks for what took less stays on its processor without being bound to it: the system
+#: moves a thread that runs only some milliseconds apart, and binding takes 10 µs of each request.
+_BRIEF_S = 2e-3
 
 
 def refuses_processes(graph: Graph, steps: Sequence[Step], pool: WorkerPool) -> str | None:
@@ -74,6 +79,8 @@ def placed_network(
 class _Asked:
     """A request that has no answer yet, as its pool knows it."""
 
+    __slots__ = ("_future", "_over", "alone", "at", "inputs", "network", "unserved")
+
     began: tuple[float, ...] = ()
     ended: tuple[float, ...] = ()
 
@@ -93,16 +100,22 @@ class _Asked:
             if self._future is None:
                 self._future = Future()
                 if self._over:
-                    self._future.set_result(None)
+                    self._release(self._future)
             return self._future
 
     def end(self) -> None:
-        """Let go whoever waits for it, unless they have got its answer."""
-        with self.network.lock:
-            self._over, future = True, self._future
-        if future is not None:
-            with suppress(InvalidStateError):
-                future.set_result(None)
+        """Let go whoever waits for it, unless they have got its answer.
+
+        Nothing is locked: a future that comes to be made now sees that this is over.
+        """
+        self._over = True
+        if self._future is not None:
+            self._release(self._future)
+
+    @staticmethod
+    def _release(future: Future[Any]) -> None:
+        with suppress(InvalidStateError):
+            future.set_result(None)
 
     def give_up(self, why: str) -> None:
         """Answer that it is not served."""
@@ -164,18 +177,24 @@ class ProcessNetwork(PlacedNetwork):
         self._kin = tuple(self._workers.values())
         done = self.block.layout.done
         self._own = [
-            (n, tuple((done(m), m) for m in sorted(needs[n]) if m in others), self._act(n),
+            (n, tuple((done(m), m) for m in sorted(needs[n]) if m in others), self._act(n), done(n),
              tuple(self._workers[w].box.bell for w in self._readers(n, needs)))
             for n in own
         ]  # fmt: skip
         self._others = tuple(others)
         self._ends = tuple((done(m), m) for m in others)
         self._fed = [(t, self.block.arrays[t]) for t in graph.inputs if t in tensors]
+        #: per output where it lies; None for what is an input too
+        self._made = [
+            (t, None if t in graph.inputs else self.block.arrays[t] if t in tensors
+             else graph.constants[t]) for t in graph.outputs
+        ]  # fmt: skip
         self._turn = threading.Lock()
         self._request, self._unfinished = 0, False
         #: workers whose threads must not look out while this is served
         self._threads = [self.asker, *(name.removesuffix(PROCESS) for name in self._workers)]
         self._home = to_be_bound_to(pool.worker(self.asker).processors)
+        self._took_s = math.inf
 
     # -- made ready -------------------------------------------------------------------------------
 
@@ -287,7 +306,7 @@ class ProcessNetwork(PlacedNetwork):
             try:
                 self._enter(asked)
                 own = self._home
-                if own is not None:
+                if own is not None and (self._took_s > _BRIEF_S or this_processor() not in own):
                     before = os.sched_getaffinity(0)
                     os.sched_setaffinity(0, own)
                 with self._turn:
@@ -354,30 +373,31 @@ class ProcessNetwork(PlacedNetwork):
         WorkerFailedError, WorkerHungError : a worker that failed or hung
         BaseException : of the caller's signal handlers
         """
-        asked_s = time.perf_counter()
+        clock = time.perf_counter
+        asked_s, children = clock(), self._children
         if asked_s < self.pool.awake_until:
             for name in self._threads:
-                self.pool.cool(name, own=here or name != self.asker, beside=self._children)
-        self._children.cool(self._kin)
+                self.pool.cool(name, own=here or name != self.asker, beside=children)
+        children.cool(self._kin)
         if self._unfinished:
             self._settle(asked_s, timeout_s)
         for child in self._kin:
             if child.ended is not None:
                 raise self._ended(self._others[0])
         block, inputs = self.block, asked.inputs
-        view, layout, times = block.words.view, block.layout, block.times
+        view, layout, times, steps = block.words.view, block.layout, block.times, len(self.steps)
         self._request = request = (self._request + 1) & WRAP or 1
         for name, place in self._fed:
-            np.copyto(place, inputs[name])
+            place[...] = inputs[name]
         view[layout.current] = request
         self._unfinished = True
         try:
-            self._children.post(self._kin, self._number, request)
-            for number, needs, act, bells in self._own:
+            children.post(self._kin, self._number, request)
+            for number, needs, act, done, bells in self._own:
                 for at, other in needs:
                     if view[at] != request:
                         self._wait(asked, asked_s, timeout_s, other)
-                times[0, number] = began = time.perf_counter()
+                times[number] = began = clock()
                 asked.at = number, began
                 try:
                     act()
@@ -388,10 +408,10 @@ class ProcessNetwork(PlacedNetwork):
                     told.alone = asked.alone
                     raise told from error
                 asked.at = None
-                times[1, number] = time.perf_counter()
-                view[layout.done(number)] = request
+                times[steps + number] = clock()
+                view[done] = request
                 for bell in bells:
-                    self._children.board.ring(bell)
+                    children.board.ring(bell)
             for at, other in self._ends:
                 if view[at] != request:
                     self._wait(asked, asked_s, timeout_s, other)
@@ -401,7 +421,18 @@ class ProcessNetwork(PlacedNetwork):
             self._give_up(request)
             raise
         self._unfinished = False
-        return self._outcome(inputs, asked_s)
+        outputs: dict[str, NDArray[Any]] = {}
+        for name, made in self._made:
+            if made is None:
+                outputs[name] = read_only(inputs[name])
+            else:  # the next request writes there, and whoever asked may keep it
+                outputs[name] = made.copy() if isinstance(made, np.ndarray) else made.array()
+        moments, answered_s = times.tolist(), clock()
+        self._took_s = answered_s - asked_s
+        return Outcome(
+            outputs=outputs, began_s=tuple(moments[:steps]), ended_s=tuple(moments[steps:]),
+            asked_s=asked_s, answered_s=answered_s,
+        )  # fmt: skip
 
     def _give_up(self, request: int) -> None:
         """Have the children pass through what is left of a request."""
@@ -473,10 +504,10 @@ class ProcessNetwork(PlacedNetwork):
             return
         view, layout, times = self.block.words.view, self.block.layout, self.block.times
         left = [n for n in self._others if view[layout.done(n)] != self._request]
-        at = min((n for n in left if times[0, n] >= asked_s), key=lambda n: times[0, n],
+        at = min((n for n in left if times[n] >= asked_s), key=lambda n: times[n],
                  default=number)  # fmt: skip
         child = self._workers[self.steps[at].worker]
-        since = max(asked_s, times[0, at], child.since())
+        since = max(asked_s, times[at], child.since())
         if time.perf_counter() - since > timeout_s:
             child.kill()
             raise WorkerHungError(self.steps[at].worker, self.steps[at].region.name, timeout_s)
@@ -497,26 +528,12 @@ class ProcessNetwork(PlacedNetwork):
         return self.failure(number, "a request that was given up")
 
     def _failed(self, asked: _Asked) -> WorkerFailedError:
-        """Return what a child said of its failure."""
+        """Return what to raise for what a child said of its failure."""
         number, text, short = self.block.layout.said(self.block.words)
         told = self.failure(max(number, 0), f"too little memory: {text}" if short else text)
         told.__cause__ = MemoryError(text) if short else None
         told.alone = asked.alone
         return told
-
-    def _outcome(self, inputs: Tensors, asked_s: float) -> Outcome:
-        constants, shared = self.graph.constants, self.block.arrays
-        outputs: dict[str, NDArray[Any]] = {}
-        for name in self.graph.outputs:
-            if name in inputs:
-                outputs[name] = read_only(inputs[name])
-            elif name in shared:  # the next request writes there, and whoever asked may keep it
-                outputs[name] = shared[name].copy()
-            else:
-                outputs[name] = constants[name].array()
-        began, ended = self.block.times.tolist()
-        return Outcome(outputs=outputs, began_s=tuple(began), ended_s=tuple(ended),
-                       asked_s=asked_s, answered_s=time.perf_counter())  # fmt: skip
 
 
 def _asker(steps: Sequence[Step], pool: WorkerPool) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "LOOKS", "Words", "looker", "why_not"]
+__all__ = ["LINE", "LOOKS", "Words", "looker", "this_processor", "why_not"]
 
 #: Words (of 4 bytes) to a cache line: what different processes write lies in different lines.
 LINE = 16
@@ -62,6 +62,19 @@ def _system() -> Callable[..., int]:
     return found
 
 
+@functools.cache
+def _asking() -> Callable[[], int]:
+    call = ctypes.PyDLL(None).sched_getcpu
+    call.argtypes, call.restype = [], ctypes.c_int
+    found: Callable[[], int] = call
+    return found
+
+
+def this_processor() -> int:
+    """Return the processor that the calling thread is on."""
+    return _asking()()
+
+
 class Words:
     """Shared memory as words of 4 bytes; the file it is mapped from may be closed.
 
@@ -81,6 +94,10 @@ class Words:
     def tensor(self, offset: int, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array over these bytes; it keeps the mapping alive."""
         return np.ndarray(shape, dtype, self._map, offset)
+
+    def doubles(self, offset: int, count: int) -> memoryview[float]:
+        """Return numbers of 8 bytes, to be read and written one by one."""
+        return memoryview(self._map)[offset : offset + 8 * count].cast("d")
 
     def ring(self, bell: int) -> None:
         """Say that there is news to whoever owns the bell that begins at a word."""
