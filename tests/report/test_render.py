@@ -327,3 +327,12 @@ def test_any_text_survives_the_page_and_none_becomes_markup(texts: list[str]) ->
     plain = render_html(Page(title="", sections=page.sections[:0]))
     assert html.count("<script") == plain.count("<script") == 2
     assert render_text(page)
+
+
+def test_rows_look_alike_once_one_is_named_by_a_phrase() -> None:
+    columns = (Column(name="what"), Column(name="s", kind="number"))
+    for heads, expected in ((("conv1", "between them, before the first and after"), 2),
+                            (("conv1", "a name with " + "x" * 9), 0)):  # fmt: skip
+        table = Table(title="T", columns=columns, rows=tuple((head, 1.0) for head in heads))
+        html = render_html(Page(title="P", sections=(table,)))
+        assert html.count('class="text phrase"') == expected

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -71,6 +72,7 @@ def _environment() -> Environment:
     environment.filters["value"] = format_value
     environment.filters["label"] = context_label
     environment.filters["number"] = json.dumps
+    environment.filters["phrases"] = _have_phrases
     return environment
 
 
@@ -110,6 +112,12 @@ def _hash(script: str) -> str:
 def _anchor(number: int, title: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:40]
     return f"section-{number}" + (f"-{words}" if words else "")
+
+
+def _have_phrases(rows: Sequence[Sequence[object]]) -> bool:
+    """Whether some row is named by a phrase: then all rows of the table look like phrases."""
+    heads = (row[0] for row in rows)
+    return any(isinstance(head, str) and len(head) > 30 and " " in head for head in heads)
 
 
 def _largest(section: object) -> list[float]:
