@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -176,6 +177,61 @@ def checkpointed(reentrant: bool) -> tuple[Any, Callable[[Any, int], Any]]:
     return Blocks(), lambda net, step: net(_data(step, 16, 32)).square().mean()
 
 
+def recurrent() -> tuple[Any, Callable[[Any, int], Any]]:
+    """Cells whose gates share one memory and have a count of in-place operations each."""
+    import torch
+    from torch import nn
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.lstm = nn.GRU(16, 24), nn.LSTM(24, 16)
+            self.cell, self.long = nn.GRUCell(16, 16), nn.LSTMCell(16, 16)
+
+        def forward(self, x: Any) -> Any:
+            y, z = self.lstm(self.gru(x)[0])[0], None
+            h = torch.zeros(8, 16, dtype=x.dtype)
+            for row in y:
+                h = self.cell(row, h)
+                z = self.long(h, z)
+            return h * z[0]
+
+    net = Recurrent().double()  # where oneDNN has no LSTM
+    return net, lambda net, step: net(_data(step, 4, 8, 16).double()).square().mean()
+
+
+def parts() -> tuple[Any, Callable[[Any, int], Any]]:
+    """Parts of memory that others write to, with a count of in-place operations of their own."""
+    import torch
+    from torch import nn
+
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(32, 64), nn.Parameter(torch.ones(8, 64))
+
+        def forward(self, x: Any) -> Any:
+            a, b = self.one(x).unsafe_chunk(2, 0)
+            a.sigmoid_()
+            time.sleep(0.01)  # so that what was moved is away
+            b.sigmoid_()
+            c, d = self.one(x).unsafe_split(4, 1)[:2]
+            c, d = c.tanh_(), d.exp_()
+            y = self.one(x)
+            unused = y * self.two
+            window = y.data  # counts for itself
+            time.sleep(0.01)
+            y.mul_(3)
+            part = torch.empty(0).set_(y.detach().untyped_storage(), 64, (2, 64), (64, 1))
+            short = window.clone().resize_(4, 64)
+            z = window * self.two + (part * self.two[:2]).sum() + (short * self.two[:4]).sum()
+            del unused
+            return z.mean() + (a * b).sum() + (c * d).sum()
+
+    return Parts(), lambda net, step: net(_data(step, 8, 32)).square().mean()
+
+
+SHARED = {"recurrent": recurrent, "parts": parts}
 NETWORKS = {
     "conv and batch norm": conv_bn, "dropout": dropout, "attention": attention, "tied": tied,
     "views": views, "in place": in_place, "autocast": amp,
@@ -226,17 +282,20 @@ def _bits(tensor: Any) -> Any:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["as it is", "packed"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS | SHARED)
 def test_gradients_are_those_without(name: str, packed: bool, tmp_path: Path) -> None:
-    wanted = trained(NETWORKS[name])
+    make = (NETWORKS | SHARED)[name]
+    wanted = trained(make)
     options = {"packing": packed, "block_bytes": 1 << 14 if packed else 4096}
     with session(tmp_path, everything(packed=packed), **options) as offload:
-        assert same(trained(NETWORKS[name], offload), wanted)
+        assert same(trained(make, offload), wanted)
         if name == "conv and batch norm" and packed:
             assert any(tensor.packed for tensor in offload.plans[0].tensors)
     reports = offload.reports
     assert len(reports) == STEPS
     assert all(report.offloaded > 0 for report in reports)
+    shared = any("others share" in reason for reason in reports[-1].passed_over)
+    assert shared == (name in SHARED)
     assert not any(report.remarks for report in reports)
     assert [report.measured for report in reports] == [True] + [False] * (STEPS - 1)
     assert reports[0].moved.written_bytes > 0 < reports[0].moved.read_bytes

@@ -144,5 +144,6 @@ def read_problem(
         return None
     return DamagedDataError(
         where, found=problem, wanted="the bytes that were written",
-        fix="check the disk; nothing was computed from them",
+        fix="check the disk, and that nothing writes to saved tensors behind autograd's back "
+        "(.data, NumPy); nothing was computed from them",
     )  # fmt: skip

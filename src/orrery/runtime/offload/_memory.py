@@ -100,15 +100,18 @@ def return_freed_memory(least_bytes: int) -> bool:
 
     The C library keeps freed pieces up to a size that grows with what was freed before, and so a
     process can hold twice what it uses. Fixing the size holds for the rest of the process; it costs
-    that such pieces come as fresh pages each time. Return whether the library took it.
+    that such pieces come as fresh pages each time. What was freed before goes back now. Return
+    whether the library took it.
     """
     try:
         library = ctypes.CDLL(None)
-        tell = library.mallopt
+        tell, trim = library.mallopt, library.malloc_trim
     except (OSError, AttributeError):
         return False
     size = min(max(least_bytes, 1 << 17), 32 << 20)
-    return bool(tell(_MMAP_THRESHOLD, size)) and bool(tell(_TRIM_THRESHOLD, size))
+    taken = bool(tell(_MMAP_THRESHOLD, size)) and bool(tell(_TRIM_THRESHOLD, size))
+    trim(0)
+    return taken
 
 
 def free_bytes() -> int | None:

@@ -20,7 +20,7 @@ from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 from ..remaking import Remade, Way
 from ._blocks import SECTOR_BYTES, padded
 from ._parcel import Parcel
-from ._tensors import HeldStorage, Window, version_of
+from ._tensors import HeldStorage, Window, counted_together, version_of
 
 __all__ = ["Kept", "Pass", "Record", "Token", "one_more"]
 
@@ -29,7 +29,8 @@ __all__ = ["Kept", "Pass", "Record", "Token", "one_more"]
 class Record:
     """One storage of a pass; its times are on the session's clock.
 
-    `storage` is a reference by which its number (`storage_number`) stays its own.
+    `storage` is a reference by which its number (`storage_number`) stays its own; `count` shares
+    the count of in-place operations, and holds no bytes.
     """
 
     signature: tuple[Any, ...]
@@ -38,6 +39,7 @@ class Record:
     made_s: float
     last_use_s: float
     storage: Any = None
+    count: HeldStorage | None = None
     action: Action = "offload"
     packed: bool = True
     needed_s: float | None = None
@@ -73,6 +75,11 @@ class Token:
         self.generation = 0  # of the parcel when this token was last served
         parcel.tokens.append(weakref.ref(self))
 
+    @property
+    def version(self) -> int:
+        """The count of in-place operations at which it was saved."""
+        return self.guard.version
+
 
 def one_more(held: Any) -> Any:
     """Return another of the same: what it stands for then stays until that one was served, too."""
@@ -91,13 +98,21 @@ class Pass:
     expected: tuple[tuple[Any, ...], ...] = ()
     ways: tuple[Way | None, ...] = ()
     records: list[Record] = field(default_factory=list)
-    #: (storage's number, version) -> its record, which keeps the number from being used again
-    known: dict[tuple[int, int], Record] = field(default_factory=dict)
+    #: (storage's number, version) -> a record, which keeps the number from being used again, for
+    #: each count of in-place operations: `.data` has one of its own
+    known: dict[tuple[int, int], list[Record]] = field(default_factory=dict)
     by_name: dict[str, Record] = field(default_factory=dict)
     backward_s: float | None = None
     other_bytes: int = 0
     drifted: bool = False
     next_read: int = 0
+
+    def saved_before(self, tensor: Any, key: tuple[int, int]) -> Record | None:
+        """Return the record of a tensor's storage at its version, if there is one."""
+        for record in self.known.get(key, ()):
+            if record.count is not None and counted_together(record.count.tensor, tensor):
+                return record
+        return None
 
     def planned(self, signature: tuple[Any, ...], packing: bool) -> tuple[Action, bool, str | None]:
         """Return what the plan does with the next storage, whether packed, and its name there.

@@ -43,6 +43,7 @@ from ._tensors import (
     comes_from_parameter,
     in_backward,
     is_parameter,
+    is_shared,
     rebuilt,
     rebuilt_whole,
     refuse_written,
@@ -257,8 +258,9 @@ class OffloadSession:
             self._passed_over[reason] += 1
             return Kept(tensor, None)
         number = storage_number(tensor)
-        if number in self._modules.storages:
-            self._passed_over["a buffer"] += 1
+        buffer = number in self._modules.storages
+        if buffer or is_shared(tensor):
+            self._passed_over["a buffer" if buffer else "part of a memory that others share"] += 1
             return Kept(tensor, None)
         self._raise_failures()
         return self._saved(tensor, (number, version_of(tensor)))
@@ -267,10 +269,10 @@ class OffloadSession:
         running = self._passes[-1]
         self._settle(running)
         now = self._now()
-        record = running.known.get(key)
+        record = running.saved_before(tensor, key)
         if record is None:
             record = self._new_record(tensor, now, running)
-            running.known[key] = record
+            running.known.setdefault(key, []).append(record)
             self._weigh(running)
             if record.action == "keep":
                 self._tallies["kept"] += 1
@@ -287,14 +289,10 @@ class OffloadSession:
         if record.remade is not None and (remade := record.remade()) is not None:
             return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
         known = None if record.parcel is None else record.parcel()
-        if known is None:
-            return Kept(tensor, record)
-        if record.halved and tensor.dtype.itemsize != 4:
-            raise OffloadError(
-                f"offload: saved tensor {record.name!r}", found=f"a view of it as {tensor.dtype}",
-                wanted="single precision: it is stored with half the bits",
-                fix="store exactly: storage='exact'",
-            )  # fmt: skip
+        if known is None or (record.halved and tensor.dtype.itemsize != 4):
+            return Kept(
+                tensor, record
+            )  # a view as complex numbers cannot be had from half the bits
         return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
 
     def _leaving(self, tensor: Any, record: Record) -> Token:
@@ -368,7 +366,8 @@ class OffloadSession:
                 self._read_ahead(running)
         if isinstance(held, Kept | Leaf):
             if held.version != (found := version_of(held.tensor)):
-                refuse_written(_shape(held.tensor), held.version, found)
+                leaf = isinstance(held, Leaf)
+                refuse_written(_shape(held.tensor), held.version, found, leaf=leaf)
             return held.tensor
         if isinstance(held, Again):
             held.guard.refuse_written(held.record.name)
@@ -377,8 +376,7 @@ class OffloadSession:
             except UnmadeError as error:
                 raise OffloadError(
                     f"backward: saved tensor {held.record.name!r}", found=str(error),
-                    wanted="a calculation that gives it again",
-                    fix="set recompute=False, and report this",
+                    wanted="a calculation that gives it again", fix="set recompute=False",
                 ) from error  # fmt: skip
         tensor = self._fetched(held)
         if running is not None:
@@ -478,7 +476,8 @@ class OffloadSession:
             name = f"{len(running.records)} {maker} {_shape(tensor)}"
         record = Record(
             signature=signature, name=name, size_bytes=size, made_s=now, last_use_s=now,
-            storage=storage_key(tensor), action=action, packed=packed,
+            storage=storage_key(tensor), count=HeldStorage.released(tensor), action=action,
+            packed=packed,
         )  # fmt: skip
         running.records.append(record)
         running.by_name[record.name] = record

@@ -10,7 +10,7 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..remaking import bytes_of, halved, widened
+from ..remaking import bytes_of, covers_storage, halved, widened
 from ._blocks import Bytes
 from ._errors import OffloadError
 
@@ -23,8 +23,10 @@ __all__ = [
     "Modules",
     "Window",
     "comes_from_parameter",
+    "counted_together",
     "in_backward",
     "is_parameter",
+    "is_shared",
     "rebuilt",
     "rebuilt_whole",
     "refuse_written",
@@ -190,16 +192,45 @@ def version_of(tensor: Any) -> int:
     return -1 if tensor.is_inference() else int(tensor._version)
 
 
-def refuse_written(name: str, version: int, found: int) -> None:
+def counted_together(one: Any, other: Any) -> bool:
+    """Whether in-place operations on either of two tensors are counted for both.
+
+    Views and aliases have one count; `.data`, `set_` and parts by `unsafe_chunk` have their own.
+    """
+    from torch.autograd import _unsafe_preserve_version_counter
+    from torch.autograd.graph import increment_version
+
+    before = other._version
+    if one._version != before:
+        return False
+    with _unsafe_preserve_version_counter(one):
+        increment_version(one)
+        return bool(other._version != before)
+
+
+def is_shared(tensor: Any) -> bool:
+    """Whether others may write to the storage without this tensor's count showing it.
+
+    So it is with parts by `unsafe_chunk`, as in PyTorch's recurrent cells: one storage, a count of
+    in-place operations for each part. Only a tensor that is all of its storage may be moved by it.
+    """
+    return not covers_storage(tensor._base if tensor._is_view() else tensor)
+
+
+def refuse_written(name: str, version: int, found: int, *, leaf: bool = False) -> None:
     """Raise, as PyTorch does without hooks, when a saved tensor was written to in place.
 
-    Autograd leaves this check to whoever sets hooks.
+    Autograd leaves this check to whoever sets hooks. A `leaf` is what only making a tensor again
+    needs.
     """
     if found != version:
         raise OffloadError(
-            f"backward: saved tensor {name!r}", found=f"version {found}, written to in place",
-            wanted=f"version {version}, as it was saved",
-            fix="do not change in place what the backward pass needs; clone it first",
+            f"backward: {'parameter' if leaf else 'saved tensor'} {name!r}",
+            found=f"version {found}, written to in place",
+            wanted=f"version {version}, as it was "
+            + ("when a tensor was made from it, which is made again" if leaf else "saved"),
+            fix="set recompute=False, or change it after the backward pass" if leaf else
+            "do not change in place what the backward pass needs; clone it first",
         )  # fmt: skip
 
 

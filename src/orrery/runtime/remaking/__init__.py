@@ -1,7 +1,7 @@
 """How can a saved tensor be made again from others, or from fewer bits, instead of being kept?"""
 
 from ._halves import MOST_OFF, halved, widened
-from ._recipes import Leaf, Recipe, UnmadeError, recipe_of
+from ._recipes import Leaf, Recipe, UnmadeError, covers_storage, recipe_of
 from ._remaker import Again, Remade, Remaker, Way, bytes_of
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "UnmadeError",
     "Way",
     "bytes_of",
+    "covers_storage",
     "halved",
     "recipe_of",
     "widened",

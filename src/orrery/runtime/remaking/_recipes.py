@@ -4,6 +4,9 @@ Models:  what autograd has noted: the node that made a tensor, that node's input
          each input is a value that some node has saved, or a parameter. The formulas are those of
          `_formulas`. Nothing is guessed from shapes or names of layers.
 Ignores: operators that are not among the formulas; a tensor whose making autograd did not see.
+         Writes that autograd does not see are seen by nobody here: where the count of writes is not
+         explained by the nodes there is no recipe, and for the rest whoever makes a tensor again
+         compares a checksum.
 Judge:   whoever uses a recipe makes the tensor once while it is still there, and compares every bit
          (tests/runtime/offload/test_remade.py).
 
@@ -19,15 +22,20 @@ from typing import Any
 
 from ._formulas import FORMULAS, Formula, UnmadeError
 
-__all__ = ["Leaf", "Recipe", "UnmadeError", "recipe_of"]
+__all__ = ["Leaf", "Recipe", "UnmadeError", "covers_storage", "recipe_of"]
 
 #: Nodes between a tensor and what it is made from, at the most.
 _LONGEST = 12
+#: Parameters up to this size are copied: no node saves them, so nobody may be told not to write.
+_COPIED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A parameter that a tensor is made from, and the version that it had."""
+    """A parameter that a tensor is made from and no node saved, and the version that it had.
+
+    Or a copy of it, which nobody writes to.
+    """
 
     tensor: Any
     version: int
@@ -95,7 +103,7 @@ class Recipe:
             return whole.copy_(found.reshape(self.shape))
 
 
-def recipe_of(tensor: Any, held: tuple[type, ...]) -> Recipe | None:
+def recipe_of(tensor: Any, held: tuple[type[Any], ...]) -> Recipe | None:
     """Return how to make a tensor's whole storage again, or None where that is not known.
 
     Parameters
@@ -106,11 +114,11 @@ def recipe_of(tensor: Any, held: tuple[type, ...]) -> Recipe | None:
     base = tensor._base if tensor._is_view() else tensor
     node = base.grad_fn
     size = base.element_size()
-    if node is None or base.output_nr or base.storage_offset():
-        return None
-    if base.numel() * size != base.untyped_storage().nbytes() or not _dense(base):
+    if node is None or base.output_nr or not covers_storage(base):
         return None
     walk = _Walk(held)
+    if tensor._version and not walk.explains(node, tensor._version):
+        return None
     step = walk.node(node, 0, top=True)
     if step is None or not walk.inputs:
         return None
@@ -122,8 +130,11 @@ def recipe_of(tensor: Any, held: tuple[type, ...]) -> Recipe | None:
     )  # fmt: skip
 
 
-def _dense(tensor: Any) -> bool:
-    """Whether every element has a place of its own and no place is left over."""
+def covers_storage(tensor: Any) -> bool:
+    """Whether every element has a place of its own and none of the storage is left over."""
+    size_bytes = tensor.numel() * tensor.element_size()
+    if tensor.storage_offset() or size_bytes != tensor.untyped_storage().nbytes():
+        return False
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size == 1:
@@ -140,9 +151,26 @@ class _Walk:
     Nothing that it makes holds a node: nodes hold what it makes, and would never be freed.
     """
 
-    def __init__(self, held: tuple[type, ...]) -> None:
+    def __init__(self, held: tuple[type[Any], ...]) -> None:
         self.held = held
         self.inputs: list[Any] = []
+
+    def explains(self, node: Any, version: int) -> bool:
+        """Whether so many writes in place to a node's result surely, or likely, are of nodes.
+
+        Surely the last, of a node that saved its result since; as many as could be, before that.
+        """
+        formula = FORMULAS.get(node.name())
+        if formula is None or formula.result is None:
+            return False
+        data = getattr(node, f"_raw_saved_{formula.result}").data  # None: it is being saved now
+        if data is not None and not (isinstance(data, self.held) and data.version == version):
+            return False
+        while formula is not None and formula.inplace and version:
+            version -= 1
+            node = node.next_functions[0][0]
+            formula = None if node is None else FORMULAS.get(node.name())
+        return not version
 
     def node(self, node: Any, depth: int, *, top: bool = False) -> _Step | None:
         """Return how to make what a node made."""
@@ -163,7 +191,8 @@ class _Walk:
                 return None
             operands.append(found if isinstance(found, _Step) else None)
         meta = node._input_metadata[0]
-        return _applied(formula, scalars, operands, math.prod(meta.shape) * meta.dtype.itemsize)
+        own = math.prod(meta.shape) * meta.dtype.itemsize
+        return _applied(formula, scalars, operands, own, meta.dtype)
 
     def operand(
         self, node: Any, place: int, name: str | None, depth: int, formula: Formula
@@ -178,19 +207,18 @@ class _Walk:
         if after is None:
             return False if self.absent(node, place, formula) else None
         if after.name() == "torch::autograd::AccumulateGrad":
-            variable = after.variable
-            return self.input(Leaf(variable.detach(), variable._version))
+            return self.input(_leaf(after.variable))
         return None if number else self.node(after, depth + 1)
 
     def absent(self, node: Any, place: int, formula: Formula) -> bool:
-        """Whether there surely is no such operand: its node would have saved it, or its like."""
-        if place not in formula.optional:
-            return False
+        """Whether there surely is no such operand: its node would have saved it.
+
+        One that is not saved, as the bias of a batch norm, may be there and need no gradient.
+        """
         own = formula.operands[place]
-        names = [own] if own is not None else [
-            name for other in formula.optional if (name := formula.operands[other]) is not None
-        ]  # fmt: skip
-        return all(getattr(node, f"_raw_saved_{name}").data is None for name in names)
+        if place not in formula.optional or own is None:
+            return False
+        return getattr(node, f"_raw_saved_{own}").data is None
 
     def saved(self, node: Any, name: str) -> _Step | None:
         """Return the value that a node saved under a name, if that is known."""
@@ -215,13 +243,22 @@ class _Walk:
         return _Step(lambda values, at=place: values[at], f"#{place}", 0, 0)  # type: ignore[misc]
 
 
+def _leaf(variable: Any) -> Leaf:
+    size = variable.numel() * variable.element_size()
+    kept = variable.detach()
+    if size <= _COPIED_BYTES and variable.untyped_storage().nbytes():
+        kept = kept.clone()
+    return Leaf(kept, kept._version)
+
+
 def _constant(tensor: Any) -> _Step:
     return _Step(lambda values: tensor, repr(tensor.item()), 0, 0)
 
 
 def _applied(
-    formula: Formula, scalars: tuple[Any, ...], operands: Sequence[_Step | None], own: int
-) -> _Step:
+    formula: Formula, scalars: tuple[Any, ...], operands: Sequence[_Step | None], own: int,
+    dtype: Any,
+) -> _Step:  # fmt: skip
     held = peak = 0
     for operand in operands:
         if operand is not None:
@@ -236,7 +273,10 @@ def _applied(
 
     def make(values: Sequence[Any]) -> Any:
         found = [None if operand is None else operand.make(values) for operand in operands]
-        return formula.make(found, scalars, instead)
+        made = formula.make(found, scalars, instead)
+        # What was written in place to another type was rounded to it.
+        return made if made.dtype == dtype else made.to(dtype)
 
     words = [*("none" if o is None else o.text for o in operands), *map(str, scalars)]
-    return _Step(make, f"{formula.name}({', '.join(words)})", result, max(peak, result))
+    text = f"{formula.name}({', '.join(words)}) {str(dtype).removeprefix('torch.')}"
+    return _Step(make, text, result, max(peak, result))

@@ -6,13 +6,16 @@ Ignores: which tensors are made again: that is planned.
 Judge:   gradients bitwise equal to those without (tests/runtime/offload/test_remade.py).
 
 A tensor is only ever made again by a calculation that gave the same bits in the step that was
-measured, from inputs of the same names; where a later step made it otherwise, it is stored.
+measured, from inputs of the same names; where a later step made it otherwise, it is stored. Writes
+that autograd does not see show in its checksum: what is made again and has another one is an error,
+never a gradient.
 """
 
 from __future__ import annotations
 
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +32,8 @@ _DEEPEST = 40
 class Way:
     """How a tensor can be made again: what is calculated, from which tensors, for how long.
 
-    `needs` are their names, empty for parameters and for what is never moved.
+    `seconds` include its two checksums. `needs` are their names, empty for parameters and for what
+    is never moved.
     """
 
     text: str
@@ -44,13 +48,24 @@ class Way:
 
 
 class Remade:
-    """One storage that is made again, and what for."""
+    """One storage that is made again, what for, what it adds up to, and by how many threads.
 
-    __slots__ = ("__weakref__", "depth", "generation", "inputs", "recipe", "root", "tokens")
+    How many share a sum decides how it is rounded.
+    """
 
-    def __init__(self, recipe: Recipe, inputs: tuple[Any, ...]) -> None:
+    __slots__ = (
+        "__weakref__", "checksum", "depth", "generation", "inputs", "recipe", "root", "threads",
+        "tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self, recipe: Recipe, inputs: tuple[Any, ...], checksum: int, threads: int
+    ) -> None:
         self.recipe, self.inputs = recipe, inputs
-        self.depth = 1 + max((i.remade.depth for i in inputs if isinstance(i, Again)), default=0)
+        self.checksum, self.threads = checksum, threads
+        self.depth: int = 1 + max(
+            (i.remade.depth for i in inputs if isinstance(i, Again)), default=0
+        )
         self.root: Any = None
         self.generation = 0
         self.tokens: list[weakref.ref[Again]] = []
@@ -69,13 +84,19 @@ class Again:
         self.generation = 0
         remade.tokens.append(weakref.ref(self))
 
+    @property
+    def version(self) -> int:
+        """The count of writes in place at which it was saved."""
+        return int(self.guard.version)
+
 
 class Remaker:
     """Tries how tensors can be made again, and makes them.
 
     Parameters
     ----------
-    held : classes of what else autograd was given; each has a `record` with a name, or None
+    held : classes of what else autograd was given; each has a `record` with a name, or None, and
+        the `version` that was saved
     value : returns what something held, or a `Leaf`, stands for, and takes note
     peek : the same without taking note
     own : returns one more of the same, to be held beside it
@@ -87,6 +108,7 @@ class Remaker:
     ) -> None:  # fmt: skip
         self._held, self._value, self._peek, self._own = (*held, Again), value, peek, own
         self.seconds = 0.0
+        self._refused: set[tuple[str, tuple[str, ...]]] = set()
 
     def tried(
         self, tensor: Any, fits: Callable[[Recipe, Sequence[Any]], bool]
@@ -106,23 +128,32 @@ class Remaker:
             recipe.make(values)  # the first call of an operator may take much longer
             again = time.perf_counter()
             found = recipe.make(values)
-            took = min(again - begin, time.perf_counter() - again)
+            ended = time.perf_counter()
+            _checksum(found)
+            took = min(again - begin, ended - again) + 2 * (time.perf_counter() - ended)
         except (UnmadeError, RuntimeError):
             return None  # an operator takes other operands than its formula has
         import torch
 
-        if not torch.equal(bytes_of(found), bytes_of(tensor)):
+        way = (recipe.text, _names(recipe))
+        if way in self._refused or not torch.equal(bytes_of(found), bytes_of(tensor)):
             return None
-        return Way(recipe.text, _names(recipe), took, recipe.beside_bytes)
+        return Way(*way, took, recipe.beside_bytes)
 
     def remade(self, tensor: Any, way: Way | None) -> Remade | None:
         """Return what makes a tensor again in this way; None where it was made otherwise."""
-        recipe = None if way is None else recipe_of(tensor, self._held)
-        if recipe is None or way is None or (recipe.text, _names(recipe)) != (way.text, way.needs):
+        import torch
+
+        if way is None or (way.text, way.needs) in self._refused:
+            return None
+        recipe = recipe_of(tensor, self._held)
+        if recipe is None or (recipe.text, _names(recipe)) != (way.text, way.needs):
             return None
         inputs = (Again(i.remade, i.guard, i.record, i.window) if isinstance(i, Again)
                   else self._own(i) for i in recipe.inputs)  # fmt: skip
-        found = Remade(recipe, tuple(inputs))
+        begin = time.perf_counter()
+        found = Remade(recipe, tuple(inputs), _checksum(tensor), torch.get_num_threads())
+        self.seconds += time.perf_counter() - begin
         return found if found.depth <= _DEEPEST else None
 
     def root(self, again: Again) -> Any:
@@ -130,15 +161,24 @@ class Remaker:
 
         Raises
         ------
-        UnmadeError : the calculation does not lead to it any more
+        UnmadeError : the calculation does not lead to it any more, or to other bits
         """
         remade = again.remade
         root = remade.root
         if root is None or root._version:  # a backward wrote to it
             values = [self._value(held) for held in remade.inputs]
             begin = time.perf_counter()
-            root = remade.root = bytes_of(remade.recipe.make(values))
+            root = bytes_of(_made(remade, values))
+            found = _checksum(root)
             self.seconds += time.perf_counter() - begin
+            if found != remade.checksum:
+                self._refused.add((remade.recipe.text, _names(remade.recipe)))
+                raise UnmadeError(
+                    f"checksum {found:08x} where {remade.checksum:08x} was saved: it, or what it "
+                    "is made from, was written to without autograd seeing it (under no_grad, "
+                    "through .data or NumPy), or is calculated otherwise now"
+                )
+            remade.root = root
             remade.generation += 1
         again.generation = remade.generation
         live = [other for reference in remade.tokens if (other := reference()) is not None]
@@ -152,6 +192,25 @@ def bytes_of(tensor: Any) -> Any:
     import torch
 
     return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+
+
+def _checksum(tensor: Any) -> int:
+    """Return 32 bits that depend on every bit of a storage: CRC-32, at the speed of memory."""
+    return zlib.crc32(bytes_of(tensor).numpy())
+
+
+def _made(remade: Remade, values: Sequence[Any]) -> Any:
+    """Return what is made again, with as many threads as it was made with."""
+    import torch
+
+    now = torch.get_num_threads()
+    if now == remade.threads:
+        return remade.recipe.make(values)
+    torch.set_num_threads(remade.threads)
+    try:
+        return remade.recipe.make(values)
+    finally:
+        torch.set_num_threads(now)
 
 
 def _names(recipe: Recipe) -> tuple[str, ...]:
