@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,25 @@ def test_what_cannot_be_shared_is_refused(pool: WorkerPool) -> None:
         placed_network(diamond(), whole, pool)
 
 
+class Elsewhere(Faulty):
+    """A back end that only this process finds where it says that it lies."""
+
+
+@pytest.mark.parametrize(("module", "why"), [
+    ("__main__", "Can't get attribute 'Elsewhere'"), ("nowhere", "cannot be handed to a process"),
+])  # fmt: skip
+def test_a_back_end_that_a_child_cannot_have_is_told(
+    monkeypatch: pytest.MonkeyPatch, module: str, why: str
+) -> None:
+    monkeypatch.setattr(Elsewhere, "__module__", module)
+    monkeypatch.setattr(sys.modules["__main__"], "Elsewhere", Elsewhere, raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("of another kind")])
+    with pool_of(Elsewhere()) as pool:
+        with pytest.raises(WorkerFailedError, match=why):
+            both(diamond(), FIVE, pool)
+        assert len(children_of(pool).running) == 2  # they live, and can be asked for more
+
+
 def test_a_child_that_fails_says_why_and_goes_on(tmp_path: Path) -> None:
     told = tmp_path / "told"
     told.write_text("")
@@ -270,13 +290,13 @@ def test_handlers_that_raise_at_any_moment_leave_nothing_half_done(pool: WorkerP
     try:
         for turn in range(200):
             network = networks[turn % 2]
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.2e-3 * chance.random())
-                network.run(given)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            with suppress(KeyboardInterrupt):  # which may also come while the timer is stopped
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.2e-3 * chance.random())
+                    network.run(given)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             if turn % 20 == 19:
                 found = network.run(given, timeout_s=20).outputs["e"]
                 assert np.array_equal(found, expected)

@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -80,26 +81,33 @@ class _Server:
 
     def listen(self, control: int) -> None:
         """Do what the parent says and answer each time; end the process when it is gone."""
+        code = 0
         try:
             line = socket.socket(fileno=control)
             messages = Connection(os.dup(control))
             while True:
-                kind, *said = messages.recv()
+                kind, packed = messages.recv(), messages.recv_bytes()
+                files = socket.recv_fds(line, 1, 1)[1] if kind == "open" else []
                 answer: tuple[bool, Any]
                 try:
+                    said = pickle.loads(packed)
+                    packed = b""  # weights lie there, maybe
                     if kind == "open":
-                        _, files, _, _ = socket.recv_fds(line, 1, 1)
                         self._open(files[0], *said)
                         answer = True, None
                     else:
                         answer = True, self._prepare(*said)
                 except BaseException as error:  # the parent waits for an answer, whatever it is
                     answer = False, (f"{type(error).__name__}: {error}", is_shortage(error))
+                said = ()
                 messages.send(answer)
-        except (EOFError, OSError, pickle.PickleError):
+        except (EOFError, OSError):
             pass
+        except BaseException:  # the last line is what the parent hears
+            traceback.print_exc()
+            code = 1
         finally:
-            os._exit(0)
+            os._exit(code)
 
     def _prepare(self, number: int, backend: Backend, graph: Graph) -> int:
         self.ready[number] = backend.prepare(graph)

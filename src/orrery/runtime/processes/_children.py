@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import time
 import weakref
 from collections import deque
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from orrery.errors import SpecError
@@ -93,31 +95,32 @@ class Child:
 
     def _keep(self, board: int) -> None:
         said = {
-            "path": sys.path, "control": self._theirs.fileno(), "board": board,
+            "path": [one for one in sys.path if isinstance(one, str)],  # as Python itself does
+            "control": self._theirs.fileno(), "board": board,
             "child": self.number, "parent": os.getpid(),
             "processors": list(self.worker.processors),
         }  # fmt: skip
+        ended = "a process that could not be started"
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, json.dumps(said)], stdin=subprocess.DEVNULL,
                 stdout=self._errors, stderr=self._errors, process_group=0,
                 pass_fds=(self._theirs.fileno(), board),
             )  # fmt: skip
-        except OSError as error:
-            ended = f"a process that could not be started: {error}"
-        else:
             self._theirs.close()
             self._started.set()
             ended = _ended(self._process.wait(), self._errors)
-        finally:
+        except (OSError, ValueError) as error:
+            ended = f"{ended}: {error}"
+        finally:  # whoever waits for it must hear of its end, whatever the reason
             self._theirs.close()
             os.close(board)
             os.close(self._errors)
-        self.ended = ended
-        self._started.set()
-        # Whoever waits for an answer gets an end of file, as nobody else has the other end.
-        for network in list(self.heard):
-            network.child_ended(self)
+            self.ended = ended
+            self._started.set()
+            # Whoever waits for an answer gets an end of file, as nobody else has the other end.
+            for network in list(self.heard):
+                network.child_ended(self)
 
     def start(self) -> None:
         """Return once it is started, which is long before it is ready."""
@@ -151,10 +154,19 @@ class Child:
             over = [self.forgotten.popleft() for _ in range(len(self.forgotten))]
             self._ask(what, None, "open", program, over, file=file)
 
-    def _ask(self, region: str, timeout_s: float | None, *said: Any, file: int = -1) -> Any:
+    def _ask(
+        self, region: str, timeout_s: float | None, kind: str, *said: Any, file: int = -1
+    ) -> Any:  # fmt: skip
         limit_s = timeout_s or _START_S
         try:
-            self._messages.send(said)
+            packed = ForkingPickler.dumps(said)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise WorkerFailedError(
+                self.worker.name, region, f"what cannot be handed to a process: {error}"
+            ) from error
+        try:
+            self._messages.send(kind)
+            self._messages.send_bytes(packed)
             if file >= 0:
                 socket.send_fds(self._line, [b"f"], [file])
             if not self._messages.poll(limit_s):
