@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from orrery.errors import MissingExtraError
 from orrery.plan import read_plan, write_plan
 from orrery.progress import SILENT
 from orrery.report import Table, Text
+from orrery.runtime import together
 from orrery.runtime.processes import why_not
 from orrery.runtime.together import LocalWorker, WorkerPool
 
@@ -75,6 +77,20 @@ def test_processes_are_taken_where_they_are_surely_quicker(
     kinds = {a.device: worker_of(a).get("kind", "thread") for a in plan.assignments}
     assert set(kinds.values()) == {"process", "thread"}
     assert all((kind == "process") == name.endswith(" process") for name, kind in kinds.items())
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_processes_are_tried_where_threads_would_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Virtual(TIMED, WHOLE, apart=0.8)
+    machine.install(monkeypatch)
+    names = [worker.name for worker in workers()]
+    links = [SimpleNamespace(source=a, target=b, fixed_s=5e-3, s_per_byte=0.0)
+             for a in names for b in names if a != b]  # fmt: skip
+    monkeypatch.setattr(machine, "install", lambda _: None)
+    monkeypatch.setattr(together, "measure_links", lambda *_, **__: links)
+    found = chosen(machine, monkeypatch)
+    assert found.processes
+    assert found.best == PLACED
 
 
 def test_threads_stay_where_processes_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

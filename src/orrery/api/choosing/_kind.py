@@ -14,14 +14,18 @@ from orrery.errors import CancelledError, OrreryError
 from orrery.units import format_quantity
 
 if TYPE_CHECKING:
+    from orrery.mapping.phases import PlacementProblem
     from orrery.runtime.processes import ProcessNetwork
 
     from ._ways import Ways
 
-__all__ = ["race_kinds"]
+__all__ = ["if_processes", "race_kinds"]
 
 #: Processes are tried where hand-overs of so many seconds would take such a share of a request.
 _HAND_OVER_S, _SHARE = 1e-4, 0.01
+
+#: What hand-overs between processes may take before they were ever seen.
+_SUPPOSED_S = 1e-5
 
 #: Requests that are looked at to see what a hand-over between processes takes.
 _LOOKS = 15
@@ -77,10 +81,23 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
     ways.processes = True
     took_s = made.hand_over_s([made.run(ways.inputs) for _ in range(_LOOKS)])
     if took_s is not None:
-        passages = {
-            (a, b): replace(passage, fixed_s=max(0.0, took_s)) if a in ways.pool.workers
-            and b in ways.pool.workers else passage
-            for (a, b), passage in problem.passages.items()
-        }  # fmt: skip
-        ways.problem = replace(problem, passages=passages)
+        ways.problem = _handing_over(ways, max(0.0, took_s))
     return True
+
+
+def if_processes(ways: Ways) -> PlacementProblem | None:
+    """Return the problem with hand-overs as processes may have; None where that decides nothing."""
+    longest_s = max((p.fixed_s for p in ways.problem.passages.values()), default=0.0)
+    quickest_s = float(ways.problem.seconds.min(axis=1).sum())
+    if longest_s <= _SUPPOSED_S or _SHARE * quickest_s > 4 * _HAND_OVER_S:
+        return None
+    return _handing_over(ways, _SUPPOSED_S)
+
+
+def _handing_over(ways: Ways, fixed_s: float) -> PlacementProblem:
+    """Return the problem with hand-overs between workers of one memory that take so long."""
+    workers = ways.pool.workers
+    return replace(ways.problem, passages={
+        (a, b): replace(p, fixed_s=fixed_s) if a in workers and b in workers else p
+        for (a, b), p in ways.problem.passages.items()
+    })  # fmt: skip

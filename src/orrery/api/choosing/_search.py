@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from orrery.progress import Progress
 
 from ._choice import PLACED, Choice, Effort, Found
-from ._kind import race_kinds
+from ._kind import if_processes, race_kinds
 from ._ways import Ways
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ def search(
 
     exact, greedy = predicted()
     several = [p for p in (exact.placement, greedy.placement) if len(set(p)) > 1]
+    if not several and (supposed := if_processes(ways)) is not None:
+        # It may pay between processes, though not between threads.
+        best = best_placement(supposed, most=most, progress=progress).placement
+        several = [best] if len(set(best)) > 1 else []
     if several and race_kinds(ways, several[0], most_s=effort.race_s):
         exact, greedy = predicted()  # hand-overs take less now
     problem = ways.problem
