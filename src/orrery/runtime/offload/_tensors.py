@@ -197,15 +197,21 @@ def counted_together(one: Any, other: Any) -> bool:
 
     Views and aliases have one count; `.data`, `set_` and parts by `unsafe_chunk` have their own.
     """
-    from torch.autograd import _unsafe_preserve_version_counter
-    from torch.autograd.graph import increment_version
-
     before = other._version
     if one._version != before:
         return False
-    with _unsafe_preserve_version_counter(one):
-        increment_version(one)
+    preserved, increment = _counting()
+    with preserved(one):
+        increment((one,))
         return bool(other._version != before)
+
+
+@cache
+def _counting() -> tuple[Any, Any]:
+    from torch.autograd import _unsafe_preserve_version_counter
+    from torch.autograd.graph import increment_version
+
+    return _unsafe_preserve_version_counter, increment_version
 
 
 def is_shared(tensor: Any) -> bool:
