@@ -64,7 +64,7 @@ def remarks_of(session: TrainingSession) -> list[str]:
     said += [f"step {r.step}: {remark}" for r in session.reports[-10:] for remark in r.remarks]
     elsewhere = {
         reason: count for reason, count in session.reports[-1:][0].passed_over.items()
-        if reason.startswith("on ")
+        if reason.startswith(("on ", "in memory "))
     } if session.reports else {}  # fmt: skip
     said += [f"{counted(n, 'saved tensor')} {why} stayed there" for why, n in elsewhere.items()]
     return list(dict.fromkeys(said))

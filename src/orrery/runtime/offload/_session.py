@@ -260,7 +260,7 @@ class OffloadSession:
         number = storage_number(tensor)
         buffer = number in self._modules.storages
         if buffer or is_shared(tensor):
-            self._passed_over["a buffer" if buffer else "part of a memory that others share"] += 1
+            self._passed_over["a buffer" if buffer else "in memory that others share"] += 1
             return Kept(tensor, None)
         self._raise_failures()
         return self._saved(tensor, (number, version_of(tensor)))
