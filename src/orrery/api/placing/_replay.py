@@ -138,10 +138,11 @@ def _prepared(
         return PlacedNetwork(graph, [Step(region=whole, worker=way)], pool)
     steps = [Step(region=Region(graph=graph, nodes=a.nodes, label=a.region), worker=a.device)
              for a in plan.assignments]  # fmt: skip
-    if any(thread_name(step.worker) != step.worker for step in steps):
-        if (reason := refuses_processes(graph, steps, pool)) is not None:
-            said.append(f"Its workers are threads now; they cannot be processes here: {reason}.")
-            steps = [replace(step, worker=thread_name(step.worker)) for step in steps]
+    apart = any(thread_name(step.worker) != step.worker for step in steps)
+    reason = refuses_processes(graph, steps, pool) if apart else None
+    if reason is not None:
+        said.append(f"Its workers are threads now; they cannot be processes here: {reason}.")
+        steps = [replace(step, worker=thread_name(step.worker)) for step in steps]
     return placed_network(graph, steps, pool)
 
 
