@@ -140,8 +140,15 @@ def test_it_trains_as_without(
     assert idle == (4 if name == "Passing" else 0)
     assert sum(report.measured for report in offload.reports) == 1
     logged = trainer.logged_metrics
-    assert logged["offload_written_mib"] > 0 < logged["offload_step_s"]
-    assert {"offload_read_mib", "offload_peak_mib", "offload_hidden_share"} <= set(logged)
+    # What is needed again before it has been written never leaves: here that may be all.
+    assert sum(report.offloaded + report.forwarded for report in offload.reports) > 0
+    assert logged["offload_step_s"] > 0
+    assert {
+        "offload_written_mib",
+        "offload_read_mib",
+        "offload_peak_mib",
+        "offload_hidden_share",
+    } <= set(logged)
 
 
 def test_a_checkpoint_goes_on_as_without(offload: Any, tmp_path: Path) -> None:

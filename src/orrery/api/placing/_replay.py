@@ -139,8 +139,7 @@ def _prepared(
     steps = [Step(region=Region(graph=graph, nodes=a.nodes, label=a.region), worker=a.device)
              for a in plan.assignments]  # fmt: skip
     apart = any(thread_name(step.worker) != step.worker for step in steps)
-    reason = refuses_processes(graph, steps, pool) if apart else None
-    if reason is not None:
+    if apart and (reason := refuses_processes(graph, steps, pool)) is not None:
         said.append(f"Its workers are threads now; they cannot be processes here: {reason}.")
         steps = [replace(step, worker=thread_name(step.worker)) for step in steps]
     return placed_network(graph, steps, pool)
