@@ -289,10 +289,9 @@ class OffloadSession:
         if record.remade is not None and (remade := record.remade()) is not None:
             return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
         known = None if record.parcel is None else record.parcel()
+        # A view as complex numbers cannot be had from half the bits.
         if known is None or (record.halved and tensor.dtype.itemsize != 4):
-            return Kept(
-                tensor, record
-            )  # a view as complex numbers cannot be had from half the bits
+            return Kept(tensor, record)
         return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
 
     def _leaving(self, tensor: Any, record: Record) -> Token:
