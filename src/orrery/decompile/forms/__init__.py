@@ -1,0 +1,47 @@
+"""The one form in which every binary is written down before anything is matched."""
+
+from ._expressions import (
+    ZERO,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Operation,
+    Reduction,
+    Symbol,
+    Value,
+    linear,
+)
+from ._routine import (
+    Buffer,
+    Call,
+    Invocation,
+    Loop,
+    Program,
+    Routine,
+    Store,
+    Unread,
+    View,
+)
+
+__all__ = [
+    "ZERO",
+    "Buffer",
+    "Call",
+    "Constant",
+    "Index",
+    "Invocation",
+    "Linear",
+    "Load",
+    "Loop",
+    "Operation",
+    "Program",
+    "Reduction",
+    "Routine",
+    "Store",
+    "Symbol",
+    "Unread",
+    "Value",
+    "View",
+    "linear",
+]
