@@ -25,7 +25,7 @@ from orrery.runtime.direct_io import (
     open_engine,
     why_no_ring,
 )
-from orrery.runtime.offload._arena import aligned_bytes
+from orrery.runtime.moving._arena import aligned_bytes
 
 DEPTH = 4
 needs_ring = pytest.mark.skipif(why_no_ring() is not None, reason=f"no ring: {why_no_ring()}")

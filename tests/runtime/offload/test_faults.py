@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orrery.runtime.moving._folders import ScratchFile
 from orrery.runtime.offload import (
     DamagedDataError,
     OffloadError,
@@ -21,9 +22,8 @@ from orrery.runtime.offload import (
     OffloadSession,
     OffloadSettings,
 )
-from orrery.runtime.offload._folders import ScratchFile
 
-from .channels import ENGINES, Faults, engine
+from ..moving.channels import ENGINES, Faults, engine
 from .planners import everything
 from .test_exact import attention, conv_bn, same, trained
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orrery.runtime.offload._arena import aligned_bytes
+from orrery.runtime.moving._arena import aligned_bytes
 from orrery.runtime.offload._memory import MemoryMeter, free_bytes
 
 MIB = 1 << 20

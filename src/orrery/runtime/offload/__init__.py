@@ -1,11 +1,10 @@
 """What does happen when saved tensors wait on an SSD? Training steps within a memory limit."""
 
-from ._errors import DamagedDataError, OffloadError, OffloadInfeasibleError
-from ._parcel import Journey
+from ..moving import DamagedDataError, Journey, OffloadError, TransferCounts
+from ._errors import OffloadInfeasibleError
 from ._report import StepReport
 from ._session import OffloadSession
 from ._settings import OffloadSettings
-from ._transfers import TransferCounts
 
 __all__ = [
     "DamagedDataError",

@@ -17,9 +17,8 @@ from typing import Any
 
 from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 
+from ..moving import SECTOR_BYTES, Parcel, padded
 from ..remaking import Remade, Way
-from ._blocks import SECTOR_BYTES, padded
-from ._parcel import Parcel
 from ._tensors import HeldStorage, Window, counted_together, version_of
 
 __all__ = ["Kept", "Pass", "Record", "Token", "one_more"]

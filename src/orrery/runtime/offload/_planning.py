@@ -23,14 +23,12 @@ from orrery.errors import SpecError
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
 
+from ..moving import SECTOR_BYTES, ScratchFile, TransferCounts
 from ..remaking import Way
-from ._blocks import SECTOR_BYTES
 from ._errors import OffloadInfeasibleError
-from ._folders import ScratchFile
 from ._memory import Meter
 from ._passes import Pass
 from ._settings import OffloadSettings
-from ._transfers import TransferCounts
 
 __all__ = ["PlanBook"]
 

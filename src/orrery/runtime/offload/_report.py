@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orrery.units import counted, format_quantity
 
-from ._transfers import TransferCounts
+from ..moving import TransferCounts
 
 __all__ = ["StepReport"]
 

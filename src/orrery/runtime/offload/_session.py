@@ -27,11 +27,9 @@ from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 
 from ..direct_io import SECTOR_BYTES, Engine, open_engine
+from ..moving import Journey, OffloadError, Parcel, ScratchFile, Transfers
 from ..remaking import Again, Leaf, Recipe, Remaker, UnmadeError, bytes_of
-from ._errors import OffloadError
-from ._folders import ScratchFile
 from ._memory import MemoryMeter, Meter, return_freed_memory
-from ._parcel import Journey, Parcel
 from ._passes import Kept, Pass, Record, Token, one_more
 from ._planning import PlanBook
 from ._report import StepReport
@@ -55,7 +53,6 @@ from ._tensors import (
     why_unmovable,
     window_of,
 )
-from ._transfers import Transfers
 
 if TYPE_CHECKING:
     from ..devices import CudaDevice

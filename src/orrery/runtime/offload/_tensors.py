@@ -10,9 +10,8 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from ..moving import Bytes, OffloadError
 from ..remaking import bytes_of, covers_storage, halved, widened
-from ._blocks import Bytes
-from ._errors import OffloadError
 
 if TYPE_CHECKING:
     from ..devices import CudaDevice, Leaving

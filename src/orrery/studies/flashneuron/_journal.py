@@ -22,7 +22,15 @@ __all__ = ["Journal"]
 T = TypeVar("T")
 
 _ROOT = Path(__file__).parents[2]
-_PARTS = ("runtime/offload", "runtime/training", "mapping/offload", "studies/flashneuron")
+_PARTS = (
+    "runtime/direct_io",
+    "runtime/moving",
+    "runtime/offload",
+    "runtime/remaking",
+    "runtime/training",
+    "mapping/offload",
+    "studies/flashneuron",
+)
 
 
 class Journal:

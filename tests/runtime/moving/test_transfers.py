@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orrery.runtime.offload._arena import aligned_bytes
-from orrery.runtime.offload._blocks import SECTOR_BYTES
-from orrery.runtime.offload._errors import OffloadError
-from orrery.runtime.offload._folders import ScratchFile
-from orrery.runtime.offload._parcel import Parcel
-from orrery.runtime.offload._transfers import Transfers
+from orrery.runtime.moving import OffloadError
+from orrery.runtime.moving._arena import aligned_bytes
+from orrery.runtime.moving._blocks import SECTOR_BYTES
+from orrery.runtime.moving._folders import ScratchFile
+from orrery.runtime.moving._parcel import Parcel
+from orrery.runtime.moving._transfers import Transfers
 
 from .channels import ENGINES, Faults, engine, wrote
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.runtime.offload._arena import Arena
-from orrery.runtime.offload._blocks import SECTOR_BYTES
+from orrery.runtime.moving._arena import Arena
+from orrery.runtime.moving._blocks import SECTOR_BYTES
 
 SECTORS = 16
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from orrery.errors import SpecError
-from orrery.runtime.offload import _folders
-from orrery.runtime.offload._arena import aligned_bytes
-from orrery.runtime.offload._blocks import SECTOR_BYTES
-from orrery.runtime.offload._folders import ScratchFile, file_system, sweep
+from orrery.runtime.moving import _folders
+from orrery.runtime.moving._arena import aligned_bytes
+from orrery.runtime.moving._blocks import SECTOR_BYTES
+from orrery.runtime.moving._folders import ScratchFile, file_system, sweep
 
 SLOT = 2 * SECTOR_BYTES
 
@@ -54,8 +54,8 @@ def test_nothing_is_left_by_a_killed_process(
 import os, sys, time
 if not {anonymous}: del os.O_TMPFILE
 from pathlib import Path
-from orrery.runtime.offload._folders import ScratchFile
-from orrery.runtime.offload._arena import aligned_bytes
+from orrery.runtime.moving._folders import ScratchFile
+from orrery.runtime.moving._arena import aligned_bytes
 file = ScratchFile(Path({str(tmp_path)!r}), {SLOT})
 slot = file.take(); os.pwrite(file.descriptor, aligned_bytes({SLOT}).data, slot.offset)
 print("written", flush=True); time.sleep(60)

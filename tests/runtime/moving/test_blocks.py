@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.runtime.offload._arena import aligned_bytes
-from orrery.runtime.offload._blocks import (
+from orrery.runtime.moving._arena import aligned_bytes
+from orrery.runtime.moving._blocks import (
     SECTOR_BYTES,
     BlockLabel,
     checksum,

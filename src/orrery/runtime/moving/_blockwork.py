@@ -3,7 +3,7 @@
 Models:  nothing; this does it. A block that is not packed is written from the tensor's own memory
          where the file takes that (its alignment), and from a copy otherwise; it is read to where
          it will be used. A packed one passes through a buffer both ways.
-Judge:   tests/runtime/offload/test_transfers.py, test_faults.py.
+Judge:   tests/runtime/moving/test_transfers.py, tests/runtime/offload/test_faults.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Models:  nothing; this does it. Writes and reads ahead go first come, first serv
          waits for goes first. A parcel's blocks are spread over the files by how busy they are.
 Ignores: the system's own queues, and how requests are made: that is the engine's business.
 Judge:   bytes come back as they went, under random delays, failures and alterations, with either
-         engine (tests/runtime/offload/test_transfers.py, test_faults.py).
+         engine (tests/runtime/moving/test_transfers.py, tests/runtime/offload/test_faults.py).
 
 A parcel's memory is let go only when all of its blocks have been written, so a failed write loses
 nothing. What is read is compared with what was written before anybody sees it.
