@@ -41,6 +41,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "transformers": ("runtime/",),
     "lightning": ("runtime/",),
     "tvm": ("runtime/",),
+    "iree": ("runtime/",),
+    "unicorn": ("runtime/",),
     "ray": ("runtime/",),
     "ortools": ("mapping/_solver.py",),
     "highspy": ("mapping/_solver.py",),
@@ -51,8 +53,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
 }
 #: packages that may be imported anywhere, but only inside a function
 LAZY = {
-    "numba", "torch", "onnxruntime", "openvino", "tvm", "ray", "ortools", "angr", "amaranth",
-    "pyosys",
+    "numba", "torch", "onnxruntime", "openvino", "tvm", "iree", "unicorn", "ray", "ortools", "angr",
+    "amaranth", "pyosys",
 }  # fmt: skip
 #: save where a file is nothing but circuits: its classes need the package, its door loads it late
 EAGER: dict[str, tuple[str, ...]] = {"amaranth": ("rtl/parts/", "accel/*/circuit")}

@@ -1,0 +1,34 @@
+"""Foreign code, confined: no network, no files, no other process, so much time and memory."""
+
+from ._keeper import run_probe
+from ._native import loadable, movable
+from ._probe import (
+    Answer,
+    Block,
+    Call,
+    Emulated,
+    Failure,
+    Limits,
+    Native,
+    Piece,
+    Pointer,
+    Probe,
+    VirtualMachine,
+)
+
+__all__ = [
+    "Answer",
+    "Block",
+    "Call",
+    "Emulated",
+    "Failure",
+    "Limits",
+    "Native",
+    "Piece",
+    "Pointer",
+    "Probe",
+    "VirtualMachine",
+    "loadable",
+    "movable",
+    "run_probe",
+]
