@@ -284,7 +284,7 @@ def _look(seen: _Seen) -> None:
     """Note how much address space the child has asked for."""
     if not seen.pid:
         return
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
         status = Path(f"/proc/{seen.pid}/status").read_text()
         size = next(one for one in status.splitlines() if one.startswith("VmPeak:"))
         seen.size_bytes = max(seen.size_bytes, int(size.split()[1]) * 1024)
