@@ -1,11 +1,16 @@
 """Networks built into binaries by ordinary compilers: what recovery is tried and judged on."""
 
+from ._blind import own_names, rename, strip
 from ._c_network import CSource, c_source
 from ._compile import BuildError, CBinary, CRecipe, build_c, run_c
+from ._networks import OPERATORS, SMALL_NETWORKS
 from ._style import CStyle
 from ._targets import TARGETS, MissingCompilerError, Target, find_target
+from ._tvm import TvmBinary, TvmRecipe, build_tvm, run_tvm
 
 __all__ = [
+    "OPERATORS",
+    "SMALL_NETWORKS",
     "TARGETS",
     "BuildError",
     "CBinary",
@@ -14,8 +19,15 @@ __all__ = [
     "CStyle",
     "MissingCompilerError",
     "Target",
+    "TvmBinary",
+    "TvmRecipe",
     "build_c",
+    "build_tvm",
     "c_source",
     "find_target",
+    "own_names",
+    "rename",
     "run_c",
+    "run_tvm",
+    "strip",
 ]

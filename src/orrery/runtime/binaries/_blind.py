@@ -1,0 +1,231 @@
+"""Copies of binaries that give nothing away by words: what recovery must work on equally.
+
+Two kinds. *Stripped*: symbols gone, every name and string of ours zeroed; it need not load any
+more, the code is as it was. *Renamed*: every linkage name of ours replaced by a random one of the
+same length, in tables, strings and serialised programs alike; it still loads and runs.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+import struct
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ._compile import BuildError
+from ._targets import find_target
+
+__all__ = ["own_names", "rename", "strip"]
+
+#: A string is a run of so many printable characters and a zero.
+_RUN = re.compile(rb"[\x20-\x7e\t\n]{6,}(?=\0)")
+_HASH_GNU, _HASH_OLD, _DYNSYM, _STRTAB = 0x6FFFFFF6, 5, 11, 3
+
+#: What a loader or a runtime asks for by name, and what compilers emit for it; kept.
+_KEPT = re.compile(
+    rb"_init|_fini|_edata|_end|__bss_start|main|_start|__dso_handle|_DYNAMIC|__TMC_END__|"
+    rb"_GLOBAL_OFFSET_TABLE_|__TVM|__tvm_ffi__library_bin|__tvm_ffi__library_ctx|_?TVM\w+|"
+    rb"iree_hal_executable_library_query|\$[a-z].*"
+)
+
+
+def strip(
+    binary: Path, copy: Path, *, target: str, keep: Iterable[bytes] = (), imports: bool = True
+) -> None:
+    """Write a copy without symbols and with every string zeroed that is not a part of `keep`.
+
+    Parameters
+    ----------
+    keep : bytes that must stand as they do (weights that happen to look like text)
+    imports : whether names of functions of other libraries stay, as in any stripped file that is
+        to be linked dynamically
+    """
+    tool = find_target(target).tool("strip")
+    words = ["--strip-unneeded"] if binary.suffix == ".o" else ["--strip-all"]
+    done = subprocess.run([tool, *words, str(binary), "-o", str(copy)], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    if done.returncode:
+        raise BuildError([tool], done.stderr)
+    data = bytearray(copy.read_bytes())
+    guarded = list(_found(bytes(data), keep))
+    sections = list(_sections(bytes(data)))
+    named = _imported(bytes(data), sections) if imports else set()
+    for name, kind, _, offset, size, _ in sections:
+        if name in (".dynstr", ".strtab", ".shstrtab") or kind == _STRTAB:
+            if name == ".shstrtab":
+                continue  # a reader of sections stumbles over empty names; they say nothing
+            begin = offset
+            for text in bytes(data[offset : offset + size]).split(b"\0"):
+                if text and text not in named and not text.startswith((b"lib", b"GLIBC")):
+                    data[begin : begin + len(text)] = bytes(len(text))
+                begin += len(text) + 1
+        elif name.startswith((".rodata", ".data", ".comment", ".note", ".debug")):
+            for match in _RUN.finditer(bytes(data[offset : offset + size])):
+                begin, end = offset + match.start(), offset + match.end()
+                if not any(begin < high and low < end for low, high in guarded):
+                    data[begin:end] = bytes(end - begin)
+    copy.write_bytes(bytes(data))
+
+
+def rename(binary: Path, copy: Path, names: Iterable[str], *, seed: int = 0) -> Mapping[str, str]:
+    """Write a copy in which each of `names` is another word of the same length; returns which.
+
+    A name is replaced wherever it stands as a whole word: symbol tables, strings, serialised
+    programs. Hash tables for the loader are made to fit the new names.
+    """
+    draw = random.Random(seed)
+    words: dict[bytes, bytes] = {}
+    for name in sorted(set(names), key=len, reverse=True):
+        old = name.encode()
+        while True:
+            new = "".join(draw.choice(string.ascii_lowercase) for _ in old).encode()
+            if new not in words.values() and new != old:
+                break
+        words[old] = new
+    data = bytearray(binary.read_bytes())
+    for old, new in words.items():
+        for begin in _whole(bytes(data), old):
+            data[begin : begin + len(old)] = new
+    _rehash(data)
+    copy.write_bytes(bytes(data))
+    copy.chmod(binary.stat().st_mode)
+    return {old.decode(): new.decode() for old, new in words.items()}
+
+
+def own_names(binary: Path) -> tuple[str, ...]:
+    """Return the linkage names that a file defines itself and that nobody asks for by name."""
+    data = binary.read_bytes()
+    sections, found = list(_sections(data)), set()
+    for _, kind, link, offset, size, _ in sections:
+        if kind not in (2, _DYNSYM) or link >= len(sections):
+            continue
+        strings = data[sections[link][3] :]
+        for name, section in _symbols(data, offset, size):
+            text = strings[name : strings.find(b"\0", name)]
+            if section and text and not _KEPT.fullmatch(text):
+                found.add(text.decode("ascii", "replace"))
+    return tuple(sorted(found))
+
+
+def _whole(data: bytes, word: bytes) -> Iterator[int]:
+    """Return where a word stands alone, or as a string that its length precedes."""
+    letters, at = re.compile(rb"\w"), data.find(word)
+    while at >= 0:
+        end = at + len(word)
+        before, after = data[at - 1 : at], data[end : end + 1]
+        counted = any(
+            at >= size and int.from_bytes(data[at - size : at], "little") == len(word)
+            for size in (4, 8)
+        )
+        if counted or not (letters.match(before) or letters.match(after)):
+            yield at
+        at = data.find(word, at + 1)
+
+
+def _found(data: bytes, parts: Iterable[bytes]) -> Iterator[tuple[int, int]]:
+    for part in parts:
+        at = data.find(part) if len(part) >= 4 else -1
+        while at >= 0:
+            yield at, at + len(part)
+            at = data.find(part, at + 1)
+
+
+def _sections(data: bytes) -> Iterator[tuple[str, int, int, int, int, int]]:
+    """Return name, kind, link, offset, size and address of each section of our own builds."""
+    wide = data[4] == 2
+    if wide:
+        (table,), step = struct.unpack_from("<Q", data, 40), 64
+        count, names = struct.unpack_from("<HH", data, 60)
+    else:
+        (table,), step = struct.unpack_from("<I", data, 32), 40
+        count, names = struct.unpack_from("<HH", data, 48)
+    rows = []
+    for index in range(count):
+        row = struct.unpack_from("<IIQQQQIIQQ" if wide else "<IIIIIIIIII", data,
+                                 table + index * step)  # fmt: skip
+        rows.append(row)
+    for row in rows:
+        begin = rows[names][4] + row[0]
+        name = data[begin : data.find(b"\0", begin)].decode()
+        yield name, row[1], row[6], row[4], row[5] if row[1] != 8 else 0, row[3]
+
+
+def _symbols(data: bytes, offset: int, size: int) -> Iterator[tuple[int, int]]:
+    """Return (offset of the name, section) of each symbol."""
+    if data[4] == 2:
+        for row in struct.iter_unpack("<IBBHQQ", data[offset : offset + size]):
+            yield row[0], row[3]
+    else:
+        for row in struct.iter_unpack("<IIIBBH", data[offset : offset + size]):
+            yield row[0], row[5]
+
+
+def _imported(data: bytes, sections: list[tuple[str, int, int, int, int, int]]) -> set[bytes]:
+    found = set()
+    for _, kind, link, offset, size, _ in sections:
+        if kind in (2, _DYNSYM):
+            strings = data[sections[link][3] :]
+            for name, section in _symbols(data, offset, size):
+                if not section:
+                    found.add(strings[name : strings.find(b"\0", name)])
+    return found
+
+
+def _rehash(data: bytearray) -> None:
+    """Make the loader's tables fit names that were changed in place.
+
+    The newer table wants symbols sorted by bucket; with a single bucket any order is sorted, and
+    the filter before it may say *perhaps* to everything.
+    """
+    sections = list(_sections(bytes(data)))
+    for _, kind, link, offset, _, _ in sections:
+        if kind not in (_HASH_GNU, _HASH_OLD):
+            continue
+        table = sections[link]
+        strings = bytes(data[sections[table[2]][3] :])
+        names = [
+            strings[name : strings.find(b"\0", name)]
+            for name, _ in _symbols(bytes(data), table[3], table[4])
+        ]
+        if kind == _HASH_OLD:
+            _old_table(data, offset, names)
+            continue
+        _, first, words, _ = struct.unpack_from("<IIII", data, offset)
+        wide = 8 if data[4] == 2 else 4
+        filter_at = offset + 16
+        data[filter_at : filter_at + words * wide] = b"\xff" * (words * wide)
+        bucket_at = filter_at + words * wide
+        hashes = [_gnu_hash(name) & ~1 for name in names[first:]]
+        if not hashes:
+            continue
+        hashes[-1] |= 1
+        struct.pack_into("<I", data, offset, 1)
+        struct.pack_into(f"<I{len(hashes)}I", data, bucket_at, first, *hashes)
+
+
+def _old_table(data: bytearray, offset: int, names: list[bytes]) -> None:
+    buckets, chains = struct.unpack_from("<II", data, offset)
+    heads, links = [0] * buckets, [0] * chains
+    for index in range(1, min(chains, len(names))):
+        bucket = _old_hash(names[index]) % buckets
+        links[index], heads[bucket] = heads[bucket], index
+    struct.pack_into(f"<{buckets + chains}I", data, offset + 8, *heads, *links)
+
+
+def _gnu_hash(name: bytes) -> int:
+    value = 5381
+    for byte in name:
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return value
+
+
+def _old_hash(name: bytes) -> int:
+    value = 0
+    for byte in name:
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high
+    return value
