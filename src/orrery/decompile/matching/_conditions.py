@@ -1,0 +1,149 @@
+"""Conditions on counters as ranges of linear forms.
+
+Models:  conjunctions of comparisons of linear forms, as compilers write bounds of an image: two
+         signed comparisons, one unsigned, any of them negated.
+Ignores: disjunctions; they are refused.
+Judge:   every conclusion is checked for all turns where these are few, else by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value
+from ._integers import linear_over
+from ._memory import Refusal
+from ._nest import Range
+
+__all__ = ["bounds", "ranges_of"]
+
+
+def bounds(form: Linear, extents: Mapping[Symbol, int]) -> tuple[int, int]:
+    """Return the least and the greatest value of a form over all turns."""
+    low = high = form.constant
+    for term, factor in form.terms:
+        assert isinstance(term, Symbol)
+        reach = factor * (extents[term] - 1)
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high
+
+
+def ranges_of(condition: Value, extents: Mapping[Symbol, int]) -> list[Range] | None:
+    """Return what a condition on counters says; None where it is about something else.
+
+    Raises
+    ------
+    Refusal : it is about counters, but no conjunction of ranges
+    """
+    try:
+        found = list(_least(condition, extents, truth=True))
+    except _Foreign:
+        return None
+    return _merged(found, extents)
+
+
+class _Foreign(Exception):
+    """The condition reads memory or floating point."""
+
+
+def _least(value: Value, extents: Mapping[Symbol, int], *, truth: bool) -> Iterator[Linear]:
+    """Yield forms that must be zero or more."""
+    if isinstance(value, Constant):
+        if bool(value.bits & 1) != truth:
+            yield Linear(-1)
+        return
+    if not isinstance(value, Operation):
+        raise _Foreign
+    name, inputs = value.name, value.inputs
+    if name in ("uextend", "iextend", "itruncate"):
+        yield from _least(inputs[0], extents, truth=truth)
+    elif name == "inot":
+        yield from _least(inputs[0], extents, truth=not truth)
+    elif name in ("iand", "ior"):
+        if (name == "iand") is truth:
+            for part in inputs:
+                yield from _least(part, extents, truth=truth)
+        else:
+            for part in inputs:  # which raises where it is foreign
+                list(_least(part, extents, truth=truth))
+            raise Refusal("a guard with alternatives")
+    elif name == "select" and isinstance(inputs[2], Constant) and not inputs[2].bits & 1 and truth:
+        yield from _least(inputs[0], extents, truth=True)
+        yield from _least(inputs[1], extents, truth=True)
+    elif name in ("ilt", "ile"):
+        a, b = (_form(part, extents) for part in inputs)
+        gap = 1 if name == "ilt" else 0
+        yield b - a - gap if truth else a - b - (1 - gap)
+    elif name == "ieq":
+        a, b = (_form(part, extents) for part in inputs)
+        if not truth:
+            low, high = bounds(a - b, extents)
+            if low > 0 or high < 0:
+                return
+            if low == 0:  # not the least one: all others
+                yield a - b - 1
+                return
+            if high == 0:
+                yield b - a - 1
+                return
+            raise Refusal("a guard that leaves one turn out")
+        yield a - b
+        yield b - a
+    elif name in ("ult", "ule"):
+        yield from _unsigned(value, extents, truth=truth)
+    else:
+        raise _Foreign
+
+
+def _unsigned(value: Operation, extents: Mapping[Symbol, int], *, truth: bool) -> Iterator[Linear]:
+    """Read ``(unsigned)a < b``: a negative `a` counts as huge."""
+    a, b = (_form(part, extents) for part in value.inputs)
+    gap = 1 if value.name == "ult" else 0
+    a_low, b_low = bounds(a, extents)[0], bounds(b, extents)[0]
+    if a_low >= 0 and b_low >= 0:
+        yield b - a - gap if truth else a - b - (1 - gap)
+    elif truth and b_low >= 0:
+        yield a
+        yield b - a - gap
+    elif not truth and a_low >= 0:
+        yield b
+        yield a - b - (1 - gap)
+    else:
+        raise Refusal("an unsigned guard with alternatives")
+
+
+def _form(value: Value, extents: Mapping[Symbol, int]) -> Linear:
+    if isinstance(value, Index) and all(
+        isinstance(term, Symbol) and term in extents for term, _ in value.value.terms
+    ):  # fmt: skip
+        return value.value
+    if isinstance(value, Constant):
+        sign = 1 << (value.width - 1)
+        return Linear((value.bits & (2 * sign - 1) ^ sign) - sign)
+    if isinstance(value, Load):
+        raise _Foreign
+    found = linear_over(value, extents)
+    if found is None:
+        raise _Foreign
+    return found
+
+
+def _merged(least: list[Linear], extents: Mapping[Symbol, int]) -> list[Range] | None:
+    """Put lower and upper bounds of the same form together; drop those that always hold."""
+    lows: dict[tuple[tuple[Symbol | Operation | Load, int], ...], int] = {}
+    highs: dict[tuple[tuple[Symbol | Operation | Load, int], ...], int] = {}
+    for form in least:
+        low, _ = bounds(form, extents)
+        if low >= 0:
+            continue
+        leading = form.terms[0][1] if form.terms else 1
+        if leading > 0:
+            lows[form.terms] = max(lows.get(form.terms, -(1 << 62)), -form.constant)
+        else:
+            turned = form * -1
+            # form >= 0 is -form <= 0: terms <= form.constant
+            highs[turned.terms] = min(highs.get(turned.terms, 1 << 62), form.constant + 1)
+    found = []
+    for terms in dict.fromkeys((*lows, *highs)):
+        found.append(Range(form=Linear(0, terms), low=lows.get(terms), high=highs.get(terms)))
+    return found

@@ -1,0 +1,373 @@
+"""A program's stores, one after the other, as tensors.
+
+Models:  each store with all its loops as one tensor computed from others; sums kept in memory as
+         sums; what a loop stores into a part as a part.
+Ignores: nothing silently: a store that is not understood is listed, and what reads its result is.
+Judge:   tests/decompile/matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..forms import (
+    Linear,
+    Load,
+    Operation,
+    Program,
+    Reduction,
+    Routine,
+    Symbol,
+    Value,
+    linear,
+)
+from ..tensors import Tensor, Tensors
+from ._conditions import bounds, ranges_of
+from ._memory import Memory, Refusal, memory_of
+from ._order import apart, loads_of
+from ._statement import Place, Rewriter, Statement, Unmatched, neutral, place_of, statements_of
+from ._values import Raising
+
+__all__ = ["Matched", "match"]
+
+_SUMS = {"fadd": "fadd", "fmax": "fmax", "max_x86": "fmax", "fmin": "fmin", "min_x86": "fmin"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """Tensors that a program computes.
+
+    Attributes
+    ----------
+    inputs, outputs : by the name of the buffer
+    unmatched : stores and calls that are not in the tensors
+    """
+
+    tensors: Tensors
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    unmatched: tuple[Unmatched, ...]
+
+
+def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Matched:
+    """Return what a program computes as tensors, and what of it was not understood."""
+    statements, unmatched = statements_of(program, routines)
+    statements, conflicts = apart([_upward(s) for s in statements])
+    tensors = Tensors()
+    written: dict[str, list[range]] = {}
+    for statement in statements:
+        low, high = bounds(statement.place.offset, statement.extents)
+        stretch = range(low // 4, (high + statement.width // 8) // 4)
+        written.setdefault(statement.place.memory, []).append(
+            range(stretch.start * 4, stretch.stop * 4)
+        )
+    memory = Memory(tensors, program.buffers, written)
+    inputs = _place_inputs(program, statements, tensors, memory)
+    for number, statement in enumerate(statements):
+        tensors.source = f"{statement.address:#x}"
+        try:
+            if number in conflicts:
+                raise Refusal(conflicts[number])
+            _matched(tensors, memory, statement)
+        except Refusal as refusal:
+            unmatched.append(Unmatched(address=statement.address, reason=str(refusal)))
+            _forget(tensors, memory, statement)
+    tensors.source = ""
+    outputs: dict[str, Tensor] = {}
+    for name in program.outputs:
+        tensor = _output(program, name, memory, written, unmatched)
+        if tensor is not None:
+            outputs[name] = tensor
+    return Matched(tensors=tensors, inputs=inputs, outputs=outputs, unmatched=tuple(unmatched))
+
+
+def _place_inputs(
+    program: Program, statements: Sequence[Statement], tensors: Tensors, memory: Memory
+) -> dict[str, Tensor]:
+    found = {}
+    for name in program.inputs:
+        buffer = program.buffers.get(name)
+        where, base = memory_of(name)
+        shape: tuple[int, ...] | None = buffer.shape if buffer is not None else None
+        if shape is None:
+            size = buffer.size_bytes if buffer is not None else None
+            if size is None:
+                size = _reach(where, statements) - base
+            if size <= 0:
+                continue
+            shape = (size // 4,)
+        found[name] = tensors.input(name, shape)
+        memory.place(where, base // 4, found[name])
+    return found
+
+
+def _reach(memory: str, statements: Sequence[Statement]) -> int:
+    """Return how many bytes of a memory are read, guards taken into account."""
+    from ._views import hull
+
+    most = 0
+    for statement in statements:
+        for place, ranges in _guarded_loads(statement):
+            if place.memory != memory:
+                continue
+            try:
+                high = hull(place.offset, ranges, statement.extents)[1]
+            except Refusal:
+                continue
+            most = max(most, high + statement.width // 8)
+    return most
+
+
+def _guarded_loads(statement: Statement) -> list[tuple[Place, list]]:  # type: ignore[type-arg]  # of Range
+    """Return places that are read and the ranges in which they are."""
+    found = []
+    stack: list[tuple[Value, tuple]] = [(statement.value, ())]  # type: ignore[type-arg]  # of Range
+    seen: set[tuple[int, int]] = set()
+    while stack:
+        value, ranges = stack.pop()
+        if (id(value), len(ranges)) in seen:
+            continue
+        seen.add((id(value), len(ranges)))
+        if isinstance(value, Load):
+            place = place_of(value.address, statement.extents)
+            if place is not None:
+                found.append((place, list(ranges)))
+        elif isinstance(value, Reduction):
+            stack += [(value.body, ranges), (value.start, ranges)]
+        elif isinstance(value, Operation):
+            inner = ranges
+            if value.name == "select":
+                try:
+                    inside = ranges_of(value.inputs[0], statement.extents)
+                except Refusal:
+                    inside = None
+                if inside is not None:
+                    inner = (*ranges, *inside)
+                    stack.append((value.inputs[1], inner))
+                    stack.append((value.inputs[2], ranges))
+                    continue
+            stack += [(part, inner) for part in value.inputs]
+    return found
+
+
+def _output(
+    program: Program, name: str, memory: Memory, written: Mapping[str, list[range]],
+    unmatched: list[Unmatched],
+) -> Tensor | None:  # fmt: skip
+    where, base = memory_of(name)
+    buffer = program.buffers.get(name)
+    size = buffer.size_bytes if buffer is not None else None
+    if size is None and buffer is not None and buffer.shape is not None:
+        size = prod(buffer.shape) * 4
+    if size is None:
+        size = max((r.stop for r in written.get(where, ())), default=base) - base
+    if size <= 0:
+        unmatched.append(Unmatched(address=0, reason=f"nothing is stored to the output {name}"))
+        return None
+    low, high = base // 4, (base + size) // 4
+    try:
+        tensor, begin = memory.read(where, low, high)
+    except Refusal as refusal:
+        unmatched.append(Unmatched(address=0, reason=f"the output {name}: {refusal}"))
+        return None
+    if begin != low or tensor.size != high - low:
+        unmatched.append(Unmatched(
+            address=0, reason=f"the output {name} is a part of a tensor of {tensor.size} elements"
+        ))  # fmt: skip
+        return None
+    return tensor
+
+
+def _upward(statement: Statement) -> Statement:
+    """Let loops that store downwards store upwards: the order of turns is not their meaning."""
+    known: dict[Symbol | Operation | Load, Linear] = {
+        term: linear(statement.extents[term] - 1, {term: -1})
+        for term, factor in statement.place.offset.terms
+        if isinstance(term, Symbol) and factor < 0
+    }
+    if not known:
+        return statement
+    rewriter = Rewriter(known)
+    return replace(
+        statement,
+        place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
+        value=rewriter.value(statement.value),
+        guards=tuple(rewriter.value(guard) for guard in statement.guards),
+    )
+
+
+def _matched(tensors: Tensors, memory: Memory, statement: Statement) -> None:
+    """Compute one statement and note where its result lies."""
+    if statement.width != 32:
+        raise Refusal(f"stores numbers of {statement.width} bits")
+    statement = _accumulated(_narrowed(statement))
+    offset = statement.place.offset
+    if offset.constant % 4 or any(f % 4 for _, f in offset.terms):
+        raise Refusal("stores to addresses that are no multiple of an element")
+    extents = statement.extents
+    outer = [s for s in statement.loops if offset.factor(s) and extents[s] > 1]
+    outer.sort(key=lambda s: -offset.factor(s))
+    reach = 1
+    for symbol in reversed(outer):
+        step = offset.factor(symbol) // 4
+        if step < reach:
+            raise Refusal("two turns of its loops store to the same place")
+        reach = step * (extents[symbol] - 1) + reach
+    _check_own(statement)
+    raising = Raising(tensors, memory, statement, outer)
+    whole = raising.whole(raising.value(statement.value))
+    box = [(extents[s], offset.factor(s) // 4) for s in outer]
+    memory.store(statement.place.memory, offset.constant // 4, box, whole)
+
+
+def _narrowed(statement: Statement) -> Statement:
+    """Turn guards of the store itself into fewer turns of its loops."""
+    for guard in statement.guards:
+        ranges = ranges_of(guard, statement.extents)
+        if ranges is None:
+            raise Refusal("stores only where a number that it reads says so")
+        for bound in ranges:
+            if len(bound.form.terms) != 1 or bound.form.terms[0][1] != 1:
+                raise Refusal("stores only in turns that several loops decide together")
+            (symbol, _) = bound.form.terms[0]
+            assert isinstance(symbol, Symbol)
+            low = max(0, bound.low or 0)
+            high = statement.extents[symbol]
+            high = high if bound.high is None else min(high, bound.high)
+            if low >= high:
+                raise Refusal("a store that is never reached")
+            rewriter = Rewriter({symbol: linear(low, {symbol: 1})})
+            statement = replace(
+                statement,
+                place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
+                value=rewriter.value(statement.value),
+                guards=tuple(rewriter.value(g) for g in statement.guards),
+                extents={**statement.extents, symbol: high - low},
+            )
+    return statement
+
+
+def _accumulated(statement: Statement) -> Statement:
+    """Write a sum that is kept in memory as a sum over the loops that the address does not know."""
+    offset = statement.place.offset
+    again = [s for s in statement.loops if not offset.factor(s) and statement.extents[s] > 1]
+    if not again:
+        return statement
+    value = statement.value
+    own = [
+        part for part in _parts(value)
+        if isinstance(part, Load) and place_of(part.address, statement.extents) == statement.place
+    ]  # fmt: skip
+    if not own:
+        from ._integers import counters_of
+
+        if set(again) & counters_of(value):
+            raise Refusal("stores to one place again and again, and only the last turn counts")
+        return replace(statement, loops=tuple(s for s in statement.loops if s not in again))
+    found = _added(value, statement)
+    if found is None:
+        raise Refusal("a loop changes what it has stored in a way that is no sum and no maximum")
+    operation, body, start = found
+    for counter in reversed(again):
+        first = counter == again[0]
+        body = Reduction(
+            operation, counter, Linear(statement.extents[counter]), body,
+            start if first else neutral(operation, 32), 32,
+        )  # fmt: skip
+    return replace(statement, value=body, loops=tuple(s for s in statement.loops if s not in again))
+
+
+def _added(value: Value, statement: Statement) -> tuple[str, Value, Value] | None:
+    """Return operation, what a turn adds, and the place that it adds to."""
+
+    def own(part: Value) -> bool:
+        return isinstance(part, Load) and (
+            place_of(part.address, statement.extents) == statement.place
+        )
+
+    if not isinstance(value, Operation):
+        return None
+    if value.name == "fma" and own(value.inputs[2]):
+        a, b, c = value.inputs
+        return "fadd", Operation("fmul", (a, b), value.width), c
+    if value.name in _SUMS:
+        one, two = value.inputs
+        for mine, other in ((one, two), (two, one)):
+            if own(mine) and not any(own(part) for part in _parts(other)):
+                return _SUMS[value.name], other, mine
+        if value.name == "fadd":  # deeper in a sum
+            for deep, other in ((one, two), (two, one)):
+                inner = _added(deep, statement)
+                if inner is not None and inner[0] == "fadd":
+                    rest = Operation("fadd", (inner[1], other), value.width)
+                    return "fadd", rest, inner[2]
+    if value.name == "select":
+        condition, then, otherwise = value.inputs
+        # if (inside) sum = sum + term: what is left out adds nothing.
+        if own(otherwise):
+            inner = _added(then, statement)
+            if inner is not None:
+                operation, body, start = inner
+                kept = Operation("select", (condition, body, neutral(operation, 32)), value.width)
+                return operation, kept, start
+        from ._values import comparison_of
+
+        found = comparison_of(condition)
+        if found is not None:
+            _, a, b = found
+            pair = {id(then), id(otherwise)}
+            if own(a) != own(b) and (own(then) != own(otherwise)):
+                body = b if own(a) else a
+                chosen = then if not own(then) else otherwise
+                if _alike(body, chosen) and pair:
+                    # a < b ? b : a is a maximum, a < b ? a : b a minimum.
+                    larger = own(a) is own(otherwise)
+                    return ("fmax" if larger else "fmin"), body, a if own(a) else b
+    return None
+
+
+def _alike(one: Value, other: Value) -> bool:
+    return one is other or one == other
+
+
+def _parts(value: Value) -> list[Value]:
+    found: list[Value] = []
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        found.append(part)
+        if isinstance(part, Operation):
+            stack.extend(part.inputs)
+        elif isinstance(part, Reduction):
+            stack.extend((part.body, part.start))
+    return found
+
+
+def _check_own(statement: Statement) -> None:
+    """Refuse a store that reads, at other places, what it stores itself: turns are in order."""
+    low, high = bounds(statement.place.offset, statement.extents)
+    for place in loads_of(statement):
+        if place.memory != statement.place.memory or place == statement.place:
+            continue
+        least, most = bounds(place.offset, statement.extents)
+        if least <= high and low <= most:
+            box = [f for _, f in statement.place.offset.terms]
+            same = [f for _, f in place.offset.terms]
+            apart = (place.offset.constant - statement.place.offset.constant) % max(
+                1, min(map(abs, box), default=1)
+            )  # fmt: skip
+            if box == same and apart:
+                continue  # between the places that are stored
+            raise Refusal("reads at other places what it stores: a recurrence")
+
+
+def _forget(tensors: Tensors, memory: Memory, statement: Statement) -> None:
+    """Note that memory holds something unknown: who reads it is not matched either."""
+    low, high = bounds(statement.place.offset, statement.extents)
+    memory.spoil(statement.place.memory, low // 4, high // 4 + 1, f"{statement.address:#x}")

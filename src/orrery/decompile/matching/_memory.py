@@ -1,0 +1,224 @@
+"""What memory holds at a point of the program: which tensor lies where.
+
+Models:  versions of memory in the order of the stores: a buffer that is used again holds another
+         tensor; parts stored one by one are put together (Concat), a part inside of a filled
+         whole becomes padding, a part that is read alone a Slice.
+Ignores: parts that leave holes nobody wrote; who reads those is refused.
+Judge:   tests compare with the network that the program was written from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+from ..forms import Buffer
+from ..tensors import Tensor, Tensors
+from ._statement import IMAGE
+
+__all__ = ["Dimension", "Memory", "Refusal"]
+
+#: (turns, step in elements), the largest step first
+Dimension = tuple[int, int]
+
+_ELEMENT_BYTES = 4
+
+
+class Refusal(Exception):
+    """Why a statement is not matched; caught where the statement is known."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """A box of memory and the tensor that it holds, in elements from the start of the memory."""
+
+    low: int
+    box: tuple[Dimension, ...]
+    tensor: Tensor
+
+    @property
+    def high(self) -> int:
+        return self.low + sum((n - 1) * step for n, step in self.box) + 1
+
+    @property
+    def dense(self) -> bool:
+        return self.high - self.low == prod(n for n, _ in self.box)
+
+
+class Memory:
+    """Memories by name, each with what was stored into it, the newest last."""
+
+    def __init__(
+        self, tensors: Tensors, buffers: Mapping[str, Buffer], written: Mapping[str, list[range]]
+    ) -> None:
+        self._tensors = tensors
+        self._pieces: dict[str, list[Piece]] = {}
+        self._constants: dict[str, list[tuple[int, Buffer]]] = {}
+        self._written = written
+        for name, buffer in buffers.items():
+            memory, base = memory_of(name)
+            if buffer.data is not None or buffer.role == "constant":
+                self._constants.setdefault(memory, []).append((base, buffer))
+
+    # -- constants ---------------------------------------------------------------------------
+
+    def constant_bytes(self, memory: str, low: int, high: int) -> tuple[Buffer, int] | None:
+        """Return the buffer with the bytes ``low … high - 1``, and where it begins.
+
+        None where somebody writes there, or nothing says what stands there.
+        """
+        for base, buffer in self._constants.get(memory, ()):
+            size = len(buffer.data) if buffer.data is not None else buffer.size_bytes
+            inside = base <= low and (size is None or high <= base + size)
+            if inside and not any(
+                stretch.start < high and low < stretch.stop
+                for stretch in self._written.get(memory, ())
+            ):  # fmt: skip
+                return buffer, base
+        return None
+
+    # -- tensors -----------------------------------------------------------------------------
+
+    def place(self, memory: str, low: int, tensor: Tensor, shape: Sequence[int] = ()) -> None:
+        """Note that a tensor lies densely in memory from an element on."""
+        size = tensor.size
+        self._pieces.setdefault(memory, []).append(Piece(low, ((size, 1),), tensor))
+
+    def store(self, memory: str, low: int, box: Sequence[Dimension], tensor: Tensor) -> None:
+        """Note that a tensor of the box's shape was stored."""
+        pieces = self._pieces.setdefault(memory, [])
+        made = Piece(low, tuple(box), tensor)
+        if made.dense:
+            made.box = ((tensor.size, 1),)
+        kept = [p for p in pieces if not _covers(made, p)]
+        self._pieces[memory] = [*kept, made]
+
+    def spoil(self, memory: str, low: int, high: int, address: str) -> None:
+        """Note that a stretch of memory holds something that was not understood."""
+        unknown = self._tensors.node("Unknown", (), (high - low,), address=address)
+        self.store(memory, low, ((high - low, 1),), unknown)
+
+    def read(self, memory: str, low: int, high: int) -> tuple[Tensor, int]:
+        """Return the tensor that lies over elements ``low … high - 1``, and where it begins.
+
+        Raises
+        ------
+        Refusal : nobody wrote there, or parts that do not fit together
+        """
+        pieces = self._pieces.get(memory, [])
+        touching = [p for p in pieces if p.low < high and low < p.high]
+        if not touching:
+            raise Refusal(f"reads memory that nothing wrote ({memory}+{low * 4:#x})")
+        for start in range(len(touching) - 1, -1, -1):
+            whole = self._put_together(touching[start:])
+            if whole is not None and whole.low <= low and high <= whole.high:
+                if whole.tensor.op == "Unknown":
+                    address = whole.tensor.attribute("address")
+                    raise Refusal(f"reads what the code at {address} stores, which is not matched")
+                if len(touching) - start > 1:
+                    self.store(memory, whole.low, whole.box, whole.tensor)
+                return whole.tensor, whole.low
+        raise Refusal(f"reads memory written in parts that leave holes ({memory}+{low * 4:#x})")
+
+    def _put_together(self, parts: list[Piece]) -> Piece | None:
+        """Return parts, the oldest first, as one dense piece; None where they leave holes."""
+        if len(parts) == 1:
+            return parts[0] if parts[0].dense else None
+        if parts[0].dense and all(
+            parts[0].low <= p.low and p.high <= parts[0].high for p in parts[1:]
+        ):  # fmt: skip
+            return self._overlaid(parts[0], parts[1:])
+        return self._joined(parts)
+
+    def _overlaid(self, base: Piece, parts: list[Piece]) -> Piece | None:
+        """Put parts into a filled whole: padding, where the whole holds one number."""
+        fill = base.tensor.scalar()
+        if fill is None or not parts:
+            return None
+        part = parts[0] if len(parts) == 1 else self._joined(parts)
+        if part is None or part.low < base.low or part.high > base.high:
+            return None
+        # The whole as axes: each step of the part's box is the size of what lies below it.
+        box = [(n, step) for n, step in part.box if n > 1 or step > 1]
+        sizes: list[int] = []
+        above = base.tensor.size
+        for _, step in box:
+            if not step or above % step:
+                return None
+            sizes.append(above // step)
+            above = step
+        sizes.append(above)
+        counts = [1, *(n for n, _ in box)]
+        steps = [0, *(step for _, step in box)]
+        starts, left = [], part.low - base.low
+        # sizes[k] is the size of axis k, whose step is steps[k + 1] (1 at the end).
+        axis_steps = [*steps[1:], 1]
+        for step in axis_steps:
+            starts.append(left // step)
+            left %= step
+        axis_counts = counts[1:]
+        if box and box[-1][1] == 1:
+            sizes, axis_steps, starts = sizes[:-1], axis_steps[:-1], starts[:-1]
+        else:
+            axis_counts = [*axis_counts, 1]
+        before = tuple(starts)
+        after = tuple(s - b - n for s, b, n in zip(sizes, starts, axis_counts, strict=True))
+        if min(after, default=0) < 0:
+            return None
+        x = self._tensors.reshape(part.tensor, axis_counts)
+        padded = self._tensors.pad(x, before, after, fill)
+        return Piece(base.low, ((base.tensor.size, 1),), padded)
+
+    def _joined(self, parts: list[Piece]) -> Piece | None:
+        """Put parts beside each other: Concat."""
+        order = sorted(parts, key=lambda p: p.low)
+        if all(p.dense for p in order) and all(
+            a.high == b.low for a, b in pairwise(order)
+        ):  # fmt: skip
+            return self._concatenated(order[0].low, order, 1, [p.tensor.size for p in order])
+        rows = _rows(order)
+        if rows is None:
+            return None
+        outer, widths = rows
+        return self._concatenated(order[0].low, order, outer, widths)
+
+    def _concatenated(self, low: int, parts: list[Piece], outer: int, widths: list[int]) -> Piece:
+        made = [
+            self._tensors.reshape(p.tensor, (outer, width))
+            for p, width in zip(parts, widths, strict=True)
+        ]
+        joined = self._tensors.concat(made, 1)
+        return Piece(low, ((outer * sum(widths), 1),), joined)
+
+
+def _rows(parts: list[Piece]) -> tuple[int, list[int]] | None:
+    """Return how many rows the parts share and how wide each is within a row."""
+    pitches = {p.box[0][1] for p in parts}
+    counts = {p.box[0][0] for p in parts}
+    if len(pitches) != 1 or len(counts) != 1:
+        return None
+    pitch, count = pitches.pop(), counts.pop()
+    widths, at = [], parts[0].low
+    for part in parts:
+        inner = part.box[1:]
+        width = sum((n - 1) * step for n, step in inner) + 1
+        if width != prod(n for n, _ in inner) or part.low != at:
+            return None
+        widths.append(width)
+        at += width
+    return (count, widths) if sum(widths) == pitch else None
+
+
+def _covers(new: Piece, old: Piece) -> bool:
+    if new.dense and new.low <= old.low and old.high <= new.high:
+        return True
+    return new.low == old.low and new.box == old.box
+
+
+def memory_of(name: str) -> tuple[str, int]:
+    """Return the memory and the address of a buffer: ``image@0x2000`` lies in the binary."""
+    if name.startswith(f"{IMAGE}@"):
+        return IMAGE, int(name.split("@")[1], 16)
+    return name, 0

@@ -1,0 +1,229 @@
+"""Loops that hold several stores, taken apart so that each store runs whole before the next.
+
+That changes nothing where each turn reads what the same turn wrote; scratch memory that every turn
+uses anew is given one place for each turn first. Where order matters it is said, and nothing that
+depends on it is matched.
+
+Models:  dependences between stores that share loops, by ranges of addresses.
+Ignores: dependences that guards would rule out; they count as if they were there.
+Judge:   tests with loops whose order matters, which must not be matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..forms import Linear, Load, Operation, Symbol, Value, linear
+from ._conditions import bounds
+from ._statement import Place, Rewriter, Statement, addresses_of, place_of
+
+__all__ = ["apart", "loads_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Touch:
+    number: int
+    place: Place
+    width_bytes: int
+    writes: bool
+
+
+def loads_of(statement: Statement) -> list[Place]:
+    """Return the places that a statement reads, those that are linear."""
+    found = []
+    for address in addresses_of(statement.value):
+        place = place_of(address, statement.extents)
+        if place is not None:
+            found.append(place)
+    return found
+
+
+def _touches(statements: Sequence[Statement]) -> list[_Touch]:
+    found = []
+    for number, statement in enumerate(statements):
+        width = statement.width // 8
+        for place in loads_of(statement):
+            found.append(_Touch(number=number, place=place, width_bytes=width, writes=False))
+        found.append(_Touch(number=number, place=statement.place, width_bytes=width, writes=True))
+    return found
+
+
+def apart(statements: Sequence[Statement]) -> tuple[list[Statement], dict[int, str]]:
+    """Return statements that may run one after the other, and why some may not (by number)."""
+    current = list(statements)
+    counters: dict[Symbol, list[int]] = {}
+    for number, statement in enumerate(current):
+        for counter in statement.loops:
+            counters.setdefault(counter, []).append(number)
+    for counter, members in counters.items():
+        if len(members) > 1:
+            current = _expanded(current, counter, members)
+    return current, _conflicts(current)
+
+
+def _spans(touches: Sequence[_Touch], statements: Sequence[Statement]) -> list[tuple[int, int]]:
+    found = []
+    for touch in touches:
+        low, high = bounds(touch.place.offset, statements[touch.number].extents)
+        found.append((low, high + touch.width_bytes))
+    return found
+
+
+def _expanded(
+    statements: list[Statement], counter: Symbol, members: Sequence[int]
+) -> list[Statement]:
+    """Give scratch memory of a loop one place for each turn."""
+    inside = set(members)
+    touches = _touches(statements)
+    spans = _spans(touches, statements)
+    wanted: dict[str, list[tuple[int, int]]] = {}
+    for touch, span in zip(touches, spans, strict=True):
+        if touch.number in inside and touch.writes and not touch.place.offset.factor(counter):
+            wanted.setdefault(touch.place.memory, []).append(span)
+    for memory, stretches in wanted.items():
+        for low, high in _united(stretches):
+            about = [
+                t for t, (a, b) in zip(touches, spans, strict=True)
+                if t.place.memory == memory and a < high and low < b
+            ]  # fmt: skip
+            fits = all(
+                t.number in inside and not t.place.offset.factor(counter)
+                and low <= a and b <= high
+                for t, (a, b) in zip(touches, spans, strict=True) if t in about
+            )  # fmt: skip
+            first = min((t.number for t in about), default=-1)
+            reads = any(t.number == first and not t.writes for t in about)
+            if fits and about and not reads and len({t.number for t in about}) > 1:
+                fresh = f"{memory}/{counter.name}+{low:x}"
+                statements = [
+                    _moved(s, memory, low, high, counter, fresh) if k in inside else s
+                    for k, s in enumerate(statements)
+                ]
+    return statements
+
+
+def _united(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(stretches):
+        if found and low < found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found
+
+
+def _moved(
+    statement: Statement, memory: str, low: int, high: int, counter: Symbol, fresh: str
+) -> Statement:
+    """Write addresses of one stretch of memory as addresses of a memory of its own."""
+    step = high - low
+    base = Symbol(fresh, "memory")
+
+    def address(form: Linear) -> Linear | None:
+        place = place_of(form, statement.extents)
+        if place is None or place.memory != memory:
+            return None
+        least, _ = bounds(place.offset, statement.extents)
+        if not low <= least < high:
+            return None
+        return place.offset - low + linear(0, {base: 1, counter: step})
+
+    rewriter = _Moving(address)
+    place = statement.place
+    least, _ = bounds(place.offset, statement.extents)
+    if place.memory == memory and low <= least < high:
+        place = Place(memory=fresh, offset=place.offset - low + linear(0, {counter: step}))
+    return replace(statement, place=place, value=rewriter.value(statement.value))
+
+
+class _Moving(Rewriter):
+    def __init__(self, address: object) -> None:
+        super().__init__({})
+        self._address = address
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Load) and callable(self._address):
+            moved = self._address(value.address)
+            return value if moved is None else replace(value, address=moved)
+        return super()._value(value)
+
+
+def _conflicts(statements: Sequence[Statement]) -> dict[int, str]:
+    """Return statements that read what another turn of a shared loop writes."""
+    found: dict[int, str] = {}
+    touches = _touches(statements)
+    spans = _spans(touches, statements)
+    for write, (low, high) in zip(touches, spans, strict=True):
+        if not write.writes or not statements[write.number].loops:
+            continue
+        for read, (a, b) in zip(touches, spans, strict=True):
+            if (
+                read.writes
+                or read.number == write.number
+                or read.place.memory != write.place.memory
+            ):
+                continue
+            if not (a < high and low < b):
+                continue
+            shared = [
+                c for c in statements[write.number].loops
+                if c in statements[read.number].loops and statements[read.number].extents[c] > 1
+            ]  # fmt: skip
+            if shared and not _same_turn(statements, write, read, shared):
+                found[read.number] = "a turn of a loop reads what another turn of it writes"
+    return found
+
+
+def _same_turn(
+    statements: Sequence[Statement], write: _Touch, read: _Touch, shared: Sequence[Symbol]
+) -> bool:
+    """Whether what a turn of the shared loops reads is written, if at all, by the same turn."""
+    one, two = write.place.offset, read.place.offset
+    if any(one.factor(c) != two.factor(c) for c in shared):
+        return False
+    extents_w = {**statements[write.number].extents, **dict.fromkeys(shared, 1)}
+    extents_r = {**statements[read.number].extents, **dict.fromkeys(shared, 1)}
+    low_w, high_w = bounds(one, extents_w)
+    low_r, high_r = bounds(two, extents_r)
+    width = write.width_bytes
+    if any(not one.factor(c) for c in shared):
+        # The same place in every turn: right only where both add to it, in whatever order.
+        return (
+            one == two == statements[read.number].place.offset
+            and _adds(statements[write.number])
+            and _adds(statements[read.number])
+        )
+    reach = max(high_w, high_r) - min(low_w, low_r) + width
+    # Turns of the shared loops must not meet each other's stretch, the innermost step first.
+    for counter in sorted(shared, key=lambda c: abs(one.factor(c))):
+        step = abs(one.factor(counter))
+        if step < reach:
+            return _walk(statements, write, shared) == _walk(statements, read, shared)
+        reach += step * (statements[write.number].extents[counter] - 1)
+    return True
+
+
+def _adds(statement: Statement) -> bool:
+    """Whether a statement adds to what stands where it stores."""
+    value = statement.value
+    return (
+        isinstance(value, Operation)
+        and value.name in ("fadd", "fma")
+        and any(
+            isinstance(part, Load) and place_of(part.address, statement.extents) == statement.place
+            for part in value.inputs
+        )
+    )
+
+
+def _walk(
+    statements: Sequence[Statement], touch: _Touch, shared: Sequence[Symbol]
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return which positions one turn of the shared loops touches."""
+    extents = statements[touch.number].extents
+    steps = sorted(
+        (factor, extents[term]) for term, factor in touch.place.offset.terms
+        if isinstance(term, Symbol) and term not in shared and extents[term] > 1
+    )  # fmt: skip
+    return touch.place.offset.constant, tuple(steps)

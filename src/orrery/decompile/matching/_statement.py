@@ -1,0 +1,486 @@
+"""A program as statements: stores with known memory, known numbers of turns, linear addresses.
+
+Models:  calls of the program's own functions put in place, memset and memcpy as stores, pointers
+         as a memory and an offset, counters split until addresses are linear.
+Ignores: calls of anything else: what they may change is listed and not guessed.
+Judge:   tests evaluate statements in the order of the program and compare memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..forms import (
+    Call,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Loop,
+    Operation,
+    Program,
+    Reduction,
+    Routine,
+    Store,
+    Symbol,
+    Value,
+    View,
+    linear,
+)
+from ._integers import counters_of, linear_over, split_at
+
+__all__ = [
+    "IMAGE",
+    "Place",
+    "Rewriter",
+    "Statement",
+    "Unmatched",
+    "addresses_of",
+    "neutral",
+    "place_of",
+    "statements_of",
+]
+
+#: The memory of addresses that are plain numbers: globals of the binary itself.
+IMAGE = "image"
+
+_DEEPEST_CALLS = 16
+_MOST_SPLITS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """Code that is not in the recovered graph, where it is and why."""
+
+    address: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A memory and an offset in bytes, linear over counters."""
+
+    memory: str
+    offset: Linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One store, alone: ``memory[place] = value`` for all turns where the guards hold.
+
+    Attributes
+    ----------
+    extents : turns of every counter, those inside of the value included
+    loops : counters around it, the outermost first
+    values' addresses : linear, with one `Symbol` of kind ``memory`` for the memory
+    """
+
+    place: Place
+    value: Value
+    width: int
+    guards: tuple[Value, ...]
+    loops: tuple[Symbol, ...]
+    extents: Mapping[Symbol, int]
+    address: int
+
+
+Terms = Symbol | Operation | Load
+Bindings = dict[Terms, Linear]
+
+
+class Rewriter:
+    """Replaces symbols all through values; shared parts are walked once."""
+
+    def __init__(self, values: Mapping[Terms, Linear]) -> None:
+        self._values = values
+        self._done: dict[int, tuple[object, Value]] = {}
+
+    def linear(self, form: Linear) -> Linear:
+        result = Linear(form.constant)
+        for term, factor in form.terms:
+            known = self._values.get(term)
+            if known is None and not isinstance(term, Symbol):
+                inner = self.value(term)
+                again = inner.value if isinstance(inner, Index) else None
+                if again is None and isinstance(inner, Load | Operation):
+                    again = self._values.get(inner, Linear(0, ((inner, 1),)))
+                known = again
+            result += Linear(0, ((term, factor),)) if known is None else known * factor
+        return result
+
+    def value(self, value: Value) -> Value:
+        found = self._done.get(id(value))
+        if found is not None:
+            return found[1]
+        made = self._value(value)
+        self._done[id(value)] = (value, made)  # the value is kept, or its id might be used again
+        return made
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Index):
+            return replace(value, value=self.linear(value.value))
+        if isinstance(value, Load):
+            return replace(value, address=self.linear(value.address))
+        if isinstance(value, Operation):
+            return replace(value, inputs=tuple(self.value(part) for part in value.inputs))
+        if isinstance(value, Reduction):
+            known = self._values.get(value.counter)
+            if known is not None and len(known.terms) == 2:
+                return self._split_reduction(value, known)
+            counter = known.terms[0][0] if known is not None else value.counter
+            return replace(
+                value, counter=counter, extent=self.linear(value.extent),
+                body=self.value(value.body), start=self.value(value.start),
+            )  # fmt: skip
+        return value
+
+    def _split_reduction(self, value: Reduction, parts: Linear) -> Reduction:
+        """Write a loop whose counter was split in two as two loops."""
+        (outer, step), (inner, _) = sorted(parts.terms, key=lambda pair: -pair[1])
+        assert isinstance(outer, Symbol)
+        assert isinstance(inner, Symbol)
+        nested = replace(
+            value, counter=inner, extent=Linear(step), body=self.value(value.body),
+            start=neutral(value.operation, value.width),
+        )  # fmt: skip
+        return replace(
+            value, counter=outer, extent=Linear(value.extent.constant // step), body=nested,
+            start=self.value(value.start),
+        )  # fmt: skip
+
+
+def neutral(operation: str, width: int) -> Constant:
+    """Return the constant that an operation ignores."""
+    bits = {
+        "fmul": {32: 0x3F800000, 64: 0x3FF << 52},
+        "fmax": {32: 0xFF800000, 64: 0xFFF << 52},
+        "fmin": {32: 0x7F800000, 64: 0x7FF << 52},
+    }
+    kind = {"max_x86": "fmax", "min_x86": "fmin"}.get(operation, operation)
+    if kind == "imul":
+        return Constant(1, width)
+    return Constant(bits.get(kind, {}).get(width, 0), width)
+
+
+class _Flattening:
+    def __init__(
+        self, program: Program, routines: Mapping[int, Routine], unmatched: list[Unmatched]
+    ) -> None:
+        self.program, self.routines, self.unmatched = program, routines, unmatched
+        self.fresh = 0
+
+    def run(self) -> Iterator[Statement]:
+        for number, invocation in enumerate(self.program.invocations):
+            bindings: Bindings = {}
+            for symbol, bound in invocation.bindings.items():
+                if isinstance(bound, View):
+                    bindings[symbol] = linear(bound.offset, {memory_symbol(bound.buffer): 1})
+                else:
+                    bindings[symbol] = Linear(bound)
+            yield from self.routine(invocation.routine, bindings, (), (), (), f"{number}", 0)
+
+    def routine(
+        self, routine: Routine, bindings: Bindings, loops: tuple[Loop, ...],
+        guards: tuple[Value, ...], argument_values: Sequence[Value], label: str, depth: int,
+    ) -> Iterator[Statement]:  # fmt: skip
+        for unread in routine.unread:
+            self.unmatched.append(Unmatched(address=unread.instruction, reason=unread.reason))
+        floats = {
+            s: v for s, v in zip(routine.arguments, argument_values, strict=False)
+            if s not in bindings
+        }  # fmt: skip
+        if any(s in counters_of(step.value) for s in floats for step in routine.steps
+               if isinstance(step, Store)):  # fmt: skip
+            self.unmatched.append(Unmatched(
+                address=routine.address,
+                reason="an argument that is no pointer and no whole number is used",
+            ))  # fmt: skip
+        # Counters and memory of this call are its own: another call of it has others.
+        own: Bindings = dict(bindings)
+        for step in routine.steps:
+            for loop in step.loops:
+                own.setdefault(loop.counter, Linear(0, ((self.renamed(loop.counter, label), 1),)))
+        rewriter = _Renaming(own, label)
+        for step in routine.steps:
+            around = tuple(
+                Loop(counter=_only(own[loop.counter]), extent=rewriter.linear(loop.extent),
+                     address=loop.address)
+                for loop in step.loops
+            )  # fmt: skip
+            conditions = guards + tuple(rewriter.value(guard) for guard in step.guards)
+            if isinstance(step, Store):
+                yield from self.store(
+                    rewriter.linear(step.address), rewriter.value(step.value), step.width,
+                    loops + around, conditions, step.instruction,
+                )  # fmt: skip
+            else:
+                yield from self.call(step, rewriter, loops + around, conditions, label, depth)
+
+    def renamed(self, symbol: Symbol, label: str) -> Symbol:
+        return replace(symbol, name=f"{label}/{symbol.name}")
+
+    def call(
+        self, step: Call, rewriter: Rewriter, loops: tuple[Loop, ...],
+        guards: tuple[Value, ...], label: str, depth: int,
+    ) -> Iterator[Statement]:  # fmt: skip
+        arguments = [rewriter.value(argument) for argument in step.arguments]
+        numbers = [integer_of(argument) for argument in arguments]
+        name = step.target if isinstance(step.target, str) else ""
+        routine = self.routines.get(step.target) if isinstance(step.target, int) else None
+        if name.lstrip("_") in ("memset", "memcpy", "memmove") and len(numbers) >= 3:
+            yield from self.copy(name, arguments, numbers, loops, guards, step.instruction)
+        elif routine is not None and depth < _DEEPEST_CALLS:
+            self.fresh += 1
+            bound = {
+                symbol: number
+                for symbol, number in zip(routine.arguments, numbers, strict=False)
+                if number is not None
+            }
+            yield from self.routine(
+                routine, dict(bound), loops, guards, arguments, f"{label}.{self.fresh}", depth + 1
+            )
+        elif name.lstrip("_") not in ("free", "stack_chk_fail"):
+            what = name or f"the function at {step.target:#x}"
+            self.unmatched.append(Unmatched(
+                address=step.instruction, reason=f"calls {what}, which was not read",
+            ))  # fmt: skip
+
+    def copy(
+        self, name: str, arguments: list[Value], numbers: list[Linear | None],
+        loops: tuple[Loop, ...], guards: tuple[Value, ...], instruction: int,
+    ) -> Iterator[Statement]:  # fmt: skip
+        target, source, size = numbers[:3]
+        if target is None or size is None or not size.is_constant or size.constant % 4:
+            self.unmatched.append(Unmatched(
+                address=instruction, reason=f"{name} of a size or place that is not known",
+            ))  # fmt: skip
+            return
+        self.fresh += 1
+        turn = Symbol(f"copy.{self.fresh}", "counter")
+        loop = Loop(counter=turn, extent=Linear(size.constant // 4), address=instruction)
+        step = linear(0, {turn: 4})
+        if name.lstrip("_") == "memset":
+            byte = source.constant & 255 if source is not None and source.is_constant else None
+            if byte is None:
+                self.unmatched.append(
+                    Unmatched(address=instruction, reason="memset with a byte that is not known")
+                )
+                return
+            value: Value = Constant(byte * 0x01010101, 32)
+        elif source is None:
+            self.unmatched.append(
+                Unmatched(address=instruction, reason=f"{name} from a place that is not known")
+            )
+            return
+        else:
+            value = Load(source + step, 32)
+        yield from self.store(target + step, value, 32, (*loops, loop), guards, instruction)
+
+    def store(
+        self, address: Linear, value: Value, width: int, loops: tuple[Loop, ...],
+        guards: tuple[Value, ...], instruction: int,
+    ) -> Iterator[Statement]:  # fmt: skip
+        if width > 32 and width % 32 == 0 and isinstance(value, Load | Constant):
+            lane = Symbol(f"lane.{instruction:x}.{self.fresh}", "counter")
+            self.fresh += 1
+            address += linear(0, {lane: 4})
+            loops = (*loops, Loop(counter=lane, extent=Linear(width // 32)))
+            if isinstance(value, Load):
+                value = Load(value.address + linear(0, {lane: 4}), 32)
+            else:
+                words = {(value.bits >> (32 * k)) & 0xFFFFFFFF for k in range(width // 32)}
+                if len(words) > 1:
+                    self.refuse(instruction, "a constant of several unequal words is stored")
+                    return
+                value = Constant(words.pop(), 32)
+            width = 32
+        extents: dict[Symbol, int] = {}
+        for loop in loops:
+            if not loop.extent.is_constant:
+                self.refuse(instruction, f"the loop at {loop.address:#x} has no constant extent")
+                return
+            extents[loop.counter] = loop.extent.constant
+        if any(extent <= 0 for extent in extents.values()):
+            return
+        if not _inner_extents(value, extents):
+            self.refuse(instruction, "a loop inside of a value has no constant extent")
+            return
+        made = self.linearised(Statement(
+            place=Place(memory="", offset=address), value=value, width=width, guards=guards,
+            loops=tuple(loop.counter for loop in loops), extents=extents, address=instruction,
+        ))  # fmt: skip
+        if made is None:
+            return
+        place = place_of(made.place.offset, made.extents)
+        if place is None:
+            self.refuse(instruction, f"stores to an address that is not linear: {_text(address)}")
+            return
+        yield replace(made, place=place)
+
+    def refuse(self, instruction: int, reason: str) -> None:
+        self.unmatched.append(Unmatched(address=instruction, reason=reason))
+
+    def linearised(self, statement: Statement) -> Statement | None:
+        """Split counters until all addresses are linear; those that stay as they are, stay."""
+        for _ in range(_MOST_SPLITS):
+            forms = [statement.place.offset, *addresses_of(statement.value)]
+            odd = [
+                term for form in forms for term, _ in form.terms
+                if isinstance(term, Operation) and counters_of(term) <= set(statement.extents)
+            ]  # fmt: skip
+            if not odd:
+                return statement
+            known: Bindings = {}
+            for term in odd:
+                fitted = linear_over(term, statement.extents)
+                if fitted is not None:
+                    known[term] = fitted
+            extents = dict(statement.extents)
+            loops = statement.loops
+            if not known:
+                found = next(filter(None, (split_at(term, extents) for term in odd)), None)
+                if found is None:
+                    return statement
+                counter, size = found
+                self.fresh += 1
+                outer = replace(counter, name=f"{counter.name}.{self.fresh}q")
+                inner = replace(counter, name=f"{counter.name}.{self.fresh}r")
+                known[counter] = linear(0, {outer: size, inner: 1})
+                extents[outer], extents[inner] = extents.pop(counter) // size, size
+                loops = tuple(
+                    part for c in loops for part in ((outer, inner) if c == counter else (c,))
+                )
+            rewriter = Rewriter(known)
+            statement = replace(
+                statement,
+                place=Place(memory="", offset=rewriter.linear(statement.place.offset)),
+                value=rewriter.value(statement.value),
+                guards=tuple(rewriter.value(guard) for guard in statement.guards),
+                loops=loops, extents=extents,
+            )  # fmt: skip
+        return statement
+
+
+class _Renaming(Rewriter):
+    """Also gives counters inside of values and memory of a call names of their own."""
+
+    def __init__(self, values: Bindings, label: str) -> None:
+        super().__init__(values)
+        self._known, self._label = values, label
+
+    def linear(self, form: Linear) -> Linear:
+        for term, _ in form.terms:
+            self._own(term)
+        return super().linear(form)
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Reduction):
+            self._own(value.counter)
+        return super()._value(value)
+
+    def _own(self, term: Terms) -> None:
+        inner = isinstance(term, Symbol) and term.kind in ("memory", "counter", "unknown")
+        if inner and isinstance(term, Symbol) and term not in self._known:
+            own = replace(term, name=f"{self._label}/{term.name}")
+            self._known[term] = Linear(0, ((own, 1),))
+
+
+def statements_of(
+    program: Program, routines: Mapping[int, Routine] | None = None
+) -> tuple[list[Statement], list[Unmatched]]:
+    """Return the stores of a program in order, and what could not be written as one."""
+    unmatched: list[Unmatched] = []
+    found = list(_Flattening(program, routines or {}, unmatched).run())
+    return found, unmatched
+
+
+def memory_symbol(name: str) -> Symbol:
+    """Return the symbol that stands for where a buffer begins."""
+    return Symbol(name, "memory")
+
+
+def place_of(address: Linear, extents: Mapping[Symbol, int]) -> Place | None:
+    """Return the memory and the offset of an address; None where it is not linear."""
+    memory = IMAGE
+    terms: dict[Symbol | Operation | Load, int] = {}
+    bases = 0
+    for term, factor in address.terms:
+        if not isinstance(term, Symbol):
+            return None
+        if term.kind in ("memory", "argument") and term not in extents:
+            if factor != 1:
+                return None
+            memory, bases = term.name, bases + 1
+        elif term in extents:
+            terms[term] = factor
+        else:
+            return None
+    if bases > 1:
+        return None
+    return Place(memory=memory, offset=linear(address.constant, terms))
+
+
+def integer_of(value: Value) -> Linear | None:
+    """Return a value as a linear form where it is one."""
+    if isinstance(value, Index):
+        return value.value
+    if isinstance(value, Constant):
+        return Linear(value.bits)
+    if isinstance(value, Load):
+        return linear(0, {value: 1})
+    return None
+
+
+def _only(form: Linear) -> Symbol:
+    (term, _) = form.terms[0]
+    assert isinstance(term, Symbol)
+    return term
+
+
+def addresses_of(value: Value) -> list[Linear]:
+    """Return the addresses of all loads of a value."""
+    found: list[Linear] = []
+    seen: set[int] = set()
+    stack: list[Value] = [value]
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Load):
+            found.append(part.address)
+        elif isinstance(part, Operation):
+            stack.extend(part.inputs)
+        elif isinstance(part, Reduction):
+            stack.extend((part.body, part.start))
+    return found
+
+
+def _inner_extents(value: Value, extents: dict[Symbol, int]) -> bool:
+    """Note the turns of the loops inside of a value; False where one is not known."""
+    seen: set[int] = set()
+    stack: list[Value] = [value]
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Operation):
+            stack.extend(part.inputs)
+        elif isinstance(part, Reduction):
+            if not part.extent.is_constant or extents.get(
+                part.counter, part.extent.constant
+            ) != part.extent.constant:  # fmt: skip
+                return False
+            extents[part.counter] = part.extent.constant
+            stack.extend((part.body, part.start))
+    return True
+
+
+def _text(form: Linear) -> str:
+    parts = [str(form.constant)] if form.constant else []
+    for term, factor in form.terms:
+        name = term.name if isinstance(term, Symbol | Operation) else "memory"
+        parts.append(f"{factor}*{name}")
+    return " + ".join(parts) or "0"

@@ -1,0 +1,492 @@
+"""Operators that several loop nests make up: Softmax, means, normalisations, pooling, padding.
+
+Models:  rules from one tensor to an equal one; what is equal up to the order of floating-point
+         arithmetic counts as equal, nothing else does.
+Judge:   networks of single operators, recovered and compared; near misses that must stay as
+         they are (tests/decompile/matching).
+"""
+
+from __future__ import annotations
+
+from math import isclose, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._activations import scaled
+from ._rewriting import Rule, noted
+from ._tensors import ELEMENTWISE, Tensor, Tensors
+
+__all__ = ["NORMALISING"]
+
+#: Constants of 24 bits that were computed in one or two steps agree to this.
+_CLOSE = 1e-6
+#: Anything below counts as minus infinity where a maximum is taken.
+_LOWEST = -3.4e38
+
+
+def _mean(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Read a sum times one part of its number of elements as a mean."""
+    if t.op not in ("Mul", "Div"):
+        return None
+    base, factor = scaled(t)
+    if base.op == "ReduceSum" and base is not t:
+        axes = base.attribute("axes")
+        count = prod(base.inputs[0].shape[a] for a in axes)
+        if isclose(factor * count, 1, rel_tol=_CLOSE):
+            made = tensors.reduce("ReduceMean", base.inputs[0], axes)
+            return noted(made, base, because=f"a sum of {count} divided by {count}")
+    return None
+
+
+def _nested(tensors: Tensors, t: Tensor) -> Tensor | None:
+    if t.op in ("ReduceSum", "ReduceMax", "ReduceMin") and t.inputs[0].op == t.op:
+        inner = t.inputs[0]
+        axes = (*inner.attribute("axes"), *t.attribute("axes"))
+        return noted(tensors.reduce(t.op, inner.inputs[0], axes), inner)
+    return None
+
+
+def _softmax(tensors: Tensors, t: Tensor) -> Tensor | None:
+    if t.op == "Div":
+        above, below = t.inputs
+        if above.op != "Exp" or below.op != "ReduceSum" or below.inputs[0] is not above:
+            return None
+        axes = below.attribute("axes")
+        x, because = above.inputs[0], "exp divided by the sum of exp"
+        name = "Softmax"
+    elif t.op == "Sub" and t.inputs[1].op == "Log":
+        inner, below = t.inputs[0], t.inputs[1].inputs[0]
+        if below.op != "ReduceSum" or below.inputs[0].op != "Exp":
+            return None
+        if below.inputs[0].inputs[0] is not inner:
+            return None
+        axes = below.attribute("axes")
+        x, because, name = inner, "x minus the log of the sum of exp", "LogSoftmax"
+    else:
+        return None
+    if x.op == "Sub" and x.inputs[1].op == "ReduceMax" and x.inputs[1].inputs[0] is x.inputs[0]:
+        if x.inputs[1].attribute("axes") != axes:
+            return None
+        noted(t, x.inputs[1], x)
+        x, because = x.inputs[0], because + ", the maximum taken off"
+    if len(axes) != 1:
+        if axes != tuple(range(axes[0], len(x.shape))):
+            return None
+        lead = x.shape[: axes[0]]
+        flat = tensors.reshape(x, (*lead, prod(x.shape[axes[0] :])))
+        made = tensors.node(name, (flat,), flat.shape, axis=len(lead))
+        return tensors.reshape(noted(made, t, *t.inputs, because=because), t.shape)
+    made = tensors.node(name, (x,), x.shape, axis=axes[0])
+    return noted(made, *t.inputs, because=because)
+
+
+def _layer_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
+    if t.op == "Div":
+        centred, root = t.inputs
+        found = _spread(root)
+    elif t.op == "Mul":
+        found = None
+        centred = t.inputs[0]
+        for a, b in (t.inputs, t.inputs[::-1]):
+            if b.op == "Pow" and b.inputs[1].scalar() == -0.5:
+                centred, found = a, _within(b.inputs[0])
+    else:
+        return None
+    if found is None or centred.op != "Sub":
+        return None
+    variance, epsilon = found
+    x, mean = centred.inputs
+    if mean.op != "ReduceMean" or mean.inputs[0] is not x:
+        return None
+    axes = mean.attribute("axes")
+    if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
+        return None
+    if not _is_variance(variance, x, centred, mean):
+        return None
+    ones = tensors.constant(np.ones([x.shape[a] for a in axes], np.float32))
+    made = tensors.node(
+        "LayerNormalization", (x, ones), x.shape, axis=len(x.shape) - len(axes), epsilon=epsilon
+    )
+    return noted(made, centred, mean, variance, because="x minus its mean over its deviation")
+
+
+def _spread(root: Tensor) -> tuple[Tensor, float] | None:
+    return _within(root.inputs[0]) if root.op == "Sqrt" else None
+
+
+def _within(t: Tensor) -> tuple[Tensor, float] | None:
+    """Return a tensor and the small number that is added to it."""
+    if t.op == "Add":
+        for a, b in (t.inputs, t.inputs[::-1]):
+            number = b.scalar()
+            if number is not None and a.value is None:
+                return a, number
+    return t, 0.0
+
+
+def _is_variance(t: Tensor, x: Tensor, centred: Tensor, mean: Tensor) -> bool:
+    axes = mean.attribute("axes")
+    if t.op == "ReduceMean" and t.attribute("axes") == axes:
+        return _is_square(t.inputs[0], centred)
+    if t.op == "Sub":
+        first, second = t.inputs
+        return (
+            first.op == "ReduceMean" and first.attribute("axes") == axes
+            and _is_square(first.inputs[0], x) and _is_square(second, mean)
+        )  # fmt: skip
+    return False
+
+
+def _is_square(t: Tensor, x: Tensor) -> bool:
+    if t.op == "Mul":
+        return t.inputs[0] is x and t.inputs[1] is x
+    return t.op == "Pow" and t.inputs[0] is x and t.inputs[1].scalar() == 2
+
+
+def _affine_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Take scale and shift after a layer's normalisation into it."""
+    if t.op not in ("Mul", "Add"):
+        return None
+    for norm, other in (t.inputs, t.inputs[::-1]):
+        if norm.op != "LayerNormalization" or other.value is None or len(norm.inputs) > 2:
+            continue
+        x, scale = norm.inputs
+        axes = norm.attribute("axis")
+        shape = x.shape[axes:]
+        lead = other.shape[: max(0, len(other.shape) - len(shape))]
+        if prod(lead) != 1 or norm.shape != t.shape:
+            continue
+        value = np.broadcast_to(other.value.reshape(other.shape[len(lead) :]), shape)
+        made = tensors.constant(value)
+        made.sources.extend(s for s in other.sources if s not in made.sources)
+        if t.op == "Mul" and scale.scalar() == 1:
+            inputs: tuple[Tensor, ...] = (x, made)
+        elif t.op == "Add":
+            inputs = (x, scale, made)
+        else:
+            continue
+        return noted(
+            tensors.node("LayerNormalization", inputs, x.shape, **dict(norm.attributes)), norm
+        )
+    return None
+
+
+def _batch_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Read ``(x - mean) / sqrt(variance + epsilon) * scale + shift`` in any order."""
+    if t.op not in ("Add", "Sub", "Mul", "Div") or len(t.shape) < 3:
+        return None
+    chain = _affine(t)
+    if chain is None:
+        return None
+    x, a, b, parts = chain
+    roots = [p for p in parts if p.op == "Sqrt"]
+    if len(roots) != 1 or roots[0].inputs[0].op != "Add":
+        return None
+    one, two = roots[0].inputs[0].inputs
+    epsilon = two.scalar() if two.size == 1 else one.scalar()
+    variance = one if two.size == 1 else two
+    if epsilon is None or variance.value is None:
+        return None
+    shape = a.shape
+    if [k for k, s in enumerate(shape) if s > 1] not in ([1], []):
+        return None
+    channels = x.shape[1]
+    constants = [p for p in parts if p.op == "Constant" and p.size in (channels, 1)]
+    var = np.broadcast_to(variance.value.reshape(-1), (channels,)).astype(np.float64)
+    scale_wanted = np.broadcast_to(a.reshape(-1), (channels,)) * np.sqrt(var + epsilon)
+    gamma = _nearest(constants, scale_wanted, channels)
+    if gamma is None:
+        gamma = tensors.scalar(1.0) if np.allclose(scale_wanted, 1, rtol=1e-5) else None
+    if gamma is None:
+        return None
+    shift = np.broadcast_to(b.reshape(-1), (channels,))
+    slope = np.broadcast_to(a.reshape(-1), (channels,))
+    for mean in (*constants, tensors.scalar(0.0)):
+        assert mean.value is not None
+        for beta in (*constants, tensors.scalar(0.0)):
+            assert beta.value is not None
+            if mean is variance or beta is variance or mean is beta:
+                continue
+            value = beta.value.reshape(-1) - mean.value.reshape(-1) * slope
+            if np.allclose(value, shift, rtol=1e-4, atol=1e-5):
+                inputs = [_vector(tensors, p, channels) for p in (gamma, beta, mean, variance)]
+                made = tensors.node("BatchNormalization", (x, *inputs), x.shape, epsilon=epsilon)
+                return noted(
+                    made,
+                    *(p for p in parts if p.value is None),
+                    because="scale and shift per channel with the root of a variance",
+                )
+    return None
+
+
+def _affine_batch(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Take scale and shift of channels after a batch normalisation into it."""
+    if t.op not in ("Mul", "Add", "Sub"):
+        return None
+    pairs = (t.inputs,) if t.op == "Sub" else (t.inputs, t.inputs[::-1])
+    for norm, other in pairs:
+        if norm.op != "BatchNormalization" or other.value is None or norm.shape != t.shape:
+            continue
+        have = (1,) * (len(t.shape) - len(other.shape)) + other.shape
+        if any(s != 1 for k, s in enumerate(have) if k != 1):
+            continue
+        x, gamma, beta, mean, variance = norm.inputs
+        if beta.scalar() != 0 or (t.op == "Mul" and gamma.scalar() != 1):
+            continue
+        made = _vector(tensors, other, t.shape[1])
+        if t.op == "Mul":
+            gamma = made
+        elif t.op == "Add":
+            beta = made
+        else:
+            assert made.value is not None
+            beta = tensors.constant(-made.value)
+        return noted(
+            tensors.node("BatchNormalization", (x, gamma, beta, mean, variance), t.shape,
+                         **dict(norm.attributes)), norm,
+        )  # fmt: skip
+    return None
+
+
+def _vector(tensors: Tensors, t: Tensor, channels: int) -> Tensor:
+    assert t.value is not None
+    made = tensors.constant(np.broadcast_to(t.value.reshape(-1), (channels,)))
+    made.sources.extend(s for s in t.sources if s not in made.sources)
+    return made
+
+
+def _nearest(constants: list[Tensor], wanted: NDArray[Any], channels: int) -> Tensor | None:
+    for t in constants:
+        assert t.value is not None
+        have = np.broadcast_to(t.value.reshape(-1), (channels,))
+        if np.allclose(have, wanted, rtol=1e-4, atol=1e-6):
+            return t
+    return None
+
+
+def _affine(t: Tensor) -> tuple[Tensor, NDArray[Any], NDArray[Any], list[Tensor]] | None:
+    """Return x, a, b with ``t = a·x + b`` and constant a, b, and all that makes them."""
+    if t.value is not None:
+        return None
+    parts: list[Tensor] = []
+    path: list[tuple[str, NDArray[Any], bool]] = []
+    at = t
+    while at.op in ("Add", "Sub", "Mul", "Div") and len(path) < 8:
+        one, two = at.inputs
+        left, right = _computed(one, parts), _computed(two, parts)
+        if (left is None) == (right is None):
+            break
+        if right is not None and one.shape == t.shape:
+            path.append((at.op, right, False))
+            parts.append(at)
+            at = one
+        elif left is not None and two.shape == t.shape and at.op != "Div":
+            path.append((at.op, left, True))
+            parts.append(at)
+            at = two
+        else:
+            break
+    if not path:
+        return None
+    a: NDArray[Any] = np.ones((1,) * len(t.shape))
+    b: NDArray[Any] = np.zeros((1,) * len(t.shape))
+    for op, value, first in reversed(path):
+        if op == "Mul":
+            a, b = a * value, b * value
+        elif op == "Div":
+            a, b = a / value, b / value
+        elif op == "Add":
+            b = b + value
+        elif first:
+            a, b = -a, value - b
+        else:
+            b = b - value
+    a, b = np.broadcast_arrays(a, b)
+    return at, a, b, parts
+
+
+def _computed(t: Tensor, parts: list[Tensor]) -> NDArray[Any] | None:
+    """Return the value of a tensor that constants alone make, noting them."""
+    if t.value is not None:
+        parts.append(t)
+        return t.value.astype(np.float64)
+    if t.op == "Rearrange":
+        inner = _computed(t.inputs[0], parts)
+        digits = t.digits
+        if inner is None:
+            return None
+        return inner.reshape(digits.sizes).transpose(digits.order).reshape(t.shape)
+    if t.op not in ELEMENTWISE or not t.inputs or len(t.inputs) > 2:
+        return None
+    before = len(parts)
+    inputs = [_computed(x, parts) for x in t.inputs]
+    compute = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide,
+               "Sqrt": np.sqrt}.get(t.op)  # fmt: skip
+    if compute is None or any(x is None for x in inputs):
+        del parts[before:]
+        return None
+    parts.append(t)
+    return np.asarray(compute(*inputs))
+
+
+def _lrn(tensors: Tensors, t: Tensor) -> Tensor | None:
+    if t.op == "Div":
+        x, power = t.inputs
+        sign = 1.0
+    elif t.op == "Mul":
+        x, power = t.inputs if t.inputs[1].op == "Pow" else t.inputs[::-1]
+        sign = -1.0
+    else:
+        return None
+    if power.op != "Pow" or power.inputs[0].op != "Add" or len(x.shape) < 3:
+        return None
+    beta = power.inputs[1].scalar()
+    if beta is None:
+        return None
+    for total, other in (power.inputs[0].inputs, power.inputs[0].inputs[::-1]):
+        bias = other.scalar()
+        base, factor = scaled(total)
+        if bias is None or base.op != "WindowSum" or not _is_square(base.inputs[0], x):
+            continue
+        windows = base.attribute("windows")
+        if any(w != (1, 1, 1, 0, 0) for k, w in enumerate(windows) if k != 1):
+            continue
+        size, step, dilation, before, after = windows[1]
+        if step != 1 or dilation != 1 or (before, after) != ((size - 1) // 2, size // 2):
+            continue
+        made = tensors.node(
+            "LRN", (x,), x.shape, size=size, alpha=float(np.float32(factor * size)),
+            beta=float(np.float32(sign * beta)), bias=float(np.float32(bias)),
+        )  # fmt: skip
+        return noted(made, power, base, because="x over a power of the sum of squares of channels")
+    return None
+
+
+def _average(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Read sums of windows divided by their number of elements as a mean."""
+    if t.op not in ("Mul", "Div"):
+        return None
+    base, factor = scaled(t)
+    if base.op == "WindowSum" and base is not t:
+        windows = base.attribute("windows")
+        count = prod(w[0] for w in windows)
+        if isclose(factor * count, 1, rel_tol=_CLOSE):
+            made = tensors.node("AveragePool", base.inputs, base.shape, windows=windows, counted=1)
+            return noted(made, base, because=f"a sum of windows of {count} divided by {count}")
+    if t.op == "Div" and t.inputs[0].op == "WindowSum" and t.inputs[1].value is not None:
+        base, counts = t.inputs
+        windows = base.attribute("windows")
+        wanted = _counts(base)
+        if np.array_equal(np.broadcast_to(counts.value, wanted.shape), wanted):  # type: ignore[arg-type]  # not None, above
+            made = tensors.node("AveragePool", base.inputs, base.shape, windows=windows, counted=0)
+            return noted(made, base, because="a sum of windows divided by what lies inside")
+    return None
+
+
+def _counts(t: Tensor) -> NDArray[Any]:
+    """Return how many positions of each window lie inside of the tensor."""
+    total = np.ones((1,) * len(t.shape))
+    for axis, (size, step, dilation, before, _) in enumerate(t.attribute("windows")):
+        start = np.arange(t.shape[axis])[:, None] * step - before
+        at = start + np.arange(size)[None, :] * dilation
+        inside = ((at >= 0) & (at < t.inputs[0].shape[axis])).sum(1)
+        total = total * inside.reshape([-1 if k == axis else 1 for k in range(len(t.shape))])
+    return total
+
+
+def _padded(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Take padding of what a window or a convolution reads into it."""
+    if t.op not in ("Conv", "WindowMax", "WindowSum") or not t.inputs:
+        return None
+    pad = t.inputs[0]
+    if pad.op != "Pad":
+        return None
+    value, x = pad.attribute("value"), pad.inputs[0]
+    before, after = pad.attribute("before"), pad.attribute("after")
+    because = "a padded copy of what it reads"
+    if t.op == "Conv":
+        if value != 0 or any(before[:2]) or any(after[:2]):
+            return None
+        rank = len(x.shape) - 2
+        attributes = dict(t.attributes)
+        pads = attributes["pads"]
+        attributes["pads"] = tuple(
+            p + extra for p, extra in zip(pads, (*before[2:], *after[2:]), strict=True)
+        )
+        assert len(pads) == 2 * rank
+        return noted(tensors.node("Conv", (x, *t.inputs[1:]), t.shape, **attributes), pad,
+                     because=because)  # fmt: skip
+    if t.op == "WindowSum" and value != 0:
+        return None
+    if t.op == "WindowMax" and value > _LOWEST and not (value == 0 and x.op in ("Relu", "Clip")):
+        return None
+    windows = tuple(
+        (size, step, dilation, low + b, high + a)
+        for (size, step, dilation, low, high), b, a in zip(
+            t.attribute("windows"), before, after, strict=True
+        )
+    )
+    if any(w[0] == 1 and (w[3] or w[4]) for w in windows):
+        return None
+    return noted(tensors.node(t.op, (x,), t.shape, windows=windows), pad, because=because)
+
+
+def _biased(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Take a number for each output channel that is added into what makes the channels."""
+    if t.op != "Add":
+        return None
+    for y, bias in (t.inputs, t.inputs[::-1]):
+        if y.op not in ("Conv", "Gemm", "ConvTranspose") or len(y.inputs) != 2:
+            continue
+        if bias.inner.op not in ("Constant", "Absent") or y.shape != t.shape:
+            continue
+        channels = y.shape[1]
+        have = (1,) * (len(t.shape) - len(bias.shape)) + bias.shape
+        if any(s != 1 for k, s in enumerate(have) if k != 1) or bias.size not in (1, channels):
+            continue
+        if bias.size == 1 and channels > 1:
+            if bias.value is None or (not bias.sources and bias.scalar() == 0):
+                continue
+            vector = tensors.constant(np.full(channels, bias.value.reshape(-1)[0]))
+            vector.sources.extend(bias.sources)
+        else:
+            vector = tensors.reshape(bias, (channels,))
+        made = tensors.node(y.op, (*y.inputs, vector), y.shape, **dict(y.attributes))
+        return noted(made, y, because="a number for each output channel is added")
+    return None
+
+
+def _transposed(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Write a convolution whose weights are read backwards as what it was: a transposed one."""
+    if t.op != "Conv" or not t.attribute("backwards") or t.inputs[1].value is None:
+        return None
+    attributes = dict(t.attributes)
+    kernel, group = attributes["kernel_shape"], attributes["group"]
+    rank = len(kernel)
+    if set(attributes["strides"]) != {1} or any(a == 1 for a in attributes["dilations"]) is False:
+        return None
+    weights = t.inputs[1].value
+    made, each = weights.shape[:2]
+    flipped = np.flip(weights, tuple(range(2, 2 + rank)))
+    parts = flipped.reshape(group, made // group, each, *kernel)
+    swapped = parts.swapaxes(1, 2).reshape(group * each, made // group, *kernel)
+    reach = [(k - 1) * d for k, d in zip(kernel, attributes["dilations"], strict=True)]
+    pads = tuple(r - p for r, p in zip((*reach, *reach), attributes["pads"], strict=True))
+    if min(pads) < 0:
+        return None
+    constant = tensors.constant(swapped)
+    constant.sources.extend(s for s in t.inputs[1].sources if s not in constant.sources)
+    made_node = tensors.node(
+        "ConvTranspose", (t.inputs[0], constant, *t.inputs[2:]), t.shape, group=group,
+        strides=attributes["strides"], dilations=attributes["dilations"], pads=pads,
+        kernel_shape=kernel,
+    )  # fmt: skip
+    return noted(made_node, because="weights are read backwards")
+
+
+NORMALISING: tuple[Rule, ...] = (
+    _nested, _mean, _average, _padded, _batch_norm, _affine_batch, _biased, _softmax, _layer_norm,
+    _affine_norm, _lrn, _transposed,
+)  # fmt: skip
