@@ -106,12 +106,18 @@ class StepProfile:
     other_bytes : the most memory that everything else takes at once: parameters, gradients,
         optimiser state, the working set of the largest operator, staging buffers
     limit_bytes : of memory that everything together may take
-    write_bytes_per_s, read_bytes_per_s : what the folders take and give, all together
+    write_bytes_per_s, read_bytes_per_s : what the folders take and give, all together, while the
+        step computes
+    write_drag, read_drag : share of its speed that the computation loses while something is
+        written, or read
+    waiting_speed : how many times as fast transfers are while the step waits for them; no more than
+        1 over either drag, so that waiting never takes less of the step than moving beside it
     pack_bytes_per_s, unpack_bytes_per_s : of unpacked bytes; needed where a tensor can be packed
     request_s : that a transfer takes beyond its bytes
     disk_bytes : free in the folders; None is not known
     queue_bytes : of tensors that may wait to be written before the forward waits, though there is
         memory; None is any number
+    recompute_depth : tensors that may be made again one from the other; None is any number
     machine : where it was measured
     """
 
@@ -128,13 +134,27 @@ class StepProfile:
     request_s: float = 0.0
     disk_bytes: int | None = None
     queue_bytes: int | None = None
+    write_drag: float = 0.0
+    read_drag: float = 0.0
+    waiting_speed: float = 1.0
+    recompute_depth: int | None = None
     machine: str = ""
 
     def __post_init__(self) -> None:
         where = f"step {self.name!r}"
+        for key in ("write_drag", "read_drag"):
+            _refuse_negative(where, key, getattr(self, key))
+            if getattr(self, key) >= 1:
+                raise SpecError(f"{where}: {key}", found=getattr(self, key), wanted="below 1",
+                                fix="measure which share of its speed is lost")  # fmt: skip
+        drag = max(self.write_drag, self.read_drag)
+        if not (self.waiting_speed >= 1 and self.waiting_speed * drag <= 1 + 1e-9):
+            raise SpecError(f"{where}: waiting_speed", found=self.waiting_speed,
+                            wanted="1 or more, and no more than 1 over either drag",
+                            fix="measure it, and take no more than that")  # fmt: skip
         for key in ("forward_s", "backward_s", "other_bytes", "limit_bytes", "request_s"):
             _refuse_negative(where, key, getattr(self, key))
-        for key in ("disk_bytes", "queue_bytes"):
+        for key in ("disk_bytes", "queue_bytes", "recompute_depth"):
             _refuse_negative(where, key, getattr(self, key), none_allowed=True)
         for way, packing in (("write", "pack"), ("read", "unpack")):
             _refuse_negative(where, f"{way}_bytes_per_s", getattr(self, f"{way}_bytes_per_s"),
@@ -265,6 +285,7 @@ class OffloadPlan:
     drain_s : between forward and backward, the last writes end
     backward_stall_s : backward waits for reads, or for room
     recompute_s : tensors are made again
+    slowed_s : computation is slower for the transfers beside it
     io_s : reading and writing, all of it
     hidden_share : of `io_s` during which the step did not wait; None when nothing moves
     method, settings : how to make the same plan again
@@ -297,6 +318,7 @@ class OffloadPlan:
     lower_bound_s: float | None = None
     log: tuple[str, ...] = ()
     moves: tuple[PlannedMove, ...] = ()
+    slowed_s: float = 0.0
 
     def named(self, action: Action) -> tuple[PlannedTensor, ...]:
         """Return the tensors that share an action, in the order of their making."""

@@ -28,13 +28,15 @@ def tensor(
 def step(
     tensors: list[SavedTensor], *, forward: float, backward: float, limit: int, other: int = 0,
     write: float = 1.0, read: float = 1.0, pack: float = 1e6, disk: int | None = None,
-    request: float = 0.0, queue: int | None = None,
+    request: float = 0.0, queue: int | None = None, drag: float = 0.0, speed: float = 1.0,
+    depth: int | None = None,
 ) -> StepProfile:  # fmt: skip
     return StepProfile(
         name="case", tensors=tuple(tensors), forward_s=forward, backward_s=backward,
         other_bytes=other, limit_bytes=limit, write_bytes_per_s=write, read_bytes_per_s=read,
         pack_bytes_per_s=pack, unpack_bytes_per_s=pack, disk_bytes=disk, request_s=request,
-        queue_bytes=queue,
+        queue_bytes=queue, write_drag=drag, read_drag=drag, waiting_speed=speed,
+        recompute_depth=depth,
     )  # fmt: skip
 
 
@@ -81,7 +83,8 @@ def steps(draw: st.DrawFn, *, most: int = 7, disk: bool = False) -> StepProfile:
         read=draw(st.sampled_from([0.5, 1.0, 2.0, 4.0])), pack=draw(st.sampled_from([0.25, 4.0])),
         disk=draw(st.none() | st.integers(0, total)) if disk else None,
         request=draw(st.sampled_from([0.0, 1.0])),
-        queue=draw(st.none() | st.integers(0, 20)),
+        queue=draw(st.none() | st.integers(0, 20)), drag=draw(st.sampled_from([0.0, 0.0, 0.5])),
+        speed=draw(st.sampled_from([1.0, 2.0])), depth=draw(st.sampled_from([None, None, 1])),
     )  # fmt: skip
 
 
@@ -111,7 +114,8 @@ def seeded(seed: int, *, count: int = 5) -> StepProfile:
     profile = step(
         tensors, forward=now + 6, backward=3 * count + 10, limit=0,
         write=random.choice([0.5, 1.0, 2.0, 4.0]), read=random.choice([0.5, 1.0, 2.0, 4.0]),
-        pack=4.0, queue=random.choice([None, 12]),
+        pack=4.0, queue=random.choice([None, 12]), drag=0.0 if seed % 3 else 0.5,
+        speed=1.0 if seed % 3 else 2.0,
     )  # fmt: skip
     least, _, _ = least_room(columns_of(profile))
     most = profile.saved_bytes

@@ -259,6 +259,47 @@ def test_a_limit_below_what_is_used_at_once_is_refused_with_the_bytes() -> None:
     assert isinstance(plan_offload(replace(profile, limit_bytes=111), ANY), OffloadPlan)
 
 
+def test_the_remedy_is_enough() -> None:
+    most = 400 * 2**20 + 2**18
+    tensors = [tensor(0, most, 1, 8, last=2), tensor(1, 5, 2, 1)]
+    profile = step(tensors, forward=4, backward=9, limit=110, other=100)
+    refusal = plan_offload(profile, ANY)
+    assert isinstance(refusal, Infeasible)
+    assert refusal.remedies[0] == "allow 401 MiB"  # 400 MiB, to three digits, is too little
+    assert isinstance(plan_offload(replace(profile, limit_bytes=401 * 2**20), ANY), OffloadPlan)
+
+
+def test_chains_of_making_again_are_no_longer_than_allowed() -> None:
+    """Each of ten is made again from the one before; slow folders, room for four."""
+    tensors = [tensor(n, 4, n + 1, 9.0 - n, again=0.5 if n else None, needs=(n - 1,) if n else ())
+               for n in range(10)]  # fmt: skip
+    profile = step(tensors, forward=10, backward=10, limit=28, write=0.01, read=0.01)
+    for depth in (None, 4, 2, 1):
+        plan = planned(replace(profile, recompute_depth=depth))
+        assert not plan.moved_bytes
+        longest = now = 0
+        for each in plan.tensors:
+            now = now + 1 if each.action == "recompute" else 0
+            longest = max(longest, now)
+        assert longest <= (depth or 10)
+        assert columns_of(replace(profile, recompute_depth=depth)).too_deep(
+            [DROP if t.action == "recompute" else KEEP for t in plan.tensors]) is None  # fmt: skip
+
+
+def test_what_moving_takes_of_the_computation_is_weighed() -> None:
+    """Moved unseen, but for half the speed meanwhile; made again for less than that, or more."""
+    for again, action in ((3.0, "recompute"), (5.0, "offload")):
+        tensors = [tensor(0, 4, 1, 30, again=again), tensor(1, 1, 10, 2, movable=False),
+                   tensor(2, 4, 20, 0, movable=False)]  # fmt: skip
+        profile = step(tensors, forward=20, backward=40, limit=6, drag=0.5)
+        plan = planned(profile)
+        assert plan.tensors[0].action == action
+        assert plan.step_s == 60 + min(again, 4.0)
+        assert plan.slowed_s + plan.recompute_s == min(again, 4.0)
+        free = planned(replace(profile, write_drag=0.0, read_drag=0.0))
+        assert free.tensors[0].action == "offload" and free.slower == 0
+
+
 def test_tensors_that_may_not_move_are_counted() -> None:
     tensors = [tensor(0, 6, 1, 8, movable=False), tensor(1, 5, 2, 1)]
     profile = step(tensors, forward=4, backward=9, limit=10)

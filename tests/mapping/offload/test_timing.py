@@ -49,8 +49,10 @@ def test_the_second_witness_sees_the_same(profile: StepProfile, data: st.DataObj
     assert seen.step_s == timing.step_s
     assert seen.peak == timing.peak_bytes <= profile.room_bytes
     assert seen.written_s == timing.write_end_s
-    assert seen.begin_s == profile.forward_s + timing.forward_stall_s + timing.drain_s
+    begin = profile.forward_s + timing.forward_stall_s + timing.drain_s
+    assert begin <= seen.begin_s <= begin + timing.slowed_s
     waits = timing.forward_stall_s + timing.drain_s + timing.backward_stall_s + timing.recompute_s
+    waits += timing.slowed_s
     assert timing.step_s == columns.plain_s + waits
     assert [n for n, _ in timing.reads] == [n for n in columns.needs if choices[n] in (WRITE, PACK)]
 
@@ -79,6 +81,7 @@ def test_more_of_anything_never_makes_the_same_plan_slower(
         {"limit_bytes": profile.limit_bytes + 3},
         {"request_s": 0.0},
         {"queue_bytes": None},
+        {"write_drag": 0.0, "read_drag": 0.0},
     ):
         quicker = time_step(columns_of(replace(profile, **change)), choices)
         assert isinstance(quicker, Timing)
@@ -143,6 +146,23 @@ def test_the_forward_waits_while_too_much_is_unwritten() -> None:
         assert isinstance(timing, Timing)
         assert (timing.forward_stall_s, timing.write_end_s) == (stall, end), queue
         assert timing.drain_s == 17 - 4 - stall
+
+
+def test_computing_is_slower_beside_transfers_and_they_are_faster_while_it_waits() -> None:
+    """One tensor of 8 s beside computing at half its speed, 4 s while the step waits."""
+    for after, forward in ((2, 8.0), (4, 10.0), (10, 16.0)):  # of computing, once it is made
+        profile = step([tensor(0, 8, 2, 0)], forward=2 + after, backward=2, limit=8, drag=0.5,
+                       speed=2.0)  # fmt: skip
+        timing = time_step(columns_of(profile), (WRITE,))
+        assert isinstance(timing, Timing)
+        # What is computed beside it takes twice as long; half of what is left is waited for.
+        beside = min(8.0, 2.0 * after)
+        drained = (8.0 - beside) / 2
+        assert timing.drain_s == drained
+        assert timing.write_end_s == 2 + beside + drained
+        assert timing.backward_stall_s == 4.0  # needed at once: nothing is computed meanwhile
+        assert timing.slowed_s == beside / 2
+        assert timing.step_s == forward + 4.0 + 2.0
 
 
 def test_a_read_begins_at_the_need_that_leaves_room() -> None:

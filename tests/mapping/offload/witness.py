@@ -1,12 +1,12 @@
 """A step with moved tensors, event by event: the second witness of the planner's times.
 
-Written from the sentences at the head of `_timing`, not from its code: processes that wait, one
-clock, one counter of bytes. In the backward it does what it is told (`reads`) and counts.
+Written from the sentences at the head of `_timing`, not from its code: one who computes and waits,
+one transfer at a time, both as fast as the other lets them, one clock, one counter of bytes. In
+the backward it does what it is told (`reads`) and counts.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,23 +36,15 @@ class World:
     now: float = 0.0
     used: int = 0
     seen: Seen = field(default_factory=Seen)
-    events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-    serial: int = 0
     seen_needs: set[int] = field(default_factory=set)
-
-    def later(self, seconds: float, do: Callable[[], None]) -> None:
-        self.serial += 1
-        heapq.heappush(self.events, (self.now + seconds, self.serial, do))
+    drag: float = 0.0
+    moving: tuple[float, Callable[[], None]] | None = None  # seconds beside computing, what then
 
     def run(self) -> Seen:
         work = self.compute()
         blocked: Until | None = None
-        resting = False
-
-        def rested() -> None:
-            nonlocal resting
-            resting = False
-
+        resting = 0.0  # seconds of computing until the next wish
+        self.drag = self.profile.write_drag
         while True:
             while not resting and (blocked is None or blocked()):
                 blocked = None
@@ -63,17 +55,42 @@ class World:
                 if callable(wish):
                     blocked = wish
                 else:
-                    resting = True
-                    self.later(wish, rested)
-            if not self.events:
+                    resting = wish
+            resting = self.pass_time(resting)
+
+    def pass_time(self, resting: float) -> float:
+        """Go to the next end of computing or of a transfer; return what is left to compute."""
+        if not resting:
+            if self.moving is None:
                 raise DeadlockError
-            self.now, _, do = heapq.heappop(self.events)
+            self.now += self.moving[0] / self.profile.waiting_speed
+            self.move_beside(self.moving[0])
+            return 0.0
+        if self.moving is None:
+            self.now += resting
+            return 0.0
+        pace = 1.0 - self.drag
+        seconds = min(resting / pace, self.moving[0])
+        ends = resting / pace <= self.moving[0]
+        self.now += seconds
+        self.move_beside(seconds)
+        return 0.0 if ends else resting - seconds * pace
+
+    def move_beside(self, seconds: float) -> None:
+        """Move for so many seconds; what has arrived then is there at once."""
+        if self.moving is None:
+            return
+        left, do = self.moving
+        self.moving = left - seconds, do
+        while self.moving is not None and self.moving[0] <= 0:
+            do, self.moving = self.moving[1], None
             do()
 
     def compute(self) -> Iterator[float | Until]:
         yield from self.forward()
         yield lambda: not self.to_write
         self.seen.begin_s = self.now
+        self.drag = self.profile.read_drag
         yield from self.backward()
 
     def forward(self) -> Iterator[float | Until]:
@@ -135,7 +152,7 @@ class World:
             if self.to_write:
                 self.write_next()
 
-        self.later(self.profile.write_s(t, packed=self.actions[n] == "pack"), done)
+        self.moving = self.profile.write_s(t, packed=self.actions[n] == "pack"), done
 
     def backward(self) -> Iterator[float | Until]:
         tensors = self.profile.tensors
@@ -188,9 +205,8 @@ class World:
             if self.to_read:
                 self.read_next()
 
-        self.later(
-            self.profile.read_s(self.profile.tensors[n], packed=self.actions[n] == "pack"), done
-        )
+        packed = self.actions[n] == "pack"
+        self.moving = self.profile.read_s(self.profile.tensors[n], packed=packed), done
 
     def take(self, size: int) -> None:
         self.used += size

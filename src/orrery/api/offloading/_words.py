@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explained", "plain_peak_bytes", "planned_line", "remarks_of", "written_bytes"]
 
+#: As the log of a plan says it.
+_SHOWN = "with what the first planned step showed"
+
 
 def explained(session: TrainingSession) -> list[str]:
     """Return what is planned, what was measured since, and what a user should know."""
@@ -30,10 +33,10 @@ def explained(session: TrainingSession) -> list[str]:
         lines.append(f"With everything in memory the peak would be about {_bytes(plain)}.")
     lines += _measured(session)
     if again := session.plannings[len(session.profiles) :]:
-        lines.append(
-            f"Planned {counted(len(again), 'more time')}, last after step {again[-1].step}: the "
-            "folders' rates or the saved tensors were others."
-        )
+        shown = any(_SHOWN in line for plan in session.plans for line in plan.log)
+        why = _SHOWN if shown else "the folders' rates or the saved tensors were others"
+        lines.append(f"Planned {counted(len(again), 'more time')}, last after step "
+                     f"{again[-1].step}: {why}.")  # fmt: skip
     return lines + remarks_of(session)
 
 

@@ -6,8 +6,11 @@ Models
     are made no sooner than enough is written; the backward is delayed by reads in the order of
     need, one after the other, each after the tensors needed just before have made room for it, and
     by what is made again.
-    What others are made again from is needed with them.
+    What others are made again from is needed with them. Transfers are as fast as while the step
+    waits, and computing is not slowed; instead the step is no shorter than what computing loses
+    beside all transfers, which is no more than waiting for them would take.
 Ignores
+    That both happen;
     That what several, or something that is needed sooner itself, are made again from takes time;
     that every tensor waits for memory (a grid of 24 is looked at), also for the last use of others,
     and that reads wait for the room of any tensor before: all this makes a step longer, so the
@@ -20,7 +23,7 @@ Judge
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -68,6 +71,8 @@ def every_choice(columns: Columns) -> Iterator[Standing]:
     for choices in product(*columns.allowed):
         moved = columns.moved_bytes(choices)
         if columns.disk is not None and moved > columns.disk:
+            continue
+        if columns.too_deep(choices) is not None:
             continue
         timing = time_step(columns, choices)
         if isinstance(timing, Timing):
@@ -135,7 +140,13 @@ class _Model:
         self._fits_disk()
         horizon = 2 * _RESOLUTION
         self.begin = self._writes(horizon)
-        self.model.minimize(self.begin + self._time(columns.backward_s) + self._delay(horizon))
+        delay = self._delay(horizon)
+        forward = self._time(columns.forward_s)
+        self.model.add(self.begin >= forward + self._taken(columns.write_drag, columns.write_s))
+        self.model.add(delay >= self._taken(columns.read_drag, columns.read_s) + sum(
+            self._time(columns.again_s[n]) * ways[DROP] for n, ways in enumerate(self.ways)
+            if DROP in ways))  # fmt: skip
+        self.model.minimize(self.begin + self._time(columns.backward_s) + delay)
 
     def hint(self, choices: Choices) -> None:
         for ways, choice in zip(self.ways, choices):
@@ -148,6 +159,17 @@ class _Model:
     def _time(self, seconds: float) -> int:
         # A little less than nothing is nothing; floors of sums are no less than sums of floors.
         return math.floor(seconds / self.second)
+
+    def _alone(self, seconds: float) -> int:
+        """The least that a transfer takes: while the step waits."""
+        return self._time(seconds / self.columns.waiting_speed)
+
+    def _taken(self, drag: float, seconds: Sequence[tuple[float, ...]]) -> Any:
+        """What computing loses to transfers, moved beside it or waited for."""
+        return sum(
+            self._time(drag * seconds[n][way]) * variable for n, ways in enumerate(self.ways)
+            for way, variable in ways.items() if way in (WRITE, PACK)
+        )  # fmt: skip
 
     def _bytes(self, n: int) -> int:
         return self.columns.size[n] // self.byte
@@ -208,7 +230,7 @@ class _Model:
             moves = [way for way in ways if way in (WRITE, PACK)]
             if moves:
                 after = model.new_int_var(0, horizon, f"written {n}")
-                lasts = sum(self._time(columns.write_s[n][way]) * ways[way] for way in moves)
+                lasts = sum(self._alone(columns.write_s[n][way]) * ways[way] for way in moves)
                 model.add(after >= end + lasts)
                 stays = [variable for way, variable in ways.items() if way not in moves]
                 made = self._time(columns.made_s[n])
@@ -262,7 +284,7 @@ class _Model:
             if moves or sooner:
                 done = model.new_int_var(0, horizon, f"read {n}")
                 model.add(done >= read)
-                lasts = sum(self._time(columns.read_s[n][way]) * ways[way] for way in moves)
+                lasts = sum(self._alone(columns.read_s[n][way]) * ways[way] for way in moves)
                 model.add(done >= read + lasts).only_enforce_if([~drop for drop in asked])
                 if moves:
                     self._waits_for_room(place, done, lasts, delays, asked)
@@ -300,7 +322,7 @@ class _Model:
         """Time to read tensors, and to make them again, as their choices say."""
         columns = self.columns
         seconds = sum(
-            self._time(columns.read_s[m][way]) * variable
+            self._alone(columns.read_s[m][way]) * variable
             for m in tensors for way, variable in self.ways[m].items() if way in (WRITE, PACK)
         )  # fmt: skip
         remade = sum(self._time(columns.again_s[m]) * self.ways[m][DROP] for m in tensors

@@ -2,7 +2,8 @@
 
 Models
     A plan is as good as `time_step` says: first the seconds, then the bytes written. A change is
-    mended until it fits, and taken when it is better.
+    mended until it fits, and taken when it is better. A step that waits for nothing is as long as
+    what its choices take of the computation, so a change that takes more is not tried.
 Ignores
     Exchanges of three and more tensors at once; `_exact` says how much that costs.
 Judge
@@ -51,12 +52,16 @@ class _Trial:
     def one_by_one(self) -> bool:
         """Change tensor after tensor until no change helps; return whether the search may go on."""
         columns = self.columns
-        rows = sorted(range(len(columns.size)), key=lambda n: (self.best.choices[n] == KEEP, -n))
+        choices = self.best.choices
+        rows = sorted(range(len(columns.size)), key=lambda n: (
+            choices[n] == KEEP, -columns.taken_s(n, choices[n]), -n))  # fmt: skip
         at = quiet = 0  # quiet: tensors looked at since the last change
         while quiet < len(rows):
             n = rows[at % len(rows)]
             at, quiet = at + 1, quiet + 1
             for choice in self._others(n):
+                if self._hopeless({n: choice}):
+                    continue
                 if self.spent >= self.most:
                     return False
                 if self._better({n: choice}):
@@ -76,6 +81,8 @@ class _Trial:
         for n in leave:
             for m in stay:
                 for choice in self._others(m):
+                    if self._hopeless({n: KEEP, m: choice}):
+                        continue
                     if self.spent >= self.most:
                         return False
                     if self._better({n: KEEP, m: choice}):
@@ -92,6 +99,19 @@ class _Trial:
         for choice in self.columns.allowed[n]:
             if choice != self.best.choices[n] and not (small and choice != KEEP):
                 yield choice
+
+    def _hopeless(self, change: dict[int, int]) -> bool:
+        """Whether a change takes more of a step that waits for nothing, or as much and no less."""
+        timing, columns = self.best.timing, self.columns
+        if timing.forward_stall_s + timing.drain_s + timing.backward_stall_s > 0:
+            return False
+        more = fewer = 0.0
+        for n, choice in change.items():
+            now = self.best.choices[n]
+            more += columns.taken_s(n, choice) - columns.taken_s(n, now)
+            fewer += columns.moved[n][now] - columns.moved[n][choice]
+        near = SAME * timing.step_s
+        return more > near or (more > -near and fewer <= 0)
 
     def _better(self, change: dict[int, int]) -> bool:
         """Mend what a change leaves too large, without taking it back; keep what is better."""

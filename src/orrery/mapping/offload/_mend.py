@@ -2,7 +2,8 @@
 
 Models
     What does not fit at some instant is mended by moving the earliest kept tensor that is in memory
-    then; what does not fit in the folders, by packing and by making again.
+    then; what does not fit in the folders, by packing and by making again; chains of making again
+    that are too long, by writing the last one.
 Ignores
     Which of several mends is the quickest: `_improve` looks for better ones.
 Judge
@@ -49,15 +50,18 @@ def mend(columns: Columns, selection: Selection, *, least_bytes: int) -> Standin
     """
     choices = list(selection.choices)
     while True:
+        while (deep := columns.too_deep(choices)) is not None:
+            choices[deep] = way_out(columns, deep)
         timing = time_step(columns, choices)
         if isinstance(timing, Timing):
             break
         freed = _freed(columns, choices, timing, least_bytes)
-        if freed is None:
+        if not freed:
             return None
-        choices[freed] = way_out(columns, freed)
+        for n in freed:
+            choices[n] = way_out(columns, n)
     before = tuple(choices)
-    if not _within_disk(columns, choices):
+    if not _within_disk(columns, choices) or columns.too_deep(choices) is not None:
         return None
     if before != tuple(choices):
         timing = time_step(columns, choices)
@@ -67,15 +71,23 @@ def mend(columns: Columns, selection: Selection, *, least_bytes: int) -> Standin
                     moved_bytes=columns.moved_bytes(choices), label=selection.label)  # fmt: skip
 
 
-def _freed(columns: Columns, choices: list[int], short: Shortage, least_bytes: int) -> int | None:
-    for least in (least_bytes, 1):
+def _freed(
+    columns: Columns, choices: list[int], short: Shortage, least_bytes: int
+) -> list[int]:  # fmt: skip
+    """Return the earliest tensors that can make up for what is short, or as many as there are."""
+    missing = short.need - columns.room
+    found: list[int] = []
+    for small in (False, True):
         for n in short.held:
-            may = columns.allowed[n] != (KEEP,) and columns.size[n] >= least
+            if missing <= 0:
+                return found
+            may = columns.allowed[n] != (KEEP,) and (columns.size[n] < least_bytes) == small
             # A forward's shortage is not mended by what the forward still uses.
             if may and (short.phase == "backward"
                         or columns.last_s[n] < columns.made_s[short.tensor]):  # fmt: skip
-                return n
-    return None
+                found.append(n)
+                missing -= columns.size[n]
+    return found
 
 
 def way_out(columns: Columns, tensor: int) -> int:

@@ -19,12 +19,15 @@ from ._select import Selection, ratio
 
 __all__ = ["other_selections"]
 
+#: Tensors that are made again one from the other.
+_CHAINS = (1, 3, 7, 15, 40)
+
 
 def other_selections(columns: Columns, *, least_bytes: int) -> Iterator[Selection]:
     """Yield selections by other orders than the published one; each frees enough at the end.
 
     By seconds in the queues per byte; by how long the tensor is idle; by seconds to make it again;
-    everything.
+    by those in chains of several lengths, as checkpointing does; everything.
     """
     missing = sum(columns.size) - columns.room
     rows = [n for n, size in enumerate(columns.size)
@@ -60,13 +63,64 @@ def other_selections(columns: Columns, *, least_bytes: int) -> Iterator[Selectio
             for n, choice in enumerate(made)
         )
         yield Selection(choices=made, label="made again")  # fmt: skip
+        largest = max(columns.size[n] for n in again)
+        for most in _CHAINS:
+            # The second leaves room for what a chain holds while it is made.
+            for more in (0, most * largest):
+                yield Selection(choices=_chained(columns, again, rest, missing + more, most),
+                                label=f"made again, chains of {most}")  # fmt: skip
     yield Selection(choices=_take(columns, rows, sum(columns.size), again=False),
                     label="everything")  # fmt: skip
+
+
+def _chained(
+    columns: Columns, again: list[int], rest: list[int], missing: int, most: int
+) -> Choices:
+    """Make again what takes the fewest seconds per byte, at most so many one from the other.
+
+    What stays between two chains is what checkpointing calls a checkpoint. What takes most is left
+    out as long as enough leaves; where all is not enough, others are written.
+    """
+    price = {n: columns.again_s[n] / columns.size[n] for n in again}
+
+    def dropped(limit: float) -> list[int]:
+        depth = dict[int, int]()
+        for n in sorted(again):
+            longest = 1 + max((depth.get(m, 0) for m in columns.again_from[n]), default=0)
+            if price[n] <= limit and longest <= most:
+                depth[n] = longest
+        return list(depth)
+
+    limits = sorted(set(price.values()))
+    low, high = 0, len(limits) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if sum(columns.size[n] for n in dropped(limits[middle])) >= missing:
+            high = middle
+        else:
+            low = middle + 1
+    chosen = dropped(limits[low])
+    missing -= sum(columns.size[n] for n in chosen)
+    choices = [KEEP] * len(columns.size)
+    for n in chosen:
+        choices[n] = DROP
+    for n in sorted(chosen, key=lambda n: -price[n]):
+        if missing + columns.size[n] <= 0:
+            missing += columns.size[n]
+            choices[n] = KEEP
+    for n in [*rest, *(n for n in again if choices[n] == KEEP)]:
+        if missing <= 0:
+            break
+        missing -= columns.size[n]
+        choices[n] = way_out(columns, n)
+    return tuple(choices)
 
 
 def _cheapest(columns: Columns, tensor: int) -> int:
     way = way_out(columns, tensor)
     moved = columns.write_s[tensor][way] + columns.read_s[tensor][way]
+    # What moving takes of the computation it always takes, what it takes of the queues only where
+    # the step waits for them; which that is is not known yet.
     again = DROP in columns.allowed[tensor] and columns.again_s[tensor] < moved
     return DROP if again else way
 

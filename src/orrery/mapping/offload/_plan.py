@@ -113,7 +113,7 @@ def _too_little(profile: StepProfile, columns: Columns) -> Infeasible | None:
     if need > profile.room_bytes:
         where = f" at {columns.names[tensor]} in the {phase}" if columns.names else ""
         stuck = sum(allowed == (KEEP,) for allowed in columns.allowed)
-        remedies = [f"allow {format_quantity(profile.other_bytes + need, 'bytes')}",
+        remedies = [f"allow {_no_less(profile.other_bytes + need)}",
                     "take a smaller batch, or accumulate gradients over smaller ones"]  # fmt: skip
         if stuck:
             remedies.append(f"let more tensors move: {stuck} of {len(columns.size)} may not")
@@ -124,6 +124,11 @@ def _too_little(profile: StepProfile, columns: Columns) -> Infeasible | None:
     if columns.disk is not None and least > columns.disk:
         return _no_disk(profile, columns)
     return None
+
+
+def _no_less(size: int) -> str:
+    """Return a size to give as a limit: rounded to the nearest it might be too little."""
+    return f"{-(-size // 2**20)} MiB" if size > 2**20 else f"{size} B"
 
 
 def _no_disk(profile: StepProfile, columns: Columns) -> Infeasible:
@@ -152,6 +157,9 @@ def _written(
             if timing.ahead_tensors
             else "reads: each at its own need, there is no room ahead of it"
         )
+    if timing.slowed_s or timing.recompute_s:
+        lines.append(f"of the computation transfers take {format_si(timing.slowed_s, 's')}, "
+                     f"making again {format_si(timing.recompute_s, 's')}")  # fmt: skip
     moves: list[Move] = []
     time_step(columns, best.choices, ahead_bytes=timing.ahead_bytes, moves=moves)
     waiting = [max(0, left) for left in waiting_bytes(columns, best.choices)]
@@ -166,7 +174,8 @@ def _written(
         moved_bytes=best.moved_bytes, plain_s=columns.plain_s, step_s=timing.step_s,
         write_end_s=timing.write_end_s, forward_stall_s=timing.forward_stall_s,
         drain_s=timing.drain_s, backward_stall_s=timing.backward_stall_s,
-        recompute_s=timing.recompute_s, io_s=timing.io_s, hidden_share=timing.hidden_share,
+        recompute_s=timing.recompute_s, slowed_s=timing.slowed_s, io_s=timing.io_s,
+        hidden_share=timing.hidden_share,
         method=search.method, settings=to_record(search), lower_bound_s=lower_bound,
         moves=tuple(PlannedMove(name=columns.names[n], write=write, begin_s=begin, end_s=end)
                     for n, write, begin, end in moves),

@@ -27,7 +27,9 @@ class Columns:
     Attributes
     ----------
     names, size, made_s, last_s, need_s, gone_s : of the profile's tensors
-    write_s, read_s : seconds in the one channel by choice; 0 where nothing moves
+    write_s, read_s : seconds in the one channel by choice, beside computation; 0 where nothing
+        moves
+    write_drag, read_drag, waiting_speed, deepest : of the profile
     moved : bytes one way by choice
     again_s : to make it again; 0 where that is not possible
     again_from : tensors that it is made again from, the one made last first
@@ -60,6 +62,10 @@ class Columns:
     forward: tuple[tuple[float, int, int], ...]
     backward: tuple[tuple[float, int, int], ...]
     needs: tuple[int, ...]
+    write_drag: float
+    read_drag: float
+    waiting_speed: float
+    deepest: int | None
 
     @property
     def plain_s(self) -> float:
@@ -97,6 +103,24 @@ class Columns:
                     there.add(last)
                     found.append((at, 0, last))
         return found
+
+    def taken_s(self, tensor: int, choice: int) -> float:
+        """Seconds that a choice takes of the computation, if the step never waits."""
+        again = self.again_s[tensor] if choice == DROP else 0.0
+        moved = self.write_drag * self.write_s[tensor][choice]
+        return again + moved + self.read_drag * self.read_s[tensor][choice]
+
+    def too_deep(self, choices: Sequence[int]) -> int | None:
+        """Return the first tensor at the end of a longer chain of making again than allowed."""
+        if self.deepest is None:
+            return None
+        depth = [0] * len(choices)
+        for n, choice in enumerate(choices):
+            if choice == DROP:
+                depth[n] = 1 + max((depth[m] for m in self.again_from[n]), default=0)
+                if depth[n] > self.deepest:
+                    return n
+        return None
 
     def moved_bytes(self, choices: Sequence[int]) -> int:
         """Bytes that are written per step."""
@@ -137,6 +161,8 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
         forward=tuple(sorted(made + used)),
         backward=tuple((at, kind, n) for at, kind, _, n in sorted(needs + gone)),
         needs=tuple(-n for _, n in needed),
+        write_drag=profile.write_drag, read_drag=profile.read_drag,
+        waiting_speed=profile.waiting_speed, deepest=profile.recompute_depth,
     )  # fmt: skip
 
 

@@ -1,18 +1,21 @@
 """What a step with moved tensors takes, and how much memory at which time.
 
 Models
-    One compute resource, one write queue and one read queue, each first in first out, each transfer
-    as long as the profile says. Memory is taken when a tensor is made, and free again when it is
-    written and its last use has passed. Nobody sees when the forward takes memory, only when a
-    tensor is made: it then waits until so little is unwritten that the next one finds room beside
-    all that is kept or still in use by then (`waiting_bytes`). Before a tensor is to be written, it
-    waits while more than `StepProfile.queue_bytes` would, if not for that one alone. The backward
-    begins when the last write has ended. A read begins when all reads before it have ended and
-    there was room at the latest need; the backward waits for it, and for what is made again, once
-    what that is made from is there, which stays until it is let go.
+    One compute resource, one write queue and one read queue, each first in first out. A transfer is
+    as long as the profile says while the step computes, and computing loses the profile's share of
+    its speed meanwhile (`write_drag`, `read_drag`): processors that move bytes do not compute.
+    While the step waits transfers are `waiting_speed` times as fast. Memory is taken when a tensor
+    is made, and free again when it is written and its last use has passed. Nobody sees when the
+    forward takes memory, only when a tensor is made: it then waits until so little is unwritten
+    that the next one finds room beside all that is kept or still in use by then (`waiting_bytes`).
+    Before a tensor is to be written, it waits while more than `StepProfile.queue_bytes` would, if
+    not for that one alone. The backward begins when the last write has ended. A read begins when
+    all reads before it have ended and there was room at the latest need; the backward waits for it,
+    and for what is made again, once what that is made from is there, which stays until it is let
+    go.
 Ignores
-    Fragmentation; reads and writes that slow each other or the computation; spread of any time;
-    that a tensor still unwritten when it is needed need not be read.
+    Fragmentation; writes of one pass beside reads of the next; spread of any time; that a tensor
+    still unwritten when it is needed need not be read.
 Judge
     A second replay, event by event, written from these sentences (``tests/mapping/offload``);
     closed forms for equal tensors. The write queue without memory is the published delay recursion
@@ -22,10 +25,9 @@ Judge
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ._problem import DROP, KEEP, PACK, WRITE, Columns
@@ -43,7 +45,8 @@ class Timing:
     ----------
     peak_bytes : of saved tensors, in memory at once
     write_end_s : of the last write, from the step's begin
-    forward_stall_s, drain_s, backward_stall_s, recompute_s : by which the step is longer
+    forward_stall_s, drain_s, backward_stall_s, recompute_s, slowed_s : by which the step is longer:
+        waiting, making again, and computing beside transfers
     io_s : reading and writing
     reads : (tensor, tensor at whose need the read begins or -1), in order
     ahead_bytes, ahead_tensors : the most that were read before they were needed
@@ -56,6 +59,7 @@ class Timing:
     drain_s: float
     backward_stall_s: float
     recompute_s: float
+    slowed_s: float
     io_s: float
     reads: tuple[tuple[int, int], ...]
     ahead_bytes: int
@@ -116,16 +120,13 @@ def time_step(
     ahead_bytes : of tensors that may be read before they are needed; one always may
     moves : is given each transfer: tensor, whether it is a write, begin and end
     """
-    moves = [] if moves is None else moves
-    forward = _forward(columns, choices, moves)
-    if isinstance(forward, Shortage):
-        return forward
-    stall, write_end, peak = forward
-    ended = columns.forward_s + stall
-    drain = max(0.0, write_end - ended)
-    return _backward(
-        columns, choices, ahead_bytes, ended + drain, stall, drain, write_end, peak, moves
-    )
+    line = _Line(columns.write_drag, columns.waiting_speed, [] if moves is None else moves)
+    peak = _forward(columns, choices, line)
+    if isinstance(peak, Shortage):
+        return peak
+    stalled = line.waited_s
+    line.wait()
+    return _backward(columns, choices, ahead_bytes, line, stalled, peak)
 
 
 def waiting_bytes(columns: Columns, choices: Sequence[int]) -> list[int]:
@@ -150,74 +151,150 @@ def waiting_bytes(columns: Columns, choices: Sequence[int]) -> list[int]:
     return left
 
 
-def _forward(
-    columns: Columns, choices: Sequence[int], moves: list[Move]
-) -> tuple[float, float, int] | Shortage:
-    """Return for how long the forward waits, when the last write ends, and the peak."""
+class _Line:
+    """Transfers one after the other, beside a computation that they slow, or while it waits.
+
+    Attributes
+    ----------
+    at : seconds of computing so far, with nothing beside it
+    shift : by which the clock is ahead of that
+    waited_s, slowed_s, again_s : what that consists of
+    moved_s : of transfers
+    end_s : when the last transfer ended
+    ended : called with each tensor that arrives
+    """
+
+    __slots__ = ("again_s", "at", "begin", "drag", "end_s", "ended", "line", "moved_s", "moves",
+                 "shift", "slowed_s", "speed", "waited_s", "writes")  # fmt: skip
+
+    def __init__(self, drag: float, speed: float, moves: list[Move]) -> None:
+        self.drag, self.speed, self.moves, self.writes = drag, speed, moves, True
+        self.at = self.shift = self.waited_s = self.slowed_s = self.again_s = 0.0
+        self.begin = self.end_s = self.moved_s = 0.0
+        self.line: deque[tuple[int, float]] = deque()  # the first one's seconds are what is left
+        self.ended: Callable[[int], None] = _nothing
+
+    @property
+    def now(self) -> float:
+        return self.at + self.shift
+
+    def add(self, tensor: int, seconds: float) -> None:
+        if not self.line:
+            self.begin = self.now
+        self.line.append((tensor, seconds))
+
+    def compute_until(self, at: float) -> None:
+        """Compute up to here; transfers that end meanwhile, or now, have ended."""
+        while self.line:
+            tensor, left = self.line[0]
+            done = left * (1.0 - self.drag)  # of the computation until it ends
+            if done > at - self.at:
+                beside = (at - self.at) / (1.0 - self.drag)
+                self.line[0] = tensor, left - beside
+                self._slow(beside * self.drag)
+                break
+            self.at += done
+            self._slow(left * self.drag)
+            self._end()
+        self.at = at
+
+    def compute_again(self, seconds: float) -> None:
+        """Compute what is no part of the plain step."""
+        at = self.at
+        self.compute_until(at + seconds)
+        self.at, self.shift = at, self.shift + seconds
+        self.again_s += seconds
+
+    def wait(self, enough: Callable[[], bool] | None = None) -> None:
+        """Let transfers end, until there is enough or all have ended."""
+        while self.line and not (enough is not None and enough()):
+            lasts = self.line[0][1] / self.speed
+            self.shift += lasts
+            self.waited_s += lasts
+            self._end()
+
+    def _slow(self, seconds: float) -> None:
+        self.shift += seconds
+        self.slowed_s += seconds
+
+    def _end(self) -> None:
+        tensor, _ = self.line.popleft()
+        self.end_s = self.now
+        self.moved_s += self.end_s - self.begin
+        self.moves.append((tensor, self.writes, self.begin, self.end_s))
+        self.begin = self.end_s
+        self.ended(tensor)
+
+
+def _nothing(tensor: int) -> None:
+    del tensor
+
+
+def _forward(columns: Columns, choices: Sequence[int], line: _Line) -> int | Shortage:
+    """Compute the forward, with its waits; return the peak."""
     size, room = columns.size, columns.room
     most = waiting_bytes(columns, choices)
-    used = peak = 0
-    stall = queue = 0.0
-    ends = [0.0] * len(size)
-    leaving: list[tuple[float, int]] = []  # used for the last time; free at, bytes
-    waiting: deque[int] = deque()  # made and perhaps not yet written
-    queued = 0
+    used = peak = queued = 0
+    busy = [True] * len(size)  # made, or to be, and not used for the last time
+    unwritten = [choice in (WRITE, PACK) for choice in choices]
 
-    def wait(now: float, most_bytes: int) -> float:
-        """Let writes end until no more wait; return when that is."""
-        nonlocal queued
-        while waiting and (ends[waiting[0]] <= now or queued > most_bytes):
-            written = waiting.popleft()
-            queued -= size[written]
-            now = max(now, ends[written])
-        return now
+    def written(n: int) -> None:
+        nonlocal used, queued
+        unwritten[n] = False
+        queued -= size[n]
+        used -= 0 if busy[n] else size[n]
 
+    def leaves(most_bytes: int) -> Callable[[], bool]:
+        return lambda: queued <= most_bytes
+
+    line.ended = written
     before = -1
     for at, kind, n in columns.forward:
-        now = at + stall
+        if line.line:
+            line.compute_until(at)
+        line.at = at
         if kind:
-            if choices[n] == DROP:
+            busy[n] = False
+            if choices[n] != KEEP and not unwritten[n]:
                 used -= size[n]
-            elif choices[n] != KEEP:
-                heapq.heappush(leaving, (max(ends[n], now), size[n]))
             continue
-        while leaving and leaving[0][0] <= now:
-            used -= heapq.heappop(leaving)[1]
         used += size[n]
         if used > room or (before >= 0 and most[before] < 0):
             held = tuple(m for m in range(n + 1) if choices[m] == KEEP)
             need = room - most[before] if before >= 0 else used
             return Shortage(tensor=n, need=need, phase="forward", held=held)
         peak, before = max(peak, used), n
-        if choices[n] in (WRITE, PACK):
-            if columns.queue is not None:
-                now = wait(now, max(0, columns.queue - size[n]))
-            waiting.append(n)
+        if unwritten[n]:
+            if columns.queue is not None and queued > (few := max(0, columns.queue - size[n])):
+                line.wait(leaves(few))
             queued += size[n]
-            begin = max(queue, now)
-            queue = ends[n] = begin + columns.write_s[n][choices[n]]
-            moves.append((n, True, begin, queue))
-        now = wait(now, max(0, most[n]))
-        stall = now - at
-    return stall, queue, peak
+            line.add(n, columns.write_s[n][choices[n]])
+        if queued > (few := max(0, most[n])):
+            line.wait(leaves(few))
+    line.compute_until(columns.forward_s)
+    return peak
 
 
 def _backward(
-    columns: Columns, choices: Sequence[int], limit: float,
-    begin: float, stall: float, drain: float, write_end: float, peak: int, moves: list[Move],
-) -> Timing | Shortage:  # fmt: skip
+    columns: Columns, choices: Sequence[int], limit: float, line: _Line, stalled: float, peak: int
+) -> Timing | Shortage:
     size, room = columns.size, columns.room
+    begin, write_end, drain, before = line.now, line.end_s, line.waited_s - stalled, line.waited_s
     events = columns.events(choices)
     coming = [n for _, kind, n in events if not kind and choices[n] != KEEP]
-    ready = [0.0] * len(size)
+    there = [choice == KEEP for choice in choices]
     reads: list[tuple[int, int]] = []
     taken = used = sum(size[n] for n in range(len(size)) if choices[n] == KEEP)
     ahead = ahead_count = most = most_count = issued = needed = 0
-    queue, shift = begin, begin
-    waited = again = 0.0
 
-    def issue(now: float, after: int) -> None:
-        nonlocal taken, used, ahead, ahead_count, most, most_count, issued, queue
+    def arrived(n: int) -> None:
+        there[n] = True
+
+    def is_there(n: int) -> Callable[[], bool]:
+        return lambda: there[n]
+
+    def issue(after: int) -> None:
+        nonlocal taken, used, ahead, ahead_count, most, most_count, issued
         while issued < len(coming):
             n = coming[issued]
             beside = columns.again_bytes[n] if choices[n] == DROP else 0
@@ -229,25 +306,28 @@ def _backward(
                         return
                     ahead, ahead_count = ahead + size[n], ahead_count + 1
                     most, most_count = max(most, ahead), max(most_count, ahead_count)
-                start = max(queue, now)
-                queue = ready[n] = start + columns.read_s[n][choices[n]]
-                moves.append((n, False, start, queue))
+                line.add(n, columns.read_s[n][choices[n]])
                 reads.append((n, after))
                 used += size[n]
             taken += size[n] + beside
             issued += 1
 
-    issue(begin, -1)
+    line.ended, line.writes, line.drag = arrived, False, columns.read_drag
+    line.at, line.shift = 0.0, begin
+    issue(-1)
     peak = max(peak, used)
     for at, kind, n in events:
+        if line.line:
+            line.compute_until(at)
+        line.at = at
         if kind:
             taken -= size[n]
             used -= size[n]
             continue
-        now = at + shift
         if choices[n] in (WRITE, PACK) and needed < issued:
             ahead, ahead_count = ahead - size[n], ahead_count - 1
-        issue(now, n)
+        if issued < len(coming):
+            issue(n)
         if choices[n] != KEEP:
             if needed >= issued:
                 held = tuple(m for m in range(len(size))
@@ -260,15 +340,14 @@ def _backward(
                 used += size[n]
                 peak = max(peak, used + columns.again_bytes[n])
                 taken -= columns.again_bytes[n]
-                shift += columns.again_s[n]
-                again += columns.again_s[n]
-            elif ready[n] > now:
-                waited += ready[n] - now
-                shift += ready[n] - now
+                line.compute_again(columns.again_s[n])
+            elif not there[n]:
+                line.wait(is_there(n))
         peak = max(peak, used)
-    io = sum(w[c] + r[c] for w, r, c in zip(columns.write_s, columns.read_s, choices))
+    line.compute_until(columns.backward_s)
     return Timing(
-        step_s=columns.backward_s + shift, peak_bytes=peak, write_end_s=write_end,
-        forward_stall_s=stall, drain_s=drain, backward_stall_s=waited, recompute_s=again, io_s=io,
-        reads=tuple(reads), ahead_bytes=most, ahead_tensors=most_count,
+        step_s=line.now, peak_bytes=peak, write_end_s=write_end, forward_stall_s=stalled,
+        drain_s=drain, backward_stall_s=line.waited_s - before, recompute_s=line.again_s,
+        slowed_s=line.slowed_s, io_s=line.moved_s, reads=tuple(reads), ahead_bytes=most,
+        ahead_tensors=most_count,
     )  # fmt: skip

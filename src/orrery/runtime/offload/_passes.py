@@ -17,11 +17,11 @@ from typing import Any
 
 from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 
-from ..moving import SECTOR_BYTES, Parcel, padded
+from ..moving import SECTOR_BYTES, Parcel, TransferCounts, padded
 from ..remaking import Remade, Way
 from ._tensors import HeldStorage, Window, counted_together, version_of
 
-__all__ = ["Kept", "Pass", "Record", "Token", "one_more"]
+__all__ = ["Kept", "Moment", "Pass", "Record", "Token", "one_more"]
 
 
 @dataclass(slots=True)
@@ -87,9 +87,37 @@ def one_more(held: Any) -> Any:
     return held
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What clocks and counters show.
+
+    Attributes
+    ----------
+    clock_s : on the session's clock, which stands still while the training thread waits for a
+        transfer or makes a tensor again
+    waited_s, remade_s : for which it stood still, for each reason
+    counts : what was moved
+    fresh_s : that the training thread was in the system, mostly for fresh pages, where it is
+        measured; counted coarsely, and for whole passes alone
+    """
+
+    clock_s: float
+    waited_s: float
+    remade_s: float
+    counts: TransferCounts
+    fresh_s: float = 0.0
+
+
 @dataclass(slots=True)
 class Pass:
-    """A pass under way; `plan` is None while it is measured."""
+    """A pass under way; `plan` is None while it is measured.
+
+    Attributes
+    ----------
+    began, turned, ended : at its begin, when its backward began, at its end
+    drained : bytes and seconds of the writes that were waited for when the backward began; only
+        where it is measured
+    """
 
     index: int
     began_s: float
@@ -102,6 +130,10 @@ class Pass:
     known: dict[tuple[int, int], list[Record]] = field(default_factory=dict)
     by_name: dict[str, Record] = field(default_factory=dict)
     backward_s: float | None = None
+    began: Moment | None = None
+    turned: Moment | None = None
+    ended: Moment | None = None
+    drained: tuple[int, float] = (0, 0.0)
     other_bytes: int = 0
     drifted: bool = False
     next_read: int = 0
@@ -135,7 +167,9 @@ class Pass:
         forward_s = max(0.0, (end_s if self.backward_s is None else self.backward_s) - self.began_s)
         backward_s = 0.0 if self.backward_s is None else max(0.0, end_s - self.backward_s)
         tensors = []
+        made = 0.0
         for record in self.records:
+            made = min(max(made, record.made_s - self.began_s), forward_s)
             stored = record.size_bytes // 2 if record.halved else record.size_bytes
             whole = sum(
                 SECTOR_BYTES + padded(min(block_bytes, stored - start))
@@ -150,8 +184,8 @@ class Pass:
             tensors.append(
                 SavedTensor(
                     name=record.name, size_bytes=record.size_bytes, stored_bytes=whole,
-                    made_s=min(max(0.0, record.made_s - self.began_s), forward_s),
-                    last_use_s=min(max(0.0, record.last_use_s - self.began_s), forward_s),
+                    made_s=made,
+                    last_use_s=min(max(made, record.last_use_s - self.began_s), forward_s),
                     needed_s=min(needed, backward_s), released_s=min(released, backward_s),
                     packed_bytes=record.packed_bytes,
                     recompute_s=None if way is None else way.seconds,

@@ -3,9 +3,11 @@
 Models:  rates as bytes over the time during which at least one transfer went that way, so that
          several threads and folders count together; memory that is no saved tensor as the most that
          was in use, less what was surely on its way.
-         Two steps in a row must show a rate at least twice as high, or as low, as planned with,
-         before there is another plan, with their mean; each time that it happened, twice as many
-         as before, up to 16: on a busy machine rates go up and down and plans need not follow.
+         The first step that obeys a plan shows what the measured one could not (`_rates`), so
+         there is another plan after it. From then on two steps in a row must show a rate at least
+         twice as high, or as low, as planned with, before there is another plan, with their mean;
+         each time that it happened, twice as many as before, up to 16: on a busy machine rates go
+         up and down and plans need not follow.
 Ignores: that writes and reads at once slow each other down; what other processes do to the disk
          for fewer steps than that.
 Judge:   a network written out by hand, and a disk made slow (tests/runtime/offload).
@@ -23,11 +25,13 @@ from orrery.errors import SpecError
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
 
+from .._workers import usable_cores
 from ..moving import SECTOR_BYTES, ScratchFile, TransferCounts
-from ..remaking import Way
+from ..remaking import DEEPEST, Way
 from ._errors import OffloadInfeasibleError
 from ._memory import Meter
 from ._passes import Pass
+from ._rates import calibrated, first_rates, first_times
 from ._settings import OffloadSettings
 
 __all__ = ["PlanBook"]
@@ -58,6 +62,7 @@ class PlanBook:
         self._ways: dict[int, tuple[Way | None, ...]] = {}
         self._others: dict[int, list[TransferCounts]] = {}
         self._patience: dict[int, int] = {}
+        self._calibrated: set[int] = set()
 
     @property
     def plans(self) -> tuple[OffloadPlan, ...]:
@@ -91,9 +96,27 @@ class PlanBook:
             if found.records and found.backward_s is not None:
                 self._ways[found.index] = tuple(record.way for record in found.records)
                 self._others.pop(found.index, None)
+                self._calibrated.discard(found.index)
                 self._ask(self._profile(found, end_s, moved), found)
+        elif found.index not in self._calibrated:
+            self._calibrated.add(found.index)
+            self._calibrate(found)
         elif rates := self._other_rates(found.index, moved):
             self._ask(replace(self._profiles[found.index], **rates), found)
+
+    def _calibrate(self, found: Pass) -> None:
+        """Plan once more with what a pass that obeyed its plan took."""
+        plan = self._plans[found.index][0]
+        shown = calibrated(self._profiles[found.index], plan, found, **self._processors())
+        if shown is not None:
+            self._ask(shown[0], found, said=shown[1])
+
+    def _processors(self) -> dict[str, int]:
+        import torch
+
+        cores = usable_cores()
+        on_host = self._settings.device == "cpu"
+        return {"cores": cores, "computing": min(cores, torch.get_num_threads()) if on_host else 0}
 
     def _other_rates(self, index: int, moved: TransferCounts) -> dict[str, Any]:
         """Return rates that enough steps in a row showed to be others than planned with."""
@@ -118,18 +141,25 @@ class PlanBook:
             size = sum(getattr(moved, size_name) for moved in steps)
             took = sum(getattr(moved, time_name) for moved in steps)
             if size >= _SECTORS_TO_JUDGE * SECTOR_BYTES and took:
-                ratio = size / took / getattr(self._profiles[index], key)
-                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE:
+                profile = self._profiles[index]
+                ratio = size / took / getattr(profile, key)
+                # All of it may have been waited for, or nothing.
+                if not 1 / _OTHER_RATE <= ratio <= _OTHER_RATE * profile.waiting_speed:
                     found.append((key, ratio > 1, size / took))
         return found
 
-    def _ask(self, profile: StepProfile, found: Pass) -> None:
-        self._profiles[found.index] = profile
+    def _ask(self, profile: StepProfile, found: Pass, said: str = "") -> None:
         answer = self._planner(profile)
         if isinstance(answer, Infeasible):
+            if said:  # of a step that has a plan: that one goes on
+                return
+            self._profiles[found.index] = profile
             self._plans.pop(found.index, None)
             raise OffloadInfeasibleError(answer)
+        self._profiles[found.index] = profile
         check_offload_plan(answer, profile)
+        if said:
+            answer = replace(answer, log=(said, *answer.log))
         names = tuple(tensor.name for tensor in answer.tensors)
         ways = {t.name: t.recompute_s is not None for t in profile.tensors}
         again = [t.name for t in answer.named("recompute") if not ways.get(t.name)]
@@ -156,16 +186,19 @@ class PlanBook:
                 )
             )  # fmt: skip
         tensors, forward_s, backward_s = found.profiled(end_s, self._settings.block_bytes)
+        rates = first_rates(found, moved, **self._processors())
         limit = self._settings.limit_bytes
         if limit is None:
             limit = self._meter.read() + self._meter.free()
-        return StepProfile(
+        profile = StepProfile(
             name=self._name, tensors=tensors, forward_s=forward_s, backward_s=backward_s,
             other_bytes=found.other_bytes, limit_bytes=limit,
-            write_bytes_per_s=moved.written_bytes / moved.write_s,
-            read_bytes_per_s=moved.read_bytes / moved.read_s,
+            write_bytes_per_s=rates.write_bytes_per_s, read_bytes_per_s=rates.read_bytes_per_s,
+            write_drag=rates.write_drag, read_drag=rates.read_drag,
+            waiting_speed=rates.waiting_speed, recompute_depth=DEEPEST,
             pack_bytes_per_s=moved.packed_bytes / moved.pack_s if moved.pack_s else None,
             unpack_bytes_per_s=moved.unpacked_bytes / moved.unpack_s if moved.unpack_s else None,
             disk_bytes=disk_bytes, queue_bytes=self._settings.queue_bytes,
             machine=platform.node(),
         )  # fmt: skip
+        return first_times(profile, found)

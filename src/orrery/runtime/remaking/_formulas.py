@@ -1,8 +1,10 @@
-"""Cheap operators by the node that autograd makes for them: operands, numbers, calculation.
+"""Operators by the node that autograd makes for them: operands, numbers, calculation.
 
-Models:  the forward of each operator, from what its node has saved and from its inputs.
-Ignores: products of matrices and convolutions, whose time is no less than that of a transfer;
-         operators whose numbers (an axis, a constant) their node does not keep.
+Models:  the forward of each operator, from what its node has saved and from its inputs. With
+         convolutions, products of matrices and attention among them, whatever checkpointing runs
+         again can be made again.
+Ignores: operators whose numbers (an axis, a constant) their node does not keep; attention with
+         dropout or a mask.
 Judge:   every bit of what was there, operator by operator (tests/runtime/offload/test_remade.py).
 """
 
@@ -34,6 +36,7 @@ class Formula:
     scalars : numbers of a node; None where they are not all known
     result : under which name the node saves what it made
     optional : operands that may be none
+    lacks : whether a node surely has no operand at a place; None: it would have saved it
     inplace : whether it can overwrite its first operand
     views : whether the result shows memory of the operand
     """
@@ -44,6 +47,7 @@ class Formula:
     scalars: Callable[[Any], tuple[Any, ...] | None] = lambda node: ()
     result: str | None = None
     optional: tuple[int, ...] = ()
+    lacks: Callable[[Any, int], bool] | None = None
     inplace: bool = False
     views: bool = False
 
@@ -128,6 +132,44 @@ def _layer_norm(operands: Sequence[Any], numbers: tuple[Any, ...], instead: bool
     raise UnmadeError("layer norm: no known epsilon")
 
 
+_CONVOLUTION = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+
+
+def _convolution(operands: Sequence[Any], numbers: tuple[Any, ...], instead: bool) -> Any:
+    import torch
+
+    del instead
+    return torch.convolution(*operands, *numbers)
+
+
+def _no_bias(node: Any, place: int) -> bool:
+    return place == 2 and node._saved_bias_sym_sizes_opt in (None, (0,))
+
+
+def _matrices(function: str, *operands: str | None, scalars: tuple[str, ...] = ()) -> Formula:
+    def make(values: Sequence[Any], numbers: tuple[Any, ...], instead: bool) -> Any:
+        import torch
+
+        del instead
+        return getattr(torch, function)(*values, **dict(zip(scalars, numbers, strict=True)))
+
+    return Formula(name=function, make=make, operands=operands, scalars=_numbers(*scalars))
+
+
+def _attended(node: Any) -> tuple[Any, ...] | None:
+    masked = node._raw_saved_attn_mask.data is not None
+    return None if node._saved_dropout_p or masked else (node._saved_is_causal, node._saved_scale)
+
+
+def _attention(operands: Sequence[Any], numbers: tuple[Any, ...], instead: bool) -> Any:
+    import torch
+
+    del instead
+    causal, scale = numbers
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return attend(*operands, 0.0, causal, scale=scale)[0]
+
+
 def _cast(operands: Sequence[Any], numbers: tuple[Any, ...], instead: bool) -> Any:
     del instead
     return operands[0].to(numbers[0])
@@ -187,6 +229,18 @@ FORMULAS: dict[str, Formula] = {
     "NativeLayerNormBackward0": Formula(
         name="layer_norm", make=_layer_norm, operands=("input", "weight", "bias", "result2"),
         scalars=_numbers("normalized_shape"), optional=(1, 2),
+    ),
+    "ConvolutionBackward0": Formula(
+        name="convolution", make=_convolution, operands=("input", "weight", None),
+        scalars=_numbers(*_CONVOLUTION), optional=(2,), lacks=_no_bias,
+    ),
+    "MmBackward0": _matrices("mm", "self", "mat2"),
+    "BmmBackward0": _matrices("bmm", "self", "mat2"),
+    "AddmmBackward0": _matrices("addmm", None, "mat1", "mat2", scalars=("beta", "alpha")),
+    "BaddbmmBackward0": _matrices("baddbmm", None, "batch1", "batch2", scalars=("beta", "alpha")),
+    "ScaledDotProductFlashAttentionForCpuBackward0": Formula(
+        name="attention", make=_attention, operands=("query", "key", "value"), scalars=_attended,
+        result="output",
     ),
     "ToCopyBackward0": Formula(name="to", make=_cast, operands=(None,), scalars=_dtype),
     "CloneBackward0": _view("clone", lambda node: ()),

@@ -218,6 +218,8 @@ class _Walk:
         One that is not saved, as the bias of a batch norm, may be there and need no gradient.
         """
         own = formula.operands[place]
+        if place in formula.optional and formula.lacks is not None:
+            return formula.lacks(node, place)
         if place not in formula.optional or own is None:
             return False
         return getattr(node, f"_raw_saved_{own}").data is None

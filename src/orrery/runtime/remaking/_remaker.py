@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import time
 import weakref
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._fingerprint import bytes_of, fingerprint
 from ._recipes import Recipe, UnmadeError, recipe_of
 
-__all__ = ["Again", "Remade", "Remaker", "Way", "bytes_of"]
+__all__ = ["DEEPEST", "Again", "Remade", "Remaker", "Way"]
 
 #: Tensors made again from tensors that are made again, one in another.
-_DEEPEST = 40
+DEEPEST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Remaker:
             again = time.perf_counter()
             found = recipe.make(values)
             ended = time.perf_counter()
-            _checksum(found)
+            fingerprint(bytes_of(found))
             took = min(again - begin, ended - again) + 2 * (time.perf_counter() - ended)
         except (UnmadeError, RuntimeError):
             return None  # an operator takes other operands than its formula has
@@ -152,9 +152,11 @@ class Remaker:
         inputs = (Again(i.remade, i.guard, i.record, i.window) if isinstance(i, Again)
                   else self._own(i) for i in recipe.inputs)  # fmt: skip
         begin = time.perf_counter()
-        found = Remade(recipe, tuple(inputs), _checksum(tensor), torch.get_num_threads())
+        found = Remade(
+            recipe, tuple(inputs), fingerprint(bytes_of(tensor)), torch.get_num_threads()
+        )
         self.seconds += time.perf_counter() - begin
-        return found if found.depth <= _DEEPEST else None
+        return found if found.depth <= DEEPEST else None
 
     def root(self, again: Again) -> Any:
         """Return a tensor's bytes, made again unless they were just now.
@@ -169,7 +171,7 @@ class Remaker:
             values = [self._value(held) for held in remade.inputs]
             begin = time.perf_counter()
             root = bytes_of(_made(remade, values))
-            found = _checksum(root)
+            found = fingerprint(root)
             self.seconds += time.perf_counter() - begin
             if found != remade.checksum:
                 self._refused.add((remade.recipe.text, _names(remade.recipe)))
@@ -185,18 +187,6 @@ class Remaker:
         if all(other.generation == remade.generation for other in live):
             remade.root = None
         return root
-
-
-def bytes_of(tensor: Any) -> Any:
-    """Return all bytes of a tensor's storage as a flat tensor, not a copy."""
-    import torch
-
-    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
-
-
-def _checksum(tensor: Any) -> int:
-    """Return 32 bits that depend on every bit of a storage: CRC-32, at the speed of memory."""
-    return zlib.crc32(bytes_of(tensor).numpy())
 
 
 def _made(remade: Remade, values: Sequence[Any]) -> Any:
