@@ -20,7 +20,7 @@ SOURCE = """
 #include <math.h>
 static const float table[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 extern int elsewhere(int);
-static float scratch[64];
+float scratch[64];
 typedef float (*step)(float);
 static float twice(float x) { return x * 2; }
 static float half(float x) { return x / 2; }
@@ -161,7 +161,6 @@ def test_what_is_no_binary_is_said(built: Path, tmp_path: Path) -> None:
 def test_packed_code_is_noted(built: Path) -> None:
     data = bytearray((built / "bare.so").read_bytes())
     image = open_image(bytes(data))
-    code = next(s for s in image.segments if s.executable)
     assert not image.notes
     noise = random.Random(0).randbytes(1 << 16)
     # One segment of noise, executable and writable, no sections: what packers leave behind.
@@ -170,9 +169,8 @@ def test_packed_code_is_noted(built: Path) -> None:
     struct.pack_into("<Q", header, 40, 0)
     struct.pack_into("<HHH", header, 56, 1, 64, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, 0x1000, 0, len(noise), len(noise), 0x1000)
-    packed = open_image(bytes(header) + segment + bytes(0x1000 - 128) + noise)
+    packed = open_image(bytes(header) + segment + bytes(0x1000 - 120) + noise)
     assert "packed or encrypted" in packed.notes[0]
-    assert code.size_bytes
 
 
 @settings(max_examples=150)

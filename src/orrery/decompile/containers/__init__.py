@@ -1,6 +1,7 @@
 """What frameworks wrap around their kernels: order of calls, buffers, constants."""
 
 from . import _vmfb_device
+from ._kernels import kernel_addresses, kernel_table, named_kernels
 from ._sequence import Kernel, KernelCall, Place, Sequence
 from ._stream import ContainerError
 from ._vm_calls import follow_vm_program
@@ -36,6 +37,9 @@ __all__ = [
     "follow_vm_program",
     "follow_vmfb",
     "is_vmfb",
+    "kernel_addresses",
+    "kernel_table",
+    "named_kernels",
     "read_vm_program",
     "read_vmfb",
 ]

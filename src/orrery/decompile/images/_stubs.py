@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ._image import Architecture, Segment
 from ._memory import Memory
 
-__all__ = ["find_stubs"]
+__all__ = ["find_stubs", "stub_slots"]
 
 
 def find_stubs(
@@ -23,16 +23,22 @@ def find_stubs(
     """Return the address of each stub and what it leads to."""
     if not names:
         return {}
-    reader = {"x86-64": _x86, "aarch64": _aarch64}.get(architecture, _arm)
     found: dict[int, str] = {}
-    for segment in segments:
-        if not segment.executable:
-            continue
-        for address, slot in reader(segment):
-            target = memory.pointer(slot)
-            if target in names:
-                found[address] = names[target]
+    for address, slot in stub_slots(architecture, segments):
+        target = memory.pointer(slot)
+        if target in names:
+            found[address] = names[target]
     return found
+
+
+def stub_slots(
+    architecture: Architecture, segments: Sequence[Segment]
+) -> Iterator[tuple[int, int]]:
+    """Yield the address of each stub and of the pointer that it jumps through."""
+    reader = {"x86-64": _x86, "aarch64": _aarch64}.get(architecture, _arm)
+    for segment in segments:
+        if segment.executable:
+            yield from reader(segment)
 
 
 def _x86(segment: Segment) -> Iterator[tuple[int, int]]:

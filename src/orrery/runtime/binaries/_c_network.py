@@ -171,13 +171,7 @@ class _Network:
         self, w: Writer, index: int, label: str, node: Node,
         weights: dict[str, tuple[str, NDArray[np.float32]]],
     ) -> str:  # fmt: skip
-        operands, parameters, arguments = [], [], []
-        for i, name in enumerate(node.inputs):
-            operand, argument = self._operand(i, name, weights)
-            operands.append(operand)
-            if argument and operand is not None:
-                parameters.append(f"const float *{operand.name}")
-                arguments.append(argument)
+        operands = [self._operand(i, name) for i, name in enumerate(node.inputs)]
         output = node.outputs[0]
         step = Step(
             node=node, inputs=tuple(operands), output=Operand(name="y", shape=self.shape(output)),
@@ -186,41 +180,41 @@ class _Network:
         body = Writer(depth=1)
         EMITTERS[node.op](body, step, self.style)
         used = "\n".join(body.lines)
-        kept = [
-            (p, a)
-            for p, a in zip(parameters, arguments, strict=True)
-            if re.search(rf"\b{p.split('*')[1]}\b", used)
-        ]
-        w.line(f"{static}void {label}({', '.join([*(p for p, _ in kept), 'float *y'])}) {{")
+        parameters, arguments = [], []
+        for operand, name in zip(operands, node.inputs, strict=True):
+            # What went into the text as a number (bounds, say) is no parameter.
+            if operand is not None and re.search(rf"\b{operand.name}\b", used):
+                parameters.append(f"const float *{operand.name}")
+                arguments.append(self._argument(self.root[name], weights))
+        w.line(f"{static}void {label}({', '.join([*parameters, 'float *y'])}) {{")
         w.lines.extend(body.lines)
         w.line("}")
         w.line()
-        return f"{label}({', '.join([*(a for _, a in kept), self.places[output]])});"
+        return f"{label}({', '.join([*arguments, self.places[output]])});"
 
-    def _operand(
-        self, index: int, name: str, weights: dict[str, tuple[str, NDArray[np.float32]]]
-    ) -> tuple[Operand | None, str]:
-        """Return an operand and the C expression that the caller passes; none for whole numbers."""
+    def _operand(self, index: int, name: str) -> Operand | None:
         if not name:
-            return None, ""
-        root = self.root[name]
+            return None
+        constant = self.graph.constants.get(self.root[name])
+        if constant is None:
+            return Operand(name=f"x{index}", shape=self.shape(name))
+        value = constant.array()
+        shape = self.shape(name) if value.dtype == np.float32 else value.shape
+        return Operand(name=f"x{index}", shape=shape, value=value.reshape(shape))
+
+    def _argument(self, root: str, weights: dict[str, tuple[str, NDArray[np.float32]]]) -> str:
+        """Return the C expression of a tensor for whoever calls its reader."""
         constant = self.graph.constants.get(root)
         if constant is None:
-            return Operand(name=f"x{index}", shape=self.shape(name)), self.places[root]
-        value = constant.array()
-        if value.dtype != np.float32:
-            return Operand(name=f"x{index}", shape=value.shape, value=value), ""
-        shape = self.shape(name)
+            return self.places[root]
         if root not in weights:
-            flat = np.ascontiguousarray(value, np.float32).reshape(-1)
+            flat = np.ascontiguousarray(constant.array(), np.float32).reshape(-1)
             weights[root] = (f"w{len(weights)}", flat)
-        operand = Operand(name=f"x{index}", shape=shape, value=value.reshape(shape))
-        label = weights[root][0]
-        if self.style.weights == "given":
-            before = [v for _, v in weights.values()]
-            offsets, _ = _laid_out(before[: list(weights).index(root) + 1], blob=False)
-            return operand, f"weights + {offsets[-1] // 4}"
-        return operand, label
+        if self.style.weights != "given":
+            return weights[root][0]
+        before = [values for _, values in weights.values()]
+        offsets, _ = _laid_out(before[: list(weights).index(root) + 1], blob=False)
+        return f"weights + {offsets[-1] // 4}"
 
     def _copies(self, w: Writer) -> Iterator[str]:
         """Write what an output that is a view of an input, or of another output, needs."""

@@ -1,0 +1,60 @@
+"""Where the machine code of a container's kernels begins, in the image that holds it."""
+
+from __future__ import annotations
+
+from ..images import Image
+from ._sequence import Kernel, Sequence
+from ._vm_program import VmProgram
+
+__all__ = ["kernel_addresses", "kernel_table", "named_kernels"]
+
+#: What TVM puts before a function's name when it exports it.
+_PREFIX = "__tvm_ffi_"
+
+
+def kernel_table(image: Image) -> tuple[int, ...]:
+    """Return the kernels of an executable that lists them: its longest table of code pointers.
+
+    No name is needed: a table is pointers to code, one behind the other, in memory that is not
+    written once it is loaded.
+    """
+    size = image.pointer_bytes
+    best: list[int] = []
+    run: list[int] = []
+    last = -1
+    for place, target in sorted(image.references.items()):
+        fits = image.is_code(target & ~1) and image.is_constant(place, size)
+        if not fits or image.is_code(place):
+            run = []
+            continue
+        run = [*run, target] if place == last + size else [target]
+        last = place
+        if len(run) > len(best):
+            best = run
+    return tuple(best)
+
+
+def named_kernels(image: Image, program: VmProgram) -> dict[int, int]:
+    """Return the address of each function that a program calls by name, by its number there.
+
+    A name links a call to code as the loader does it; whoever renames both keeps the link, and
+    without names there is none.
+    """
+    found: dict[int, int] = {}
+    for number, function in enumerate(program.functions):
+        if function.kind == "bytecode" or not function.name:
+            continue
+        symbol = image.symbol(_PREFIX + function.name) or image.symbol(function.name)
+        if symbol is not None and image.is_code(symbol.address):
+            found[number] = symbol.address
+    return found
+
+
+def kernel_addresses(image: Image, sequence: Sequence) -> dict[Kernel, int]:
+    """Return where each kernel of a followed module begins in its executable."""
+    table = kernel_table(image)
+    return {
+        call.kernel: table[call.kernel.number]
+        for call in sequence.calls
+        if 0 <= call.kernel.number < len(table)
+    }
