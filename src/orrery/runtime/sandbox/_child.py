@@ -1,7 +1,7 @@
 """The sandboxed process: prepares what is trusted, shuts itself in, then runs what is not.
 
-Models:  nothing. One process leaves the namespaces and starts a second one, the only one that ever
-         holds foreign code; the first tells the parent how the second ended.
+Models:  nothing. One process makes namespaces, the first in them watches, and the second there is
+         the only one that ever holds foreign code; the watcher tells the parent how it ended.
 Judge:   tests/runtime/test_sandbox.py.
 """
 
@@ -23,7 +23,10 @@ from typing import Any, NoReturn
 from ._confine import Held, bound, leave_namespaces, shut
 from ._probe import Emulated, Limits, Native, Probe
 
-__all__ = ["LoadError", "main"]
+__all__ = ["REPORT", "LoadError", "main"]
+
+#: What is reported: ``p`` and the watcher's number, ``s`` and how the other ended, its memory.
+REPORT = struct.Struct("<cqq")
 
 #: What runs the rounds: yields once for each, after its answers stand in the memory it was given.
 Runner = Callable[[memoryview], Iterator[None]]
@@ -53,14 +56,31 @@ def main(job: int, file: int, answers: int, line: int, report: int, parent: int)
         probe, limits = pickle.load(handle)
     held = Held()
     leave_namespaces(held)
+    first = os.fork()
+    if first == 0:
+        _watched(probe, limits, held, file, answers, line, report)
+    os.close(line)
+    os.write(report, REPORT.pack(b"p", first, 0))
+    os.waitpid(first, 0)
+
+
+def _watched(
+    probe: Probe, limits: Limits, held: Held, file: int, answers: int, line: int, report: int
+) -> NoReturn:
+    """Be the first process of the new namespace, whose end ends all others; start the second.
+
+    The foreign code must not be the first itself: that one ignores the signals by which programs
+    end themselves.
+    """
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
     child = os.fork()
     if child == 0:
         os.close(report)
         _inside(probe, limits, held, file, answers, line)
     os.close(line)
-    os.write(report, struct.pack("<q", child))
     _, status, usage = os.wait4(child, 0)
-    os.write(report, struct.pack("<qq", status, usage.ru_maxrss * 1024))
+    os.write(report, REPORT.pack(b"s", status, usage.ru_maxrss * 1024))
+    os._exit(0)
 
 
 def _inside(

@@ -30,12 +30,16 @@ from orrery.errors import MissingExtraError, printable
 from orrery.progress import SILENT, Progress
 
 from ._calls import meaning_of
+from ._child import REPORT
 from ._probe import Answer, Emulated, Failure, Limits, Probe, VirtualMachine
 
 __all__ = ["run_probe"]
 
+#: The room's door is passed by: what it shows takes a second to load, and none of it is needed.
 _BOOT = (
-    "import json, sys; said = json.loads(sys.argv[1]); sys.path[:] = said.pop('path'); "
+    "import json, sys, types; said = json.loads(sys.argv[1]); sys.path[:] = said.pop('path'); "
+    "room = types.ModuleType('orrery.runtime'); room.__path__ = [said.pop('room')]; "
+    "sys.modules['orrery.runtime'] = room; "
     "from orrery.runtime.sandbox._child import main; main(**said)"
 )
 _RECEIVE = 0xC0502100  # the ioctl by which a listener tells of one forbidden call
@@ -57,7 +61,7 @@ class _Seen:
     memory: bool = False
     forbidden: str = ""
     late: bool = False
-    pid: int = 0
+    pid: int = 0  # of the process that watches it
     status: int | None = None
     rss_bytes: int = 0
     size_bytes: int = 0
@@ -96,9 +100,11 @@ def run_probe(
         stack.callback(os.close, reading)
         os.fchmod(file, 0o755)
         start = time.perf_counter()
-        said = {"path": [one for one in sys.path if isinstance(one, str)], "job": job,
-                "file": file, "answers": answers, "line": theirs.fileno(), "report": writing,
-                "parent": os.getpid()}  # fmt: skip
+        said = {
+            "path": [one for one in sys.path if isinstance(one, str)],
+            "room": str(Path(__file__).parents[1]), "job": job, "file": file, "answers": answers,
+            "line": theirs.fileno(), "report": writing, "parent": os.getpid(),
+        }  # fmt: skip
         errors = _memory(stack, "errors", b"")
         process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(said)], stdin=subprocess.DEVNULL,
@@ -179,33 +185,34 @@ def _watch(
     open_ends = {line.fileno(), report}
     heard = b""
     begin = time.perf_counter()
+
+    def drain(listener: int | None) -> int | None:
+        while line.fileno() in open_ends and select.select([line], [], [], 0)[0]:
+            listener, alive = _hear(line, seen, listener, poll)
+            if not alive:
+                poll.unregister(line)
+                open_ends.discard(line.fileno())
+        return listener
+
     try:
         while report in open_ends:
             ready = dict(poll.poll(1000 * _POLL_S))
+            told = listener is not None and bool(ready.get(listener, 0) & select.POLLIN)
+            if line.fileno() in open_ends and (told or line.fileno() in ready):
+                listener = drain(listener)
             if listener is not None and listener in ready:
-                if ready[listener] & select.POLLIN:
+                if told:
                     seen.forbidden = _forbidden(listener)
                     return
                 poll.unregister(listener)  # the child has ended
-            if line.fileno() in ready:
-                listener, alive = _hear(line, seen, listener, poll)
-                if not alive:
-                    poll.unregister(line)
-                    open_ends.discard(line.fileno())
             if report in ready:
-                part = os.read(report, 64)
+                part = os.read(report, 256)
                 heard += part
-                if len(heard) >= 8 and not seen.pid:
-                    seen.pid = struct.unpack("<q", heard[:8])[0]
-                    with contextlib.suppress(OSError):
-                        seen.handle = os.pidfd_open(seen.pid)
-                if len(heard) >= 24:
-                    seen.status, seen.rss_bytes = struct.unpack("<qq", heard[8:24])
+                while len(heard) >= REPORT.size:
+                    _reported(seen, REPORT.unpack(heard[: REPORT.size]))
+                    heard = heard[REPORT.size :]
                 if not part or seen.status is not None:
-                    while line.fileno() in open_ends:  # what it said last
-                        listener, alive = _hear(line, seen, listener, poll)
-                        if not alive:
-                            open_ends.discard(line.fileno())
+                    listener = drain(listener)  # what it said last
                     return
             _look(seen)
             now = time.perf_counter()
@@ -221,6 +228,16 @@ def _watch(
     finally:
         if listener is not None:
             os.close(listener)
+
+
+def _reported(seen: _Seen, said: tuple[bytes, int, int]) -> None:
+    kind, number, more = said
+    if kind == b"p" and not seen.pid:
+        seen.pid = number
+        with contextlib.suppress(OSError):
+            seen.handle = os.pidfd_open(number)
+    elif kind == b"s":
+        seen.status, seen.rss_bytes = number, more
 
 
 def _hear(
@@ -285,7 +302,8 @@ def _look(seen: _Seen) -> None:
     if not seen.pid:
         return
     with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
-        status = Path(f"/proc/{seen.pid}/status").read_text()
+        child = Path(f"/proc/{seen.pid}/task/{seen.pid}/children").read_text().split()[0]
+        status = Path(f"/proc/{child}/status").read_text()
         size = next(one for one in status.splitlines() if one.startswith("VmPeak:"))
         seen.size_bytes = max(seen.size_bytes, int(size.split()[1]) * 1024)
 
@@ -329,7 +347,7 @@ def _ended(seen: _Seen, limits: Limits) -> Failure:
         return Failure(kind="forbidden", text="it made a system call that is forbidden (this "
                        "kernel does not say which), and was ended")  # fmt: skip
     asked = max(seen.rss_bytes, seen.size_bytes) - seen.base_bytes
-    if seen.memory or (number and asked > 0.9 * limits.memory_bytes):
+    if seen.memory or (number and asked > 0.75 * limits.memory_bytes):
         return Failure(kind="memory", text=f"it asked for more than the "
                        f"{limits.memory_bytes / 2**20:.0f} MiB it may have, and ended")  # fmt: skip
     if number in (signal.SIGXCPU, signal.SIGKILL):

@@ -1,0 +1,78 @@
+"""A binary as a lifter sees it: bytes or None, where an image raises."""
+
+from __future__ import annotations
+
+import struct
+
+from .images import Image, ImageError
+from .images._stubs import stub_slots
+
+__all__ = ["ImageCode", "own_stubs"]
+
+
+def own_stubs(image: Image) -> dict[int, int]:
+    """Return stubs of the linkage table that lead to functions of the same file.
+
+    A shared object calls its own exported functions through them, as another may take their place.
+    """
+    found = {}
+    for stub, slot in stub_slots(image.architecture, image.segments):
+        target = image.references.get(slot)
+        if target is not None and stub not in image.imports and image.is_code(target & ~1):
+            found[stub] = target
+    return found
+
+
+def _jump(architecture: str, place: int, target: int) -> bytes:
+    """Return a jump from one address to another; empty where none is known."""
+    if architecture == "x86-64":
+        return b"\xe9" + struct.pack("<i", target - place - 5)
+    if architecture == "aarch64":
+        return struct.pack("<I", 0x14000000 | (target - place) // 4 & 0x3FFFFFF)
+    if not target & 1:
+        return struct.pack("<I", 0xEA000000 | (target - place - 8) // 4 & 0xFFFFFF)
+    return b""
+
+
+class ImageCode:
+    """An image behind the questions that lifting asks."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        #: a stub's first bytes, as if it jumped right to where its pointer leads
+        self._direct = {
+            stub: _jump(image.architecture, stub, to) for stub, to in own_stubs(image).items()
+        }
+        self._names = {s.address: s.name for s in reversed(image.symbols) if s.kind == "function"}
+
+    @property
+    def architecture(self) -> str:
+        return self.image.architecture
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Return bytes, fewer at the end of a segment, None outside of all."""
+        segment = self.image.segment(address)
+        if segment is None:
+            return None
+        found = self.image.read(address, min(size, segment.end - address))
+        direct = self._direct.get(address, b"")
+        return direct + found[len(direct) :] if direct else found
+
+    def constant(self, address: int, size: int) -> bytes | None:
+        """Return bytes that no program may write, else None."""
+        if not self.image.is_constant(address, size):
+            return None
+        try:
+            return self.image.read(address, size)
+        except ImageError:
+            return None
+
+    def import_name(self, address: int) -> str | None:
+        return self.image.imports.get(address)
+
+    def name(self, address: int) -> str:
+        return self._names.get(address & ~1 if self.thumb(address) else address, "")
+
+    def thumb(self, address: int) -> bool:
+        """Whether an address is that of Thumb code, by its lowest bit or by what names say."""
+        return self.image.architecture == "thumb" or bool(address & 1)

@@ -1,0 +1,265 @@
+"""The last stage: routines become a network, tried from one entry after another."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+
+from orrery.errors import OrreryError
+from orrery.graph import Graph, graph_from_bytes, onnx_bytes
+from orrery.store import strict_convert
+
+from ._evidence import RecoveredNode, RecoveredWeight
+from ._frame import Records
+from ._limits import Lost, each
+from ._opening import Container, Opened, Request
+from ._reading import AllFunctions, Lifted
+from ._recovery import Recovery, recover_program
+from .forms import Program, Routine
+from .matching import Unmatched
+from .topology import program_of_calls, program_of_routines
+
+__all__ = ["Network", "Tried", "Verdict", "make_network", "pack", "unpack"]
+
+Verdict = Literal["whole", "partial", "none"]
+
+#: Operators that learn; a network has one of them with its own parameters.
+_LEARNING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+_LEAST_OPERATORS = 2
+_HEAD = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One entry that was tried, and what came of it."""
+
+    entry: int
+    name: str
+    operators: int
+    unmatched: int
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What was recovered.
+
+    Attributes
+    ----------
+    verdict : ``whole``, ``partial`` (something is left that was not matched) or ``none``
+    reason : why it is not whole, or why there is none; for people
+    entry : address of the function that computes it; None where a container calls its kernels
+    function : the entry's name or the container's; a hint
+    arguments : of the entry, in order
+    loose : operators that were recognised where there is no network, for people
+    """
+
+    verdict: Verdict
+    reason: str
+    recovery: Recovery
+    entry: int | None = None
+    function: str = ""
+    arguments: tuple[str, ...] = ()
+    container: str = ""
+    tried: tuple[Tried, ...] = ()
+    loose: tuple[RecoveredNode, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> str:
+        if self.recovery.graph is None or self.verdict == "none":
+            return "no network"
+        return (f"{len(self.recovery.nodes)} operators, {len(self.recovery.unmatched)} places "
+                "unmatched")  # fmt: skip
+
+
+def make_network(records: Records) -> Network:
+    """Return the network, or the best part of one, from the routines."""
+    made = _made(records)
+    records.keep(made)
+    return made
+
+
+def _made(records: Records) -> Network:
+    request, opened = records[Request], records[Opened]
+    container, lifted = records[Container], records[Lifted]
+    stem = opened.name.partition(".")[0] or "recovered"
+    notes = (*records.notes, *container.notes, *lifted.notes)
+    if lifted.sequence is not None:
+        image = opened.images[0] if len(opened.images) == 1 else None
+        program = program_of_calls(lifted.sequence, lifted.kernels, image)
+        routines = {address: one for (_, address), one in lifted.routines.items()}
+        recovery = recover_program(program, routines, name=stem)
+        verdict, reason = _judge(recovery, lifted, contained=True, named=True)
+        return Network(
+            verdict=verdict, reason=reason, recovery=recovery, container=container.kind,
+            function=lifted.sequence.entry, notes=notes,
+        )  # fmt: skip
+    return _best(records, request, opened, lifted, stem, notes)
+
+
+def _best(
+    records: Records, request: Request, opened: Opened, lifted: Lifted, stem: str,
+    notes: tuple[str, ...],
+) -> Network:  # fmt: skip
+    """Try one entry after another; keep the first whole network, else the largest part."""
+    routines = {address: one for (_, address), one in lifted.routines.items()}
+    entries = [one for one in records[AllFunctions].entries if one & ~1 in routines
+               or one in routines]  # fmt: skip
+    named = request.entry is not None
+
+    def attempt(entry: int) -> bytes:
+        routine = routines.get(entry) or routines[entry & ~1]
+        program: Program = program_of_routines(routine, routines, opened.images[0])
+        recovery = recover_program(program, routines, name=stem)
+        verdict, reason = _judge(recovery, lifted, contained=False, named=named)
+        return pack(Network(
+            verdict=verdict, reason=reason, recovery=recovery, entry=entry,
+            function=routine.name, arguments=tuple(s.name for s in routine.arguments),
+        ))  # fmt: skip
+
+    found: list[Network] = []
+    tried: list[Tried] = []
+    deadline = time.monotonic() + request.lifting_s
+    for done, unit in enumerate(each(entries, attempt, limit_s=request.function_s * 4,
+                                     deadline_s=deadline), 1):  # fmt: skip
+        records.progress.step("matching", done, len(entries))
+        name = _name(routines, unit.item)
+        if isinstance(unit.result, Lost):
+            tried.append(Tried(entry=unit.item, name=name, operators=0, unmatched=0,
+                               result=unit.result.reason))  # fmt: skip
+            continue
+        one = unpack(unit.result)
+        found.append(one)
+        tried.append(Tried(
+            entry=unit.item, name=name, operators=len(one.recovery.nodes),
+            unmatched=len(one.recovery.unmatched), result=one.verdict,
+        ))  # fmt: skip
+        records.keep(max(found, key=_worth))
+        if one.verdict == "whole":
+            break
+    if not found:
+        reason = "no function computes with floats in a loop"
+        if entries:
+            reason = f"none of {len(entries)} functions that compute with floats could be matched"
+        return Network(verdict="none", reason=reason, recovery=Recovery(graph=None),
+                       tried=tuple(tried), notes=notes)  # fmt: skip
+    best = max(found, key=_worth)
+    if best.verdict == "none":
+        loose = {n.address: n for one in found for n in one.recovery.nodes}
+        best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),
+                       loose=tuple(loose.values()))  # fmt: skip
+    return replace(best, tried=tuple(tried), notes=notes)
+
+
+def _name(routines: Mapping[int, Routine], entry: int) -> str:
+    found = routines.get(entry) or routines.get(entry & ~1)
+    return found.name if found is not None else ""
+
+
+def _worth(network: Network) -> tuple[int, int, int]:
+    order = {"none": 0, "partial": 1, "whole": 2}[network.verdict]
+    recovery = network.recovery
+    return order, len(recovery.nodes), -len(recovery.unmatched)
+
+
+def _judge(
+    recovery: Recovery, lifted: Lifted, *, contained: bool, named: bool
+) -> tuple[Verdict, str]:
+    """Say whether what was recovered is a network, and all of it.
+
+    A framework's container holds a network, and so does an entry that the user named. Other code
+    must show two operators on one path, one of them with parameters of its own: a filter or a sum
+    of products is no network.
+    """
+    graph = recovery.graph
+    if graph is None or not graph.nodes:
+        return "none", "no output could be expressed by operators"
+    if not contained and not named:
+        learning = [node for node in graph.nodes if node.op in _LEARNING
+                    and any(name in graph.constants for name in node.inputs)]  # fmt: skip
+        if len(graph.nodes) < _LEAST_OPERATORS or not learning:
+            return "none", ("operators were recognised, but none with parameters that leads to "
+                            "another: name the function by --entry if it is a network")  # fmt: skip
+        if recovery.unmatched and len(graph.nodes) < len(recovery.unmatched):
+            return "none", "more of the code is unmatched than matched"
+    if recovery.unmatched:
+        return "partial", f"{len(recovery.unmatched)} places in the code were not matched"
+    ended = [note for note in recovery.notes if "no output of the program was reached" in note]
+    if ended:
+        return "partial", ended[0]
+    del lifted
+    return "whole", ""
+
+
+class _Packed(msgspec.Struct, forbid_unknown_fields=True):
+    """A network as plain data; its graph follows as ONNX."""
+
+    verdict: Verdict
+    reason: str
+    entry: int | None
+    function: str
+    arguments: tuple[str, ...]
+    container: str
+    tried: tuple[Tried, ...]
+    loose: tuple[RecoveredNode, ...]
+    notes: tuple[str, ...]
+    nodes: tuple[RecoveredNode, ...]
+    weights: tuple[RecoveredWeight, ...]
+    unmatched: tuple[Unmatched, ...]
+    recovery_notes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    has_graph: bool
+
+
+def pack(record: object) -> bytes:
+    """Return a network as bytes that are safe to read, whoever wrote them."""
+    if not isinstance(record, Network):
+        raise TypeError(f"a {type(record).__name__} is not kept")
+    one, kept = record, record.recovery
+    said = _Packed(
+        verdict=one.verdict, reason=one.reason, entry=one.entry, function=one.function,
+        arguments=one.arguments, container=one.container, tried=one.tried, loose=one.loose,
+        notes=one.notes, nodes=kept.nodes, weights=kept.weights, unmatched=kept.unmatched,
+        recovery_notes=kept.notes, inputs=kept.inputs, outputs=kept.outputs,
+        has_graph=kept.graph is not None,
+    )  # fmt: skip
+    head = msgspec.json.encode(said)
+    graph = b"" if kept.graph is None else onnx_bytes(kept.graph)
+    return _HEAD.pack(len(head)) + head + graph
+
+
+def unpack(data: bytes) -> Network:
+    """Return a packed network.
+
+    Raises
+    ------
+    OrreryError : it is none; whoever wrote it was taken over
+    """
+    try:
+        size = _HEAD.unpack_from(data)[0]
+        body: Any = msgspec.json.decode(data[_HEAD.size : _HEAD.size + size])
+        said = strict_convert(body, _Packed, where="recovered network")
+        graph: Graph | None = None
+        if said.has_graph:
+            graph = graph_from_bytes(data[_HEAD.size + size :], "recovered")
+    except (struct.error, msgspec.DecodeError) as error:
+        raise OrreryError(
+            f"recovered network: found {error}, wanted a record of this program; the binary has "
+            "taken over the process that read it: do not trust the file"
+        ) from None
+    return Network(
+        verdict=said.verdict, reason=said.reason, entry=said.entry, function=said.function,
+        arguments=said.arguments, container=said.container, tried=said.tried, loose=said.loose,
+        notes=said.notes,
+        recovery=Recovery(
+            graph=graph, nodes=said.nodes, weights=said.weights, unmatched=said.unmatched,
+            notes=said.recovery_notes, inputs=said.inputs, outputs=said.outputs,
+        ),
+    )  # fmt: skip

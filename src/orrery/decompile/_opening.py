@@ -1,0 +1,183 @@
+"""The first stages: a file becomes images of machine code, and the network's calls where a
+framework wrote them down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ._frame import Records
+from .containers import (
+    ContainerError,
+    Sequence,
+    VmfbModule,
+    VmProgram,
+    find_vm_programs,
+    follow_vm_program,
+    follow_vmfb,
+    is_vmfb,
+    read_vmfb,
+)
+from .images import Image, ImageError, open_image
+
+__all__ = ["Container", "Opened", "Request", "contain", "open_binary"]
+
+_MOST_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked.
+
+    Attributes
+    ----------
+    companion : a file with the weights, where they are not in the binary
+    base, architecture : of bare firmware
+    entry : address or name of the function that computes the network; None to look for it
+    function_s : time for one function
+    lifting_s : time for all of them
+    """
+
+    path: Path
+    companion: Path | None = None
+    base: int | None = None
+    architecture: str | None = None
+    entry: int | str | None = None
+    function_s: float = 60.0
+    lifting_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A file as images.
+
+    Attributes
+    ----------
+    images : the machine code, several of an IREE module
+    module : an IREE module, None of other files
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    images: tuple[Image, ...]
+    module: VmfbModule | None = None
+    companion: bytes = field(default=b"", repr=False)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def found(self) -> str:
+        first = self.images[0]
+        kind = "IREE module" if self.module is not None else first.form
+        return f"{kind}, {first.architecture}, {len(self.data)} bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What a framework wrote down of the network, if one did.
+
+    Attributes
+    ----------
+    sequence : the calls of one pass; None where nothing says them
+    programs : address and description of what was found
+    notes : what could not be followed, and why
+    """
+
+    sequence: Sequence | None
+    kind: str = ""
+    programs: tuple[tuple[int, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> str:
+        if self.sequence is None:
+            return "none: the order of operators is in the code"
+        return f"{self.kind}, {len(self.sequence.calls)} calls of {len(self.kernels)} kernels"
+
+    @property
+    def kernels(self) -> frozenset[tuple[int, int]]:
+        calls = () if self.sequence is None else self.sequence.calls
+        return frozenset((one.kernel.part, one.kernel.number) for one in calls)
+
+
+def open_binary(records: Records) -> Opened:
+    """Read the file and whatever stands beside it.
+
+    Raises
+    ------
+    ImageError, ContainerError : it is no binary that can be read; says what it is
+    """
+    request = records[Request]
+    name, data = request.path.name, _contents(request.path)
+    companion = b"" if request.companion is None else _contents(request.companion)
+    if is_vmfb(data):
+        module = read_vmfb(data, name)
+        images = tuple(
+            open_image(one.data, name=f"{name}: executable {one.number}")
+            for one in module.executables
+        )
+        if not images:
+            raise ImageError(
+                name, found="a module without machine code", wanted="one compiled for a processor",
+                fix="compile it with --iree-hal-target-backends=llvm-cpu",
+            )  # fmt: skip
+        opened = Opened(name=name, data=data, images=images, module=module, companion=companion)
+    else:
+        image = open_image(data, base=request.base, architecture=request.architecture, name=name)
+        opened = Opened(name=name, data=data, images=(image,), companion=companion)
+    for image in opened.images:
+        records.notes.extend(image.notes)
+    return opened
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise ImageError(str(path), found=found, wanted="a file", fix="correct the path")
+        if path.stat().st_size > _MOST_BYTES:
+            raise ImageError(
+                path.name, found=f"{path.stat().st_size} bytes", wanted=f"at most {_MOST_BYTES}",
+                fix="give the library that holds the network alone",
+            )  # fmt: skip
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(str(path), found=error.strerror or str(error), wanted="a readable file",
+                         fix="correct the path or its rights") from None  # fmt: skip
+
+
+def contain(records: Records) -> Container:
+    """Return the calls of the network where the file, or its companion, states them."""
+    request, opened = records[Request], records[Opened]
+    if opened.module is not None:
+        named = request.entry if isinstance(request.entry, str) else ""
+        sequence = follow_vmfb(opened.module, named)
+        return Container(sequence=sequence, kind="IREE module",
+                         programs=((0, f"IREE module {opened.module.name}"),))  # fmt: skip
+    programs, notes = [], []
+    sequence = None
+    for place, data, program in _vm_programs(opened):
+        programs.append((place, f"TVM virtual machine, {len(program.functions)} functions, "
+                         f"{len(program.constants)} constants"))  # fmt: skip
+        if sequence is not None:
+            continue
+        try:
+            named = request.entry if isinstance(request.entry, str) else ""
+            sequence = follow_vm_program(program, data, named)
+        except ContainerError as error:
+            notes.append(str(error))
+    kind = "TVM virtual machine" if sequence is not None else ""
+    return Container(sequence=sequence, kind=kind, programs=tuple(programs), notes=tuple(notes))
+
+
+def _vm_programs(opened: Opened) -> Iterator[tuple[int, bytes, VmProgram]]:
+    """Yield programs with the address at which they stand and the bytes that hold them."""
+    for segment in opened.images[0].segments:
+        for program in find_vm_programs(segment.data):
+            yield segment.address + program.offset, segment.data, program
+    for program in find_vm_programs(opened.companion):
+        yield program.offset, opened.companion, program

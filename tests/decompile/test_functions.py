@@ -1,0 +1,59 @@
+"""Functions are found in a stripped file where the symbol table of the whole one has them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orrery.decompile._functions import Functions, find_functions
+from orrery.decompile.images import open_image
+
+_SOURCE = """
+__attribute__((noinline, noclone)) static void scale(const float *in, float *out, int n) {
+    for (int i = 0; i < n; i++) out[i] = 1.5f * in[i] + 2;
+}
+__attribute__((noinline, noclone)) static int count(const int *in, int n) {
+    int found = 0;
+    for (int i = 0; i < n; i++) found += in[i] > 3;
+    return found;
+}
+__attribute__((noinline, noclone)) static int by_pointer(int x) { return x + 1; }
+int (*table[2])(int) = {by_pointer, 0};
+int infer(const float *in, float *out) {
+    scale(in, out, 100);
+    scale(out, out, 50);
+    return count((const int *)out, 7);
+}
+"""
+
+
+def _found(path: Path) -> tuple[Functions, dict[str, int]]:
+    table = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in table.splitlines() if len(line.split()) == 3)
+    addresses = {name: int(address, 16) for address, _, name in rows}
+    subprocess.run(["strip", "--strip-all", path], check=True)
+    return find_functions(open_image(path)), addresses
+
+
+@pytest.mark.needs("gcc")
+@pytest.mark.parametrize("level", ["-O0", "-O2", "-O3"])
+def test_functions_of_a_stripped_file(level: str, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text(_SOURCE)
+    path = tmp_path / "a.so"
+    subprocess.run(["gcc", level, "-shared", "-fPIC", "-o", path, tmp_path / "a.c"], check=True)
+    functions, addresses = _found(path)
+    by_address = {one.address: one for one in functions.each}
+    wanted = ("scale", "count", "by_pointer", "infer")
+    assert {addresses[one] for one in wanted} <= set(by_address)
+    infer, scale = by_address[addresses["infer"]], by_address[addresses["scale"]]
+    assert infer.name == "infer"
+    assert infer.exported
+    assert scale.name == ""
+    assert set(infer.calls) >= {addresses["scale"], addresses["count"]}
+    assert scale.floats
+    assert scale.loops
+    assert not by_address[addresses["count"]].floats
+    assert functions.reached(infer.address)[0] == infer
+    assert functions.at(scale.address + 1) == scale

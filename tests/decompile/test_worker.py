@@ -1,0 +1,76 @@
+"""Stages are checked before they run, and what ends one of them ends nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from orrery.decompile._frame import Records, Stage, check_stages, run_stages
+from orrery.decompile._limits import RecoverLimits
+from orrery.decompile._worker import Ended, run_in_child
+from orrery.errors import CancelledError, SpecError
+from orrery.progress import SILENT, Progress, Step
+
+from . import toy_stages as toy
+
+
+def _run(second: object, *, progress: Progress = SILENT, time_s: float = 20.0) -> Ended:
+    limits = RecoverLimits(time_s=time_s, memory_bytes=1 << 29)
+    return run_in_child(
+        toy.stages(second), [toy.Given(21)], pack=toy.pack, limits=limits, progress=progress
+    )
+
+
+def test_a_stage_that_lacks_something_is_found_before_any_runs() -> None:
+    first, second = toy.stages(toy.honest)
+    with pytest.raises(SpecError, match=r"stage second: found 'no Half; only Given by then'"):
+        check_stages([second, first], [toy.Given])
+    again = Stage(name="again", summary="", needs=(), gives=toy.Half, run=toy.half)
+    with pytest.raises(SpecError, match="a second Half"):
+        check_stages([first, again], [toy.Given])
+
+
+def test_a_stage_that_gives_something_else_is_a_defect() -> None:
+    wrong = Stage(name="wrong", summary="", needs=(toy.Given,), gives=toy.Whole, run=toy.half)
+    with pytest.raises(TypeError, match="stage wrong gave a Half, not a Whole"):
+        run_stages([wrong], Records([toy.Given(1)]))
+
+
+def test_all_is_well() -> None:
+    steps: list[Step] = []
+    ended = _run(toy.honest, progress=Progress(report=steps.append))
+    assert ended.done
+    assert ended.kept == b"Whole(value=42)"
+    assert [one.status for one in ended.reports] == ["done", "done"]
+    assert ended.reports[0].detail == "a half"
+    assert all(one.peak_bytes > 1 << 20 for one in ended.reports)
+    assert "halving" in {one.task for one in steps}
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "text"),
+    [
+        (toy.loops, "stopped", "out of time: the whole may take 2 s"),
+        (toy.hungry, "failed", "MemoryError"),
+        (toy.crashes, "stopped", "crashed (SIGSEGV)"),
+        (toy.breaks, "stopped", "ZeroDivisionError: a defect"),
+        (toy.refuses, "failed", "wanted black; repaint it"),
+    ],
+)
+def test_what_was_finished_is_kept(second: object, status: str, text: str) -> None:
+    ended = _run(second, time_s=2.0)
+    assert not ended.done
+    assert ended.kept == b"Half(value=21, found='a half')"
+    first, last = ended.reports
+    assert first.status == "done"
+    assert last.status == status
+    assert text in last.detail
+    if second is toy.refuses:
+        assert "toy: found" in ended.error
+        assert "\x1b" not in ended.error + last.detail
+
+
+def test_a_user_may_stop_it() -> None:
+    asked = iter([False, False, True])
+    progress = Progress(cancelled=lambda: next(asked, True))
+    with pytest.raises(CancelledError):
+        _run(toy.loops, progress=progress)
