@@ -1,5 +1,6 @@
 """The one form in which every binary is written down before anything is matched."""
 
+from ._evaluate import Memory, evaluate
 from ._expressions import (
     ZERO,
     Constant,
@@ -34,6 +35,7 @@ __all__ = [
     "Linear",
     "Load",
     "Loop",
+    "Memory",
     "Operation",
     "Program",
     "Reduction",
@@ -43,5 +45,6 @@ __all__ = [
     "Unread",
     "Value",
     "View",
+    "evaluate",
     "linear",
 ]

@@ -1,0 +1,393 @@
+"""One basic block carried out on values instead of numbers.
+
+Models:  every statement of VEX that compilers' code for kernels needs; stores are written down as
+         steps, loads give back what the same function stored before.
+Ignores: atomic operations and helper functions with side effects: their results are unknown and
+         whoever uses them is told.
+Judge:   native runs of lifted kernels (tests/decompile/lifting).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+from orrery.decompile.forms import (
+    Call,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Operation,
+    Store,
+    Symbol,
+    Unread,
+    Value,
+)
+from orrery.decompile.values import (
+    Builder,
+    Cells,
+    UnknownOperatorError,
+    Vector,
+    as_value,
+    as_vector,
+    condition_call,
+    operate,
+)
+
+from ._flow import Block, Flow, LiftLimitError
+from ._source import Code, Machine
+from ._state import State, forget_overlaps, split_address
+
+__all__ = ["STACK", "Interpreter"]
+
+STACK = Symbol("stack", "memory")
+_BYTES = {"Ity_I1": 1, "Ity_I8": 1, "Ity_I16": 2, "Ity_I32": 4, "Ity_I64": 8, "Ity_F32": 4,
+          "Ity_F64": 8, "Ity_V128": 16, "Ity_V256": 32, "Ity_I128": 16, "Ity_F128": 16,
+          "Ity_F16": 2}  # fmt: skip
+Item = Value | Vector
+
+
+class Interpreter:
+    """Carries out blocks; keeps the steps they write down."""
+
+    def __init__(self, code: Code, machine: Machine, *, statements: int) -> None:
+        self.code, self.machine, self.build = code, machine, Builder()
+        self.steps: list[Store | Call] = []
+        self.unread: list[Unread] = []
+        self.reasons: dict[Symbol, Unread] = {}
+        self.here = 0
+        self.left = statements
+        self.names = 0
+        self.called: int | None = None
+        self.flows: dict[int, Flow | None] = {}
+        self.signatures: dict[int, tuple[int, int, int] | None] = {}
+        self.describe: Callable[[int], tuple[int, int, int] | None] | None = None
+
+    def signature(self, target: int) -> tuple[int, int, int] | None:
+        """Return how many integers, floats and words on the stack a function is given."""
+        if target not in self.signatures:
+            self.signatures[target] = None
+            if self.describe is not None:
+                self.signatures[target] = self.describe(target)
+        return self.signatures[target]
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def fresh(self, letter: str, kind: str = "unknown") -> Symbol:
+        """Return a symbol that nothing else is called."""
+        self.names += 1
+        return Symbol(f"{letter}{self.names}", kind)  # type: ignore[arg-type]  # one of its literals
+
+    def unknown(self, width: int, reason: str) -> Value:
+        """Return a value that is not known, and keep why."""
+        symbol = self.fresh("u")
+        self.reasons[symbol] = Unread(instruction=self.here, reason=reason)
+        return Index(Linear(0, ((symbol, 1),)), width)
+
+    def unknown_item(self, size: int, reason: str) -> Item:
+        """Return an unknown value of so many bytes, a vector above eight."""
+        if size <= 8:
+            return self.unknown(size * 8, reason)
+        return tuple(self.unknown(32, reason) for _ in range(size // 4))
+
+    def entry_state(self) -> State:
+        """Return registers as a function finds them."""
+        word = self.machine.word * 8
+        pieces: dict[int, Value] = {}
+        for number, offset in enumerate(self.machine.floats):
+            pieces[offset] = Index(Linear(0, ((Symbol(f"f{number}", "argument"), 1),)), 32)
+        for number, offset in enumerate(self.machine.integers):
+            pieces[offset] = Index(Linear(0, ((Symbol(f"a{number}", "argument"), 1),)), word)
+        pieces[self.machine.stack] = Index(Linear(0, ((STACK, 1),)), word)
+        for offset, size, number in self.machine.fixed:
+            pieces[offset] = self.build.number(number, size * 8)
+        return State(Cells(pieces))
+
+    # -- registers and memory --------------------------------------------------------------------
+
+    def get(self, state: State, offset: int, size: int) -> Item:
+        """Return what registers hold."""
+
+        def fresh(at: int, length: int) -> Value:
+            return Index(Linear(0, ((Symbol(f"r{at}", "unknown"), 1),)), length * 8)
+
+        if size > 8:
+            found: list[Value] = []
+            for at in range(offset, offset + size, 4):
+                if at in state.registers.pieces and state.registers.pieces[at].width > 32:
+                    found.append(state.registers.pieces[at])
+                elif not any(o < at for o, _ in state.registers.overlapping(at, 4)):
+                    found.extend(state.registers.get(self.build, at, 4, fresh))
+            if sum(p.width for p in found) == size * 8:
+                return tuple(found)
+            return tuple(state.registers.get(self.build, offset, size, fresh))
+        return self.build.concat(state.registers.get(self.build, offset, size, fresh))
+
+    def put(self, state: State, offset: int, item: Item) -> None:
+        """Write registers."""
+        for piece in as_vector(item):
+            value = piece if piece.width >= 8 else self.build.extend(piece, 8, signed=False)
+            state.registers.put(self.build, offset, value)
+            offset += value.width // 8
+
+    def load(self, state: State, address: Value, size: int) -> Item:
+        """Return what memory holds."""
+        form = self.build.linear(address)
+        if form is None:
+            return self.unknown_item(size, "an address that is no sum of known things")
+        if size <= 8:
+            return self._load_piece(state, form, size)
+        return tuple(self._load_piece(state, form + at, 4) for at in range(0, size, 4))
+
+    def _load_piece(self, state: State, form: Linear, size: int) -> Value:
+        if form.is_constant:
+            data = self.code.constant(form.constant, size)
+            if data is not None and len(data) == size:
+                return Constant(int.from_bytes(data, "little"), size * 8)
+        base, offset = split_address(form)
+
+        def fresh(at: int, length: int) -> Value:
+            if base.terms == ((STACK, 1),):
+                given = self._stack_argument(at, length)
+                if given is not None:
+                    return given
+            return Load(base + at, length * 8)
+
+        cells = state.memory.get(base)
+        if cells is None:
+            return fresh(offset, size)
+        return self.build.concat(cells.get(self.build, offset, size, fresh))
+
+    def _stack_argument(self, offset: int, size: int) -> Value | None:
+        first = offset - (self.machine.word if self.machine.x86 else 0)
+        if first < 0:
+            return None
+        number, rest = divmod(first, self.machine.word)
+        symbol = Symbol(f"s{number}", "argument")
+        whole = Index(Linear(0, ((symbol, 1),)), self.machine.word * 8)
+        if rest + size > self.machine.word:
+            return None
+        return self.build.extract(whole, rest * 8, size * 8)
+
+    def store(
+        self, state: State, address: Value, item: Item, guards: tuple[Value, ...] = ()
+    ) -> None:
+        """Write memory, and write the step down."""
+        form = self.build.linear(address)
+        if form is None:
+            self.unread.append(
+                Unread(instruction=self.here, reason="a store to an unknown address")
+            )
+            state.memory.clear()
+            return
+        pieces = [
+            part
+            for piece in as_vector(item)
+            for part in (piece.inputs if _in_pieces(piece) else (piece,))
+        ]  # fmt: skip
+        for piece in pieces:
+            value = self.build.as_bits(piece)
+            size = value.width // 8
+            self.steps.append(
+                Store(address=form, value=value, width=value.width,
+                      guards=(*state.guards, *guards), instruction=self.here)
+            )  # fmt: skip
+            if len(self.steps) > 20_000:
+                raise LiftLimitError("more than 20000 steps")
+            forget_overlaps(self.build, state, form, size)
+            base, offset = split_address(form)
+            cells = state.memory.setdefault(base, Cells())
+            if guards:
+                cells.remove(self.build, offset, size)
+            else:
+                cells.put(self.build, offset, piece)
+            form = form + size
+
+    # -- blocks ----------------------------------------------------------------------------------
+
+    def run(self, state: State, block: Block) -> list[tuple[int, State, int]]:
+        """Carry out a block; return where branches leave it, with what, after how many steps.
+
+        ``state`` is changed into that at the block's end; its guards are left as the last way out.
+        """
+        vex = block.code
+        temporaries: list[Item | None] = [None] * len(vex.tyenv.types)
+        types = vex.tyenv.types
+        leaving: list[tuple[int, State, int]] = []
+        self.left -= len(vex.statements)
+        if self.left < 0:
+            raise LiftLimitError("more work than a function is given")
+        for statement in vex.statements:
+            tag = statement.tag
+            if tag == "Ist_IMark":
+                self.here = statement.addr
+            elif tag == "Ist_WrTmp":
+                size = _BYTES[types[statement.tmp]]
+                temporaries[statement.tmp] = self._expression(
+                    state, statement.data, temporaries, size, types[statement.tmp] == "Ity_I1"
+                )
+            elif tag == "Ist_Put":
+                if statement.offset not in self.machine.ignored:
+                    self.put(state, statement.offset, self._simple(statement.data, temporaries))
+            elif tag == "Ist_Store":
+                address = as_value(self._simple(statement.addr, temporaries))
+                self.store(state, address, self._simple(statement.data, temporaries))
+            elif tag == "Ist_Exit":
+                if statement.jumpkind != "Ijk_Boring":
+                    continue
+                condition = as_value(self._simple(statement.guard, temporaries))
+                known = self.build.constant(condition)
+                if known == 0:
+                    continue
+                taken = state.copy()
+                if known is None:
+                    taken.guards = (*state.guards, condition)
+                leaving.append((statement.dst.value, taken, len(self.steps)))
+                if known is not None:
+                    return leaving
+                state.guards = (*state.guards, self.build.negate(condition))
+            elif tag in ("Ist_StoreG", "Ist_LoadG"):
+                self._guarded(state, statement, temporaries)
+            elif tag in ("Ist_Dirty", "Ist_CAS", "Ist_LLSC"):
+                self._side_effect(statement, temporaries, types)
+        if block.ends == "call" and block.target is None:
+            self.called = self.build.constant(as_value(self._simple(vex.next, temporaries)))
+        if block.ends in ("next", "call") and block.successors:
+            leaving.append((block.successors[-1], state, len(self.steps)))
+        return leaving
+
+    def _side_effect(
+        self, statement: Any, temporaries: list[Item | None], types: list[str]
+    ) -> None:
+        name = getattr(getattr(statement, "cee", None), "name", statement.tag)
+        written = getattr(statement, "tmp", None)
+        for number in (
+            written,
+            getattr(statement, "oldLo", None),
+            getattr(statement, "result", None),
+        ):
+            if isinstance(number, int) and 0 <= number < len(types):
+                temporaries[number] = self.unknown_item(_BYTES[types[number]], f"helper {name}")
+
+    def _guarded(self, state: State, statement: Any, temporaries: list[Item | None]) -> None:
+        guard = as_value(self._simple(statement.guard, temporaries))
+        known = self.build.constant(guard)
+        address = as_value(self._simple(statement.addr, temporaries))
+        if statement.tag == "Ist_StoreG":
+            item = self._simple(statement.data, temporaries)
+            if known == 1:
+                self.store(state, address, item)
+            elif known is None:
+                before = self.load(state, address, sum(p.width for p in as_vector(item)) // 8)
+                self.store(state, address, item, (guard,))
+                chosen = tuple(
+                    self.build.select(guard, new, old, new.width)
+                    for new, old in zip(as_vector(item), as_vector(before), strict=True)
+                )
+                form = self.build.linear(address)
+                if form is not None and not isinstance(item, tuple):
+                    base, offset = split_address(form)
+                    state.memory.setdefault(base, Cells()).put(self.build, offset, chosen[0])
+            return
+        other = self._simple(statement.alt, temporaries)
+        kind = statement.cvt
+        size, to, sign = _CONVERSIONS.get(kind, (0, 0, False))
+        if size == 0:
+            size = sum(p.width for p in as_vector(other)) // 8
+            to = size * 8
+        if known == 0:
+            temporaries[statement.dst] = other
+            return
+        loaded = self.load(state, address, size)
+        if isinstance(loaded, tuple):
+            temporaries[statement.dst] = loaded
+            return
+        loaded = self.build.extend(loaded, to, signed=sign)
+        temporaries[statement.dst] = (
+            loaded if known == 1 else self.build.select(guard, loaded, as_value(other), to)
+        )
+
+    # -- expressions -----------------------------------------------------------------------------
+
+    def _simple(self, expression: Any, temporaries: list[Item | None]) -> Item:
+        if expression.tag == "Iex_RdTmp":
+            found = temporaries[expression.tmp]
+            return self.unknown(64, "a value that was never made") if found is None else found
+        return self._constant(expression.con)
+
+    def _constant(self, constant: Any) -> Item:
+        kind, value = constant.type, constant.value
+        if kind in ("Ity_F32", "Ity_F64"):
+            width = 32 if kind == "Ity_F32" else 64
+            if isinstance(value, float):
+                data = struct.pack("<f" if width == 32 else "<d", value)
+                return Constant(int.from_bytes(data, "little"), width)
+            return Constant(int(value), width)
+        if kind in ("Ity_V128", "Ity_V256"):
+            count = _BYTES[kind]
+            raw = b"".join(b"\xff" if int(value) >> i & 1 else b"\0" for i in range(count))
+            return tuple(
+                self.build.number(int.from_bytes(raw[i : i + 4], "little"), 32)
+                for i in range(0, count, 4)
+            )
+        width = 1 if kind == "Ity_I1" else _BYTES[kind] * 8
+        return self.build.number(int(value), width)
+
+    def _expression(
+        self, state: State, expression: Any, temporaries: list[Item | None], size: int, bit: bool
+    ) -> Item:
+        try:
+            found = self._meaning(state, expression, temporaries, size)
+        except UnknownOperatorError as error:
+            return self.unknown(1, str(error)) if bit else self.unknown_item(size, str(error))
+        wanted = 1 if bit else size * 8
+        have = sum(p.width for p in as_vector(found))
+        if have != wanted:
+            reason = f"{have} bits where {wanted} were wanted"
+            return self.unknown(1, reason) if bit else self.unknown_item(size, reason)
+        return found
+
+    def _meaning(
+        self, state: State, expression: Any, temporaries: list[Item | None], size: int
+    ) -> Item:
+        tag = expression.tag
+        if tag == "Iex_Get":
+            return self.get(state, expression.offset, size)
+        if tag in ("Iex_RdTmp", "Iex_Const"):
+            return self._simple(expression, temporaries)
+        if tag in ("Iex_Binop", "Iex_Unop", "Iex_Triop", "Iex_Qop"):
+            items = [self._simple(a, temporaries) for a in expression.args]
+            return operate(self.build, expression.op[4:], items, x86=self.machine.x86)
+        if tag == "Iex_Load":
+            return self.load(state, as_value(self._simple(expression.addr, temporaries)), size)
+        if tag == "Iex_ITE":
+            condition = as_value(self._simple(expression.cond, temporaries))
+            then = self._simple(expression.iftrue, temporaries)
+            other = self._simple(expression.iffalse, temporaries)
+            known = self.build.constant(condition)
+            if known is not None:
+                return then if known & 1 else other
+            if isinstance(then, tuple) and isinstance(other, tuple) and len(then) == len(other):
+                return tuple(
+                    self.build.select(condition, a, b, a.width)
+                    for a, b in zip(then, other, strict=True)
+                )
+            return self.build.select(condition, as_value(then), as_value(other), size * 8)
+        if tag == "Iex_CCall":
+            values = [as_value(self._simple(a, temporaries)) for a in expression.args]
+            return condition_call(self.build, expression.callee.name, values, size * 8)
+        raise UnknownOperatorError(f"expression {tag}")
+
+
+def _in_pieces(value: Value) -> TypeGuard[Operation]:
+    """Return whether a value is several side by side."""
+    return isinstance(value, Operation) and value.name == "iconcat"
+
+
+_CONVERSIONS = {
+    "ILGop_Ident32": (4, 32, False), "ILGop_Ident64": (8, 64, False),
+    "ILGop_16Uto32": (2, 32, False), "ILGop_16Sto32": (2, 32, True),
+    "ILGop_8Uto32": (1, 32, False), "ILGop_8Sto32": (1, 32, True),
+}  # fmt: skip

@@ -1,0 +1,260 @@
+"""Calls: functions of the mathematical library, of memory, small ones carried out in place.
+
+Models:  imports known by their linked name as what the C library says they do; a small function
+         without loops of its own as if its code stood here; any other call as a step.
+Ignores: what an unknown function does to memory: nothing known about memory outside of the stack
+         outlives the call.
+Judge:   native runs of lifted kernels (tests/decompile/lifting).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orrery.decompile.forms import (
+    Call,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Loop,
+    Operation,
+    Store,
+    Symbol,
+    Unread,
+    Value,
+)
+from orrery.decompile.values import symbols_of
+
+from ._flow import Block, Flow, LiftLimitError, read_flow
+from ._state import State
+
+if TYPE_CHECKING:
+    from ._walk import Walker
+
+__all__ = ["carry_out_call"]
+
+_SMALL = 60
+_DEEP = 5
+_PLAIN = {"sqrt": "fsqrt", "fabs": "fabs", "floor": "ffloor", "ceil": "fceil", "trunc": "ftrunc",
+          "rint": "fround", "nearbyint": "fround", "roundeven": "fround", "fmax": "fmax",
+          "fmin": "fmin", "fma": "fma"}  # fmt: skip
+_ONE = {
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sinh", "cosh", "erf", "erfc",
+    "sin", "cos", "tan", "atan", "asin", "acos", "round", "cbrt", "tgamma", "lgamma",
+}  # fmt: skip
+_TWO = {"pow", "atan2", "fmod", "hypot", "remainder"}
+_ALLOCATE = {"malloc": 0, "aligned_alloc": 1, "TVMBackendAllocWorkspace": 2}
+_FREE = {"free", "TVMBackendFreeWorkspace"}
+
+
+def carry_out_call(walker: Walker, state: State, block: Block) -> bool:
+    """Carry out the call at the end of a block on its state; return whether it comes back."""
+    engine = walker.engine
+    target = block.target if block.target is not None else engine.called
+    if target is None:
+        _unknown_call(walker, state, 0, "a call of a function that only runs can tell")
+        return True
+    name = engine.code.import_name(target)
+    if name is not None:
+        return _import(walker, state, name.split("@")[0])
+    flow = _flow_of(walker, target)
+    small = flow is not None and not flow.loops and len(flow.blocks) <= _SMALL
+    if flow is not None and small and walker.depth < _DEEP and _in_place(walker, state, flow):
+        return True
+    _unknown_call(walker, state, target, "")
+    return True
+
+
+def _flow_of(walker: Walker, target: int) -> Flow | None:
+    flows = walker.engine.flows
+    if target not in flows:
+        try:
+            flows[target] = read_flow(walker.engine.code, target)
+        except LiftLimitError:
+            flows[target] = None
+    return flows[target]
+
+
+def _in_place(walker: Walker, state: State, flow: Flow) -> bool:
+    from ._walk import Walker
+
+    engine = walker.engine
+    steps, unread = len(engine.steps), len(engine.unread)
+    after = Walker(engine, flow, depth=walker.depth + 1).run(state.copy())
+    if after is None or len(engine.unread) > unread:
+        del engine.steps[steps:]
+        del engine.unread[unread:]
+        return False
+    state.registers, state.memory, state.guards = after.registers, after.memory, after.guards
+    return True
+
+
+def _return(walker: Walker, state: State) -> None:
+    """Take back from the stack what the call put there, and forget what a callee may change."""
+    machine, build = walker.engine.machine, walker.engine.build
+    pieces = state.registers.pieces
+    stack = pieces[machine.stack]
+    if machine.x86:
+        stack = build.add(stack, build.number(machine.word, 64), 64)
+    kept = {}
+    for at, piece in pieces.items():
+        if any(o <= at < o + size for o, size in machine.kept) or any(
+            o == at for o, _, _ in machine.fixed
+        ):
+            kept[at] = piece
+    kept[machine.stack] = stack
+    state.registers.pieces = kept
+
+
+def _argument(walker: Walker, state: State, number: int) -> Value:
+    machine, build = walker.engine.machine, walker.engine.build
+    if number < len(machine.integers):
+        found = walker.engine.get(state, machine.integers[number], machine.word)
+    else:
+        base = state.registers.pieces[machine.stack]
+        skip = (number - len(machine.integers) + (1 if machine.x86 else 0)) * machine.word
+        found = walker.engine.load(
+            state, build.add(base, build.number(skip, 64), base.width), machine.word
+        )
+    assert not isinstance(found, tuple)
+    return found
+
+
+def _float_argument(walker: Walker, state: State, number: int, size: int) -> Value:
+    machine = walker.engine.machine
+    offset = machine.floats[number]
+    if machine.name == "armv7" and size == 8:
+        offset = machine.floats[2 * number]
+    found = walker.engine.get(state, offset, size)
+    assert not isinstance(found, tuple)
+    return found
+
+
+def _import(walker: Walker, state: State, name: str) -> bool:
+    engine, build, machine = walker.engine, walker.engine.build, walker.engine.machine
+    plain = name.removeprefix("__").removesuffix("_finite")
+    kind = plain[:-1] if plain.endswith("f") and plain not in ("erf",) else plain
+    size = 4 if kind != plain else 8
+    if kind in _PLAIN or kind in _ONE or kind in _TWO:
+        count = 3 if kind == "fma" else 2 if kind in _TWO or kind in ("fmax", "fmin") else 1
+        inputs = [_float_argument(walker, state, i, size) for i in range(count)]
+        operation = _PLAIN.get(kind, f"call:{plain}")
+        result = build.float_operation(operation, inputs, size * 8)
+        _return(walker, state)
+        engine.put(state, machine.float_result, result)
+        return True
+    if plain.removesuffix("_chk") in ("memset", "memcpy", "memmove"):
+        return _copy(walker, state, plain.removesuffix("_chk"))
+    if name in _ALLOCATE or name == "calloc":
+        memory = Index(Linear(0, ((engine.fresh("m", "memory"), 1),)), machine.word * 8)
+        _return(walker, state)
+        engine.put(state, machine.result, memory)
+        return True
+    if name in _FREE:
+        _return(walker, state)
+        engine.put(state, machine.result, build.number(0, machine.word * 8))
+        return True
+    _unknown_call(walker, state, name, "")
+    return True
+
+
+def _copy(walker: Walker, state: State, kind: str) -> bool:
+    """Write a filled or copied stretch of memory as a store in a loop."""
+    engine, build = walker.engine, walker.engine.build
+    to, second, length = (_argument(walker, state, i) for i in range(3))
+    target, count = build.linear(to), build.linear(length)
+    source, fill = build.linear(second), build.constant(second)
+    if target is None or count is None or (fill is None and kind == "memset") or source is None:
+        _unknown_call(walker, state, kind, "")
+        return True
+    width = 32 if count.constant % 4 == 0 and all(f % 4 == 0 for _, f in count.terms) else 8
+    if kind == "memset" and width == 8 and count.terms:
+        width = 8
+    size = width // 8
+    counter = walker.counter()
+    extent = Linear(count.constant // size, tuple((t, f // size) for t, f in count.terms))
+    build.ranges[counter] = (0, build.range(extent - 1)[1])
+    moved = Linear(0, ((counter, size),))
+    value: Value
+    if kind == "memset":
+        assert fill is not None
+        value = Constant(int.from_bytes(bytes([fill & 255]) * size, "little"), width)
+    else:
+        value = Load(source + moved, width)
+    high = build.range(extent)[1]
+    engine.steps.append(
+        Store(address=target + moved, value=value, width=width, guards=state.guards,
+              loops=(Loop(counter=counter, extent=extent, address=engine.here),),
+              instruction=engine.here)
+    )  # fmt: skip
+    _forget(walker, state, target, None if high is None else high * size)
+    _return(walker, state)
+    engine.put(state, engine.machine.result, to)
+    return True
+
+
+def _forget(walker: Walker, state: State, target: Linear, size: int | None) -> None:
+    """Forget what is known of memory from an address on, or of all where no size is known."""
+    from ._state import forget_overlaps, split_address
+
+    base, offset = split_address(target)
+    if size is None:
+        state.memory.pop(base, None)
+        size = 1 << 40
+    forget_overlaps(walker.engine.build, state, target, size)
+    cells = state.memory.get(base)
+    if cells is not None:
+        for at in [a for a in cells.pieces if offset - 8 < a < offset + size]:
+            cells.remove(walker.engine.build, at, cells.pieces[at].width // 8)
+
+
+def _unknown_call(walker: Walker, state: State, target: int | str, reason: str) -> None:
+    """Write a call down as a step."""
+    from ._block import STACK
+
+    engine, machine = walker.engine, walker.engine.machine
+    integers, floats = len(machine.integers), len(machine.floats)
+    counts = engine.signature(target) if isinstance(target, int) and target else None
+    if counts is None:
+        arguments = [v for v in (_argument(walker, state, i) for i in range(integers)) if _meant(v)]
+    else:
+        integers, floats, extra = counts
+        arguments = [_argument(walker, state, i) for i in range(integers)]
+        arguments += [_float_argument(walker, state, i, 4) for i in range(floats)]
+        arguments += [_argument(walker, state, len(machine.integers) + i) for i in range(extra)]
+    symbol = engine.fresh("c")
+    engine.steps.append(
+        Call(target=target or "?", arguments=tuple(arguments), result=symbol, guards=state.guards,
+             instruction=engine.here)
+    )  # fmt: skip
+    if reason:
+        engine.unread.append(Unread(instruction=engine.here, reason=reason))
+    stack: list[int] = []
+    for value in arguments:
+        if STACK in symbols_of(value):
+            form = engine.build.linear(value)
+            stack.append(form.constant if form is not None else -(1 << 30))
+    kept = {}
+    for base, cells in state.memory.items():
+        if base.terms == ((STACK, 1),):
+            for at in [a for a in cells.pieces if stack and a >= min(stack) and a < -8]:
+                del cells.pieces[at]
+            kept[base] = cells
+    state.memory = kept
+    _return(walker, state)
+    word = machine.word * 8
+    engine.put(state, machine.result, Index(Linear(0, ((symbol, 1),)), word))
+    engine.put(
+        state,
+        machine.float_result,
+        Operation("result", (Index(Linear(0, ((symbol, 1),)), word),), 32),
+    )
+
+
+def _meant(value: Value) -> bool:
+    """Return whether an argument register holds something that the caller put there."""
+    return not any(
+        isinstance(s, Symbol) and s.kind == "unknown" and s.name[0] == "r"
+        for s in symbols_of(value)
+    )

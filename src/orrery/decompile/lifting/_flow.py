@@ -1,0 +1,244 @@
+"""The control flow of one function: blocks, dominators, the forest of its loops.
+
+Models:  blocks reached from the entry by branches whose targets stand in the code; natural loops.
+Ignores: jumps through registers (tables of a switch): they end a path and are said; loops with two
+         entries, which no compiler makes of structured code.
+Judge:   native runs of lifted kernels (tests/decompile/lifting).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._source import Code, blocks_from
+
+__all__ = ["Block", "Flow", "LiftLimitError", "NaturalLoop", "read_flow"]
+
+_NO_RETURN = {"abort", "exit", "_exit", "__stack_chk_fail", "__assert_fail", "__cxa_throw"}
+_LARGEST = 4000
+
+
+class LiftLimitError(Exception):
+    """A function that is larger, deeper or more tangled than is read."""
+
+
+@dataclass(slots=True)
+class Block:
+    """A basic block.
+
+    Attributes
+    ----------
+    successors : addresses it may go on to, those of branches in order and the last one last
+    ends : ``next``, ``call``, ``return``, ``jump`` (to another function) or ``lost``
+    """
+
+    address: int
+    code: Any
+    size: int
+    successors: list[int] = field(default_factory=list)
+    ends: str = "next"
+    target: int | None = None
+
+
+@dataclass(slots=True)
+class NaturalLoop:
+    """A loop: its head, all its blocks, the loops right inside it."""
+
+    head: int
+    body: set[int]
+    parent: NaturalLoop | None = None
+    children: list[NaturalLoop] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Flow:
+    """A function's blocks in an order in which a block comes after those that lead to it."""
+
+    entry: int
+    blocks: dict[int, Block]
+    order: list[int]
+    dominator: dict[int, int]
+    loops: dict[int, NaturalLoop]
+    innermost: dict[int, NaturalLoop]
+
+
+def read_flow(code: Code, entry: int) -> Flow:
+    """Return the control flow of the function at an address.
+
+    Raises
+    ------
+    LiftLimitError
+        If it has too many blocks or a loop with two entries.
+    """
+    blocks = _split(code, entry, _discover(code, entry))
+    order = _order(entry, blocks)
+    blocks = {a: blocks[a] for a in order}
+    dominator = _dominators(entry, blocks, order)
+    loops = _loops(blocks, order, dominator)
+    innermost: dict[int, NaturalLoop] = {}
+    for loop in sorted(loops.values(), key=lambda item: -len(item.body)):
+        for address in loop.body:
+            innermost[address] = loop
+    return Flow(entry, blocks, order, dominator, loops, innermost)
+
+
+def _discover(code: Code, entry: int) -> dict[int, Block]:
+    found: dict[int, Block] = {}
+    waiting = [entry]
+    while waiting:
+        address = waiting.pop()
+        if address in found:
+            continue
+        if len(found) >= _LARGEST:
+            raise LiftLimitError(f"more than {_LARGEST} blocks")
+        block = _read(code, address, 1024)
+        found[address] = block
+        waiting.extend(block.successors)
+    return found
+
+
+def _read(code: Code, address: int, limit: int) -> Block:
+    vex = blocks_from(code, address, limit)
+    if vex is None or vex.size == 0:
+        return Block(address, None, 0, [], "lost")
+    block = Block(address, vex, vex.size)
+    for _, _, statement in vex.exit_statements:
+        if statement.jumpkind == "Ijk_Boring":
+            block.successors.append(statement.dst.value)
+    if vex.jumpkind in ("Ijk_NoDecode", "Ijk_SigILL"):
+        block.ends = "lost"
+        if vex.size == limit:  # the limit cut it: it goes on where the limit stands
+            block.ends = "next"
+            block.successors.append(address + limit)
+        return block
+    _ending(code, block, vex)
+    return block
+
+
+def _ending(code: Code, block: Block, vex: Any) -> None:
+    following = vex.next.con.value if vex.next.tag == "Iex_Const" else None
+    block.target = following
+    after = block.address + block.size
+    if vex.jumpkind == "Ijk_Ret":
+        block.ends = "return"
+    elif vex.jumpkind == "Ijk_Call":
+        name = code.import_name(following) if following is not None else None
+        block.ends = "call"
+        if name not in _NO_RETURN:
+            block.successors.append(after)
+    elif vex.jumpkind in ("Ijk_Boring", "Ijk_Yield"):
+        if following is None:
+            block.ends = "lost"
+        elif code.import_name(following) is not None:
+            block.ends = "jump"
+        else:
+            block.successors.append(following)
+    else:
+        block.ends = "lost"
+
+
+def _split(code: Code, entry: int, found: dict[int, Block]) -> dict[int, Block]:
+    """Cut blocks at the places that others jump into, so that none overlaps another."""
+    starts = sorted(found)
+    result: dict[int, Block] = {}
+    for number, address in enumerate(starts):
+        block = found[address]
+        following = starts[number + 1] if number + 1 < len(starts) else None
+        if following is not None and block.size and following < address + block.size:
+            shorter = _read(code, address, following - address)
+            if shorter.size == following - address:
+                block = shorter
+        result[address] = block
+    return result
+
+
+def _order(entry: int, blocks: dict[int, Block]) -> list[int]:
+    """Return the blocks in reverse postorder."""
+    seen = {entry}
+    done: list[int] = []
+    stack = [(entry, iter(blocks[entry].successors))]
+    while stack:
+        address, rest = stack[-1]
+        for target in rest:
+            if target not in seen and target in blocks:
+                seen.add(target)
+                stack.append((target, iter(blocks[target].successors)))
+                break
+        else:
+            done.append(address)
+            stack.pop()
+    return done[::-1]
+
+
+def _dominators(entry: int, blocks: dict[int, Block], order: list[int]) -> dict[int, int]:
+    position = {a: i for i, a in enumerate(order)}
+    before: dict[int, list[int]] = {a: [] for a in order}
+    for address, block in blocks.items():
+        for target in block.successors:
+            if target in before:
+                before[target].append(address)
+    parent = {entry: entry}
+    changed = True
+    while changed:
+        changed = False
+        for address in order[1:]:
+            new: int | None = None
+            for other in before[address]:
+                if other in parent:
+                    new = other if new is None else _common(parent, position, new, other)
+            if new is not None and parent.get(address) != new:
+                parent[address] = new
+                changed = True
+    return parent
+
+
+def _common(parent: dict[int, int], position: dict[int, int], a: int, b: int) -> int:
+    while a != b:
+        while position[a] > position[b]:
+            a = parent[a]
+        while position[b] > position[a]:
+            b = parent[b]
+    return a
+
+
+def _dominates(parent: dict[int, int], a: int, b: int) -> bool:
+    while b != a:
+        above = parent[b]
+        if above == b:
+            return False
+        b = above
+    return True
+
+
+def _loops(
+    blocks: dict[int, Block], order: list[int], parent: dict[int, int]
+) -> dict[int, NaturalLoop]:
+    position = {a: i for i, a in enumerate(order)}
+    before: dict[int, list[int]] = {a: [] for a in order}
+    loops: dict[int, NaturalLoop] = {}
+    for address, block in blocks.items():
+        for target in block.successors:
+            if target in before:
+                before[target].append(address)
+    for address in order:
+        for target in blocks[address].successors:
+            if target not in position or position[target] > position[address]:
+                continue
+            if not _dominates(parent, target, address):
+                raise LiftLimitError(f"a loop with two entries at 0x{target:x}")
+            loop = loops.setdefault(target, NaturalLoop(target, {target}))
+            waiting = [address]
+            while waiting:
+                inside = waiting.pop()
+                if inside not in loop.body:
+                    loop.body.add(inside)
+                    waiting.extend(before[inside])
+    nested = sorted(loops.values(), key=lambda item: len(item.body))
+    for number, loop in enumerate(nested):
+        for outer in nested[number + 1 :]:
+            if loop.head in outer.body and outer is not loop:
+                loop.parent = outer
+                outer.children.append(loop)
+                break
+    return loops

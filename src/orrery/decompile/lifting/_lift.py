@@ -1,0 +1,262 @@
+"""A function of a binary written down as loops and stores.
+
+Models:  everything that the modules of this folder carry out.
+Ignores: what they ignore; what could not be read is listed with its address and never left out.
+Judge:   the routine run on memory (forms) against the native function, bit by bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from orrery.decompile.forms import (
+    Call,
+    Index,
+    Linear,
+    Load,
+    Routine,
+    Store,
+    Symbol,
+    Unread,
+    Value,
+)
+from orrery.decompile.images import Image
+from orrery.decompile.values import Builder, children, symbols_of
+
+from ._block import STACK, Interpreter
+from ._flow import LiftLimitError
+from ._rolling import roll
+from ._source import Code, ImageCode, machine_of
+from ._state import distance_is_safe
+from ._walk import Walker
+
+__all__ = ["Lifting", "lift"]
+
+_RECURSION = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifting:
+    """How far lifting goes.
+
+    Attributes
+    ----------
+    statements : statements of the intermediate language carried out at most for one function
+    rolled : whether what a compiler unrolled is rolled up again
+    """
+
+    statements: int = 3_000_000
+    rolled: bool = True
+
+
+def lift(
+    code: Code | Image,
+    address: int,
+    *,
+    arguments: Mapping[int, int] | None = None,
+    settings: Lifting | None = None,
+) -> Routine:
+    """Return the function at an address as a routine.
+
+    Parameters
+    ----------
+    address : of its first instruction; odd for Thumb
+    arguments : numbers that integer arguments are known to be, by position, so that a general
+        function (``conv(in, w, out, channels, …)``) is read as the one that a call means
+
+    Returns
+    -------
+    What could not be read stands in its ``unread``; no binary makes this raise, apart from an
+    architecture that nobody knows.
+
+    Raises
+    ------
+    SpecError
+        If the architecture is not one of `ARCHITECTURES`.
+    """
+    if isinstance(code, Image):
+        address = address | 1 if code.is_thumb(address) else address
+        code = ImageCode(code)
+    machine = machine_of(code.architecture)
+    settings = settings or Lifting()
+    source = code
+    engine = Interpreter(source, machine, statements=settings.statements)
+    known: dict[int, Routine] = {}
+
+    def describe(target: int) -> tuple[int, int, int] | None:
+        if target not in known:
+            known[target] = lift(source, target, settings=replace(settings, rolled=False))
+        return _signature(known[target])
+
+    engine.describe = describe
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _RECURSION))
+    try:
+        return _lift(engine, address, arguments or {}, settings)
+    except LiftLimitError as error:
+        return _failed(engine, address, f"not read: {error}")
+    except (RecursionError, MemoryError) as error:
+        return _failed(engine, address, f"too large an expression ({type(error).__name__})")
+    except (AssertionError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+        return _failed(engine, address, f"the lifter failed: {type(error).__name__}: {error}")
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _failed(engine: Interpreter, address: int, reason: str) -> Routine:
+    place = engine.here or address
+    return Routine(
+        address=address, name=engine.code.name(address),
+        unread=(*engine.unread, Unread(instruction=place, reason=reason)),
+    )  # fmt: skip
+
+
+def _lift(
+    engine: Interpreter, address: int, arguments: Mapping[int, int], settings: Lifting
+) -> Routine:
+    from ._flow import read_flow
+
+    flow = read_flow(engine.code, address)
+    engine.flows[address] = flow
+    state = engine.entry_state()
+    word = engine.machine.word * 8
+    for number, value in arguments.items():
+        if number < len(engine.machine.integers):
+            offset = engine.machine.integers[number]
+            state.registers.pieces[offset] = engine.build.number(value, word)
+    after = Walker(engine, flow).run(state)
+    result: Value | None = None
+    if after is not None:
+        result = _result(engine, after.registers.pieces)
+    steps = [_flat_guards(s) for s in _without_stack(engine.build, engine.steps)]
+    if settings.rolled:
+        steps = roll(engine.build, steps)
+    unread = [*engine.unread, *_unknown(engine, steps)]
+    return Routine(
+        address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
+        steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
+    )  # fmt: skip
+
+
+def _result(engine: Interpreter, pieces: Mapping[int, Value]) -> Value | None:
+    """Return what a function gives back, of the two registers it may stand in."""
+    machine = engine.machine
+    for offset in (machine.float_result, machine.result):
+        value = pieces.get(offset)
+        if value is None or any(s.kind == "unknown" for s in symbols_of(value)):
+            continue
+        start = Symbol("f0" if offset == machine.float_result else "a0", "argument")
+        if not (isinstance(value, Index) and value.value == Linear(0, ((start, 1),))):
+            return value
+    return None
+
+
+def _flat_guards(step: Store | Call) -> Store | Call:
+    guards: list[Value] = []
+    for guard in step.guards:
+        parts = guard.inputs if _is_and(guard) else (guard,)
+        guards.extend(p for p in parts if p not in guards)
+    return replace(step, guards=tuple(guards))
+
+
+def _is_and(value: Value) -> bool:
+    return getattr(value, "name", "") == "iand" and value.width == 1
+
+
+def _values_of(step: Store | Call) -> list[Value | Symbol]:
+    found: list[Value | Symbol] = [*step.guards]
+    for loop in step.loops:
+        found.extend(t for t, _ in loop.extent.terms)
+    if isinstance(step, Store):
+        found.append(step.value)
+        found.extend(t for t, _ in step.address.terms)
+    else:
+        found.extend(step.arguments)
+    return found
+
+
+def _reads(step: Store | Call) -> list[tuple[Linear, int]]:
+    found, seen, stack = [], set(), _values_of(step)
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Symbol) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Load):
+            found.append((item.address, item.width // 8))
+        stack.extend(children(item))
+    return found
+
+
+def _without_stack(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
+    """Return steps without stores to the stack that nothing reads."""
+    kept = list(steps)
+    while True:
+        reads = [r for s in kept for r in _reads(s) if r[0].factor(STACK)]
+        passed = [
+            form for s in kept if isinstance(s, Call) for a in s.arguments
+            if (form := build.linear(a)) is not None and form.factor(STACK)
+        ]  # fmt: skip
+        new = [s for s in kept if not _is_private(s) or _is_read(build, s, reads, passed)]
+        if len(new) == len(kept):
+            return kept
+        kept = new
+
+
+def _is_private(step: Store | Call) -> bool:
+    return isinstance(step, Store) and step.address.factor(STACK) == 1
+
+
+def _is_read(
+    build: Builder, step: Store | Call, reads: list[tuple[Linear, int]], passed: list[Linear]
+) -> bool:
+    assert isinstance(step, Store)
+    if any(step.address.constant >= form.constant for form in passed):
+        return True
+    return any(
+        not distance_is_safe(build, step.address, step.width // 8, address, size)
+        for address, size in reads
+    )
+
+
+def _unknown(engine: Interpreter, steps: list[Store | Call]) -> list[Unread]:
+    """Return why something that a step uses is not known."""
+    found: list[Unread] = []
+    for step in steps:
+        for item in _values_of(step):
+            symbols = {item} if isinstance(item, Symbol) else symbols_of(item)
+            for symbol in sorted(symbols, key=lambda s: s.name):
+                if symbol.kind != "unknown" or symbol.name[0] in "cn":
+                    continue
+                reason = engine.reasons.get(symbol)
+                if reason is None:
+                    what = "a register" if symbol.name[0] == "r" else "a value of a loop"
+                    reason = Unread(
+                        instruction=step.instruction, reason=f"{what} ({symbol.name}) is not known"
+                    )
+                found.append(reason)
+    return found
+
+
+def _arguments(steps: list[Store | Call], result: Value | None) -> tuple[Symbol, ...]:
+    used: set[Symbol] = set()
+    for step in steps:
+        for item in _values_of(step):
+            used |= {item} if isinstance(item, Symbol) else symbols_of(item)
+    if result is not None:
+        used |= symbols_of(result)
+    given = [s for s in used if s.kind == "argument"]
+    found: list[Symbol] = []
+    for letter in "afs":
+        numbers = [int(s.name[1:]) for s in given if s.name[0] == letter]
+        found.extend(
+            Symbol(f"{letter}{i}", "argument") for i in range(max(numbers, default=-1) + 1)
+        )
+    return tuple(found)
+
+
+def _signature(routine: Routine) -> tuple[int, int, int]:
+    letters = [s.name[0] for s in routine.arguments]
+    return letters.count("a"), letters.count("f"), letters.count("s")

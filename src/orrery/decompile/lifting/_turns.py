@@ -1,0 +1,109 @@
+"""Places that a loop changes, what is believed of them, and steps with a loop put around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from orrery.decompile.forms import ZERO, Call, Linear, Load, Loop, Operation, Store, Symbol, Value
+from orrery.decompile.values import Builder, children
+
+from ._evolution import Fold
+from ._flow import LiftLimitError
+
+__all__ = ["Guess", "LoopMemory", "Place", "is_double", "loads_of", "wrapped"]
+
+DEEPEST = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Bytes that a loop may change: of registers (no base) or of memory beside a base."""
+
+    base: Linear | None
+    offset: int
+    size: int
+
+
+@dataclass(slots=True)
+class Guess:
+    """What is believed of a place.
+
+    Attributes
+    ----------
+    kind : ``new`` (a symbol, nothing known), ``same``, ``step``, ``remade`` or
+        ``first`` (remade, but for the first turn)
+    value : what it holds when a turn begins
+    """
+
+    kind: Literal["new", "same", "step", "remade", "first"]
+    symbol: Symbol
+    start: Value
+    value: Value
+    step: Linear = ZERO
+    fold: Fold | None = None
+    end: Value | None = None
+
+
+@dataclass(slots=True)
+class LoopMemory:
+    """What earlier times of carrying a loop out have shown of it."""
+
+    wide: set[int] = field(default_factory=set)
+    registers: set[tuple[int, int]] = field(default_factory=set)
+    kinds: dict[tuple[int, int], str] = field(default_factory=dict)
+    steps: dict[tuple[int, int], Linear] = field(default_factory=dict)
+    stack: set[Place] = field(default_factory=set)
+
+
+def wrapped(
+    build: Builder,
+    step: Store | Call,
+    known: dict[Symbol, Value],
+    loop: Loop,
+    outer: tuple[Value, ...],
+) -> Store | Call:
+    """Return a step with a loop around it."""
+    loops = (loop, *(_bounded(build, inner, known) for inner in step.loops))
+    if len(loops) > DEEPEST:
+        raise LiftLimitError("loops nested too deep")
+    guards = (*outer, *(build.replace(g, known) for g in step.guards))
+    if isinstance(step, Store):
+        return replace(
+            step, loops=loops, guards=guards, address=build.replace_linear(step.address, known),
+            value=build.replace(step.value, known),
+        )  # fmt: skip
+    return replace(
+        step, loops=loops, guards=guards,
+        arguments=tuple(build.replace(a, known) for a in step.arguments),
+    )  # fmt: skip
+
+
+def is_double(piece: Value) -> bool:
+    """Return whether a piece is a number of 64 bits rather than two of 32 side by side."""
+    return piece.width == 64 and isinstance(piece, Operation) and piece.name[0] in "fmc"
+
+
+def _bounded(build: Builder, loop: Loop, known: dict[Symbol, Value]) -> Loop:
+    """Return an inner loop with its extent rewritten."""
+    extent = build.replace_linear(loop.extent, known)
+    return loop if extent == loop.extent else replace(loop, extent=extent)
+
+
+def loads_of(step: Store | Call) -> set[tuple[Linear, int]]:
+    """Return every place that a step reads."""
+    found: set[tuple[Linear, int]] = set()
+    stack: list[Value | Symbol] = list(step.guards)
+    stack.extend([step.value] if isinstance(step, Store) else step.arguments)
+    if isinstance(step, Store):
+        stack.extend(t for t, _ in step.address.terms)
+    seen: set[int] = set()
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Symbol) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Load):
+            found.add((item.address, item.width // 8))
+        stack.extend(children(item))
+    return found

@@ -1,0 +1,328 @@
+"""Conditions and choices, and floating point as operators without meaning.
+
+Models:  comparisons decided where ranges decide them, outcomes of comparing floats as processors
+         keep them, a choice by comparison as a maximum. Nothing in floating point is computed.
+Judge:   native runs of lifted kernels (tests/decompile/lifting).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from orrery.decompile.forms import (
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Operation,
+    Reduction,
+    Symbol,
+    Value,
+)
+
+from ._bits import Bits
+from ._concrete import known_bits
+from ._parts import children, inner_of, is_named
+
+__all__ = ["Choices"]
+
+_MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
+_ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
+_LESS = {"flt": "l", "fle": "le", "feq": "e", "funordered": "u"}
+_TURNED = {"l": "g", "g": "l", "e": "e", "u": "u"}
+
+
+class Choices(Bits):
+    """Makes conditions, choices and operators of floating point."""
+
+    def negate(self, condition: Value) -> Value:
+        """Return the opposite condition."""
+        known = self.constant(condition)
+        if known is not None:
+            return self.number(1 - (known & 1), 1)
+        if isinstance(condition, Operation):
+            if condition.name == "inot":
+                return condition.inputs[0]
+            if condition.name in _MIRROR:
+                a, b = condition.inputs
+                return Operation(_MIRROR[condition.name], (b, a), 1)
+            if condition.name in ("iand", "ior"):
+                parts = [self.negate(v) for v in condition.inputs]
+                return Operation("ior" if condition.name == "iand" else "iand", tuple(parts), 1)
+        return Operation("inot", (condition,), 1)
+
+    def both(self, a: Value, b: Value) -> Value:
+        """Return the condition that both hold."""
+        for first, second in ((a, b), (b, a)):
+            known = self.constant(first)
+            if known is not None:
+                return second if known & 1 else self.number(0, 1)
+        if a == b:
+            return a
+        parts = _flatten("iand", a) + [
+            p for p in _flatten("iand", b) if p not in _flatten("iand", a)
+        ]
+        if any(self.negate(p) in parts for p in parts):
+            return self.number(0, 1)
+        plain = Operation("iand", tuple(parts), 1)
+        return self.decide_all(plain) if all(_compared(p) for p in parts) else plain
+
+    def either(self, a: Value, b: Value) -> Value:
+        """Return the condition that one of them holds."""
+        return self.negate(self.both(self.negate(a), self.negate(b)))
+
+    def compare(self, name: str, a: Value, b: Value) -> Value:
+        """Return ``a name b`` for ``ieq ilt ile ult ule``, decided where ranges decide it."""
+        width = a.width
+        x, y = self.constant(a), self.constant(b)
+        if x is not None and y is not None:
+            if name[0] == "u":
+                x, y = x & ((1 << width) - 1), y & ((1 << width) - 1)
+            return self.number(
+                int(x == y if name == "ieq" else x < y if name.endswith("lt") else x <= y), 1
+            )
+        if name == "ieq":
+            for first, other in ((a, y), (b, x)):
+                if other in (0, 1) and isinstance(first, Operation) and first.name == "uextend":
+                    inner = first.inputs[0]
+                    return self.compare("ieq", inner, self.number(other, inner.width))
+            if width == 1 and y is not None:
+                return a if y & 1 else self.negate(a)
+        plain = Operation(name, (a, b), 1)
+        decided = self.decide(plain)
+        if decided is not plain:
+            return decided
+        form, other_form = self.linear(a), self.linear(b)
+        if form is None or other_form is None or not (isinstance(a, Index) or isinstance(b, Index)):
+            return plain
+        if name[0] == "u":
+            return self._unsigned(name, a, b, form, other_form)
+        low, high = self.range(form - other_form)
+        if name == "ieq":
+            if form == other_form:
+                return self.number(1, 1)
+            if (low is not None and low > 0) or (high is not None and high < 0):
+                return self.number(0, 1)
+            if (
+                low == 0 or high == 0
+            ):  # equal only at an end of its range: a bound, as code means it
+                return self.compare("ile", a, b) if low == 0 else self.compare("ile", b, a)
+            return plain
+        edge = 0 if name == "ile" else -1
+        if high is not None and high <= edge:
+            return self.number(1, 1)
+        if low is not None and low > edge:
+            return self.number(0, 1)
+        return plain
+
+    def _unsigned(self, name: str, a: Value, b: Value, x: Linear, y: Linear) -> Value:
+        low, other = self.range(x)[0], self.range(y)[0]
+        as_signed = "ilt" if name == "ult" else "ile"
+        if low is not None and other is not None:
+            if low >= 0 and other >= 0:
+                return self.compare(as_signed, a, b)
+            if other >= 0:
+                zero = self.number(0, a.width)
+                return self.both(self.compare("ile", zero, a), self.compare(as_signed, a, b))
+            if low >= 0:
+                zero = self.number(0, a.width)
+                return self.either(self.compare("ilt", b, zero), self.compare(as_signed, a, b))
+        return Operation(name, (a, b), 1)
+
+    def float_compare(self, name: str, a: Value, b: Value) -> Value:
+        """Return ``flt fle feq funordered`` of two numbers."""
+        a, b = self.as_bits(a), self.as_bits(b)
+        if is_named(a, "fwiden") and is_named(b, "fwiden"):
+            return self.float_compare(name, inner_of(a), inner_of(b))
+        if is_named(a, "fwiden") and isinstance(b, Constant):
+            narrow = _narrowed(b)
+            if narrow is not None:
+                return self.float_compare(name, inner_of(a), narrow)
+        if is_named(b, "fwiden") and isinstance(a, Constant):
+            narrow = _narrowed(a)
+            if narrow is not None:
+                return self.float_compare(name, narrow, inner_of(b))
+        return Operation(name, (a, b), 1)
+
+    def decide(self, value: Operation) -> Value:
+        """Return a condition on a comparison's outcome as that comparison.
+
+        Processors put the outcome of comparing two floats into bits and test these; whatever the
+        arithmetic between, it has four cases.
+        """
+        leaf = _one_comparison(value)
+        if leaf is None:
+            return value
+        answers = {}
+        for bits, case in _ORDER.items():
+            answer = known_bits(value, leaf, bits)
+            if answer is None:
+                return value
+            answers[case] = bool(answer & 1)
+        a, b = leaf.inputs
+        return self._of_cases(a, b, answers)
+
+    def decide_all(self, value: Value) -> Value:
+        """Return a condition made of several comparisons of the same two floats as one."""
+        pair = _compared(value)
+        if pair is None:
+            return value
+        cases = _cases(value, pair)
+        return value if cases is None else self._of_cases(*pair, cases)
+
+    def _of_cases(self, a: Value, b: Value, holds: Mapping[str, bool]) -> Value:
+        key = "".join(c[0] for c in ("less", "equal", "greater", "unordered") if holds[c])
+        less, less_equal = ("flt", a, b), ("fle", a, b)
+        more, more_equal = ("flt", b, a), ("fle", b, a)
+        table: dict[str, tuple[tuple[str, Value, Value], bool]] = {
+            "l": (less, True), "le": (less_equal, True), "g": (more, True),
+            "eg": (more_equal, True), "e": (("feq", a, b), True),
+            "u": (("funordered", a, b), True), "leg": (("funordered", a, b), False),
+            "egu": (less, False), "gu": (less_equal, False), "leu": (more, False),
+            "lu": (more_equal, False), "lgu": (("feq", a, b), False),
+        }  # fmt: skip
+        if key in table:
+            (name, x, y), straight = table[key]
+            condition = self.float_compare(name, x, y)
+            return condition if straight else self.negate(condition)
+        if key in ("", "legu"):
+            return self.number(int(bool(key)), 1)
+        parts = [
+            self.float_compare(*table[c][0]) for c in key
+        ]  # "lg", "eu": two cases that no single comparison has
+        return Operation("ior", tuple(parts), 1)
+
+    def select(self, condition: Value, then: Value, other: Value, width: int) -> Value:
+        """Return ``then`` where the condition holds, else ``other``."""
+        known = self.constant(condition)
+        if known is not None:
+            return then if known & 1 else other
+        if then == other:
+            return then
+        if isinstance(condition, Operation) and condition.name == "inot":
+            return self.select(condition.inputs[0], other, then, width)
+        if width == 1:
+            if self.constant(then) is not None and self.constant(other) is not None:
+                return condition if self.constant(then) else self.negate(condition)
+            if self.constant(other) == 0:
+                return self.both(condition, then)
+            if self.constant(then) is not None and self.constant(then) != 0:
+                return self.either(condition, other)
+        if isinstance(then, Operation) and then.name == "select" and then.inputs[0] == condition:
+            return self.select(condition, then.inputs[1], other, width)
+        if isinstance(other, Operation) and other.name == "select" and other.inputs[0] == condition:
+            return self.select(condition, then, other.inputs[2], width)
+        if isinstance(then, Operation) and then.name == "select" and then.inputs[2] == other:
+            return self.select(self.both(condition, then.inputs[0]), then.inputs[1], other, width)
+        if isinstance(other, Operation) and other.name == "select" and other.inputs[1] == then:
+            return self.select(
+                self.either(condition, other.inputs[0]), then, other.inputs[2], width
+            )
+        if isinstance(other, Operation) and other.name == "select" and other.inputs[2] == then:
+            both = self.both(self.negate(condition), other.inputs[0])
+            return self.select(both, other.inputs[1], then, width)
+        if isinstance(then, Operation) and then.name == "select" and then.inputs[1] == other:
+            both = self.both(condition, self.negate(then.inputs[0]))
+            return self.select(both, then.inputs[2], other, width)
+        if isinstance(condition, Operation) and condition.name == "flt":
+            a, b = condition.inputs
+            then_bits, other_bits = self.as_bits(then), self.as_bits(other)
+            if (a, b) == (then_bits, other_bits):
+                return Operation("min_x86", (a, b), width)
+            if (b, a) == (then_bits, other_bits):
+                return Operation("max_x86", (b, a), width)
+        return Operation("select", (condition, then, other), width)
+
+    def as_bits(self, value: Value) -> Value:
+        """Return a known number as the bits it is, for floating point."""
+        known = self.constant(value)
+        if known is not None and not isinstance(value, Constant):
+            return Constant(known & ((1 << value.width) - 1), value.width)
+        return value
+
+    def float_operation(self, name: str, inputs: list[Value], width: int) -> Value:
+        """Return an operator of floating point on its inputs; nothing is computed."""
+        bits = [self.as_bits(v) for v in inputs]
+        if name == "fneg":
+            return self.negative(bits[0], width)
+        if name == "fnarrow" and is_named(bits[0], "fwiden") and inner_of(bits[0]).width == width:
+            return inner_of(bits[0])
+        return Operation(name, tuple(bits), width)
+
+    def negative(self, a: Value, width: int) -> Value:
+        """Return -a, the sign bit turned."""
+        a = self.as_bits(a)
+        if isinstance(a, Constant):
+            return Constant(a.bits ^ (1 << (width - 1)), width)
+        return inner_of(a) if is_named(a, "fneg") else Operation("fneg", (a,), width)
+
+
+def _flatten(name: str, value: Value) -> list[Value]:
+    if isinstance(value, Operation) and value.name == name and value.width == 1:
+        return list(value.inputs)
+    return [value]
+
+
+def _narrowed(value: Constant) -> Constant | None:
+    """Return a 64-bit constant in 32 bits where that loses nothing."""
+    number = struct.unpack("<d", value.bits.to_bytes(8, "little"))[0]
+    try:
+        short = struct.pack("<f", number)
+    except OverflowError:
+        return None
+    exact = struct.unpack("<f", short)[0] == number
+    return Constant(int.from_bytes(short, "little"), 32) if exact else None
+
+
+def _compared(value: Value) -> tuple[Value, Value] | None:
+    """Return the two floats that the first comparison in a condition is about."""
+    while isinstance(value, Operation) and value.name in ("inot", "iand", "ior"):
+        value = value.inputs[0]
+    if isinstance(value, Operation) and value.name in _LESS:
+        return value.inputs[0], value.inputs[1]
+    return None
+
+
+def _cases(value: Value, pair: tuple[Value, Value]) -> dict[str, bool] | None:
+    """Return in which of the four cases a condition on two floats holds, None if on others."""
+    if not isinstance(value, Operation):
+        return None
+    if value.name in _LESS:
+        letters = _LESS[value.name]
+        if value.inputs == (pair[1], pair[0]):
+            letters = "".join(_TURNED[c] for c in letters)
+        elif value.inputs != pair:
+            return None
+        return {c: c[0] in letters for c in ("less", "equal", "greater", "unordered")}
+    if value.name not in ("inot", "iand", "ior"):
+        return None
+    parts = [_cases(v, pair) for v in value.inputs]
+    known = [p for p in parts if p is not None]
+    if len(known) != len(parts):
+        return None
+    if value.name == "inot":
+        return {c: not holds for c, holds in known[0].items()}
+    join = all if value.name == "iand" else any
+    return {c: join(p[c] for p in known) for c in known[0]}
+
+
+def _one_comparison(value: Value) -> Operation | None:
+    """Return the comparison of floats that a value tests, where it is exactly one."""
+    found: list[Operation] = []
+    stack: list[Value | Symbol] = [value]
+    visited = 0
+    while stack:
+        item = stack.pop()
+        visited += 1
+        if visited > 200 or isinstance(item, (Symbol, Load, Reduction)):
+            return None
+        if isinstance(item, Operation) and item.name == "fcompare":
+            if found and found[0] != item:
+                return None
+            found = found or [item]
+            continue
+        if isinstance(item, Operation) and item.name[0] in "fcm" and item.name != "fcompare":
+            return None
+        stack.extend(children(item))
+    return found[0] if found else None
