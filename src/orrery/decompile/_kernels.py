@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ._functions import Functions
 from ._opening import Opened
-from .containers import Kernel, KernelCall, Sequence
+from .containers import Kernel, KernelCall, Sequence, kernel_table
 from .forms import Call, Index, Linear, Load, Operation, Reduction, Routine, Symbol, Value
 from .images import Image
 
@@ -86,30 +86,11 @@ def _in_table(images: Row[Image], kernel: Kernel) -> Place | None:
     """Return a kernel of an executable that is reached through a table of functions."""
     if kernel.part >= len(images):
         return None
-    tables = sorted(_tables(images[kernel.part]), key=len, reverse=True)
-    for table in tables:
-        if kernel.number < len(table):
-            return Place(part=kernel.part, address=table[kernel.number],
-                         wrapper=table[kernel.number])  # fmt: skip
-    return None
-
-
-def _tables(image: Image) -> Iterator[list[int]]:
-    """Yield runs of pointers to code that stand side by side in data."""
-    table: list[int] = []
-    before = None
-    for place, target in sorted(image.references.items()):
-        if not image.is_code(target & ~1):
-            continue
-        if before is not None and place == before + image.pointer_bytes:
-            table.append(target & ~1)
-        else:
-            if table:
-                yield table
-            table = [target & ~1]
-        before = place
-    if table:
-        yield table
+    table = kernel_table(images[kernel.part])
+    if kernel.number >= len(table):
+        return None
+    address = table[kernel.number] & ~1 if kernel.number >= 0 else 0
+    return Place(part=kernel.part, address=address, wrapper=address)
 
 
 def in_order(

@@ -21,10 +21,11 @@ from ._opening import Container, Opened, Request
 from ._reading import AllFunctions, Lifted
 from ._recovery import Recovery, recover_program
 from .forms import Program, Routine
+from .leaks import Leak, find_leaks
 from .matching import Unmatched
 from .topology import program_of_calls, program_of_routines
 
-__all__ = ["Network", "Tried", "Verdict", "make_network", "pack", "unpack"]
+__all__ = ["Leaks", "Network", "Tried", "Verdict", "list_leaks", "make_network", "pack", "unpack"]
 
 Verdict = Literal["whole", "partial", "none"]
 
@@ -56,6 +57,7 @@ class Network:
     entry : address of the function that computes it; None where a container calls its kernels
     function : the entry's name or the container's; a hint
     arguments : of the entry, in order
+    leaks : what the file gives away unread, where that was asked
     loose : operators that were recognised where there is no network, for people
     """
 
@@ -69,6 +71,7 @@ class Network:
     tried: tuple[Tried, ...] = ()
     loose: tuple[RecoveredNode, ...] = ()
     notes: tuple[str, ...] = ()
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def found(self) -> str:
@@ -78,9 +81,34 @@ class Network:
                 "unmatched")  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaks:
+    """What a file gives away before its code is read; empty where nobody asked."""
+
+    each: tuple[Leak, ...] = ()
+
+    @property
+    def found(self) -> str:
+        return f"{len(self.each)} found" if self.each else "not asked"
+
+
+def list_leaks(records: Records) -> Leaks:
+    """Look for what the file gives away, if that is asked, and keep it whatever happens next."""
+    if not records[Request].leaks:
+        return Leaks()
+    opened, programs = records[Opened], records[Container].programs
+    found: dict[Leak, None] = {}
+    for image in opened.images:
+        found |= dict.fromkeys(find_leaks(image, opened.data, programs))
+    leaks = Leaks(each=tuple(found))
+    records.keep(Network(verdict="none", reason="its code was not read to the end",
+                         recovery=Recovery(graph=None), leaks=leaks.each))  # fmt: skip
+    return leaks
+
+
 def make_network(records: Records) -> Network:
     """Return the network, or the best part of one, from the routines."""
-    made = _made(records)
+    made = replace(_made(records), leaks=records[Leaks].each)
     records.keep(made)
     return made
 
@@ -140,7 +168,7 @@ def _best(
             entry=unit.item, name=name, operators=len(one.recovery.nodes),
             unmatched=len(one.recovery.unmatched), result=one.verdict,
         ))  # fmt: skip
-        records.keep(max(found, key=_worth))
+        records.keep(replace(max(found, key=_worth), leaks=records[Leaks].each))
         if one.verdict == "whole":
             break
     if not found:
@@ -215,6 +243,7 @@ class _Packed(msgspec.Struct, forbid_unknown_fields=True):
     recovery_notes: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    leaks: tuple[Leak, ...]
     has_graph: bool
 
 
@@ -228,7 +257,7 @@ def pack(record: object) -> bytes:
         arguments=one.arguments, container=one.container, tried=one.tried, loose=one.loose,
         notes=one.notes, nodes=kept.nodes, weights=kept.weights, unmatched=kept.unmatched,
         recovery_notes=kept.notes, inputs=kept.inputs, outputs=kept.outputs,
-        has_graph=kept.graph is not None,
+        leaks=one.leaks, has_graph=kept.graph is not None,
     )  # fmt: skip
     head = msgspec.json.encode(said)
     graph = b"" if kept.graph is None else onnx_bytes(kept.graph)
@@ -257,7 +286,7 @@ def unpack(data: bytes) -> Network:
     return Network(
         verdict=said.verdict, reason=said.reason, entry=said.entry, function=said.function,
         arguments=said.arguments, container=said.container, tried=said.tried, loose=said.loose,
-        notes=said.notes,
+        notes=said.notes, leaks=said.leaks,
         recovery=Recovery(
             graph=graph, nodes=said.nodes, weights=said.weights, unmatched=said.unmatched,
             notes=said.recovery_notes, inputs=said.inputs, outputs=said.outputs,

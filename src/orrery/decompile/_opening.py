@@ -47,6 +47,7 @@ class Request:
     entry: int | str | None = None
     function_s: float = 60.0
     lifting_s: float = 600.0
+    leaks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

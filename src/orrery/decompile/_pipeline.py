@@ -14,7 +14,15 @@ from orrery.progress import SILENT, Progress
 
 from ._frame import Stage, StageReport
 from ._limits import RecoverLimits
-from ._network import Network, Verdict, make_network, pack, unpack
+from ._network import (
+    Leaks,
+    Network,
+    Verdict,
+    list_leaks,
+    make_network,
+    pack,
+    unpack,
+)
 from ._opening import Container, Opened, Request, contain, open_binary
 from ._reading import AllFunctions, Lifted, list_functions, read_functions
 from ._recovery import Recovery
@@ -27,12 +35,14 @@ STAGES = (
           gives=Opened, run=open_binary),
     Stage(name="container", summary="the network's calls, where a framework wrote them down",
           needs=(Request, Opened), gives=Container, run=contain),
+    Stage(name="leaks", summary="what the file gives away unread",
+          needs=(Request, Opened, Container), gives=Leaks, run=list_leaks),
     Stage(name="functions", summary="where functions begin, and which compute with floats",
           needs=(Request, Opened, Container), gives=AllFunctions, run=list_functions),
     Stage(name="reading", summary="functions as loops and stores",
           needs=(Request, Opened, Container, AllFunctions), gives=Lifted, run=read_functions),
     Stage(name="matching", summary="loops and stores as operators of a network",
-          needs=(Request, Opened, Container, AllFunctions, Lifted), gives=Network,
+          needs=(Request, Opened, Container, Leaks, AllFunctions, Lifted), gives=Network,
           run=make_network),
 )  # fmt: skip
 
@@ -76,6 +86,7 @@ def recover_binary(
     base: int | None = None,
     architecture: str | None = None,
     entry: int | str | None = None,
+    leaks: bool = False,
     limits: RecoverLimits | None = None,
     progress: Progress = SILENT,
 ) -> Recovered:
@@ -86,6 +97,7 @@ def recover_binary(
     companion : a file with the weights, where they are not in the binary
     base, architecture : of bare firmware: address of its first byte, processor
     entry : address or name of the function that computes the network; None to look for it
+    leaks : also list what the file gives away unread
 
     Raises
     ------
@@ -96,7 +108,7 @@ def recover_binary(
     request = Request(
         path=Path(path), companion=None if companion is None else Path(companion), base=base,
         architecture=architecture, entry=entry, function_s=limits.function_s,
-        lifting_s=limits.time_s / 2,
+        lifting_s=limits.time_s / 2, leaks=leaks,
     )  # fmt: skip
     ended = run_in_child(STAGES, [request], pack=pack, limits=limits, progress=progress)
     network = None if ended.kept is None else unpack(ended.kept)

@@ -72,7 +72,8 @@ def _allocate(run: _Runner, given: list[Any]) -> list[Any]:
 
 @handles("hal.device.queue.alloca")
 def _alloca(run: _Runner, given: list[Any]) -> list[Any]:
-    memory = run.memory("temporary", _whole(given[-1]))
+    # device, affinity, two fences, pool, memory types, usage, size, and flags since version 7
+    memory = run.memory("temporary", _whole(given[7 if len(given) > 8 else -1]))
     return [_Thing("buffer", {"span": _Span(memory)})]
 
 
@@ -90,6 +91,21 @@ def _executable(run: _Runner, given: list[Any]) -> list[Any]:
         if segment is not None and segment.is_elf:
             return [_Thing("executable", {"segment": segment})]
     return [_Thing("executable", {})]
+
+
+@handles("hal.executable.lookup.function")
+def _lookup(run: _Runner, given: list[Any]) -> list[Any]:
+    """Answer with a number a function: in the order in which an executable's are looked up."""
+    executable = given[0].data if isinstance(given[0], _Thing) else {}
+    label = given[1].data.get("segment") if isinstance(given[1], _Thing) else None
+    key = label.number if label is not None else -1
+    known = executable.setdefault("functions", {})
+    number = known.setdefault(key, len(known))
+    if label is not None:
+        executable.setdefault("names", {})[number] = label.data.rstrip(b"\0").decode(
+            "utf-8", "replace"
+        )
+    return [number]
 
 
 @handles("hal.command_buffer.create")
@@ -110,6 +126,8 @@ def _dispatch(run: _Runner, given: list[Any]) -> list[Any]:
     constants, bindings = given[-2], given[-1]
     segment = executable.data.get("segment") if isinstance(executable, _Thing) else None
     part = segment.number if segment is not None else -1
+    names = executable.data.get("names", {}) if isinstance(executable, _Thing) else {}
+    kernel = Kernel(name=names.get(number, ""), number=number, part=part)
 
     def command(table: Any) -> None:
         places = []
@@ -117,7 +135,7 @@ def _dispatch(run: _Runner, given: list[Any]) -> list[Any]:
             slot, buffer, offset, size = row[-4:]
             places.append(run.place(buffer, _whole(slot), _whole(offset), _whole(size), table))
         run.calls.append(KernelCall(
-            kernel=Kernel(name="", number=number, part=part), arguments=tuple(places),
+            kernel=kernel, arguments=tuple(places),
             constants=tuple(_whole(c) & 0xFFFFFFFF for c in constants), workgroups=workgroups,
         ))  # fmt: skip
 

@@ -130,7 +130,7 @@ def _symbols(image: Image) -> Iterator[Leak]:
     for symbol in image.symbols:
         if not symbol.name or symbol.kind == "other" or symbol.name in imported:
             continue
-        if symbol.name in _START_UP or symbol.kind == "object" and not symbol.size_bytes:
+        if symbol.name in _START_UP or (symbol.kind == "object" and not symbol.size_bytes):
             continue
         operator = _OPERATOR.search(symbol.name)
         if operator:

@@ -17,6 +17,7 @@ from orrery.decompile.forms import (
     Linear,
     Load,
     Loop,
+    Operation,
     Store,
     Symbol,
     Unread,
@@ -161,11 +162,16 @@ class _Run:
         guess = Guess("new", symbol, start, value)
         if place.base is None:
             kind = self.memory.kinds.get((place.offset, place.size))
-            if kind == "same":
+            if kind == "same" or (kind is None and self._is_kept_number(place, start)):
                 guess.kind, guess.value = "same", start
             elif kind == "step":
                 self._as_step(guess, self.memory.steps[(place.offset, place.size)])
         return guess
+
+    def _is_kept_number(self, place: Place, start: Value) -> bool:
+        """Return whether a place looks like a float that the code keeps in a register."""
+        low, high = self.engine.machine.vectors
+        return low <= place.offset < high and self.build.constant(start) is not None
 
     def _as_step(self, guess: Guess, step: Linear) -> bool:
         """Believe that a place grows by the same in each turn."""
@@ -369,7 +375,7 @@ class _Run:
             return self._revert(place, guess)
         if guess.kind == "first":
             counter = Linear(0, ((self.counter, 1),))
-            first = self.build.compare("ieq", Index(counter, 64), self.build.number(0, 64))
+            first = self._is_first()
             again = self._earlier(end, counter + -1)
             if self.build.select(first, guess.start, again, end.width) == guess.value:
                 return False
@@ -440,12 +446,17 @@ class _Run:
             if symbols_of(guess.end) & new:
                 continue
             counter = Linear(0, ((self.counter, 1),))
-            first = self.build.compare("ieq", Index(counter, 64), self.build.number(0, 64))
+            first = self._is_first()
             before = self._earlier(guess.end, counter + -1)
             guess.value = self.build.select(first, guess.start, before, guess.start.width)
             guess.kind = "first"
             changed = True
         return changed
+
+    def _is_first(self) -> Value:
+        """Return the condition that this is the first turn, the same whatever is known of it."""
+        counter = Index(Linear(0, ((self.counter, 1),)), 64)
+        return Operation("ieq", (counter, self.build.number(0, 64)), 1)
 
     def _earlier(self, value: Value, turn: Linear) -> Value:
         return self.build.replace(value, {self.counter: Index(turn, 64)})

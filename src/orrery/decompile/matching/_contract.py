@@ -148,7 +148,9 @@ def _classified(
         )
         deep = len(known) >= 3
         kernel_loops = loops_of_sum >= 2 and len(summed) >= 2
-        if not constant or not (deep or kernel_loops):
+        # Channels outside of positions: a matrix of data would lie the other way round.
+        outside = bool(rows) and bool(summed) and summed[0][0].step > rows[0][0].step
+        if not constant or not (deep or kernel_loops or outside):
             return None
         last = not summed or summed[0][0].step == 1
         if len(summed) <= 1 and last and x.op != "Rearrange" and (not rows or len(known) == 3):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..forms import (
+    Invocation,
     Linear,
     Load,
     Operation,
@@ -21,6 +22,7 @@ from ..forms import (
     Routine,
     Symbol,
     Value,
+    View,
     linear,
 )
 from ..tensors import Tensor, Tensors
@@ -30,7 +32,7 @@ from ._order import apart, loads_of
 from ._statement import Place, Rewriter, Statement, Unmatched, neutral, place_of, statements_of
 from ._values import Raising
 
-__all__ = ["Matched", "match"]
+__all__ = ["Matched", "arguments_used", "match"]
 
 _SUMS = {"fadd": "fadd", "fmax": "fmax", "max_x86": "fmax", "fmin": "fmin", "min_x86": "fmin"}
 
@@ -81,6 +83,24 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
         if tensor is not None:
             outputs[name] = tensor
     return Matched(tensors=tensors, inputs=inputs, outputs=outputs, unmatched=tuple(unmatched))
+
+
+def arguments_used(
+    entry: Routine, routines: Mapping[int, Routine]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the arguments behind which memory is read before it is stored to, and stored to."""
+    bindings = {symbol: View(buffer=symbol.name) for symbol in entry.arguments}
+    program = Program(
+        buffers={}, invocations=(Invocation(routine=entry, bindings=dict(bindings)),),
+        inputs=(), outputs=(),
+    )  # fmt: skip
+    names = {symbol.name for symbol in entry.arguments}
+    read: set[str] = set()
+    written: set[str] = set()
+    for statement in statements_of(program, routines)[0]:
+        read |= {p.memory for p in loads_of(statement)} - written
+        written.add(statement.place.memory)
+    return frozenset(read & names), frozenset(written & names)
 
 
 def _place_inputs(

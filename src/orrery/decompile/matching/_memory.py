@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
+import numpy as np
+
 from ..forms import Buffer
 from ..tensors import Tensor, Tensors
 from ._statement import IMAGE
@@ -56,11 +58,14 @@ class Memory:
         self._tensors = tensors
         self._pieces: dict[str, list[Piece]] = {}
         self._constants: dict[str, list[tuple[int, Buffer]]] = {}
+        self._initial: dict[str, list[tuple[int, Buffer]]] = {}
         self._written = written
         for name, buffer in buffers.items():
             memory, base = memory_of(name)
             if buffer.data is not None or buffer.role == "constant":
                 self._constants.setdefault(memory, []).append((base, buffer))
+            if buffer.data is not None and buffer.role == "temporary":
+                self._initial.setdefault(memory, []).append((base, buffer))
 
     # -- constants ---------------------------------------------------------------------------
 
@@ -70,7 +75,9 @@ class Memory:
         None where somebody writes there, or nothing says what stands there.
         """
         for base, buffer in self._constants.get(memory, ()):
-            size = len(buffer.data) if buffer.data is not None else buffer.size_bytes
+            size = buffer.size_bytes
+            if size is None and buffer.data is not None:
+                size = len(buffer.data)
             inside = base <= low and (size is None or high <= base + size)
             if inside and not any(
                 stretch.start < high and low < stretch.stop
@@ -120,7 +127,25 @@ class Memory:
                 if len(touching) - start > 1:
                     self.store(memory, whole.low, whole.box, whole.tensor)
                 return whole.tensor, whole.low
-        raise Refusal(f"reads memory written in parts that leave holes ({memory}+{low * 4:#x})")
+        family = self._family(pieces, touching)
+        before = self._at_start(memory, min(low, *(p.low for p in family)),
+                                max(high, *(p.high for p in family)))  # fmt: skip
+        whole = self._put_together([before, *family]) if before is not None else None
+        if whole is None:
+            raise Refusal(f"reads memory written in parts that leave holes ({memory}+{low * 4:#x})")
+        self.store(memory, whole.low, whole.box, whole.tensor)
+        return whole.tensor, whole.low
+
+    def _at_start(self, memory: str, low: int, high: int) -> Piece | None:
+        """Return what stood in writable memory of the binary before the program ran."""
+        for base, buffer in self._initial.get(memory, ()):
+            size = buffer.size_bytes or 0
+            if base <= low * 4 and high * 4 <= base + size and buffer.data is not None:
+                begin = low * 4 - base
+                raw = buffer.data[begin : begin + (high - low) * 4].ljust((high - low) * 4, b"\0")
+                tensor = self._tensors.constant(np.frombuffer(raw, np.dtype("<f4")))
+                return Piece(low, ((high - low, 1),), tensor)
+        return None
 
     def _put_together(self, parts: list[Piece]) -> Piece | None:
         """Return parts, the oldest first, as one dense piece; None where they leave holes."""

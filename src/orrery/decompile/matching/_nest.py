@@ -256,13 +256,14 @@ class Nest:
     def _proposals(self, sizes: list[int]) -> list[list[int]]:
         """Return axes to try: as known, then cut at what pairs of counters have in common."""
         total = prod(sizes)
-        found = [sizes]
+        # One axis only: nothing is known, and the loops say more.
+        found = [sizes] if len(sizes) > 1 else []
         outs = [c for c in self.counters if self.role[c] == (True, False) and self.factors[c]]
         sums = [c for c in self.counters if not self.role[c][0] and self.factors[c]]
         if len(outs) > 6 or len(sums) > 6:
-            return found
+            return [*found, sizes]
         counts = list(range(min(len(outs), len(sums)) + 1))
-        if len(sums) > 1 or len(outs) > 1:
+        if self._runs() > 1:
             counts.reverse()
         for count in counts:
             for chosen in combinations(outs, count):
@@ -282,7 +283,18 @@ class Nest:
                             fine = common(fine, (total // cut, cut)) if total % cut == 0 else None
                     if fine is not None and list(fine) not in found:
                         found.append(list(fine))
-        return found[:200]
+        return [*found[:200], sizes]
+
+    def _runs(self) -> int:
+        """Return in how many stretches of memory, from far to near, counters of the sum lie.
+
+        Rows times columns have one; windows have one for the channels and one for each axis.
+        """
+        order = sorted(
+            (c for c in self.counters if self.factors[c]), key=lambda c: -abs(self.factors[c])
+        )
+        summed = [not self.role[c][0] for c in order]
+        return sum(now and not before for before, now in zip([False, *summed], summed))
 
     def _laid(self, sizes: Sequence[int]) -> list[Axis] | None:
         """Give every counter its axis; cut those that go beyond one."""

@@ -8,7 +8,8 @@ Judge:   tests/decompile/matching: recovered networks give what their sources gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ._contract import Field, contracted, product_of
 from ._integers import counters_of, evaluate_integers
 from ._memory import Memory, Refusal
 from ._nest import Range
+from ._rolling import rolled, terms_of
 from ._statement import Statement, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
@@ -43,7 +45,8 @@ class Raising:
         self, tensors: Tensors, memory: Memory, statement: Statement, outer: Sequence[Symbol]
     ) -> None:
         self.tensors, self.memory, self.statement = tensors, memory, statement
-        self.extents: Mapping[Symbol, int] = statement.extents
+        self.extents: dict[Symbol, int] = dict(statement.extents)
+        self.names = count()
         self.outer = tuple(outer)
         self.rank = {s: k for k, s in enumerate(self.outer)}
         self._done: dict[int, tuple[Value, Field]] = {}
@@ -143,13 +146,10 @@ class Raising:
         name, inputs = value.name, value.inputs
         if name in ("itof", "utof"):
             return self.counted(value)
+        if name in ("fadd", "fma") or name in _MAXIMA:
+            return self.total(_MAXIMA.get(name, "Add"), value)
         if name in _BINARY:
             return self.apply(_BINARY[name], *(self.value(part) for part in inputs))
-        if name in _MAXIMA:
-            return self.apply(_MAXIMA[name], *(self.value(part) for part in inputs))
-        if name == "fma":
-            a, b, c = (self.value(part) for part in inputs)
-            return self.apply("Add", self.apply("Mul", a, b), c)
         if name in _UNARY:
             return self.apply(_UNARY[name], self.value(inputs[0]))
         if name in _SAME:
@@ -256,22 +256,30 @@ class Raising:
     def reduction(self, value: Reduction) -> Field:
         if value.operation == "iadd":
             return self.counted(value)
-        counters, body = [], value  # type: list[Symbol], Value
-        starts: list[Value] = []
-        while isinstance(body, Reduction) and body.operation == value.operation:
-            counters.append(body.counter)
-            starts.append(body.start)
-            body = body.body
         kind = _MAXIMA.get(value.operation, {"fadd": "Add"}.get(value.operation, ""))
         if not kind:
             raise Refusal(f"a loop of {value.operation}")
-        made = self.reduced(kind, counters, body, ())
-        for k, start in enumerate(starts):
-            if _is_neutral(start, kind):
-                continue
-            if k and kind == "Add":
-                raise Refusal("a sum that begins anew with something else than zero")
-            made = self.apply(kind, made, self.value(start))
+        return self.total(kind, value)
+
+    def total(self, kind: str, value: Value) -> Field:
+        """Read a sum, a maximum or a minimum of many terms and loops of terms."""
+
+        def same(name: str) -> bool:
+            return _MAXIMA.get(name, {"fadd": "Add"}.get(name, "")) == kind
+
+        terms = terms_of(value, same, lambda part: _is_neutral(part, kind))
+        terms = rolled(terms, self.extents, self.names, once=kind != "Add")
+        if not terms:
+            return self.scalar(0.0)
+        parts = [
+            self.reduced(kind, list(t.counters), t.value, ()) if t.counters else self.value(t.value)
+            for t in terms
+        ]  # fmt: skip
+        # A sum over loops first, what it began with after it: a bias is added to a convolution.
+        order = sorted(range(len(terms)), key=lambda k: (not terms[k].counters, k))
+        made = parts[order[0]]
+        for k in order[1:]:
+            made = self.apply(kind, made, parts[k])
         return made
 
     def reduced(

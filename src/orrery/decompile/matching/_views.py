@@ -56,7 +56,8 @@ def constant_view(tensors: Tensors, buffer: Buffer, base: int, low: int, high: i
         if start == 0 and buffer.shape is not None and prod(buffer.shape) == count:
             return tensors.absent(buffer.name, buffer.shape)
         return tensors.absent(f"{buffer.name}+{start:#x}" if start else buffer.name, (count,))
-    raw = np.frombuffer(buffer.data, np.uint8, count * 4, start)
+    data = buffer.data[start : start + count * 4].ljust(count * 4, b"\0")
+    raw = np.frombuffer(data, np.uint8)
     shape: tuple[int, ...] = (count,)
     if start == 0 and buffer.shape is not None and prod(buffer.shape) == count:
         shape = buffer.shape

@@ -192,7 +192,12 @@ class Tensors:
     def _main(self, inputs: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor | None:
         """Return the input whose rearrangement goes behind the operator."""
         size = prod(shape)
-        whole = [t for t in inputs if t.size == size and t.op == "Rearrange"]
+        whole = [
+            t for t in inputs
+            if t.size == size and t.op == "Rearrange"
+            # Of an input of which only the size is known the loops say more.
+            and not (t.inputs[0].op == "Input" and len(t.inputs[0].shape) == 1)
+        ]  # fmt: skip
         if not whole:
             return None
         plain = [

@@ -1,5 +1,7 @@
 """How do the operators hang together?"""
 
 from ._assembly import Assembled, assemble
+from ._equality import differences
+from ._program import program_of_calls, program_of_routines
 
-__all__ = ["Assembled", "assemble"]
+__all__ = ["Assembled", "assemble", "differences", "program_of_calls", "program_of_routines"]
