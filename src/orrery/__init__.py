@@ -16,8 +16,8 @@ _VERBS = (
     "BeyondOptions", "ModelOptions", "OffloadLightningCallback", "OffloadOptions",
     "OffloadTrainerCallback", "TaskOptions", "ZeroOptions",
     "accelerators", "arrays", "calibrate", "diff", "load_model", "load_system", "map", "models",
-    "nest", "offload", "operators", "place", "run", "score", "show", "simulate", "studies",
-    "study", "sweep", "systems", "timeloop", "validate",
+    "nest", "offload", "operators", "place", "recover", "run", "score", "show", "simulate",
+    "studies", "study", "sweep", "systems", "timeloop", "validate",
 )  # fmt: skip
 
 __all__ = ["__version__", *_VERBS]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .opinions import Exported, export_nests, with_opinion
     from .pages import needs_met, page_document, page_text, write_card
     from .placing import PlacedModel, place
+    from .recovering import RecoverResult, recover
     from .sweeping import SweepResult, read_sweep, sweep
     from .tracing import ChakraRun, chakra
     from .validating import ValidationRun, validate, validation_sets
@@ -60,6 +61,7 @@ _PLACES = {
     "OffloadTrainerCallback": "offloading",
     "Page": "pages",
     "PlacedModel": "placing",
+    "RecoverResult": "recovering",
     "RunResult": "_run_result",
     "StudyRun": "_study",
     "SweepResult": "sweeping",
@@ -94,6 +96,7 @@ _PLACES = {
     "read_factors": "_map",
     "read_search": "_map",
     "read_sweep": "sweeping",
+    "recover": "recovering",
     "run": "_run",
     "score": "_score",
     "search_methods": "_map",
@@ -132,6 +135,7 @@ __all__ = [
     "OffloadTrainerCallback",
     "Page",
     "PlacedModel",
+    "RecoverResult",
     "RunResult",
     "StudyRun",
     "SweepResult",
@@ -164,6 +168,7 @@ __all__ = [
     "read_factors",
     "read_search",
     "read_sweep",
+    "recover",
     "run",
     "score",
     "search_methods",

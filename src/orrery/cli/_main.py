@@ -36,6 +36,10 @@ EPILOGUES = {
         "With --out the machine goes to calibrated.yaml, which `map --on` and `nest --on` take; "
         "its latencies then have intervals. "
     ),
+    "recover": (
+        "Exit code 1: a part of the network, or --check found a difference; 4: no network inside, "
+        "with what was tried in the report. "
+    ),
     "study": (
         "Each figure says what the paper states, what came out here, who judged it, and whether "
         "the two match. Where they differ, or the paper does not say enough, the reason is "
@@ -59,6 +63,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "nest": ("_nest:nest", "Find the best loop nest of every layer on one array."),
         "run": ("_run:run", "Execute a network or a plan on this machine."),
         "score": ("_score:score", "Score a network on a system, or evidence files."),
+    },
+    "Binaries": {
+        "recover": ("_recover:recover", "Turn a compiled network back into ONNX."),
     },
     "Hardware": {
         "generate": ("_generate:generate", "Write an accelerator's circuit, its bench and report."),

@@ -179,7 +179,7 @@ def _best(
                        tried=tuple(tried), notes=notes)  # fmt: skip
     best = max(found, key=_worth)
     if best.verdict == "none":
-        loose = {n.address: n for one in found for n in one.recovery.nodes}
+        loose = {(n.address, n.operator): n for one in found for n in one.recovery.nodes}
         best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),
                        loose=tuple(loose.values()))  # fmt: skip
     return replace(best, tried=tuple(tried), notes=notes)

@@ -1,0 +1,107 @@
+"""The recovered network against the binary itself, run confined on drawn inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orrery.progress import Progress
+
+from .._inputs import agreement
+from ._certificates import Certificate, weight_certificates
+from ._probe import probe_of
+
+if TYPE_CHECKING:
+    from orrery.decompile import Recovered
+    from orrery.graph import Graph
+
+__all__ = ["TOLERANCE", "Checked", "check_against"]
+
+#: What summing float32 in another order explains, |a - b| / (1 + |b|).
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """How the binary answered.
+
+    Attributes
+    ----------
+    how : natively, in an emulator, or by which runtime
+    rounds : how many inputs it answered, of how many
+    error : largest |a - b| / (1 + |b|) of all outputs; None where none was answered
+    exact : how many of the outputs' numbers are the same to the bit, as a share
+    failure : why it did not answer all, or was not run
+    held_by : what confined it
+    weights : tensor -> what comparing it with the file found
+    """
+
+    how: str
+    rounds: int
+    asked: int
+    error: float | None
+    exact: float = 0.0
+    failure: str = ""
+    held_by: tuple[str, ...] = ()
+    seconds: float = 0.0
+    weights: Mapping[str, Certificate] = field(default_factory=dict)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every answer is what the recovered network computes, every weight the file's."""
+        right = self.error is not None and self.error <= TOLERANCE and self.rounds == self.asked
+        return right and all(one.holds for one in self.weights.values())
+
+
+def check_against(
+    binary: Path, found: Recovered, *, rounds: int, seed: int, base: int | None,
+    architecture: str | None, progress: Progress,
+) -> Checked:  # fmt: skip
+    """Run a binary on drawn inputs, confined, and compare it with the recovered network."""
+    from orrery.graph import example_inputs
+    from orrery.runtime.sandbox import run_probe
+
+    network, recovery = found.network, found.recovery
+    if network is None or recovery is None or recovery.graph is None:
+        raise ValueError("there is no recovered network to compare")
+    graph = recovery.graph
+    weights = weight_certificates(binary, graph, recovery.weights, base, architecture)
+    draws = [example_inputs(graph, seed=seed + number) for number in range(rounds)]
+    probe, how = probe_of(binary, network, draws, base, architecture)
+    if probe is None:
+        return Checked(how="not run", rounds=0, asked=rounds, error=None, failure=how,
+                       weights=weights)  # fmt: skip
+    answer = run_probe(probe, progress=progress)
+    errors, same, numbers = [0.0], 0, 0
+    for values, given in zip(draws, answer.rounds):
+        wanted = graph.evaluate(values)
+        got = _outputs(graph, given, list(answer_names(recovery.outputs, given)))
+        errors.append(agreement(got, wanted))
+        same += sum(int((got[name] == wanted[name]).sum()) for name in graph.outputs)
+        numbers += sum(wanted[name].size for name in graph.outputs)
+    return Checked(
+        how=how, rounds=len(answer.rounds), asked=rounds,
+        error=max(errors) if answer.rounds else None, exact=same / numbers if numbers else 0.0,
+        failure=answer.failure.text if answer.failure else "", held_by=answer.held_by,
+        seconds=answer.seconds, weights=weights,
+    )  # fmt: skip
+
+
+def answer_names(outputs: tuple[str, ...], given: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the answers' names in the order of the network's outputs."""
+    return outputs if set(outputs) == set(given) else tuple(given)
+
+
+def _outputs(graph: Graph, given: Mapping[str, bytes], names: list[str]) -> dict[str, NDArray[Any]]:
+    """Return what the binary answered as arrays of the network's outputs."""
+    found = {}
+    for name, answered in zip(graph.outputs, names):
+        kind = graph.type(name)
+        shape = tuple(int(one) for one in kind.shape or ())
+        found[name] = np.frombuffer(given[answered], np.dtype(kind.dtype)).reshape(shape)
+    return found

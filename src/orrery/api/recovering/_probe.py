@@ -1,0 +1,119 @@
+"""How a recovered network's binary is run: natively, in an emulator, or by its own runtime."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from orrery.decompile import Network
+    from orrery.graph import Graph
+    from orrery.runtime.sandbox import Probe
+
+__all__ = ["probe_of"]
+
+#: Where the runtime of a container comes from.
+_RUNTIMES = {"TVM virtual machine": "tvm", "IREE module": "iree"}
+Draws = Sequence[Mapping[str, NDArray[Any]]]
+
+
+def probe_of(
+    binary: Path, network: Network, draws: Draws, base: int | None, architecture: str | None
+) -> tuple[Probe | None, str]:
+    """Return a probe and how it runs, or None and why it cannot be made."""
+    graph = network.recovery.graph
+    assert graph is not None  # the caller has looked
+    if network.container:
+        return _by_runtime(binary, network, graph, draws)
+    if network.entry is None or len(network.recovery.inputs) != len(graph.inputs):
+        return None, "how the function takes its arguments is not known"
+    return _by_call(binary, network, graph, draws, base, architecture)
+
+
+def _by_runtime(
+    binary: Path, network: Network, graph: Graph, draws: Draws
+) -> tuple[Probe | None, str]:
+    from orrery.runtime.sandbox import VirtualMachine, loadable
+
+    runtime = _RUNTIMES[network.container]
+    data = binary.read_bytes()
+    if find_spec(runtime) is None:
+        return None, f"the package {runtime!r}, which runs such files, is not installed"
+    if runtime == "tvm" and (refusal := loadable(data)) is not None:
+        return None, f"it cannot be loaded here: {refusal}"
+    inputs = tuple((name, graph.type(name).dtype, _shape(graph, name)) for name in graph.inputs)
+    probe = VirtualMachine(
+        runtime="tvm" if runtime == "tvm" else "iree", file=data,
+        function=network.function.partition("$")[0], inputs=inputs,
+        rounds=tuple(_bytes(one) for one in draws),
+        outputs_bytes=tuple(_size(graph, name) for name in graph.outputs),
+    )  # fmt: skip
+    return probe, f"by the runtime it was made for ({runtime})"
+
+
+def _by_call(
+    binary: Path, network: Network, graph: Graph, draws: Draws, base: int | None,
+    architecture: str | None,
+) -> tuple[Probe, str]:  # fmt: skip
+    from orrery.decompile.images import open_image
+    from orrery.runtime.sandbox import (
+        Block,
+        Call,
+        Emulated,
+        Native,
+        Piece,
+        Pointer,
+        loadable,
+        movable,
+    )
+
+    recovery, entry = network.recovery, network.entry or 0
+    names = {
+        **dict(zip(recovery.inputs, graph.inputs)),
+        **dict(zip(recovery.outputs, graph.outputs)),
+    }
+    blocks = tuple(Block(name=name, size_bytes=_size(graph, tensor))
+                   for name, tensor in names.items())  # fmt: skip
+    arguments = tuple(Pointer(block=name) if name in names else 0 for name in network.arguments)
+    rounds = tuple(
+        {name: _bytes(one)[tensor] for name, tensor in zip(recovery.inputs, graph.inputs)}
+        for one in draws
+    )
+    data = binary.read_bytes()
+    if loadable(data) is None:
+        calls = (Call(entry=entry, arguments=arguments),)
+        native = Native(file=movable(data), calls=calls, blocks=blocks, rounds=rounds,
+                        answers=recovery.outputs)  # fmt: skip
+        return native, f"natively on this {platform.machine()}"
+    image = open_image(data, base=base, architecture=architecture, name=binary.name)
+    calls = (Call(entry=entry | image.is_thumb(entry & ~1), arguments=arguments),)
+    emulated = Emulated(
+        architecture=image.architecture,
+        pieces=tuple(Piece(address=one.address, data=one.data, size_bytes=one.size_bytes,
+                           writable=one.writable, executable=one.executable)
+                     for one in image.segments if one.size_bytes),
+        imports=image.imports, calls=calls, blocks=blocks, rounds=rounds,
+        answers=recovery.outputs,
+    )  # fmt: skip
+    return emulated, f"in an emulator of {image.architecture}"
+
+
+def _bytes(values: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+    return {name: np.ascontiguousarray(one).tobytes() for name, one in values.items()}
+
+
+def _shape(graph: Graph, name: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in graph.type(name).shape or ())
+
+
+def _size(graph: Graph, name: str) -> int:
+    size = graph.known_bytes(name)
+    if size is None:
+        raise ValueError(f"{name} has no known size")
+    return size
