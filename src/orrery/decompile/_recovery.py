@@ -19,6 +19,7 @@ from .tensors import (
     ACTIVATIONS,
     FOLDING,
     NORMALISING,
+    PLAIN,
     Tensor,
     ancestors,
     known_function,
@@ -77,6 +78,7 @@ def recover_program(
         )  # fmt: skip
     tensors = matched.tensors
     outputs = rewritten(tensors, outputs, (*ACTIVATIONS, *NORMALISING, known_function))
+    outputs = rewritten(tensors, outputs, PLAIN)
     outputs = rewritten(tensors, outputs, FOLDING)
     outputs = rewritten(tensors, outputs, (*ACTIVATIONS, *NORMALISING))
     assembled = assemble(tensors, matched.inputs, outputs, name=name)

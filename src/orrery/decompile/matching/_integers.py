@@ -103,7 +103,7 @@ def evaluate_integers(value: Value, turns: Mapping[Symbol, Ints]) -> NDArray[Any
         flipped = ~known[0]
         return flipped & 1 if value.width == 1 else _wrap(flipped, value.width, signed=True)
     operation = _BINARY.get(value.name)
-    if operation is None or len(known) != 2:
+    if operation is None or len(known) < 2:
         return None
     if value.name in _UNSIGNED:
         widths = [getattr(part, "width", 64) for part in value.inputs]
@@ -116,6 +116,8 @@ def evaluate_integers(value: Value, turns: Mapping[Symbol, Ints]) -> NDArray[Any
                 return None
             known = [k.astype(np.uint64) for k in known]
     result = np.asarray(operation(known[0], known[1]))
+    for more in known[2:]:  # only of operators whose order says nothing
+        result = np.asarray(operation(result, more))
     if result.dtype == np.bool_:
         return result.astype(np.int64)
     return _wrap(result.astype(np.int64), value.width, signed=value.name not in _UNSIGNED)

@@ -115,6 +115,9 @@ class Raising:
             return self.load(value, ())
         if isinstance(value, Reduction):
             return self.reduction(value)
+        if isinstance(value, Index) and value.value.is_constant:
+            bits = value.value.constant & ((1 << value.width) - 1)
+            return self._value(Constant(bits, value.width))
         if isinstance(value, Index):
             return self.counted(value)
         return self.operation(value)

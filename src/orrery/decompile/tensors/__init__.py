@@ -3,7 +3,7 @@
 from ._activations import ACTIVATIONS, FOLDING
 from ._digits import Digits, common, groups_of, refine
 from ._functions import known_function
-from ._normalising import NORMALISING
+from ._normalising import NORMALISING, PLAIN
 from ._rewriting import ancestors, noted, rewritten
 from ._tensors import ELEMENTWISE, Tensor, Tensors
 
@@ -12,6 +12,7 @@ __all__ = [
     "ELEMENTWISE",
     "FOLDING",
     "NORMALISING",
+    "PLAIN",
     "Digits",
     "Tensor",
     "Tensors",

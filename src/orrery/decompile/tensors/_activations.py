@@ -116,6 +116,12 @@ def _clip(tensors: Tensors, t: Tensor) -> Tensor | None:
                 x, low, high = a, bound, deeper[1]
             elif otherwise.op != "Min" and b is deeper[0] and a.scalar() == bound:
                 x, low, high = b, deeper[1], bound
+        if otherwise.op == "Clip":
+            inner, least, most = otherwise.inputs[0], *(y.scalar() for y in otherwise.inputs[1:])
+            if (a is inner and b.scalar() == bound == least) or (
+                b is inner and a.scalar() == bound == most
+            ):  # fmt: skip
+                return otherwise
     if x is None or low is None or high is None or low > high:
         return None
     return tensors.apply("Clip", x, tensors.scalar(low), tensors.scalar(high))

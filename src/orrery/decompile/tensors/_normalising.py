@@ -8,8 +8,9 @@ Judge:   networks of single operators, recovered and compared; near misses that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isclose, prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ._activations import scaled
 from ._rewriting import Rule, noted
 from ._tensors import ELEMENTWISE, Tensor, Tensors
 
-__all__ = ["NORMALISING"]
+__all__ = ["NORMALISING", "PLAIN"]
 
 #: Constants of 24 bits that were computed in one or two steps agree to this.
 _CLOSE = 1e-6
@@ -173,9 +174,9 @@ def _affine_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
     return None
 
 
-def _batch_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
+def _batch_norm(tensors: Tensors, t: Tensor, *, plain: bool = False) -> Tensor | None:
     """Read ``(x - mean) / sqrt(variance + epsilon) * scale + shift`` in any order."""
-    if t.op not in ("Add", "Sub", "Mul", "Div") or len(t.shape) < 3:
+    if t.op not in ("Add", "Sub", "Mul", "Div"):
         return None
     chain = _affine(t)
     if chain is None:
@@ -189,65 +190,78 @@ def _batch_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
     variance = one if two.size == 1 else two
     if epsilon is None or variance.value is None:
         return None
-    shape = a.shape
-    if [k for k, s in enumerate(shape) if s > 1] not in ([1], []):
+    axes = [k for k in range(a.ndim) if _changes(a, k) or _changes(b, k)]
+    if len(axes) != 1:
         return None
-    channels = x.shape[1]
+    channels = x.shape[axes[0]]
+    a, b = (np.moveaxis(v, axes[0], 0).reshape(channels, -1)[:, 0] for v in (a, b))
     constants = [p for p in parts if p.op == "Constant" and p.size in (channels, 1)]
     var = np.broadcast_to(variance.value.reshape(-1), (channels,)).astype(np.float64)
     scale_wanted = np.broadcast_to(a.reshape(-1), (channels,)) * np.sqrt(var + epsilon)
-    gamma = _nearest(constants, scale_wanted, channels)
-    if gamma is None:
-        gamma = tensors.scalar(1.0) if np.allclose(scale_wanted, 1, rtol=1e-5) else None
-    if gamma is None:
-        return None
     shift = np.broadcast_to(b.reshape(-1), (channels,))
     slope = np.broadcast_to(a.reshape(-1), (channels,))
-    for mean in (*constants, tensors.scalar(0.0)):
-        assert mean.value is not None
-        for beta in (*constants, tensors.scalar(0.0)):
-            assert beta.value is not None
-            if mean is variance or beta is variance or mean is beta:
-                continue
-            value = beta.value.reshape(-1) - mean.value.reshape(-1) * slope
-            if np.allclose(value, shift, rtol=1e-4, atol=1e-5):
-                inputs = [_vector(tensors, p, channels) for p in (gamma, beta, mean, variance)]
-                made = tensors.node("BatchNormalization", (x, *inputs), x.shape, epsilon=epsilon)
-                return noted(
-                    made,
-                    *(p for p in parts if p.value is None),
-                    because="scale and shift per channel with the root of a variance",
-                )
-    return None
-
-
-def _affine_batch(tensors: Tensors, t: Tensor) -> Tensor | None:
-    """Take scale and shift of channels after a batch normalisation into it."""
-    if t.op not in ("Mul", "Add", "Sub"):
+    extra = [tensors.scalar(1.0)] if plain else []
+    zero = [tensors.scalar(0.0)] if plain else []
+    gamma = _nearest([*constants, *extra], [_of(p, channels) for p in (*constants, *extra)],
+                     scale_wanted)  # fmt: skip
+    pairs = [
+        (mean, beta) for mean in (*constants, *zero) for beta in (*constants, *zero)
+        if mean is not beta or mean in zero
+    ]  # fmt: skip
+    shifts = [_of(beta, channels) - _of(mean, channels) * slope for mean, beta in pairs]
+    found = _nearest(pairs, shifts, shift)
+    if gamma is None or found is None:
         return None
-    pairs = (t.inputs,) if t.op == "Sub" else (t.inputs, t.inputs[::-1])
-    for norm, other in pairs:
-        if norm.op != "BatchNormalization" or other.value is None or norm.shape != t.shape:
-            continue
-        have = (1,) * (len(t.shape) - len(other.shape)) + other.shape
-        if any(s != 1 for k, s in enumerate(have) if k != 1):
-            continue
-        x, gamma, beta, mean, variance = norm.inputs
-        if beta.scalar() != 0 or (t.op == "Mul" and gamma.scalar() != 1):
-            continue
-        made = _vector(tensors, other, t.shape[1])
-        if t.op == "Mul":
-            gamma = made
-        elif t.op == "Add":
-            beta = made
-        else:
-            assert made.value is not None
-            beta = tensors.constant(-made.value)
-        return noted(
-            tensors.node("BatchNormalization", (x, gamma, beta, mean, variance), t.shape,
-                         **dict(norm.attributes)), norm,
-        )  # fmt: skip
-    return None
+    mean, beta = found
+    inputs = [_vector(tensors, p, channels) for p in (gamma, beta, mean, variance)]
+    return _normed(tensors, x, axes[0], inputs, epsilon, parts)
+
+
+def _plain_batch_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Read a batch normalisation without scale, shift or mean."""
+    return _batch_norm(tensors, t, plain=True)
+
+
+def _of(t: Tensor, channels: int) -> NDArray[Any]:
+    assert t.value is not None
+    return np.broadcast_to(t.value.reshape(-1), (channels,)).astype(np.float64)
+
+
+_Choice = TypeVar("_Choice")
+
+
+def _nearest(
+    choices: Sequence[_Choice], have: Sequence[NDArray[Any]], wanted: NDArray[Any]
+) -> _Choice | None:
+    """Return the choice whose numbers are nearest to the wanted ones, None where none is near."""
+    best, least = None, 1e-5
+    for choice, numbers in zip(choices, have, strict=True):
+        error = float(np.max(np.abs(numbers - wanted) / (np.abs(wanted) + 1e-2)))
+        if error < least:
+            best, least = choice, error
+    return best
+
+
+def _changes(values: NDArray[Any], axis: int) -> bool:
+    first = values.take([0], axis)
+    return not np.array_equal(np.broadcast_to(first, values.shape), values)
+
+
+def _normed(
+    tensors: Tensors, x: Tensor, axis: int, inputs: list[Tensor], epsilon: float,
+    parts: list[Tensor],
+) -> Tensor:  # fmt: skip
+    """Write a batch normalisation of any axis: channels are the second one."""
+    shape = x.shape
+    if axis != 1:
+        shape = (prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))
+    seen = tensors.reshape(x, shape)
+    made = tensors.node("BatchNormalization", (seen, *inputs), shape, epsilon=epsilon)
+    noted(
+        made, *(p for p in parts if p.value is None),
+        because="scale and shift per channel with the root of a variance",
+    )  # fmt: skip
+    return tensors.reshape(made, x.shape)
 
 
 def _vector(tensors: Tensors, t: Tensor, channels: int) -> Tensor:
@@ -255,15 +269,6 @@ def _vector(tensors: Tensors, t: Tensor, channels: int) -> Tensor:
     made = tensors.constant(np.broadcast_to(t.value.reshape(-1), (channels,)))
     made.sources.extend(s for s in t.sources if s not in made.sources)
     return made
-
-
-def _nearest(constants: list[Tensor], wanted: NDArray[Any], channels: int) -> Tensor | None:
-    for t in constants:
-        assert t.value is not None
-        have = np.broadcast_to(t.value.reshape(-1), (channels,))
-        if np.allclose(have, wanted, rtol=1e-4, atol=1e-6):
-            return t
-    return None
 
 
 def _affine(t: Tensor) -> tuple[Tensor, NDArray[Any], NDArray[Any], list[Tensor]] | None:
@@ -487,6 +492,9 @@ def _transposed(tensors: Tensors, t: Tensor) -> Tensor | None:
 
 
 NORMALISING: tuple[Rule, ...] = (
-    _nested, _mean, _average, _padded, _batch_norm, _affine_batch, _biased, _softmax, _layer_norm,
+    _nested, _mean, _average, _padded, _batch_norm, _biased, _softmax, _layer_norm,
     _affine_norm, _lrn, _transposed,
 )  # fmt: skip
+
+#: applied once the rest is done: what could still become more would be taken too early
+PLAIN: tuple[Rule, ...] = (_plain_batch_norm,)

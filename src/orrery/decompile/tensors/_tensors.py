@@ -126,7 +126,7 @@ class Tensors:
         return self._make("Absent", (), shape, name=name)
 
     def constant(self, value: Any, source: str = "") -> Tensor:
-        array = np.ascontiguousarray(np.asarray(value))
+        array = np.array(value, order="C")
         if array.dtype == np.float64:
             array = array.astype(np.float32)
         array.flags.writeable = False
@@ -371,6 +371,9 @@ class Tensors:
         shape = tuple(total if k == axis else s for k, s in enumerate(parts[0].shape))
         if len(parts) == 1:
             return parts[0]
+        again = self._unsplit(parts, axis, shape)
+        if again is not None:
+            return again
         if all(t.value is not None for t in parts):
             return self.constant(
                 np.concatenate([t.value for t in parts if t.value is not None], axis)
@@ -379,6 +382,77 @@ class Tensors:
         if pushed is None:
             pushed = self._make("Concat", parts, shape, axis=axis)
         return pushed
+
+    def _unsplit(self, parts: Sequence[Tensor], axis: int, shape: tuple[int, ...]) -> Tensor | None:
+        """Put together what was computed from neighbouring parts of one tensor."""
+        joined: list[Tensor] = []
+        for part in parts:
+            both = self._neighbours(joined[-1], part, axis) if joined else None
+            if both is None:
+                joined.append(part)
+            else:
+                joined[-1] = both
+        if len(joined) == len(parts):
+            return None
+        return joined[0] if len(joined) == 1 else self.concat(joined, axis)
+
+    def _neighbours(self, a: Tensor, b: Tensor, axis: int) -> Tensor | None:
+        """Return one tensor for two computed from neighbouring parts of one, else None."""
+        if a.op != b.op or a.value is not None or len(a.shape) != len(b.shape):
+            return None
+        if a.op == "Rearrange" and a.digits.is_identity and b.digits.is_identity:
+            one, two = a.inputs[0], b.inputs[0]
+            if len(one.shape) != len(two.shape):
+                return None
+            outer = prod(a.shape[:axis])
+            for place in reversed(range(len(one.shape))):
+                if prod(one.shape[:place]) != outer or prod(one.shape[place + 1 :]) * (
+                    one.shape[place]
+                ) * outer != a.size:  # fmt: skip
+                    continue
+                if one.shape[:place] + one.shape[place + 1 :] == (
+                    two.shape[:place] + two.shape[place + 1 :]
+                ):  # fmt: skip
+                    both = self._neighbours(one, two, place)
+                    if both is not None:
+                        total = a.shape[axis] + b.shape[axis]
+                        wide = tuple(total if k == axis else s for k, s in enumerate(a.shape))
+                        return self.reshape(both, wide)
+            return None
+        if a.op == "Slice" and a.inputs[0] is b.inputs[0]:
+            starts, stops = a.attribute("starts"), a.attribute("stops")
+            same = all(
+                starts[k] == b.attribute("starts")[k] and stops[k] == b.attribute("stops")[k]
+                for k in range(len(starts)) if k != axis
+            )  # fmt: skip
+            if not same or stops[axis] != b.attribute("starts")[axis]:
+                return None
+            ends = tuple(b.attribute("stops")[k] if k == axis else s for k, s in enumerate(stops))
+            if not any(starts) and ends == a.inputs[0].shape:
+                return a.inputs[0]
+            shape = [s - r for r, s in zip(starts, ends, strict=True)]
+            return self._make("Slice", a.inputs, shape, starts=starts, stops=ends)
+        if a.op in ELEMENTWISE and a.attributes == b.attributes:
+            return self._neighbouring(a, b, axis)
+        return None
+
+    def _neighbouring(self, a: Tensor, b: Tensor, axis: int) -> Tensor | None:
+        inputs, found = [], False
+        for x, y in zip(a.inputs, b.inputs, strict=True):
+            place = axis - (len(a.shape) - len(x.shape))
+            thin = place < 0 or (x.shape[place] == 1 and a.shape[axis] != 1)
+            if x is y and thin:
+                inputs.append(x)
+            elif x.value is not None and y.value is not None and not thin:
+                inputs.append(self.constant(np.concatenate([x.value, y.value], place)))
+                _add(inputs[-1].sources, [*x.sources, *y.sources])
+            else:
+                both = self._neighbours(x, y, place) if place >= 0 else None
+                if both is None:
+                    return None
+                inputs.append(both)
+                found = True
+        return self.apply(a.op, *inputs, **dict(a.attributes)) if found else None
 
     def _pushed_concat(
         self, parts: Sequence[Tensor], axis: int, shape: tuple[int, ...]

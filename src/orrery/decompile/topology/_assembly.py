@@ -56,7 +56,7 @@ class _Writer:
         return f"{stem}_{number}"
 
     def constant(self, value: Any, name: str, sources: Sequence[str] = ()) -> str:
-        array = np.ascontiguousarray(value)
+        array = np.asarray(value, order="C")
         self.constants[name] = ArrayConstant(array)
         self.types[name] = self.constants[name].type
         if array.dtype == np.float32:

@@ -1,0 +1,270 @@
+"""Sums and maxima of many terms that differ only in where they read, as loops again.
+
+Compilers unroll loops, peel first turns and split remainders off. A term reads at some places; two
+terms that do the same at places one step apart are two turns of one loop.
+
+Models:  terms of one sum, one maximum or one minimum, in any order.
+Ignores: terms that differ in more than places.
+Judge:   tests write one sum unrolled, peeled and split in many ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
+
+__all__ = ["Term", "rolled", "terms_of"]
+
+#: More terms are left as they are: looking for loops takes time by the square of their number.
+_MOST_TERMS = 4096
+
+Steps = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term: what is added for every turn of its counters."""
+
+    counters: tuple[Symbol, ...]
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """A term as places: of the first turn, and how far each counter moves each of them."""
+
+    base: Steps
+    loops: tuple[tuple[int, Steps], ...]
+    first: int
+
+
+def terms_of(
+    value: Value, same: Callable[[str], bool], neutral: Callable[[Value], bool]
+) -> list[Term]:
+    """Return the terms of nested operations and loops of one kind.
+
+    Parameters
+    ----------
+    same : whether an operation's name is of the kind
+    neutral : whether a value is one that the kind ignores
+    """
+    found: list[Term] = []
+
+    def walk(part: Value, counters: tuple[Symbol, ...]) -> None:
+        if isinstance(part, Reduction) and same(part.operation):
+            # What it starts with is there once; inside of another loop, once for each turn.
+            walk(part.start, counters)
+            walk(part.body, (*counters, part.counter))
+        elif isinstance(part, Operation) and same(part.name) and len(part.inputs) == 2:
+            for inner in part.inputs:
+                walk(inner, counters)
+        elif isinstance(part, Operation) and part.name == "fma" and same("fadd"):
+            a, b, c = part.inputs
+            walk(c, counters)
+            walk(Operation("fmul", (a, b), part.width), counters)
+        elif not neutral(part):
+            found.append(Term(counters, part))
+
+    walk(value, ())
+    return found
+
+
+def rolled(
+    terms: Sequence[Term], extents: dict[Symbol, int], names: count[int], *, once: bool
+) -> list[Term]:
+    """Return fewer terms with more counters, whose turns are noted in `extents`.
+
+    Parameters
+    ----------
+    once : whether a place that is read twice counts once (maxima do, sums do not)
+    """
+    if not 1 < len(terms) <= _MOST_TERMS:
+        return list(terms)
+    groups: dict[object, list[tuple[_Box, Term]]] = {}
+    order: list[object] = []
+    for place, term in enumerate(terms):
+        forms: list[Linear] = []
+        shape = _shape(term.value, forms)
+        rest = tuple(
+            tuple((t, f) for t, f in form.terms if t not in term.counters) for form in forms
+        )
+        key = (shape, rest)
+        loops = tuple(sorted(
+            (extents[c], tuple(form.factor(c) for form in forms)) for c in term.counters
+        ))  # fmt: skip
+        box = _Box(tuple(form.constant for form in forms), loops, place)
+        if key not in groups:
+            order.append(key)
+        groups.setdefault(key, []).append((box, term))
+    found: list[tuple[int, Term]] = []
+    for key in order:
+        members = groups[key]
+        boxes = [box for box, _ in members]
+        made = _merged(boxes, once=once)
+        if len(made) == len(boxes):
+            found += [(box.first, term) for box, term in members]
+            continue
+        example = members[0][1]
+        for box in made:
+            found.append((box.first, _term(box, example, extents, names)))
+    return [term for _, term in sorted(found, key=lambda pair: pair[0])]
+
+
+def _merged(boxes: list[_Box], *, once: bool) -> list[_Box]:
+    current = list(dict.fromkeys(boxes)) if once else boxes
+    if once:
+        current = [b for b in current if not any(_within(b, c) for c in current if c is not b)]
+    while True:
+        joined = _adjacent(current)
+        joined = _stacked(joined)
+        if len(joined) == len(current):
+            return joined
+        current = joined
+
+
+def _within(one: _Box, other: _Box) -> bool:
+    """Whether a single place is among those of one loop."""
+    if one.loops or len(other.loops) != 1:
+        return False
+    ((turns, step),) = other.loops
+    for k in range(turns):
+        if tuple(b + k * s for b, s in zip(other.base, step, strict=True)) == one.base:
+            return True
+    return False
+
+
+def _adjacent(boxes: list[_Box]) -> list[_Box]:
+    """Join loops of which one goes on where the other ends."""
+    current = list(boxes)
+    changed = True
+    while changed and len(current) > 1:
+        changed = False
+        for i, one in enumerate(current):
+            for j, other in enumerate(current):
+                if i == j:
+                    continue
+                both = _after(one, other)
+                if both is not None:
+                    current = [b for k, b in enumerate(current) if k not in (i, j)] + [both]
+                    changed = True
+                    break
+            if changed:
+                break
+        if len(current) > 256 and changed:
+            break  # many equal terms: stacking them is quicker
+    return current
+
+
+def _after(one: _Box, other: _Box) -> _Box | None:
+    """Return one box for two where `other` continues a loop of `one`."""
+    first = min(one.first, other.first)
+    for place, (turns, step) in enumerate(one.loops):
+        rest = one.loops[:place] + one.loops[place + 1 :]
+        end = tuple(b + turns * s for b, s in zip(one.base, step, strict=True))
+        before = tuple(b - s for b, s in zip(one.base, step, strict=True))
+        if other.loops == rest:
+            if other.base == end:
+                return _Box(one.base, _sorted((*rest, (turns + 1, step))), first)
+            if other.base == before:
+                return _Box(other.base, _sorted((*rest, (turns + 1, step))), first)
+        for more, (again, same) in enumerate(other.loops):
+            others = other.loops[:more] + other.loops[more + 1 :]
+            if same == step and others == rest and other.base == end:
+                return _Box(one.base, _sorted((*rest, (turns + again, step))), first)
+    return None
+
+
+def _sorted(loops: Sequence[tuple[int, Steps]]) -> tuple[tuple[int, Steps], ...]:
+    return tuple(sorted(loops))
+
+
+def _stacked(boxes: list[_Box]) -> list[_Box]:
+    """Make a loop of equal boxes at equal distances."""
+    groups: dict[tuple[tuple[int, Steps], ...], list[_Box]] = {}
+    for box in boxes:
+        groups.setdefault(box.loops, []).append(box)
+    found: list[_Box] = []
+    for loops, members in groups.items():
+        if len(members) < 2:
+            found += members
+            continue
+        members.sort(key=lambda b: b.base)
+        runs = _runs(members)
+        lengths = {len(run) for run in runs}
+        if len(lengths) == 1 and len(runs[0]) > 1:
+            for run in runs:
+                step = tuple(b - a for a, b in zip(run[0].base, run[1].base, strict=True))
+                found.append(_Box(
+                    run[0].base, _sorted((*loops, (len(run), step))), min(b.first for b in run)
+                ))  # fmt: skip
+        else:
+            found += members
+    return found
+
+
+def _runs(members: list[_Box]) -> list[list[_Box]]:
+    """Part boxes into runs with the step between the first two."""
+    step = tuple(b - a for a, b in zip(members[0].base, members[1].base, strict=True))
+    left = {b.base: b for b in members}
+    if len(left) != len(members):
+        return [[b] for b in members]
+    runs = []
+    for box in members:
+        if box.base not in left:
+            continue
+        run = [left.pop(box.base)]
+        while True:
+            at = tuple(b + s for b, s in zip(run[-1].base, step, strict=True))
+            if at not in left:
+                break
+            run.append(left.pop(at))
+        runs.append(run)
+    return runs
+
+
+def _term(box: _Box, example: Term, extents: dict[Symbol, int], names: count[int]) -> Term:
+    """Write a box as a term, shaped as an example of its group."""
+    counters = []
+    for turns, _ in box.loops:
+        symbol = Symbol(f"rolled.{next(names)}", "counter")
+        extents[symbol] = turns
+        counters.append(symbol)
+    place = count()
+
+    def form(old: Linear) -> Linear:
+        at = next(place)
+        outer = {t: f for t, f in old.terms if t not in example.counters}
+        inner = {
+            c: steps[at] for c, (_, steps) in zip(counters, box.loops, strict=True)
+        }  # fmt: skip
+        return linear(box.base[at], {**outer, **inner})
+
+    return Term(tuple(counters), _rebuilt(example.value, form))
+
+
+def _shape(value: Value, forms: list[Linear]) -> object:
+    """Return what a value does without where it reads; that goes to `forms`, in order."""
+    if isinstance(value, Load):
+        forms.append(value.address)
+        return "load", value.width
+    if isinstance(value, Index):
+        forms.append(value.value)
+        return "index", value.width
+    if isinstance(value, Operation):
+        return value.name, value.width, tuple(_shape(part, forms) for part in value.inputs)
+    if isinstance(value, Reduction):
+        return "loop", id(value)
+    return value
+
+
+def _rebuilt(value: Value, form: Callable[[Linear], Linear]) -> Value:
+    if isinstance(value, Load):
+        return replace(value, address=form(value.address))
+    if isinstance(value, Index):
+        return replace(value, value=form(value.value))
+    if isinstance(value, Operation):
+        return replace(value, inputs=tuple(_rebuilt(part, form) for part in value.inputs))
+    return value

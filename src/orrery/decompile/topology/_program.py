@@ -1,0 +1,117 @@
+"""A program from its functions: one entry that calls the others, or a container's list of calls.
+
+Models:  arguments that are read first as inputs, arguments that are stored to as outputs; memory
+         of the binary itself as constants where nobody writes, zeros or initial bytes where the
+         program does.
+Ignores: pointers that are read from memory and that nothing binds.
+Judge:   tests/decompile/topology and the binaries of tests/decompile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..forms import Buffer, Invocation, Program, Routine, Symbol, View
+from ..matching import IMAGE, arguments_used
+
+if TYPE_CHECKING:
+    from ..containers import Sequence as CallSequence
+    from ..images import Image
+
+__all__ = ["program_of_calls", "program_of_routines"]
+
+
+def program_of_routines(
+    entry: Routine, routines: Mapping[int, Routine] | None = None, image: Image | None = None, *,
+    sizes_bytes: Mapping[str, int] | None = None, notes: Sequence[str] = (),
+) -> Program:  # fmt: skip
+    """Return the program of one function that computes the whole network.
+
+    Parameters
+    ----------
+    routines : functions that it calls, by address
+    image : the binary, for constants
+    sizes_bytes : of the memory behind arguments, by the argument's name, where known
+    """
+    read, written = arguments_used(entry, routines or {})
+    sizes = sizes_bytes or {}
+    buffers: dict[str, Buffer] = dict(_image_buffers(image)) if image is not None else {}
+    bindings: dict[Symbol, View | int] = {}
+    inputs, outputs = [], []
+    for symbol in entry.arguments:
+        name = symbol.name
+        role = "input" if name in read else "output" if name in written else ""
+        if not role:
+            continue
+        if name in read:
+            inputs.append(name)
+        if name in written:
+            outputs.append(name)
+        buffers[name] = Buffer(name=name, role=role, size_bytes=sizes.get(name))
+        bindings[symbol] = View(buffer=name)
+    return Program(
+        buffers=buffers, invocations=(Invocation(routine=entry, bindings=bindings),),
+        inputs=tuple(inputs), outputs=tuple(outputs), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def program_of_calls(
+    sequence: CallSequence, routines: Mapping[int, Routine], image: Image | None = None, *,
+    notes: Sequence[str] = (),
+) -> Program:  # fmt: skip
+    """Return the program of a container's calls.
+
+    Parameters
+    ----------
+    routines : by the number of the kernel in the container's own table; a kernel whose routine
+        is missing is noted and what depends on it is not recovered
+    """
+    buffers: dict[str, Buffer] = dict(sequence.buffers)
+    if image is not None:
+        buffers.update(_image_buffers(image))
+    invocations: list[Invocation] = []
+    said = [*sequence.notes, *notes]
+    for call in sequence.calls:
+        routine = routines.get(call.kernel.number)
+        if routine is None:
+            what = call.kernel.name or f"number {call.kernel.number}"
+            said.append(f"the kernel {what} could not be read")
+            continue
+        bindings: dict[Symbol, View | int] = {}
+        for symbol, argument in zip(routine.arguments, call.arguments, strict=False):
+            if isinstance(argument, int):
+                bindings[symbol] = argument
+            else:
+                bindings[symbol] = View(buffer=argument.buffer, offset=argument.offset)
+        invocations.append(Invocation(routine=routine, bindings=bindings))
+    return Program(
+        buffers=buffers, invocations=tuple(invocations), inputs=sequence.inputs,
+        outputs=sequence.outputs, notes=tuple(said),
+    )  # fmt: skip
+
+
+def _image_buffers(image: Image) -> Mapping[str, Buffer]:
+    """Return the binary's own memory that holds data, section by section where it has any."""
+    found: dict[str, Buffer] = {}
+    for segment in image.segments:
+        if segment.size_bytes == 0 or not segment.readable:
+            continue
+        stretches = [
+            (max(s.address, segment.address), min(s.address + s.size_bytes, segment.end), s.name)
+            for s in image.sections
+            if s.address < segment.end and segment.address < s.address + s.size_bytes
+        ] or [(segment.address, segment.end, segment.name or "memory")]
+        for begin, end, name in stretches:
+            if end <= begin:
+                continue
+            start = begin - segment.address
+            data = segment.data[start : start + end - begin]
+            role = "constant" if image.is_constant(begin, end - begin) else "temporary"
+            if role == "constant":
+                data = data.ljust(end - begin, b"\0")
+            label = f"{IMAGE}@{begin:#x}"
+            found[label] = Buffer(
+                name=label, role=role, size_bytes=end - begin, data=data, origin=name
+            )
+    return found
