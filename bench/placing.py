@@ -109,7 +109,13 @@ def of_prediction(cases: Sequence[Case]) -> list[Figure]:
                           ("expected", [c.expected_s for c in cases])):  # fmt: skip
         errors = tuple(100 * (s / c.measured_s - 1) for s, c in zip(seconds, cases, strict=True))
         said = "; ".join(f"{c.name} {e:+.1f}" for c, e in zip(cases, errors, strict=True))
-        how = "; corrected by other placements that raced" if word == "expected" else ""
+        how = "; corrected by other placements that raced"
+        if word == "predicted":
+            plain = [100 * (c.predicted_s / c.pace / c.measured_s - 1) for c in cases]
+            how = "; at the machine's pace of the rounds, as the whole tells: " + ", ".join(
+                f"{c.name} x{c.pace:.2f} (without {e:+.1f})"
+                for c, e in zip(cases, plain, strict=True)
+            )
         found.append(Figure(
             name=f"placing: {word} makespan off measured, median", unit="%", target=10.0,
             value=float(np.median(np.abs(errors))), runs=tuple(map(abs, errors)), note=said + how,
@@ -121,12 +127,20 @@ def of_gains(cases: Sequence[Case]) -> list[Figure]:
     """Gain over the best back end alone of each network; the second largest is the figure."""
     gains = {c.name: gain for c in cases if (gain := c.gain(*ALONE))}
     ordered = sorted((gain[0] for gain in gains.values()), reverse=True)
+
     # A bound that a placement undercut forbids nothing.
-    ceilings = sorted((math.inf if c.undercut_s else c.ceiling for c in cases), reverse=True)
-    forbidden = len(ceilings) > 1 and ceilings[1] < WORTH
-    said = "the measured bound forbids it: " if forbidden else "the measured bound allows "
+    def forbidden(ceilings: Sequence[float]) -> bool:
+        return len(ceilings) > 1 and sorted(ceilings)[-2] < WORTH
+
+    said = (
+        "the bound by times alone forbids it: "
+        if forbidden([math.inf if c.undercut_s else c.ceiling for c in cases]) else
+        "the limit with company as measured forbids it: "
+        if forbidden([math.inf if c.undercut_s else c.reach for c in cases]) else
+        "the bound allows "
+    )  # fmt: skip
     least = {c.name: f"{c.ceiling:.2f}{' (undercut: no proof)' if c.undercut_s else ''}"
-             for c in cases}  # fmt: skip
+             f"{f', {c.reach:.2f} in company' if c.limit_s else ''}" for c in cases}  # fmt: skip
     found = [Figure(
         name="placing: second largest gain over the best back end alone", unit="x",
         value=ordered[min(1, len(ordered) - 1)], runs=tuple(ordered), target=WORTH, better="higher",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from orrery.mapping.phases import (
     Placed,
     PlacementProblem,
     Worker,
+    best_placement,
     bounds_of,
     flows_of,
     losses_of,
@@ -159,12 +160,15 @@ def reference_workers() -> list[LocalWorker]:
     return [LocalWorker(name="all", processors=OWN, backend=ReferenceBackend(), label="all")]
 
 
-def problem(seconds: Sequence[Sequence[float]]) -> PlacementProblem:
-    """Towers on all processors and on each half."""
+def problem(seconds: Sequence[Sequence[float]], company: float = 1.0) -> PlacementProblem:
+    """Towers on all processors and on each half; in company so many times as long on halves."""
+    slower = np.ones((3, 3))
+    slower[:, 1:] = company
     cut = partition(towers(), {"l": 1.0, "r": 1.0, "s": 1.0}, least=0.5)
     both = frozenset({"0", "1"})
     return PlacementProblem(
         partition=cut, seconds=np.array(seconds, dtype=float), flows=flows_of(cut), passages={},
+        slower=slower,
         workers=(Worker(name="all", processors=both),
                  *(Worker(name=f"half{k}", processors=frozenset({f"{k}"})) for k in range(2))),
     )  # fmt: skip
@@ -196,13 +200,16 @@ def choice(
         placed=Placed(placement=placement, seconds=predicted, predicted_s=predicted),
         comparison=comparison,
     )  # fmt: skip
+    bound_s = best_placement(replace(made, slower=None)).predicted_s
     losses = losses_of(
         made, measured, alone, whole_s=comparison.median_s(found.single),
-        whole_on=0, bound_s=where.best.predicted_s,
+        whole_on=0, bound_s=bound_s,
+        limit_s=None if made.factors is None else where.best.predicted_s,
     )  # fmt: skip
     return Choice(
         problem=made, profile=profile, placed=found.placed, networks={}, alone=found.alone,
         comparison=comparison,
         found=Found(measured=measured, alone_s=tuple(alone), losses=losses, bounds=bounds,
-                    greedy=where, kept=where),
+                    greedy=where, kept=where,
+                    company=None if made.factors is None else bounds_of(made.apart)),
     )  # fmt: skip

@@ -73,6 +73,28 @@ def test_a_bound_that_forbids_it_is_named() -> None:
     assert text.count("less than") == 1  # once, and not again further down
 
 
+def test_what_company_forbids_is_a_limit_and_no_proof() -> None:
+    """Side by side towers take 8 s, and 12 in company, as long as in turn on all processors."""
+    made = problem(SECONDS, company=1.5)
+    times = {PLACED: even(13.5), "all": even(13)}
+    text = said(choice(made, SPLIT, times, slower=1.5))
+    assert "takes less than 13.0 s, beside 13.0 s whole, if they slow each other down" in text
+    assert "a measured limit, and no proof" in text
+    assert "takes less than 9.00 s as they were timed" in text
+    # Where it leaves room it is said, and forbids nothing.
+    text = said(choice(problem(SECONDS, company=1.25), SPLIT, times, slower=1.25))
+    assert "no proof" not in text
+    assert "up to 1.25 times as long; with that no placement takes less than 11.0 s" in text
+    # Without company there is nothing to say.
+    assert "measured limit" not in said(choice(problem(SECONDS), SPLIT, times))
+
+
+def test_a_limit_that_was_undercut_is_not_said() -> None:
+    made = problem(SECONDS, company=1.5)
+    text = said(choice(made, SPLIT, {PLACED: even(10), "all": even(13)}, slower=1.1))
+    assert "measured limit" not in text
+
+
 def test_a_split_that_cannot_pay() -> None:
     found = choice(problem([[6, 13, 13], [6, 13, 13], [1, 2, 2]]), SPLIT,
                    {PLACED: even(14), "all": even(13.5)})  # fmt: skip

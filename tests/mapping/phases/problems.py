@@ -1,4 +1,7 @@
-"""Random placement problems: towers and joins, workers that share processors, two memories."""
+"""Random placement problems: towers and joins, workers that share processors, two memories.
+
+With company, subgraphs slow each other down while they run side by side.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +27,21 @@ CORES = (
 )
 
 
-def problem_of(network: Graph, seconds: np.ndarray, passage: Passage) -> PlacementProblem:
+def problem_of(
+    network: Graph, seconds: np.ndarray, passage: Passage, slower: np.ndarray | None = None
+) -> PlacementProblem:
     found = partition(network, {}, least=0)
+    count = len(found.subgraphs)
     return PlacementProblem(
-        partition=found, workers=CORES, seconds=seconds[: len(found.subgraphs)],
-        flows=flows_of(found),
+        partition=found, workers=CORES, seconds=seconds[:count], flows=flows_of(found),
+        slower=None if slower is None else slower[:count],
         passages={("host", "gpu"): passage, ("gpu", "host"): passage,
                   ("cpu0", "cpu1"): Passage(fixed_s=passage.fixed_s / 10)},
     )  # fmt: skip
 
 
 @st.composite
-def problems(draw: st.DrawFn, *, most: int = 8) -> PlacementProblem:
+def problems(draw: st.DrawFn, *, most: int = 8, company: bool = False) -> PlacementProblem:
     network = draw(dags(most=most))
     seed = draw(st.integers(0, 2**20))
     rng = np.random.default_rng(seed)
@@ -46,4 +52,8 @@ def problems(draw: st.DrawFn, *, most: int = 8) -> PlacementProblem:
         seconds[:, 0] = np.where(np.isfinite(seconds[:, 0]), seconds[:, 0], 3.0)
     passage = Passage(fixed_s=draw(st.sampled_from([0.0, 0.5, 3.0])),
                       s_per_byte=draw(st.sampled_from([0.0, 0.1])))  # fmt: skip
-    return problem_of(network, seconds, passage)
+    slower = None
+    if company:  # who has all processors has none beside it
+        slower = rng.choice([1.0, 1.1, 1.5, 2.5], (most, len(CORES)))
+        slower[:, [0, 3]] = 1.0
+    return problem_of(network, seconds, passage, slower)

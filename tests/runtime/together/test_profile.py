@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,13 @@ import pytest
 
 from orrery.errors import ModelError, SpecError
 from orrery.graph import Graph, Region
-from orrery.runtime.together import LocalWorker, WorkerPool, _profile, profile_subgraphs
+from orrery.runtime.together import (
+    LocalWorker,
+    WorkerFailedError,
+    WorkerPool,
+    _profile,
+    profile_subgraphs,
+)
 from orrery.store import Cache
 
 from .test_executor import INPUT, OWN, diamond
@@ -44,7 +51,8 @@ class _Prepared:
 
     def run(self, inputs: Any) -> dict[str, Any]:
         time.sleep(self.owner.rest_s)
-        self.owner.ran.append(self.graph.nodes[0].name)
+        if len(self.graph.nodes) < len(diamond().nodes):  # else: the network in one piece
+            self.owner.ran.append(self.graph.nodes[0].name)
         return self.graph.evaluate(inputs)
 
 
@@ -72,7 +80,10 @@ def test_every_pair_is_timed() -> None:
     assert (found.median_s <= high).all()
     assert found.confidence >= 0.95
     assert found.passes == 7
-    assert slow.ran == ["a", "b", "c"] * 9  # two to warm up
+    assert slow.ran[:9] == ["a", "b", "c"] * 3  # two to warm up
+    if len(OWN) < 2:
+        assert slow.ran == ["a", "b", "c"] * 9
+        assert found.beside_s is None
 
 
 def test_short_passes_are_made_twice_and_the_second_is_timed(
@@ -100,6 +111,8 @@ def test_short_passes_are_made_twice_and_the_second_is_timed(
     with pool_of(quick=quick) as pool:
         found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=3, width=100)
     assert quick.ran == ["a", "b", "c"] * (3 + 2 * 3)
+    assert found.beside_s is None
+    assert found.slower is None
     assert (found.median_s < 0.05).all()
 
 
@@ -117,6 +130,130 @@ def test_what_cannot_run_is_infinite_and_said() -> None:
         profile_subgraphs(diamond(), regions(), pool, INPUT)
 
 
+@dataclass
+class Crowd:
+    """How many run at this moment."""
+
+    running: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class Crowded(Resting):
+    """Rests three times as long while another one of the crowd runs."""
+
+    crowd: Crowd = field(default_factory=Crowd)
+
+    def prepare(self, graph: Graph) -> Any:
+        made = _Prepared(self, graph)
+        run = made.run
+
+        def crowded(inputs: Any) -> dict[str, Any]:
+            with self.crowd.lock:
+                self.crowd.running += 1
+                self.crowd.most = max(self.crowd.most, self.crowd.running)
+            try:
+                found = run(inputs)
+                if self.crowd.running > 1:
+                    time.sleep(2 * self.rest_s)
+                return found
+            finally:
+                with self.crowd.lock:
+                    self.crowd.running -= 1
+
+        made.run = crowded  # type: ignore[method-assign]
+        return made
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors that share nothing")
+def test_company_is_timed_beside_a_busy_neighbour() -> None:
+    """Alone nobody else runs; side by side both are slowed down, the quicker one no less."""
+    crowd = Crowd()
+    pool = pool_of(quick=Crowded(rest_s=0.002, crowd=crowd), slow=Crowded(rest_s=0.01, crowd=crowd))
+    with pool:
+        found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=5, width=100)
+    assert crowd.most == 2
+    assert found.beside_s is not None
+    assert found.slower is not None
+    rests = np.array([0.002, 0.01])
+    assert (found.median_s >= rests).all()
+    assert (found.beside_s >= 3 * rests).all()
+    np.testing.assert_allclose(found.slower, np.maximum(1, found.beside_s / found.median_s))
+
+
+def test_changes_of_the_back_end_are_timed() -> None:
+    """Whoever runs after the other one has to wake up first; after itself it is awake."""
+    last: list[str] = []
+
+    class Sleepy(Resting):
+        def prepare(self, graph: Graph) -> Any:
+            made = _Prepared(self, graph)
+            run = made.run
+
+            def wakes(inputs: Any) -> dict[str, Any]:
+                if last and last[-1] != self.name:
+                    time.sleep(0.03)
+                last.append(self.name)
+                return run(inputs)
+
+            made.run = wakes  # type: ignore[method-assign]
+            return made
+
+    own = [LocalWorker(name=name, processors=OWN[:1], backend=Sleepy(name=name), label=name)
+           for name in ("one", "other")]  # fmt: skip
+    with WorkerPool(own) as pool:
+        found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=3, width=100)
+    assert set(found.changes_s) == {("one", "other"), ("other", "one")}
+    # Subgraphs alone follow one of their own worker, save the first of a pass.
+    assert all(longer > 0.01 for longer in found.changes_s.values())
+    assert found.whole is not None
+    assert found.whole[0] == "one"
+    assert found.whole[1] > 0
+
+
+def test_a_worker_without_a_neighbour_has_no_company() -> None:
+    own = [
+        LocalWorker(name=name, processors=processors, backend=Resting(), label=label)
+        for name, processors, label in (
+            ("all", OWN, "x2"), ("left", OWN[:1], "x1"), ("right", OWN[1:], "x1"),
+            ("other", OWN[:1], "y1"),
+        )
+        if processors
+    ]  # fmt: skip
+    with WorkerPool(own) as pool:
+        found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=2, width=100)
+    if len(OWN) > 1:
+        assert found.beside_s is not None
+        # Two of the same back end are company; who is left over has none.
+        assert np.isfinite(found.beside_s).all(axis=0).tolist() == [False, True, True, False]
+        assert found.slower is not None
+        assert (found.slower[:, [0, 3]] == 1).all()
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors that share nothing")
+def test_a_neighbour_that_fails_is_waited_for_by_nobody() -> None:
+    class Failing(Resting):
+        def prepare(self, graph: Graph) -> Any:
+            made, state = _Prepared(self, graph), {"runs": 0}
+            run = made.run
+
+            def fails(inputs: Any) -> dict[str, Any]:
+                state["runs"] += 1
+                if state["runs"] > 4:  # two to warm up, two alone
+                    raise RuntimeError("made up")
+                return run(inputs)
+
+            made.run = fails  # type: ignore[method-assign]
+            return made
+
+    with (
+        pool_of(good=Resting(rest_s=0.001), bad=Failing()) as pool,
+        pytest.raises(WorkerFailedError, match="made up"),
+    ):
+        profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=3, width=100)
+
+
 def test_a_profile_is_kept(tmp_path: Path) -> None:
     cache, backend = Cache("profiles", folder=tmp_path), Resting(refused="b")
     options = {"least_passes": 2, "width": 100, "cache": cache}
@@ -129,6 +266,10 @@ def test_a_profile_is_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first.interval_s, again.interval_s)
         assert again.refusals == first.refusals
         assert again.passes == 0
+        assert (again.whole, again.changes_s) == (first.whole, first.changes_s)
+        if len(OWN) > 1:
+            assert first.beside_s is not None
+            np.testing.assert_array_equal(first.beside_s, again.beside_s)
     with pool_of(other=backend, all=Resting()) as pool:
         profile_subgraphs(diamond(), regions(), pool, INPUT, **options)
         assert len(backend.ran) > ran

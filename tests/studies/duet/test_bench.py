@@ -42,21 +42,32 @@ def test_the_median_error_of_predictions() -> None:
 def test_the_second_largest_gain_counts_and_its_bound_is_said() -> None:
     figure, *single = of_gains([gaining("a", 1.2), gaining("b", 1.5), gaining("c", 1.4)])
     assert (figure.value, figure.met) == (pytest.approx(1.4), True)
-    assert "the measured bound allows a 2.40, b 3.00, c 2.80" in figure.note
+    assert "the bound allows a 2.40, b 3.00, c 2.80" in figure.note
     assert [f.value for f in single] == [pytest.approx(g) for g in (1.2, 1.5, 1.4)]
     figure, *_ = of_gains([gaining("a", 1.1, 0.9), gaining("b", 1.5, 0.9)])
     assert (figure.value, figure.met) == (pytest.approx(1.1), False)
-    assert figure.note.startswith("the measured bound forbids it: a 1.22, b 1.67")
+    assert figure.note.startswith("the bound by times alone forbids it: a 1.22, b 1.67")
     assert EFFORT.torch == "compiled"  # a contender for the best alone, though no worker
     assert "alone best: a cpu0-1 ort, b cpu0-1 ort" in figure.note
 
 
 def test_a_bound_that_was_undercut_forbids_nothing() -> None:
     figure, first, _ = of_gains([gaining("a", 1.1, 1.1), gaining("b", 1.2, 1.1)])
-    assert figure.note.startswith("the measured bound allows a 1.00 (undercut: no proof)")
+    assert figure.note.startswith("the bound allows a 1.00 (undercut: no proof)")
     assert "at most 1.00 (undercut: no proof)" in first.note
     told = replace(gaining("a", 1.2), notes=("PyTorch alone is left out: it is not installed",))
     assert "a: PyTorch alone is left out" in of_gains([told])[0].note
+
+
+def test_what_company_forbids_is_said_apart() -> None:
+    crowded = [
+        replace(gaining(name, gain), limit_s=0.99) for name, gain in (("a", 1.2), ("b", 1.1))
+    ]
+    figure, *_ = of_gains(crowded)
+    assert figure.note.startswith(
+        "the limit with company as measured forbids it: a 2.40, 1.21 in company, b 2.20, 1.11 in "
+        "company"
+    )
 
 
 def test_a_chain_is_timed_per_subgraph() -> None:

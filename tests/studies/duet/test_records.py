@@ -88,6 +88,24 @@ def test_a_gain_can_fail(
     assert judge in record.judge
 
 
+def test_what_company_forbids_is_wanted_no_more() -> None:
+    """By times alone 1.75 could be gained; 1.25 s in company leave 1.12."""
+    points = tuple(replace(p, measured_s=p.measured_s + 0.3) for p in sweep().points)
+    made = case(blocks=(block(placed=1.3, served=1.31, ort=1.4, ov=1.5, half=2.0),),
+                sweep=sweep(points=points), limit_s=1.25)  # fmt: skip
+    record = of(made, GAIN)
+    assert record.status == "match"
+    assert record.judge == "limit with company as measured, which forbids 1.3; 10 % less at most"
+    assert record.judge_value == made.reach == pytest.approx(1.12)
+    assert "takes less than 1.25 s, a gain of 1.12 (by their times alone, 800 ms)" in why(made)
+    short = sections_of([made], Effort.at(0.1), "a machine")[1]
+    assert isinstance(short, Table) and short.rows[0][5:7] == pytest.approx((1.75, 1.12))
+    # A placement that takes less says that company was not as bad as that.
+    quicker = case(limit_s=1.25)
+    assert quicker.reach == quicker.ceiling
+    assert of(quicker, GAIN).judge == "1.3 of a network of branches, as the bound allows it"
+
+
 def test_a_bound_that_any_placement_undercuts_proves_nothing() -> None:
     points = (*sweep().points, Point(what="x", placement=(1, 1), predicted_s=1.4, measured_s=0.7))
     made = case(blocks=(block(ort=0.9, ov=1.5),), sweep=sweep(points=points))

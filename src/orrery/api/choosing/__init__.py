@@ -1,8 +1,9 @@
 """How the way of running a network on the workers here is found, and why it is that one."""
 
 from ._choice import PLACED, Choice, Effort, Found
+from ._explained import explained
 from ._page import placing_sections
-from ._search import explained, in_one_piece, problem_of, search
+from ._search import in_one_piece, problem_of, search
 from ._ways import PATIENCE_S, Ways, typical_request
 from ._work import load_note, node_work
 

@@ -50,7 +50,9 @@ class Found:
     measured : medians of requests of the placement
     alone_s : per subgraph, where it is placed, with nothing beside it
     losses : where the time goes
-    bounds : that no placement undercuts
+    bounds : that no placement undercuts, by times alone
+    company : that none undercuts while subgraphs slow each other down as measured; None where
+        that was not measured, or they do not
     greedy : where greedy-correction stands by prediction alone
     kept : where the placement stands that racing kept
     """
@@ -61,6 +63,7 @@ class Found:
     bounds: Bounds
     greedy: Standing
     kept: Standing
+    company: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,17 @@ class Choice:
     processes: bool = False
     notes: tuple[str, ...] = ()
     found: Found | None = None
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as while parts were timed the machine takes, as the whole tells.
+
+        1 where the whole was not timed then, or is not among the ways.
+        """
+        whole = self.profile.whole
+        if whole is None or whole[0] not in self.comparison.times_s or whole[1] <= 0:
+            return 1.0
+        return self.comparison.median_s(whole[0]) / whole[1]
 
     @property
     def single(self) -> str:

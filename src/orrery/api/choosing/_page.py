@@ -8,8 +8,9 @@ from orrery.report import Column, Section, Table, Text, TimelineChart
 
 from ._account import left_out, seconds
 from ._choice import PLACED, Choice
+from ._stands import stands
 from ._tables import losses_table, phases_table, subgraphs_table, times_table
-from ._why import reasons, stands, verdict
+from ._why import reasons, verdict
 
 if TYPE_CHECKING:
     from orrery.runtime.together import Outcome

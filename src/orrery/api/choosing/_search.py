@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from orrery.progress import Progress
 
-from ._choice import PLACED, Choice, Effort, Found
+from ._choice import Effort
 from ._kind import if_processes, race_kinds
 from ._ways import Ways
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from orrery.mapping.phases import Partition, Placed, PlacementProblem, Standing
     from orrery.runtime.together import Profile, WorkerPool
 
-__all__ = ["explained", "in_one_piece", "problem_of", "search"]
+__all__ = ["in_one_piece", "problem_of", "search", "tries"]
 
 #: Up to so many subgraphs all placements are tried, however long; beyond, for a few seconds.
 _FEW, _MANY_TRIES, _TRIES = 10, 5_000_000, 100_000
@@ -56,13 +57,23 @@ def problem_of(
         Worker(name=w.name, processors=w.occupies, memory=w.memory_name)
         for w in pool.workers.values()
     )
+    passages = {
+        (link.source, link.target): Passage(fixed_s=link.fixed_s, s_per_byte=link.s_per_byte)
+        for link in links
+    }
     return PlacementProblem(
         partition=cut, workers=workers, seconds=np.ascontiguousarray(profile.median_s),
-        flows=flows_of(cut),
-        passages={(link.source, link.target): Passage(fixed_s=link.fixed_s,
-                                                      s_per_byte=link.s_per_byte)
-                  for link in links},
+        flows=flows_of(cut), slower=profile.slower,
+        passages=passages | {
+            pair: replace(passages.get(pair, Passage()), change_s=longer_s)
+            for pair, longer_s in profile.changes_s.items()
+        },
     )  # fmt: skip
+
+
+def tries(problem: PlacementProblem) -> int:
+    """Return how many placements an exact search may look at."""
+    return _MANY_TRIES if len(problem.order) <= _FEW else _TRIES
 
 
 def search(
@@ -76,7 +87,7 @@ def search(
     """
     from orrery.mapping.phases import best_placement, greedy_correction, standing
 
-    most = _MANY_TRIES if len(ways.problem.order) <= _FEW else _TRIES
+    most = tries(ways.problem)
 
     def predicted() -> tuple[Placed, Placed]:
         return (best_placement(ways.problem, most=most, progress=progress),
@@ -124,22 +135,3 @@ def in_one_piece(problem: PlacementProblem, pool: WorkerPool, profile: Profile) 
         ):
             found[part] = worker.name
     return [name for name in pool.workers if name in found.values()]
-
-
-def explained(
-    choice: Choice, ways: Ways, greedy: Standing, kept: Standing, effort: Effort
-) -> Found:
-    """Watch the placement at work and say where its time goes."""
-    from orrery.mapping.phases import bounds_of, losses_of
-
-    problem, placement = choice.problem, choice.placed.placement
-    measured, alone_s = ways.observed(placement, choice.networks[PLACED],
-                                      most_s=effort.observed_s)  # fmt: skip
-    bounds = bounds_of(problem)
-    losses = losses_of(
-        problem, measured, alone_s, whole_s=choice.comparison.median_s(choice.single),
-        whole_on=[w.name for w in problem.workers].index(choice.single),
-        bound_s=kept.best.predicted_s if kept.best.proved else bounds.best_s,
-    )  # fmt: skip
-    return Found(measured=measured, alone_s=alone_s, losses=losses, bounds=bounds, greedy=greedy,
-                 kept=kept)  # fmt: skip

@@ -23,6 +23,7 @@ def losses_table(choice: Choice, found: Found) -> Table:
             + ("" if undercut_s(choice, found) is None else " (on a busier machine: no proof)"),
             losses.bound_s,
         ),
+        ("no placement of them takes less than, with company as it was measured", losses.limit_s),
         ("placed: the subgraphs of the critical path, alone", losses.path_s),
         ("placed: longer beside others", losses.company_s),
         ("placed: longer or shorter with nothing beside them", losses.drift_s),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from ._account import account, undercut_s
 from ._account import seconds as _seconds
 from ._choice import PLACED, Choice, Found
+from ._stands import forbids
 
 if TYPE_CHECKING:
-    from orrery.mapping.phases import Loss, Standing
+    from orrery.mapping.phases import Loss
 
-__all__ = ["reasons", "stands", "verdict"]
+__all__ = ["reasons", "verdict"]
 
 
 def verdict(choice: Choice) -> list[str]:
@@ -62,7 +63,11 @@ def _reason(choice: Choice, found: Found, loss: Loss) -> str:
     share = f"{loss.seconds / losses.whole_s:.0%}"
     if loss.cause == "bound":
         return (f"No placement of these subgraphs can take less than {_seconds(loss.seconds)}, "
-                f"beside {whole} whole: {_forbids(found)}.")  # fmt: skip
+                f"beside {whole} whole: {forbids(found)}.")  # fmt: skip
+    if loss.cause == "limit":
+        return (f"No placement of these subgraphs takes less than {_seconds(loss.seconds)}, beside "
+                f"{whole} whole, if they slow each other down as they did while they were timed: "
+                "a measured limit, and no proof.")  # fmt: skip
     if loss.cause == "cuts":
         return (f"The cuts cost {_seconds(loss.seconds)} ({share}): one after the other on {one}, "
                 f"the subgraphs take {_seconds(losses.parts_s or 0.0)}, the whole {whole}. What "
@@ -92,48 +97,3 @@ def _reason(choice: Choice, found: Found, loss: Loss) -> str:
             if abs(loss.seconds) < 0.1 * losses.whole_s else
             f"Watched at work it took {_seconds(losses.placed_s)} beside {whole} whole, without "
             "a loss above 2 % of that: the machine's speed changed in between.")  # fmt: skip
-
-
-def stands(choice: Choice, found: Found) -> list[str]:
-    """Return how well it was predicted, what no placement undercuts, and what search found."""
-    predicted, measured = choice.placed.predicted_s, choice.comparison.median_s(PLACED)
-    said = [f"Predicted from its parts: {_seconds(predicted)}, {predicted / measured - 1:+.1%} of "
-            "what was measured."]  # fmt: skip
-    expected = choice.placed.expected_s
-    if expected is not None and expected != predicted:
-        said[0] += (f" Corrected by how the other placements raced before: {_seconds(expected)} "
-                    f"({expected / measured - 1:+.1%}).")  # fmt: skip
-    least, under = _seconds(found.losses.bound_s), undercut_s(choice, found)
-    if under is not None:
-        how = "It took less than that" if under == measured else (
-            f"Their times when it was watched make it {_seconds(under)}")  # fmt: skip
-        said.append(f"From the times of its parts no placement would take less than {least} "
-                    f"({_forbids(found)}). {how}, so that this proves nothing: the machine was "
-                    "busier while the parts were timed (--fresh times them again).")  # fmt: skip
-    elif not any(loss.cause == "bound" for loss in found.losses.causes):
-        said.append(f"No placement of these subgraphs takes less than {least} as they were timed: "
-                    f"{_forbids(found)}.")  # fmt: skip
-    if len(choice.problem.order) > 1:
-        best = found.kept.best
-        tried = "" if best.proved else ", as far as there was time to try them,"
-        said.append(
-            f"Of {found.kept.placements:,} placements the best{tried} is predicted to take "
-            f"{_seconds(best.predicted_s)}. By prediction, greedy-correction comes out "
-            f"{_rank(found.greedy)}, and what races kept is {_rank(found.kept)}."
-        )
-    return said
-
-
-def _forbids(found: Found) -> str:
-    """Return what forbids less than the bound: a reason that nearly reaches it, or having tried."""
-    bounds, best = found.bounds, found.kept.best
-    if not best.proved or bounds.best_s > 0.98 * found.losses.bound_s:
-        return bounds.reason
-    return (f"every placement was tried or ruled out (from reasoning alone: "
-            f"{_seconds(bounds.best_s)}, as {bounds.reason})")  # fmt: skip
-
-
-def _rank(standing: Standing) -> str:
-    at_least = "" if standing.rank_proved else "at best "
-    gap = "" if standing.gap < 5e-4 else f" ({standing.gap:+.1%})"
-    return f"{at_least}number {standing.rank}{gap}"

@@ -15,7 +15,6 @@ from ._problem import (
     Passage,
     PlacedPhase,
     PlacementProblem,
-    Timing,
     Worker,
     flows_of,
 )
@@ -28,6 +27,7 @@ from ._search import (
     greedy_correction,
     single_workers,
 )
+from ._state import Timing
 from ._tree import worthwhile
 
 __all__ = [

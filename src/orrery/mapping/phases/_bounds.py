@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class Bounds:
     area_s: float
     shared_s: float | None
     stretches: int
+
+    def at(self, pace: float) -> Bounds:
+        """Return the bounds where everything takes so many times as long."""
+        shared_s = None if self.shared_s is None else pace * self.shared_s
+        return replace(
+            self, path_s=pace * self.path_s, area_s=pace * self.area_s, shared_s=shared_s
+        )
 
     @property
     def best_s(self) -> float:

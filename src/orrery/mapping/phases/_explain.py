@@ -17,11 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from ._problem import PlacementProblem, Timing
+from ._problem import PlacementProblem
+from ._state import Timing
 
 __all__ = ["Loss", "Losses", "losses_of"]
 
-Cause = Literal["bound", "cuts", "company", "drift", "hand-over", "split", "even"]
+Cause = Literal["bound", "limit", "cuts", "company", "drift", "hand-over", "split", "even"]
 
 #: What takes less than this share of the whole is not called a cause.
 _MATTERS = 0.02
@@ -39,12 +40,13 @@ class Loss:
 
     Attributes
     ----------
-    cause : ``bound`` no placement could be; ``cuts`` the parts take longer than the whole on the
-        same worker; ``company`` subgraphs of the critical path are slower beside others than alone;
-        ``drift`` they are slower in a request with nothing beside them; ``hand-over`` nothing runs
-        between its subgraphs; ``split`` even alone and at once, the subgraphs of the critical
-        path take as long; ``even`` nothing of this, the two are as good as equal
-    seconds : that it costs; for ``bound`` and ``split``, that the path takes
+    cause : ``bound`` no placement could be; ``limit`` none could with company as it was measured;
+        ``cuts`` the parts take longer than the whole on the same worker; ``company`` subgraphs of
+        the critical path are slower beside others than alone; ``drift`` they are slower in a
+        request with nothing beside them; ``hand-over`` nothing runs between its subgraphs;
+        ``split`` even alone and at once, the subgraphs of the critical path take as long; ``even``
+        nothing of this, the two are as good as equal
+    seconds : that it costs; for ``bound``, ``limit`` and ``split``, that it takes
     """
 
     cause: Cause
@@ -67,6 +69,8 @@ class Losses:
     hand_over_s : what passes between them, before the first and after the last
     undercut_s : what the placement takes below the bound, as measured or as follows from its parts
         alone: the bound's times were of a busier machine, and it proves nothing; None: it holds
+    limit_s : that no placement undercuts if subgraphs slow each other down as they did while they
+        were timed; None: not known, or undercut like the bound
     slower : how many times longer subgraphs take that ran beside another one; None if none did
     causes : the largest first
     """
@@ -83,11 +87,12 @@ class Losses:
     undercut_s: float | None
     slower: float | None
     causes: tuple[Loss, ...]
+    limit_s: float | None = None
 
 
 def losses_of(
     problem: PlacementProblem, measured: Timing, alone_s: Sequence[float], *, whole_s: float,
-    whole_on: int, bound_s: float,
+    whole_on: int, bound_s: float, limit_s: float | None = None,
 ) -> Losses:  # fmt: skip
     """Take the time of a placement apart.
 
@@ -97,6 +102,7 @@ def losses_of(
     alone_s : per subgraph, on the same worker with nothing beside it
     whole_s, whole_on : seconds of the network in one piece, and the number of the worker
     bound_s : that no placement undercuts
+    limit_s : that none undercuts, with company as it was measured
     """
     path = measured.critical_path()
     took = [measured.end[k] - measured.begin[k] for k in range(len(alone_s))]
@@ -121,9 +127,13 @@ def losses_of(
     costs.sort(key=lambda loss: -loss.seconds)
     anew = min(measured.makespan_s, _anew(problem, measured.worker, alone_s))
     undercut_s = anew if anew < (1 - _UNDERCUT) * bound_s else None
+    if limit_s is not None and anew < (1 - _UNDERCUT) * limit_s:
+        limit_s = None
     holds = undercut_s is None and measured.makespan_s > (1 - _MATTERS) * bound_s
     if holds and bound_s > (1 - _MATTERS) * whole_s:
         costs.insert(0, Loss(cause="bound", seconds=bound_s))
+    elif limit_s is not None and limit_s > (1 - _MATTERS) * whole_s:
+        costs.insert(0, Loss(cause="limit", seconds=limit_s))
     elif path_s > (1 - _MATTERS) * whole_s:
         costs.append(Loss(cause="split", seconds=path_s))
     if not costs:
@@ -131,7 +141,7 @@ def losses_of(
     return Losses(
         whole_s=whole_s, placed_s=measured.makespan_s, parts_s=parts_s, bound_s=bound_s, path=path,
         path_s=path_s, company_s=company_s, drift_s=drift_s, hand_over_s=hand_over_s,
-        undercut_s=undercut_s,
+        undercut_s=undercut_s, limit_s=limit_s,
         slower=sum(took[k] for k in beside) / single if single > 0 else None, causes=tuple(costs),
     )  # fmt: skip
 

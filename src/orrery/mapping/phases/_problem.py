@@ -4,17 +4,18 @@ Models:  a worker occupies its processors while it runs a subgraph, so that one 
          cores and several with a core each stand in one problem. Subgraphs are begun in a fixed
          order of rank (the longest way to the end), each when its inputs have arrived and its
          processors are free. A tensor goes to each memory that needs it once, at fixed seconds plus
-         seconds per byte, and transfers of one direction follow each other.
-Ignores: how workers slow each other down through shared caches and memory (measuring shows it).
+         seconds per byte, and transfers of one direction follow each other. Where that was
+         measured, a subgraph takes so many times as long while another one runs in its memory.
+Ignores: what it is that runs beside a subgraph, and how many.
 Judge:   every order and placement of small problems, and a simulation event by event
-         (tests/mapping/phases/test_problem.py).
+         (tests/mapping/phases/test_problem.py, test_company.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError, SpecError
 
 from ._partition import Partition
+from ._state import Sending, State, Timing
 
-__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Timing", "Worker",
-           "flows_of"]  # fmt: skip
+__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Worker", "flows_of"]
 
 HOST = "host"  #: the memory in which inputs lie and to which outputs return
 
@@ -47,13 +48,20 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """Seconds of a tensor of some bytes from one worker to another: fixed + per byte."""
+    """Seconds of a tensor of some bytes from one worker to another: fixed + per byte.
+
+    Attributes
+    ----------
+    change_s : fixed ones that come of a change of the back end on the same processors, however
+        tensors are handed over
+    """
 
     fixed_s: float = 0.0
     s_per_byte: float = 0.0
+    change_s: float = 0.0
 
     def seconds(self, size_bytes: int) -> float:
-        return self.fixed_s + self.s_per_byte * size_bytes
+        return self.fixed_s + self.change_s + self.s_per_byte * size_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,34 +101,6 @@ def flows_of(partition: Partition) -> tuple[Flow, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """When each subgraph runs under a placement, in seconds from the start.
-
-    Attributes
-    ----------
-    worker : number of the worker, per subgraph
-    begin, end : per subgraph
-    makespan_s : until the last output has returned
-    because : per subgraph, the subgraph whose end (or whose tensor) it waited for last; -1: nobody
-    """
-
-    worker: tuple[int, ...]
-    begin: tuple[float, ...]
-    end: tuple[float, ...]
-    makespan_s: float
-    because: tuple[int, ...]
-    last: int
-
-    def critical_path(self) -> tuple[int, ...]:
-        """Return the subgraphs that decide the makespan, first to last."""
-        path, at = [], self.last
-        while at >= 0:
-            path.append(at)
-            at = self.because[at]
-        return tuple(reversed(path))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedPhase:
     """A phase in a timing: from when to when its subgraphs run."""
 
@@ -141,6 +121,8 @@ class PlacementProblem:
     flows : tensors between subgraphs, and across the border of the network
     passages : (memory or worker's name from, to) -> what a transfer takes; workers of one memory
         that are not listed hand over at no cost, other memories must be listed
+    slower : subgraphs × workers; how many times as long a subgraph takes while another one runs in
+        the same memory, 1 or more. None: no longer
     """
 
     partition: Partition
@@ -148,6 +130,7 @@ class PlacementProblem:
     seconds: NDArray[np.float64]
     flows: tuple[Flow, ...]
     passages: Mapping[tuple[str, str], Passage]
+    slower: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         where = f"placement of {self.partition.graph.name!r}"
@@ -159,6 +142,13 @@ class PlacementProblem:
             raise SpecError(f"{where}: seconds", found=f"shape {self.seconds.shape}",
                             wanted=f"shape {shape}, none negative or NaN",
                             fix="time every subgraph on every worker")  # fmt: skip
+        slower = self.slower
+        if slower is not None and not (
+            slower.shape == shape and (slower >= 1).all() and np.isfinite(slower).all()
+        ):
+            raise SpecError(f"{where}: slower", found=f"shape {slower.shape}, or numbers below 1",
+                            wanted=f"shape {shape}, 1 or more, finite",
+                            fix="divide the times in company by those alone")  # fmt: skip
         for number, row in enumerate(self.seconds):
             if not np.isfinite(row).any():
                 name = self.partition.subgraphs[number].region.name
@@ -235,23 +225,79 @@ class PlacementProblem:
         return fixed + per_byte * size_bytes
 
     @cached_property
-    def sending(self) -> tuple[tuple[_Sending, ...], ...]:
+    def sending(self) -> tuple[tuple[Sending, ...], ...]:
         """Return how tensors go from the host (first) and workers to the same."""
         ends = [None, *self.workers]
 
-        def one(a: Worker | None, b: Worker | None) -> _Sending:
+        def one(a: Worker | None, b: Worker | None) -> Sending:
             found = None
             if a is not None and b is not None and a is not b:
                 found = self.passages.get((a.name, b.name))
             from_, to = (HOST if w is None else w.memory for w in (a, b))
             if found is None and from_ != to:
                 found = self.passages[from_, to]
-            fixed, per_byte = (0.0, 0.0) if found is None else (found.fixed_s, found.s_per_byte)
+            fixed, per_byte = (0.0, 0.0) if found is None else (found.seconds(0), found.s_per_byte)
             if from_ == to:
                 return fixed, per_byte, -1 if b is None else self.workers.index(b), None
             return fixed, per_byte, to, (from_, to)
 
         return tuple(tuple(one(a, b) for b in ends) for a in ends)
+
+    @cached_property
+    def stretch_of(self) -> tuple[int, ...]:
+        """Per subgraph, the number of its stretch."""
+        return tuple(turn for turn, members in enumerate(self.stretches) for _ in members)
+
+    @cached_property
+    def factors(self) -> tuple[tuple[float, ...], ...] | None:
+        """`slower` as plain numbers; None where it changes nothing."""
+        if self.slower is None or not (self.slower > 1).any():
+            return None
+        return tuple(map(tuple, self.slower.tolist()))
+
+    @cached_property
+    def memory_numbers(self) -> tuple[int, ...]:
+        """Per worker, the number of its memory."""
+        memories = list(dict.fromkeys(w.memory for w in self.workers))
+        return tuple(memories.index(w.memory) for w in self.workers)
+
+    @cached_property
+    def beside(self) -> tuple[tuple[bool, ...], ...]:
+        """Return which workers may run at once in one memory."""
+        return tuple(
+            tuple(a.memory == b.memory and not a.processors & b.processors for b in self.workers)
+            for a in self.workers
+        )
+
+    @cached_property
+    def apart(self) -> PlacementProblem:
+        """The problem in which each worker is two: with nothing beside it, and in company.
+
+        The first one keeps all processors of its memory to itself, and the second one takes as long
+        as it does in company. Whatever runs is one or the other at each moment, so that what no
+        sharing out over these workers undercuts, no placement does.
+        """
+        slower = self.slower
+        if slower is None or self.factors is None:
+            return self
+        whole = {
+            memory: frozenset[str]().union(
+                *(w.processors for w in self.workers if w.memory == memory)
+            )
+            for memory in {w.memory for w in self.workers}
+        }
+        alone = tuple(replace(w, name=f"{w.name} alone", processors=whole[w.memory])
+                      for w in self.workers)  # fmt: skip
+        named = {w.name: f"{w.name} alone" for w in self.workers}
+        return replace(
+            self, workers=(*self.workers, *alone), slower=None,
+            seconds=np.hstack([self.seconds * slower, self.seconds]),
+            passages={
+                (there, here): passage for (a, b), passage in self.passages.items()
+                for there in dict.fromkeys((a, named.get(a, a)))
+                for here in dict.fromkeys((b, named.get(b, b)))
+            },
+        )  # fmt: skip
 
     def timing(self, placement: Sequence[int]) -> Timing:
         """Work out when everything runs.
@@ -329,110 +375,14 @@ class PlacementProblem:
         sizes = np.array([len(w.processors) for w in self.workers])
         return max(self.tails, default=0.0), float((self.seconds * sizes).min(axis=1).sum()) / count
 
+    @cached_property
+    def areas(self) -> NDArray[np.float64]:
+        """Return processor seconds of each subgraph on each worker, at the least.
 
-#: Fixed seconds, seconds per byte, where a tensor then is (a worker, or all of a memory) and the
-#: wire that it takes; None within one memory.
-_Sending = tuple[float, float, int | str, tuple[str, str] | None]
-
-#: A transfer, its wire, and when that was free before.
-_Sent = tuple[tuple[int, int | str], tuple[str, str] | None, float]
-
-#: When a processor is free that nothing has run on, and who ran last.
-_NEVER = (0.0, -1)
-
-
-class State:
-    """A placement under way: subgraphs are put in the problem's order, and can be taken back."""
-
-    def __init__(self, problem: PlacementProblem) -> None:
-        self.p = problem
-        count = len(problem.partition.subgraphs)
-        self.worker = [-1] * count
-        self.begin, self.end = [0.0] * count, [0.0] * count
-        self.because = [-1] * count
-        self._free: dict[str, tuple[float, int]] = {}
-        self._wire: dict[tuple[str, str], float] = {}
-        self._there: dict[tuple[int, int | str], float] = {}
-        #: per `put`: when its processors were free before, and transfers begun for it with when
-        #: their wires were free
-        self._undo: list[tuple[list[tuple[float, int]], list[_Sent]]] = []
-        self._sent_now: list[_Sent] = []
-
-    def put(self, number: int, worker: int, *, for_good: bool = False) -> float:
-        """Begin a subgraph as early as can be on a worker; return when it ends."""
-        p, processors = self.p, self.p.workers[worker].processors
-        begin, because = 0.0, -1
-        before = [self._free.get(processor, _NEVER) for processor in processors]
-        for free, who in before:
-            if free > begin:
-                begin, because = free, who
-        if not for_good:
-            self._sent_now = []
-            self._undo.append((before, self._sent_now))
-        for flow in p.incoming[number]:
-            producer = p.flows[flow].producer
-            arrival = (
-                self._sent(flow, 0.0, -1, worker)
-                if producer < 0
-                else self._sent(flow, self.end[producer], self.worker[producer], worker)
-            )
-            if arrival > begin:
-                begin, because = arrival, producer
-        self.worker[number], self.because[number] = worker, because
-        self.begin[number] = begin
-        self.end[number] = end = begin + p.rows[number][worker]
-        now = (end, number)
-        for processor in processors:
-            self._free[processor] = now
-        return end
-
-    def take_back(self, number: int) -> None:
-        """Undo the last `put`, which was of this subgraph, and not for good."""
-        before, sent = self._undo.pop()
-        self._sent_now = self._undo[-1][1] if self._undo else []
-        for processor, free in zip(self.p.workers[self.worker[number]].processors, before):
-            self._free[processor] = free
-        for key, wire, free_s in reversed(sent):
-            del self._there[key]
-            if wire is not None:
-                self._wire[wire] = free_s
-        self.worker[number] = -1
-
-    def busy_s(self) -> float:
-        """Return the sum over processors of when each is free again."""
-        return sum(free for free, _ in self._free.values())
-
-    def _sent(self, flow: int, made: float, source: int, target: int) -> float:
-        """Return when a tensor has arrived; in one memory it need be sent to each worker apart."""
-        fixed, per_byte, to, wire = self.p.sending[source + 1][target + 1]
-        takes = fixed + per_byte * self.p.flows[flow].size_bytes
-        if takes == 0.0:
-            return made
-        key = (flow, to)
-        if (known := self._there.get(key)) is not None:
-            return known
-        if wire is None:  # a hand-over occupies nobody else
-            self._sent_now.append((key, None, 0.0))
-            self._there[key] = arrived = made + takes
-        else:
-            free = self._wire.get(wire, 0.0)
-            self._sent_now.append((key, wire, free))
-            self._wire[wire] = self._there[key] = arrived = max(made, free) + takes
-        return arrived
-
-    def timing(self) -> Timing:
-        """Return the times once every subgraph is put."""
-        last = max(range(len(self.end)), key=lambda k: self.end[k])
-        makespan = self.end[last]
-        for number, flow in enumerate(self.p.flows):
-            if flow.returned and flow.producer >= 0:
-                done = self._sent(number, self.end[flow.producer], self.worker[flow.producer], -1)
-                if done > makespan:
-                    makespan, last = done, flow.producer
-        if not math.isfinite(makespan):
-            raise SpecError("placement", found="a worker that cannot run its subgraph",
-                            wanted="one that can", fix="choose among finite seconds")  # fmt: skip
-        return Timing(
-            worker=tuple(self.worker), begin=tuple(self.begin), end=tuple(self.end),
-            makespan_s=makespan, because=tuple(self.because), last=last,
-        )  # fmt: skip
+        With nothing beside it, it has the processors of its memory that nobody uses as well.
+        """
+        apart, count = self.apart, len(self.workers)
+        found: NDArray[np.float64] = apart.seconds * np.array(
+            [len(w.processors) for w in apart.workers]
+        )
+        return found if apart is self else np.minimum(found[:, :count], found[:, count:])

@@ -25,7 +25,8 @@ from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
 from ._expect import expected_s
-from ._problem import PlacementProblem, State
+from ._problem import PlacementProblem
+from ._state import State
 from ._tree import Placement, Tree
 from ._windows import better_windows
 
@@ -274,22 +275,25 @@ def greedy(problem: PlacementProblem, allowed: Sequence[int] = ()) -> Placement:
     # Subgraphs are numbered so that what one needs comes before; longest first within a phase.
     longest = np.where(np.isfinite(problem.seconds), problem.seconds, 0.0).max(axis=1)
     groups: list[list[int]] = []
+    at = problem.stretch_of  # a stretch is put whole before the next one
     for number, phase in enumerate(phase_of):
-        if groups and phase_of[groups[-1][0]] == phase:
+        before = groups[-1][0] if groups else -1
+        if groups and phase_of[before] == phase and at[before] == at[number]:
             groups[-1].append(number)
         else:
             groups.append([number])
     for group in groups:
-        until = 0.0
+        until, put = 0.0, list[int]()
         for number in sorted(group, key=lambda k: (-longest[k], k)):
             ends = []
             able = np.flatnonzero(np.isfinite(problem.seconds[number])).tolist()
             for worker in [w for w in able if w in allowed] or able:
                 end = state.put(number, worker)
+                ends.append((max(state.ended_s([*put, number]), until), end, worker))
                 state.take_back(number)
-                ends.append((max(end, until), end, worker))
             until, _, chosen[number] = min(ends)
             state.put(number, chosen[number])
+            put.append(number)
     return tuple(chosen)
 
 

@@ -4,7 +4,8 @@ Models:  every placement in the problem's order, stretch after stretch: a branch
          longest way to the end of the stretch from its last subgraph, or the processors shared out
          evenly over what is left of it, and then the stretches to come, take as long as the best
          known. Before that, choices are struck out that another one can replace in every placement
-         without anything ending later.
+         without anything ending later. Where subgraphs slow each other down none is surely so: all
+         are tried, and a branch is left by times alone, or by what processors at least have to do.
 Ignores: other orders than the problem's.
 Judge:   brute force over all placements (tests/mapping/phases/test_exact.py).
 """
@@ -19,7 +20,8 @@ import numpy as np
 
 from orrery.progress import Progress
 
-from ._problem import Passage, PlacementProblem, State
+from ._problem import Passage, PlacementProblem
+from ._state import State
 
 __all__ = ["Placement", "Tree", "worthwhile"]
 
@@ -33,7 +35,8 @@ def worthwhile(problem: PlacementProblem) -> tuple[tuple[int, ...], ...]:
     some of them, is quicker by what the hand-overs to and from it may cost more; and for all
     subgraphs when the other is nowhere slower and its hand-overs cost no more. Times of a placement
     are sums and maxima of seconds, in an order that does not change, so that nothing ends later
-    when one takes the place of the other.
+    when one takes the place of the other. With company that is likely, and not certain: what ends
+    sooner may come to run beside something else.
     """
     p, count = problem, len(problem.workers)
     largest = max((flow.size_bytes for flow in p.flows), default=0)
@@ -61,9 +64,12 @@ def worthwhile(problem: PlacementProblem) -> tuple[tuple[int, ...], ...]:
             for there in (passes, lambda x, y: passes(y, x))
         )
 
+    beside = p.seconds if p.slower is None else p.seconds * p.slower
+    both = np.stack([p.seconds, beside])
+
     def nowhere_dearer(v: int, w: int) -> bool:
         others = [x for x in range(count) if x not in (v, w)]
-        return bool((p.seconds[:, v] <= p.seconds[:, w]).all()) and all(
+        return bool((both[..., v] <= both[..., w]).all()) and all(
             a <= b
             for x in others
             for a, b in (*zip(passes(v, x), passes(w, x)), *zip(passes(x, v), passes(x, w)))
@@ -76,10 +82,10 @@ def worthwhile(problem: PlacementProblem) -> tuple[tuple[int, ...], ...]:
             kept.discard(w)
     costs = {(v, w): dearer(v, w) for v, w in pairs if v in kept and w in kept}
     found = []
-    for row in p.seconds:
+    for row, slow in zip(p.seconds, beside):
         own = {w for w in kept if math.isfinite(row[w])}
         for (v, w), cost in costs.items():
-            if v in own and w in own and row[v] + cost <= row[w]:
+            if v in own and w in own and row[v] + cost <= row[w] and slow[v] + cost <= slow[w]:
                 own.discard(w)
         found.append(tuple(sorted(own, key=lambda w, row=row: (row[w], w))))  # type: ignore[misc]
     return tuple(found)
@@ -93,46 +99,64 @@ class Tree:
 
     Attributes
     ----------
-    choices : see `worthwhile`
+    choices : see `worthwhile`; all of them where subgraphs slow each other down
     start : the best choices of each stretch on its own
     least_s : that no placement undercuts
     """
 
     def __init__(self, problem: PlacementProblem, most: int, progress: Progress) -> None:
         self.problem, self.most, self.progress = problem, most, progress
-        self.choices = worthwhile(problem)
+        self.choices = likely = worthwhile(problem)
         stretches = problem.stretches
         at = {k: number for number, members in enumerate(stretches) for k in members}
-        sizes = np.array([len(w.processors) for w in problem.workers])
         self.processors = len(frozenset().union(*(w.processors for w in problem.workers)))
         #: per subgraph, the least processor seconds, and the least way to the end of its stretch
-        self.area = [float((problem.seconds[k] * sizes)[list(c)].min())
-                     for k, c in enumerate(self.choices)]  # fmt: skip
+        self.area = [float(problem.areas[k][np.isfinite(problem.seconds[k])].min())
+                     for k in range(len(at))]  # fmt: skip
+        self.areas = problem.areas.tolist()
         self.tail = [0.0] * len(at)
         for k in reversed(range(len(at))):
             after = [j for j in stretches[at[k]] if k in problem.partition.subgraphs[j].needs]
             self.tail[k] = max((float(problem.seconds[j].min()) + self.tail[j] for j in after),
                                default=0.0)  # fmt: skip
         free = replace(problem, passages=dict.fromkeys(problem.passages, Passage()))
+        alone = replace(free, slower=None)
         chosen, self.rest = [-1] * len(at), [0.0] * len(stretches)
         total = 0.0
         for number in reversed(range(len(stretches))):
             self.rest[number] = total
-            total += self._alone(free, stretches[number], chosen)
+            members = stretches[number]
+            if problem.factors is None:
+                total += self._alone(free, members, chosen)
+                continue
+            # Who waits for hand-overs may run beside others for less long, and all end sooner: what
+            # a stretch takes without them is certain by times alone.
+            self.choices = worthwhile(alone)
+            least = self._alone(alone, members, [-1] * len(at))
+            self.choices = likely
+            self._alone(free, members, chosen)
+            total += max(least, sum(self.area[k] for k in members) / self.processors)
+        if problem.factors is not None:
+            self.choices = tuple(
+                tuple(sorted(np.flatnonzero(np.isfinite(row)).tolist(),
+                             key=lambda w, row=row: (row[w], w)))  # type: ignore[misc]
+                for row in problem.seconds
+            )  # fmt: skip
         self.at, self.start, self.least_s = at, tuple(chosen), total
 
     def _alone(self, free: PlacementProblem, members: Sequence[int], chosen: list[int]) -> float:
         """Choose for one stretch; return seconds that it takes at the least."""
         order = [k for k in free.order if k in members]
         state = State(free)
-        for k in order:
+        for turn, k in enumerate(order):
             ends = {}
             for w in self.choices[k]:
-                ends[w] = state.put(k, w)
+                state.put(k, w)
+                ends[w] = state.ended_s(order[: turn + 1]), state.end[k]
                 state.take_back(k)
             chosen[k] = min(ends, key=lambda w: (ends[w], w))
             state.put(k, chosen[k], for_good=True)
-        best = max(state.end[k] for k in members)
+        best = state.ended_s(order)
 
         def found(placement: Placement, seconds: float) -> None:
             nonlocal best
@@ -157,14 +181,14 @@ class Tree:
         limit: Callable[[], float], found: Callable[[Placement, float], None],
     ) -> bool:  # fmt: skip
         """Put subgraphs in order; `rest`: seconds after the stretch of each, at the least."""
-        state, looked = State(problem), 0
+        state, looked, slows = State(problem), 0, problem.factors is not None
         areas = [self.area[k] for k in order]
         # What is left of the stretch of each, to be shared out over the processors.
         left = [
             sum(a for a, j in zip(areas[depth + 1 :], order[depth + 1 :]) if rest[j] == rest[k])
             for depth, k in enumerate(order)
         ]
-        chosen = [-1] * len(self.choices)
+        chosen, done = [-1] * len(self.choices), [0.0] * (len(order) + 1)
         stack = [iter(self.choices[order[0]])]
         while stack:
             depth = len(stack) - 1
@@ -187,6 +211,12 @@ class Tree:
             least = rest[number] + max(
                 end + self.tail[number], (state.busy_s() + left[depth]) / self.processors
             )
+            if slows:
+                # Beside that, the processor seconds of this stretch: more of them in company.
+                first = depth == 0 or rest[order[depth - 1]] != rest[number]
+                done[depth + 1] = (0.0 if first else done[depth]) + self.areas[number][worker]
+                least = max(least, rest[number] + state.since
+                            + (done[depth + 1] + left[depth]) / self.processors)  # fmt: skip
             if least * (1 - 1e-12) >= limit():
                 continue
             if depth + 1 < len(order):
@@ -194,7 +224,7 @@ class Tree:
                 continue
             makespan = (
                 state.timing().makespan_s if len(order) == len(chosen)
-                else max(state.end[k] for k in order)
+                else state.ended_s(order)
             )  # fmt: skip
             if makespan < limit():
                 found(tuple(chosen), makespan)

@@ -3,7 +3,8 @@
 Models:  a window of subgraphs that follow each other in the problem's order: every placement of
          them, by branch and bound over what the whole then takes. A phase, a phase with the next
          one, and moves that pay only together all lie in one.
-Ignores: gains of changes that lie further apart than a window.
+Ignores: gains of changes that lie further apart than a window; with company, choices that another
+         one is likely to be as good as.
 Judge:   every placement of every window, by brute force
          (tests/mapping/phases/test_windows.py).
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._problem import PlacementProblem, State
+from ._problem import PlacementProblem
+from ._state import State
 from ._tree import Placement, worthwhile
 
 __all__ = ["better_windows"]

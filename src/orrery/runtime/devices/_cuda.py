@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError
-
 from ..libraries import _torch
+from ._known import known_gpu
 
 __all__ = ["CudaDevice", "CudaMeter", "Leaving"]
 
@@ -68,15 +67,8 @@ class CudaDevice:
 
     def __init__(self, name: str = "cuda") -> None:
         t = self._torch = _torch.load_library()
-        known = [f"cuda:{number}" for number in range(t.cuda.device_count())]
-        if name == "cuda" and known:
-            name = f"cuda:{t.cuda.current_device()}"
-        if name not in known:
-            raise SpecError("offload: device", found=name,
-                            wanted=f"one of {', '.join(['cpu', *known])}",
-                            fix="name a GPU of this machine")  # fmt: skip
-        self.name = name
-        self.device = t.device(name)
+        self.name = known_gpu(t, name, where="offload: device", also=("cpu",))
+        self.device = t.device(self.name)
         self._outward, self._inward = (t.cuda.Stream(self.device) for _ in range(2))
         #: events of copies, with the memory that they read and write
         self._flying: deque[tuple[Any, tuple[Any, ...]]] = deque()

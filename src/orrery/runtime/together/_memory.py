@@ -24,6 +24,7 @@ from orrery.graph import Graph
 from orrery.plan import Infeasible
 
 from .._backend import Backend, Executable
+from ..devices import known_gpu
 from ..libraries import _torch
 from ..libraries._torch_program import from_numpy, to_numpy
 from ._capacity import weight_bytes
@@ -189,13 +190,8 @@ class CudaMemory:
 
     def __init__(self, device: str = "cuda:0") -> None:
         t = self._torch = _torch.load_library()
-        known = [f"cuda:{i}" for i in range(t.cuda.device_count())]
-        if device not in known:
-            raise SpecError("memory", found=device,
-                            wanted=f"one of {', '.join(known) or '(no GPU is here)'}",
-                            fix="name a GPU of this machine")  # fmt: skip
-        self.name = device
-        self._device = t.device(device)
+        self.name = known_gpu(t, device, where="memory")
+        self._device = t.device(self.name)
         self._compute, self._inward, self._outward = (t.cuda.Stream(self._device) for _ in range(3))
         #: an event that has happened, and when that was on the host's clock
         self._anchor: tuple[Any, float] | None = None

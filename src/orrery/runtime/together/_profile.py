@@ -2,11 +2,18 @@
 
 Models:  nothing; it measures. In a pass a worker runs all subgraphs of the network one after the
          other, each timed, so that caches hold what they will hold later and not one subgraph's
-         weights. Workers that share no processor make their passes at the same time, as they will
-         later; others take turns. Passes are repeated, workers interleaved, until the interval of
-         every median is narrow or the time is up. Where inputs lie in a memory of the worker's own
-         they are put there before; a time ends when the results are there.
-Ignores: what a subgraph takes in other company than a full neighbour.
+         weights. Workers take turns, with nothing beside them; then those that share no processor
+         make passes at the same time, each beginning elsewhere in the network, and go on with their
+         heaviest subgraphs until the last one is timed. Passes are repeated, workers interleaved,
+         until the interval of every median is narrow or the time is up. Where inputs lie in a
+         memory of the worker's own they are put there before; a time ends when the results are
+         there. In other passes two back ends on the same processors take turns from subgraph to
+         subgraph: what these then take longer is a change from one to the other. The network in
+         one piece is timed among all this, so that a later time of it tells how the machine's pace
+         has changed.
+Ignores: what a subgraph takes in other company than one neighbour, that is always busy, with the
+         same back end where there is one; that a change may cost more after one subgraph than
+         after another.
 Judge:   made-up back ends of known speed (tests/runtime/together/test_profile.py); predicted
          against measured makespans in the study.
 """
@@ -16,10 +23,13 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -39,10 +49,13 @@ from ._pool import LocalWorker, WorkerFailedError, WorkerPool, forwarding
 __all__ = ["Profile", "profile_subgraphs"]
 
 #: Bumped when the same profile would come out otherwise.
-_VERSION = "profile-3"
+_VERSION = "profile-5"
 
 #: (number of a region, number of a worker)
 _Pair = tuple[int, int]
+
+#: What keeps a neighbour busy: subgraphs that take this share of its longest one or more.
+_HEAVY = 0.2
 
 #: A pass shorter than this is made twice and timed the second time: a thread that slept, and what
 #: others left in the caches, would otherwise be timed with it.
@@ -55,8 +68,13 @@ class Profile:
 
     Attributes
     ----------
-    median_s : regions × workers; infinite where a worker refuses a region
+    median_s : regions × workers, with nothing beside it; infinite where a worker refuses a region
     interval_s : regions × workers × 2, of the median
+    beside_s : regions × workers, while a worker of the same memory is busy beside it; infinite
+        where none can be. None: not measured
+    changes_s : (worker, worker on the same processors) -> seconds that subgraphs of the second one
+        take longer after one of the first
+    whole : a worker and the median of the network in one piece on it; None: none runs that
     passes : timed ones of every worker; 0 for what a cache knew
     refusals : (region, worker) -> why
     infeasible : those of them that are too little memory
@@ -71,6 +89,9 @@ class Profile:
     refusals: Mapping[tuple[str, str], str]
     confidence: float
     infeasible: Mapping[tuple[str, str], Infeasible] = field(default_factory=dict)
+    beside_s: NDArray[np.float64] | None = None
+    changes_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    whole: tuple[str, float] | None = None
 
     @property
     def widest(self) -> float:
@@ -78,10 +99,24 @@ class Profile:
 
         A subgraph that takes less than a hundredth of its network on that worker does not.
         """
-        total = np.where(np.isfinite(self.median_s), self.median_s, 0.0).sum(axis=0)
-        matter = np.isfinite(self.median_s) & (self.median_s > 0.01 * total)
-        low, high = self.interval_s[matter, 0], self.interval_s[matter, 1]
-        return float(((high - low) / 2 / self.median_s[matter]).max(initial=0.0))
+        return _widest(self.median_s, self.interval_s)
+
+    @property
+    def slower(self) -> NDArray[np.float64] | None:
+        """How many times as long each takes in company, 1 or more; None: not measured."""
+        if self.beside_s is None:
+            return None
+        found = np.ones(self.median_s.shape)
+        known = np.isfinite(self.beside_s) & np.isfinite(self.median_s) & (self.median_s > 0)
+        found[known] = np.maximum(1.0, self.beside_s[known] / self.median_s[known])
+        return found
+
+
+def _widest(median_s: NDArray[np.float64], interval_s: NDArray[np.float64]) -> float:
+    total = np.where(np.isfinite(median_s), median_s, 0.0).sum(axis=0)
+    matter = np.isfinite(median_s) & (median_s > 0.01 * total)
+    low, high = interval_s[matter, 0], interval_s[matter, 1]
+    return float(((high - low) / 2 / median_s[matter]).max(initial=0.0))
 
 
 def profile_subgraphs(
@@ -97,7 +132,7 @@ def profile_subgraphs(
     cache: Cache | None = None,
     progress: Progress = SILENT,
 ) -> Profile:
-    """Time every subgraph on every worker.
+    """Time every subgraph on every worker, alone and in company.
 
     Parameters
     ----------
@@ -126,26 +161,40 @@ def profile_subgraphs(
     table = _Table(regions, workers)
     table.prepare(pool)
     fed = table.feeds(pool, inputs)
-    samples: dict[_Pair, list[float]] = {pair: [] for pair in table.ready}
-    groups = _groups(workers)
+    alone: dict[_Pair, list[float]] = {pair: [] for pair in table.ready}
+    beside: dict[_Pair, list[float]] = {}
+    changes: dict[_Pair, list[float]] = {}
+    companies, turns = _companies(workers), _turns(workers)
+    whole, wholes = _Whole(graph, pool, inputs), list[float]()
     passes = 0
-    short = dict.fromkeys(range(len(groups)), False)
+    short = dict.fromkeys(range(len(workers)), False)
     for _ in range(warmup):
-        for g, group in enumerate(groups):
-            taken = _run_passes(group, table, fed, pool)
-            short[g] = sum(taken.values()) < _SHORT_S * len(group)
+        for w in range(len(workers)):
+            short[w] = sum(_run_passes([w], table, fed, pool).values()) < _SHORT_S
     until = time.perf_counter() + most_s
     while True:
         progress.step("timing subgraphs", passes, max(least_passes, passes + 1))
-        for g, group in enumerate(groups):
-            taken = _run_passes(group, table, fed, pool, twice=short[g])
-            for pair, seconds in taken.items():
-                samples[pair].append(seconds)
+        for w in range(len(workers)):
+            for pair, seconds in _run_passes([w], table, fed, pool, twice=short[w]).items():
+                alone[pair].append(seconds)
+        for group in companies:
+            twice = all(short[w] for w in group)
+            for pair, seconds in _run_passes(group, table, fed, pool, twice=twice).items():
+                beside.setdefault(pair, []).append(seconds)
+        for pair in turns:
+            _take_turns(pair[:: 1 if passes % 2 else -1], table, fed, pool, alone, changes,
+                        twice=all(short[w] for w in pair))  # fmt: skip
+        wholes += whole.timed(twice=short[0])
         passes += 1
         if passes >= least_passes:
-            usable = {pair: samples[pair] for pair in table.ready if samples[pair]}
-            found = _profile(usable, table, passes)
-            if found.widest <= width or time.perf_counter() > until:
+            found, in_company = _profile(alone, beside, table, passes)
+            found = replace(
+                found, whole=whole.median(wholes),
+                changes_s={(workers[a].name, workers[b].name): max(0.0, statistics.median(longer))
+                           for (a, b), longer in changes.items()},
+            )  # fmt: skip
+            widest = max(found.widest, _widest(*in_company))
+            if widest <= width or time.perf_counter() > until:
                 break
     if cache is not None:
         cache.put(key, _written(found))
@@ -265,20 +314,27 @@ def _timed(executable: Executable, worker: LocalWorker, feed: Tensors) -> float:
     return time.perf_counter() - begun
 
 
-def _groups(workers: Sequence[LocalWorker]) -> list[list[int]]:
-    """Return workers that make their passes at once: disjoint processors, the same back end."""
+def _companies(workers: Sequence[LocalWorker]) -> list[list[int]]:
+    """Return workers that are busy at once: disjoint processors of one memory, two or more.
+
+    With the same back end where that is possible.
+    """
     groups: list[list[int]] = []
-    for w, worker in enumerate(workers):
-        for group in groups:
-            if all(
-                workers[other].label == worker.label
-                and not workers[other].occupies & worker.occupies
-                for other in group
-            ):
-                group.append(w)
-                break
-        else:
-            groups.append([w])
+    for same in (True, False):
+        for w, worker in enumerate(workers):
+            if worker.memory is not None or any(len(g) > 1 and w in g for g in groups):
+                continue
+            for group in groups:
+                if w not in group and all(
+                    not workers[other].occupies & worker.occupies
+                    and (workers[other].label == worker.label or not same)
+                    for other in group
+                ):
+                    group.append(w)
+                    break
+            else:
+                groups.append([w])
+        groups = [group for group in groups if len(group) > 1]
     return groups
 
 
@@ -298,21 +354,40 @@ def _run_passes(
     """
     futures: list[Future[dict[_Pair, float]]] = []
     short: dict[_Pair, None] = {}
-    for w in group:
-        own = {pair: run for pair, run in table.ready.items() if pair[1] == w}
+    company = _Company(len(group))
+    for turn, w in enumerate(group):
+        every = [pair for pair in table.ready if pair[1] == w]
+        # Side by side at the same subgraph they would want the same at every moment.
+        at = turn * len(every) // len(group)
+        own = every[at:] + every[:at]
         future: Future[dict[_Pair, float]] = Future()
 
         def job(
-            own: Mapping[_Pair, Executable] = own,
+            own: Sequence[_Pair] = own,
             future: Future[dict[_Pair, float]] = future,
             worker: LocalWorker = table.workers[w],
         ) -> None:
-            with forwarding(future):
-                found: dict[_Pair, float] = {}
-                for pair in (*own, *own) if twice else own:
+            found: dict[_Pair, float] = {}
+
+            def run(pairs: Sequence[_Pair], into: dict[_Pair, float]) -> None:
+                for pair in pairs:
                     if pair not in short:
-                        _time_into(found, short, pair, own[pair], worker,
+                        _time_into(into, short, pair, table.ready[pair], worker,
                                    table.regions[pair[0]], feeds[pair[0]])  # fmt: skip
+
+            with forwarding(future), company:
+                if twice:
+                    run(own, {})
+                if company.begin():
+                    run(own, found)
+                    company.timed()
+                    longest = max(found.values(), default=0.0)
+                    heavy = [pair for pair, took in found.items() if took >= _HEAVY * longest]
+                    for pair in cycle(heavy):
+                        if company.over():
+                            break
+                        run([pair], {})
+            if not future.done():
                 future.set_result(found)
 
         pool.post(table.workers[w].name, job)
@@ -320,8 +395,119 @@ def _run_passes(
     wait(futures)
     found = {pair: seconds for future in futures for pair, seconds in future.result().items()}
     for pair in short:
-        table.does_not_fit(pair)
+        if pair in table.ready:
+            table.does_not_fit(pair)
     return found
+
+
+def _turns(workers: Sequence[LocalWorker]) -> list[tuple[int, int]]:
+    """Return pairs of workers of one memory with the same processors."""
+    return [
+        (a, b)
+        for b, second in enumerate(workers)
+        for a, first in enumerate(workers[:b])
+        if first.memory is second.memory is None and first.occupies == second.occupies
+    ]
+
+
+def _take_turns(
+    pair: Sequence[int], table: _Table, feeds: Sequence[Mapping[str, Any]], pool: WorkerPool,
+    alone: Mapping[_Pair, Sequence[float]], changes: MutableMapping[_Pair, list[float]], *,
+    twice: bool,
+) -> None:  # fmt: skip
+    """Have two workers take turns from subgraph to subgraph, and note what they take longer.
+
+    Parameters
+    ----------
+    alone : seconds of subgraphs after those of the same worker
+    changes : (first, second) -> a mean over the pass, added here
+    """
+    longer: dict[_Pair, list[float]] = {}
+    for timed in (False, True) if twice else (True,):
+        last = -1
+        for number in range(len(table.regions)):
+            own = pair[number % 2]
+            if (number, own) not in table.ready or not alone[number, own]:
+                last = -1
+                continue
+            found: dict[_Pair, float] = {}
+            short: dict[_Pair, None] = {}
+            pool.call(table.workers[own].name, partial(
+                _time_into, found, short, (number, own), table.ready[number, own],
+                table.workers[own], table.regions[number], feeds[number]))  # fmt: skip
+            if timed and last >= 0 and found:
+                usual = statistics.median(alone[number, own])
+                longer.setdefault((last, own), []).append(found[number, own] - usual)
+            last = own
+    for change, seconds in longer.items():
+        changes.setdefault(change, []).append(statistics.fmean(seconds))
+
+
+class _Whole:
+    """The network in one piece on the first worker that runs it, to tell the machine's pace."""
+
+    def __init__(self, graph: Graph, pool: WorkerPool, inputs: Tensors) -> None:
+        self.pool, self.inputs, self.worker = pool, inputs, ""
+        region = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
+        for worker in pool.workers.values():
+            if worker.backend.refuses(graph) is None:
+                try:
+                    self.ready = pool.prepare(worker.name, region)
+                except OrreryError:  # too large in one piece
+                    continue
+                self.worker = worker.name
+                return
+
+    def timed(self, *, twice: bool) -> list[float]:
+        """Return the seconds of a run, of a second one in a row where it is short."""
+        if not self.worker:
+            return []
+        worker = self.pool.workers[self.worker]
+        run = partial(_timed, self.ready, worker, self.inputs)
+        try:
+            for _ in range(twice):
+                self.pool.call(self.worker, run)
+            return [self.pool.call(self.worker, run)]
+        except (MemoryError, RuntimeError, OrreryError):
+            self.worker = ""  # what fails as a whole may run in parts
+            return []
+
+    def median(self, times_s: Sequence[float]) -> tuple[str, float] | None:
+        return (self.worker, statistics.median(times_s)) if self.worker and times_s else None
+
+
+class _Company:
+    """Workers that begin at once, and stay busy until all of them are timed."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = threading.Barrier(count) if count > 1 else None
+        self._left, self._lock = count, threading.Lock()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # nobody need wait for who failed
+            with self._lock:
+                self._left = 0
+            if self._barrier is not None:
+                self._barrier.abort()
+
+    def begin(self) -> bool:
+        """Wait for the others; False where one of them has failed."""
+        if self._barrier is not None:
+            try:
+                self._barrier.wait()
+            except threading.BrokenBarrierError:
+                return False
+        return True
+
+    def timed(self) -> None:
+        with self._lock:
+            self._left -= 1
+
+    def over(self) -> bool:
+        return self._left <= 0
 
 
 def _time_into(
@@ -340,20 +526,36 @@ def _time_into(
             raise WorkerFailedError(worker.name, region.name, told) from error
 
 
-def _profile(samples: Mapping[_Pair, list[float]], table: _Table, passes: int) -> Profile:
+_Medians = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _profile(
+    alone: Mapping[_Pair, list[float]], beside: Mapping[_Pair, list[float]], table: _Table,
+    passes: int,
+) -> tuple[Profile, _Medians]:  # fmt: skip
+    """Return what is known by now, and the medians in company with their intervals."""
     regions, workers = table.regions, table.workers
-    shape = (len(regions), len(workers))
-    median, interval = np.full(shape, np.inf), np.full((*shape, 2), np.inf)
     confidence = 1.0
-    for pair, values in samples.items():
-        median[pair] = statistics.median(values)
-        interval[pair], reached = median_interval(values, 0.95)
-        confidence = min(confidence, reached)
-    return Profile(
+
+    def medians(samples: Mapping[_Pair, list[float]]) -> _Medians:
+        nonlocal confidence
+        shape = (len(regions), len(workers))
+        median, interval = np.full(shape, np.inf), np.full((*shape, 2), np.inf)
+        for pair, values in samples.items():
+            if pair in table.ready and values:
+                median[pair] = statistics.median(values)
+                interval[pair], reached = median_interval(values, 0.95)
+                confidence = min(confidence, reached)
+        return median, interval
+
+    (median, interval), in_company = medians(alone), medians(beside)
+    found = Profile(
         workers=tuple(w.name for w in workers), regions=tuple(r.name for r in regions),
         median_s=median, interval_s=interval, passes=passes, refusals=dict(table.refusals),
         infeasible=dict(table.infeasible), confidence=confidence,
+        beside_s=in_company[0] if beside else None,
     )  # fmt: skip
+    return found, in_company
 
 
 def _written(found: Profile) -> bytes:
@@ -362,9 +564,11 @@ def _written(found: Profile) -> bytes:
 
     return json.dumps({
         "median_s": plain(found.median_s), "interval_s": plain(found.interval_s),
+        "beside_s": None if found.beside_s is None else plain(found.beside_s),
         "refusals": [[*pair, why] for pair, why in found.refusals.items()],
         "infeasible": [[*pair, asdict(why)] for pair, why in found.infeasible.items()],
-        "confidence": found.confidence,
+        "confidence": found.confidence, "whole": found.whole,
+        "changes_s": [[*pair, longer] for pair, longer in found.changes_s.items()],
     }).encode()  # fmt: skip
 
 
@@ -378,6 +582,10 @@ def _read(
         workers=tuple(w.name for w in workers), regions=tuple(r.name for r in regions),
         median_s=array("median_s", len(regions), len(workers)),
         interval_s=array("interval_s", len(regions), len(workers), 2),
+        beside_s=(None if stored["beside_s"] is None
+                  else array("beside_s", len(regions), len(workers))),
+        changes_s={(a, b): float(longer) for a, b, longer in stored["changes_s"]},
+        whole=None if stored["whole"] is None else (stored["whole"][0], float(stored["whole"][1])),
         passes=0, confidence=float(stored["confidence"]),
         refusals={(region, worker): why for region, worker, why in stored["refusals"]},
         infeasible={

@@ -5,7 +5,7 @@ from ._measure import measure_case
 from ._pytorch import Elsewhere, pytorch_ways
 from ._records import counted
 from ._rounds import in_rounds, outside, percentiles, timed
-from ._study import conduct_on, duet_study
+from ._study import conduct_on, duet_study, result_of
 
 __all__ = [
     "ALONE",
@@ -22,5 +22,6 @@ __all__ = [
     "outside",
     "percentiles",
     "pytorch_ways",
+    "result_of",
     "timed",
 ]

@@ -158,13 +158,17 @@ class Case:
         on some of the cores
     blocks : comparisons of ways; the placement is in each
     chosen : the way that the command stands by; it was chosen in other rounds than these
-    predicted_s : of the placement, from its parts
+    predicted_s : of the placement, from its parts, at the machine's pace of `blocks`
     expected_s : the same, corrected by how others turned out that raced before
     cut_s : the subgraphs one after the other on the worker of the best way alone, where known
-    bound_s, reason : what no placement undercuts, and because of what
+    bound_s, reason : what no placement undercuts by times alone, and because of what
+    limit_s : what none undercuts while subgraphs slow each other down as measured; None: not known
     errors : per way, the largest |a - b| / (1 + |b|) of its outputs against the reference
     tails : of the longer runs; None: omitted
     notes : what was left out or failed
+    date : on which it was measured
+    pace : how many times as long the whole takes in `blocks` as while parts were timed; what
+        follows from them (predicted_s, bound_s, limit_s) is at that pace
     """
 
     name: str
@@ -185,6 +189,9 @@ class Case:
     tails: Comparison | None
     notes: tuple[str, ...]
     seconds: float
+    date: str = ""
+    limit_s: float | None = None
+    pace: float = 1.0
 
     @property
     def branched(self) -> bool:
@@ -242,8 +249,18 @@ class Case:
 
     @property
     def ceiling(self) -> float:
-        """The most that a placement could gain over the best way alone, by the measured bound."""
+        """The most that a placement could gain over the best way alone, by the bound."""
         return self.alone_s / self.bound_s
+
+    @property
+    def reach(self) -> float:
+        """The same with company as it was measured; that of the bound where it is not known."""
+        least = self._least_s()
+        known = self.limit_s is not None and least >= (1 - _UNDERCUT) * self.limit_s
+        return self.alone_s / max(self.bound_s, (self.limit_s or 0.0) if known else 0.0)
+
+    def _least_s(self) -> float:
+        return min(self.measured_s, *(point.measured_s for point in self.sweep.points))
 
     @property
     def undercut_s(self) -> float | None:
@@ -251,7 +268,7 @@ class Case:
 
         The bound follows from times of subgraphs; below it, they were taken on a busier machine.
         """
-        least = min(self.measured_s, *(point.measured_s for point in self.sweep.points))
+        least = self._least_s()
         return least if least < (1 - _UNDERCUT) * self.bound_s else None
 
     @property

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -99,6 +100,9 @@ def measure_case(
     empty = {f for judgement in judged.values() for f in judgement.failures}
     notes += [f"outputs are not judged: {failure}" for failure in sorted(empty)]
     bounds, predicted_s = bounds_of(problem), problem.timing(ours).makespan_s
+    pace, limit_s = _pace(choice, blocks[0]), None
+    if problem.factors is not None:  # what is exact is so with company
+        limit_s = pace * (sweep.exact_s or bounds_of(problem.apart).best_s)
     refused = sorted(set(choice.profile.refusals.values()))
     return Case(
         name=graph.name, single_path=problem.partition.is_single_path,
@@ -108,12 +112,12 @@ def measure_case(
             for k in problem.order
         ),
         kinds=kinds, blocks=tuple(blocks), chosen=PLACED if choice.best == CHOSEN else choice.best,
-        predicted_s=predicted_s, expected_s=choice.placed.expected_s or predicted_s,
-        bound_s=bounds.best_s, reason=bounds.reason,
+        predicted_s=pace * predicted_s, expected_s=choice.placed.expected_s or predicted_s,
+        bound_s=pace * bounds.best_s, reason=bounds.reason, limit_s=limit_s, pace=pace,
         cut_s=_cut(choice, blocks[0], kinds), sweep=sweep, operators=operators,
         errors={name: judgement.error for name, judgement in judged.items()}, tolerance=TOLERANCE,
         tails=ran.tails, notes=(*problem.partition.notes, *choice.notes, *refused, *notes),
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - begun, date=date.today().isoformat(),
     )  # fmt: skip
 
 
@@ -197,6 +201,13 @@ def _whole(
 def _preferred(choice: Choice) -> list[str]:
     """Return the command's ways, the one that it stands by first."""
     return sorted(choice.networks, key=lambda name: (name != choice.best, name))
+
+
+def _pace(choice: Choice, found: Comparison) -> float:
+    """Return how many times as long the whole takes as while parts were timed."""
+    whole = choice.profile.whole
+    known = whole is not None and whole[0] in found.times_s and whole[1] > 0
+    return found.median_s(whole[0]) / whole[1] if whole is not None and known else 1.0
 
 
 def _cut(choice: Choice, found: Comparison, kinds: Mapping[str, Kind]) -> float | None:

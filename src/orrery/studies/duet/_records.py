@@ -69,7 +69,11 @@ def _differs(cases: Sequence[Case], gains: dict[str, float]) -> str:
     gpu = any(kind == "gpu" for case in cases for kind in case.kinds.values())
     bounds = ", ".join(
         f"{c.name} {gains[c.name]:.2f} "
-        + (f"of at most {c.ceiling:.2f}" if c.undercut_s is None else "(its bound was undercut)")
+        + (
+            f"of at most {c.ceiling:.2f}" + (f", {c.reach:.2f} in company" if c.limit_s else "")
+            if c.undercut_s is None
+            else "(its bound was undercut)"
+        )
         for c in cases
         if c.name in gains
     )
@@ -92,7 +96,8 @@ def _gain(case: Case) -> list[Record]:
     if best is None or gain is None:
         return []
     ratio, (low, high) = gain
-    note = f"{low:.2f} to {high:.2f} (95 %), against {best}. {why(case)}"
+    when = f", measured on {case.date}" if case.date else ""
+    note = f"{low:.2f} to {high:.2f} (95 %), against {best}{when}. {why(case)}"
     judge, wanted, least_gain = _wanted(case)
     served, (least, most) = case.served()
     # Ways are shown by their medians and judged within rounds, where the machine is the same.
@@ -128,6 +133,10 @@ def _wanted(case: Case) -> tuple[str, float, float]:
     if case.ceiling < usual:
         return (f"bound, which forbids {usual:.3g}; {100 * _PREDICTED:g} % less at most",
                 case.ceiling, (1 - _PREDICTED) * case.ceiling)  # fmt: skip
+    if case.reach < usual:
+        return (f"limit with company as measured, which forbids {usual:.3g}; "
+                f"{100 * _PREDICTED:g} % less at most", case.reach,
+                (1 - _PREDICTED) * case.reach)  # fmt: skip
     if case.branched:
         return f"{_WORTH} of a network of branches, as the bound allows it", usual, usual
     return f"no more lost than {100 * _LOSS:g} % on a single path", usual, usual
@@ -147,6 +156,10 @@ def why(case: Case) -> str:
     bound = f"no placement takes less than {_s(case.bound_s)}, because {case.reason}"
     if case.ceiling < _WORTH:
         said = f"The bound forbids a gain of {_WORTH}: whole it takes {_s(whole)}; {bound}"
+    elif case.reach < _WORTH and case.limit_s is not None:
+        said = (f"Side by side its subgraphs slow each other down: as was measured, no placement "
+                f"takes less than {_s(case.limit_s)}, a gain of {case.reach:.2f} (by their times "
+                f"alone, {_s(case.bound_s)})")  # fmt: skip
     elif ratio >= _WORTH:
         said = f"More than {case.ceiling:.2f} is not possible: {bound}"
     else:
@@ -161,7 +174,8 @@ def _prediction(case: Case) -> list[Record]:
     records = [compared(
         f"{case.name}: predicted makespan", "s", ours=case.predicted_s, basis=Basis.ESTIMATED,
         source=_OURS, judge="measured", judge_value=case.measured_s,
-        tolerance=_PREDICTED,
+        tolerance=_PREDICTED, note="at the pace of the rounds: the whole took "
+        f"{case.pace:.2f} times as long as while parts were timed",
     ), compared(
         f"{case.name}: expected makespan", "s", ours=case.expected_s, basis=Basis.ESTIMATED,
         source=_OURS, judge="measured", judge_value=case.measured_s, tolerance=_PREDICTED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from orrery.report import Axis, Cell, Column, Line, Point, Section, Series, Table, Text
@@ -47,9 +48,12 @@ def _explained(cases: Sequence[Case], effort: Effort, machine: str, lost: Sequen
            "There is no GPU here, so that the same method places them on sets of cores with the "
            "back ends that are installed. The two halves of the cores are equal: they can gain 2 "
            "at the very most, and less where one back end uses all cores well by itself."),
-        "The bound is measured: subgraphs' times, the longest path of them, or all processors "
-        "always busy. It says what no placement of these subgraphs undercuts, as they were timed; "
-        "where a placement takes less all the same, it proves nothing, and that is said.",
+        "The bound is measured: subgraphs' times with nothing beside them, the longest path of "
+        "them, or all processors always busy. It says what no placement of these subgraphs "
+        "undercuts, as they were timed; where a placement takes less all the same, it proves "
+        "nothing, and that is said. The limit in company is the same for subgraphs that take as "
+        "long as they did beside a busy neighbour whenever another one runs. It is what that "
+        "measurement allows, and no proof.",
     ]  # fmt: skip
     if left:
         said.append(f"Left out at this scale: {'; '.join(left)}. Scale 1 has them.")
@@ -69,6 +73,7 @@ def _short(cases: Sequence[Case]) -> Table:
         rows.append((
             case.name, paths, gain[0] if gain else None, low, high,
             case.ceiling if case.undercut_s is None else None,
+            case.reach if case.undercut_s is None and case.limit_s is not None else None,
             case.best(*ALONE),
             "placed" if case.chosen == PLACED else f"whole on {case.chosen}", why(case),
         ))  # fmt: skip
@@ -77,7 +82,9 @@ def _short(cases: Sequence[Case]) -> Table:
         columns=(Column(name="network"), Column(name="paths"),
                  _number("times as fast", "", bar=True), _number("from", ""),
                  _number("to", "", "95 %"),
-                 _number("at most", "", "by the measured bound"), Column(name="best alone"),
+                 _number("at most", "", "by the bound, from times alone"),
+                 _number("in company", "", "at most, as subgraphs slow each other down"),
+                 Column(name="best alone"),
                  Column(name="the command runs it"), Column(name="why not more")),
         caption="The best alone is the one that the placement gains least over: of the workers' "
         "back ends on all and on some processors, and of PyTorch unless it is said to be left out. "
@@ -92,11 +99,12 @@ def _ways(cases: Sequence[Case]) -> Table:
             for way in sorted(block.times_s, key=block.median_s):
                 if block is not case.blocks[0] and way == PLACED:
                     continue
-                times = block.times_s[way]
+                times, error = block.times_s[way], case.errors.get(way, math.inf)
                 rows.append((
                     case.name, way, _what(case, way), block.median_s(way),
                     *block.interval_s(way), *percentiles(times)[1:3],
-                    block.speedup(PLACED, way)[0], case.errors.get(way), len(times),
+                    block.speedup(PLACED, way)[0], error if math.isfinite(error) else None,
+                    len(times),
                 ))  # fmt: skip
     return Table(
         title="Every way to run them", rows=tuple(rows),

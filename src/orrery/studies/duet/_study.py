@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from orrery.api.placing import choose, local_workers
 from orrery.errors import CancelledError, OrreryError
@@ -12,14 +13,16 @@ from orrery.progress import SILENT, Progress
 from orrery.report import Text
 from orrery.runtime import describe_machine, usable_cores
 from orrery.runtime.together import LocalWorker
+from orrery.store import Cache
 
 from .._frame import StudyResult
-from ._case import Effort
+from ._case import Case, Effort
+from ._keep import kept_or_measured
 from ._measure import Chooser, measure_case
 from ._records import claim_records, network_records
 from ._sections import sections_of
 
-__all__ = ["conduct_on", "duet_study"]
+__all__ = ["conduct_on", "duet_study", "result_of"]
 
 #: Programs of others per processor from which times are theirs too.
 _IDLE = 0.25
@@ -30,8 +33,9 @@ def duet_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
 
     Parameters
     ----------
-    scale : from 1 on all seven networks, slow tails and compiled PyTorch (two hours); below,
-        fewer networks and rounds: 0.3 takes minutes
+    scale : from 1 on all seven networks, slow tails and compiled PyTorch (two hours; a network that
+        is done is kept, so that a run that was interrupted goes on); below, fewer networks and
+        rounds: 0.3 takes minutes
 
     Raises
     ------
@@ -39,39 +43,62 @@ def duet_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
     """
     effort = Effort.at(scale)
     graphs = [build_model(name) for name in effort.networks]
-    return conduct_on(graphs, local_workers(), effort, progress)
+    cache = Cache("duet") if scale >= 1 else None
+    return conduct_on(graphs, local_workers(), effort, progress, cache=cache)
 
 
 def conduct_on(
     graphs: Sequence[Graph], workers: Sequence[LocalWorker], effort: Effort, progress: Progress, *,
-    choose: Chooser = choose,
+    choose: Chooser = choose, cache: Cache | None = None,
 ) -> StudyResult:  # fmt: skip
     """Conduct the study on given networks and workers, which `choose` places.
 
     A network that cannot be measured does not lose the others; the report says why.
+
+    Parameters
+    ----------
+    cache : where networks that are done are kept, and taken from; None measures all
 
     Raises
     ------
     OrreryError : the last reason, when none of them can
     CancelledError : the user asked to stop
     """
-    cases, failed = [], dict[str, str]()
+    cases, said = list[Case](), list[str]()
     busy = _busy()
     for done, graph in enumerate(graphs):
         progress.step("duet networks", done, len(graphs))
         try:
-            cases.append(measure_case(graph, workers, effort, progress, choose=choose))
+            case, kept = kept_or_measured(graph, workers, effort, cache, partial(
+                measure_case, graph, workers, effort, progress, choose=choose))  # fmt: skip
         except CancelledError:
             raise
         except OrreryError as error:
             if not cases and done + 1 == len(graphs):
                 raise
-            failed[graph.name] = str(error)
-    lost = [f"{name} is left out: {why}" for name, why in failed.items()]
+            said.append(f"{graph.name} is left out: {error}")
+        else:
+            cases.append(case)
+            if kept and cache is not None:
+                said.append(f"{graph.name} was measured in an earlier run, on {case.date}, and "
+                            f"kept. To measure it again, delete {cache.folder}.")  # fmt: skip
+    return result_of(cases, effort, busy=busy, said=said)
+
+
+def result_of(
+    cases: Sequence[Case], effort: Effort, *, busy: Text | None = None, said: Sequence[str] = ()
+) -> StudyResult:
+    """Return what follows from networks that were measured.
+
+    Parameters
+    ----------
+    busy : a warning to begin with
+    said : sentences about networks
+    """
     return StudyResult(
         records=(*claim_records(cases), *(r for case in cases for r in network_records(case))),
         sections=(*([busy] if busy else []),
-                  *sections_of(cases, effort, describe_machine().summary, lost)),
+                  *sections_of(cases, effort, describe_machine().summary, said)),
     )  # fmt: skip
 
 
