@@ -3,6 +3,7 @@
 from ._blind import own_names, rename, strip
 from ._c_network import CSource, c_source
 from ._compile import BuildError, CBinary, CRecipe, build_c, run_c
+from ._iree import IreeBinary, IreeRecipe, build_iree, run_iree
 from ._networks import OPERATORS, SMALL_NETWORKS
 from ._style import CStyle
 from ._targets import TARGETS, MissingCompilerError, Target, find_target
@@ -17,17 +18,21 @@ __all__ = [
     "CRecipe",
     "CSource",
     "CStyle",
+    "IreeBinary",
+    "IreeRecipe",
     "MissingCompilerError",
     "Target",
     "TvmBinary",
     "TvmRecipe",
     "build_c",
+    "build_iree",
     "build_tvm",
     "c_source",
     "find_target",
     "own_names",
     "rename",
     "run_c",
+    "run_iree",
     "run_tvm",
     "strip",
 ]

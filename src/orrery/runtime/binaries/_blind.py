@@ -7,9 +7,8 @@ same length, in tables, strings and serialised programs alike; it still loads an
 
 from __future__ import annotations
 
-import random
+import hashlib
 import re
-import string
 import struct
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,15 @@ __all__ = ["own_names", "rename", "strip"]
 
 #: A string is a run of so many printable characters and a zero.
 _RUN = re.compile(rb"[\x20-\x7e\t\n]{6,}(?=\0)")
+_TEXT = re.compile(rb"[\x20-\x7e\t\n]+(?=\0)")
+
+#: What TVM puts before a function's name when it exports it; its programs name the rest.
+_PREFIX = b"__tvm_ffi_"
+
+#: The length of a text in 64 bits, and the text in letters.
+_COUNT = re.compile(rb"[\x03-\xff][\0-\x03]\0{6}(?=[\x20-\x7e]{3})")
+_PRINTED = re.compile(rb"[\x20-\x7e\t\n]+")
+
 _HASH_GNU, _HASH_OLD, _DYNSYM, _STRTAB = 0x6FFFFFF6, 5, 11, 3
 
 #: What a loader or a runtime asks for by name, and what compilers emit for it; kept.
@@ -63,65 +71,130 @@ def strip(
                     data[begin : begin + len(text)] = bytes(len(text))
                 begin += len(text) + 1
         elif name.startswith((".rodata", ".data", ".comment", ".note", ".debug")):
-            for match in _RUN.finditer(bytes(data[offset : offset + size])):
-                begin, end = offset + match.start(), offset + match.end()
+            for first, last in _strings(bytes(data[offset : offset + size])):
+                begin, end = offset + first, offset + last
                 if not any(begin < high and low < end for low, high in guarded):
                     data[begin:end] = bytes(end - begin)
     copy.write_bytes(bytes(data))
 
 
-def rename(binary: Path, copy: Path, names: Iterable[str], *, seed: int = 0) -> Mapping[str, str]:
+def _strings(data: bytes) -> Iterator[tuple[int, int]]:
+    """Return where texts begin and end: those that end with a zero, and those after a length.
+
+    The latter have no end of their own: a number that follows may look like one more letter.
+    """
+    counted = set()
+    for match in _COUNT.finditer(data):
+        size, begin = int.from_bytes(match[0][:8], "little"), match.end()
+        if data[begin : begin + size].isascii() and _PRINTED.fullmatch(data, begin, begin + size):
+            counted.add(begin)
+            yield begin, begin + size
+    for match in _RUN.finditer(data):
+        if match.start() not in counted:
+            yield match.span()
+
+
+def rename(
+    binary: Path,
+    copy: Path,
+    names: Iterable[str] = (),
+    *,
+    keep: Iterable[bytes] = (),
+    seed: int = 0,
+) -> Mapping[str, str]:
     """Write a copy in which each of `names` is another word of the same length; returns which.
 
-    A name is replaced wherever it stands as a whole word: symbol tables, strings, serialised
+    A name is replaced wherever it stands as a whole: in symbol tables, in texts, in serialised
     programs. Hash tables for the loader are made to fit the new names.
+
+    Parameters
+    ----------
+    names : as `own_names` lists them, which is what is taken when none are given
+    keep : bytes that must stand as they do, even where they look like text
     """
-    draw = random.Random(seed)
-    words: dict[bytes, bytes] = {}
-    for name in sorted(set(names), key=len, reverse=True):
-        old = name.encode()
-        while True:
-            new = "".join(draw.choice(string.ascii_lowercase) for _ in old).encode()
-            if new not in words.values() and new != old:
-                break
-        words[old] = new
+    given = sorted(set(names) or set(own_names(binary)), key=len, reverse=True)
     data = bytearray(binary.read_bytes())
+    tables = [
+        (offset, offset + size)
+        for name, kind, _, offset, size, _ in _sections(bytes(data))
+        if kind == _STRTAB and name != ".shstrtab"
+    ]
+    kept = _imported(bytes(data), list(_sections(bytes(data))))
+    words: dict[bytes, bytes] = {}
+    while len(set(words.values())) < len(given) or not words.keys().isdisjoint(words.values()):
+        words = {name.encode(): _word(name.encode(), kept, seed) for name in given}
+        if not given:
+            break
+        seed += 1
+    guarded = [*_found(bytes(data), keep), *_code(bytes(data))]
     for old, new in words.items():
-        for begin in _whole(bytes(data), old):
+        # A linker lets a name be the tail of another; new words have equal tails where old had.
+        for begin in list(_places(bytes(data), old, tables, guarded)):
             data[begin : begin + len(old)] = new
+        if old.startswith(_PREFIX):
+            base, other = old[len(_PREFIX) :], new[len(_PREFIX) :]
+            for begin in list(_places(bytes(data), base, tables, guarded)):
+                data[begin : begin + len(base)] = other
     _rehash(data)
     copy.write_bytes(bytes(data))
     copy.chmod(binary.stat().st_mode)
     return {old.decode(): new.decode() for old, new in words.items()}
 
 
+def _word(name: bytes, kept: set[bytes], seed: int) -> bytes:
+    """Return another word: each letter follows from the name's tail that begins with it."""
+    first = len(_PREFIX) if name.startswith(_PREFIX) else 0
+    last = max((len(k) for k in kept if k and name.endswith(k)), default=0)
+    letters = bytearray(name)
+    for index in range(first, len(name) - last):
+        digest = hashlib.blake2b(name[index:], key=str(seed).encode(), digest_size=4).digest()
+        letters[index] = 97 + int.from_bytes(digest, "little") % 26
+    return bytes(letters)
+
+
 def own_names(binary: Path) -> tuple[str, ...]:
     """Return the linkage names that a file defines itself and that nobody asks for by name."""
     data = binary.read_bytes()
-    sections, found = list(_sections(data)), set()
+    sections, found, dynamic = list(_sections(data)), set(), set()
+    program = any(name == ".interp" for name, *_ in sections)
     for _, kind, link, offset, size, _ in sections:
         if kind not in (2, _DYNSYM) or link >= len(sections):
             continue
         strings = data[sections[link][3] :]
         for name, section in _symbols(data, offset, size):
             text = strings[name : strings.find(b"\0", name)]
-            if section and text and not _KEPT.fullmatch(text):
-                found.add(text.decode("ascii", "replace"))
-    return tuple(sorted(found))
+            if not section or not text.decode("latin-1").isidentifier() or _KEPT.fullmatch(text):
+                continue
+            if text.startswith(b"_") and not text.startswith(_PREFIX):
+                continue
+            found.add(text)
+            if kind == _DYNSYM and program:
+                dynamic.add(text)  # a program's own copies of other libraries' variables
+    return tuple(sorted(text.decode() for text in found - dynamic))
 
 
-def _whole(data: bytes, word: bytes) -> Iterator[int]:
-    """Return where a word stands alone, or as a string that its length precedes."""
-    letters, at = re.compile(rb"\w"), data.find(word)
+def _places(
+    data: bytes, word: bytes, tables: list[tuple[int, int]], guarded: list[tuple[int, int]]
+) -> Iterator[int]:
+    """Return where a word stands as a name: in a table, after its length, or inside a text."""
+    at = data.find(word)
     while at >= 0:
         end = at + len(word)
-        before, after = data[at - 1 : at], data[end : end + 1]
-        counted = any(
-            at >= size and int.from_bytes(data[at - size : at], "little") == len(word)
-            for size in (4, 8)
-        )
-        if counted or not (letters.match(before) or letters.match(after)):
-            yield at
+        if any(low <= at < high for low, high in tables):
+            if data[end : end + 1] == b"\0":
+                yield at
+        elif not any(at < high and low < end for low, high in guarded):
+            counted = any(
+                at >= size and int.from_bytes(data[at - size : at], "little") == len(word)
+                for size in (4, 8)
+            )
+            # Some characters more on either side that can be read: chance rarely writes so many.
+            around = data[max(at - 1, 0) : end + 1]
+            whole = re.fullmatch(rb"[^\w]?" + re.escape(word) + rb"[^\w]?", around)
+            text = _TEXT.match(data, at)
+            said = whole and len(word) >= 4 and text and text.end() - at >= max(6, len(word))
+            if counted or said:
+                yield at
         at = data.find(word, at + 1)
 
 
@@ -131,6 +204,13 @@ def _found(data: bytes, parts: Iterable[bytes]) -> Iterator[tuple[int, int]]:
         while at >= 0:
             yield at, at + len(part)
             at = data.find(part, at + 1)
+
+
+def _code(data: bytes) -> Iterator[tuple[int, int]]:
+    """Return where code lies, in which no name stands."""
+    for name, kind, _, offset, size, _ in _sections(data):
+        if kind == 1 and name.startswith((".text", ".plt", ".init", ".fini", ".eh_frame")):
+            yield offset, offset + size
 
 
 def _sections(data: bytes) -> Iterator[tuple[str, int, int, int, int, int]]:
@@ -193,8 +273,11 @@ def _rehash(data: bytearray) -> None:
         if kind == _HASH_OLD:
             _old_table(data, offset, names)
             continue
-        _, first, words, _ = struct.unpack_from("<IIII", data, offset)
+        count, first, words, _ = struct.unpack_from("<IIII", data, offset)
         wide = 8 if data[4] == 2 else 4
+        buckets = struct.unpack_from(f"<{count}I", data, offset + 16 + words * wide)
+        if not any(buckets):
+            continue  # nothing is looked up in it
         filter_at = offset + 16
         data[filter_at : filter_at + words * wide] = b"\xff" * (words * wide)
         bucket_at = filter_at + words * wide

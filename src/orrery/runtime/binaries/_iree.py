@@ -45,21 +45,27 @@ class IreeRecipe:
     Attributes
     ----------
     target : a key of `TARGETS`
+    static : kernels as an object for static linking beside the module, instead of an ELF in it;
+        the only way for 32-bit ARM, whose embedded ELF lacks functions
     options : more flags of ``iree-compile``
     """
 
     target: str = "x86-64"
+    static: bool = False
     options: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """One word for file names."""
-        return "_".join(("iree", self.target, *(o.strip("-").split("=")[0] for o in self.options)))
+        static = ("static",) if self.static else ()
+        return "_".join(
+            ("iree", self.target, *static, *(o.strip("-").split("=")[0] for o in self.options))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IreeBinary:
-    """What IREE built: the module, and the executables of kernels that it embeds."""
+    """What IREE built: the module, and the kernels: executables that it embeds, or an object."""
 
     path: Path
     recipe: IreeRecipe
@@ -84,15 +90,22 @@ def build_iree(
     kernels.mkdir(parents=True, exist_ok=True)
     (work / "model.onnx").write_bytes(onnx_bytes(graph))
     path = folder / f"{name}.vmfb"
+    made = folder / f"{name}.o"
+    words = ["--iree-llvmcpu-link-embedded=false", "--iree-llvmcpu-link-static"]
+    words = [*words, f"--iree-llvmcpu-static-library-output-path={made}"] if recipe.static else []
     source = str(work / "model.mlir")
     _tool("iree-import-onnx", str(work / "model.onnx"), "-o", source)
     _tool(
         "iree-compile", source, "-o", str(path), "--iree-hal-target-device=local",
         "--iree-hal-local-target-device-backends=llvm-cpu",
         f"--iree-llvmcpu-target-triple={target.triple}", *_WORDS.get(recipe.target, ()),
-        f"--iree-hal-dump-executable-binaries-to={kernels}", *recipe.options,
+        f"--iree-hal-dump-executable-binaries-to={kernels}", *words, *recipe.options,
     )  # fmt: skip
-    return IreeBinary(path=path, recipe=recipe, executables=tuple(sorted(kernels.iterdir())))
+    return IreeBinary(
+        path=path,
+        recipe=recipe,
+        executables=(made,) if recipe.static else tuple(sorted(kernels.iterdir())),
+    )
 
 
 def run_iree(
