@@ -145,9 +145,9 @@ def read_vmfb(data: bytes, name: str = "module") -> VmfbModule:
         ))  # fmt: skip
     version = root.number(13)
     imports = []
-    for row in root.tables(6):
-        signature = row.table(1)
-        imports.append((row.text(0), signature.text(0) if signature else ""))
+    for imported in root.tables(6):
+        signature = imported.table(1)
+        imports.append((imported.text(0), signature.text(0) if signature else ""))
     return VmfbModule(
         name=root.text(0), version=(version >> 16, version & 0xFFFF), imports=tuple(imports),
         exports=exports, functions=tuple(functions), segments=tuple(segments),

@@ -45,6 +45,8 @@ def link(objects: Sequence[Elf], name: str, *, base: int, form: str) -> Image:
     size = 8 if first.wide else 4
     memory = Memory(name, sum(len(elf.data) for elf in objects), size)
     builder = _Linker(memory, base)
+    # Such machines know no other code: a branch to another file's function stays in it.
+    builder.thumb_only = first.architecture == "armv7" and first.is_microcontroller
     for number, elf in enumerate(objects):
         builder.lay(number, elf, lambda s: bool(s.flags & 4))
     builder.names = Names(_up(builder.end, 4096))
@@ -82,6 +84,7 @@ class _Linker:
         self.shared: dict[str, _Place] = {}
         self.slots: dict[int, int] = {}
         self.slots_base = 0
+        self.thumb_only = False
         self.references: dict[int, int] = {}
         self.unread: dict[int, int] = {}
 
@@ -160,7 +163,7 @@ class _Linker:
                     )
                 written = apply_fixup(elf.architecture, self.memory, Fixup(
                     place=start + row.offset, kind=row.kind, target=target, addend=row.addend,
-                    thumb=place.thumb,
+                    thumb=place.thumb or (self.thumb_only and row.kind in (10, 30)),
                 ))  # fmt: skip
                 if written is None:
                     if row.kind:

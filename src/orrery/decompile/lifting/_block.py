@@ -147,6 +147,7 @@ class Interpreter:
             if data is not None and len(data) == size:
                 return Constant(int.from_bytes(data, "little"), size * 8)
         base, offset = split_address(form)
+        self._note_pointer(base)
 
         def fresh(at: int, length: int) -> Value:
             if base.terms == ((STACK, 1),):
@@ -159,6 +160,12 @@ class Interpreter:
         if cells is None:
             return fresh(offset, size)
         return self.build.concat(cells.get(self.build, offset, size, fresh))
+
+    def _note_pointer(self, base: Linear) -> None:
+        """Remember which symbols code uses as addresses."""
+        for term, factor in base.terms:
+            if factor == 1 and isinstance(term, Symbol) and term.kind in ("argument", "memory"):
+                self.build.pointers.add(term)
 
     def _stack_argument(self, offset: int, size: int) -> Value | None:
         first = offset - (self.machine.word if self.machine.x86 else 0)
@@ -198,6 +205,7 @@ class Interpreter:
                 raise LiftLimitError("more than 20000 steps")
             forget_overlaps(self.build, state, form, size)
             base, offset = split_address(form)
+            self._note_pointer(base)
             cells = state.memory.setdefault(base, Cells())
             if guards:
                 cells.remove(self.build, offset, size)

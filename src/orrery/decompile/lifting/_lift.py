@@ -16,6 +16,7 @@ from orrery.decompile.forms import (
     Index,
     Linear,
     Load,
+    Loop,
     Routine,
     Store,
     Symbol,
@@ -126,14 +127,20 @@ def _lift(
         if number < len(engine.machine.integers):
             offset = engine.machine.integers[number]
             state.registers.pieces[offset] = engine.build.number(value, word)
-    after = Walker(engine, flow).run(state)
+    after = Walker(engine, flow).run(state.copy())
+    if engine.build.undecided and engine.build.pointers:
+        # Now it is known which arguments are pointers: what asks whether they overlap is decided.
+        engine.steps.clear()
+        engine.unread.clear()
+        after = Walker(engine, flow).run(state)
     result: Value | None = None
     if after is not None:
         result = _result(engine, after.registers.pieces)
-    steps = [_flat_guards(s) for s in _without_stack(engine.build, engine.steps)]
+    steps = _without_dead(engine.build, [_flat_guards(s) for s in engine.steps])
+    steps = _without_stack(engine.build, steps)
     if settings.rolled:
         steps = roll(engine.build, steps)
-    unread = [*engine.unread, *_unknown(engine, steps)]
+    unread = [*engine.unread, *_unknown(engine, steps), *_overwritten(steps)]
     return Routine(
         address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
         steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
@@ -203,6 +210,50 @@ def _without_stack(build: Builder, steps: list[Store | Call]) -> list[Store | Ca
         if len(new) == len(kept):
             return kept
         kept = new
+
+
+def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
+    """Return steps without stores that another overwrites before anything reads them.
+
+    What a function reads where it stored before is the value it stored, so a load that is still in
+    an expression is older than both stores.
+    """
+    last: dict[tuple[Linear, int, tuple[Loop, ...], tuple[Value, ...]], int] = {}
+    dead: set[int] = set()
+    reads: list[list[tuple[Linear, int]]] = []
+    for number, step in enumerate(steps):
+        reads.append(_reads(step))
+        if not isinstance(step, Store):
+            last.clear()
+            continue
+        key = (step.address, step.width, step.loops, step.guards)
+        before = last.get(key)
+        if before is not None and not any(
+            address != step.address
+            and not distance_is_safe(build, step.address, step.width // 8, address, size)
+            for later in reads[before + 1 :]
+            for address, size in later
+        ):
+            dead.add(before)
+        last[key] = number
+    return [s for n, s in enumerate(steps) if n not in dead]
+
+
+def _overwritten(steps: list[Store | Call]) -> list[Unread]:
+    """Return the steps that use what memory held before an earlier step of the same turn."""
+    found = []
+    written: dict[tuple[Linear, tuple[Loop, ...]], int] = {}
+    for step in steps:
+        for address, _ in _reads(step):
+            if (address, step.loops) in written:
+                found.append(
+                    Unread(
+                        instruction=step.instruction, reason="it uses memory that was overwritten"
+                    )
+                )
+        if isinstance(step, Store):
+            written[(step.address, step.loops)] = step.instruction
+    return found
 
 
 def _is_private(step: Store | Call) -> bool:

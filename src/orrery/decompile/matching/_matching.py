@@ -28,9 +28,13 @@ from ..forms import (
 from ..tensors import Tensor, Tensors
 from ._conditions import bounds, ranges_of
 from ._memory import Memory, Refusal, memory_of
+from ._nest import Range
 from ._order import apart, loads_of
+from ._rolling import rolled_statements
 from ._statement import Place, Rewriter, Statement, Unmatched, neutral, place_of, statements_of
-from ._values import Raising
+from ._transposed import spread
+from ._values import Raising, factors_of, in_elements
+from ._views import hull
 
 __all__ = ["Matched", "arguments_used", "match"]
 
@@ -56,7 +60,7 @@ class Matched:
 def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Matched:
     """Return what a program computes as tensors, and what of it was not understood."""
     statements, unmatched = statements_of(program, routines)
-    statements, conflicts = apart([_upward(s) for s in statements])
+    statements, conflicts = apart(rolled_statements([_upward(s) for s in statements]))
     tensors = Tensors()
     written: dict[str, list[range]] = {}
     for statement in statements:
@@ -125,8 +129,6 @@ def _place_inputs(
 
 def _reach(memory: str, statements: Sequence[Statement]) -> int:
     """Return how many bytes of a memory are read, guards taken into account."""
-    from ._views import hull
-
     most = 0
     for statement in statements:
         for place, ranges in _guarded_loads(statement):
@@ -137,6 +139,11 @@ def _reach(memory: str, statements: Sequence[Statement]) -> int:
             except Refusal:
                 continue
             most = max(most, high + statement.width // 8)
+            # Windows may leave the end of the last plane unread; planes tell how long it is.
+            guarded = {term for bound in ranges for term, _ in bound.form.terms}
+            for term, factor in place.offset.terms:
+                if isinstance(term, Symbol) and term not in guarded:
+                    most = max(most, factor * statement.extents[term])
     return most
 
 
@@ -222,6 +229,9 @@ def _matched(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     """Compute one statement and note where its result lies."""
     if statement.width != 32:
         raise Refusal(f"stores numbers of {statement.width} bits")
+    if _is_spread(statement):
+        _scattered(tensors, memory, statement)
+        return
     statement = _accumulated(_narrowed(statement))
     offset = statement.place.offset
     if offset.constant % 4 or any(f % 4 for _, f in offset.terms):
@@ -240,6 +250,48 @@ def _matched(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     whole = raising.whole(raising.value(statement.value))
     box = [(extents[s], offset.factor(s) // 4) for s in outer]
     memory.store(statement.place.memory, offset.constant // 4, box, whole)
+
+
+def _is_spread(statement: Statement) -> bool:
+    """Whether several turns of loops that the address knows add to the same place."""
+    offset, extents = statement.place.offset, statement.extents
+    reach = statement.width // 8
+    around = [s for s in statement.loops if offset.factor(s) and extents[s] > 1]
+    for symbol in sorted(around, key=lambda s: abs(offset.factor(s))):
+        if abs(offset.factor(symbol)) < reach:
+            return _added(statement.value, statement) is not None
+        reach += abs(offset.factor(symbol)) * (extents[symbol] - 1)
+    return False
+
+
+def _scattered(tensors: Tensors, memory: Memory, statement: Statement) -> None:
+    """Add what a statement spreads over its result to what lay there."""
+    found = _added(statement.value, statement)
+    factors = factors_of(found[1]) if found is not None and found[0] == "fadd" else []
+    loads = [f for f in factors if isinstance(f, Load)]
+    if len(loads) != 2 or len(factors) != 2:
+        raise Refusal("a sum spread over places that is no product of two tensors")
+    ranges: list[Range] = []
+    for guard in statement.guards:
+        about = ranges_of(guard, statement.extents)
+        if about is None:
+            raise Refusal("stores only where a number that it reads says so")
+        ranges += about
+    raising = Raising(tensors, memory, statement, statement.loops)
+    sides = [(*raising.source(load, ()), load) for load in loads]
+    weights = [side for side in sides if side[0].inner.op in ("Constant", "Absent")]
+    if not weights:
+        raise Refusal("a sum spread over places, with no factor that is constant")
+    weight = weights[0]
+    data = sides[0] if sides[1] is weight else sides[1]
+    x, w = (raising.seen(side[0], side[1], (), 0.0) for side in (data, weight))
+    address = in_elements(statement.place.offset)
+    low, high = hull(address, ranges, statement.extents)
+    before, begin = memory.read(statement.place.memory, low, high + 1)
+    made = spread(tensors, before, address - begin, ranges, x, w, statement.extents)
+    memory.store(
+        statement.place.memory, begin, ((before.size, 1),), tensors.apply("Add", before, made)
+    )
 
 
 def _narrowed(statement: Statement) -> Statement:

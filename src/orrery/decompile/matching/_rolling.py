@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ._statement import Rewriter, Statement, place_of
 
-__all__ = ["Term", "rolled", "terms_of"]
+__all__ = ["Term", "rolled", "rolled_statements", "terms_of"]
 
 #: More terms are left as they are: looking for loops takes time by the square of their number.
 _MOST_TERMS = 4096
@@ -73,7 +74,12 @@ def terms_of(
 
 
 def rolled(
-    terms: Sequence[Term], extents: dict[Symbol, int], names: count[int], *, once: bool
+    terms: Sequence[Term],
+    extents: dict[Symbol, int],
+    names: count[int],
+    *,
+    once: bool,
+    prefix: str = "rolled",
 ) -> list[Term]:
     """Return fewer terms with more counters, whose turns are noted in `extents`.
 
@@ -109,7 +115,7 @@ def rolled(
             continue
         example = members[0][1]
         for box in made:
-            found.append((box.first, _term(box, example, extents, names)))
+            found.append((box.first, _term(box, example, extents, names, prefix)))
     return [term for _, term in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -225,11 +231,13 @@ def _runs(members: list[_Box]) -> list[list[_Box]]:
     return runs
 
 
-def _term(box: _Box, example: Term, extents: dict[Symbol, int], names: count[int]) -> Term:
+def _term(
+    box: _Box, example: Term, extents: dict[Symbol, int], names: count[int], prefix: str
+) -> Term:
     """Write a box as a term, shaped as an example of its group."""
     counters = []
     for turns, _ in box.loops:
-        symbol = Symbol(f"rolled.{next(names)}", "counter")
+        symbol = Symbol(f"{prefix}.{next(names)}", "counter")
         extents[symbol] = turns
         counters.append(symbol)
     place = count()
@@ -256,7 +264,10 @@ def _shape(value: Value, forms: list[Linear]) -> object:
     if isinstance(value, Operation):
         return value.name, value.width, tuple(_shape(part, forms) for part in value.inputs)
     if isinstance(value, Reduction):
-        return "loop", id(value)
+        return (
+            "loop", value.operation, value.counter, value.extent, value.width, value.fused,
+            _shape(value.body, forms), _shape(value.start, forms),
+        )  # fmt: skip
     return value
 
 
@@ -267,4 +278,71 @@ def _rebuilt(value: Value, form: Callable[[Linear], Linear]) -> Value:
         return replace(value, value=form(value.value))
     if isinstance(value, Operation):
         return replace(value, inputs=tuple(_rebuilt(part, form) for part in value.inputs))
+    if isinstance(value, Reduction):
+        body = _rebuilt(value.body, form)  # in the order in which `_shape` went
+        return replace(value, body=body, start=_rebuilt(value.start, form))
     return value
+
+
+class _Renamed(Rewriter):
+    """Gives loops inside of a value names by their place in it, so that equal ones are equal."""
+
+    def __init__(self, extents: dict[Symbol, int], stem: str) -> None:
+        self.own: dict[Symbol | Operation | Load, Linear] = {}
+        super().__init__(self.own)
+        self._extents, self._stem = extents, stem
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Reduction) and value.counter not in self.own:
+            symbol = Symbol(f"{self._stem}.{len(self.own)}", "counter")
+            self._extents[symbol] = self._extents[value.counter]
+            self.own[value.counter] = linear(0, {symbol: 1})
+        return super()._value(value)
+
+
+def rolled_statements(statements: Sequence[Statement]) -> list[Statement]:
+    """Write neighbouring stores of one loop nest that differ in places only as one store."""
+    names = count()
+    found: list[Statement] = []
+    run: list[Statement] = []
+    for statement in statements:
+        if run and (run[-1].loops, run[-1].width) != (statement.loops, statement.width):
+            found += _rolled_run(run, names)
+            run = []
+        run.append(statement)
+    return found + _rolled_run(run, names)
+
+
+def _rolled_run(run: list[Statement], names: count[int]) -> list[Statement]:
+    if not 1 < len(run) <= _MOST_TERMS:
+        return run
+    extents: dict[Symbol, int] = {}
+    terms = []
+    stem = f"inner.{next(names)}"
+    for statement in run:
+        mine = dict(statement.extents)
+        renamed = _Renamed(mine, stem)
+        address = statement.place.offset + linear(0, {Symbol(statement.place.memory, "memory"): 1})
+        parts = (Load(address, statement.width), statement.value, *statement.guards)
+        whole = Operation("store", parts, statement.width)
+        terms.append(Term((), renamed.value(whole)))
+        if any(extents.get(s, turns) != turns for s, turns in mine.items()):
+            return run  # loops of one place that run for different turns
+        extents.update(mine)
+    made = rolled(terms, extents, names, once=False, prefix="store")
+    if len(made) == len(run):
+        return run
+    found = []
+    for term in made:
+        whole = term.value
+        assert isinstance(whole, Operation)
+        target, value, *guards = whole.inputs
+        assert isinstance(target, Load)
+        place = place_of(target.address, extents)
+        if place is None:
+            return run
+        found.append(Statement(
+            place=place, value=value, width=run[0].width, guards=tuple(guards),
+            loops=(*run[0].loops, *term.counters), extents=dict(extents), address=run[0].address,
+        ))  # fmt: skip
+    return found

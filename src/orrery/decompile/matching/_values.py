@@ -25,7 +25,7 @@ from ._statement import Statement, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
 
-__all__ = ["Raising", "comparison_of"]
+__all__ = ["Raising", "comparison_of", "factors_of", "in_elements"]
 
 _BINARY = {"fadd": "Add", "fsub": "Sub", "fmul": "Mul", "fdiv": "Div"}
 _MAXIMA = {"fmax": "Max", "max_x86": "Max", "fmin": "Min", "min_x86": "Min"}
@@ -234,7 +234,7 @@ class Raising:
         place = place_of(load.address, self.extents)
         if place is None:
             raise Refusal("an address that is not linear")
-        address = _elements(place.offset)
+        address = in_elements(place.offset)
         low, high = hull(address, ranges, self.extents)
         known = self.memory.constant_bytes(place.memory, low * 4, high * 4 + 4)
         if known is not None:
@@ -317,7 +317,7 @@ class Raising:
         return self.along(kind, counters, body, ranges)
 
     def summed(self, counters: list[Symbol], body: Value, ranges: Sequence[Range]) -> Field:
-        factors = _factors(body)
+        factors = factors_of(body)
         scale = [f for f in factors if not counters_of(f) & set(self.extents)]
         loads = [f for f in factors if isinstance(f, Load)]
         if len(loads) + len(scale) == len(factors) and 1 <= len(loads) <= 2:
@@ -427,7 +427,7 @@ def number_of(value: Constant) -> np.ndarray:
     raise Refusal(f"a number of {value.width} bits")
 
 
-def _elements(offset: Linear) -> Linear:
+def in_elements(offset: Linear) -> Linear:
     if offset.constant % 4 or any(f % 4 for _, f in offset.terms):
         raise Refusal("addresses that are no multiple of an element")
     return Linear(offset.constant // 4, tuple((t, f // 4) for t, f in offset.terms))
@@ -454,11 +454,11 @@ def _addends(value: Value) -> list[Value]:
     return [value]
 
 
-def _factors(value: Value) -> list[Value]:
+def factors_of(value: Value) -> list[Value]:
     if isinstance(value, Operation) and value.name == "fmul":
-        return [part for side in value.inputs for part in _factors(side)]
+        return [part for side in value.inputs for part in factors_of(side)]
     if isinstance(value, Operation) and value.name in _SAME:
-        return _factors(value.inputs[0])
+        return factors_of(value.inputs[0])
     return [value]
 
 

@@ -68,6 +68,10 @@ _KNOWN: tuple[tuple[str, dict[str, Any], Callable[[Array], Array]], ...] = (
 
 def known_function(tensors: Tensors, t: Tensor) -> Tensor | None:
     """Return a chain of elementwise operators as one known function."""
+    if t.op == "Mul":
+        for x, gate in (t.inputs, t.inputs[::-1]):
+            if gate.op == "HardSigmoid" and gate.inputs[0] is x and _is_sixth(gate):
+                return noted(tensors.apply("HardSwish", x), gate)
     if t.op not in ("Add", "Sub", "Mul", "Div", "Min", "Max", "Where", "Log", "Clip"):
         return None
     inside = _inside(t)
@@ -87,6 +91,10 @@ def known_function(tensors: Tensors, t: Tensor) -> Tensor | None:
                 made = tensors.apply(op, root, **attributes)
                 return noted(made, because=f"its values on {_POINTS.size} points are {op}'s")
     return None
+
+
+def _is_sixth(t: Tensor) -> bool:
+    return abs(t.attribute("alpha") - 1 / 6) < _TOLERANCE and t.attribute("beta") == 0.5
 
 
 def _inside(t: Tensor) -> list[Tensor] | None:

@@ -141,6 +141,8 @@ def _is_variance(t: Tensor, x: Tensor, centred: Tensor, mean: Tensor) -> bool:
 
 
 def _is_square(t: Tensor, x: Tensor) -> bool:
+    if t.op == x.op == "Rearrange" and t.digits == x.digits and t.shape == x.shape:
+        return _is_square(t.inputs[0], x.inputs[0])
     if t.op == "Mul":
         return t.inputs[0] is x and t.inputs[1] is x
     return t.op == "Pow" and t.inputs[0] is x and t.inputs[1].scalar() == 2
@@ -345,7 +347,7 @@ def _lrn(tensors: Tensors, t: Tensor) -> Tensor | None:
         sign = -1.0
     else:
         return None
-    if power.op != "Pow" or power.inputs[0].op != "Add" or len(x.shape) < 3:
+    if power.op != "Pow" or power.inputs[0].op != "Add":
         return None
     beta = power.inputs[1].scalar()
     if beta is None:
@@ -356,16 +358,23 @@ def _lrn(tensors: Tensors, t: Tensor) -> Tensor | None:
         if bias is None or base.op != "WindowSum" or not _is_square(base.inputs[0], x):
             continue
         windows = base.attribute("windows")
-        if any(w != (1, 1, 1, 0, 0) for k, w in enumerate(windows) if k != 1):
+        walked = [k for k, w in enumerate(windows) if w != (1, 1, 1, 0, 0)]
+        if len(walked) != 1:
             continue
-        size, step, dilation, before, after = windows[1]
+        (axis,) = walked
+        size, step, dilation, before, after = windows[axis]
         if step != 1 or dilation != 1 or (before, after) != ((size - 1) // 2, size // 2):
             continue
+        shape = x.shape
+        if axis != 1 or len(shape) < 3:
+            shape = (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
         made = tensors.node(
-            "LRN", (x,), x.shape, size=size, alpha=float(np.float32(factor * size)),
-            beta=float(np.float32(sign * beta)), bias=float(np.float32(bias)),
+            "LRN", (tensors.reshape(x, shape),), shape, size=size,
+            alpha=float(np.float32(factor * size)), beta=float(np.float32(sign * beta)),
+            bias=float(np.float32(bias)),
         )  # fmt: skip
-        return noted(made, power, base, because="x over a power of the sum of squares of channels")
+        noted(made, power, base, because="x over a power of the sum of squares of channels")
+        return tensors.reshape(made, x.shape)
     return None
 
 

@@ -219,7 +219,7 @@ def _one_position(tensors: Tensors, t: Tensor) -> Tensor | None:
 
 def _flat_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
     """Write a batch normalisation over one axis of positions."""
-    if t.op != "BatchNormalization" or len(t.shape) == 3:
+    if t.op not in ("BatchNormalization", "LRN") or len(t.shape) == 3:
         return None
     shape = (*t.shape[:2], prod(t.shape[2:]))
     flat = tensors.reshape(t.inputs[0], shape)

@@ -96,6 +96,9 @@ class Choices(Bits):
         form, other_form = self.linear(a), self.linear(b)
         if form is None or other_form is None or not (isinstance(a, Index) or isinstance(b, Index)):
             return plain
+        apart = self._apart(name, form, other_form, width)
+        if apart is not None:
+            return self.number(int(apart), 1)
         if name[0] == "u":
             return self._unsigned(name, a, b, form, other_form)
         low, high = self.range(form - other_form)
@@ -115,6 +118,23 @@ class Choices(Bits):
         if low is not None and low > edge:
             return self.number(0, 1)
         return plain
+
+    def _apart(self, name: str, x: Linear, y: Linear, width: int) -> bool | None:
+        """Return how two addresses of different arrays compare."""
+        pointing = [t for t, _ in (x - y).terms if isinstance(t, Symbol) and t.kind != "counter"]
+        if width < 32 or not pointing:
+            return None
+        if not any(t in self.pointers for t in pointing):
+            self.undecided = self.undecided or name[0] == "u"
+            return None
+        first, second = self.place(x), self.place(y)
+        if first is None or second is None or abs(first - second) < 1 << 40:
+            return None
+        if name[0] == "u":
+            first, second = first % (1 << 64), second % (1 << 64)
+        if name == "ieq":
+            return False
+        return first < second
 
     def _unsigned(self, name: str, a: Value, b: Value, x: Linear, y: Linear) -> Value:
         low, other = self.range(x)[0], self.range(y)[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import gcd
 
-from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value
+from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value, linear
 
 from ._parts import is_small, signed
 
@@ -25,6 +25,8 @@ class Numbers:
 
     def __init__(self) -> None:
         self.ranges: dict[Symbol, Range] = {}
+        self.pointers: set[Symbol] = set()
+        self.undecided = False
 
     def number(self, bits: int, width: int) -> Index:
         """Return a known integer."""
@@ -57,6 +59,27 @@ class Numbers:
         if isinstance(value, Constant):
             return signed(value.bits, value.width)
         return None
+
+    def place(self, form: Linear) -> int | None:
+        """Return where the pointers of a form would lie; None if nothing can be said of it.
+
+        Code that asks whether two arrays overlap, or how they are aligned, does the same whatever
+        the answer. It is read for one answer: arrays far apart, in the order of the arguments, each
+        at a multiple of a page.
+        """
+        total = form.constant
+        for term, factor in form.terms:
+            if isinstance(term, Symbol) and term in self.pointers:
+                total += factor * self.position(term)
+            elif isinstance(term, Load) or getattr(term, "kind", "") == "unknown":
+                return None
+        return total
+
+    @staticmethod
+    def position(pointer: Symbol) -> int:
+        """Return a place for what a pointer points to."""
+        digits = "".join(c for c in pointer.name if c.isdigit())
+        return (ord(pointer.name[0]) << 16 | int(digits or 0) & 0xFFFF) << 40
 
     def range(self, form: Linear) -> Range:
         """Return the least and the greatest number a form can be; None where nothing says it."""
@@ -202,6 +225,10 @@ class Numbers:
         if form.is_constant:
             return self.number(form.constant % by, width)
         _, rest = self.split_by(form, by)
+        if by <= 4096:
+            rest = linear(rest.constant, {t: f for t, f in rest.terms if t not in self.pointers})
+            if rest.is_constant:
+                return self.number(rest.constant % by, width)
         low, high = self.range(rest)
         if low is not None and high is not None and low >= 0 and high < by:
             return self.index(rest, width)

@@ -188,9 +188,7 @@ def _high_half(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) ->
     item = inputs[0]
     if isinstance(item, tuple):
         return lanes(build, item, width)[1]
-    return build.truncate(
-        build.shift_right(item, build.number(width, 8), item.width, arithmetic=True), width
-    )
+    return build.extract(item, width, width)
 
 
 def _two_halves(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) -> Any_:
