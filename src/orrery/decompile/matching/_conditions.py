@@ -8,14 +8,14 @@ Judge:   every conclusion is checked for all turns where these are few, else by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value
 from ._integers import linear_over
 from ._memory import Refusal
 from ._nest import Range
 
-__all__ = ["bounds", "ranges_of"]
+__all__ = ["bounds", "merged_ranges", "ranges_of"]
 
 
 def bounds(form: Linear, extents: Mapping[Symbol, int]) -> tuple[int, int]:
@@ -40,6 +40,25 @@ def ranges_of(condition: Value, extents: Mapping[Symbol, int]) -> list[Range] | 
     except _Foreign:
         return None
     return _merged(found, extents)
+
+
+def merged_ranges(ranges: Sequence[Range]) -> list[Range]:
+    """Return ranges of which those of one form are one."""
+    found: dict[object, Range] = {}
+    for bound in ranges:
+        known = found.get(bound.form.terms)
+        if known is None:
+            found[bound.form.terms] = bound
+            continue
+        shift = known.form.constant - bound.form.constant
+        low = None if bound.low is None else bound.low + shift
+        high = None if bound.high is None else bound.high + shift
+        lows = [x for x in (low, known.low) if x is not None]
+        highs = [x for x in (high, known.high) if x is not None]
+        found[bound.form.terms] = Range(
+            form=known.form, low=max(lows, default=None), high=min(highs, default=None)
+        )
+    return list(found.values())
 
 
 class _Foreign(Exception):

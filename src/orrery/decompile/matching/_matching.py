@@ -26,7 +26,7 @@ from ..forms import (
     linear,
 )
 from ..tensors import Tensor, Tensors
-from ._conditions import bounds, ranges_of
+from ._conditions import bounds, merged_ranges, ranges_of
 from ._memory import Memory, Refusal, memory_of
 from ._nest import Range
 from ._order import apart, loads_of
@@ -64,10 +64,9 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
     tensors = Tensors()
     written: dict[str, list[range]] = {}
     for statement in statements:
-        low, high = bounds(statement.place.offset, statement.extents)
-        stretch = range(low // 4, (high + statement.width // 8) // 4)
+        low, high = _stored(statement)
         written.setdefault(statement.place.memory, []).append(
-            range(stretch.start * 4, stretch.stop * 4)
+            range(low, high + statement.width // 8)
         )
     memory = Memory(tensors, program.buffers, written)
     inputs = _place_inputs(program, statements, tensors, memory)
@@ -171,7 +170,7 @@ def _guarded_loads(statement: Statement) -> list[tuple[Place, list]]:  # type: i
                 except Refusal:
                     inside = None
                 if inside is not None:
-                    inner = (*ranges, *inside)
+                    inner = tuple(merged_ranges([*ranges, *inside]))
                     stack.append((value.inputs[1], inner))
                     stack.append((value.inputs[2], ranges))
                     continue
@@ -276,7 +275,7 @@ def _scattered(tensors: Tensors, memory: Memory, statement: Statement) -> None:
         about = ranges_of(guard, statement.extents)
         if about is None:
             raise Refusal("stores only where a number that it reads says so")
-        ranges += about
+        ranges = merged_ranges([*ranges, *about])
     raising = Raising(tensors, memory, statement, statement.loops)
     sides = [(*raising.source(load, ()), load) for load in loads]
     weights = [side for side in sides if side[0].inner.op in ("Constant", "Absent")]
@@ -439,7 +438,18 @@ def _check_own(statement: Statement) -> None:
             raise Refusal("reads at other places what it stores: a recurrence")
 
 
+def _stored(statement: Statement) -> tuple[int, int]:
+    """Return the first and the last place in bytes that a statement stores to."""
+    ranges: list[Range] = []
+    try:
+        for guard in statement.guards:
+            ranges = merged_ranges([*ranges, *(ranges_of(guard, statement.extents) or ())])
+        return hull(statement.place.offset, ranges, statement.extents)
+    except Refusal:
+        return bounds(statement.place.offset, statement.extents)
+
+
 def _forget(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     """Note that memory holds something unknown: who reads it is not matched either."""
-    low, high = bounds(statement.place.offset, statement.extents)
+    low, high = _stored(statement)
     memory.spoil(statement.place.memory, low // 4, high // 4 + 1, f"{statement.address:#x}")

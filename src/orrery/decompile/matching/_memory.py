@@ -157,6 +157,15 @@ class Memory:
             return self._overlaid(parts[0], parts[1:])
         return self._joined(parts)
 
+    def _family(self, pieces: list[Piece], touching: list[Piece]) -> list[Piece]:
+        """Return the pieces that overlap in extent, however far that leads."""
+        family = list(touching)
+        for piece in pieces:
+            low, high = min(p.low for p in family), max(p.high for p in family)
+            if piece not in family and piece.low < high and low < piece.high:
+                family.append(piece)
+        return [p for p in pieces if p in family]
+
     def _overlaid(self, base: Piece, parts: list[Piece]) -> Piece | None:
         """Put parts into a filled whole: padding, where the whole holds one number."""
         fill = base.tensor.scalar()

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 from ..tensors import Tensor, Tensors
-from ._conditions import ranges_of
+from ._conditions import merged_ranges, ranges_of
 from ._contract import Field, contracted, product_of
 from ._integers import counters_of, evaluate_integers
 from ._memory import Memory, Refusal
@@ -294,7 +294,9 @@ class Raising:
             if inside is not None:
                 if not _is_neutral(body.inputs[2], kind):
                     raise Refusal("what a guard leaves out is not left out of a sum")
-                return self.reduced(kind, counters, body.inputs[1], [*ranges, *inside])
+                return self.reduced(
+                    kind, counters, body.inputs[1], merged_ranges([*ranges, *inside])
+                )
         if isinstance(body, Reduction) and _MAXIMA.get(body.operation, "Add") == kind:
             if not _is_neutral(body.start, kind):
                 raise Refusal("a sum that begins anew with something else than zero")
