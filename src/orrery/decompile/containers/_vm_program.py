@@ -113,7 +113,7 @@ def find_vm_programs(data: bytes) -> Iterator[VmProgram]:
     Where the first number of a program stands by chance, or what follows is damaged, nothing is
     yielded for it.
     """
-    found = []
+    found: list[int] = []
     for magic in _MAGIC:
         word, at = struct.pack("<Q", magic), -1
         while (at := data.find(word, at + 1)) >= 0 and len(found) < 64:

@@ -132,8 +132,7 @@ def read_vmfb(data: bytes, name: str = "module") -> VmfbModule:
     names = {number: label for label, number in exports.items()}
     signatures = root.tables(8)
     functions = []
-    for number, row in enumerate(root.rows(12, "<iiIhhhh")):
-        first, length = row[0], row[1]
+    for number, (first, length, *_) in enumerate(root.rows(12, "<iiIhhhh")):
         if first < 0 or length < 0 or first + length > len(code):
             raise ContainerError(f"{name}: function {number}", found="code beyond the end",
                                  wanted="a sound file", fix="copy the file again")  # fmt: skip

@@ -241,8 +241,8 @@ class _Runner:
             registers[_reg(ops[-1])] = registers.get(_reg(picked), 0)
         elif name in ("switch", "switch.ref"):
             index = _whole(registers.get(_reg(ops[0]), 0))
-            values, default = _regs(ops[-2]), _reg(ops[-3])
-            chosen = values[index] if 0 <= index < len(values) else default
+            cases, default = _regs(ops[-2]), _reg(ops[-3])
+            chosen = cases[index] if 0 <= index < len(cases) else default
             registers[_reg(ops[-1])] = registers.get(_plain(chosen), 0)
         elif name in ("assign.ref", "cast.ref"):
             registers[_reg(ops[-1])] = registers.get(_reg(ops[0]))
@@ -262,8 +262,8 @@ class _Runner:
             registers[_reg(ops[-1])] = _Thing("data", {})
         elif name == "buffer.length":
             held = registers.get(_reg(ops[0]))
-            segment = held.data.get("segment") if isinstance(held, _Thing) else None
-            registers[_reg(ops[1])] = len(segment.data) if segment else 0
+            known = held.data.get("segment") if isinstance(held, _Thing) else None
+            registers[_reg(ops[1])] = len(known.data) if known else 0
         elif name == "import.resolved":
             registers[_reg(ops[1])] = 1
         elif name.startswith("f32."):

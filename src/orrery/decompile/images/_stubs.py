@@ -26,7 +26,7 @@ def find_stubs(
     found: dict[int, str] = {}
     for address, slot in stub_slots(architecture, segments):
         target = memory.pointer(slot)
-        if target in names:
+        if target is not None and target in names:
             found[address] = names[target]
     return found
 

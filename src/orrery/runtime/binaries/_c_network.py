@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +71,10 @@ class _Network:
 
     def __init__(self, graph: Graph, style: CStyle, entry: str) -> None:
         self.graph, self.style, self.entry = graph, style, entry
-        unknown: dict[str, list[str]] = {}
+        unknown: dict[str, Sequence[str]] = {}
         for node in graph.nodes:
             if node.domain or (node.op not in EMITTERS and node.op not in _VIEWS):
-                unknown.setdefault(node.operator, []).append(node.name)
+                unknown[node.operator] = (*unknown.get(node.operator, ()), node.name)
         if unknown:
             raise UnsupportedOperatorsError(
                 graph.name, unknown, what="operators that are not written as C",

@@ -184,11 +184,11 @@ def _conv_transpose(w: Writer, step: Step, style: CStyle) -> None:
     names += [f"k{a}" for a in range(rank)]
     extents = (x.shape[0], groups, inputs, *x.shape[2:], outputs, *kernel)
     with w.loops(names, extents) as counters:
-        (n, g, c), at = counters[:3], counters[3 : 3 + rank]
+        (n, g, c), here = counters[:3], counters[3 : 3 + rank]
         o, taps = counters[3 + rank], counters[4 + rank :]
         positions, guards = [], []
         for a in range(rank):
-            text = _position(at[a], strides[a], taps[a], dilations[a], begins[a])
+            text = _position(here[a], strides[a], taps[a], dilations[a], begins[a])
             last = (x.shape[2 + a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] - begins[a]
             if begins[a] or last >= sizes[a]:
                 w.line(f"int i{a} = {text};")
@@ -198,7 +198,7 @@ def _conv_transpose(w: Writer, step: Step, style: CStyle) -> None:
         out, read = _join(g, outputs, o), _join(g, inputs, c)
         add = (
             f"{y.at(n, out, *positions)} += "
-            f"{x.at(n, read, *at)} * {weight.at(read, o, *taps)};"
+            f"{x.at(n, read, *here)} * {weight.at(read, o, *taps)};"
         )  # fmt: skip
         if guards:
             with w.block(f"if ({' && '.join(guards)})"):

@@ -191,8 +191,11 @@ def _resnet(b: Builder) -> str:
 def _mobilenet(b: Builder) -> str:
     low, high = b.constant(np.float32(0.0), "low"), b.constant(np.float32(6.0), "high")
 
-    def block(x: str, wide: int, name: str, **more: int) -> str:
-        y = b.batch_norm(b.conv(x, wide, name=f"{name}.conv", **more), name=f"{name}.bn")
+    def block(
+        x: str, wide: int, name: str, *, kernel: int, stride: int = 1, groups: int = 1
+    ) -> str:
+        y = b.conv(x, wide, name=f"{name}.conv", kernel=kernel, stride=stride, groups=groups)
+        y = b.batch_norm(y, name=f"{name}.bn")
         return b.op("Clip", y, low, high, name=f"{name}.clip")
 
     x = block(b.input("x", 1, 3, 16, 12), 8, "stem", kernel=3, stride=2)

@@ -92,6 +92,8 @@ def build_tvm(
         words["mcpu"] = target.cpu
     if target.features:
         words["mattr"] = target.features.split(",")
+    if "hf" in target.triple:
+        words["mfloat-abi"] = "hard"
     path = (folder / f"{name}{'.so' if recipe.form == 'shared' else '.o'}").resolve()
     answer = _ask(work, {
         "do": "build", "target": words, "fused": recipe.fused, "mode": recipe.mode,
@@ -116,11 +118,11 @@ def run_tvm(
     """
     work = path.with_name(path.name + ".run")
     work.mkdir(exist_ok=True)
-    np.savez(work / "inputs.npz", **{name: np.asarray(value) for name, value in inputs.items()})
-    _ask(work, {"do": "run", "path": str(path.resolve()), "entry": entry, "inputs": list(inputs),
+    for index, value in enumerate(inputs.values()):
+        np.save(work / f"in{index}.npy", np.asarray(value))
+    _ask(work, {"do": "run", "path": str(path.resolve()), "entry": entry, "inputs": len(inputs),
                 "outputs": list(outputs)})  # fmt: skip
-    with np.load(work / "outputs.npz") as data:
-        return {name: data[name] for name in outputs}
+    return {name: np.load(work / f"out{index}.npy") for index, name in enumerate(outputs)}
 
 
 def _ask(work: Path, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ __all__: list[str] = []
 
 
 def _build(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    import tvm
+    import tvm  # type: ignore[import-untyped]  # has no stubs
     from tvm import relax
-    from tvm.relax.frontend.onnx import onnx_frontend
-    from tvm.support import cc
+    from tvm.relax.frontend.onnx import onnx_frontend  # type: ignore[import-untyped]  # as above
+    from tvm.support import cc  # type: ignore[import-untyped]  # as above
 
     # The front end's own reader: TVM asks for its message type, not for bytes.
     model = onnx_frontend.onnx.load_model_from_string((folder / "model.onnx").read_bytes())
@@ -51,12 +51,13 @@ def _run(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     from tvm import relax
 
     machine = relax.VirtualMachine(tvm.runtime.load_module(request["path"]), tvm.cpu())
-    with np.load(folder / "inputs.npz") as data:
-        given = [tvm.runtime.tensor(np.ascontiguousarray(data[n])) for n in request["inputs"]]
+    given = [
+        tvm.runtime.tensor(np.load(folder / f"in{index}.npy")) for index in range(request["inputs"])
+    ]
     found = machine[request["entry"]](*given)
     results = [found] if hasattr(found, "numpy") else list(found)
-    arrays = {name: array.numpy() for name, array in zip(request["outputs"], results, strict=True)}
-    np.savez(folder / "outputs.npz", **arrays)
+    for index, result in enumerate(results):
+        np.save(folder / f"out{index}.npy", result.numpy())
     return {}
 
 
