@@ -75,6 +75,7 @@ class Routine:
     name : as linked, or empty; a hint and no evidence
     arguments : what it was given, in the order of the calling convention
     steps : stores and calls; steps of one loop nest that share loops share the `Loop` objects
+    notes : what a reader should know, e.g. that a sum stands in another order than in the code
     """
 
     address: int
@@ -83,6 +84,7 @@ class Routine:
     steps: tuple[Store | Call, ...] = ()
     result: Value | None = None
     unread: tuple[Unread, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

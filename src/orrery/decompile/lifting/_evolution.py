@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from orrery.decompile.forms import Constant, Index, Linear, Operation, Reduction, Symbol, Value
 from orrery.decompile.values import Builder, contains, known_bits, symbols_of
 
-__all__ = ["NEUTRAL", "Fold", "find_fold", "first_turn", "neutral", "roll_up"]
+__all__ = ["EXTREMES", "NEUTRAL", "Fold", "find_fold", "first_turn", "neutral", "roll_up"]
 
 NEUTRAL = {
     ("fadd", 32): 0x80000000, ("fadd", 64): 1 << 63, ("fmul", 32): 0x3F800000,
@@ -23,7 +23,7 @@ NEUTRAL = {
     ("fmin", 32): 0x7F800000, ("max_x86", 64): 0xFFF0 << 48, ("fmax", 64): 0xFFF0 << 48,
     ("min_x86", 64): 0x7FF0 << 48, ("fmin", 64): 0x7FF0 << 48,
 }  # fmt: skip
-_EXTREMES = ("max_x86", "min_x86", "fmax", "fmin")
+EXTREMES = ("max_x86", "min_x86", "fmax", "fmin")
 _TRIED = 1 << 16
 
 
@@ -59,7 +59,7 @@ def find_fold(build: Builder, end: Value, old: Symbol) -> Fold | None:
             return None
         if value.name in ("fadd", "fsub", "fma"):
             return "fadd"
-        if value.name == "fmul" or value.name in _EXTREMES:
+        if value.name == "fmul" or value.name in EXTREMES:
             return value.name
         if value.name == "select":
             for arm in value.inputs[1:]:
@@ -172,7 +172,7 @@ def roll_up(
     """Return what an accumulator holds after ``extent`` turns of a fold."""
     width = start.width
     addends = fold.addends
-    if fold.operation in _EXTREMES or fold.operation == "fmul":
+    if fold.operation in EXTREMES or fold.operation == "fmul":
         body = addends[0][0]
         for more, _ in addends[1:]:
             body = build.float_operation(fold.operation, [body, more], width)

@@ -28,7 +28,7 @@ from orrery.decompile.values import Builder, children, symbols_of
 
 from ._block import STACK, Interpreter
 from ._flow import LiftLimitError
-from ._rolling import roll
+from ._rolling import Roller
 from ._source import Code, ImageCode, machine_of
 from ._state import distance_is_safe
 from ._walk import Walker
@@ -138,12 +138,17 @@ def _lift(
         result = _result(engine, after.registers.pieces)
     steps = _without_dead(engine.build, [_flat_guards(s) for s in engine.steps])
     steps = _without_stack(engine.build, steps)
+    notes: tuple[str, ...] = ()
     if settings.rolled:
-        steps = roll(engine.build, steps)
+        roller = Roller(engine.build)
+        steps = roller.steps(steps)
+        if roller.reordered:
+            notes = ("a sum is written in order of address, not as its lanes were added",)
     unread = [*engine.unread, *_unknown(engine, steps), *_overwritten(steps)]
     return Routine(
         address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
         steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
+        notes=notes,
     )  # fmt: skip
 
 
