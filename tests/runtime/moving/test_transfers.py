@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orrery.runtime.moving import OffloadError
+from orrery.runtime.moving import DamagedDataError, OffloadError
 from orrery.runtime.moving._arena import aligned_bytes
-from orrery.runtime.moving._blocks import SECTOR_BYTES
+from orrery.runtime.moving._blocks import EDGE_BYTES, SECTOR_BYTES, edges_of
 from orrery.runtime.moving._folders import ScratchFile
 from orrery.runtime.moving._parcel import Parcel
 from orrery.runtime.moving._transfers import Transfers
@@ -157,7 +157,7 @@ def test_who_brings_too_much_waits(way: str, tmp_path: Path) -> None:
 
 
 def test_reading_ahead_waits_for_room_and_need_does_not(tmp_path: Path) -> None:
-    with transfers(tmp_path, ahead_bytes=2 * BLOCK) as moving:
+    with transfers(tmp_path, ahead_bytes=2 * BLOCK + SECTOR_BYTES) as moving:
         parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK, seed=n)) for n in range(2)]
         for parcel in parcels:
             moving.write(parcel)
@@ -193,18 +193,80 @@ def test_what_somebody_waits_for_goes_first(way: str, tmp_path: Path) -> None:
         assert len(wrote(faults.begun, False)) == 20  # brought forward, not read twice
 
 
-def test_aligned_memory_is_written_without_a_copy(tmp_path: Path) -> None:
-    with transfers(tmp_path) as moving:
-        memory = Memory(2 * BLOCK + SECTOR_BYTES)
-        lying = aligned_bytes(memory.bytes.size)
-        lying[:] = memory.bytes
-        wanted, memory.bytes = memory.bytes.tobytes(), lying
-        parcel = Parcel(0, "t", lying.size, 0, memory)
+def lie(memory: Memory, past: int) -> bytes:
+    """Let its bytes begin so many after a page does; return a copy."""
+    copy, size = memory.bytes.tobytes(), memory.bytes.size
+    memory.bytes = aligned_bytes(past + size)[past : past + size]
+    memory.bytes[:] = np.frombuffer(copy, np.uint8)
+    return copy
+
+
+@pytest.mark.parametrize("size", [3 * BLOCK, 3 * BLOCK - 4, 2 * BLOCK + SECTOR_BYTES + 516])
+@pytest.mark.parametrize("past", [0, 64, 448, 520])
+@pytest.mark.parametrize("way", ENGINES)
+def test_memory_is_written_from_where_it_lies(
+    way: str, past: int, size: int, tmp_path: Path
+) -> None:
+    with transfers(tmp_path, way=way) as moving:
+        if max(moving.files[0].alignment) > EDGE_BYTES:
+            pytest.skip("the folder's disk takes whole pages only")
+        memory = Memory(size, seed=past)
+        wanted = lie(memory, past)
+        parcel = Parcel(0, "t", size, 0, memory)
         moving.write(parcel)
         moving.drain()
-        assert moving.counts.uncopied_bytes == lying.size
+        copied = size - moving.counts.uncopied_bytes
+        assert 0 <= copied < 3 * 2 * EDGE_BYTES  # the edges of each block
+        assert parcel.phase == past % EDGE_BYTES
+        memory.bytes[:] = 0
         moving.read(parcel, now=True)
         assert moving.arrival(parcel).tobytes() == wanted
+        assert moving.counts.written_bytes == parcel.travelled_bytes == moving.counts.read_bytes
+
+
+@pytest.mark.parametrize("spoilt", ["before", "middle", "after", "padding"])
+def test_every_part_of_such_a_block_is_compared(spoilt: str, tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        if max(moving.files[0].alignment) > EDGE_BYTES:
+            pytest.skip("the folder's disk takes whole pages only")
+        memory = Memory(BLOCK)
+        lie(memory, 16)
+        parcel = Parcel(0, "t", BLOCK, 0, memory)
+        moving.write(parcel)
+        moving.drain()
+        (found,) = parcel.blocks
+        assert found is not None
+        before, after = edges_of(aligned_bytes(SECTOR_BYTES), found[1])
+        assert before.size and after.size
+        place = {"before": 2 * EDGE_BYTES, "after": 4 * EDGE_BYTES, "middle": SECTOR_BYTES + 99,
+                 "padding": found[1].file_bytes - 1}[spoilt]  # fmt: skip
+        file, sector = found[0].file, aligned_bytes(SECTOR_BYTES)
+        start = found[0].offset + place // SECTOR_BYTES * SECTOR_BYTES
+        os.preadv(file.descriptor, [sector.data], start)
+        sector[place % SECTOR_BYTES] ^= 1
+        os.pwritev(file.descriptor, [sector.data], start)
+        moving.read(parcel, now=True)
+        with pytest.raises(DamagedDataError, match="altered data"):
+            moving.arrival(parcel)
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_folders_of_which_some_take_whole_pages_only(density: float, tmp_path: Path) -> None:
+    """So blocks with edges and copied ones come back to one place, which suits the first kind."""
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    with transfers(*folders, threads=4) as moving:
+        moving.files[0].alignment = (SECTOR_BYTES, SECTOR_BYTES)
+        size = 64 * BLOCK + 100
+        memory = Memory(size, density=density)
+        wanted = lie(memory, 64)
+        parcel = Parcel(0, "t", size, 4, memory)
+        moving.write(parcel)
+        moving.drain()
+        moving.read(parcel, now=True)
+        assert moving.arrival(parcel).tobytes() == wanted
+        assert parcel.is_packed == (density < 1)
 
 
 @pytest.mark.parametrize("way", ENGINES)

@@ -34,25 +34,25 @@ def test_memory_taken_and_dropped_is_seen() -> None:
 
 
 def test_freed_pieces_leave_the_process() -> None:
-    """In a process of its own, for the option holds for good."""
+    """In a process of its own, whose heap nobody else has used."""
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("another C library")
     code = """
 import ctypes, sys
-from orrery.runtime.offload._memory import MemoryMeter, return_freed_memory
+from orrery.runtime.offload._memory import MemoryMeter, trimmer
 library = ctypes.CDLL(None)
 library.malloc.restype = library.memset.restype = ctypes.c_void_p
 library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
 library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-if sys.argv[1] == "yes":
-    assert return_freed_memory(1 << 20)
 size, meter = 8 << 20, MemoryMeter()
 def take(): return library.memset(library.malloc(size), 1, size)
-library.free(take())  # from here on the library keeps pieces of this size, unless told
+library.free(take())  # from here on the library keeps pieces of this size
 before = meter.read()
 pieces = [take() for _ in range(8)]
 last = library.memset(library.malloc(2 << 20), 1, 2 << 20)  # above them: nothing is trimmed
 for piece in pieces: library.free(piece)
+if sys.argv[1] == "yes":
+    trimmer()()
 print((meter.read() - before) >> 20)
 """
     kept, returned = (

@@ -48,7 +48,7 @@ class OffloadOptions:
     direct: bool = setting(True, "Go past the system's cache where it allows that.")
     trace: bool = setting(False, "Keep a record of each request, for IoTrace files.")
     return_freed: bool = setting(
-        True, "Have the C library return freed memory at once, for the whole process and for good."
+        True, "Have freed memory given back to the system where the limit is near."
     )
     method: Literal["two_phases", "improved", "exact"] = setting(
         "improved", "How plans are searched: OffloadSearch says what each means."

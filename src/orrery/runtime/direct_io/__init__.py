@@ -3,6 +3,7 @@
 from ._calls import CallChannel
 from ._engines import Engine, EngineName, open_engine
 from ._request import SECTOR_BYTES, Bytes, Channel, Request
+from ._ring import address_of
 from ._rings import RingChannel, why_no_ring
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "EngineName",
     "Request",
     "RingChannel",
+    "address_of",
     "open_engine",
     "why_no_ring",
 ]

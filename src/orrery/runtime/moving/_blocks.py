@@ -8,6 +8,9 @@ The checksum is a hash over the sums of all sectors and over the sums, across se
 at the same place in one. A change within one sector, of one column, or an exchange of sectors or
 words changes it; reading memory once at the speed of additions is all it costs.
 
+A block that is written from where it lies has edges: bytes before the first address, and after the
+last, that a request may take. They lie in the header's sector, behind the header.
+
 Packing keeps a bit per element that says whether any of its bits is set, and the elements that
 have one. It goes by bits, so negative zero and the payload of a NaN come back as they were.
 """
@@ -25,10 +28,12 @@ import numpy as np
 from ..direct_io import SECTOR_BYTES, Bytes
 
 __all__ = [
+    "EDGE_BYTES",
     "SECTOR_BYTES",
     "BlockLabel",
     "Bytes",
     "checksum",
+    "edges_of",
     "label_problem",
     "pack_block",
     "padded",
@@ -38,13 +43,17 @@ __all__ = [
 
 #: A packed block must save this share, or it travels as it is.
 _WORTH = 1 / 8
-#: Elements looked at together: what that takes must be too small for the C library to give it back
-#: to the system each time (`return_freed_memory`), or fresh pages cost three times the packing.
+#: Elements looked at together: what that takes stays in the processor's cache, and is too small for
+#: the C library to ask the system for it each time.
 _PART = 1 << 16
 #: Elements looked at before packing is tried, and by how much their share must be too large.
 _SAMPLE, _MARGIN = 4096, 0.05
 _MAGIC = b"ORRYBLK1"
-_LAYOUT = struct.Struct("<8s16sQIIQQQ")
+_LAYOUT = struct.Struct("<8s16sQIIQQQq")
+#: What addresses and sizes of requests are multiples of where edges are kept apart, and where those
+#: before and after lie in the header's sector.
+EDGE_BYTES = 512
+_BEFORE, _AFTER = 2 * EDGE_BYTES, 4 * EDGE_BYTES
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -60,7 +69,8 @@ class BlockLabel:
     element_bytes : of a packed block's elements; 0 where the block is not packed
     raw_bytes : of the tensor
     stored_bytes : that follow the header, without padding
-    checksum : of what follows the header, padding included
+    checksum : of what follows the header, padding included, and of the edges
+    before : bytes of the edge before what follows the header; -1: there are no edges
     """
 
     session: bytes
@@ -70,12 +80,25 @@ class BlockLabel:
     raw_bytes: int
     stored_bytes: int
     checksum: int
+    before: int = -1
+
+    @property
+    def middle_bytes(self) -> int:
+        """Bytes that follow the header, without padding and edges."""
+        if self.before < 0:
+            return self.stored_bytes
+        return (self.stored_bytes - self.before) // EDGE_BYTES * EDGE_BYTES
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes in the file, header and padding counted."""
+        return SECTOR_BYTES + padded(self.middle_bytes)
 
     def encoded(self) -> bytes:
         """Return the header's bytes, with a checksum of their own."""
         head = _LAYOUT.pack(
             _MAGIC, self.session, self.tensor, self.block, self.element_bytes, self.raw_bytes,
-            self.stored_bytes, self.checksum,
+            self.stored_bytes, self.checksum, self.before,
         )  # fmt: skip
         return head + struct.pack("<I", zlib.crc32(head))
 
@@ -85,17 +108,28 @@ def padded(size_bytes: int) -> int:
     return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
 
 
-def checksum(data: Bytes) -> int:
-    """Return 64 bits that depend on every bit of whole sectors.
+def checksum(data: Bytes, *more: Bytes) -> int:
+    """Return 64 bits that depend on every bit.
 
     Parameters
     ----------
-    data : aligned bytes, a whole number of sectors
+    data : aligned; all but its whole sectors takes longer
+    more : small pieces
     """
-    words = data.view(np.uint64).reshape(-1, SECTOR_BYTES // 8)
-    digest = hashlib.blake2b(words.sum(axis=1).tobytes(), digest_size=8)
-    digest.update(words.sum(axis=0).tobytes())
+    whole = data.size // SECTOR_BYTES * SECTOR_BYTES
+    words = data[:whole].view(np.uint64).reshape(-1, SECTOR_BYTES // 8)
+    digest = hashlib.blake2b(words.sum(axis=0).tobytes(), digest_size=8)
+    digest.update(words.sum(axis=1).tobytes())
+    for piece in (data[whole:], *more):
+        digest.update(piece.data)
     return int.from_bytes(digest.digest(), "little")
+
+
+def edges_of(sector: Bytes, label: BlockLabel) -> tuple[Bytes, Bytes]:
+    """Return the places of the bytes before and after in the header's sector."""
+    before = max(0, label.before)
+    after = label.stored_bytes - before - label.middle_bytes
+    return sector[_BEFORE : _BEFORE + before], sector[_AFTER : _AFTER + after]
 
 
 def write_label(sector: Bytes, label: BlockLabel) -> None:
@@ -105,13 +139,15 @@ def write_label(sector: Bytes, label: BlockLabel) -> None:
     sector[len(head) :] = 0
 
 
-def label_problem(sector: Bytes, payload: Bytes, label: BlockLabel) -> str | None:
+def label_problem(
+    sector: Bytes, payload: Bytes, label: BlockLabel, *more: Bytes
+) -> str | None:  # fmt: skip
     """Return what is wrong with a block that was read, or None when it is the one expected.
 
     Parameters
     ----------
     sector : the header as read
-    payload : what followed it, `padded(label.stored_bytes)` bytes
+    payload, more : what followed it
     label : what was written
     """
     expected = label.encoded()
@@ -122,7 +158,7 @@ def label_problem(sector: Bytes, payload: Bytes, label: BlockLabel) -> str | Non
         if zlib.crc32(found[:-4]) != struct.unpack("<I", found[-4:])[0]:
             return "an altered block header"
         return "the header of another block"
-    if (sum_found := checksum(payload)) != label.checksum:
+    if (sum_found := checksum(payload, *more, *edges_of(sector, label))) != label.checksum:
         return f"altered data (checksum {sum_found:016x}, written {label.checksum:016x})"
     return None
 

@@ -1,8 +1,8 @@
 """What the processor does to a block before it is written and after it was read.
 
 Models:  nothing; this does it. A block that is not packed is written from the tensor's own memory
-         where the file takes that (its alignment), and from a copy otherwise; it is read to where
-         it will be used. A packed one passes through a buffer both ways.
+         where the file takes that, but for its edges, and from a copy otherwise; it is read to
+         where it will be used. A packed one passes through a buffer both ways.
 Judge:   tests/runtime/moving/test_transfers.py, tests/runtime/offload/test_faults.py.
 """
 
@@ -11,19 +11,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..direct_io import Request
+from ..direct_io import Request, address_of
 from ._blocks import (
+    EDGE_BYTES,
     SECTOR_BYTES,
     BlockLabel,
     Bytes,
     checksum,
+    edges_of,
     label_problem,
     pack_block,
-    padded,
     unpack_block,
     write_label,
 )
@@ -72,25 +73,46 @@ def begun_write(
         begin = time.perf_counter()
         stored = pack_block(raw, element_bytes, payload)
         counts = {"packed_bytes": raw.size, "pack_s": time.perf_counter() - begin}
-    own = stored is None and place.file.takes(raw)
+    before = place.file.edge(raw) if stored is None else None
     if stored is None:
         stored, element_bytes = raw.size, 0
-        if not own:
+        if before is None:
             np.copyto(payload[:stored], raw)
-    whole = padded(stored)
-    if own:
-        body, counts["uncopied_bytes"] = raw, raw.size
-    else:
-        payload[stored:whole] = 0
-        body = payload[:whole]
     label = BlockLabel(
         session=identity, tensor=parcel.number, block=block, element_bytes=element_bytes,
-        raw_bytes=parcel.size_bytes, stored_bytes=stored, checksum=checksum(body),
+        raw_bytes=parcel.size_bytes, stored_bytes=stored, checksum=0,
+        before=-1 if before is None else before,
     )  # fmt: skip
-    write_label(bounce[:SECTOR_BYTES], label)
-    size = SECTOR_BYTES + whole
-    buffers = [bounce[:SECTOR_BYTES], body] if own else [bounce[:size]]
-    return Errand(parcel, block, label, place, slot, buffers, not own, size, counts)
+    header, pieces = bounce[:SECTOR_BYTES], _pieces(raw, label, bounce)
+    if before is None:
+        payload[stored : pieces[0].size] = 0
+        label = replace(label, checksum=checksum(*pieces))
+        write_label(header, label)
+        buffers = [bounce[: label.file_bytes]]
+    else:
+        for padding in pieces[1:]:
+            padding[:] = 0
+        edges = raw[:before], raw[before + label.middle_bytes :]
+        label = replace(label, checksum=checksum(*pieces, *edges))
+        write_label(header, label)
+        for place_of, edge in zip(edges_of(header, label), edges, strict=True):
+            place_of[:] = edge
+        parcel.phase = address_of(raw) % EDGE_BYTES
+        counts["uncopied_bytes"] = label.middle_bytes
+        buffers = [header, *pieces]
+    return Errand(
+        parcel, block, label, place, slot, buffers, before is None, label.file_bytes, counts
+    )
+
+
+def _pieces(memory: Bytes, label: BlockLabel, bounce: Bytes) -> list[Bytes]:
+    """Return what follows a header, in its order, for a block without or with edges."""
+    size = label.file_bytes - SECTOR_BYTES
+    if label.before < 0:
+        return [bounce[SECTOR_BYTES : SECTOR_BYTES + size]]
+    middle = memory[label.before : label.before + label.middle_bytes]
+    padding = bounce[SECTOR_BYTES : SECTOR_BYTES + size - middle.size]
+    return [middle, padding] if padding.size else [middle]
 
 
 def begun_read(parcel: Parcel, block: int, block_bytes: int, slot: int, bounce: Bytes) -> Errand:
@@ -100,13 +122,17 @@ def begun_read(parcel: Parcel, block: int, block_bytes: int, slot: int, bounce: 
         raise OffloadError(f"saved tensor {parcel.name!r}, block {block}", found="no block",
                            wanted="the one written", fix="report this")  # fmt: skip
     place, label = found
-    start, size = block * block_bytes, SECTOR_BYTES + padded(label.stored_bytes)
-    packed = bool(label.element_bytes)
+    start, size = block * block_bytes, label.file_bytes
+    if label.before >= 0:
+        pieces = _pieces(parcel.target[start:], label, bounce)
+        return Errand(parcel, block, label, place, slot, [bounce[:SECTOR_BYTES], *pieces], False,
+                      size)  # fmt: skip
+    # Memory for blocks with edges lies as their tensor's did, and takes no others.
+    staged = bool(label.element_bytes or parcel.phase)
     buffers = [bounce[:size]]
-    if not packed:
-        target = parcel.target[start : start + size - SECTOR_BYTES]
-        buffers = [bounce[:SECTOR_BYTES], target]
-    return Errand(parcel, block, label, place, slot, buffers, packed, size)
+    if not staged:
+        buffers = [bounce[:SECTOR_BYTES], parcel.target[start : start + size - SECTOR_BYTES]]
+    return Errand(parcel, block, label, place, slot, buffers, staged, size)
 
 
 def read_problem(
@@ -130,14 +156,20 @@ def read_problem(
     target = parcel.target
     if target is None:
         return OffloadError(where, found="no memory for it", wanted="some", fix="report this")
-    payload = errand.buffers[-1][SECTOR_BYTES if errand.staged else 0 :]
+    pieces = [errand.buffers[0][SECTOR_BYTES:]] if errand.staged else errand.buffers[1:]
+    payload, header = pieces[0], bounce[:SECTOR_BYTES]
     problem = None
     if request.moved < errand.size:
         problem = f"truncated data ({request.moved} of {errand.size} bytes)"
-    problem = problem or label_problem(bounce[:SECTOR_BYTES], payload, label)
-    if problem is None and label.element_bytes:
+    problem = problem or label_problem(header, payload, label, *pieces[1:])
+    raw = target[start : min(start + block_bytes, parcel.size_bytes)]
+    if problem is None and label.before >= 0:
+        before, after = edges_of(header, label)
+        raw[: before.size], raw[raw.size - after.size :] = before, after
+    elif problem is None and errand.staged and not label.element_bytes:
+        np.copyto(raw, payload[: raw.size])
+    elif problem is None and label.element_bytes:
         begin = time.perf_counter()
-        raw = target[start : min(start + block_bytes, parcel.size_bytes)]
         problem = unpack_block(payload[: label.stored_bytes], label.element_bytes, raw)
         errand.counts = {"unpacked_bytes": raw.size, "unpack_s": time.perf_counter() - begin}
     if problem is None:

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from orrery.errors import SpecError
 
+from ..direct_io import address_of
 from ._arena import aligned_bytes
-from ._blocks import SECTOR_BYTES, Bytes
+from ._blocks import EDGE_BYTES, SECTOR_BYTES, Bytes
 
 __all__ = ["ScratchFile", "Slot", "file_system", "sweep"]
 
@@ -32,7 +33,7 @@ _PREFIX, _SUFFIX = "orrery-offload-", ".scratch"
 _IN_MEMORY = {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GROW_BYTES = 64 << 20
-#: Of ``statx`` (Linux 6.1): the descriptor itself, what is asked for, where the answer lies.
+#: Of ``statx`` (Linux 6.1): the descriptor itself, what is asked for, where the answers lie.
 _STATX_EMPTY_PATH, _STATX_DIOALIGN, _STATX_MEMORY = 0x1000, 0x2000, 152
 
 
@@ -59,6 +60,7 @@ class ScratchFile:
 
     Attributes
     ----------
+    alignment : what addresses and sizes of requests must be multiples of
     freed : offsets of slots that nobody holds, not yet put back
     queued_bytes : of requests that are under way, for whoever balances several files
     remarks : what a user should know about this folder
@@ -76,7 +78,7 @@ class ScratchFile:
         self.freed: deque[int] = deque()
         self.queued_bytes = 0
         self.descriptor, self.direct = self._opened(direct)
-        self._memory_bytes = memory_alignment(self.descriptor) if self.direct else 1
+        self.alignment = alignment_of(self.descriptor) if self.direct else (1, 1)
         self.remarks: tuple[str, ...] = ()
         if self.kind in _IN_MEMORY:
             self.remarks += (f"{folder} is {self.kind}: its files take memory, none is saved",)
@@ -100,10 +102,19 @@ class ScratchFile:
                 self._grow()
             return Slot(self, heapq.heappop(self._free))
 
-    def takes(self, memory: Bytes) -> bool:
-        """Whether these bytes can be written from where they lie, without a copy."""
-        whole = not memory.size % SECTOR_BYTES and memory.flags.c_contiguous
-        return whole and not memory.__array_interface__["data"][0] % self._memory_bytes
+    def edge(self, memory: Bytes) -> int | None:
+        """Return how many bytes lie before the first that can be written from where it lies.
+
+        None where none can, or too few.
+        """
+        address, unit = self.alignment
+        edge = -address_of(memory) % address
+        if unit > EDGE_BYTES and (edge or memory.size % unit):
+            return None
+        if address > EDGE_BYTES and edge:
+            return None
+        enough = memory.size - edge >= SECTOR_BYTES
+        return edge if enough and memory.flags.c_contiguous else None
 
     @property
     def size_bytes(self) -> int:
@@ -197,18 +208,21 @@ class ScratchFile:
         return OSError(error.errno, error.strerror, str(self.folder))
 
 
-def memory_alignment(descriptor: int) -> int:
-    """Return what an address must be a multiple of for direct requests; a sector if not said."""
+def alignment_of(descriptor: int) -> tuple[int, int]:
+    """Return what addresses and sizes of direct requests must be multiples of.
+
+    A sector, where that is not said.
+    """
     try:
         statx = ctypes.CDLL(None, use_errno=True).statx
     except (OSError, AttributeError):
-        return SECTOR_BYTES
+        return SECTOR_BYTES, SECTOR_BYTES
     found = (ctypes.c_uint8 * 256)()
     refused = statx(descriptor, b"", _STATX_EMPTY_PATH, _STATX_DIOALIGN, found)
     (told,) = struct.unpack_from("<I", found, 0)
-    (alignment,) = struct.unpack_from("<I", found, _STATX_MEMORY)
-    known = not refused and told & _STATX_DIOALIGN and alignment
-    return int(alignment) if known else SECTOR_BYTES
+    address, size = struct.unpack_from("<II", found, _STATX_MEMORY)
+    known = not refused and told & _STATX_DIOALIGN and address and size
+    return (int(address), int(size)) if known else (SECTOR_BYTES, SECTOR_BYTES)
 
 
 def sweep(folder: Path) -> int:

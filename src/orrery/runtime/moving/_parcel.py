@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import NamedTuple, Protocol
 
-from ._blocks import SECTOR_BYTES, BlockLabel, Bytes, padded
+from ._blocks import BlockLabel, Bytes
 from ._folders import Slot
 
 __all__ = ["Journey", "Parcel", "Source"]
@@ -48,13 +48,15 @@ class Parcel:
     stays : it will not be written (any more) and is used from `source`
     here, root : its bytes as read back, and the tensor over them
     target, trip : where a read under way puts them, and how far it is
+    phase : of its address, past a multiple of `EDGE_BYTES`, when blocks were written from where it
+        lay; 0 where none was. Memory that they are read to begins with the same
     there : on a device, what tells when `root` may be used
     generation : how often it has been read back
     write_error, read_error : what ended the last transfer
     """
 
     __slots__ = (
-        "__weakref__", "blocks", "element_bytes", "generation", "here", "name", "number",
+        "__weakref__", "blocks", "element_bytes", "generation", "here", "name", "number", "phase",
         "read_error", "root", "size_bytes", "source", "stays", "target", "there", "tokens", "trip",
         "write_error",
     )  # fmt: skip
@@ -72,7 +74,7 @@ class Parcel:
         self.trip: object = None
         self.root: object = None
         self.there: object = None
-        self.generation = 0
+        self.generation = self.phase = 0
         self.write_error: BaseException | None = None
         self.read_error: BaseException | None = None
         self.tokens: list[weakref.ref[object]] = []
@@ -81,7 +83,7 @@ class Parcel:
     def travelled_bytes(self) -> int:
         """Bytes written for it, headers and padding counted."""
         found = (block[1] for block in self.blocks if block is not None)
-        return sum(SECTOR_BYTES + padded(label.stored_bytes) for label in found)
+        return sum(label.file_bytes for label in found)
 
     @property
     def is_packed(self) -> bool:

@@ -77,12 +77,15 @@ class TransferCounts:
 class _Trip:
     """One way of one parcel: which blocks have begun and how many have ended."""
 
-    __slots__ = ("begin_s", "blocks", "left", "next", "parcel", "waiting_bytes", "write")
+    __slots__ = (
+        "begin_s", "blocks", "coming_bytes", "left", "next", "parcel", "waiting_bytes", "write",
+    )  # fmt: skip
 
     def __init__(self, parcel: Parcel, write: bool, blocks: int) -> None:
         self.parcel, self.write, self.blocks = weakref.ref(parcel), write, blocks
         self.next, self.left, self.begin_s = 0, blocks, 0.0
         self.waiting_bytes = parcel.size_bytes if write else 0
+        self.coming_bytes = parcel.size_bytes - self.waiting_bytes
 
 
 class Transfers:
@@ -103,6 +106,7 @@ class Transfers:
     ----------
     arena : for what passes through (the low end) and for what is read back
     staged_bytes : of it, what everything passes through; held for as long as this is open
+    asked_bytes, left_bytes : of parcels whose reads have begun so far, and whose writes have ended
     """
 
     def __init__(
@@ -127,7 +131,8 @@ class Transfers:
         self._changed = threading.Condition(threading.RLock())
         self._jobs: list[tuple[int, int, _Trip]] = []
         self._order = itertools.count()
-        self._queued = 0
+        self._queued = self._incoming = 0
+        self.asked_bytes = self.left_bytes = 0
         self._under_way = {True: 0, False: 0}
         self._since: dict[str, float] = {}
         self._closed, self._process = False, os.getpid()
@@ -165,6 +170,11 @@ class Transfers:
     def queued_bytes(self) -> int:
         """Bytes of parcels that wait to be written or are being written."""
         return self._queued
+
+    @property
+    def incoming_bytes(self) -> int:
+        """Bytes of parcels that are being read: their memory may not be touched yet."""
+        return self._incoming
 
     @property
     def passing_bytes(self) -> int:
@@ -206,13 +216,16 @@ class Transfers:
                     self._push(_NOW, trip)
                 return True
             # What is waited for is soon gone again, and so lies apart from what is read ahead.
-            target = self.arena.take(parcel.size_bytes, "low" if now else "high")
+            size = parcel.size_bytes + parcel.phase
+            target = self.arena.take(size, "low" if now else "high")
             if target is None:
                 if not now:
                     return False
-                target = aligned_bytes(parcel.size_bytes)
+                target = aligned_bytes(size)
                 self._counts["outside_bytes"] += target.size
-            parcel.target = target
+            parcel.target = target[parcel.phase :]
+            self._incoming += parcel.size_bytes
+            self.asked_bytes += parcel.size_bytes
             parcel.trip = trip = _Trip(parcel, False, len(parcel.blocks))
             self._push(_NOW if now else _LATER, trip)
             return True
@@ -269,6 +282,7 @@ class Transfers:
                     channel.wake()
                 thread.join()
                 channel.close()
+            self.arena.give_pages_back()
         for file in self.files:
             file.close()
 
@@ -345,9 +359,10 @@ class Transfers:
             parcel = trip.parcel()
             if parcel is None or trip.next >= trip.blocks:
                 heapq.heappop(self._jobs)
-                if parcel is None:
+                if parcel is None:  # nobody wants it any more
                     self._queued -= trip.waiting_bytes
-                    trip.waiting_bytes = 0
+                    self._incoming -= trip.coming_bytes
+                    trip.waiting_bytes = trip.coming_bytes = 0
                 self._changed.notify_all()
                 continue
             if trip.write and found:
@@ -458,21 +473,24 @@ class Transfers:
                 parcel.read_error = error
             if trip.left == 0:
                 if parcel.read_error is None:
-                    parcel.here, parcel.generation = parcel.target, parcel.generation + 1
+                    if parcel.target is not None:
+                        parcel.here = parcel.target[: parcel.size_bytes]
+                    parcel.generation += 1
                 parcel.target = parcel.trip = None
+                self._incoming -= trip.coming_bytes
         if trip.left == 0 and not (trip.write and parcel.stays):
             end = time.perf_counter() if end_s is None else end_s
             self.journeys.append(Journey(parcel.name, trip.write, trip.begin_s, end))
         self._clock(trip.write, -1, end_s)
         self._changed.notify_all()
 
-    @staticmethod
-    def _end_write(parcel: Parcel) -> None:
+    def _end_write(self, parcel: Parcel) -> None:
         if parcel.stays:
             parcel.blocks = []
             return
         if parcel.source is not None:
             parcel.source.let_go()
+            self.left_bytes += parcel.size_bytes
         parcel.source = None
 
     # Counting, under the lock.

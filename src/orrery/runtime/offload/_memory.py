@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["MemoryMeter", "Meter", "free_bytes", "return_freed_memory"]
+__all__ = ["MemoryMeter", "Meter", "free_bytes", "trimmer"]
 
-#: Numbers of these options in glibc's ``malloc.h``.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Of the control group this process is in: the limit and what is used, version 2 and version 1.
 _GROUPS = (
@@ -95,23 +95,19 @@ def _opened(path: str, way: int) -> int:
         return -1
 
 
-def return_freed_memory(least_bytes: int) -> bool:
-    """Let memory go back to the system when pieces of so many bytes or more are freed.
+def trimmer() -> Callable[[], object] | None:
+    """Return what gives all whole pages of freed memory back to the system, or None.
 
-    The C library keeps freed pieces up to a size that grows with what was freed before, and so a
-    process can hold twice what it uses. Fixing the size holds for the rest of the process; it costs
-    that such pieces come as fresh pages each time. What was freed before goes back now. Return
-    whether the library took it.
+    The C library keeps what was freed and hands it out again, which costs nothing; the system has
+    to clear each page that comes anew. So it is for whoever needs the room to say when. Nothing is
+    set: the library goes on as before.
     """
     try:
-        library = ctypes.CDLL(None)
-        tell, trim = library.mallopt, library.malloc_trim
+        trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):
-        return False
-    size = min(max(least_bytes, 1 << 17), 32 << 20)
-    taken = bool(tell(_MMAP_THRESHOLD, size)) and bool(tell(_TRIM_THRESHOLD, size))
-    trim(0)
-    return taken
+        return None
+    trim.argtypes = (ctypes.c_size_t,)
+    return functools.partial(trim, 0)
 
 
 def free_bytes() -> int | None:

@@ -56,12 +56,12 @@ class Kept:
 
     __slots__ = ("record", "tensor", "version")
 
-    def __init__(self, tensor: Any, record: Record | None) -> None:
+    def __init__(self, tensor: Any, record: Record | None, version: int | None = None) -> None:
         # An alias: holding the tensor itself could make a cycle with the node that saves it, save
         # for a parameter, which no node makes.
         whole = tensor.is_leaf and tensor.requires_grad
-        self.tensor, self.version = tensor if whole else tensor.detach(), version_of(tensor)
-        self.record = record
+        self.tensor, self.record = tensor if whole else tensor.detach(), record
+        self.version = version_of(tensor) if version is None else version
 
 
 class Token:

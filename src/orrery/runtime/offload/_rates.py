@@ -32,6 +32,8 @@ _LEAST_S: Final = 0.01
 #: Computing loses no more of its speed, and transfers beside it are no slower than a quarter.
 _MOST_DRAG: Final = 0.9
 _MOST_SPEED: Final = 4.0
+#: One step among other programs says little: it changes nothing by more than this factor.
+_MOST_CHANGE: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +115,27 @@ def calibrated(
         if size >= _LEAST_BYTES and busy_s >= _LEAST_S:
             # Fewer seconds would be needed beside the step alone, were none of them waited for.
             beside_s = busy_s - waited_s + rates.waiting_speed * waited_s
-            rates = replace(rates, **{f"{way}_bytes_per_s": size / beside_s})  # type: ignore[arg-type]
+            key = f"{way}_bytes_per_s"
+            shown = getattr(rates, key) * _bounded(size / beside_s / getattr(rates, key))
+            rates = replace(rates, **{key: shown})
     rates = _with_drag(rates, moved, cores=cores, computing=computing)
     forward_s = computed_s(began, turned, moved.write_s, rates.write_drag)
     backward_s = computed_s(turned, ended, moved.read_s, rates.read_drag)
     if not (moved.written_bytes or plan.recompute_s) or not (forward_s and backward_s):
         return None
     remade_s = ended.remade_s - began.remade_s
-    again = remade_s / plan.recompute_s if plan.recompute_s and remade_s else 1.0
-    new = scaled(profile, forward=forward_s / profile.forward_s if profile.forward_s else 1.0,
-                 backward=backward_s / profile.backward_s if profile.backward_s else 1.0,
-                 again=again)  # fmt: skip
-    shown = {key: getattr(rates, key) for key in Rates.__dataclass_fields__}
-    new = replace(new, **shown)
+    again = _bounded(remade_s / plan.recompute_s) if plan.recompute_s and remade_s else 1.0
+    new = scaled(
+        profile, again=again,
+        forward=_bounded(forward_s / profile.forward_s) if profile.forward_s else 1.0,
+        backward=_bounded(backward_s / profile.backward_s) if profile.backward_s else 1.0,
+    )  # fmt: skip
+    new = replace(new, **{key: getattr(rates, key) for key in Rates.__dataclass_fields__})
     return new, _said(profile, new, again)
+
+
+def _bounded(factor: float) -> float:
+    return min(_MOST_CHANGE, max(1 / _MOST_CHANGE, factor))
 
 
 def scaled(profile: StepProfile, *, forward: float, backward: float, again: float) -> StepProfile:

@@ -40,9 +40,8 @@ class OffloadSettings:
         exact, and nothing is made again
     direct : go past the system's cache where it allows that
     trace : keep a record of each request
-    return_freed : have the C library give freed memory back to the system at once, from
-        `least_bytes` on; for the whole process, and for good. Without it much of what leaves goes
-        on being held, and the limit is not kept
+    return_freed : have the C library give freed memory back to the system where the limit is near.
+        Without it much of what leaves goes on being held, and the limit is not kept
     """
 
     folders: Sequence[Path]

@@ -40,8 +40,6 @@ __all__ = [
 
 #: Size, strides, offset (all in elements) and element type.
 Window: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int, Any]"
-#: An empty tensor of each type and device, for what has let go of its memory.
-_NOTHING: dict[tuple[Any, Any], Any] = {}
 
 
 class HeldStorage:
@@ -53,13 +51,14 @@ class HeldStorage:
 
     __slots__ = ("tensor", "version")
 
-    def __init__(self, alias: Any) -> None:
-        self.tensor, self.version = alias, version_of(alias)
+    def __init__(self, alias: Any, version: int | None = None) -> None:
+        self.tensor = alias
+        self.version = version_of(alias) if version is None else version
 
     @classmethod
-    def released(cls, tensor: Any) -> Self:
+    def released(cls, tensor: Any, version: int | None = None) -> Self:
         """Return what knows a tensor's version, and holds none of its bytes."""
-        held = cls(tensor.detach())
+        held = cls(tensor.detach(), version)
         held.let_go()
         return held
 
@@ -69,13 +68,9 @@ class HeldStorage:
 
     def let_go(self) -> None:
         """Hold the bytes no more; what counts in-place operations stays."""
-        import torch
-
+        tensor = self.tensor
         # Assigning `data` replaces the memory of this alias alone, and counts as no operation.
-        key = (self.tensor.dtype, self.tensor.device)
-        if (nothing := _NOTHING.get(key)) is None:
-            nothing = _NOTHING[key] = torch.empty(0, dtype=key[0], device=key[1])
-        self.tensor.data = nothing
+        tensor.data = _nothing(tensor.dtype, tensor.device)
 
     def data(self) -> Bytes:
         """Return all bytes of the storage, not a copy."""
@@ -166,6 +161,22 @@ class Modules:
                 self.storages[storage_number(found)] = storage_key(found)
 
 
+@cache
+def _nothing(dtype: Any, device: Any) -> Any:
+    """Return an empty tensor, for what has let go of its memory."""
+    import torch
+
+    return torch.empty(0, dtype=dtype, device=device)
+
+
+@cache
+def _torch() -> tuple[Any, Any, Any, Any]:
+    """Return what hooks ask for: two classes, a layout, and what tells of a backward pass."""
+    import torch
+
+    return torch.Tensor, torch.nn.Parameter, torch.strided, torch._C._current_graph_task_id
+
+
 def shortened(tensor: Any) -> tuple[HeldStorage, float] | None:
     """Return a storage of single precision with half the bits, and how far off that is.
 
@@ -244,11 +255,11 @@ def why_unmovable(tensor: Any, least_bytes: int = 1, device: Any = None) -> str 
 
     Those of `device` can; of the host, if that is None.
     """
-    import torch
-
-    if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
-        return f"a {type(tensor).__name__}"
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+    plain, parameter, strided, _ = _torch()
+    kind = type(tensor)
+    if kind is not plain and kind is not parameter:
+        return f"a {kind.__name__}"
+    if tensor.layout is not strided or tensor.is_nested or tensor.is_quantized:
         return "not a plain strided tensor"
     if not tensor.is_cpu if device is None else tensor.device != device:
         return f"on {tensor.device.type}"
@@ -284,9 +295,7 @@ def comes_from_parameter(tensor: Any) -> bool:
 
 def in_backward() -> bool:
     """Whether this thread is inside a backward pass, as when a checkpoint is recomputed."""
-    import torch
-
-    return bool(torch._C._current_graph_task_id() != -1)
+    return bool(_torch()[3]() != -1)
 
 
 def storage_number(tensor: Any) -> int:

@@ -1,0 +1,465 @@
+"""What autograd calls during a step: a tensor is saved, and is wanted back.
+
+Models:  nothing; this does it. A saved storage is either in memory or whole in files, never in
+         between; a backward pass gets the bytes that were saved or an error. With hooks set,
+         autograd no longer checks whether a saved tensor was changed in place: that check is here.
+Ignores: tensors on other devices than the session's and of classes other than PyTorch's own: they
+         stay where they are, and are counted. Writes that PyTorch does not count (`.data`, NumPy
+         views) are invisible here as they are to autograd.
+Judge:   gradients bitwise equal to those without it (tests/runtime/offload/test_exact.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import weakref
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..moving import OffloadError, Parcel, Transfers
+from ..remaking import Again, Leaf, Recipe, Remaker, UnmadeError, bytes_of
+from ._passes import Kept, Moment, Pass, Record, Token, one_more
+from ._planning import PlanBook
+from ._settings import OffloadSettings
+from ._tensors import (
+    HeldStorage,
+    LeavingStorage,
+    Modules,
+    comes_from_parameter,
+    in_backward,
+    is_parameter,
+    is_shared,
+    rebuilt,
+    rebuilt_whole,
+    refuse_written,
+    root_of,
+    shortened,
+    storage_key,
+    storage_number,
+    version_of,
+    why_unmovable,
+    window_of,
+)
+from ._watch import MemoryWatch
+
+if TYPE_CHECKING:
+    from ..devices import CudaDevice
+
+__all__ = ["Hooks"]
+
+_Held: TypeAlias = "Kept | Token | Again"
+
+
+class Hooks:
+    """Packs what a step saves and unpacks it, by the plan of the pass under way.
+
+    Attributes
+    ----------
+    passes : of the step under way
+    passed_over : saved tensors that were not looked at further, by the reason
+    tallies : of storages, by what became of them
+    off : the largest difference of an element that was written with half the bits
+    remaker : makes tensors again
+    """
+
+    def __init__(
+        self, settings: OffloadSettings, transfers: Transfers, book: PlanBook, watch: MemoryWatch,
+        device: CudaDevice | None,
+    ) -> None:  # fmt: skip
+        self.settings, self._transfers, self._book = settings, transfers, book
+        self._watch, self._device = watch, device
+        self._where = None if device is None else device.device
+        self.modules = Modules(self._where)
+        self.remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=one_more)
+        self.passes: list[Pass] = []
+        self.passed_over: Counter[str] = Counter()
+        self.tallies: Counter[str] = Counter()
+        self.off = 0.0
+        self._numbers = itertools.count()
+        self._backward_seen = False
+        self._aside_s = self._aside_fresh_s = 0.0  # that trying out took, and of it in the system
+        self._moved_before = self._failures_seen = 0
+
+    def begin(self) -> None:
+        """Begin a step, and its first pass."""
+        self.passes, self.passed_over, self.tallies = [], Counter(), Counter()
+        self.off = self.remaker.seconds = 0.0
+        self._watch.begin()
+        self._begin_pass()
+        self.modules.begin()
+
+    def end(self) -> tuple[list[Pass], float]:
+        """End a step; return its passes, and when the last one ended."""
+        end_s = self.now()
+        for running in self.passes[-1:]:
+            running.ended = self._moment()
+            self._weigh(running, None)
+        measured = any(p.plan is None for p in self.passes)
+        self._watch.end(self._limit(self.passes[-1:]), measured=measured)
+        passes, self.passes = self.passes, []
+        for found in passes:
+            found.known.clear()
+        self.modules.end()
+        return passes, end_s
+
+    def now(self) -> float:
+        """Return seconds on a clock of computing alone.
+
+        It stands still while the training thread waits, makes a tensor again, tries out or looks.
+        """
+        away_s = self._transfers.waited_s + self.remaker.seconds
+        return time.perf_counter() - away_s - self._aside_s - self._watch.away_s
+
+    # What autograd calls.
+
+    def pack(self, tensor: Any) -> _Held:
+        """Return what stands for a tensor that is saved."""
+        if tensor.is_leaf and tensor.requires_grad:
+            reason: str | None = "a parameter"
+        else:
+            reason = why_unmovable(tensor, self.settings.least_bytes, self._where)
+        if self._backward_seen:
+            if not in_backward():
+                self._begin_pass()
+            elif reason is None:
+                # What a backward pass saves (a recomputed checkpoint, a graph of the gradient) is
+                # needed at once or, for a second derivative, soon.
+                reason = "saved during a backward pass"
+        if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
+            reason = "a parameter"
+        if reason is not None:
+            self.passed_over[reason] += 1
+            return Kept(tensor, None)
+        number = storage_number(tensor)
+        buffer = number in self.modules.storages
+        if buffer or is_shared(tensor):
+            self.passed_over["a buffer" if buffer else "in memory that others share"] += 1
+            return Kept(tensor, None)
+        self._raise_failures()
+        return self._saved(tensor, number, version_of(tensor))
+
+    def unpack(self, held: _Held) -> Any:
+        """Return the tensor that something stands for."""
+        if not self._backward_seen and in_backward():
+            self._begin_backward()
+        record = held.record
+        if record is None and type(held) is Kept:
+            if held.version != (found := version_of(held.tensor)):
+                refuse_written(_shape(held.tensor), held.version, found)
+            return held.tensor
+        running = self.passes[-1] if self.passes else None
+        if running is not None and record is not None:
+            if running.plan is None:
+                self._weigh(running, (running.index, record.name, "needed"))
+            else:
+                more = 0
+                if isinstance(held, Again):
+                    more = held.remade.recipe.size_bytes + held.remade.recipe.beside_bytes
+                look = (running.index, record.name, "needed")
+                limit = running.plan.limit_bytes
+                self._watch.make_room(look, limit, record.size_bytes, more)
+        tensor = self._value(held)
+        if running is not None and not isinstance(held, Kept):
+            self._read_ahead(running)
+        return tensor
+
+    # What is saved.
+
+    def _saved(self, tensor: Any, number: int, version: int) -> _Held:
+        running, key = self.passes[-1], (number, version)
+        if self._device is not None:
+            self._settle(running)
+        now = self.now()
+        record = running.saved_before(tensor, key)
+        if record is not None:
+            return self._saved_again(tensor, record, now)
+        record = self._new_record(tensor, version, now, running)
+        running.known.setdefault(key, []).append(record)
+        look = (running.index, record.name, "made")
+        if running.plan is None:
+            self._weigh(running, look)
+        if record.action == "keep":
+            self.tallies["kept"] += 1
+            found: _Held = Kept(tensor, record, version)
+        else:
+            found = self._made_again(tensor, record, running) or self._sent(tensor, record)
+        if running.plan is not None:
+            if not running.drifted:  # wait for as many writes as the plan says
+                self._transfers.wait_for_writes(
+                    running.plan.tensors[len(running.records) - 1].waiting_bytes
+                )
+            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes)
+        return found
+
+    def _saved_again(self, tensor: Any, record: Record, now: float) -> _Held:
+        record.last_use_s = now
+        if record.remade is not None and (remade := record.remade()) is not None:
+            return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
+        known = None if record.parcel is None else record.parcel()
+        # A view as complex numbers cannot be had from half the bits.
+        if known is None or (record.halved and tensor.dtype.itemsize != 4):
+            return Kept(tensor, record)
+        return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
+
+    def _sent(self, tensor: Any, record: Record) -> Token:
+        """Return what stands for a tensor that is written, with half the bits where wanted."""
+        held = source = HeldStorage(tensor.detach())
+        size, element_bytes = record.size_bytes, _element_bytes(tensor, record)
+        short = shortened(tensor) if self.settings.storage == "fp16" else None
+        if short is not None:
+            held.let_go()
+            source, off = short
+            self.off, record.halved = max(self.off, off), True
+            self.tallies["halved"] += 1
+            size, element_bytes = size // 2, element_bytes // 2
+        if self._device is not None:
+            source = LeavingStorage(held, self._device)
+        parcel = Parcel(next(self._numbers), record.name, size, element_bytes, source)
+        record.parcel = weakref.ref(parcel)
+        self.tallies["offloaded"] += 1
+        token = Token(parcel, held, record, window_of(tensor))
+        self._transfers.write(parcel)
+        return token
+
+    def _made_again(self, tensor: Any, record: Record, running: Pass) -> Again | None:
+        """Return what stands for a tensor that is made again; None for what is to be written.
+
+        While measuring, note whether it could be.
+        """
+        if record.action == "recompute":
+            remade = self.remaker.remade(tensor, running.ways[len(running.records) - 1])
+            if remade is not None:
+                self.tallies["recomputed"] += 1
+                record.remade = weakref.ref(remade)
+                return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
+            record.action = "offload"
+            self.tallies["otherwise"] += 1
+        elif running.plan is None and self.settings.recompute and self.settings.storage == "exact":
+            began_s, waited_s = time.perf_counter(), self._transfers.waited_s
+            looks_s, fresh_s = self._watch.away_s, self._watch.fresh_s
+            over = self._watch.aside()  # neither its memory nor its time is the step's
+            record.way = self.remaker.tried(tensor, self._may_try)
+            over()
+            counted_s = self._transfers.waited_s - waited_s + self._watch.away_s - looks_s
+            self._aside_fresh_s += self._watch.fresh_s - fresh_s
+            self._aside_s += time.perf_counter() - began_s - counted_s
+        return None
+
+    def _may_try(self, recipe: Recipe, needs: Sequence[Record | None]) -> bool:
+        known, running = [need for need in needs if need is not None], self.passes[-1]
+        if any(running.by_name.get(need.name) is not need for need in known):
+            return False  # of an earlier pass: nothing keeps it until then
+        more = recipe.size_bytes + recipe.beside_bytes + sum(need.size_bytes for need in known)
+        limit = self.settings.limit_bytes
+        return limit is None or self._watch.meter.read() + more <= limit
+
+    def _new_record(self, tensor: Any, version: int, now: float, running: Pass) -> Record:
+        size = tensor.untyped_storage().nbytes()
+        signature = (size, tensor.dtype, tuple(tensor.shape))
+        action, packed, name = running.planned(signature, self.settings.packing)
+        if name is None:
+            maker = tensor.grad_fn.name() if tensor.grad_fn is not None else "leaf"
+            name = f"{len(running.records)} {maker} {_shape(tensor)}"
+        record = Record(
+            signature=signature, name=name, size_bytes=size, made_s=now, last_use_s=now,
+            storage=storage_key(tensor), count=HeldStorage.released(tensor, version), action=action,
+            packed=packed,
+        )  # fmt: skip
+        running.records.append(record)
+        running.by_name[record.name] = record
+        return record
+
+    def _raise_failures(self) -> None:
+        failures = self._transfers.failed_writes
+        if failures > self._failures_seen:
+            self._failures_seen = failures
+            if self.settings.when_full == "raise":
+                raise OffloadError(
+                    "offload", found=self._transfers.problems[-1], wanted="room for it",
+                    fix="free some of the disk, or let tensors stay in memory when it is full",
+                )  # fmt: skip
+
+    # What is wanted back.
+
+    def _value(self, held: _Held | Leaf) -> Any:
+        """Return what something held stands for, and note that it was needed."""
+        record = None if isinstance(held, Leaf) else held.record
+        running = self.passes[-1] if self.passes else None
+        if record is not None:
+            now = self.now()
+            record.needed_s = now if record.needed_s is None else record.needed_s
+            record.released_s = now
+            if running is not None:
+                self._read_ahead(running)
+        if isinstance(held, Kept | Leaf):
+            if held.version != (found := version_of(held.tensor)):
+                leaf = isinstance(held, Leaf)
+                refuse_written(_shape(held.tensor), held.version, found, leaf=leaf)
+            return held.tensor
+        if isinstance(held, Again):
+            held.guard.refuse_written(held.record.name)
+            try:
+                return rebuilt(self.remaker.root(held), held.window)
+            except UnmadeError as error:
+                raise OffloadError(
+                    f"backward: saved tensor {held.record.name!r}", found=str(error),
+                    wanted="a calculation that gives it again", fix="set recompute=False",
+                ) from error  # fmt: skip
+        tensor = self._fetched(held)
+        if running is not None:
+            held.record.fetched = True
+            if held.parcel.is_packed:
+                held.record.packed_bytes = held.parcel.travelled_bytes
+        return tensor
+
+    def _peek(self, held: _Held | Leaf) -> Any:
+        """Return what something held stands for without taking it from those who will ask."""
+        if isinstance(held, Kept | Leaf):
+            return held.tensor
+        if isinstance(held, Again):
+            return rebuilt(self.remaker.root(held), held.window)
+        here = self._transfers.lent(
+            held.parcel,
+            lambda source: source.window(held.window) if isinstance(source, HeldStorage) else None,
+        )
+        if here is not None:
+            return here
+        self._transfers.read(held.parcel, now=True)
+        root = root_of(self._transfers.arrival(held.parcel)[: held.parcel.size_bytes])
+        held.parcel.here = None
+        return rebuilt(root, held.window)
+
+    def _fetched(self, token: Token) -> Any:
+        parcel = token.parcel
+        self._raise_failures()
+        stays = self._transfers.keep(parcel)
+        token.guard.refuse_written(parcel.name)
+        if stays and isinstance(parcel.source, HeldStorage):
+            if not token.record.fetched:
+                self.tallies["forwarded"] += 1
+            if not token.record.halved:
+                return parcel.source.window(token.window)
+        root: Any = parcel.root
+        if root is not None and version_of(root):
+            parcel.here = parcel.root = root = None  # a backward wrote to it: read it again
+        if root is None and stays and isinstance(parcel.source, HeldStorage):
+            parcel.root = root = rebuilt_whole(bytes_of(parcel.source.tensor))
+            parcel.generation += 1
+        elif root is None:
+            self._transfers.read(parcel, now=True)
+            data = self._transfers.arrival(parcel)[: parcel.size_bytes]
+            if self._device is None:
+                root = root_of(data)
+            else:
+                (root, parcel.there), parcel.here = self._device.arrive(data), None
+            if token.record.halved:
+                root, parcel.here = rebuilt_whole(root), None
+            parcel.root = root
+        token.generation = parcel.generation
+        live = [other for reference in parcel.tokens if (other := reference()) is not None]
+        if all(getattr(other, "generation", 0) == parcel.generation for other in live):
+            parcel.here = parcel.root = None
+        if self._device is not None:
+            self._device.use(root, parcel.there)
+        return rebuilt(root, token.window)
+
+    # When what happens.
+
+    def _begin_pass(self) -> None:
+        index = len(self.passes)
+        for found in self.passes[-1:]:
+            found.ended = self._moment()
+            found.known.clear()
+        plan, expected = self._book.plan(index)
+        ways = self._book.ways(index)
+        self._watch.begin_pass((index, "", "made"), self._limit(()) if plan is None else
+                               plan.limit_bytes, measuring=plan is None)  # fmt: skip
+        self._moved_before = self._moved_bytes()
+        begun = Pass(index=index, began_s=self.now(), plan=plan, expected=expected, ways=ways)
+        begun.began = self._moment()
+        self.passes.append(begun)
+        self._backward_seen = False
+
+    def _begin_backward(self) -> None:
+        self._backward_seen = True
+        if self.passes:
+            running = self.passes[-1]
+            if running.plan is None:  # so that every tensor is read, and reading is measured
+                self._settle(running)
+                before, begin_s = self._transfers.counts, time.perf_counter()
+                self._transfers.drain()
+                drained_s = time.perf_counter() - begin_s
+                running.drained = (
+                    self._transfers.counts.since(before).written_bytes, drained_s
+                )  # fmt: skip
+            running.turned = self._moment()
+            running.backward_s = running.turned.clock_s
+
+    def _moment(self) -> Moment:
+        fresh_s = self._watch.fresh_s - self._aside_fresh_s
+        return Moment(self.now(), self._transfers.waited_s, self.remaker.seconds,
+                      self._transfers.counts, fresh_s)  # fmt: skip
+
+    def _settle(self, running: Pass) -> None:
+        """Let the clock mean what the device has done, and not what was asked of it."""
+        if self._device is not None and running.plan is None:
+            self._device.settle()
+
+    def _limit(self, running: Sequence[Pass]) -> int | None:
+        """Return the limit of a pass under way, where there is one."""
+        for found in running:
+            if found.plan is not None:
+                return found.plan.limit_bytes
+        return self.settings.limit_bytes
+
+    def _read_ahead(self, running: Pass) -> None:
+        """Begin the reads whose turn has come, for as long as the arena has room."""
+        plan = running.plan
+        if plan is None or running.drifted:
+            return
+        while running.next_read < len(plan.reads):
+            read = plan.reads[running.next_read]
+            after = None if read.after is None else running.by_name.get(read.after)
+            if read.after is not None and (after is None or after.needed_s is None):
+                return
+            record = running.by_name.get(read.name)
+            parcel = None if record is None or record.parcel is None else record.parcel()
+            # What has not been written by now need not be: it is needed soon.
+            if (
+                record is not None
+                and parcel is not None
+                and not record.fetched
+                and not self._transfers.keep(parcel)
+                and not self._transfers.read(parcel, now=False)
+            ):
+                return
+            running.next_read += 1
+
+    def _moved_bytes(self) -> int:
+        # On a device, what was read back is not there before it is used.
+        passing = self._device is None
+        return self._transfers.passing_bytes if passing else self._transfers.queued_bytes
+
+    def _weigh(self, running: Pass, look: tuple[int, str, str] | None) -> None:
+        """Note, while measuring, how much memory was in use, and how much was no saved tensor."""
+        if running.plan is not None:
+            return
+        self._settle(running)
+        most = self._watch.look(look)
+        # When within the time since the last look the most was in use is not known: the fewest
+        # bytes on their way at either end make the rest the largest it can have been.
+        moved = self._moved_bytes()
+        running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
+        self._moved_before = moved
+
+
+def _element_bytes(tensor: Any, record: Record) -> int:
+    size = tensor.dtype.itemsize
+    return size if record.packed and size in (1, 2, 4, 8) and not record.size_bytes % size else 0
+
+
+def _shape(tensor: Any) -> str:
+    size = "x".join(map(str, tensor.shape)) or "scalar"
+    return f"{size} {str(tensor.dtype).removeprefix('torch.')}"
