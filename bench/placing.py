@@ -63,6 +63,7 @@ SHORT = replace(EFFORT, networks=tuple(n for n in BRANCHED if n not in LARGE), p
                 races_s=15.0, rounds_s=15.0, sweep_s=8.0, torch="off")  # fmt: skip
 WORTH = 1.3
 SUBGRAPHS, REQUESTS = 32, 200
+AGAIN = " again"
 
 
 def figures() -> Iterator[Figure]:
@@ -83,21 +84,24 @@ def load() -> str:
 
 def of_search(cases: Sequence[Case]) -> list[Figure]:
     """Greedy-correction by prediction over the exact placement, and what runs over the best run."""
-    proved = [c for c in cases if c.sweep.exact_s is not None]
-    predicted = tuple(100 * (c.sweep.corrected_s / (c.sweep.exact_s or 1) - 1) for c in proved)
+    known = [c for c in cases if c.sweep.exact_s or c.sweep.least_s]
+    predicted = tuple(
+        100 * (c.sweep.corrected_s / (c.sweep.exact_s or c.sweep.least_s) - 1) for c in known
+    )
     measured = tuple(100 * c.sweep.gap for c in cases)
-    left = ", ".join(c.name for c in cases if c not in proved) or "none"
+    left = ", ".join(c.name for c in cases if c.sweep.exact_s is None) or "none"
     found = [Figure(
         name="placing: greedy-correction over exact, measured, worst", unit="%", target=2.0,
         value=max(measured), runs=measured, note="; ".join(
             f"{c.name} {_pair(100 * c.sweep.gap, *(100 * e for e in c.sweep.interval))} over the "
             f"quickest of {len(c.sweep.points)} of {counted(c.sweep.total)}" for c in cases),
     )]  # fmt: skip
-    if proved:
+    if known:
         found.insert(0, Figure(
             name="placing: greedy-correction over exact, predicted, worst", unit="%", target=2.0,
             value=max(predicted), runs=predicted,
-            note=f"{', '.join(c.name for c in proved)}; exact not proved: {left}",
+            note=f"{', '.join(c.name for c in known)}; exact not proved: {left} (there over "
+            "what no placement is predicted to undercut, where that is known)",
         ))  # fmt: skip
     return found
 
@@ -171,7 +175,8 @@ def of_singles(workers: Sequence[LocalWorker], *, torch: bool) -> list[Figure]:
             ordered = sorted(choice.networks, key=lambda way: (way != choice.best, way))
             served = Fallback({way: choice.networks[way] for way in ordered})
             direct = {
-                w.label: w.backend.prepare(graph) for w in workers
+                f"{w.label}{again}": w.backend.prepare(graph)
+                for again in ("", AGAIN) for w in workers
                 if len(w.processors) == most and w.backend.refuses(graph) is None
             }  # fmt: skip
             alone = {label: timed(partial(made.run, inputs)) for label, made in direct.items()}
@@ -183,12 +188,16 @@ def of_singles(workers: Sequence[LocalWorker], *, torch: bool) -> list[Figure]:
                      **{label: outside(pool, way) for label, way in alone.items()}},
                     rounds=200, most_s=30.0, progress=SILENT, task=name,
                 )  # fmt: skip
-        best = min(alone, key=rounds.median_s)
+        best = min((a for a in alone if not a.endswith(AGAIN)), key=rounds.median_s)
         ratio, (low, high) = rounds.speedup(best, "served")
         found.append(100 * (ratio - 1))
         way = "placed" if choice.best == PLACED else choice.best
         ends = (100 * (end - 1) for end in (low, high))
         notes.append(f"{name} {_pair(found[-1], *ends)}, run {way}, directly best {best}")
+        if best + AGAIN in alone:  # what is made twice is not quite as quick twice
+            same, sides = rounds.speedup(best, best + AGAIN)
+            alike = _pair(100 * (same - 1), *(100 * (side - 1) for side in sides))
+            notes[-1] += f" (a second one made like that: {alike})"
         notes += [f"{name}: {note}" for note in others.notes]
     return [Figure(
         name="placing: single path over the best back end directly, worst", unit="%", target=2.0,

@@ -23,11 +23,13 @@ def test_the_worst_search_is_the_figure() -> None:
     predicted, measured = of_search([case(), poor, unproved])
     assert predicted.value == pytest.approx(10.0)
     assert predicted.met is False
-    assert predicted.note.endswith("exact not proved: large")
+    assert "made-up, poor; exact not proved: large" in predicted.note
     assert (measured.value, measured.met) == (pytest.approx(5.0), False)
     assert "poor 5 (4 to 6, 95 %) over the quickest of 3 of 9" in measured.note
     assert all(figure.met for figure in of_search([case()]))
     assert len(of_search([unproved])) == 1  # nothing proved, nothing claimed
+    bounded = case(name="bounded", sweep=sweep(exact_s=None, least_s=0.95))
+    assert of_search([bounded])[0].value == pytest.approx(100 * (0.98 / 0.95 - 1))
 
 
 def test_the_median_error_of_predictions() -> None:

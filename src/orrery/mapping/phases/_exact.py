@@ -79,7 +79,8 @@ def best_placement(
         best, seconds = placement, makespan
 
     done = tree.least_s >= seconds * (1 - _SAME) or tree.search(lambda: seconds, found)
-    return Placed(placement=best, seconds=seconds, predicted_s=seconds, proved=done)
+    return Placed(placement=best, seconds=seconds, predicted_s=seconds, proved=done,
+                  least_s=seconds if done else tree.least_s)  # fmt: skip
 
 
 def quickest_placements(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError, SpecError
 
 from ._partition import Partition
-from ._state import Sending, State, Timing
+from ._state import Sending, Settled, State, Timing
 
 __all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Worker", "flows_of"]
 
@@ -254,6 +254,30 @@ class PlacementProblem:
         if self.slower is None or not (self.slower > 1).any():
             return None
         return tuple(map(tuple, self.slower.tolist()))
+
+    @cached_property
+    def feeding(self) -> tuple[tuple[int, ...], ...]:
+        """Per stretch, the subgraphs of others that it reads from."""
+        found: list[tuple[int, ...]] = []
+        for members in self.stretches:
+            makers = {self.flows[f].producer for k in members for f in self.incoming[k]}
+            found.append(tuple(sorted(makers - {-1, *members})))
+        return tuple(found)
+
+    @cached_property
+    def processors(self) -> tuple[str, ...]:
+        """Those of all workers."""
+        return tuple(sorted(frozenset[str]().union(*(w.processors for w in self.workers))))
+
+    @cached_property
+    def wires(self) -> bool:
+        """Whether tensors go from one memory to another."""
+        return any(worker.memory != HOST for worker in self.workers)
+
+    @cached_property
+    def settled(self) -> dict[tuple[object, ...], Settled]:
+        """Stretches that were worked out in company, by what they depend on; filled by `State`."""
+        return {}
 
     @cached_property
     def memory_numbers(self) -> tuple[int, ...]:

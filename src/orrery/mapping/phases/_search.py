@@ -120,6 +120,7 @@ class Placed:
     predicted_s : by the problem's timing
     log : changes in the order in which they were tried
     proved : no placement is predicted to be quicker
+    least_s : that no placement is predicted to undercut, as far as that was proved
     expected_s : `predicted_s`, corrected by how the other placements turned out that raced (see
         `_expect`); its own races are not in it. None without a race
     """
@@ -130,6 +131,7 @@ class Placed:
     log: tuple[Correction, ...] = ()
     proved: bool = False
     expected_s: float | None = None
+    least_s: float = 0.0
 
 
 def single_workers(problem: PlacementProblem) -> dict[int, Placement]:

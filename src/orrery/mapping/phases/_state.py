@@ -20,7 +20,7 @@ from ._company import Tasks
 if TYPE_CHECKING:
     from ._problem import PlacementProblem
 
-__all__ = ["Sending", "State", "Timing"]
+__all__ = ["Sending", "Settled", "State", "Timing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,9 @@ _Free = dict[str, tuple[float, int]]
 _Wires = dict[tuple[str, str], float]
 _There = dict[tuple[int, int | str], float]
 
+#: Stretches that begin alike to so many digits of a second are alike; so many are kept.
+_DIGITS, _MOST_KEPT = 12, 200_000
+
 #: When a processor is free that nothing has run on, and who ran last.
 _NEVER = (0.0, -1)
 
@@ -81,6 +84,22 @@ class _Stretch:
     free: _Free
     wire: _Wires
     there: _There
+
+
+@dataclass(slots=True)
+class Settled:
+    """A stretch worked out event by event, in seconds from when it could begin.
+
+    Attributes
+    ----------
+    begin, end, because : per subgraph, in the order in which they were put
+    sent : tensors that arrive, with their wires, and when
+    """
+
+    begin: list[float]
+    end: list[float]
+    because: list[int]
+    sent: list[tuple[tuple[int, int | str], tuple[str, str] | None, float]]
 
 
 @dataclass(slots=True)
@@ -229,9 +248,12 @@ class State:
         settled = self._settle()
         since = max((self.end[k] for k in self._stretch.members), default=0.0)
         self.since = max(self.since, since)
-        self._stretch = _Stretch(
-            stretch, self.since, [], dict(self._free), dict(self._wire), dict(self._there)
-        )
+        if len(self.p.stretches[stretch]) > 1:
+            self._stretch = _Stretch(
+                stretch, self.since, [], dict(self._free), dict(self._wire), dict(self._there)
+            )
+        else:  # with nothing beside it
+            self._stretch = _Stretch(stretch, self.since, [], {}, {}, {})
         return settled
 
     def _back(self, settled: _Before) -> None:
@@ -246,34 +268,71 @@ class State:
     def _settle(self) -> _Before:
         """Work out the stretch under way with those that run side by side slowing each other."""
         before = _Before(self._stretch, [], self._free, self._wire, self._there)
+        if len(self._stretch.members) < 2:
+            return before
         used = {self.worker[k] for k in self._stretch.members}
         if any(self.p.beside[a][b] for a in used for b in used):
             self._run(before)
         return before
 
     def _run(self, before: _Before) -> None:
-        p, stretch, tasks = self.p, self._stretch, Tasks()
+        p, stretch = self.p, self._stretch
+        found, key = None, None
+        if not p.wires:  # what follows then depends on little, and comes again and again
+            feeding = p.feeding[stretch.number]
+            freed = [stretch.free.get(one, _NEVER) for one in p.processors]
+            key = (
+                stretch.number, tuple([self.worker[k] for k in stretch.members]),
+                tuple([self.worker[k] for k in feeding]),
+                tuple([round(self.end[k] - stretch.since, _DIGITS) for k in feeding]),
+                tuple([(round(free - stretch.since, _DIGITS), who) for free, who in freed]),
+            )  # fmt: skip
+            found = p.settled.get(key)
+        if found is None:
+            found = self._worked_out(stretch)
+            if key is not None and len(p.settled) < _MOST_KEPT:
+                p.settled[key] = found
+        since = stretch.since
+        self._free, self._there = dict(stretch.free), dict(stretch.there)
+        self._wire = dict(stretch.wire)
+        for sent, wire, arrives in found.sent:
+            self._there[sent] = arrives + since
+            if wire is not None:
+                self._wire[wire] = arrives + since
+        for turn, number in enumerate(stretch.members):
+            before.times.append(
+                (number, self.begin[number], self.end[number], self.because[number])
+            )
+            self.begin[number] = found.begin[turn] + since
+            self.end[number] = end = found.end[turn] + since
+            self.because[number] = found.because[turn]
+            for processor in p.workers[self.worker[number]].processors:
+                self._free[processor] = (end, number)
+
+    def _worked_out(self, stretch: _Stretch) -> Settled:
+        """Return a stretch event by event, in seconds from when it could begin."""
+        p, since, tasks = self.p, stretch.since, Tasks()
         factors = p.factors or ()
         others: list[int] = []  # per subgraph, what it waits for of what was before
         makers: dict[int, int] = {}  # per transfer, who made what it carries
         at: dict[int, int] = {}
         last: dict[str, int] = {}  # per processor, the task that has it
         lines: dict[tuple[str, str], int] = {}  # per wire, the last transfer
-        sent: dict[tuple[int, int | str], tuple[int, float]] = {}  # what arrives so long after what
+        sent: dict[tuple[int, int | str], int] = {}  # the task after which a tensor arrives
         carried: list[tuple[tuple[int, int | str], tuple[str, str] | None, int, float]] = []
         for number in stretch.members:
             w = self.worker[number]
             own = at[number] = tasks.add(
                 p.rows[number][w], factors[number][w], p.memory_numbers[w]
             )  # fmt: skip
-            because = -1
+            tasks.earliest[own], because = -since, -1
             for processor in p.workers[w].processors:
                 if processor in last:
                     tasks.follow(last[processor], own)
                 else:
                     free, who = stretch.free.get(processor, _NEVER)
-                    if free > tasks.earliest[own]:
-                        tasks.earliest[own], because = free, who
+                    if free - since > tasks.earliest[own]:
+                        tasks.earliest[own], because = free - since, who
                 last[processor] = own
             for flow in p.incoming[number]:
                 producer = p.flows[flow].producer
@@ -285,52 +344,42 @@ class State:
                     arrives = stretch.there[key]
                 elif takes > 0.0 and wire is not None:
                     if key not in sent:
-                        moved = tasks.add(takes, 1.0, -1)
+                        moved = sent[key] = tasks.add(takes, 1.0, -1)
                         makers[moved] = producer
+                        tasks.earliest[moved] = -since
                         if producer in at:
                             tasks.follow(at[producer], moved)
                         else:
-                            tasks.earliest[moved] = made
+                            tasks.earliest[moved] = made - since
                         if wire in lines:
                             tasks.follow(lines[wire], moved)
                         else:
-                            free = stretch.wire.get(wire, 0.0)
+                            free = stretch.wire.get(wire, 0.0) - since
                             tasks.earliest[moved] = max(tasks.earliest[moved], free)
-                        lines[wire], sent[key] = moved, (moved, 0.0)
+                        lines[wire] = moved
                         carried.append((key, wire, moved, 0.0))
-                    tasks.follow(sent[key][0], own)
+                    tasks.follow(sent[key], own)
                     continue
                 elif producer in at:
                     tasks.follow(at[producer], own, takes)
                     if takes > 0.0 and key not in sent:
-                        sent[key] = (at[producer], takes)
+                        sent[key] = at[producer]
                         carried.append((key, None, at[producer], takes))
                     continue
                 else:
                     arrives = made + takes
-                if arrives > tasks.earliest[own]:
-                    tasks.earliest[own], because = arrives, producer
+                if arrives - since > tasks.earliest[own]:
+                    tasks.earliest[own], because = arrives - since, producer
             others.append(because)
         begin, end = tasks.run()
-        self._free, self._wire, self._there = (
-            dict(stretch.free),
-            dict(stretch.wire),
-            dict(stretch.there),
-        )
         numbers = {own: number for number, own in at.items()}
-        for key, wire, moved, takes in carried:
-            self._there[key] = end[moved] + takes
-            if wire is not None:
-                self._wire[wire] = end[moved]
-        for number, other in zip(stretch.members, others):
-            own = at[number]
-            before.times.append(
-                (number, self.begin[number], self.end[number], self.because[number])
-            )
-            self.begin[number], self.end[number] = begin[own], end[own]
-            waited = tasks.because[own]
-            self.because[number] = (
-                other if waited < 0 else numbers.get(waited, makers.get(waited, -1))
-            )
-            for processor in p.workers[self.worker[number]].processors:
-                self._free[processor] = (end[own], number)
+        waited = [tasks.because[at[number]] for number in stretch.members]
+        return Settled(
+            begin=[begin[at[k]] for k in stretch.members],
+            end=[end[at[k]] for k in stretch.members],
+            because=[
+                other if task < 0 else numbers.get(task, makers.get(task, -1))
+                for task, other in zip(waited, others)
+            ],
+            sent=[(key, wire, end[task] + takes) for key, wire, task, takes in carried],
+        )  # fmt: skip

@@ -463,10 +463,11 @@ class _Whole:
         if not self.worker:
             return []
         worker = self.pool.workers[self.worker]
-        run = partial(_timed, self.ready, worker, self.inputs)
+
+        def run() -> float:
+            return [_timed(self.ready, worker, self.inputs) for _ in range(1 + twice)][-1]
+
         try:
-            for _ in range(twice):
-                self.pool.call(self.worker, run)
             return [self.pool.call(self.worker, run)]
         except (MemoryError, RuntimeError, OrreryError):
             self.worker = ""  # what fails as a whole may run in parts

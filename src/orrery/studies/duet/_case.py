@@ -101,6 +101,7 @@ class Sweep:
     total : placements there are
     corrected_s : what greedy-correction reaches by prediction alone
     exact_s : the least that any placement is predicted to take; None: not proved
+    least_s : that none is predicted to undercut, as far as that was proved; 0: not known
     rank : of the placement that runs, by prediction, 1 the best; None: not all were worked out
     points : every placement that was measured, ours first
     gap, interval : ours over the quickest other one, less 1, in rounds of its own
@@ -113,6 +114,7 @@ class Sweep:
     points: tuple[Point, ...]
     gap: float
     interval: tuple[float, float]
+    least_s: float = 0.0
 
     @property
     def measured_rank(self) -> int:

@@ -196,7 +196,8 @@ def _prediction(case: Case) -> list[Record]:
 def _search(case: Case) -> list[Record]:
     sweep = case.sweep
     proved = sweep.exact_s is not None
-    judged = sweep.exact_s if sweep.exact_s is not None else case.bound_s
+    # As while parts were timed, which the bound is not: it is at the pace of the rounds.
+    judged = sweep.exact_s or max(sweep.least_s, case.bound_s / case.pace)
     rank = "" if sweep.rank is None else f"; the one that runs has rank {sweep.rank}"
     predicted = compared(
         f"{case.name}: greedy-correction, predicted", "s", ours=sweep.corrected_s,

@@ -85,5 +85,5 @@ def survey(
         gap, interval = ratio - 1, (low - 1, high - 1)
     return Sweep(
         total=stands.placements, corrected_s=corrected.predicted_s, exact_s=least, rank=rank,
-        points=points, gap=gap, interval=interval,
+        points=points, gap=gap, interval=interval, least_s=least or exact.least_s,
     )  # fmt: skip
