@@ -20,8 +20,10 @@ from ._vmfb_code import Instruction, decode
 
 __all__ = ["follow_vmfb"]
 
-_MOST_STEPS, _MOST_DEPTH, _MOST_CALLS = 2_000_000, 64, 100_000
-_MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
+_MOST_STEPS, _MOST_DEPTH, _MOST_CALLS, _MOST_BUFFERS = 100_000, 64, 50_000, 20_000
+
+#: What operands of the wrong kind or number end in.
+_CONTRADICTIONS = (IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError)
 _IMPORT = 1 << 31
 
 
@@ -79,6 +81,9 @@ def follow_vmfb(module: VmfbModule, entry: str = "") -> Sequence:
         except ContainerError as error:
             last = error
             continue
+        except _CONTRADICTIONS as error:
+            last = runner.error(f"instructions that contradict each other ({error})")
+            continue
         if sequence.calls:
             return sequence
     if last is not None:
@@ -92,6 +97,8 @@ class _Runner:
         self.module, self.steps = module, 0
         self.globals: dict[tuple[str, int], Any] = {}
         self.memories: list[_Memory] = []
+        self.counts: dict[str, int] = {}
+        self.decoded: dict[tuple[int, int], Instruction] = {}
         self.calls: list[KernelCall] = []
         self.notes: dict[str, None] = {}
         self.held: dict[tuple[int, int], _Memory] = {}
@@ -174,7 +181,9 @@ class _Runner:
             self.steps += 1
             if self.steps > _MOST_STEPS:
                 raise self.error(f"more than {_MOST_STEPS} steps")
-            step = decode(function.code, at)
+            step = self.decoded.get((function.number, at))
+            if step is None:
+                step = self.decoded[function.number, at] = decode(function.code, at)
             at = step.next
             if step.name == "return":
                 return [registers.get(_plain(r), 0) for r in _regs(step.operands[0])]
@@ -326,7 +335,9 @@ class _Runner:
     # -- what the device is asked ----------------------------------------------------------------
 
     def memory(self, role: str, size: int | None, **more: Any) -> _Memory:
-        count = sum(m.role == role for m in self.memories)
+        if len(self.memories) >= _MOST_BUFFERS:
+            raise self.error(f"more than {_MOST_BUFFERS} buffers")
+        count = self.counts[role] = self.counts.get(role, -1) + 1
         made = _Memory(f"{role}{count}", role, size, **more)
         self.memories.append(made)
         return made
