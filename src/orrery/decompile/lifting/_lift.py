@@ -137,14 +137,14 @@ def _lift(
     if after is not None:
         result = _result(engine, after.registers.pieces)
     steps = _without_dead(engine.build, [_flat_guards(s) for s in engine.steps])
-    steps = _without_stack(engine.build, steps)
+    steps = before = _without_stack(engine.build, steps)
     notes: tuple[str, ...] = ()
     if settings.rolled:
         roller = Roller(engine.build)
         steps = roller.steps(steps)
         if roller.reordered:
             notes = ("a sum is written in order of address, not as its lanes were added",)
-    unread = [*engine.unread, *_unknown(engine, steps), *_overwritten(steps)]
+    unread = [*engine.unread, *_unknown(engine, steps), *_overwritten(engine.build, before)]
     return Routine(
         address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
         steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
@@ -244,20 +244,22 @@ def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Cal
     return [s for n, s in enumerate(steps) if n not in dead]
 
 
-def _overwritten(steps: list[Store | Call]) -> list[Unread]:
+def _overwritten(build: Builder, steps: list[Store | Call]) -> list[Unread]:
     """Return the steps that use what memory held before an earlier step of the same turn."""
     found = []
-    written: dict[tuple[Linear, tuple[Loop, ...]], int] = {}
+    written: dict[tuple[Linear, tuple[Loop, ...]], list[tuple[Value, ...]]] = {}
     for step in steps:
+        opposite = {build.negate(g) for g in step.guards}
         for address, _ in _reads(step):
-            if (address, step.loops) in written:
+            before = written.get((address, step.loops), [])
+            if any(not opposite.intersection(guards) for guards in before):
                 found.append(
                     Unread(
                         instruction=step.instruction, reason="it uses memory that was overwritten"
                     )
                 )
         if isinstance(step, Store):
-            written[(step.address, step.loops)] = step.instruction
+            written.setdefault((step.address, step.loops), []).append(step.guards)
     return found
 
 

@@ -75,6 +75,8 @@ class Roller:
         if chain is not None:
             return chain
         inputs = tuple(self.value(v) for v in value.inputs)
+        if value.name == "fmul" and len(inputs) == 2:
+            inputs = _sorted(inputs)
         if all(a is b for a, b in zip(inputs, value.inputs, strict=True)):
             return value
         return Operation(value.name, inputs, value.width)
@@ -129,6 +131,8 @@ class Roller:
         if len(parts) < _FEWEST:
             return None
         parts = [self._part(p) for p in parts]
+        if name == "fadd" and _first_two_turned(parts):
+            parts[0], parts[1] = parts[1], parts[0]
         start = neutral(name, value.width)
         if start is None:
             return None
@@ -384,6 +388,22 @@ def _spine(value: Value, name: str, *, fused: bool = False) -> list[Value]:
             break
     parts.append(value)
     return parts[::-1]
+
+
+def _first_two_turned(parts: list[Value]) -> bool:
+    """Return whether the first of a chain looks like the third and the second does not."""
+    if len(parts) < 3 or isinstance(parts[1], _Fused):
+        return False
+    first, second, third = (
+        shape_of(p.value if isinstance(p, _Fused) else p).key for p in parts[:3]
+    )
+    return first == third != second and isinstance(parts[0], _Fused) == isinstance(parts[2], _Fused)
+
+
+def _sorted(inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return factors in one order, the same for all products of a chain."""
+    keys = [repr(shape_of(v).key) for v in inputs]
+    return inputs if keys[0] <= keys[1] else inputs[::-1]
 
 
 def _is_link(value: Value, name: str, fused: bool) -> bool:

@@ -33,6 +33,11 @@ _LESS = {"flt": "l", "fle": "le", "feq": "e", "funordered": "u"}
 _TURNED = {"l": "g", "g": "l", "e": "e", "u": "u"}
 
 
+_LOWEST = {32: 0xFF7FFFFF, 64: 0xFFEF_FFFF_FFFF_FFFF}
+_HIGHEST = {32: 0x7F7FFFFF, 64: 0x7FEF_FFFF_FFFF_FFFF}
+_MINUS_INFINITY = {32: 0xFF800000, 64: 0xFFF0 << 48}
+
+
 class Choices(Bits):
     """Makes conditions, choices and operators of floating point."""
 
@@ -128,7 +133,7 @@ class Choices(Bits):
             self.undecided = self.undecided or name[0] == "u"
             return None
         first, second = self.place(x), self.place(y)
-        if first is None or second is None or abs(first - second) < 1 << 40:
+        if first is None or second is None or abs(first - second) < 1 << 36:
             return None
         if name[0] == "u":
             first, second = first % (1 << 64), second % (1 << 64)
@@ -163,6 +168,11 @@ class Choices(Bits):
             narrow = _narrowed(a)
             if narrow is not None:
                 return self.float_compare(name, narrow, inner_of(b))
+        if name == "fle" and isinstance(a, Constant) and a.bits == _LOWEST.get(a.width):
+            return Operation("flt", (Constant(_MINUS_INFINITY[a.width], a.width), b), 1)
+        if name == "fle" and isinstance(b, Constant) and b.bits == _HIGHEST.get(b.width):
+            infinity = Constant(_MINUS_INFINITY[b.width] ^ 1 << (b.width - 1), b.width)
+            return Operation("flt", (a, infinity), 1)
         return Operation(name, (a, b), 1)
 
     def decide(self, value: Operation) -> Value:
