@@ -68,7 +68,7 @@ def contracted(
     """
     weighted = frozenset(weights.axes)
     data = {s for s in (*outer, *inner) if address.factor(s)}
-    used = [s for s in outer if s in data or s in weighted]
+    used = [s for s in outer if extents[s] > 1 and (s in data or s in weighted)]
     for symbol in inner:
         if extents[symbol] > 1 and not (symbol in data and symbol in weighted):
             raise Refusal("a loop of the sum is not in both factors")
@@ -78,9 +78,9 @@ def contracted(
     laid = None
     rough = len(x.shape) == 1
     if rough:  # nothing is known of the axes: the loops as they stand say most
-        laid = nest.copy().along(tensors.axes_in_memory(x))
+        laid = nest.copy().along(x.shape, known=False)
     nest.join_all()
-    laid = laid or nest.along(tensors.axes_in_memory(x))
+    laid = laid or nest.along(tensors.axes_in_memory(x), known=not rough)
     if laid is None:
         raise Refusal("the positions that are read fit no axes of what is read")
     nest, axes = laid

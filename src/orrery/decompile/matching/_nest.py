@@ -210,7 +210,7 @@ class Nest:
 
     # -- axes --------------------------------------------------------------------------------
 
-    def along(self, sizes: Sequence[int]) -> tuple[Nest, list[Axis]] | None:
+    def along(self, sizes: Sequence[int], *, known: bool = True) -> tuple[Nest, list[Axis]] | None:
         """Return a nest each of whose counters walks along one axis of a tensor, and the axes.
 
         Sizes may be cut where guards or the addresses themselves show finer axes. None where no
@@ -219,7 +219,7 @@ class Nest:
         plain = self._with_ranges([s for s in sizes if s != 1])
         if plain is None:
             return None
-        for wanted in self._proposals(plain):
+        for wanted in self._proposals(plain, known=known):
             nest = self.copy()
             axes = nest._laid(wanted)
             if axes is not None and nest._proper(axes):
@@ -253,11 +253,11 @@ class Nest:
         }
         return steps.pop() if len(steps) == 1 and 0 not in steps else None
 
-    def _proposals(self, sizes: list[int]) -> list[list[int]]:
+    def _proposals(self, sizes: list[int], *, known: bool) -> list[list[int]]:
         """Return axes to try: as known, then cut at what pairs of counters have in common."""
         total = prod(sizes)
-        # One axis only: nothing is known, and the loops say more.
-        found = [sizes] if len(sizes) > 1 else []
+        # Where only the size is known the loops say more.
+        found = [sizes] if known or len(sizes) > 1 else []
         outs = [c for c in self.counters if self.role[c] == (True, False) and self.factors[c]]
         sums = [c for c in self.counters if not self.role[c][0] and self.factors[c]]
         if len(outs) > 6 or len(sums) > 6:

@@ -37,6 +37,7 @@ __all__ = [
     "Statement",
     "Unmatched",
     "addresses_of",
+    "integer_of",
     "neutral",
     "place_of",
     "statements_of",

@@ -21,7 +21,7 @@ from ._integers import counters_of, evaluate_integers
 from ._memory import Memory, Refusal
 from ._nest import Range
 from ._rolling import rolled, terms_of
-from ._statement import Statement, place_of
+from ._statement import Statement, integer_of, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
 
@@ -220,9 +220,15 @@ class Raising:
         """Read a value that a range of counters decides: padding."""
         if not ranges:
             return self.value(then)
-        fill = otherwise
-        if isinstance(fill, Constant) and isinstance(then, Load):
-            return self.load(then, ranges, float(number_of(fill)))
+        if isinstance(then, Operation) and then.name == "select" and then.inputs[2] == otherwise:
+            inner = ranges_of(then.inputs[0], self.extents)
+            if inner is not None:
+                both = merged_ranges([*ranges, *inner])
+                return self.inside(both, then.inputs[1], otherwise)
+        fill = integer_of(otherwise)
+        if fill is not None and fill.is_constant and isinstance(then, Load):
+            bits = Constant(fill.constant & ((1 << then.width) - 1), then.width)
+            return self.load(then, ranges, float(number_of(bits)))
         raise Refusal("a choice between two computed values by position")
 
     # -- memory ------------------------------------------------------------------------------

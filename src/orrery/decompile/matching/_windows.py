@@ -65,9 +65,10 @@ def _coupled(
     """Return windows along axes; None where no axis has both a window and results."""
     nest = Nest(extents, used, summed, address, ranges, frozenset())
     nest.drop_single_turns()
-    laid = nest.copy().along(x.shape) if len(x.shape) == 1 else None
+    rough = len(x.shape) == 1
+    laid = nest.copy().along(x.shape, known=False) if rough else None
     nest.join_all()
-    laid = laid or nest.along(tensors.axes_in_memory(x))
+    laid = laid or nest.along(tensors.axes_in_memory(x), known=not rough)
     if laid is None:
         if ranges:
             raise Refusal("windows that fit no axes of what is read")

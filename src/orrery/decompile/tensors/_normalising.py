@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._activations import scaled
+from ._digits import groups_of, refine
 from ._rewriting import Rule, noted
 from ._tensors import ELEMENTWISE, Tensor, Tensors
 
@@ -410,15 +411,51 @@ def _counts(t: Tensor) -> NDArray[Any]:
     return total
 
 
+def _pad_of(
+    tensors: Tensors, t: Tensor
+) -> tuple[Tensor, Tensor, tuple[int, ...], tuple[int, ...]] | None:
+    """Return the padding that a tensor is, its inside, and how much of it is on each axis.
+
+    A rearrangement after it is put before it where it leaves the padded axes whole.
+    """
+    if t.op == "Pad":
+        return t, t.inputs[0], t.attribute("before"), t.attribute("after")
+    if t.op != "Rearrange" or t.inputs[0].op != "Pad":
+        return None
+    pad = t.inputs[0]
+    x, low, high = pad.inputs[0], pad.attribute("before"), pad.attribute("after")
+    fine = refine(t.digits, read=pad.shape, written=t.shape)
+    read = groups_of(fine.sizes, pad.shape) if fine is not None else None
+    written = groups_of(fine.written, t.shape) if fine is not None else None
+    if fine is None or read is None or written is None:
+        return None
+    before, after = [0] * len(t.shape), [0] * len(t.shape)
+    sizes, shape = list(fine.sizes), list(t.shape)
+    for axis in range(len(pad.shape)):
+        if not (low[axis] or high[axis]):
+            continue
+        if len(read[axis]) != 1:
+            return None
+        (digit,) = read[axis]
+        place = next((k for k, g in enumerate(written) if [fine.order[d] for d in g] == [digit]),
+                     None)  # fmt: skip
+        if place is None:
+            return None
+        before[place], after[place] = low[axis], high[axis]
+        sizes[digit] = shape[place] = x.shape[axis]
+    inside = tensors.rearrange(x, sizes, fine.order, shape)
+    return pad, inside, tuple(before), tuple(after)
+
+
 def _padded(tensors: Tensors, t: Tensor) -> Tensor | None:
     """Take padding of what a window or a convolution reads into it."""
     if t.op not in ("Conv", "WindowMax", "WindowSum") or not t.inputs:
         return None
-    pad = t.inputs[0]
-    if pad.op != "Pad":
+    found = _pad_of(tensors, t.inputs[0])
+    if found is None:
         return None
-    value, x = pad.attribute("value"), pad.inputs[0]
-    before, after = pad.attribute("before"), pad.attribute("after")
+    pad, x, before, after = found
+    value = pad.attribute("fill")
     because = "a padded copy of what it reads"
     if t.op == "Conv":
         if value != 0 or any(before[:2]) or any(after[:2]):

@@ -325,7 +325,7 @@ class Tensors:
 
     # -- padding, joining --------------------------------------------------------------------
 
-    def pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], value: float) -> Tensor:
+    def pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], fill: float) -> Tensor:
         """Return `x` with so many elements of one value around each axis."""
         shape = tuple(s + b + a for s, b, a in zip(x.shape, before, after, strict=True))
         if shape == x.shape:
@@ -341,9 +341,9 @@ class Tensors:
                 for k, (digit, axis) in zip(padded, found, strict=True):
                     low[axis], high[axis] = before[k], after[k]
                     sizes[digit] += before[k] + after[k]
-                made = self.pad(inner, low, high, value)
+                made = self.pad(inner, low, high, fill)
                 return self.rearrange(made, sizes, fine.order, shape)
-        return self._make("Pad", (x,), shape, before=tuple(before), after=tuple(after), value=value)
+        return self._make("Pad", (x,), shape, before=tuple(before), after=tuple(after), fill=fill)
 
     @staticmethod
     def _whole_axes(

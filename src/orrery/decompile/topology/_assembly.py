@@ -148,7 +148,7 @@ class _Writer:
         inputs = [
             self.name_of(t.inputs[0], name, "x"),
             self.constant(np.asarray(pads, np.int64), f"{name}.pads"),
-            self.constant(np.float32(t.attribute("value")), f"{name}.value"),
+            self.constant(np.float32(t.attribute("fill")), f"{name}.value"),
         ]
         return self.node("Pad", inputs, t, name=name)
 
