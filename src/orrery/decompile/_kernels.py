@@ -7,20 +7,19 @@ Judge:   networks built by these frameworks, with and without names (tests/decom
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Row
 from dataclasses import dataclass, replace
 
+from ._code import ImageCode
 from ._functions import Functions
 from ._opening import Opened
+from ._wrapper import arguments_handed_on
 from .containers import Kernel, KernelCall, Sequence, kernel_table
-from .forms import Call, Index, Linear, Load, Operation, Reduction, Routine, Symbol, Value
+from .forms import Routine
 from .images import Image
 
 __all__ = ["Place", "find_kernels", "in_order"]
-
-#: Of a packed argument: bytes each, and where its value stands.
-_PACKED_BYTES, _VALUE_AT = 16, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +36,6 @@ class Place:
     part: int
     address: int
     wrapper: int
-
-    @property
-    def read(self) -> tuple[int, ...]:
-        return (self.address,) if self.wrapper == self.address else (self.address, self.wrapper)
 
 
 def find_kernels(
@@ -94,16 +89,19 @@ def _in_table(images: Row[Image], kernel: Kernel) -> Place | None:
 
 
 def in_order(
-    sequence: Sequence, places: Mapping[int, Place], routines: Mapping[tuple[int, int], Routine]
-) -> tuple[Sequence, tuple[str, ...]]:
+    sequence: Sequence, places: Mapping[int, Place], codes: Row[ImageCode],
+    routines: Mapping[tuple[int, int], Routine],
+) -> tuple[Sequence, tuple[str, ...]]:  # fmt: skip
     """Return the calls with arguments in the order in which the computing code takes them."""
     orders: dict[int, tuple[int, ...]] = {}
     notes = []
     for number, place in places.items():
-        if place.wrapper == place.address:
+        routine = routines.get((place.part, place.address))
+        if place.wrapper == place.address or routine is None:
             continue
-        wrapper = routines.get((place.part, place.wrapper))
-        order = None if wrapper is None else _handed_on(wrapper, place.address)
+        order = arguments_handed_on(
+            codes[place.part], place.wrapper, place.address, len(routine.arguments)
+        )
         if order is None:
             notes.append(f"the code at {place.wrapper:#x} hands arguments on in a way that was "
                          "not understood: they are taken in their order")  # fmt: skip
@@ -117,48 +115,3 @@ def _ordered(call: KernelCall, order: tuple[int, ...] | None) -> KernelCall:
     if order is None or any(at >= len(call.arguments) for at in order):
         return call
     return replace(call, arguments=tuple(call.arguments[at] for at in order))
-
-
-def _handed_on(wrapper: Routine, target: int) -> tuple[int, ...] | None:
-    """Return which packed argument each argument of the inner call is made of."""
-    for step in wrapper.steps:
-        if isinstance(step, Call) and isinstance(step.target, int) and step.target & ~1 == target:
-            found = [_packed(argument, wrapper.arguments) for argument in step.arguments]
-            known = [one for one in found if one is not None]
-            # Registers that a call does not use look like arguments; they come last.
-            if known and found[: len(known)] == known:
-                return tuple(known)
-    return None
-
-
-def _packed(value: Value, arguments: tuple[Symbol, ...]) -> int | None:
-    """Return the one packed argument that a value is read through."""
-    if len(arguments) < 2:
-        return None
-    numbers = set()
-    for load in _loads(value):
-        address = load.address
-        if len(address.terms) == 1 and address.terms[0] == (arguments[1], 1):
-            number, rest = divmod(address.constant, _PACKED_BYTES)
-            if rest == _VALUE_AT:
-                numbers.add(number)
-    return numbers.pop() if len(numbers) == 1 else None
-
-
-def _loads(value: Value | Linear) -> Iterator[Load]:
-    """Yield every load that a value depends on."""
-    if isinstance(value, Linear):
-        for term, _ in value.terms:
-            if isinstance(term, Load | Operation):
-                yield from _loads(term)
-    elif isinstance(value, Index):
-        yield from _loads(value.value)
-    elif isinstance(value, Load):
-        yield value
-        yield from _loads(value.address)
-    elif isinstance(value, Operation):
-        for one in value.inputs:
-            yield from _loads(one)
-    elif isinstance(value, Reduction):
-        for one in (value.body, value.start):
-            yield from _loads(one)

@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 
 _DIE_WITH_PARENT = 1
 _HEAD = struct.Struct("<Q")
+#: What any item may take while there is time.
+_LEAST_S = 2.0
 #: No answer about one function is larger.
 _MOST_ANSWER = 1 << 30
 
@@ -101,7 +103,9 @@ def each(
         for at, item in enumerate(items):
             left = limit_s
             if deadline_s is not None:
-                left = min(left, deadline_s - time.monotonic())
+                rest = deadline_s - time.monotonic()
+                # One item may take four times its part of what is left, no more.
+                left = min(left, rest, max(_LEAST_S, 4 * rest / (len(items) - at)))
                 if left <= 0:
                     yield Unit(item, Lost("not begun: the time for all functions was over"))
                     continue

@@ -122,8 +122,11 @@ def _made(records: Records) -> Network:
         image = opened.images[0] if len(opened.images) == 1 else None
         program = program_of_calls(lifted.sequence, lifted.kernels, image)
         routines = {address: one for (_, address), one in lifted.routines.items()}
-        recovery = recover_program(program, routines, name=stem)
-        verdict, reason = _judge(recovery, lifted, contained=True, named=True)
+        try:
+            recovery = recover_program(program, routines, name=stem)
+            verdict, reason = _judge(recovery, contained=True, named=True)
+        except OrreryError as error:  # the container is there all the same, and is told of
+            recovery, verdict, reason = Recovery(graph=None), "none", str(error)
         return Network(
             verdict=verdict, reason=reason, recovery=recovery, container=container.kind,
             function=lifted.sequence.entry, notes=notes,
@@ -145,7 +148,7 @@ def _best(
         routine = routines.get(entry) or routines[entry & ~1]
         program: Program = program_of_routines(routine, routines, opened.images[0])
         recovery = recover_program(program, routines, name=stem)
-        verdict, reason = _judge(recovery, lifted, contained=False, named=named)
+        verdict, reason = _judge(recovery, contained=False, named=named)
         return pack(Network(
             verdict=verdict, reason=reason, recovery=recovery, entry=entry,
             function=routine.name, arguments=tuple(s.name for s in routine.arguments),
@@ -196,9 +199,7 @@ def _worth(network: Network) -> tuple[int, int, int]:
     return order, len(recovery.nodes), -len(recovery.unmatched)
 
 
-def _judge(
-    recovery: Recovery, lifted: Lifted, *, contained: bool, named: bool
-) -> tuple[Verdict, str]:
+def _judge(recovery: Recovery, *, contained: bool, named: bool) -> tuple[Verdict, str]:
     """Say whether what was recovered is a network, and all of it.
 
     A framework's container holds a network, and so does an entry that the user named. Other code
@@ -221,7 +222,6 @@ def _judge(
     ended = [note for note in recovery.notes if "no output of the program was reached" in note]
     if ended:
         return "partial", ended[0]
-    del lifted
     return "whole", ""
 
 

@@ -159,20 +159,21 @@ def contain(records: Records) -> Container:
         sequence = follow_vmfb(opened.module, named)
         return Container(sequence=sequence, kind="IREE module",
                          programs=((0, f"IREE module {opened.module.name}"),))  # fmt: skip
-    programs, notes = [], []
-    sequence = None
+    programs: list[tuple[int, str]] = []
+    notes: list[str] = []
+    found: Sequence | None = None
     for place, data, program in _vm_programs(opened):
         programs.append((place, f"TVM virtual machine, {len(program.functions)} functions, "
                          f"{len(program.constants)} constants"))  # fmt: skip
-        if sequence is not None:
+        if found is not None:
             continue
         try:
             named = request.entry if isinstance(request.entry, str) else ""
-            sequence = follow_vm_program(program, data, named)
+            found = follow_vm_program(program, data, named)
         except ContainerError as error:
             notes.append(str(error))
-    kind = "TVM virtual machine" if sequence is not None else ""
-    return Container(sequence=sequence, kind=kind, programs=tuple(programs), notes=tuple(notes))
+    kind = "TVM virtual machine" if found is not None else ""
+    return Container(sequence=found, kind=kind, programs=tuple(programs), notes=tuple(notes))
 
 
 def _vm_programs(opened: Opened) -> Iterator[tuple[int, bytes, VmProgram]]:

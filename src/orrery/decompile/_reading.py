@@ -117,7 +117,6 @@ def read_functions(records: Records) -> Lifted:
     if container.sequence is not None:
         places, notes = find_kernels(opened, container.sequence, functions)
         for place in places.values():
-            wanted |= dict.fromkeys((place.part, one) for one in place.read)
             for one in functions[place.part].reached(place.address):
                 wanted[place.part, one.address] = None
     else:
@@ -145,7 +144,7 @@ def read_functions(records: Records) -> Lifted:
             routines[unit.item] = unit.result
     sequence, kernels = container.sequence, {}
     if sequence is not None:
-        sequence, more = in_order(sequence, places, routines)
+        sequence, more = in_order(sequence, places, codes, routines)
         notes = (*notes, *more)
         kernels = {
             number: routines[place.part, place.address] for number, place in places.items()

@@ -46,6 +46,7 @@ class Machine:
         self.pointer_bytes = self._how.bits // 8
         self._mapped: list[tuple[int, int]] = []
         self._why = ""
+        self._jumped: int | None = None
         self._map_image(probe)
         blocks = sum(-(-one.size_bytes // _PAGE) * _PAGE + _PAGE for one in probe.blocks)
         self._next = self._room(blocks + _STACK_BYTES + _HEAP_BYTES + 8 * _PAGE)
@@ -71,7 +72,7 @@ class Machine:
         at = self._engine.reg_read(self._how.stack) + above * self.pointer_bytes
         return int.from_bytes(self.read(at, self.pointer_bytes), "little")
 
-    def float(self, index: int, width: int) -> float:
+    def number(self, index: int, width: int) -> float:
         """Return an argument that is a float of so many bits."""
         if self._how.bits == 32 and width == 64:  # a double is a pair of singles
             pair = (self._engine.reg_read(self._how.vectors[2 * index + at]) for at in (0, 1))
@@ -232,7 +233,6 @@ class Machine:
         for address in probe.imports:
             self._engine.hook_add(unicorn.UC_HOOK_CODE, self._called, None, address, address)
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
-        self._jumped: int | None = None
 
     def _called(self, engine: Any, address: int, size: int, _: object) -> None:
         """Do what an imported function would, and go back to its caller."""

@@ -9,7 +9,6 @@ Judge:   the same functions called natively (tests/runtime/test_emulator.py).
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,6 +24,11 @@ _ONE = (
     "sinh", "sqrt", "tan", "tanh", "trunc",
 )  # fmt: skip
 _TWO = ("atan2", "copysign", "fdim", "fmax", "fmin", "fmod", "hypot", "pow")
+
+try:
+    _MATHEMATICS = ctypes.CDLL("libm.so.6")
+except OSError:  # a system that has it in its C library
+    _MATHEMATICS = ctypes.CDLL(None)
 
 #: What a called function does: reads its arguments from the machine and leaves its result there.
 Act = Callable[["Machine"], None]
@@ -46,16 +50,15 @@ def library_function(name: str) -> Act | None:
 
 
 def _mathematics(name: str, count: int, width: int) -> Act | None:
-    found = ctypes.util.find_library("m")
     kind = ctypes.c_float if width == 32 else ctypes.c_double
     try:
-        function = ctypes.CDLL(found)[name]
+        function = _MATHEMATICS[name]
     except AttributeError:
         return None
     function.restype, function.argtypes = kind, [kind] * count
 
     def act(machine: Machine) -> None:
-        machine.give_float(function(*(machine.float(at, width) for at in range(count))), width)
+        machine.give_float(function(*(machine.number(at, width) for at in range(count))), width)
 
     return act
 

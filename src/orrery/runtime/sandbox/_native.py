@@ -83,7 +83,7 @@ def _where_put(library: ctypes.CDLL) -> int:
     """Return what the loader added to the addresses of a file."""
     found = ctypes.c_void_p()
     ctypes.CDLL(None).dlinfo(ctypes.c_void_p(library._handle), _WHERE_PUT, ctypes.byref(found))
-    return ctypes.cast(found, ctypes.POINTER(ctypes.c_uint64))[0]
+    return int(ctypes.cast(found, ctypes.POINTER(ctypes.c_uint64))[0])
 
 
 def _function(library: ctypes.CDLL, base: int, call: Call) -> ctypes._FuncPointer:
