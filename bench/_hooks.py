@@ -1,9 +1,10 @@
-"""What a hook costs per saved tensor, by what becomes of the tensor; a process of its own.
+"""What hooks take per saved tensor, by what becomes of the tensor; a process of its own.
 
-A chain of products saves one tensor each; the step with a session, less its waits, less the same
-step without one, per tensor: packing and unpacking together. Chains and plain chains run in turn.
-Prints a JSON document: class -> microseconds one per round, by the clock and of the training
-thread's processor time, in which other programs and the moving threads have no part.
+A chain of products saves one tensor each. Both hooks of each are timed by the session's clock,
+which stands still while a transfer or memory is waited for: packing and unpacking together. Beside
+that the whole step with a session, less its waits, less the same step without one, per tensor: what
+a session costs where the moving threads and fresh memory count too. Chains and plain chains run in
+turn. Prints a JSON document: class -> microseconds of hooks one per round, and of the whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from orrery.api.offloading import OffloadOptions, offload
+from orrery.api.offloading import OffloadOptions, TrainingSession, offload
 
 #: As many as a network of 200 layers saves; what a step takes by itself is shared among them.
 TENSORS, SMALL, LARGE = 600, 64, 1 << 16
@@ -41,6 +42,43 @@ def chain(kind: str) -> Any:
     return step
 
 
+class Timed:
+    """The session's hooks with a watch; what comes and goes as one class of tensors counts."""
+
+    def __init__(self, session: TrainingSession, kind: str) -> None:
+        self.hooks = session.engine._hooks
+        self._pack, self._unpack, self._kind = self.hooks.pack, self.hooks.unpack, kind
+        self.hooks.pack, self.hooks.unpack = self.pack, self.unpack  # type: ignore[method-assign]
+        self.seconds, self.count = 0.0, 0
+
+    def pack(self, tensor: Any) -> Any:
+        begun = self.hooks.now()
+        held = self._pack(tensor)
+        ended = self.hooks.now()
+        self._note(held, ended - begun, 1)
+        return held
+
+    def unpack(self, held: Any) -> Any:
+        begun = self.hooks.now()
+        tensor = self._unpack(held)
+        ended = self.hooks.now()
+        self._note(held, ended - begun, 0)
+        return tensor
+
+    def _note(self, held: Any, seconds: float, count: int) -> None:
+        record = held.record
+        found = "passed over" if record is None else record.action
+        wanted = {"kept": "keep", "offloaded": "offload"}.get(self._kind, "passed over")
+        if found == wanted:
+            self.seconds, self.count = self.seconds + seconds, self.count + count
+
+    def taken(self) -> float:
+        """Return microseconds per tensor since the last time."""
+        found = 1e6 * self.seconds / max(1, self.count)
+        self.seconds, self.count = 0.0, 0
+        return found
+
+
 def measure(kind: str, folder: str, rounds: int) -> tuple[list[float], list[float]]:
     step = chain(kind)
     options = OffloadOptions(least="4 KiB", packing=False)
@@ -61,28 +99,28 @@ def measure(kind: str, folder: str, rounds: int) -> tuple[list[float], list[floa
         session = offload(folder, f"{limit} B", options=options)
         with session:
             whole()
-    wall: list[float] = []
-    busy: list[float] = []
+    timed = Timed(session, kind)
+    hooks: list[float] = []
+    longer: list[float] = []
     for _ in range(rounds + 3):
-        plain_s, plain_cpu_s = timed(whole)
+        plain_s = seconds(whole)
 
         def within() -> None:
             with session:
                 whole()
 
-        took_s, took_cpu_s = timed(within)
+        took_s = seconds(within)
         report = session.reports[-1]
         moved = max(1, report.offloaded) if kind == "offloaded" else TENSORS
-        wall.append(1e6 * (took_s - report.waited_s - plain_s) / moved)
-        busy.append(1e6 * (took_cpu_s - plain_cpu_s) / moved)
-    return wall[3:], busy[3:]
+        longer.append(1e6 * (took_s - report.waited_s - plain_s) / moved)
+        hooks.append(timed.taken())
+    return hooks[3:], longer[3:]
 
 
-def timed(action: Callable[[], None]) -> tuple[float, float]:
-    """Return seconds by the clock and of this thread's processor time."""
-    begun, busy = time.perf_counter(), time.thread_time()
+def seconds(action: Callable[[], None]) -> float:
+    begun = time.perf_counter()
     action()
-    return time.perf_counter() - begun, time.thread_time() - busy
+    return time.perf_counter() - begun
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 Everything trains in processes of their own, in turn, a step each a round; ratios are taken within
 rounds and come with 95 %. Caps are memory groups where one can be made. What is compared at equal
-peak memory has no cap: ours is told to stay below the peak that the other one had. The others' peak
+peak memory has no cap: ours is told to stay below the peak that the other one had; where it cannot,
+the other one has a larger batch until its peak is as high. The others' peak
 and largest batch are taken with freed memory given back at once, their speed with the C library as
 it comes and no cap, so that both are their best. A missed figure says what forbids it: where all
 processors compute, whatever moving takes of them the step lacks.
@@ -47,6 +48,8 @@ CORES = usable_cores()
 _MIB = 1 << 20
 #: Of the others' peak memory, so that ours is not above it.
 _NEARLY = 0.98
+#: Ours where tensors may be made again, too.
+FREE = "with making again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,25 +139,33 @@ def of_batches(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> l
 
 
 def of_hiding(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> list[Figure]:
-    """A step that fits both ways, with as many bytes leaving as the forward pass can hide."""
-    ours = replace(plain, way=OURS)
+    """A step that fits both ways, with as many bytes leaving as the forward pass can hide.
+
+    Nothing is made again, or there might be nothing to hide; the whole planner is a third way.
+    """
+    ours = replace(plain, way=OURS, options=(*plain.options, ("recompute", False)))
     limit = hideable(ours)
-    compared, outcomes = turns({"plain": plain, OURS: replace(ours, limit_bytes=limit)}, effort)
+    free = replace(plain, way=OURS, limit_bytes=limit)
+    compared, outcomes = turns(
+        {"plain": plain, OURS: replace(ours, limit_bytes=limit), FREE: free}, effort
+    )
     found, name = outcomes[OURS], "offload: step over plain where it can be hidden"
     if not found.fits or not found.steps[-1].planned_bytes:
         why = f"not measured: {found.why or 'nothing left'}"
         return [Figure(name=name, unit="x", value=0.0, runs=(), note=why)]
-    predicted["hiding"] = found
+    predicted["hiding"], predicted[f"hiding, {FREE}"] = found, outcomes[FREE]
     last = found.steps[-1]
     leaves, rate, forward_s = last.planned_bytes or 0, last.write_bytes_per_s, last.forward_s
     room = leaves / ((rate or 1.0) * (forward_s or 1.0))
     value, _, runs = within(compared, "plain", OURS)
-    hidden = tuple(100 * (t.hidden_share or 0.0) for t in planned(found))
+    hidden = tuple(100 * (t.hidden_share or 0.0) for t in found.planned)
     said = (
         f"{interval(compared, 'plain', OURS)}; batch {plain.batch}, {leaves / _MIB:.0f} MiB leave, "
         f"{room:.2f} of what can be written in the forward pass (asked: 0.7 at most); "
         f"{share(found)}; {bound(outcomes)}"
     )
+    if over := pair(compared, "plain", FREE):
+        said += f"; {FREE}: {over[1]}, {share(outcomes[FREE])}"
     return [
         Figure(name=name, unit="x", value=value, runs=runs, target=1.10, note=said),
         Figure(
@@ -188,8 +199,9 @@ def of_others(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> li
             need = trainee.need_bytes
         if need is not None:
             ours = replace(ours, limit_bytes=need + 4 * _MIB)
+            other, peak = as_much(other, peak, int((need + 4 * _MIB) / _NEARLY))
         compared, outcomes = turns({way: other, OURS: ours}, effort)
-        steps = planned(outcomes[OURS])
+        steps = outcomes[OURS].planned
         said = outcomes[OURS].why
         if steps:
             had = max(taken.peak_bytes for taken in steps)
@@ -198,23 +210,32 @@ def of_others(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> li
             figures.append(Figure(
                 name=f"offload: peak memory over {way}'s", unit="x", target=1.0, value=had / peak,
                 runs=(float(had), float(peak)), note=f"{had / _MIB:.0f} and {peak / _MIB:.0f} MiB"
-                + ("" if need is None else f"; no plan for less than {need / _MIB:.0f} MiB"),
+                + ("" if need is None else f"; ours needs {need / _MIB:.0f} MiB, so that {way} has "
+                   f"batch {other.batch}, ours {plain.batch}"),
             ))  # fmt: skip
-        found = ratio(f"offload: samples/s over {way}", compared, outcomes, OURS, way, 1.0, said)
-        # With more memory than the other it is no comparison, whatever the speed.
-        figures.append(found if need is None else replace(found, target=None))
+        figures.append(ratio(f"offload: samples/s over {way}", compared, outcomes, OURS, way, 1.0,
+                             said))  # fmt: skip
     return figures
+
+
+def as_much(other: Trial, peak: int, wanted: int) -> tuple[Trial, int]:
+    """Raise another way's batch until its peak memory is no lower than wanted."""
+    while peak < wanted:
+        other = replace(other, batch=other.batch + max(1, other.batch // 8))
+        peak = max(t.peak_bytes for t in attempt(replace(other, returned=True), CAP).steps)
+    return other, peak
 
 
 def of_prediction(outcomes: Mapping[str, Outcome]) -> list[Figure]:
     """Planned steps against measured ones: the worst of all that were planned."""
     errors, said = [], []
     for name, outcome in outcomes.items():
-        steps = planned(outcome)
+        steps = outcome.planned
         if steps:
-            measured = statistics.median(taken.seconds for taken in steps)
-            errors.append(100 * abs((steps[-1].planned_s or 0.0) / measured - 1))
-            said.append(f"{name} {steps[-1].planned_s or 0:.2f} s, measured {measured:.2f} s")
+            measured = statistics.median(taken.within_s for taken in steps)
+            expected = statistics.median(taken.planned_s or 0.0 for taken in steps)
+            errors.append(100 * abs(expected / measured - 1))
+            said.append(f"{name} {expected:.2f} s, measured {measured:.2f} s")
     if not errors:
         return []
     return [Figure(name="offload: planned step against measured, worst", unit="%", target=15.0,
@@ -222,17 +243,18 @@ def of_prediction(outcomes: Mapping[str, Outcome]) -> list[Figure]:
 
 
 def of_hooks(effort: Effort) -> list[Figure]:
-    """What packing and unpacking a tensor takes of the training thread."""
+    """What packing and unpacking a tensor takes of the training thread, waits left out."""
     done = subprocess.run(
         [sys.executable, "-m", "bench._hooks", str(effort.hooks)], check=True, text=True,
         capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     found = json.loads(done.stdout)
     return [
-        Figure(name=f"offload: hooks per tensor, {kind}", unit="us", value=statistics.median(wall),
-               runs=tuple(wall), target=20.0,
-               note=f"of processor time of the training thread {statistics.median(busy):.1f} us")
-        for kind, (wall, busy) in found.items()
+        Figure(name=f"offload: hooks per tensor, {kind}", unit="us", value=statistics.median(hooks),
+               runs=tuple(hooks), target=20.0,
+               note="both hooks, without waiting; the step as a whole is "
+               f"{statistics.median(longer):.1f} us a tensor longer than without a session")
+        for kind, (hooks, longer) in found.items()
     ]  # fmt: skip
 
 
@@ -264,9 +286,9 @@ def of_engines(plain: Trial, effort: Effort) -> list[Figure]:
 def of_company(plain: Trial, effort: Effort) -> list[Figure]:
     """A data loader's rate beside training on one processor less, over its rate alone."""
     one = replace(plain, threads=max(1, CORES - 1))
-    limit = hideable(replace(one, way=OURS))
+    ours = replace(one, way=OURS, options=(*one.options, ("recompute", False)))
     trials = {"none": one, "save_on_cpu": replace(one, way="save_on_cpu"),
-              OURS: replace(one, way=OURS, limit_bytes=limit)}  # fmt: skip
+              OURS: replace(ours, limit_bytes=hideable(ours))}  # fmt: skip
     rates: dict[str, list[float]] = {way: [] for way in ("alone", *trials)}
     loader = subprocess.Popen(
         [sys.executable, "-m", "bench._loader"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -381,20 +403,15 @@ def ratio(
                   note=said)  # fmt: skip
 
 
-def planned(outcome: Outcome) -> list[Taken]:
-    """Return the steps of ours that obeyed a plan."""
-    return [taken for taken in outcome.steps if taken.planned_s is not None]
-
-
 def share(outcome: Outcome) -> str:
     """Say what moving took."""
-    steps: Sequence[Taken] = planned(outcome) or outcome.steps
+    steps: Sequence[Taken] = outcome.planned or outcome.steps
     if not steps:
         return outcome.why
     last = steps[-1]
     return (f"{last.moved_bytes / _MIB:.0f} MiB moved a step, waited {last.waited_s:.2f} of "
-            f"{last.seconds:.2f} s, moving took {last.io_cpu_s:.2f} of {last.cpu_s:.2f} s of "
-            "processors")  # fmt: skip
+            f"{last.seconds:.2f} s, made again in {last.recompute_s:.2f} s, moving took "
+            f"{last.io_cpu_s:.2f} of {last.cpu_s:.2f} s of processors")  # fmt: skip
 
 
 def bound(outcomes: Mapping[str, Outcome]) -> str:

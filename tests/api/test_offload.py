@@ -110,10 +110,12 @@ def test_training_is_bitwise_the_same(
     with opened(tmp_path) as session:
         assert bits(trained(make, shape, session, STEPS)) == wanted
         (plan,) = session.plans
-        assert plan.named("offload")
+        assert plan.named("offload") + plan.named("recompute")
         assert plan.peak_bytes <= plan.limit_bytes
         assert [r.measured for r in session.reports] == [True] + [False] * (STEPS - 1)
-        assert all(r.offloaded == len(plan.named("offload")) for r in session.reports[1:])
+        # The first planned step obeyed another one.
+        assert all(r.offloaded == len(plan.named("offload")) for r in session.reports[2:])
+        assert all(r.recomputed == len(plan.named("recompute")) for r in session.reports[2:])
         said = session.explain()
         assert said.startswith(plan.summary)
         assert f"{STEPS - 1} planned steps since: median " in said
@@ -138,7 +140,7 @@ def test_a_limit_is_kept_that_training_would_break_without(tmp_path: Path) -> No
     with opened(tmp_path, f"{limit} B", options=roomy) as session:
         assert bits(trained(chain, rows, session, 3)) == wanted
         (plan,) = session.plans
-        assert plan.named("offload")
+        assert plan.named("offload") + plan.named("recompute")
         assert plan.peak_bytes <= plan.limit_bytes == limit
         assert session.reports[-1].peak_bytes < free.reports[-1].peak_bytes
 
@@ -149,7 +151,7 @@ def one_step(session: TrainingSession, rows: int = 512) -> None:
 
 def test_files_open_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     within(monkeypatch, 0.5)
-    with opened(tmp_path, name="chain") as session:
+    with opened(tmp_path, name="chain", options=replace(SMALL, recompute=False)) as session:
         trained(chain, (512, 64), session, 3)
         files = session.write(tmp_path / "out")
         assert read_offload_plan(files["plan"]) == session.plans[0]
@@ -196,7 +198,7 @@ def test_a_step_that_saves_other_tensors_is_planned_anew(
     within(monkeypatch, 0.5)
     net = chain()
     with opened(tmp_path) as session:
-        for rows in (128, 128, 256, 256, 256):
+        for rows in (128, 128, 256, 256, 256, 256):
             with session:
                 net(torch.ones(rows, 64)).mean().backward()
         # After the measured step, and after the first planned one with what that showed.

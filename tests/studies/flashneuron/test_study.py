@@ -44,7 +44,8 @@ def made_up(trial: Trial) -> Outcome:
     seconds = SAMPLE_S[trial.way] * trial.batch
     taken = Taken(loss=float(trial.batch), seconds=seconds, cpu_s=seconds, peak_bytes=MIB)
     if trial.way == OURS:
-        taken = replace(taken, moved_bytes=MIB, hidden_share=0.9, planned_s=1.1 * seconds)
+        taken = replace(taken, moved_bytes=MIB, hidden_share=0.9, planned_s=1.1 * seconds,
+                        within_s=seconds)  # fmt: skip
     return Outcome(
         fits=True, steps=(taken, taken), weight_bytes=5 * MIB, start_bytes=90 * MIB,
         engine="a cart" if trial.way == OURS else "",

@@ -2,8 +2,8 @@
 
 Models
     A plan is as good as `time_step` says: first the seconds, then the bytes written. A change is
-    mended until it fits, and taken when it is better. A step that waits for nothing is as long as
-    what its choices take of the computation, so a change that takes more is not tried.
+    mended until it fits, and taken when it is better. No step is shorter than what its choices take
+    of the computation, so a change that takes too much is not tried.
 Ignores
     Exchanges of three and more tensors at once; `_exact` says how much that costs.
 Judge
@@ -48,6 +48,8 @@ class _Trial:
     ) -> None:
         self.columns, self.best, self.least, self.most = columns, start, least, most
         self.progress, self.spent = progress, 0
+        self._of: Standing | None = None  # whose choices take so many seconds
+        self._taken_s = 0.0
 
     def one_by_one(self) -> bool:
         """Change tensor after tensor until no change helps; return whether the search may go on."""
@@ -101,17 +103,19 @@ class _Trial:
                 yield choice
 
     def _hopeless(self, change: dict[int, int]) -> bool:
-        """Whether a change takes more of a step that waits for nothing, or as much and no less."""
-        timing, columns = self.best.timing, self.columns
-        if timing.forward_stall_s + timing.drain_s + timing.backward_stall_s > 0:
-            return False
-        more = fewer = 0.0
+        """Whether a change takes more of the computation than the step is long, or moves more."""
+        best, columns = self.best, self.columns
+        if self._of is not best:
+            self._of = best
+            self._taken_s = sum(columns.taken_s(n, c) for n, c in enumerate(best.choices))
+        least_s, fewer = columns.plain_s + self._taken_s, 0
         for n, choice in change.items():
-            now = self.best.choices[n]
-            more += columns.taken_s(n, choice) - columns.taken_s(n, now)
+            now = best.choices[n]
+            least_s += columns.taken_s(n, choice) - columns.taken_s(n, now)
             fewer += columns.moved[n][now] - columns.moved[n][choice]
-        near = SAME * timing.step_s
-        return more > near or (more > -near and fewer <= 0)
+        longer = least_s - best.timing.step_s
+        near = SAME * best.timing.step_s
+        return longer > near or (longer > -near and fewer <= 0)
 
     def _better(self, change: dict[int, int]) -> bool:
         """Mend what a change leaves too large, without taking it back; keep what is better."""

@@ -112,7 +112,7 @@ class Columns:
 
     def too_deep(self, choices: Sequence[int]) -> int | None:
         """Return the first tensor at the end of a longer chain of making again than allowed."""
-        if self.deepest is None:
+        if self.deepest is None or choices.count(DROP) <= self.deepest:
             return None
         depth = [0] * len(choices)
         for n, choice in enumerate(choices):

@@ -33,7 +33,7 @@ class OffloadSearch:
     pack: bool = setting(True, "Tensors may travel packed, where that was measured.")
     recompute: bool = setting(True, "Tensors may be made again, where that was measured.")
     effort: int = setting(
-        400_000, "What the improvement may spend at the most: plans timed, times tensors."
+        160_000, "What the improvement may spend at the most: plans timed, times tensors."
     )
     slack: float = setting(
         2.0, "Bytes read ahead, as a multiple of the least with which the step is as short."

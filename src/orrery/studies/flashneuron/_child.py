@@ -93,6 +93,7 @@ class _Training:
         answer |= {
             "peak_bytes": done.peak_bytes, "moved_bytes": moved.written_bytes + moved.read_bytes,
             "io_cpu_s": moved.cpu_s, "waited_s": done.waited_s, "hidden_share": done.hidden_share,
+            "within_s": done.step_s, "recompute_s": done.recompute_s,
         }  # fmt: skip
         if self.session.profiles:
             profile = self.session.profiles[0]

@@ -124,10 +124,9 @@ def planned_steps(case: Case) -> dict[str, tuple[float, float]]:
     found = {}
     for way in (OURS, EIGHT):
         outcome = case.largest.outcomes.get(way)
-        steps = [t for t in outcome.steps if t.planned_s is not None] if outcome else []
-        if steps:
-            planned = steps[-1].planned_s or 0.0
-            found[way] = planned, statistics.median(taken.seconds for taken in steps)
+        if outcome is not None and (steps := outcome.planned):
+            planned = statistics.median(taken.planned_s or 0.0 for taken in steps)
+            found[way] = planned, statistics.median(taken.within_s for taken in steps)
     return found
 
 

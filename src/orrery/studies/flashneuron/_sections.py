@@ -97,7 +97,7 @@ def _rates(cases: Sequence[Case]) -> Table:
                     1 / found.comparison.median_s(way), value, low, high,
                     float(last.moved_bytes), last.waited_s,
                     None if last.hidden_share is None else 100 * last.hidden_share,
-                    last.cpu_s, last.io_cpu_s, last.planned_s, len(times),
+                    last.cpu_s, last.io_cpu_s, last.recompute_s, last.planned_s, len(times),
                 ))  # fmt: skip
     return Table(
         title="Samples a second, in turn", rows=tuple(rows),
@@ -107,8 +107,8 @@ def _rates(cases: Sequence[Case]) -> Table:
                  _number("to", "x"), _number("moved", "bytes", "a step"),
                  _number("waited", "s"), _number("hidden", "%"),
                  _number("processor time", "s", "a step, all threads"),
-                 _number("of that moving", "s"), _number("planned step", "s"),
-                 _number("rounds")),
+                 _number("of that moving", "s"), _number("made again", "s", "of a step"),
+                 _number("planned step", "s"), _number("rounds")),
         caption="Ours and naive files under the first cap; the others without one, where they are "
         "quickest. Naive files move too; nobody counts it there.",
     )  # fmt: skip

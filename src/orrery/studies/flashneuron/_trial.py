@@ -91,6 +91,8 @@ class Taken:
     peak_bytes : the most resident memory of the process meanwhile, pages of files included
     moved_bytes, io_cpu_s, waited_s, hidden_share : of ours: written and read, what that took of
         processors, how long the step waited, which share of transfers it did not wait for
+    within_s, recompute_s : of ours: of the step, what is within the session, without planning; of
+        that, what was made again
     planned_s, planned_bytes, forward_s, write_bytes_per_s : of ours: the step as planned, what is
         written each step, and what it was planned from; None: a step that is measured
     saved_bytes, other_bytes : of ours: all that is saved, and the most of anything else
@@ -104,6 +106,8 @@ class Taken:
     io_cpu_s: float = 0.0
     waited_s: float = 0.0
     hidden_share: float | None = None
+    within_s: float = 0.0
+    recompute_s: float = 0.0
     planned_s: float | None = None
     planned_bytes: int | None = None
     forward_s: float | None = None
@@ -133,6 +137,12 @@ class Outcome:
     start_bytes: int = 0
     cap_peak_bytes: int | None = None
     engine: str = ""
+
+    @property
+    def planned(self) -> tuple[Taken, ...]:
+        """Of ours, the steps that obeyed a plan, but for the first: it leads to a better one."""
+        steps = tuple(taken for taken in self.steps if taken.planned_s is not None)
+        return steps[1:] or steps
 
 
 class Trainee:
