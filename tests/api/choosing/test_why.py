@@ -89,6 +89,23 @@ def test_what_company_forbids_is_a_limit_and_no_proof() -> None:
     assert "measured limit" not in said(choice(problem(SECONDS), SPLIT, times))
 
 
+def test_the_machines_pace_is_reckoned_with_and_said() -> None:
+    """The whole took 6.5 s while parts were timed, and takes 13 s now: so does all that follows."""
+    found = choice(problem(SECONDS), SPLIT, {PLACED: even(18), "all": even(13)})
+    assert found.pace == 1.0
+    assert "Predicted from its parts: 9.00 s, -50.0%" in said(found)
+    timed = replace(found.profile, whole=("all", found.comparison.median_s("all") / 2))
+    slow = replace(found, profile=timed)
+    assert slow.pace == pytest.approx(2)
+    text = said(slow)
+    assert (
+        "Predicted from its parts: 18.0 s (at the machine's pace of this comparison, 2.00" in text
+    )
+    assert "as they were timed, 9.00 s), -0.1% of what was measured" in text
+    # The whole was timed on a worker that is no way here: nothing is known.
+    assert replace(found, profile=replace(timed, whole=("other", 1.0))).pace == 1.0
+
+
 def test_a_limit_that_was_undercut_is_not_said() -> None:
     made = problem(SECONDS, company=1.5)
     text = said(choice(made, SPLIT, {PLACED: even(10), "all": even(13)}, slower=1.1))

@@ -120,6 +120,15 @@ def test_a_bound_that_any_placement_undercuts_proves_nothing() -> None:
     assert isinstance(short, Table) and short.rows[0][5] is None
 
 
+def test_what_was_quick_because_the_machine_was_proves_nothing_either() -> None:
+    """All placements take half of what they did: so does everything on one worker."""
+    points = tuple(replace(p, measured_s=p.measured_s / 2) for p in sweep().points)
+    halved = sweep(points=points)
+    assert case(sweep=halved).undercut_s == pytest.approx(0.5)  # below 0.8
+    assert case(sweep=replace(halved, pace=0.5)).undercut_s is None
+    assert case(sweep=halved, pace=1.5).undercut_s == pytest.approx(0.75)
+
+
 def test_one_measured_placement_proves_nothing() -> None:
     ours = sweep().points[:1]
     record = of(case(sweep=sweep(total=100_000, points=ours, gap=0.0, interval=(0, 0))), BEST)

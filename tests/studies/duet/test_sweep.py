@@ -87,6 +87,7 @@ def test_errors_are_medians_over_what_was_measured() -> None:
     found = survey(USUAL, BEST, lambda one: lambda: 2 * USUAL.timing(one).makespan_s, EFFORT,
                    SILENT)  # fmt: skip
     assert found.error == pytest.approx(0.5)
+    assert found.pace == pytest.approx(2)  # everything on one worker takes twice as long as well
     assert found.summed_error is None
 
 

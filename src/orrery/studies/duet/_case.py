@@ -102,6 +102,8 @@ class Sweep:
     corrected_s : what greedy-correction reaches by prediction alone
     exact_s : the least that any placement is predicted to take; None: not proved
     least_s : that none is predicted to undercut, as far as that was proved; 0: not known
+    pace : how many times as long as while parts were timed the machine took, as everything on one
+        worker tells (median)
     rank : of the placement that runs, by prediction, 1 the best; None: not all were worked out
     points : every placement that was measured, ours first
     gap, interval : ours over the quickest other one, less 1, in rounds of its own
@@ -115,6 +117,7 @@ class Sweep:
     gap: float
     interval: tuple[float, float]
     least_s: float = 0.0
+    pace: float = 1.0
 
     @property
     def measured_rank(self) -> int:
@@ -262,7 +265,9 @@ class Case:
         return self.alone_s / max(self.bound_s, (self.limit_s or 0.0) if known else 0.0)
 
     def _least_s(self) -> float:
-        return min(self.measured_s, *(point.measured_s for point in self.sweep.points))
+        """Return the least that a placement took, at the pace of `blocks`."""
+        pace = self.pace / self.sweep.pace
+        return min(self.measured_s, *(pace * point.measured_s for point in self.sweep.points))
 
     @property
     def undercut_s(self) -> float | None:

@@ -8,6 +8,7 @@ Judge:   made-up workers of known times (tests/studies/duet/test_sweep.py).
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 from orrery.mapping.phases import (
@@ -53,7 +54,8 @@ def survey(
     what = {ours: "ours"}
     what.setdefault(corrected.placement, "greedy-correction, by prediction")
     what.setdefault(exact.placement, "the quickest as predicted")
-    for worker, placement in single_workers(problem).items():
+    singles = single_workers(problem)
+    for worker, placement in singles.items():
         what.setdefault(placement, f"all on {problem.workers[worker].name}")
     typical = max(problem.timing(ours).makespan_s, 1e-6)
     many = max(1, min(int(effort.sweep_s / (effort.sweep_rounds * typical)), _MOST_MEASURED))
@@ -74,6 +76,8 @@ def survey(
               measured_s=found.median_s(names[p]))
         for p, said in what.items()
     )  # fmt: skip
+    pace = [p.measured_s / p.predicted_s for p in points
+            if p.placement in singles.values() and p.predicted_s > 0]  # fmt: skip
     gap, interval = 0.0, (0.0, 0.0)
     if len(points) > 1:
         rival = min(points[1:], key=lambda point: point.measured_s).placement
@@ -86,4 +90,5 @@ def survey(
     return Sweep(
         total=stands.placements, corrected_s=corrected.predicted_s, exact_s=least, rank=rank,
         points=points, gap=gap, interval=interval, least_s=least or exact.least_s,
+        pace=statistics.median(pace) if pace else 1.0,
     )  # fmt: skip
