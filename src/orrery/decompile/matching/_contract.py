@@ -152,6 +152,8 @@ def _classified(
         outside = bool(rows) and bool(summed) and summed[0][0].step > rows[0][0].step
         if not constant or not (deep or kernel_loops or outside):
             return None
+        if not rows and not groups and loops_of_sum < 2:
+            return None  # one loop over everything: no code of a window would be so
         last = not summed or summed[0][0].step == 1
         if len(summed) <= 1 and last and x.op != "Rearrange" and (not rows or len(known) == 3):
             # The last axis of a tensor that lies as it was made: a matrix product.
@@ -177,6 +179,8 @@ def _classified(
         else:
             spatial.append((axis, counter, None))
     spatial.sort(key=lambda triple: -triple[0].step)
+    if not spatial:
+        return None
     for axis, counter in (*summed, *groups, *batch):
         alone = len(axis.terms) == 1
         if alone and (axis.terms[counter] != 1 or nest.extent(counter) != axis.size or axis.offset):
@@ -383,9 +387,10 @@ def product_of(
             field.tensor, [extents[s] for s in have], [have.index(s) for s in want], shape
         )
 
-    known = tuple(s for s in a.tensor.inner.shape)
+    known = a.tensor.inner.shape
+    flat = sum(s != 1 for s in known) <= 2 and not (len(known) > 2 and known[-1] != 1)
     m, n, k = size(rows), size(columns), size(summed)
-    if not batch and b.tensor.inner.op in ("Constant", "Absent") and len(known) <= 2:
+    if not batch and b.tensor.inner.op in ("Constant", "Absent") and flat:
         x = over(a, rows, summed, shape=(m, k))
         w = over(b, columns, summed, shape=(n, k))
         y = tensors.node("Gemm", (x, w), (m, n), transB=1)

@@ -118,12 +118,12 @@ class Memory:
         touching = [p for p in pieces if p.low < high and low < p.high]
         if not touching:
             raise Refusal(f"reads memory that nothing wrote ({memory}+{low * 4:#x})")
+        if (lost := next((p for p in touching if p.tensor.op == "Unknown"), None)) is not None:
+            address = lost.tensor.attribute("address")
+            raise Refusal(f"reads what the code at {address} stores, which is not matched")
         for start in range(len(touching) - 1, -1, -1):
             whole = self._put_together(touching[start:])
             if whole is not None and whole.low <= low and high <= whole.high:
-                if whole.tensor.op == "Unknown":
-                    address = whole.tensor.attribute("address")
-                    raise Refusal(f"reads what the code at {address} stores, which is not matched")
                 if len(touching) - start > 1:
                     self.store(memory, whole.low, whole.box, whole.tensor)
                 return whole.tensor, whole.low

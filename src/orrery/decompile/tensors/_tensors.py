@@ -179,6 +179,10 @@ class Tensors:
         shape = np.broadcast_shapes(*(t.shape for t in inputs))
         if all(t.op == "Constant" and t.size == 1 for t in inputs):
             return self._fold(op, inputs, attributes)
+        inputs = tuple(
+            self.reshape(t, (1,) * len(shape)) if t.size == 1 and t.value is None else t
+            for t in inputs
+        )
         main = self._main(inputs, shape)
         if main is None:
             return self._make(op, inputs, shape, **attributes)
@@ -380,8 +384,20 @@ class Tensors:
             )
         pushed = self._pushed_concat(parts, axis, shape)
         if pushed is None:
-            pushed = self._make("Concat", parts, shape, axis=axis)
-        return pushed
+            pushed = self._natural_concat(parts, axis, shape)
+        return pushed if pushed is not None else self._make("Concat", parts, shape, axis=axis)
+
+    def _natural_concat(
+        self, parts: Sequence[Tensor], axis: int, shape: tuple[int, ...]
+    ) -> Tensor | None:
+        """Join along an axis that the parts have as they lie in memory."""
+        seen = [self.reshape(t, self.axes_in_memory(t)) for t in parts]
+        place = _common_axis(seen, prod(shape[:axis]))
+        if place is None or all(a.shape == b.shape for a, b in zip(seen, parts, strict=True)):
+            return None
+        total = sum(t.shape[place] for t in seen)
+        wide = tuple(total if k == place else s for k, s in enumerate(seen[0].shape))
+        return self.reshape(self._make("Concat", seen, wide, axis=place), shape)
 
     def _unsplit(self, parts: Sequence[Tensor], axis: int, shape: tuple[int, ...]) -> Tensor | None:
         """Put together what was computed from neighbouring parts of one tensor."""
@@ -463,13 +479,8 @@ class Tensors:
         if len({len(t.shape) for t in inner}) != 1:
             return None
         if all(t.digits.is_identity for t in parts):
-            outer = prod(shape[:axis])
-            for place in reversed(range(len(inner[0].shape))):
-                rest = {t.shape[:place] + t.shape[place + 1 :] for t in inner}
-                if len(rest) == 1 and prod(inner[0].shape[:place]) == outer:
-                    made = self.concat(inner, place)
-                    return self.reshape(made, shape)
-            return None
+            place = _common_axis(inner, prod(shape[:axis]))
+            return None if place is None else self.reshape(self.concat(inner, place), shape)
         refined = [refine(t.digits, read=t.inputs[0].shape, written=t.shape) for t in parts]
         first = refined[0]
         if first is None:
@@ -513,6 +524,15 @@ class Tensors:
     ) -> Tensor:
         """Return an operator as it stands."""
         return self._make(op, inputs, shape, **attributes)
+
+
+def _common_axis(parts: Sequence[Tensor], outer: int) -> int | None:
+    """Return the axis along which parts may be joined with so many rows outside of it."""
+    for place in reversed(range(len(parts[0].shape))):
+        rest = {t.shape[:place] + t.shape[place + 1 :] for t in parts}
+        if len(rest) == 1 and prod(parts[0].shape[:place]) == outer:
+            return place
+    return None
 
 
 def _add(target: list[str], more: Sequence[str]) -> None:

@@ -238,13 +238,15 @@ class _Writer:
         return output
 
     def _moved(
-        self, x: str, t: Tensor, sizes: Sequence[int], order: Sequence[int], shape: Sequence[int]
-    ) -> str:
+        self, x: str, t: Tensor, sizes: Sequence[int], order: Sequence[int],
+        shape: Sequence[int], have: Sequence[int] = (),
+    ) -> str:  # fmt: skip
         """Write a rearrangement: read as sizes, transposed, read as a shape."""
         if list(order) != sorted(order):
-            stem = self.fresh("reshape")
-            given = self.constant(np.asarray(sizes, np.int64), f"{stem}.shape")
-            x = self.node("Reshape", [x, given], t, name=stem)
+            if tuple(sizes) != tuple(have):
+                stem = self.fresh("reshape")
+                given = self.constant(np.asarray(sizes, np.int64), f"{stem}.shape")
+                x = self.node("Reshape", [x, given], t, name=stem)
             x = self.node("Transpose", [x], t, perm=tuple(order))
             if tuple(sizes[k] for k in order) == tuple(shape):
                 return x
@@ -274,7 +276,7 @@ class _Writer:
             ) else []  # fmt: skip
             if full and tuple(x.shape[k] for k in full) == t.shape:
                 return self.node("Transpose", [name], t, perm=tuple(full))
-        return self._moved(name, t, digits.sizes, digits.order, t.shape)
+        return self._moved(name, t, digits.sizes, digits.order, t.shape, x.shape)
 
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LayerNormalization"})
