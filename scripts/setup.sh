@@ -22,6 +22,10 @@ if [ "$profile" = dev ]; then
     want g++ g++
     want iverilog iverilog
     want chromium chromium
+    want clang clang
+    want aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+    want arm-linux-gnueabihf-gcc "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"
+    want qemu-arm qemu-user
 fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
