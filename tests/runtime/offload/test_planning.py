@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orrery.offload_plan import StepProfile
+from orrery.offload_plan import OffloadPlan, StepProfile
+from orrery.plan import Infeasible
 from orrery.runtime.offload import OffloadSettings, TransferCounts
+from orrery.runtime.offload._passes import Pass
 from orrery.runtime.offload._planning import PlanBook
+
+from .planners import everything
 
 SIZE = 64 << 20
 
@@ -48,3 +52,31 @@ def test_each_time_twice_as_many_steps_are_asked_for(tmp_path: Path) -> None:
 
 def test_rates_that_nothing_shows_do_not_count(tmp_path: Path) -> None:
     assert told(tmp_path, 0, 0, 0) == [None, None, None]
+
+
+def test_a_step_above_its_limit_is_planned_with_less_room(tmp_path: Path) -> None:
+    mib, asked = 1 << 20, list[int]()
+
+    def planner(profile: StepProfile) -> OffloadPlan | Infeasible:
+        asked.append(profile.other_bytes // mib)
+        if asked[-1] > 20:
+            return Infeasible(what="memory", need=1, have=0, unit="bytes", remedies=())
+        return everything()(profile)
+
+    settings = OffloadSettings(folders=(tmp_path,))
+    book = PlanBook(settings, planner, (), None, "book")  # type: ignore[arg-type]
+    profile = StepProfile(
+        name="book", tensors=(), forward_s=1, backward_s=1, other_bytes=0, limit_bytes=100 * mib,
+        write_bytes_per_s=SIZE, read_bytes_per_s=SIZE,
+    )  # fmt: skip
+    begun = Pass(index=0, began_s=0.0, plan=None)
+    assert book._ask(profile, begun)
+    found = Pass(index=0, began_s=0.0, plan=book.plans[0])
+    # Of the last, there is no plan for less: the one in force stays, and nobody asks again.
+    for peak in (110, 100, 105, 100.5, 120, 120, 119):
+        book.settle(found, 0.0, TransferCounts(), peak_bytes=round(peak * mib))
+    assert asked == [0, 10, 15, 35]
+    assert book.profiles[0].other_bytes == 15 * mib
+    (said,) = book.remarks
+    assert "20 MiB more than its limit" in said and "no plan for less" in said
+    assert "10 MiB" in book.plans[0].log[0] or "5 MiB" in book.plans[0].log[0]

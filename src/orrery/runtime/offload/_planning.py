@@ -8,6 +8,8 @@ Models:  rates as bytes over the time during which at least one transfer went th
          twice as high, or as low, as planned with, before there is another plan, with their mean;
          each time that it happened, twice as many as before, up to 16: on a busy machine rates go
          up and down and plans need not follow.
+         A step above its limit shows memory that was not there when measured, as an optimiser's
+         state that its first update makes; with as much less room there is another plan.
 Ignores: that writes and reads at once slow each other down; what other processes do to the disk
          for fewer steps than that.
 Judge:   a network written out by hand, and a disk made slow (tests/runtime/offload).
@@ -24,6 +26,7 @@ from typing import Any
 from orrery.errors import SpecError
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile, check_offload_plan
 from orrery.plan import Infeasible
+from orrery.units import format_quantity
 
 from .._workers import usable_cores
 from ..moving import SECTOR_BYTES, ScratchFile, TransferCounts
@@ -40,6 +43,8 @@ __all__ = ["PlanBook"]
 _OTHER_RATE, _SECTORS_TO_JUDGE = 2.0, 2048
 #: So many steps in a row, at first and at the most.
 _STEPS, _MOST_STEPS = 2, 16
+#: A step is above its limit when it is by so much.
+_LEAST_OVER = 1 << 20
 _RATES = {"write_bytes_per_s": ("written_bytes", "write_s"),
           "read_bytes_per_s": ("read_bytes", "read_s")}  # fmt: skip
 
@@ -63,11 +68,18 @@ class PlanBook:
         self._others: dict[int, list[TransferCounts]] = {}
         self._patience: dict[int, int] = {}
         self._calibrated: set[int] = set()
+        self._over: dict[int, int] = {}  # bytes above the limit that there is no plan for
+        self._said: dict[int, str] = {}
 
     @property
     def plans(self) -> tuple[OffloadPlan, ...]:
         """The plans in force."""
         return tuple(self._plans[index][0] for index in sorted(self._plans))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know about the limit, one sentence per pass."""
+        return tuple(dict.fromkeys(self._said.values()))
 
     @property
     def profiles(self) -> tuple[StepProfile, ...]:
@@ -82,8 +94,14 @@ class PlanBook:
         """Return how each tensor of a pass can be made again, as it was when it was measured."""
         return self._ways.get(index, ())
 
-    def settle(self, found: Pass, end_s: float, moved: TransferCounts) -> None:
+    def settle(
+        self, found: Pass, end_s: float, moved: TransferCounts, peak_bytes: int = 0
+    ) -> None:  # fmt: skip
         """Plan a pass that was measured, forget the plan of one that drifted, mend rates.
+
+        Parameters
+        ----------
+        peak_bytes : the most memory in the whole step
 
         Raises
         ------
@@ -100,16 +118,39 @@ class PlanBook:
                 self._ask(self._profile(found, end_s, moved), found)
         elif found.index not in self._calibrated:
             self._calibrated.add(found.index)
-            self._calibrate(found)
+            self._calibrate(found, peak_bytes)
+        elif over := self._above(found.index, peak_bytes):
+            self._tighten(self._profiles[found.index], found, over, "")
         elif rates := self._other_rates(found.index, moved):
             self._ask(replace(self._profiles[found.index], **rates), found)
 
-    def _calibrate(self, found: Pass) -> None:
+    def _calibrate(self, found: Pass, peak_bytes: int) -> None:
         """Plan once more with what a pass that obeyed its plan took."""
-        plan = self._plans[found.index][0]
-        shown = calibrated(self._profiles[found.index], plan, found, **self._processors())
-        if shown is not None:
+        plan, profile = self._plans[found.index][0], self._profiles[found.index]
+        shown = calibrated(profile, plan, found, **self._processors())
+        if over := self._above(found.index, peak_bytes):
+            self._tighten(*((profile, found, over, "") if shown is None else
+                            (shown[0], found, over, shown[1])))  # fmt: skip
+        elif shown is not None:
             self._ask(shown[0], found, said=shown[1])
+
+    def _above(self, index: int, peak_bytes: int) -> int:
+        """Return by how much a step was above its limit; 0 where that is known to have no mend."""
+        over = peak_bytes - self._profiles[index].limit_bytes
+        known = max(_LEAST_OVER, self._over.get(index, 0))
+        return over if over > known and self._settings.return_freed else 0
+
+    def _tighten(self, profile: StepProfile, found: Pass, over: int, said: str) -> None:
+        """Plan with so many bytes less, which something took that was not there when measured."""
+        line = (f"a planned step took {format_quantity(over, 'bytes')} more than its limit: what "
+                "was not there in the measured step, such as an optimiser's state")  # fmt: skip
+        tight = replace(profile, other_bytes=profile.other_bytes + over)
+        lines = "; ".join(filter(None, (said, f"{line}; planned again with as much less room")))
+        if self._ask(tight, found, said=lines):
+            self._said[found.index] = line
+            return
+        self._over[found.index] = over
+        self._said[found.index] = f"{line}; there is no plan for less, allow that much more"
 
     def _processors(self) -> dict[str, int]:
         import torch
@@ -148,11 +189,12 @@ class PlanBook:
                     found.append((key, ratio > 1, size / took))
         return found
 
-    def _ask(self, profile: StepProfile, found: Pass, said: str = "") -> None:
+    def _ask(self, profile: StepProfile, found: Pass, said: str = "") -> bool:
+        """Ask for a plan and put it in force; without one, a pass that has one keeps that."""
         answer = self._planner(profile)
         if isinstance(answer, Infeasible):
-            if said:  # of a step that has a plan: that one goes on
-                return
+            if said:
+                return False
             self._profiles[found.index] = profile
             self._plans.pop(found.index, None)
             raise OffloadInfeasibleError(answer)
@@ -171,6 +213,7 @@ class PlanBook:
                 fix="mend the planner",
             )
         self._plans[found.index] = (answer, tuple(record.signature for record in found.records))
+        return True
 
     def _profile(self, found: Pass, end_s: float, moved: TransferCounts) -> StepProfile:
         room = [os.fstatvfs(file.descriptor) for file in self._files]

@@ -123,7 +123,7 @@ class OffloadSession:
     def remarks(self) -> tuple[str, ...]:
         """What a user should know about the folders and the engine."""
         found = tuple(remark for file in self._files for remark in file.remarks)
-        found += tuple(self._transfers.remarks)
+        found += (*self._transfers.remarks, *self._book.remarks)
         if self.settings.return_freed and self._trim is None and self._device is None:
             found += ("freed memory stays with the process: the C library has no `malloc_trim`",)
         return found
@@ -185,7 +185,9 @@ class OffloadSession:
         if kind is None:
             ends_s = [*(later.began_s for later in passes[1:]), end_s]
             for found, ended_s in zip(passes, ends_s, strict=True):
-                self._book.settle(found, ended_s, self.reports[-1].moved)
+                self._book.settle(
+                    found, ended_s, self.reports[-1].moved, self.reports[-1].peak_bytes
+                )
 
     def _report(self, passes: list[Pass]) -> None:
         (began_s, waited_s, before), hooks = self._step_began, self._hooks
