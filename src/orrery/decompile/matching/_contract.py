@@ -326,7 +326,7 @@ def _weights(
     shape = [nest.extent(c) for c in order]
     laid = nest.rearrange(tensors, weights.tensor, have, want, shape)
     if flipped and laid.value is not None:
-        backwards = [k for k, c in enumerate(order) if c in flipped]
+        backwards = tuple(k for k, c in enumerate(order) if c in flipped)
         made = tensors.constant(np.flip(laid.value, backwards))
         made.sources.extend(s for s in laid.sources if s not in made.sources)
         return made

@@ -112,8 +112,9 @@ class Nest:
             self._forget(counter)
 
     def _forget(self, counter: int) -> None:
-        for table in (self.counters, self.role, self.factors, *self.slopes):
-            del table[counter]
+        del self.counters[counter], self.role[counter], self.factors[counter]
+        for slope in self.slopes:
+            del slope[counter]
 
     def join_all(self) -> None:
         """Join counters that count through one run of positions together."""

@@ -106,8 +106,8 @@ def rolled(
             order.append(key)
         groups.setdefault(key, []).append((box, term))
     found: list[tuple[int, Term]] = []
-    for key in order:
-        members = groups[key]
+    for group in order:
+        members = groups[group]
         boxes = [box for box, _ in members]
         made = _merged(boxes, once=once)
         if len(made) == len(boxes):
@@ -244,11 +244,10 @@ def _term(
 
     def form(old: Linear) -> Linear:
         at = next(place)
-        outer = {t: f for t, f in old.terms if t not in example.counters}
-        inner = {
-            c: steps[at] for c, (_, steps) in zip(counters, box.loops, strict=True)
-        }  # fmt: skip
-        return linear(box.base[at], {**outer, **inner})
+        terms = {t: f for t, f in old.terms if t not in example.counters}
+        for c, (_, steps) in zip(counters, box.loops, strict=True):
+            terms[c] = steps[at]
+        return linear(box.base[at], terms)
 
     return Term(tuple(counters), _rebuilt(example.value, form))
 
@@ -334,9 +333,8 @@ def _rolled_run(run: list[Statement], names: count[int]) -> list[Statement]:
         return run
     found = []
     for term in made:
-        whole = term.value
-        assert isinstance(whole, Operation)
-        target, value, *guards = whole.inputs
+        assert isinstance(term.value, Operation)
+        target, value, *guards = term.value.inputs
         assert isinstance(target, Load)
         place = place_of(target.address, extents)
         if place is None:

@@ -129,7 +129,7 @@ class Rewriter:
             known = self._values.get(value.counter)
             if known is not None and len(known.terms) == 2:
                 return self._split_reduction(value, known)
-            counter = known.terms[0][0] if known is not None else value.counter
+            counter = _only(known) if known is not None else value.counter
             return replace(
                 value, counter=counter, extent=self.linear(value.extent),
                 body=self.value(value.body), start=self.value(value.start),
@@ -233,13 +233,13 @@ class _Flattening:
             yield from self.copy(name, arguments, numbers, loops, guards, step.instruction)
         elif routine is not None and depth < _DEEPEST_CALLS:
             self.fresh += 1
-            bound = {
+            bound: Bindings = {
                 symbol: number
                 for symbol, number in zip(routine.arguments, numbers, strict=False)
                 if number is not None
             }
             yield from self.routine(
-                routine, dict(bound), loops, guards, arguments, f"{label}.{self.fresh}", depth + 1
+                routine, bound, loops, guards, arguments, f"{label}.{self.fresh}", depth + 1
             )
         elif name.lstrip("_") not in ("free", "stack_chk_fail"):
             what = name or f"the function at {step.target:#x}"

@@ -46,7 +46,7 @@ _COMPUTE: dict[str, Callable[..., Array]] = {
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 #: operator, attributes, function
@@ -94,7 +94,7 @@ def known_function(tensors: Tensors, t: Tensor) -> Tensor | None:
 
 
 def _is_sixth(t: Tensor) -> bool:
-    return abs(t.attribute("alpha") - 1 / 6) < _TOLERANCE and t.attribute("beta") == 0.5
+    return bool(abs(t.attribute("alpha") - 1 / 6) < _TOLERANCE and t.attribute("beta") == 0.5)
 
 
 def _inside(t: Tensor) -> list[Tensor] | None:

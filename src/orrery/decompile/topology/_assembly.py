@@ -18,7 +18,7 @@ import numpy as np
 from orrery.graph import ArrayConstant, Constant, Graph, Node, TensorType
 
 from .._evidence import RecoveredNode, RecoveredWeight
-from ..tensors import ELEMENTWISE, Tensor, Tensors, ancestors
+from ..tensors import Tensor, Tensors, ancestors
 
 __all__ = ["Assembled", "assemble"]
 
@@ -120,11 +120,7 @@ class _Writer:
         inputs = [
             self.name_of(x, name, labels.get(k, f"constant{k}")) for k, x in enumerate(t.inputs)
         ]
-        attributes = {
-            k: list(v) if isinstance(v, tuple) else v
-            for k, v in t.attributes if k not in _INTERNAL
-        }  # fmt: skip
-        attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()}
+        attributes: dict[str, Any] = {k: v for k, v in t.attributes if k not in _INTERNAL}
         return self.node(t.op, inputs, t, name=name, **attributes)
 
     def _clip(self, t: Tensor) -> str:
@@ -224,12 +220,14 @@ class _Writer:
         if not plain:
             inner = self._moved(inner, t, x.shape, order, (*lead, *(x.shape[k] for k in spatial)))
         chosen = [windows[k] for k in spatial]
+        extra: dict[str, Any] = dict(more)
+        if any(w[2] > 1 for w in chosen):
+            extra["dilations"] = tuple(w[2] for w in chosen)
         output = self.node(
             op, [inner], t, name=name, kernel_shape=tuple(w[0] for w in chosen),
             strides=tuple(w[1] for w in chosen),
             pads=(*(w[3] for w in chosen), *(w[4] for w in chosen)),
-            **({"dilations": tuple(w[2] for w in chosen)} if any(w[2] > 1 for w in chosen) else {}),
-            **more,
+            **extra,
         )  # fmt: skip
         if not plain:
             back = [order.index(k) for k in range(rank)]
@@ -332,7 +330,6 @@ def assemble(
         types=writer.types, constants=writer.constants,
         metadata=_metadata(writer.records),
     ).infer()  # fmt: skip
-    assert set(ELEMENTWISE)  # the operators' names are ONNX's own
     return Assembled(graph=graph, nodes=tuple(writer.records), weights=tuple(writer.weights))
 
 
