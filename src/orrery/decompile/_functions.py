@@ -31,6 +31,8 @@ _FLOATING = {
     "armv7": re.compile(r"vn?(?:fma|fms|mul|mla|mls|add|sub|div|max|min|sqrt)\w*\.f(?:32|64)"),
 }
 _FLOATING["thumb"] = _FLOATING["armv7"]
+_PRODUCT = re.compile(r"v?(?:mul|fn?m(?:add|sub)\d+)[sp][sd]|fn?(?:mul|madd|msub|mla|mls)\w*|"
+                      r"vn?(?:fma|fms|mul|mla|mls)\w*\.f(?:32|64)")  # fmt: skip
 _CALLS, _LEAPS = {"call", "bl", "blx"}, {"jmp", "b", "b.w"}
 _JUMP = re.compile(r"(?:loop|j[a-z]+|b(?:\.?[a-z]{2})?(?:\.[wn])?|cbn?z|tbn?z)")
 _TARGET = re.compile(r"#?(0x[0-9a-f]+|\d+)$")
@@ -48,6 +50,7 @@ class Function:
     name : as linked, or empty; a hint
     end : where the next one begins
     floats : how many floating-point instructions it has
+    products : how many of these multiply
     loops : how many of its jumps go back
     calls : addresses that it calls or jumps to for good, in order, and whose address it takes
     """
@@ -57,6 +60,7 @@ class Function:
     name: str = ""
     exported: bool = False
     floats: int = 0
+    products: int = 0
     loops: int = 0
     calls: tuple[int, ...] = ()
 
@@ -96,6 +100,7 @@ class _Sweep:
     leaps: list[tuple[int, int]] = field(default_factory=list)
     taken: list[tuple[int, int]] = field(default_factory=list)
     floats: list[int] = field(default_factory=list)
+    products: list[int] = field(default_factory=list)
 
 
 def find_functions(image: Image) -> Functions:
@@ -147,7 +152,8 @@ def _jumped_to(starts: list[int], image: Image, sweep: _Sweep) -> set[int]:
 
 def _filled(starts: list[int], image: Image, sweep: _Sweep) -> Iterator[Function]:
     """Give every function what was seen between its start and the next one's."""
-    calls, floats = sorted((*sweep.calls, *sweep.taken)), sorted(sweep.floats)
+    calls = sorted((*sweep.calls, *sweep.taken))
+    floats, products = sorted(sweep.floats), sorted(sweep.products)
     jumps, known = sorted(sweep.jumps), set(starts)
     for at, start in enumerate(starts):
         segment = image.segment(start)
@@ -161,6 +167,7 @@ def _filled(starts: list[int], image: Image, sweep: _Sweep) -> Iterator[Function
         yield Function(
             address=start, end=end,
             floats=bisect.bisect_left(floats, end) - bisect.bisect_left(floats, start),
+            products=bisect.bisect_left(products, end) - bisect.bisect_left(products, start),
             loops=sum(1 for here, to in inside if start <= to <= here),
             calls=tuple(dict.fromkeys(to for _, to in sorted(led) if to in known)),
         )  # fmt: skip
@@ -178,6 +185,8 @@ def _swept(image: Image) -> _Sweep:
             for at, size, mnemonic, operands in engine.disasm_lite(data, begin):
                 if floating.fullmatch(mnemonic):
                     sweep.floats.append(at)
+                    if _PRODUCT.fullmatch(mnemonic):
+                        sweep.products.append(at)
                 elif mnemonic in _CALLS or _JUMP.fullmatch(mnemonic):
                     target = _TARGET.search(operands)
                     if target is not None:

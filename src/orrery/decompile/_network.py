@@ -178,9 +178,13 @@ def _best(
         reason = "no function computes with floats in a loop"
         if entries:
             reason = f"none of {len(entries)} functions that compute with floats could be matched"
+            reason += f"; the likeliest: {tried[0].result}" if tried else ""
         return Network(verdict="none", reason=reason, recovery=Recovery(graph=None),
                        tried=tuple(tried), notes=notes)  # fmt: skip
     best = max(found, key=_worth)
+    if tried[0].result not in ("whole", "partial", "none"):
+        where = f"the likeliest function, {tried[0].entry:#x}, failed: {tried[0].result}"
+        best = replace(best, reason=f"{where}; {best.reason}" if best.reason else where)
     if best.verdict == "none":
         loose = {(n.address, n.operator): n for one in found for n in one.recovery.nodes}
         best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),

@@ -101,7 +101,7 @@ def _entries(request: Request, image: Image, functions: Functions) -> tuple[int,
     for one in functions.each:
         reached = functions.reached(one.address)
         kernels = sum(1 for f in reached if f.floats and f.loops)
-        if kernels:
+        if any(f.products and f.loops for f in reached):  # whatever learns multiplies
             counts[one.address] = (kernels, one.exported, one.address not in called, -one.address)
     ranked = sorted(counts, key=counts.__getitem__, reverse=True)
     return tuple(ranked[:_MOST_ENTRIES])

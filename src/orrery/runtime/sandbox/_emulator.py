@@ -233,6 +233,10 @@ class Machine:
         for address in probe.imports:
             self._engine.hook_add(unicorn.UC_HOOK_CODE, self._called, None, address, address)
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
+        if self._how.link is None:  # this processor has an instruction of its own for it
+            from unicorn.x86_const import UC_X86_INS_SYSCALL
+
+            self._engine.hook_add(unicorn.UC_HOOK_INSN, self._asked, None, 1, 0, UC_X86_INS_SYSCALL)
 
     def _called(self, engine: Any, address: int, size: int, _: object) -> None:
         """Do what an imported function would, and go back to its caller."""
@@ -264,6 +268,9 @@ class Machine:
     def _interrupted(self, engine: Any, number: int, _: object) -> None:
         del engine
         self._stop(f"it made a system call or met a trap (interrupt {number})")
+
+    def _asked(self, engine: Any, _: object) -> None:
+        self._interrupted(engine, 0x80, None)
 
     def _stop(self, why: str) -> None:
         self._why = self._why or why

@@ -95,7 +95,10 @@ def _allocate(machine: Machine) -> None:
 
 
 def _allocate_many(machine: Machine) -> None:
-    machine.give(machine.allocate(machine.word(0) * machine.word(1)))
+    size = machine.bounded(machine.word(0) * machine.word(1))
+    at = machine.allocate(size)
+    machine.write(at, bytes(size))  # an earlier round may have used it
+    machine.give(at)
 
 
 def _allocate_aligned(machine: Machine) -> None:
