@@ -7,10 +7,9 @@ Models:  nothing; it measures. In a pass a worker runs all subgraphs of the netw
          heaviest subgraphs until the last one is timed. Passes are repeated, workers interleaved,
          until the interval of every median is narrow or the time is up. Where inputs lie in a
          memory of the worker's own they are put there before; a time ends when the results are
-         there. In other passes two back ends on the same processors take turns from subgraph to
-         subgraph: what these then take longer is a change from one to the other. The network in
-         one piece is timed among all this, so that a later time of it tells how the machine's pace
-         has changed.
+         there. In other passes two back ends on the same processors take turns, to see what a
+         change costs. The network in one piece is timed too: a later time tells how the machine's
+         pace has changed.
 Ignores: what a subgraph takes in other company than one neighbour, that is always busy, with the
          same back end where there is one; that a change may cost more after one subgraph than
          after another.
@@ -25,8 +24,9 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import cycle
@@ -165,7 +165,7 @@ def profile_subgraphs(
     beside: dict[_Pair, list[float]] = {}
     changes: dict[_Pair, list[float]] = {}
     companies, turns = _companies(workers), _turns(workers)
-    whole, wholes = _Whole(graph, pool, inputs), list[float]()
+    whole = _Whole(graph, pool, inputs)
     passes = 0
     short = dict.fromkeys(range(len(workers)), False)
     for _ in range(warmup):
@@ -184,12 +184,12 @@ def profile_subgraphs(
         for pair in turns:
             _take_turns(pair[:: 1 if passes % 2 else -1], table, fed, pool, alone, changes,
                         twice=all(short[w] for w in pair))  # fmt: skip
-        wholes += whole.timed(twice=short[0])
+        whole.run(twice=short[0])
         passes += 1
         if passes >= least_passes:
             found, in_company = _profile(alone, beside, table, passes)
             found = replace(
-                found, whole=whole.median(wholes),
+                found, whole=whole.median(),
                 changes_s={(workers[a].name, workers[b].name): max(0.0, statistics.median(longer))
                            for (a, b), longer in changes.items()},
             )  # fmt: skip
@@ -375,7 +375,7 @@ def _run_passes(
                         _time_into(into, short, pair, table.ready[pair], worker,
                                    table.regions[pair[0]], feeds[pair[0]])  # fmt: skip
 
-            with forwarding(future), company:
+            with forwarding(future), company.member():
                 if twice:
                     run(own, {})
                 if company.begin():
@@ -390,7 +390,8 @@ def _run_passes(
             if not future.done():
                 future.set_result(found)
 
-        pool.post(table.workers[w].name, job)
+        with company.member():
+            pool.post(table.workers[w].name, job)
         futures.append(future)
     wait(futures)
     found = {pair: seconds for future in futures for pair, seconds in future.result().items()}
@@ -447,7 +448,7 @@ class _Whole:
     """The network in one piece on the first worker that runs it, to tell the machine's pace."""
 
     def __init__(self, graph: Graph, pool: WorkerPool, inputs: Tensors) -> None:
-        self.pool, self.inputs, self.worker = pool, inputs, ""
+        self.pool, self.inputs, self.worker, self.times = pool, inputs, "", list[float]()
         region = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
         for worker in pool.workers.values():
             if worker.backend.refuses(graph) is None:
@@ -458,23 +459,21 @@ class _Whole:
                 self.worker = worker.name
                 return
 
-    def timed(self, *, twice: bool) -> list[float]:
-        """Return the seconds of a run, of a second one in a row where it is short."""
-        if not self.worker:
-            return []
-        worker = self.pool.workers[self.worker]
+    def run(self, *, twice: bool) -> None:
+        """Time a run; of short ones a second one in a row."""
 
-        def run() -> float:
+        def timed() -> float:
+            worker = self.pool.workers[self.worker]
             return [_timed(self.ready, worker, self.inputs) for _ in range(1 + twice)][-1]
 
         try:
-            return [self.pool.call(self.worker, run)]
+            if self.worker:
+                self.times.append(self.pool.call(self.worker, timed))
         except (MemoryError, RuntimeError, OrreryError):
             self.worker = ""  # what fails as a whole may run in parts
-            return []
 
-    def median(self, times_s: Sequence[float]) -> tuple[str, float] | None:
-        return (self.worker, statistics.median(times_s)) if self.worker and times_s else None
+    def median(self) -> tuple[str, float] | None:
+        return (self.worker, statistics.median(self.times)) if self.worker and self.times else None
 
 
 class _Company:
@@ -484,15 +483,20 @@ class _Company:
         self._barrier = threading.Barrier(count) if count > 1 else None
         self._left, self._lock = count, threading.Lock()
 
-    def __enter__(self) -> None:
-        return
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.give_up()
+            raise
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # nobody need wait for who failed
-            with self._lock:
-                self._left = 0
-            if self._barrier is not None:
-                self._barrier.abort()
+    def give_up(self) -> None:
+        """Have nobody wait for who failed."""
+        with self._lock:
+            self._left = 0
+        if self._barrier is not None:
+            self._barrier.abort()
 
     def begin(self) -> bool:
         """Wait for the others; False where one of them has failed."""
