@@ -32,6 +32,9 @@ _PREFIX, _SUFFIX = "orrery-offload-", ".scratch"
 #: File systems whose files are memory: nothing is gained there.
 _IN_MEMORY = {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Of file systems that reserve no room; the C library then writes single bytes, past the cache an
+#: error of its own.
+_UNABLE = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _GROW_BYTES = 64 << 20
 #: Of ``statx`` (Linux 6.1): the descriptor itself, what is asked for, where the answers lie.
 _STATX_EMPTY_PATH, _STATX_DIOALIGN, _STATX_MEMORY = 0x1000, 0x2000, 152
@@ -71,7 +74,7 @@ class ScratchFile:
         self._check_folder()
         sweep(folder)
         self.kind = file_system(folder)
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._free: list[int] = []
         self._size = 0
         self._grow_slots = max(1, _GROW_BYTES // slot_bytes)
@@ -124,6 +127,10 @@ class ScratchFile:
     def close(self) -> None:
         """Let the system have the file's space."""
         if self.descriptor >= 0:
+            if os.getpid() == self._process:
+                # A child that was forked meanwhile holds the file open for as long as it lives.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self.descriptor, 0)
             os.close(self.descriptor)
             self.descriptor = -1
 
@@ -193,7 +200,13 @@ class ScratchFile:
         for slots in (self._grow_slots, 1):
             size = slots * self.slot_bytes
             try:
-                os.posix_fallocate(self.descriptor, self._size, size)
+                try:
+                    os.posix_fallocate(self.descriptor, self._size, size)
+                except OSError as error:
+                    if error.errno not in _UNABLE:
+                        raise
+                    # Nothing is reserved there: that the disk is full shows in a write.
+                    os.ftruncate(self.descriptor, self._size + size)
             except OSError as error:
                 if slots > 1 and error.errno in _FULL:
                     continue

@@ -128,7 +128,8 @@ class Transfers:
         self.journeys: list[Journey] = []  # on the performance counter; who reads them clears them
         self.remarks: list[str] = [] if engine.remark is None else [engine.remark]
         self._on_request = on_request
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._jobs: list[tuple[int, int, _Trip]] = []
         self._order = itertools.count()
         self._queued = self._incoming = 0
@@ -158,6 +159,7 @@ class Transfers:
     @property
     def counts(self) -> TransferCounts:
         """What has been moved so far."""
+        self._refuse_other_process()
         with self._changed:
             return TransferCounts(**self._counts)  # type: ignore[arg-type]
 
@@ -198,6 +200,7 @@ class Transfers:
     def wait_for_writes(self, most_bytes: int) -> None:
         """Wait until no more than so many bytes are queued to be written, or being written."""
         if self._queued > most_bytes:
+            self._refuse_other_process()
             with self._changed:
                 self._wait(lambda: self._closed or self._queued <= most_bytes)
 
@@ -206,6 +209,7 @@ class Transfers:
 
         A read that nobody waits for (`now` false) does not begin without room in the arena.
         """
+        self._refuse_other_process(parcel)
         with self._changed:
             self._refuse_closed(parcel)
             if parcel.here is not None or parcel.read_error is not None:
@@ -241,6 +245,7 @@ class Transfers:
 
     def lent(self, parcel: Parcel, use: Callable[[Source], T]) -> T | None:
         """Return what `use` makes of a parcel's memory, held meanwhile; None when it has left."""
+        self._refuse_other_process(parcel)
         with self._changed:
             return None if parcel.source is None else use(parcel.source)
 
@@ -252,6 +257,7 @@ class Transfers:
         DamagedDataError : what was read is not what was written
         OffloadError : it could not be read
         """
+        self._refuse_other_process(parcel)
         with self._changed:
             self._wait(lambda: parcel.here is not None or parcel.read_error is not None
                        or self._closed)  # fmt: skip
@@ -265,24 +271,39 @@ class Transfers:
 
     def drain(self) -> None:
         """Wait until nothing is queued or under way."""
+        self._refuse_other_process()
         with self._changed:
             self._wait(
                 lambda: self._closed or not (self._queued or self._jobs or self._any_under_way())
             )
 
     def close(self) -> None:
-        """End the threads and give the files' space back; parcels still away are lost."""
+        """End the threads and give the files' space back; parcels still away are lost.
+
+        A collector may call this anywhere: in one of the threads, or in one that has the lock. Who
+        then waited for the threads would wait for ever, and so another thread does.
+        """
+        if os.getpid() != self._process:  # no lock: nobody may be left to let go of it
+            for file in self.files:
+                file.close()
+            return
+        inside = self._lock._is_owned()  # type: ignore[attr-defined]  # not in typeshed
         with self._changed:
             self._closed = True
             self._jobs.clear()
             self._changed.notify_all()
-        if os.getpid() == self._process:
-            for channel, thread in zip(self._channels, self._threads, strict=True):
-                if thread.is_alive():
-                    channel.wake()
-                thread.join()
-                channel.close()
-            self.arena.give_pages_back()
+        if inside or threading.current_thread() in self._threads:
+            threading.Thread(target=self._end_threads, name="offload-end", daemon=True).start()
+        else:
+            self._end_threads()
+
+    def _end_threads(self) -> None:
+        for channel, thread in zip(self._channels, self._threads, strict=True):
+            if thread.is_alive():
+                channel.wake()
+            thread.join()
+            channel.close()
+        self.arena.give_pages_back()
         for file in self.files:
             file.close()
 
@@ -296,10 +317,10 @@ class Transfers:
                                wanted="an open one",
                                fix="close it after the last backward pass")  # fmt: skip
 
-    def _refuse_other_process(self, parcel: Parcel) -> None:
+    def _refuse_other_process(self, parcel: Parcel | None = None) -> None:
         # Before any lock: a thread that is not there any more may have held it.
         if os.getpid() != self._process:
-            raise OffloadError(f"saved tensor {parcel.name!r}",
+            raise OffloadError("offload session" if parcel is None else f"saved tensor {parcel.name!r}",
                                found="another process than the one that saved it",
                                wanted="the same", fix="begin the session after it")  # fmt: skip
 

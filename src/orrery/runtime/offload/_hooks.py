@@ -27,6 +27,7 @@ from ._tensors import (
     HeldStorage,
     LeavingStorage,
     Modules,
+    Window,
     comes_from_parameter,
     in_backward,
     is_parameter,
@@ -36,6 +37,7 @@ from ._tensors import (
     refuse_written,
     root_of,
     shortened,
+    still_held,
     storage_key,
     storage_number,
     version_of,
@@ -153,16 +155,15 @@ class Hooks:
         if running is not None and record is not None:
             if running.plan is None:
                 self._weigh(running, (running.index, record.name, "needed"))
-            else:
-                more = 0
-                if isinstance(held, Again):
-                    more = held.remade.recipe.size_bytes + held.remade.recipe.beside_bytes
-                look = (running.index, record.name, "needed")
-                limit = running.plan.limit_bytes
-                self._watch.make_room(look, limit, record.size_bytes, more)
+            elif more := _wanted_now(held):
+                self._watch.make_room(None, running.plan.limit_bytes, more_bytes=more)
         tensor = self._value(held)
         if running is not None and not isinstance(held, Kept):
             self._read_ahead(running)
+        if running is not None and running.plan is not None and record is not None:
+            # Last, so that the reads that began are seen.
+            look = (running.index, record.name, "needed")
+            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes)
         return tensor
 
     # What is saved.
@@ -198,8 +199,8 @@ class Hooks:
         if record.remade is not None and (remade := record.remade()) is not None:
             return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
         known = None if record.parcel is None else record.parcel()
-        # A view as complex numbers cannot be had from half the bits.
-        if known is None or (record.halved and tensor.dtype.itemsize != 4):
+        # Half the bits give the numbers again, not what another type sees in the bits.
+        if known is None or (record.halved and tensor.dtype != record.signature[1]):
             return Kept(tensor, record)
         return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
 
@@ -301,18 +302,29 @@ class Hooks:
         if isinstance(held, Again):
             held.guard.refuse_written(held.record.name)
             try:
-                return rebuilt(self.remaker.root(held), held.window)
+                tensor = rebuilt(self.remaker.root(held), held.window)
             except UnmadeError as error:
                 raise OffloadError(
                     f"backward: saved tensor {held.record.name!r}", found=str(error),
                     wanted="a calculation that gives it again", fix="set recompute=False",
                 ) from error  # fmt: skip
+            return self._as_held(held.record, held.window, tensor)
         tensor = self._fetched(held)
         if running is not None:
             held.record.fetched = True
             if held.parcel.is_packed:
                 held.record.packed_bytes = held.parcel.travelled_bytes
-        return tensor
+        return self._as_held(held.record, held.window, tensor)
+
+    def _as_held(self, record: Record, window: Window, tensor: Any) -> Any:
+        """Return a tensor as whoever still holds its memory has it by now.
+
+        Writes that nobody counts would show there without a session, too.
+        """
+        if record.halved or self._device is not None:
+            return tensor
+        root = still_held(record.storage, record.size_bytes)
+        return tensor if root is None else rebuilt(root, window)
 
     def _peek(self, held: _Held | Leaf) -> Any:
         """Return what something held stands for without taking it from those who will ask."""
@@ -453,6 +465,18 @@ class Hooks:
         moved = self._moved_bytes()
         running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
         self._moved_before = moved
+
+
+def _wanted_now(held: _Held) -> int:
+    """Return the bytes of memory that having a tensor back takes before anything is let go of."""
+    if isinstance(held, Again):
+        recipe = held.remade.recipe
+        return 0 if held.remade.root is not None else recipe.size_bytes + recipe.beside_bytes
+    if isinstance(held, Token):
+        parcel = held.parcel
+        there = parcel.source is not None or parcel.here is not None or parcel.target is not None
+        return 0 if there else parcel.size_bytes
+    return 0
 
 
 def _element_bytes(tensor: Any, record: Record) -> int:

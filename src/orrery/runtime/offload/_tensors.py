@@ -31,6 +31,7 @@ __all__ = [
     "refuse_written",
     "root_of",
     "shortened",
+    "still_held",
     "storage_key",
     "storage_number",
     "version_of",
@@ -79,7 +80,11 @@ class HeldStorage:
 
     def window(self, window: Window) -> Any:
         """Return a tensor over the storage that counts in-place operations with the others."""
-        count = self.tensor.untyped_storage().nbytes() // self.tensor.element_size()
+        size, own = self.tensor.untyped_storage().nbytes(), self.tensor.element_size()
+        # Whole elements of either type: seen as another one, the rest would not divide.
+        count = size // own
+        if (wide := window[3].itemsize) > own:
+            count -= count % (wide // own)
         return _shown(self.tensor.as_strided((count,), (1,), 0), window)
 
 
@@ -317,6 +322,22 @@ def _references() -> Any:
     from torch.multiprocessing.reductions import StorageWeakRef
 
     return StorageWeakRef
+
+
+def still_held(key: Any, size_bytes: int) -> Any:
+    """Return a flat tensor of bytes over a storage that somebody still holds, else None.
+
+    Parameters
+    ----------
+    key : as `storage_key` returned it
+    size_bytes : that the storage had then
+    """
+    import torch
+
+    storage = torch.UntypedStorage._new_with_weak_ptr(key.cdata)
+    if storage is None or storage.nbytes() != size_bytes:
+        return None
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def window_of(tensor: Any) -> Window:

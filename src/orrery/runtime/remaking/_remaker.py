@@ -13,9 +13,10 @@ never a gradient.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,20 +120,28 @@ class Remaker:
         ----------
         fits : whether a recipe, from inputs with these records, may be tried and used
         """
+        with _modes_off():
+            try:
+                return self._tried(tensor, fits)
+            except Exception:
+                # An operator takes other operands than its formula has, PyTorch refuses the call
+                # where it is: whatever it is, the tensor is there and can be written.
+                return None
+
+    def _tried(
+        self, tensor: Any, fits: Callable[[Recipe, Sequence[Any]], bool]
+    ) -> Way | None:  # fmt: skip
         recipe = recipe_of(tensor, self._held)
         if recipe is None or not fits(recipe, [getattr(i, "record", None) for i in recipe.inputs]):
             return None
-        try:
-            values = [self._peek(held) for held in recipe.inputs]
-            begin = time.perf_counter()
-            recipe.make(values)  # the first call of an operator may take much longer
-            again = time.perf_counter()
-            found = recipe.make(values)
-            ended = time.perf_counter()
-            fingerprint(bytes_of(found))
-            took = min(again - begin, ended - again) + 2 * (time.perf_counter() - ended)
-        except (UnmadeError, RuntimeError):
-            return None  # an operator takes other operands than its formula has
+        values = [self._peek(held) for held in recipe.inputs]
+        begin = time.perf_counter()
+        recipe.make(values)  # the first call of an operator may take much longer
+        again = time.perf_counter()
+        found = recipe.make(values)
+        ended = time.perf_counter()
+        fingerprint(bytes_of(found))
+        took = min(again - begin, ended - again) + 2 * (time.perf_counter() - ended)
         import torch
 
         way = (recipe.text, _names(recipe))
@@ -146,7 +155,8 @@ class Remaker:
 
         if way is None or (way.text, way.needs) in self._refused:
             return None
-        recipe = recipe_of(tensor, self._held)
+        with _modes_off():
+            recipe = recipe_of(tensor, self._held)
         if recipe is None or (recipe.text, _names(recipe)) != (way.text, way.needs):
             return None
         inputs = (Again(i.remade, i.guard, i.record, i.window) if isinstance(i, Again)
@@ -170,7 +180,12 @@ class Remaker:
         if root is None or root._version:  # a backward wrote to it
             values = [self._value(held) for held in remade.inputs]
             begin = time.perf_counter()
-            root = bytes_of(_made(remade, values))
+            try:
+                with _modes_off():
+                    root = bytes_of(_made(remade, values))
+            except UnmadeError:
+                self._refused.add((remade.recipe.text, _names(remade.recipe)))
+                raise
             found = fingerprint(root)
             self.seconds += time.perf_counter() - begin
             if found != remade.checksum:
@@ -187,6 +202,20 @@ class Remaker:
         if all(other.generation == remade.generation for other in live):
             remade.root = None
         return root
+
+
+@contextlib.contextmanager
+def _modes_off() -> Iterator[None]:
+    """Let nobody see what is calculated here: who counts operators, or is just compiling them."""
+    import torch
+
+    if not torch._C._len_torch_dispatch_stack():
+        yield
+        return
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with _disable_current_modes():
+        yield
 
 
 def _made(remade: Remade, values: Sequence[Any]) -> Any:
