@@ -1,6 +1,6 @@
 """Networks built into binaries by ordinary compilers: what recovery is tried and judged on."""
 
-from ._blind import own_names, rename, strip
+from ._blind import blind_module, own_names, rename, strip
 from ._c_network import CSource, c_source
 from ._compile import BuildError, CBinary, CRecipe, build_c, run_c
 from ._iree import IreeBinary, IreeRecipe, build_iree, run_iree
@@ -24,6 +24,7 @@ __all__ = [
     "Target",
     "TvmBinary",
     "TvmRecipe",
+    "blind_module",
     "build_c",
     "build_iree",
     "build_tvm",

@@ -17,11 +17,15 @@ from pathlib import Path
 from ._compile import BuildError
 from ._targets import find_target
 
-__all__ = ["own_names", "rename", "strip"]
+__all__ = ["blind_module", "own_names", "rename", "strip"]
 
 #: A string is a run of so many printable characters and a zero.
 _RUN = re.compile(rb"[\x20-\x7e\t\n]{6,}(?=\0)")
 _TEXT = re.compile(rb"[\x20-\x7e\t\n]+(?=\0)")
+
+#: How IREE calls kernels, and the sources that it notes them to come from.
+_KERNEL = re.compile(rb"[\w$.]+_dispatch_\d+\w*")
+_SOURCE = re.compile(rb"[\w$./-]+\.mlir|module_\w+|iree\.abi\.declaration|sync func @[^\0]+")
 
 #: What TVM puts before a function's name when it exports it; its programs name the rest.
 _PREFIX = b"__tvm_ffi_"
@@ -171,6 +175,27 @@ def own_names(binary: Path) -> tuple[str, ...]:
             if kind == _DYNSYM and program:
                 dynamic.add(text)  # a program's own copies of other libraries' variables
     return tuple(sorted(text.decode() for text in found - dynamic))
+
+
+def blind_module(binary: Path, copy: Path, *, zeroed: bool, seed: int = 0) -> Mapping[str, str]:
+    """Write a copy of an IREE module whose kernels bear no telling names; returns which were.
+
+    The compiler calls kernels after operator and sizes, in the module and in the executable
+    inside of it, and links them by these names. Other words of the same length still run; with
+    `zeroed` there are none at all, nor notes on sources, and the module is to be read only.
+    """
+    data = bytearray(binary.read_bytes())
+    words: dict[bytes, bytes] = {}
+    for name in sorted(set(_KERNEL.findall(data)), key=len, reverse=True):
+        words[name] = bytes(len(name)) if zeroed else _word(name, set(), seed)
+    texts = sorted(set(_SOURCE.findall(data)), key=len, reverse=True) if zeroed else []
+    for old, new in (*words.items(), *((text, bytes(len(text))) for text in texts)):
+        at = data.find(old)
+        while at >= 0:
+            data[at : at + len(old)] = new
+            at = data.find(old, at + len(old))
+    copy.write_bytes(bytes(data))
+    return {old.decode(): new.decode() for old, new in words.items()}
 
 
 def _places(
