@@ -28,6 +28,7 @@ from orrery.decompile.values import Cells, symbols_of
 from ._block import STACK
 from ._evolution import Fold, find_fold, first_turn, roll_up
 from ._flow import LiftLimitError, NaturalLoop
+from ._live import mask
 from ._state import State, distance_is_safe, join, split_address
 from ._turns import Guess, LoopMemory, Place, is_double, loads_of, wrapped
 
@@ -94,7 +95,11 @@ class _Run:
             found |= {(o, machine.word) for o in machine.integers if o not in kept}
             found.add((machine.result, machine.word))
             found |= {(o, 4) for o in machine.floats}
-        return found
+        return {(o, size) for o, size in found if self._matters(o, size)}
+
+    def _matters(self, offset: int, size: int) -> bool:
+        """Return whether anything reads registers that a turn begins with."""
+        return bool(self.walker.live[self.loop.head] & mask(offset, size))
 
     def _places(self) -> list[Place]:
         wide = self.memory.wide
@@ -274,6 +279,8 @@ class _Run:
             ):
                 continue
             if self.before.registers.pieces.get(at) == piece:
+                continue
+            if not self._matters(at, piece.width // 8):
                 continue
             if low <= at < high:
                 self.memory.registers.update(
@@ -508,7 +515,7 @@ class _Run:
         self._wrap(written, extent, finals)
         if len(build.ranges) > 100_000:
             raise LiftLimitError("too many loops")
-        return [(target, self._after(after, extent, finals))]
+        return [(target, self._after(target, after, finals))]
 
     def _accumulated(self, guess: Guess, turns: Linear) -> Value | None:
         if guess.fold is None:
@@ -552,9 +559,17 @@ class _Run:
         self.known = known
         return finals
 
-    def _after(self, after: State, extent: Linear, finals: dict[Place, Value]) -> State:
-        state = State(self.before.registers.copy(), {}, self.before.guards)
+    def _after(self, target: int, after: State, finals: dict[Place, Value]) -> State:
         inner = {g.symbol for g in self.guesses.values()} | {self.counter}
+        live = self.walker.live.get(target, -1)
+        registers: dict[int, Value] = {}
+        for at, value in after.registers.pieces.items():
+            if self.before.registers.pieces.get(at) is value:
+                registers[at] = value
+            elif live & mask(at, value.width // 8):
+                changes = bool(symbols_of(value) & inner)
+                registers[at] = self.build.replace(value, self.known) if changes else value
+        state = State(Cells(registers), {}, self.before.guards)
         for base, cells in after.memory.items():
             if not symbols_of(base) & inner:
                 kept = Cells(

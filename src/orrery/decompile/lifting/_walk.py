@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orrery.decompile.forms import Index, Linear, Symbol, Unread, Value
+from orrery.decompile.values import Cells
 
 from ._block import STACK, Interpreter
 from ._calls import carry_out_call
 from ._flow import Flow, NaturalLoop
+from ._live import live_registers, mask
 from ._loops import run_loop
 from ._state import State, join
 from ._turns import LoopMemory
@@ -47,6 +49,7 @@ class Walker:
     def __init__(self, engine: Interpreter, flow: Flow, *, depth: int = 0) -> None:
         self.engine, self.flow, self.depth = engine, flow, depth
         self.memories: dict[int, LoopMemory] = {}
+        self.live = live_registers(engine.machine, flow.blocks, flow.order)
         self.lost: set[int] = set()
 
     def run(self, state: State) -> State | None:
@@ -67,7 +70,10 @@ class Walker:
             if address not in waiting or address not in inside:
                 continue
             arrived = waiting.pop(address)
+            for one in arrived[1:] and arrived:
+                self._forget_dead(one, address)
             here = join(self.engine.build, arrived)
+            self._forget_dead(here, address)
             if len(arrived) > 1 and len(here.guards) > len(state.guards):
                 self._shorten(here, address, head, state)
             inner = flow.loops.get(address)
@@ -86,6 +92,14 @@ class Walker:
             if address == head and after_head is not None:
                 after_head()
         return outcome
+
+    def _forget_dead(self, state: State, address: int) -> None:
+        """Forget registers that nothing reads from here on."""
+        live = self.live[address]
+        pieces = state.registers.pieces
+        state.registers = Cells(
+            {at: v for at, v in pieces.items() if live & mask(at, v.width // 8)}
+        )
 
     def _shorten(self, here: State, address: int, head: int, first: State) -> None:
         """Drop guards at a point that every path of the region reaches."""
