@@ -9,6 +9,12 @@ from .images._stubs import stub_slots
 
 __all__ = ["ImageCode", "own_stubs"]
 
+#: pointer that TVM's runtime fills in when it loads a library -> the function it then leads to
+_FILLED_IN = {
+    f"__{name}": name
+    for name in ("TVMBackendAllocWorkspace", "TVMBackendFreeWorkspace", "TVMBackendParallelLaunch")
+}
+
 
 def own_stubs(image: Image) -> dict[int, int]:
     """Return stubs of the linkage table that lead to functions of the same file.
@@ -43,6 +49,13 @@ class ImageCode:
         self._direct = {
             stub: _jump(image.architecture, stub, to) for stub, to in own_stubs(image).items()
         }
+        #: pointers that a runtime fills in when the file is loaded, and what they then lead to
+        self._filled: dict[int, int] = {}
+        self._runtime: dict[int, str] = {}
+        end = (1 << (8 * image.pointer_bytes - 1)) - 0x1000  # positive however it is read
+        for number, symbol in enumerate(s for s in image.symbols if s.name in _FILLED_IN):
+            self._filled[symbol.address] = end + 16 * number
+            self._runtime[end + 16 * number] = _FILLED_IN[symbol.name]
         self._names = {s.address: s.name for s in reversed(image.symbols) if s.kind == "function"}
 
     @property
@@ -60,6 +73,8 @@ class ImageCode:
 
     def constant(self, address: int, size: int) -> bytes | None:
         """Return bytes that no program may write, else None."""
+        if address in self._filled and size == self.image.pointer_bytes:
+            return self._filled[address].to_bytes(size, "little")
         if not self.image.is_constant(address, size):
             return None
         try:
@@ -68,7 +83,7 @@ class ImageCode:
             return None
 
     def import_name(self, address: int) -> str | None:
-        return self.image.imports.get(address)
+        return self._runtime.get(address) or self.image.imports.get(address)
 
     def name(self, address: int) -> str:
         return self._names.get(address & ~1 if self.thumb(address) else address, "")

@@ -122,15 +122,20 @@ def _made(records: Records) -> Network:
         image = opened.images[0] if len(opened.images) == 1 else None
         program = program_of_calls(lifted.sequence, lifted.kernels, image)
         routines = {address: one for (_, address), one in lifted.routines.items()}
-        try:
+
+        def attempt(_: int) -> bytes:
             recovery = recover_program(program, routines, name=stem)
             verdict, reason = _judge(recovery, contained=True, named=True)
-        except OrreryError as error:  # the container is there all the same, and is told of
-            recovery, verdict, reason = Recovery(graph=None), "none", str(error)
-        return Network(
-            verdict=verdict, reason=reason, recovery=recovery, container=container.kind,
-            function=lifted.sequence.entry, notes=notes,
-        )  # fmt: skip
+            return pack(Network(verdict=verdict, reason=reason, recovery=recovery))
+
+        # In a fork: what goes wrong there must not take the container along.
+        (unit,) = each([0], attempt, limit_s=request.lifting_s)
+        if isinstance(unit.result, Lost):
+            reason = f"its kernels could not be matched: {unit.result.reason}"
+            one = Network(verdict="none", reason=reason, recovery=Recovery(graph=None))
+        else:
+            one = unpack(unit.result)
+        return replace(one, container=container.kind, function=lifted.sequence.entry, notes=notes)
     return _best(records, request, opened, lifted, stem, notes)
 
 
