@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orrery.errors import OrreryError
 from orrery.graph import Graph
 
 from ._evidence import RecoveredNode, RecoveredWeight
@@ -81,7 +82,14 @@ def recover_program(
     outputs = rewritten(tensors, outputs, PLAIN)
     outputs = rewritten(tensors, outputs, FOLDING)
     outputs = rewritten(tensors, outputs, (*ACTIVATIONS, *NORMALISING))
-    assembled = assemble(tensors, matched.inputs, outputs, name=name)
+    try:
+        assembled = assemble(tensors, matched.inputs, outputs, name=name)
+    except OrreryError as error:  # operators that do not fit together are no network
+        failed = Unmatched(address=0, reason=f"what was matched makes no graph: {error}")
+        return Recovery(
+            graph=None, unmatched=(*matched.unmatched, failed), notes=tuple(notes),
+            inputs=program.inputs, outputs=program.outputs,
+        )  # fmt: skip
     return Recovery(
         graph=assembled.graph, nodes=assembled.nodes, weights=assembled.weights,
         unmatched=matched.unmatched, notes=tuple(notes), inputs=program.inputs,

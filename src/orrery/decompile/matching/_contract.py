@@ -76,7 +76,7 @@ def contracted(
     loops_of_sum = sum(extents[s] > 1 for s in inner)
     nest.drop_single_turns()
     laid = None
-    rough = len(x.shape) == 1
+    rough = len(x.inner.shape) == 1
     if rough:  # nothing is known of the axes: the loops as they stand say most
         laid = nest.copy().along(x.shape, known=False)
     nest.join_all()

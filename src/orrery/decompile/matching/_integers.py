@@ -102,6 +102,8 @@ def evaluate_integers(value: Value, turns: Mapping[Symbol, Ints]) -> NDArray[Any
     if value.name == "inot":
         flipped = ~known[0]
         return flipped & 1 if value.width == 1 else _wrap(flipped, value.width, signed=True)
+    if value.name in ("uhigh", "ihigh") and len(known) == 2:
+        return _upper_half(value, known)
     operation = _BINARY.get(value.name)
     if operation is None or len(known) < 2:
         return None
@@ -121,6 +123,20 @@ def evaluate_integers(value: Value, turns: Mapping[Symbol, Ints]) -> NDArray[Any
     if result.dtype == np.bool_:
         return result.astype(np.int64)
     return _wrap(result.astype(np.int64), value.width, signed=value.name not in _UNSIGNED)
+
+
+def _upper_half(value: Operation, known: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the upper half of a product, as divisions by a constant use it."""
+    signed, width = value.name == "ihigh", value.width
+    mask = (1 << width) - 1
+
+    def exact(part: NDArray[Any]) -> NDArray[Any]:
+        wide = part.astype(object)
+        return wide if signed else wide & mask
+
+    high = (exact(known[0]) * exact(known[1])) >> width
+    return _wrap(np.asarray(high & ((1 << min(width, 63)) - 1)).astype(np.int64), width,
+                 signed=True)  # fmt: skip
 
 
 def _evaluate_sum(value: Reduction, turns: Mapping[Symbol, Ints]) -> NDArray[Any] | None:

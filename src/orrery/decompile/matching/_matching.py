@@ -26,12 +26,12 @@ from ..forms import (
     linear,
 )
 from ..tensors import Tensor, Tensors
-from ._conditions import bounds, merged_ranges, ranges_of
+from ._conditions import merged_ranges, ranges_of
 from ._memory import Memory, Refusal, memory_of
 from ._nest import Range
-from ._order import apart, loads_of
+from ._order import apart, guarded_loads, loads_of, stored_span
 from ._rolling import rolled_statements
-from ._statement import Place, Rewriter, Statement, Unmatched, neutral, place_of, statements_of
+from ._statement import Rewriter, Statement, Unmatched, neutral, place_of, statements_of
 from ._transposed import spread
 from ._values import Raising, factors_of, in_elements
 from ._views import hull
@@ -64,7 +64,7 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
     tensors = Tensors()
     written: dict[str, list[range]] = {}
     for statement in statements:
-        low, high = _stored(statement)
+        low, high = stored_span(statement)
         written.setdefault(statement.place.memory, []).append(
             range(low, high + statement.width // 8)
         )
@@ -76,8 +76,13 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
             if number in conflicts:
                 raise Refusal(conflicts[number])
             _matched(tensors, memory, statement)
-        except Refusal as refusal:
-            unmatched.append(Unmatched(address=statement.address, reason=str(refusal)))
+        except (Refusal, ArithmeticError, AssertionError, LookupError, TypeError, ValueError,
+                RecursionError) as error:  # fmt: skip
+            # Code that nobody foresaw loses itself, not what is around it.
+            kind = (
+                "" if isinstance(error, Refusal) else f"matching failed, {type(error).__name__}: "
+            )
+            unmatched.append(Unmatched(address=statement.address, reason=f"{kind}{error}"))
             _forget(tensors, memory, statement)
     tensors.source = ""
     outputs: dict[str, Tensor] = {}
@@ -130,7 +135,7 @@ def _reach(memory: str, statements: Sequence[Statement]) -> int:
     """Return how many bytes of a memory are read, guards taken into account."""
     most = 0
     for statement in statements:
-        for place, ranges in _guarded_loads(statement):
+        for place, ranges in guarded_loads(statement):
             if place.memory != memory:
                 continue
             try:
@@ -144,38 +149,6 @@ def _reach(memory: str, statements: Sequence[Statement]) -> int:
                 if isinstance(term, Symbol) and term not in guarded:
                     most = max(most, factor * statement.extents[term])
     return most
-
-
-def _guarded_loads(statement: Statement) -> list[tuple[Place, list]]:  # type: ignore[type-arg]  # of Range
-    """Return places that are read and the ranges in which they are."""
-    found = []
-    stack: list[tuple[Value, tuple]] = [(statement.value, ())]  # type: ignore[type-arg]  # of Range
-    seen: set[tuple[int, int]] = set()
-    while stack:
-        value, ranges = stack.pop()
-        if (id(value), len(ranges)) in seen:
-            continue
-        seen.add((id(value), len(ranges)))
-        if isinstance(value, Load):
-            place = place_of(value.address, statement.extents)
-            if place is not None:
-                found.append((place, list(ranges)))
-        elif isinstance(value, Reduction):
-            stack += [(value.body, ranges), (value.start, ranges)]
-        elif isinstance(value, Operation):
-            inner = ranges
-            if value.name == "select":
-                try:
-                    inside = ranges_of(value.inputs[0], statement.extents)
-                except Refusal:
-                    inside = None
-                if inside is not None:
-                    inner = tuple(merged_ranges([*ranges, *inside]))
-                    stack.append((value.inputs[1], inner))
-                    stack.append((value.inputs[2], ranges))
-                    continue
-            stack += [(part, inner) for part in value.inputs]
-    return found
 
 
 def _output(
@@ -422,11 +395,11 @@ def _parts(value: Value) -> list[Value]:
 
 def _check_own(statement: Statement) -> None:
     """Refuse a store that reads, at other places, what it stores itself: turns are in order."""
-    low, high = bounds(statement.place.offset, statement.extents)
-    for place in loads_of(statement):
+    low, high = stored_span(statement)
+    for place, ranges in guarded_loads(statement):
         if place.memory != statement.place.memory or place == statement.place:
             continue
-        least, most = bounds(place.offset, statement.extents)
+        least, most = hull(place.offset, ranges, statement.extents)
         if least <= high and low <= most:
             box = [f for _, f in statement.place.offset.terms]
             same = [f for _, f in place.offset.terms]
@@ -438,18 +411,7 @@ def _check_own(statement: Statement) -> None:
             raise Refusal("reads at other places what it stores: a recurrence")
 
 
-def _stored(statement: Statement) -> tuple[int, int]:
-    """Return the first and the last place in bytes that a statement stores to."""
-    ranges: list[Range] = []
-    try:
-        for guard in statement.guards:
-            ranges = merged_ranges([*ranges, *(ranges_of(guard, statement.extents) or ())])
-        return hull(statement.place.offset, ranges, statement.extents)
-    except Refusal:
-        return bounds(statement.place.offset, statement.extents)
-
-
 def _forget(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     """Note that memory holds something unknown: who reads it is not matched either."""
-    low, high = _stored(statement)
+    low, high = stored_span(statement)
     memory.spoil(statement.place.memory, low // 4, high // 4 + 1, f"{statement.address:#x}")

@@ -14,19 +14,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..forms import Linear, Load, Operation, Symbol, Value, linear
-from ._conditions import bounds
+from ..forms import Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ._conditions import bounds, merged_ranges, ranges_of
+from ._memory import Refusal
+from ._nest import Range
 from ._statement import Place, Rewriter, Statement, addresses_of, place_of
+from ._views import hull
 
-__all__ = ["apart", "loads_of"]
+__all__ = ["apart", "guarded_loads", "loads_of", "stored_span"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Touch:
     number: int
     place: Place
-    width_bytes: int
     writes: bool
+    low: int
+    high: int
 
 
 def loads_of(statement: Statement) -> list[Place]:
@@ -39,14 +43,70 @@ def loads_of(statement: Statement) -> list[Place]:
     return found
 
 
+def guarded_loads(statement: Statement) -> list[tuple[Place, list[Range]]]:
+    """Return places that a statement reads and the ranges in which it does."""
+    found = []
+    stack: list[tuple[Value, tuple[Range, ...]]] = [(statement.value, ())]
+    seen: set[tuple[int, tuple[Range, ...]]] = set()
+    while stack:
+        value, ranges = stack.pop()
+        if (id(value), ranges) in seen:
+            continue
+        seen.add((id(value), ranges))
+        if isinstance(value, Load):
+            place = place_of(value.address, statement.extents)
+            if place is not None:
+                found.append((place, list(ranges)))
+        elif isinstance(value, Reduction):
+            stack += [(value.body, ranges), (value.start, ranges)]
+        elif isinstance(value, Operation):
+            inside = _inside(value, statement)
+            if inside is not None:
+                stack.append((value.inputs[1], tuple(merged_ranges([*ranges, *inside]))))
+                stack.append((value.inputs[2], ranges))
+            else:
+                stack += [(part, ranges) for part in value.inputs]
+    return found
+
+
+def _inside(value: Operation, statement: Statement) -> list[Range] | None:
+    """Return the ranges in which a choice by position takes its first side."""
+    if value.name != "select":
+        return None
+    try:
+        return ranges_of(value.inputs[0], statement.extents)
+    except Refusal:
+        return None
+
+
 def _touches(statements: Sequence[Statement]) -> list[_Touch]:
     found = []
     for number, statement in enumerate(statements):
         width = statement.width // 8
-        for place in loads_of(statement):
-            found.append(_Touch(number=number, place=place, width_bytes=width, writes=False))
-        found.append(_Touch(number=number, place=statement.place, width_bytes=width, writes=True))
+        for place, ranges in guarded_loads(statement):
+            try:
+                low, high = hull(place.offset, ranges, statement.extents)
+            except Refusal:
+                continue  # read in no turn at all
+            found.append(_Touch(
+                number=number, place=place, writes=False, low=low, high=high + width
+            ))  # fmt: skip
+        low, high = stored_span(statement)
+        found.append(_Touch(
+            number=number, place=statement.place, writes=True, low=low, high=high + width
+        ))  # fmt: skip
     return found
+
+
+def stored_span(statement: Statement) -> tuple[int, int]:
+    """Return the first and the last place in bytes that a statement stores to."""
+    ranges: list[Range] = []
+    try:
+        for guard in statement.guards:
+            ranges = merged_ranges([*ranges, *(ranges_of(guard, statement.extents) or ())])
+        return hull(statement.place.offset, ranges, statement.extents)
+    except Refusal:
+        return bounds(statement.place.offset, statement.extents)
 
 
 def apart(statements: Sequence[Statement]) -> tuple[list[Statement], dict[int, str]]:
@@ -62,12 +122,8 @@ def apart(statements: Sequence[Statement]) -> tuple[list[Statement], dict[int, s
     return current, _conflicts(current)
 
 
-def _spans(touches: Sequence[_Touch], statements: Sequence[Statement]) -> list[tuple[int, int]]:
-    found = []
-    for touch in touches:
-        low, high = bounds(touch.place.offset, statements[touch.number].extents)
-        found.append((low, high + touch.width_bytes))
-    return found
+def _spans(touches: Sequence[_Touch]) -> list[tuple[int, int]]:
+    return [(touch.low, touch.high) for touch in touches]
 
 
 def _expanded(
@@ -76,7 +132,7 @@ def _expanded(
     """Give scratch memory of a loop one place for each turn."""
     inside = set(members)
     touches = _touches(statements)
-    spans = _spans(touches, statements)
+    spans = _spans(touches)
     wanted: dict[str, list[tuple[int, int]]] = {}
     for touch, span in zip(touches, spans, strict=True):
         if touch.number in inside and touch.writes and not touch.place.offset.factor(counter):
@@ -153,7 +209,7 @@ def _conflicts(statements: Sequence[Statement]) -> dict[int, str]:
     """Return statements that read what another turn of a shared loop writes."""
     found: dict[int, str] = {}
     touches = _touches(statements)
-    spans = _spans(touches, statements)
+    spans = _spans(touches)
     for write, (low, high) in zip(touches, spans, strict=True):
         if not write.writes or not statements[write.number].loops:
             continue
@@ -186,7 +242,7 @@ def _same_turn(
     extents_r = {**statements[read.number].extents, **dict.fromkeys(shared, 1)}
     low_w, high_w = bounds(one, extents_w)
     low_r, high_r = bounds(two, extents_r)
-    width = write.width_bytes
+    width = statements[write.number].width // 8
     if any(not one.factor(c) for c in shared):
         # The same place in every turn: right only where both add to it, in whatever order.
         return (

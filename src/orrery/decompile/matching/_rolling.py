@@ -80,11 +80,13 @@ def rolled(
     *,
     once: bool,
     prefix: str = "rolled",
+    region: Callable[[Load], object] = lambda _: None,
 ) -> list[Term]:
     """Return fewer terms with more counters, whose turns are noted in `extents`.
 
     Parameters
     ----------
+    region : what a load reads from: terms that read different tensors are no turns of one loop
     once : whether a place that is read twice counts once (maxima do, sums do not)
     """
     if not 1 < len(terms) <= _MOST_TERMS:
@@ -93,7 +95,7 @@ def rolled(
     order: list[object] = []
     for place, term in enumerate(terms):
         forms: list[Linear] = []
-        shape = _shape(term.value, forms)
+        shape = _shape(term.value, forms, region)
         rest = tuple(
             tuple((t, f) for t, f in form.terms if t not in term.counters) for form in forms
         )
@@ -252,20 +254,20 @@ def _term(
     return Term(tuple(counters), _rebuilt(example.value, form))
 
 
-def _shape(value: Value, forms: list[Linear]) -> object:
+def _shape(value: Value, forms: list[Linear], region: Callable[[Load], object]) -> object:
     """Return what a value does without where it reads; that goes to `forms`, in order."""
     if isinstance(value, Load):
         forms.append(value.address)
-        return "load", value.width
+        return "load", value.width, region(value)
     if isinstance(value, Index):
         forms.append(value.value)
         return "index", value.width
     if isinstance(value, Operation):
-        return value.name, value.width, tuple(_shape(part, forms) for part in value.inputs)
+        return value.name, value.width, tuple(_shape(x, forms, region) for x in value.inputs)
     if isinstance(value, Reduction):
         return (
             "loop", value.operation, value.counter, value.extent, value.width, value.fused,
-            _shape(value.body, forms), _shape(value.start, forms),
+            _shape(value.body, forms, region), _shape(value.start, forms, region),
         )  # fmt: skip
     return value
 

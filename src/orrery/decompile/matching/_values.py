@@ -250,6 +250,14 @@ class Raising:
         tensor, begin = self.memory.read(place.memory, low, high + 1)
         return tensor, address - begin
 
+    def region(self, load: Load) -> object:
+        """Return which tensor a load reads, None where that is not plain without its guards."""
+        try:
+            tensor, _ = self.source(load, ())
+        except Refusal:
+            return None
+        return tensor.number if tensor.value is None else "constant"
+
     def load(self, load: Load, ranges: Sequence[Range], fill: float = 0.0) -> Field:
         tensor, address = self.source(load, ranges)
         return self.seen(tensor, address, ranges, fill)
@@ -277,7 +285,7 @@ class Raising:
             return _MAXIMA.get(name, {"fadd": "Add"}.get(name, "")) == kind
 
         terms = terms_of(value, same, lambda part: _is_neutral(part, kind))
-        terms = rolled(terms, self.extents, self.names, once=kind != "Add")
+        terms = rolled(terms, self.extents, self.names, once=kind != "Add", region=self.region)
         if not terms:
             return self.scalar(0.0)
         parts = [

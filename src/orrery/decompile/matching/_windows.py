@@ -65,7 +65,7 @@ def _coupled(
     """Return windows along axes; None where no axis has both a window and results."""
     nest = Nest(extents, used, summed, address, ranges, frozenset())
     nest.drop_single_turns()
-    rough = len(x.shape) == 1
+    rough = len(x.inner.shape) == 1
     laid = nest.copy().along(x.shape, known=False) if rough else None
     nest.join_all()
     laid = laid or nest.along(tensors.axes_in_memory(x), known=not rough)
@@ -78,8 +78,12 @@ def _coupled(
     if not both:
         return None
     where = _inner_axes(x, axes)
-    inner = x.inner if where is not None else tensors.reshape(x, [a.size for a in axes])
-    order = where if where is not None else list(range(len(axes)))
+    if where is not None and not rough:
+        inner, order = x.inner, where
+    else:  # as pools have it: two axes before those of the windows
+        lead = max(0, 2 - min(k for k, a in enumerate(axes) if a in both))
+        inner = tensors.reshape(x, [1] * lead + [a.size for a in axes])
+        order = [None] * lead + list(range(len(axes)))
     windows: list[tuple[int, int, int, int, int]] = []
     shape: list[int] = []
     digits: list[int] = []
