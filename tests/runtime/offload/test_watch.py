@@ -187,14 +187,14 @@ def train(limit, steps):
 roomy = 1 << 40
 train(roomy, 1)
 before = train(roomy, 1)
-# Half of what is saved leaves, and some of it waits to be written or is there early.
-limit = before["other"] + before["saved"] // 2 + (20 << 20)
+# Half of what is saved leaves; some waits to be written or is there early, and some is free.
+limit = before["other"] + before["saved"] // 2 + (40 << 20)
 found = {"limit": limit, "near": train(limit, 4), "roomy": train(roomy, 4)}
 junk = [torch.ones(1 << 18) for _ in range(200)]
 last = torch.ones(1 << 18)  # behind it: nothing goes back by itself
 del junk
 found["after other work"] = train(roomy, 1)
-MemoryWatch.make_room = lambda self, *given: self.give_back()
+MemoryWatch.make_room = lambda self, *given, **named: self.give_back()
 found["all"] = train(limit, 4)
 print(json.dumps(found | {"before": before}))
 """
@@ -209,7 +209,7 @@ def test_planned_steps_stay_below_the_limit_with_few_fresh_pages(tmp_path: Path)
     found = json.loads(done.stdout)
     near, each, roomy = found["near"], found["all"], found["roomy"]
     assert near["peak"] <= found["limit"]
-    assert near["faults"] < 0.8 * each["faults"]
+    assert near["faults"] < 0.9 * each["faults"]
     assert roomy["faults"] < 0.2 * each["faults"]
     # What was freed before a session, 200 MiB here, is not asked for.
     assert found["after other work"]["other"] < found["before"]["other"] + 20 * MIB

@@ -110,6 +110,11 @@ class Arena:
             self._take_back()
             return self._used
 
+    @property
+    def spare_bytes(self) -> int:
+        """Bytes that nobody holds and that may take pages."""
+        return max(0, self.touched_bytes - self.used_bytes)
+
     def give_pages_back(self) -> None:
         """Let the system have the pages that nobody holds."""
         with self._lock:

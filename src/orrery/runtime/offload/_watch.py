@@ -121,32 +121,43 @@ class MemoryWatch:
         return over
 
     def make_room(
-        self, key: Hashable, limit_bytes: int | None, freed_bytes: int = 0, more_bytes: int = 0
-    ) -> None:
+        self, key: Hashable | None, limit_bytes: int | None, freed_bytes: int = 0,
+        more_bytes: int = 0,
+    ) -> None:  # fmt: skip
         """In a planned step: give back what is free where the next growth could pass the limit.
 
         Parameters
         ----------
+        key : of the look whose growth comes next; None: only `more_bytes` do
         freed_bytes : that may become free, beside what grows, until the next call
         more_bytes : that will be taken beside what was taken when measured
         """
         if self._trim is None or limit_bytes is None:
             return
         limit_bytes -= _SLACK_BYTES
-        grows = self._growth.get(key, self._most_growth) + more_bytes
+        grows = more_bytes
+        if key is not None:
+            grows += self._growth.get(key, self._most_growth)
         asked = self._transfers.asked_bytes
         # Memory is looked at only where it could have grown so far.
-        if self._at_most + asked + grows > limit_bytes:
-            self._at_most = self.meter.read() + self._transfers.incoming_bytes - asked
-            if self._at_most + asked + grows > limit_bytes and self._freed >= _SLACK_BYTES:
-                self.give_back()
-                self._at_most = self.meter.read() + self._transfers.incoming_bytes - asked
+        room = limit_bytes - asked - grows
+        if self._at_most > room:
+            self._look_up(asked)
+        if self._at_most > room and self._arena.spare_bytes >= _SLACK_BYTES:
+            # First what only reading needs: the forward pass uses what it frees at once.
+            self._arena.give_pages_back()
+            self._look_up(asked)
+        if self._at_most > room and self._freed >= _SLACK_BYTES:
+            self.give_back()
+            self._look_up(asked)
         self._at_most += grows
         self._freed += grows + freed_bytes
 
+    def _look_up(self, asked: int) -> None:
+        self._at_most = self.meter.read() + self._transfers.incoming_bytes - asked
+
     def give_back(self) -> None:
         """Let the system have all whole pages that nobody uses."""
-        self._freed = 0
         self._arena.give_pages_back()
         self._trim_heap()
 
@@ -171,6 +182,7 @@ class MemoryWatch:
         return _system_s() - self._looks_system_s
 
     def _trim_heap(self) -> None:
+        self._freed = 0
         if self._trim is not None:
             self._trim()
             self.trims += 1
