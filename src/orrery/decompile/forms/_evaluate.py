@@ -127,11 +127,11 @@ def _bits64(number: float) -> int:
 
 
 def _single(bits: int) -> np.float32:
-    return np.uint32(bits & 0xFFFFFFFF).view(np.float32)
+    return np.float32(np.uint32(bits & 0xFFFFFFFF).view(np.float32))
 
 
 def _double(bits: int) -> np.float64:
-    return np.uint64(bits).view(np.float64)
+    return np.float64(np.uint64(bits).view(np.float64))
 
 
 def _fma32(a: float, b: float, c: float) -> np.float32:
@@ -148,7 +148,7 @@ def _fma32(a: float, b: float, c: float) -> np.float32:
 
 
 def _round_even(number: np.float32) -> np.float32:
-    return np.rint(number)
+    return np.float32(np.rint(number))
 
 
 class _Writer:

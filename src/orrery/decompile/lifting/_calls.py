@@ -86,6 +86,13 @@ def _in_place(walker: Walker, state: State, flow: Flow) -> bool:
         del engine.steps[steps:]
         del engine.unread[unread:]
         return False
+    machine, stack = engine.machine, engine.machine.stack
+    for offset, size in machine.kept:  # a callee gives them back as they were
+        for at in range(offset, offset + size):
+            if at != stack:
+                after.registers.pieces.pop(at, None)
+                if at in state.registers.pieces:
+                    after.registers.pieces[at] = state.registers.pieces[at]
     state.registers, state.memory, state.guards = after.registers, after.memory, after.guards
     return True
 

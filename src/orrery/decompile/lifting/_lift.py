@@ -24,7 +24,7 @@ from orrery.decompile.forms import (
     Value,
 )
 from orrery.decompile.images import Image
-from orrery.decompile.values import Builder, children, symbols_of
+from orrery.decompile.values import Builder, children, is_named, symbols_of
 
 from ._block import STACK, Interpreter
 from ._flow import LiftLimitError
@@ -168,13 +168,9 @@ def _result(engine: Interpreter, pieces: Mapping[int, Value]) -> Value | None:
 def _flat_guards(step: Store | Call) -> Store | Call:
     guards: list[Value] = []
     for guard in step.guards:
-        parts = guard.inputs if _is_and(guard) else (guard,)
+        parts = guard.inputs if is_named(guard, "iand") and guard.width == 1 else (guard,)
         guards.extend(p for p in parts if p not in guards)
     return replace(step, guards=tuple(guards))
-
-
-def _is_and(value: Value) -> bool:
-    return getattr(value, "name", "") == "iand" and value.width == 1
 
 
 def _values_of(step: Store | Call) -> list[Value | Symbol]:

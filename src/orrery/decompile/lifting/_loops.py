@@ -228,7 +228,8 @@ class _Run:
         if len(targets) != 1 or len(outcome.leaving) < 2:
             return outcome.leaving
         states = [s for _, s, _ in outcome.leaving]
-        return [(*targets, join(self.build, states), max(w for _, _, w in outcome.leaving))]
+        written = max(w for _, _, w in outcome.leaving)
+        return [(outcome.leaving[0][0], join(self.build, states), written)]
 
     def _no_loop(self, outcome: Outcome) -> list[tuple[int, State]]:
         """Return the ways out of what turned out to be carried out at most once."""

@@ -86,7 +86,7 @@ class _Walk:
 
     def form(self, form: Linear) -> Hashable:
         self.offsets.append(form.constant)
-        terms = []
+        terms: list[tuple[Hashable, int]] = []
         for term, factor in form.terms:
             if isinstance(term, Symbol):
                 number = self.bound.get(term)

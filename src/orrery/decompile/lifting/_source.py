@@ -149,7 +149,8 @@ def _vex_architecture(name: str) -> Any:
 
     makers = {"x86-64": archinfo.ArchAMD64, "aarch64": archinfo.ArchAArch64,
               "armv7": archinfo.ArchARMHF, "thumb": archinfo.ArchARMHF}  # fmt: skip
-    return makers[name]()
+    maker: Any = makers[name]
+    return maker()
 
 
 def blocks_from(code: Code, address: int, limit: int) -> Any:

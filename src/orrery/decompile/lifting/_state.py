@@ -65,10 +65,23 @@ def distance_is_safe(
     return rest >= other_size and rest - step <= -size
 
 
+def _unsettled(build: Builder, base: Linear) -> bool:
+    """Return whether an address still moves with something whose way is not known."""
+    for term, _ in base.terms:
+        if isinstance(term, Symbol):
+            if term.kind == "unknown":
+                return True
+            if term.kind == "counter" and build.range(Linear(0, ((term, 1),)))[1] is None:
+                return True
+    return False
+
+
 def forget_overlaps(build: Builder, state: State, address: Linear, size: int) -> None:
     """Forget cells at other bases that a store may have changed."""
     base, _ = split_address(address)
     own = roots(base)
+    if any(s.name == "stack" for s in own if isinstance(s, Symbol)) and _unsettled(build, base):
+        return  # while it is not known where it goes; a loop settles that before it is done
     for other in list(state.memory):
         if other == base:
             continue

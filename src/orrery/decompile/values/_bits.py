@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import gcd
 
 from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Value
@@ -24,6 +25,9 @@ class Bits(Numbers):
         known = self.constant(a)
         if mask is not None and known is not None:
             return self.number(mask & known, width)
+        spread = self._over_choice(self.bit_and, a, b, width)
+        if spread is not None:
+            return spread
         if a == b:
             return a
         ones = (1 << width) - 1
@@ -62,6 +66,18 @@ class Bits(Numbers):
             return self.extend(self.both(*pair), width, signed=False)
         return Operation("iand", (a, b), width)
 
+    def _over_choice(
+        self, act: Callable[[Value, Value, int], Value], a: Value, b: Value, width: int
+    ) -> Value | None:
+        """Return an operation with a constant on a choice between constants, arm by arm."""
+        if not is_choice(a) or self.constant(b) is None or self.mask_of(a) is not None:
+            return None
+        assert isinstance(a, Operation)
+        condition, then, other = a.inputs
+        if self.constant(then) is None or self.constant(other) is None:
+            return None
+        return self.select(condition, act(then, b, width), act(other, b, width), width)
+
     def mask_of(self, value: Value) -> tuple[Value, bool] | None:
         """Return (condition, whether it gives ones) of a choice between all ones and zeros."""
         if isinstance(value, Operation) and value.name == "select":
@@ -84,6 +100,9 @@ class Bits(Numbers):
                 return a
             if y & ((1 << width) - 1) == (1 << width) - 1:
                 return self.number(-1, width)
+        spread = self._over_choice(self.bit_or, a, b, width)
+        if spread is not None:
+            return spread
         if a == b:
             return a
         if width == 1:
@@ -115,6 +134,9 @@ class Bits(Numbers):
         x, y = self.constant(a), self.constant(b)
         if x is not None and y is not None:
             return self.number(x ^ y, width)
+        spread = self._over_choice(self.bit_xor, a, b, width)
+        if spread is not None:
+            return spread
         if a == b:
             return self.number(0, width)
         if y == 0:

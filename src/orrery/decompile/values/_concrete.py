@@ -30,7 +30,7 @@ def known_bits(value: Value | Symbol, leaf: object, bits: int) -> int | None:
         return None if number is None else number & _ones(value.width)
     if isinstance(value, (Load, Reduction, Symbol)):
         return None
-    inputs = []
+    inputs: list[int] = []
     for item in value.inputs:
         if value.name == "select" and len(inputs) == 1:
             taken = value.inputs[1] if inputs[0] & 1 else value.inputs[2]

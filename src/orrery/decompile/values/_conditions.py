@@ -8,7 +8,7 @@ Judge:   native runs of compiled kernels (tests/decompile/lifting).
 
 from __future__ import annotations
 
-from orrery.decompile.forms import Value
+from orrery.decompile.forms import Index, Operation, Value
 
 from ._build import Builder
 from ._operators import UnknownOperatorError
@@ -25,6 +25,13 @@ _ARM_KINDS = {1: ("add", 32), 2: ("sub", 32), 5: ("logic", 32)}
 
 def condition_call(build: Builder, name: str, arguments: list[Value], width: int) -> Value:
     """Return what a helper function for flags gives back, as a value of ``width`` bits."""
+    chosen = _choice_of(arguments)
+    if chosen is not None:
+        arms = [
+            condition_call(build, name, [_arm_of(v, chosen, arm) for v in arguments], width)
+            for arm in (1, 2)
+        ]
+        return build.select(chosen, arms[0], arms[1], width)
     if name == "amd64g_calculate_condition":
         code, op = _number(build, arguments[0]), _number(build, arguments[1])
         found = _x86(build, _X86_NAMES[code >> 1], op, arguments[2], arguments[3], arguments[4])
@@ -49,6 +56,23 @@ def condition_call(build: Builder, name: str, arguments: list[Value], width: int
         found = _arm(build, "AE", op, known, arguments[1], arguments[2])
         return _widened(build, found, False, width)
     raise UnknownOperatorError(f"helper {name}")
+
+
+def _choice_of(arguments: list[Value]) -> Value | None:
+    """Return the condition on which the origin of flags depends, where it does."""
+    for value in arguments[:2]:
+        if isinstance(value, Operation) and value.name == "select":
+            constants = [isinstance(v, Index) and v.value.is_constant for v in value.inputs[1:]]
+            if any(constants):
+                return value.inputs[0]
+    return None
+
+
+def _arm_of(value: Value, condition: Value, arm: int) -> Value:
+    """Return what a value is where a condition holds (1) or does not (2)."""
+    if isinstance(value, Operation) and value.name == "select" and value.inputs[0] == condition:
+        return value.inputs[arm]
+    return value
 
 
 def _number(build: Builder, value: Value) -> int:

@@ -458,7 +458,7 @@ def _shift_bytes(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) 
 def _permute(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) -> Any_:
     width = int(m[2])
     table, picks = (lanes(build, v, width) for v in inputs)
-    result = []
+    result: list[Value] = []
     for pick in picks:
         number = _known(build, pick)
         if m[1] == "PermOrZero" and number < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 from orrery.decompile.forms import (
     Constant,
@@ -85,7 +86,7 @@ def contains(value: Value, wanted: Callable[[Value], bool]) -> bool:
     return False
 
 
-def is_named(value: Value, name: str) -> bool:
+def is_named(value: Value, name: str) -> TypeGuard[Operation]:
     """Return whether a value is an operation of that name."""
     return isinstance(value, Operation) and value.name == name
 

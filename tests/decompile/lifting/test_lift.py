@@ -1,0 +1,97 @@
+"""Compiled kernels lifted and run on memory: what they leave there equals the native functions'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orrery.decompile.forms import Reduction, Store
+from orrery.decompile.images import open_image
+from orrery.decompile.lifting import Lifting, lift
+
+from . import kernels
+
+pytestmark = pytest.mark.needs("pyvex", "gcc")
+
+#: What is compared at every level of optimisation; the larger ones once only.
+QUICK = sorted(set(kernels.KERNELS) - {"conv"})
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The kernels at every level."""
+    folder = tmp_path_factory.mktemp("kernels")
+    return {level: kernels.compile_kernels(folder, level) for level in ("-O0", "-O1", "-O2", "-O3")}
+
+
+KNOWN_UNREAD = {("-O0", "leaky"), ("-O0", "local"), ("-O3", "generic"), ("-O3", "norm")}
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])
+def test_memory_equals_native(libraries: dict[str, Path], level: str) -> None:
+    image = open_image(libraries[level])
+    for name in QUICK:
+        if (level, name) in KNOWN_UNREAD:
+            symbol = image.symbol(name)
+            assert symbol is not None
+            assert lift(image, symbol.address).unread  # said, not passed over
+            continue
+        routine, worst = kernels.difference(libraries[level], name, image)
+        assert worst == 0.0, f"{name} {level}: {worst}"
+        assert not routine.unread, f"{name} {level}: {routine.unread}"
+
+
+def test_convolution_with_padding(libraries: dict[str, Path]) -> None:
+    routine, worst = kernels.difference(libraries["-O1"], "conv")
+    assert worst == 0.0
+    (step,) = routine.steps
+    assert isinstance(step, Store)
+    assert [loop.extent.constant for loop in step.loops] == [4, 6, 5]
+
+
+@pytest.mark.parametrize("name", ["gemm", "matmul", "add", "transpose"])
+def test_unrolled_code_is_one_loop_nest(libraries: dict[str, Path], name: str) -> None:
+    image = open_image(libraries["-O3"])
+    symbol = image.symbol(name)
+    assert symbol is not None
+    assert len(lift(image, symbol.address).steps) == 1
+    flat = lift(image, symbol.address, settings=Lifting(rolled=False))
+    assert len(flat.steps) > 4
+
+
+def test_known_arguments_specialise(libraries: dict[str, Path]) -> None:
+    image = open_image(libraries["-O1"])
+    symbol = image.symbol("generic")
+    assert symbol is not None
+    routine = lift(image, symbol.address, arguments={3: 4, 4: 6})
+    (step,) = routine.steps
+    assert isinstance(step, Store) and isinstance(step.value, Reduction)
+    assert step.loops[0].extent.constant == 4 and step.value.extent.constant == 6
+    assert not step.guards
+
+
+def test_wrong_routine_is_seen(libraries: dict[str, Path]) -> None:
+    """The judge itself: another function's routine does not pass."""
+    image = open_image(libraries["-O1"])
+    symbol = image.symbol("add")
+    assert symbol is not None
+    routine = lift(image, symbol.address)
+    found = kernels.evaluated(image, routine, "matmul")
+    wanted = kernels.native(libraries["-O1"], "matmul")
+    assert any((a != b).any() for a, b in zip(found, wanted, strict=True))
+
+
+def test_garbage_is_unread_not_an_error(libraries: dict[str, Path]) -> None:
+    image = open_image(libraries["-O1"])
+    for address in (0, 1, 0x1003, 1 << 40):
+        routine = lift(image, address)
+        assert routine.address == address
+
+
+def test_work_is_bounded(libraries: dict[str, Path]) -> None:
+    image = open_image(libraries["-O1"])
+    symbol = image.symbol("conv")
+    assert symbol is not None
+    routine = lift(image, symbol.address, settings=Lifting(statements=300))
+    assert any("more work" in u.reason for u in routine.unread)
