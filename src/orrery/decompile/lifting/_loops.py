@@ -29,7 +29,7 @@ from ._block import STACK
 from ._evolution import Fold, find_fold, first_turn, roll_up
 from ._flow import LiftLimitError, NaturalLoop
 from ._live import mask
-from ._state import State, distance_is_safe, join, split_address
+from ._state import State, distance_is_safe, join, split_address, unsettled
 from ._turns import Guess, LoopMemory, Place, is_double, loads_of, wrapped
 
 if TYPE_CHECKING:
@@ -324,6 +324,8 @@ class _Run:
         inside = symbols_of(form)
         if self.counter in inside and self.extent is None:
             return True
+        if form.factor(STACK) and unsettled(self.build, form):
+            return True  # an outer loop does not know yet either
         return any(g.symbol in inside for g in self.guesses.values() if g.kind == "new")
 
     def _aliases(self) -> bool:

@@ -14,7 +14,7 @@ from math import gcd
 from orrery.decompile.forms import Linear, Load, Operation, Symbol, Value
 from orrery.decompile.values import Builder, Cells
 
-__all__ = ["State", "distance_is_safe", "join", "roots", "split_address"]
+__all__ = ["State", "distance_is_safe", "join", "roots", "split_address", "unsettled"]
 
 
 @dataclass(slots=True)
@@ -65,9 +65,11 @@ def distance_is_safe(
     return rest >= other_size and rest - step <= -size
 
 
-def _unsettled(build: Builder, base: Linear) -> bool:
+def unsettled(build: Builder, base: Linear) -> bool:
     """Return whether an address still moves with something whose way is not known."""
     for term, _ in base.terms:
+        if isinstance(term, Load) and term.address.factor(Symbol("stack", "memory")):
+            return True
         if isinstance(term, Symbol):
             if term.kind == "unknown":
                 return True
@@ -80,7 +82,7 @@ def forget_overlaps(build: Builder, state: State, address: Linear, size: int) ->
     """Forget cells at other bases that a store may have changed."""
     base, _ = split_address(address)
     own = roots(base)
-    if any(s.name == "stack" for s in own if isinstance(s, Symbol)) and _unsettled(build, base):
+    if any(s.name == "stack" for s in own if isinstance(s, Symbol)) and unsettled(build, base):
         return  # while it is not known where it goes; a loop settles that before it is done
     for other in list(state.memory):
         if other == base:
