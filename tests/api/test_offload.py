@@ -308,6 +308,27 @@ def test_steps_that_train_nothing_are_refused(tmp_path: Path) -> None:
             net.to("meta")(x.to("meta")).sum().backward()
 
 
+def test_a_step_may_evaluate_once_there_was_a_plan(tmp_path: Path) -> None:
+    import torch
+
+    net = chain()
+    with opened(tmp_path) as session:
+        one_step(session)
+        one_step(session, rows=256)  # other tensors: the plan is gone, the next step is measured
+        assert not session.plans
+        with session, torch.no_grad():
+            net(torch.ones(512, 64))
+        one_step(session, rows=256)
+        assert session.plans
+
+
+def test_files_are_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with opened(tmp_path) as session, pytest.raises(SpecError, match="found 'a file'"):
+        session.write(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_a_small_network_has_nothing_to_move(tmp_path: Path) -> None:
     with opened(tmp_path, options=OffloadOptions()) as session:
         one_step(session)

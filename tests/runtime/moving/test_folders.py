@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -127,3 +128,28 @@ def test_files_that_are_memory_are_said(tmp_path: Path) -> None:
     file = ScratchFile(shared, SLOT)
     assert file.remarks[0] == "/dev/shm is tmpfs: its files take memory, none is saved"
     file.close()
+
+
+def test_a_folder_that_reserves_no_room_takes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, start: int, size: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    file = ScratchFile(tmp_path, 1 << 20)
+    slot = file.take()
+    assert slot.offset == 0
+    assert os.fstat(file.descriptor).st_size == file.size_bytes > 0
+    file.close()
+
+
+def test_a_child_that_lives_on_holds_no_space(tmp_path: Path) -> None:
+    file = ScratchFile(tmp_path, 1 << 20)
+    slot = file.take()
+    held = os.dup(file.descriptor)  # as a forked child has it
+    assert os.fstat(held).st_blocks > 0
+    del slot
+    file.close()
+    assert os.fstat(held).st_size == os.fstat(held).st_blocks == 0
+    os.close(held)

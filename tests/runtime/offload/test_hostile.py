@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orrery.offload_plan import OffloadPlan, SavedTensor, StepProfile
+from orrery.offload_plan import OffloadPlan, StepProfile
 from orrery.runtime.moving import Transfers
 from orrery.runtime.offload import OffloadError, OffloadSession, OffloadSettings
 
@@ -290,3 +290,34 @@ def test_a_session_that_is_collected_in_any_thread_ends(
         if other.name == "offload-end":
             other.join(10)
     assert file.descriptor < 0
+
+
+def test_layers_in_a_thread_with_a_session_of_its_own_are_not_said(tmp_path: Path) -> None:
+    import torch
+
+    sessions = [session(tmp_path) for _ in range(2)]
+    nets = [torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Tanh()) for _ in range(2)]
+    both = threading.Barrier(2, timeout=20)
+
+    def steps(place: int) -> None:
+        for _ in range(2):
+            with sessions[place]:
+                both.wait()
+                nets[place](torch.ones(4, 64)).sum().backward()
+                both.wait()
+
+    other = threading.Thread(target=steps, args=(1,))
+    other.start()
+    steps(0)
+    other.join()
+    said = [remark for found in sessions for report in found.reports for remark in report.remarks]
+    for found in sessions:
+        found.close()
+    assert not [remark for remark in said if "other threads" in remark]
+
+
+def test_ending_what_was_not_begun_is_refused(tmp_path: Path) -> None:
+    offload = session(tmp_path)
+    with pytest.raises(OffloadError, match="no step under way"):
+        offload.__exit__(None, None, None)
+    offload.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orrery.runtime.moving._arena import aligned_bytes
-from orrery.runtime.offload._memory import MemoryMeter, free_bytes
+from orrery.runtime.offload._memory import MemoryMeter, free_bytes, groups_free_bytes
 
 MIB = 1 << 20
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
@@ -61,3 +61,44 @@ print((meter.read() - before) >> 20)
         for told in ("no", "yes")
     )  # fmt: skip
     assert returned < 8 < 32 < kept
+
+
+def test_the_highest_value_is_each_meters_own() -> None:
+    one, other = MemoryMeter(), MemoryMeter()
+    one.forget()
+    other.forget()
+    before = one.read()
+    taken = aligned_bytes(64 * MIB)
+    taken[:] = 1
+    del taken
+    other.forget()
+    assert one.most() - before > 60 * MIB
+    assert other.most() - before < 32 * MIB
+    one.forget()
+    assert one.most() - before < 32 * MIB
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_group_around_the_process_counts(version: int, tmp_path: Path) -> None:
+    kind, own, options = (("cgroup", "4:cpu,memory:/jobs/own", "rw,memory"),
+                          ("cgroup2", "0::/jobs/own", "rw"))[version - 1]  # fmt: skip
+    limit, used = (("memory.limit_in_bytes", "memory.usage_in_bytes"),
+                   ("memory.max", "memory.current"))[version - 1]  # fmt: skip
+    point = tmp_path / "groups"
+    levels = {"": ("max", 900), "jobs": ("700", 650), "jobs/own": ("600", 100)}
+    for name, (most, now) in levels.items():
+        (point / name).mkdir(exist_ok=True)
+        (point / name / limit).write_text(f"{most}\n")
+        (point / name / used).write_text(f"{now}\n")
+    (tmp_path / "cgroup").write_text(f"7:name=systemd:/elsewhere\n{own}\n")
+    mount = f"30 20 0:26 {{}} {point} rw,nosuid - {kind} {kind} {options}\n"
+    (tmp_path / "mountinfo").write_text("1 0 0:1 / / rw - ext4 /dev/x rw\n" + mount.format("/"))
+    assert sorted(groups_free_bytes(tmp_path)) == [50, 500]
+    (tmp_path / "mountinfo").write_text(mount.format("/jobs"))  # a container sees part of it
+    for name, (most, now) in {"own": ("600", 100), "": ("300", 80)}.items():
+        (point / name).mkdir(exist_ok=True)
+        (point / name / limit).write_text(most)
+        (point / name / used).write_text(f"{now}")
+    assert sorted(groups_free_bytes(tmp_path)) == [220, 500]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orrery.errors import SpecError
 from orrery.offload_plan import write_offload_plan, write_step_profile
 from orrery.report import write_report
 from orrery.store import whole_folder
@@ -30,7 +31,14 @@ def write_files(session: TrainingSession, folder: str | Path) -> dict[str, Path]
     Returns
     -------
     name -> file, e.g. ``{"plan": .../plan.json}``
+
+    Raises
+    ------
+    SpecError : it is a file
     """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise SpecError(f"offload: write to {folder}", found="a file", wanted="a folder",
+                        fix="give another")  # fmt: skip
     names: dict[str, str] = {}
     with whole_folder(Path(folder)) as fresh:
         written: dict[str, list[Callable[[Path], None]]] = {

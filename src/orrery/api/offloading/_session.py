@@ -91,7 +91,7 @@ class TrainingSession:
         Raises
         ------
         InfeasibleError : no plan keeps the step within its limit; the step itself is whole
-        SpecError : before there is a plan, a step that nothing can be planned for
+        SpecError : before there was a plan, a step that nothing can be planned for
         """
         from orrery.runtime.offload import OffloadInfeasibleError
 
@@ -102,7 +102,7 @@ class TrainingSession:
             raise InfeasibleError("offload: memory_limit", lack.infeasible) from None
         if kind is None:
             done = self.reports[-1]
-            if not self.plans:
+            if not self.plannings:
                 refuse_idle(done)
             self._progress.step(f"offload {self.name}", done.step, best=done.step_s)
 

@@ -320,8 +320,8 @@ class Transfers:
     def _refuse_other_process(self, parcel: Parcel | None = None) -> None:
         # Before any lock: a thread that is not there any more may have held it.
         if os.getpid() != self._process:
-            raise OffloadError("offload session" if parcel is None else f"saved tensor {parcel.name!r}",
-                               found="another process than the one that saved it",
+            where = "offload session" if parcel is None else f"saved tensor {parcel.name!r}"
+            raise OffloadError(where, found="another process than the one that saved it",
                                wanted="the same", fix="begin the session after it")  # fmt: skip
 
     def _wait(self, ready: Callable[[], bool]) -> None:

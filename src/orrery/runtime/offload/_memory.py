@@ -1,7 +1,7 @@
 """How much memory this process takes and may take.
 
-Models:  resident pages, as the kernel counts them; a limit of the control group, or what the
-         machine says is available.
+Models:  resident pages, as the kernel counts them; the limits of the control group that the process
+         is in and of all groups around it, or what the machine says is available.
 Ignores: memory on accelerators; what other processes will want.
 Judge:   a large array makes the number grow by its size (tests/runtime/offload/test_memory.py).
 """
@@ -12,21 +12,20 @@ import contextlib
 import ctypes
 import functools
 import os
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
-__all__ = ["MemoryMeter", "Meter", "free_bytes", "trimmer"]
+__all__ = ["MemoryMeter", "Meter", "free_bytes", "groups_free_bytes", "trimmer"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Of the control group this process is in: the limit and what is used, version 2 and version 1.
-_GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
+#: Of a control group: its limit and what is used, version 2 and version 1.
+_FILES = {
+    "cgroup2": ("memory.max", "memory.current"),
+    "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 
 class Meter(Protocol):
@@ -46,14 +45,21 @@ class Meter(Protocol):
 class MemoryMeter:
     """Reads how much memory the process has, and had at most, in the process that made it.
 
-    Where the system does not let the highest value be set back, it is that of the whole run; where
-    it says nothing, everything is 0.
+    The highest value is the process's; a meter that sets it back tells the others first. Where the
+    system does not let it be set back, it is that of the whole run; where it says nothing,
+    everything is 0.
     """
 
+    _all: ClassVar[weakref.WeakSet[MemoryMeter]] = weakref.WeakSet()
+    _lock: ClassVar[Any] = threading.RLock()  # a collector may close one within another's call
+
     def __init__(self) -> None:
+        self._before = 0  # the most that was seen when others set the highest value back
         self._now = _opened("/proc/self/statm", os.O_RDONLY)
         self._status = _opened("/proc/self/status", os.O_RDONLY)
         self._reset = _opened("/proc/self/clear_refs", os.O_WRONLY)
+        with self._lock:
+            self._all.add(self)
 
     def read(self) -> int:
         """Return the bytes at this moment."""
@@ -63,6 +69,9 @@ class MemoryMeter:
 
     def most(self) -> int:
         """Return the most bytes since `forget` was called."""
+        return max(self._before, self._highest())
+
+    def _highest(self) -> int:
         if self._status < 0:
             return 0
         text = os.pread(self._status, 8192, 0)
@@ -71,9 +80,15 @@ class MemoryMeter:
 
     def forget(self) -> None:
         """Let `most` begin anew."""
-        if self._reset >= 0:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._reset, b"5", 0)
+        with self._lock:
+            if self._reset >= 0:
+                if len(self._all) > 1:
+                    highest = self._highest()
+                    for other in list(self._all):
+                        other._before = max(other._before, highest)
+                with contextlib.suppress(OSError):
+                    os.pwrite(self._reset, b"5", 0)
+            self._before = 0
 
     @staticmethod
     def free() -> int:
@@ -82,6 +97,8 @@ class MemoryMeter:
 
     def close(self) -> None:
         """Read no more."""
+        with self._lock:
+            self._all.discard(self)
         for descriptor in (self._now, self._status, self._reset):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -119,11 +136,53 @@ def free_bytes() -> int | None:
                 found.append(int(line.split()[1]) * 1024)
     except OSError:
         return None
-    for limit, used in _GROUPS:
-        try:
-            most, now = Path(limit).read_text().strip(), int(Path(used).read_text())
-        except (OSError, ValueError):
+    return min([*found, *groups_free_bytes()], default=None)
+
+
+def groups_free_bytes(process: Path = Path("/proc/self")) -> list[int]:
+    """Return what each memory group that a process is in, and each around it, still gives.
+
+    Parameters
+    ----------
+    process : its folder in ``/proc``
+    """
+    found = []
+    for folder, top, files in _groups(process):
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                most, now = ((folder / name).read_text().strip() for name in files)
+                if most.isdigit():
+                    found.append(max(0, int(most) - int(now)))
+            if folder in (top, folder.parent):
+                break
+            folder = folder.parent
+    return found
+
+
+def _groups(process: Path) -> list[tuple[Path, Path, tuple[str, str]]]:
+    """Return the folder of a process's own group, the outermost one, and the files to read."""
+    try:
+        own = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+        mounts = (process / "mountinfo").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        root, point = (_unescaped(text) for text in left.split()[3:5])
+        kind, _, options = right.split()[:3]
+        if kind not in _FILES or (kind == "cgroup" and "memory" not in options.split(",")):
             continue
-        if most.isdigit():
-            found.append(max(0, int(most) - now))
-    return min(found, default=None)
+        names = "" if kind == "cgroup2" else "memory"
+        for _, controllers, path in own:
+            if names in controllers.split(","):
+                inside = Path(path).is_relative_to(root)
+                below = Path(path).relative_to(root) if inside else Path()
+                if ".." in below.parts:  # of a group outside what is mounted here
+                    below = Path()
+                found.append((Path(point) / below, Path(point), _FILES[kind]))
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return text.encode().decode("unicode_escape")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from orrery.errors import SpecError
 from orrery.offload_plan import OffloadPlan, OffloadPlanner, StepProfile
 from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 
@@ -84,11 +85,19 @@ class OffloadSession:
             raise
         self._requests: dict[ScratchFile, list[IoRequest]] = {f: [] for f in self._files}
         self._began_s = time.perf_counter()
-        self._transfers = Transfers(
-            self._files, engine=self._engine, ahead_bytes=settings.ahead_bytes,
-            block_bytes=settings.block_bytes, queue_bytes=settings.queue_bytes,
-            identity=os.urandom(16), on_request=self._note if settings.trace else None,
-        )  # fmt: skip
+        try:
+            self._transfers = Transfers(
+                self._files, engine=self._engine, ahead_bytes=settings.ahead_bytes,
+                block_bytes=settings.block_bytes, queue_bytes=settings.queue_bytes,
+                identity=os.urandom(16), on_request=self._note if settings.trace else None,
+            )  # fmt: skip
+        except (OSError, RuntimeError) as error:  # memory, descriptors, threads
+            for file in self._files:
+                file.close()
+            raise SpecError(
+                "offload settings: ahead_bytes, block_bytes, threads", found=str(error),
+                wanted="what the system gives this process", fix="lower them",
+            ) from error  # fmt: skip
         self._arena = self._transfers.arena
         self._meter: Meter = MemoryMeter() if device is None else device.meter()
         self._trim = trimmer() if settings.return_freed and device is None else None
@@ -97,7 +106,7 @@ class OffloadSession:
         self._hooks = Hooks(settings, self._transfers, self._book, self._watch, device)
         self._set: list[Any] = []  # the hooks that autograd calls, in a step
         self._step_began: tuple[float, float, Any] = (0.0, 0.0, None)
-        self._closed = False
+        self._closed = self._stepping = False
 
     # What a user calls.
 
@@ -168,7 +177,7 @@ class OffloadSession:
         self._hooks.begin()
         hooks = torch.autograd.graph.saved_tensors_hooks(self._hooks.pack, self._hooks.unpack)
         hooks.__enter__()
-        self._set = [hooks]
+        self._set, self._stepping = [hooks], True
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -176,8 +185,13 @@ class OffloadSession:
 
         Raises
         ------
+        OffloadError : no step is under way
         OffloadInfeasibleError : the planner says that no plan keeps the limit
         """
+        if not self._stepping:
+            raise OffloadError("offload session", found="no step under way",
+                               wanted="one that was begun", fix="use `with session:`")  # fmt: skip
+        self._stepping = False
         while self._set:  # none, if the session was closed meanwhile
             self._set.pop().__exit__(kind, error, trace)
         passes, end_s = self._hooks.end()

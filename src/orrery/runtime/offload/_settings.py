@@ -13,6 +13,13 @@ from ..direct_io import SECTOR_BYTES, EngineName
 
 __all__ = ["OffloadSettings"]
 
+#: Fewest and most of each. A block passes through memory that is registered with the system, which
+#: takes a GiB at once; io_uring has four thousand requests under way in one ring at the most.
+_NUMBERS = (
+    ("least_bytes", 1, 1 << 62), ("block_bytes", SECTOR_BYTES, 1 << 28), ("threads", 1, 1024),
+    ("queue_bytes", 0, 1 << 62), ("ahead_bytes", 0, 1 << 46),
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffloadSettings:
@@ -74,10 +81,17 @@ class OffloadSettings:
         if len(set(resolved)) != len(resolved):
             raise _refused("folders", ", ".join(map(str, self.folders)), "each once",
                            "name one folder per SSD")  # fmt: skip
-        for key, least in (("least_bytes", 1), ("block_bytes", SECTOR_BYTES), ("threads", 1),
-                           ("queue_bytes", 0), ("ahead_bytes", 0)):  # fmt: skip
-            if (value := getattr(self, key)) < least:
+        for key, least, most in _NUMBERS:
+            value = getattr(self, key)
+            if type(value) is not int:
+                raise _refused(key, value, "a whole number", "write one")
+            if value < least:
                 raise _refused(key, value, f"{least} or more", "raise it")
+            if value > most:
+                raise _refused(key, value, f"{most} or less", "lower it")
+        for key in ("packing", "recompute", "direct", "trace", "return_freed"):
+            if type(value := getattr(self, key)) is not bool:
+                raise _refused(key, value, "True or False", "write one of them")
         if self.block_bytes % SECTOR_BYTES:
             raise _refused("block_bytes", self.block_bytes, f"a multiple of {SECTOR_BYTES}",
                            "round it up")  # fmt: skip

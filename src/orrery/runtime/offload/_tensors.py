@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from ..moving import Bytes, OffloadError
 from ..remaking import bytes_of, covers_storage, halved, widened
@@ -120,6 +120,8 @@ class Modules:
     other_threads : whether any ran in another thread, where hooks on saved tensors do not reach
     """
 
+    _in_steps: ClassVar[set[int]] = set()  # threads in which a step of a session is under way
+
     def __init__(self, device: Any) -> None:
         self._device = device
         self.storages: dict[int, Any] = {}
@@ -134,12 +136,14 @@ class Modules:
 
         self.storages, self._seen, self.other_threads = {}, set(), False
         self._thread, self._running = threading.get_ident(), True
+        self._in_steps.add(self._thread)
         if self._hook is None:
             # Until `close`: compiled code is compiled again for each new hook.
             self._hook = register_module_forward_pre_hook(self._see)
 
     def end(self) -> None:
         """Look no more, and forget what was seen."""
+        self._in_steps.discard(self._thread)
         self.storages, self._running = {}, False
 
     def close(self) -> None:
@@ -156,7 +160,8 @@ class Modules:
 
         if torch.compiler.is_compiling() or not self._running:
             return
-        if not (self.same_thread() or in_backward()):
+        # In another thread there may be a session of its own.
+        if threading.get_ident() not in self._in_steps and not in_backward():
             self.other_threads = True
         if id(module) in self._seen:
             return
