@@ -25,7 +25,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {level: kernels.compile_kernels(folder, level) for level in ("-O0", "-O1", "-O2", "-O3")}
 
 
-KNOWN_UNREAD = {("-O0", "leaky"), ("-O0", "local"), ("-O3", "generic"), ("-O3", "norm")}
+KNOWN_UNREAD = {("-O3", "generic"), ("-O3", "norm")}
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])
@@ -74,11 +74,10 @@ def test_known_arguments_specialise(libraries: dict[str, Path]) -> None:
 def test_wrong_routine_is_seen(libraries: dict[str, Path]) -> None:
     """The judge itself: another function's routine does not pass."""
     image = open_image(libraries["-O1"])
-    symbol = image.symbol("add")
+    symbol = image.symbol("transpose")
     assert symbol is not None
-    routine = lift(image, symbol.address)
-    found = kernels.evaluated(image, routine, "matmul")
-    wanted = kernels.native(libraries["-O1"], "matmul")
+    found = kernels.evaluated(image, lift(image, symbol.address), "flat")
+    wanted = kernels.native(libraries["-O1"], "flat")
     assert any((a != b).any() for a, b in zip(found, wanted, strict=True))
 
 
