@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 __all__ = [
@@ -66,6 +67,10 @@ class Linear:
     def __add__(self, other: Linear | int) -> Linear:
         if isinstance(other, int):
             return Linear(self.constant + other, self.terms)
+        if not other.terms:
+            return Linear(self.constant + other.constant, self.terms)
+        if not self.terms:
+            return Linear(self.constant + other.constant, other.terms)
         total = dict(self.terms)
         for term, factor in other.terms:
             total[term] = total.get(term, 0) + factor
@@ -75,7 +80,9 @@ class Linear:
         return self + (-other if isinstance(other, int) else other * -1)
 
     def __mul__(self, factor: int) -> Linear:
-        return linear(self.constant * factor, {t: f * factor for t, f in self.terms})
+        if not factor:
+            return Linear()
+        return Linear(self.constant * factor, tuple((t, f * factor) for t, f in self.terms))
 
     def factor(self, term: Symbol | Operation | Load) -> int:
         """Return what a term is multiplied by, 0 where it does not occur."""
@@ -95,7 +102,14 @@ def linear(
 ) -> Linear:
     """Return a linear form in its one normal shape."""
     kept = [(t, f) for t, f in (terms or {}).items() if f]
-    return Linear(constant, tuple(sorted(kept, key=lambda pair: repr(pair[0]))))
+    if len(kept) > 1:
+        kept.sort(key=lambda pair: _text(pair[0]))
+    return Linear(constant, tuple(kept))
+
+
+@lru_cache(maxsize=1 << 16)
+def _text(term: Symbol | Operation | Load) -> str:
+    return repr(term)
 
 
 ZERO = Linear()
@@ -138,8 +152,11 @@ class Operation:
         fmax fmin`` (IEEE maximumNumber) ``fround ffloor fceil ftrunc``; ``flt fle feq funordered``
         (1 bit); conversions ``itof utof ftoi ftou fwiden fnarrow``; integers ``iadd isub imul idiv
         udiv imod umod iand ior ixor inot ishl ishr isar ilt ile ieq ult ule iextend uextend
-        itruncate``; ``select`` (condition, then, else); ``max_x86``, ``min_x86`` (the second where
-        unordered or equal); ``call:NAME`` for a mathematical function of one or two numbers
+        itruncate``, ``uhigh ihigh`` (the upper half of a product), ``iconcat`` (pieces side by
+        side, the lowest first); conditions are values of 1 bit, joined by ``inot iand ior``;
+        ``select`` (condition, then, else); ``max_x86``, ``min_x86`` (the second where unordered or
+        equal); ``call:NAME`` for a mathematical function of one or two numbers; ``result`` for the
+        float that a `Call` gave back
     width : of the result, in bits; 1 for a condition
     """
 
@@ -158,6 +175,12 @@ class Reduction:
     counter, extent : of the loop that it runs over
     body : what one turn adds; a Reduction again where loops are nested
     fused : whether each product of the body enters by ``fma``, unrounded
+
+    Notes
+    -----
+    A turn that adds only under a condition has ``select(condition, addend, nothing)`` for its body,
+    where ``nothing`` is what the operation does not notice: -0.0 for a sum, 1.0, an infinity. An
+    inner reduction of a nest starts at that number too: it goes on in the same accumulator.
     """
 
     operation: str
