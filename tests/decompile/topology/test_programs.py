@@ -23,8 +23,8 @@ from orrery.decompile.forms import (
 from orrery.decompile.topology import differences, program_of_calls, program_of_routines
 from orrery.graph import Graph
 
-from ..matching.judging import same_numbers
-from ..matching.kernels import Kernels, network, number, op, row_major
+from ..matching.judging import recovered, same_numbers
+from ..matching.kernels import Kernels, between, network, number, op, row_major
 
 
 def kernel(k: Kernels, address: int, *arguments: str) -> Routine:
@@ -189,3 +189,30 @@ def test_weights_that_are_elsewhere_are_absent_and_the_graph_stands() -> None:
     assert [n.op for n in recovery.graph.nodes] == ["Gemm"]
     assert [(w.tensor, w.present) for w in recovery.weights] == [("w", False)]
     assert recovery.graph.inputs == ("x", "w")
+
+
+def test_tensors_side_by_side_in_one_memory() -> None:
+    """An arena: padding reaches over the border of a tensor, and a sum adds two neighbours."""
+    w = DRAW.standard_normal((2, 2, 3, 3)).astype(np.float32)
+    k = Kernels()
+    k.input("x", (1, 2, 5, 5))
+    k.constant("w", w)
+    k.memory("arena", 100)
+    k.output("y", 50)
+    i, j = k.counter(50), k.counter(50)
+    k.store("arena", linear(0, {i: 1}), op("fmax", k.load("x", linear(0, {i: 1})), number(0)), [i])
+    m, y, x, c, a, b = k.counters((2, 5, 5, 2, 3, 3))
+    row, column = linear(-1, {y: 1, a: 1}), linear(-1, {x: 1, b: 1})
+    body: Any = op("fmul", k.load("arena", row_major([c, row, column], (2, 5, 5))),
+                   k.load("w", row_major([m, c, a, b], w.shape)))  # fmt: skip
+    for form in (row, column):
+        body = op("select", between(form, 5), body, number(-0.0))
+    target = row_major([m, y, x], (2, 5, 5))
+    k.store("arena", target + 50, k.sum([c, a, b], body, number(0)), [m, y, x])
+    at = linear(0, {j: 1})
+    k.store("y", at, op("fadd", k.load("arena", at), k.load("arena", at + 50)), [j])
+    nodes: list[Any] = [
+        ("Relu", ["x"], "r", {}), ("Conv", ["r", "w"], "c", {"pads": (1, 1, 1, 1)}),
+        ("Add", ["r", "c"], "y", {}),
+    ]  # fmt: skip
+    recovered(k.program(), network(nodes, {"x": (1, 2, 5, 5)}, {"w": w}, ["y"]))
