@@ -1,1 +1,1 @@
-"""Commands that hold results against something: a certificate, another result, a paper."""
+"""Commands that hold results against something: measurements, a certificate, another result."""

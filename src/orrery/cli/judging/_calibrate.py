@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orrery import api
 
-from ._options import JsonFlag, Options, Out, show_page
-from ._terminal import progress_bar, written
+from .._options import JsonFlag, Options, Out, show_page
+from .._terminal import progress_bar, written
 
 
 def calibrate(
