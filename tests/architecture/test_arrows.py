@@ -19,7 +19,7 @@ from .rules import (
 ROOT = Path(__file__).parents[2] / "src" / "orrery"
 
 #: The agreed ceiling on the whole package; raising it is a decision, made in a commit of its own.
-CEILING_LINES = 142_000
+CEILING_LINES = 172_000
 
 
 def test_no_arrow_is_broken() -> None:
