@@ -21,6 +21,7 @@ __attribute__((noinline, noclone)) static int count(const int *in, int n) {
 }
 __attribute__((noinline, noclone)) static int by_pointer(int x) { return x + 1; }
 int (*table[2])(int) = {by_pointer, 0};
+int nobody_calls(int x) { return 3 * x; }
 int infer(const float *in, float *out) {
     scale(in, out, 100);
     scale(out, out, 50);
@@ -41,11 +42,13 @@ def _found(path: Path) -> tuple[Functions, dict[str, int]]:
 @pytest.mark.parametrize("level", ["-O0", "-O2", "-O3"])
 def test_functions_of_a_stripped_file(level: str, tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text(_SOURCE)
+    (tmp_path / "a.map").write_text("{ global: infer; local: *; };")
     path = tmp_path / "a.so"
-    subprocess.run(["gcc", level, "-shared", "-fPIC", "-o", path, tmp_path / "a.c"], check=True)
+    flags = [level, "-shared", "-fPIC", "-Wl,--version-script=a.map"]
+    subprocess.run(["gcc", *flags, "-o", path, "a.c"], cwd=tmp_path, check=True)
     functions, addresses = _found(path)
     by_address = {one.address: one for one in functions.each}
-    wanted = ("scale", "count", "by_pointer", "infer")
+    wanted = ("scale", "count", "by_pointer", "infer", "nobody_calls")
     assert {addresses[one] for one in wanted} <= set(by_address)
     infer, scale = by_address[addresses["infer"]], by_address[addresses["scale"]]
     assert infer.name == "infer"

@@ -1,7 +1,8 @@
 """Where functions begin, whom they call, and which of them compute with floats in loops.
 
 Models:  one sweep over all code. Functions begin at symbols, at the file's entries, where code
-         calls, and where addresses of code are taken or stand in relocated data.
+         calls, where addresses of code are taken or stand in relocated data, and where tables for
+         unwinding the stack say, which stripping leaves.
 Ignores: functions that nothing points at; calls through registers.
 Judge:   symbol tables of files that have one, against the same files stripped
          (tests/decompile/test_functions.py).
@@ -18,6 +19,7 @@ from typing import Any
 from orrery.errors import MissingExtraError
 
 from ._code import own_stubs
+from ._unwinding import unwound_functions
 from .images import Image, ImageError
 
 __all__ = ["Function", "Functions", "find_functions"]
@@ -122,7 +124,8 @@ def find_functions(image: Image) -> Functions:
     low = ~1 if image.architecture in ("armv7", "thumb") else ~0
     sweep.calls += [(stub, to & low) for stub, to in stubs.items()]
     named = {s.address: s for s in reversed(image.symbols) if s.kind == "function" and s.name}
-    starts = {one for one in (*named, *image.entries) if image.is_code(one)}
+    known = (*named, *image.entries, *unwound_functions(image))
+    starts = {one for one in known if image.is_code(one)}
     starts |= {to for _, to in sweep.calls if image.is_code(to)}
     thumb = image.architecture in ("armv7", "thumb")
     pointed = (to & ~1 if thumb else to for to in image.references.values())

@@ -178,7 +178,9 @@ def _entries(
     functions = [s for s in symbols if s.kind == "function"]
     found = [s.address for s in functions if s.exported]
     found += [s.address for s in functions if not s.exported]
-    others = [elf.entry, *(target for _, target in sorted(references.items()))]
+    # A stripped file may have blanked names and kept what they stood for.
+    nameless = [s.value for s in elf.dynamic_symbols if s.kind == 2 and s.section and not s.name]
+    others = [*nameless, elf.entry, *(target for _, target in sorted(references.items()))]
     even = -2 if elf.architecture == "armv7" else -1
     found += [address & even for address in others if address]
     kept = [a for a in dict.fromkeys(found) if (p := memory.part(a)) and p.executable]
