@@ -321,3 +321,24 @@ def test_ending_what_was_not_begun_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OffloadError, match="no step under way"):
         offload.__exit__(None, None, None)
     offload.close()
+
+
+def test_a_batch_that_is_a_view_of_all_data_leaves_them_where_they_are(tmp_path: Path) -> None:
+    import torch
+
+    data, w = torch.randn(4096, 64), torch.randn(64, 64, requires_grad=True)
+    offload = session(tmp_path)
+    try:
+        for step in range(3):
+            rows = data[64 * step : 64 * step + 64]
+            (wanted,) = torch.autograd.grad((rows @ w).exp().sum(), w)
+            w.grad = None
+            with offload:
+                (rows @ w).exp().sum().backward()
+            assert w.grad is not None and torch.equal(w.grad, wanted)
+            report = offload.reports[-1]
+            assert report.passed_over["in memory of which they are a small part"] == 1
+            assert report.moved.written_bytes < data.nbytes
+            assert not report.remarks
+    finally:
+        offload.close()

@@ -32,6 +32,7 @@ from ._tensors import (
     in_backward,
     is_parameter,
     is_shared,
+    is_small_part,
     rebuilt,
     rebuilt_whole,
     refuse_written,
@@ -131,6 +132,8 @@ class Hooks:
                 reason = "saved during a backward pass"
         if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
             reason = "a parameter"
+        if reason is None and is_small_part(tensor):
+            reason = "in memory of which they are a small part"
         if reason is not None:
             self.passed_over[reason] += 1
             return Kept(tensor, None)

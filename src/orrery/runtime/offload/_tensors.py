@@ -26,6 +26,7 @@ __all__ = [
     "in_backward",
     "is_parameter",
     "is_shared",
+    "is_small_part",
     "rebuilt",
     "rebuilt_whole",
     "refuse_written",
@@ -38,6 +39,10 @@ __all__ = [
     "why_unmovable",
     "window_of",
 ]
+
+#: A batch is often a view of all data, which the program holds: writing that would free nothing. So
+#: what no node made stays where its memory is more than so many times as large.
+_MOST_BESIDE = 4
 
 #: Size, strides, offset (all in elements) and element type.
 Window: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int, Any]"
@@ -281,6 +286,14 @@ def why_unmovable(tensor: Any, least_bytes: int = 1, device: Any = None) -> str 
     if tensor.is_inference() or not storage.data_ptr():
         return "without memory of its own"
     return None
+
+
+def is_small_part(tensor: Any) -> bool:
+    """Whether no node made a tensor, and it shows little of its memory."""
+    if tensor.grad_fn is not None:
+        return False
+    shown = tensor.numel() * tensor.element_size()
+    return bool(tensor.untyped_storage().nbytes() > _MOST_BESIDE * shown)
 
 
 def is_parameter(tensor: Any) -> bool:
