@@ -52,6 +52,17 @@ def test_recover_and_check(
     assert (report / "report.html").is_file()
 
 
+def test_a_copy_without_names_gives_the_same_network(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "hard.so"
+    assert main(["recover", str(library), "--entry", "layer", "--harden", str(copy)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert b"layer" not in copy.read_bytes()
+    assert "symbol 2 → 0" in said
+    assert "the copy gives the same network" in said
+
+
 def test_json_and_no_network(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recover", str(library), "--json", "--entry", "_init"]) == 4
     document = json.loads(capsys.readouterr().out)

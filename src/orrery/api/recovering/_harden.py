@@ -37,7 +37,7 @@ class Hardened:
 
 
 def harden_copy(
-    binary: Path, copy: Path, found: Recovered, read: Callable[[Path], Recovered]
+    binary: Path, copy: Path, found: Recovered, read: Callable[[Path, int | str | None], Recovered]
 ) -> Hardened:
     """Write a copy without symbols and strings and recover that as well.
 
@@ -45,13 +45,16 @@ def harden_copy(
     ------
     OrreryError : the tool that strips such files is not here
     """
+    from orrery.decompile.topology import differences
     from orrery.runtime.binaries import strip
 
     machine = int.from_bytes(binary.read_bytes()[18:20], "little")
     strip(binary, copy, target=_TARGETS.get(machine, "x86-64"))
-    again = read(copy)
+    # The copy has no names: an entry that was named is the same address there.
+    again = read(copy, None if found.network is None else found.network.entry)
     one, other = (None if r.recovery is None else r.recovery.graph for r in (found, again))
-    same = one is not None and other is not None and one.structure_digest == other.structure_digest
+    found_other = () if one is None or other is None else differences(other, one)
+    same = one is not None and other is not None and not found_other
     if one is None:
         text = "there is no network to hide"
     elif other is None:
@@ -59,8 +62,7 @@ def harden_copy(
     elif same:
         text = "the copy gives the same network: names and strings protect nothing of it"
     else:
-        text = (f"the copy gives {len(other.nodes)} operators where the file gives "
-                f"{len(one.nodes)}")  # fmt: skip
+        text = f"the copy gives another network: {found_other[0]}"
     return Hardened(path=copy, before=_counts(found), after=_counts(again), same=same, text=text,
                     recovered=again)  # fmt: skip
 

@@ -63,13 +63,13 @@ def recover(
     )
     path = Path(binary)
 
-    def read(file: Path) -> Recovered:
+    def read(file: Path, where: int | str | None) -> Recovered:
         return recover_binary(
-            file, companion=companion, base=base, architecture=architecture, entry=entry,
+            file, companion=companion, base=base, architecture=architecture, entry=where,
             leaks=leaks or harden is not None, limits=limits, progress=progress,
         )  # fmt: skip
 
-    found = read(path)
+    found = read(path, entry)
     checked: Checked | None = None
     if check and found.recovery is not None and found.recovery.graph is not None:
         checked = check_against(path, found, rounds=check, seed=seed, base=base,
