@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Planning", "TrainingSession"]
 
-_open = threading.local()
+_open, _MOST_PLANNINGS = threading.local(), 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ class Planning:
 class TrainingSession:
     """What `orrery.offload` returns; each ``with session:`` is one training step.
 
-    `engine` moves the tensors, `plannings` are all plans that were asked for, also those that were
-    replaced, `began_s` is when each step began, from the session's begin.
+    `engine` moves the tensors, `plannings` are the last plans that were asked for, also those that
+    were replaced, `began_s` is when each step began, from the session's begin.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class TrainingSession:
         def planner(profile: StepProfile) -> OffloadPlan | Infeasible:
             answer = plan_offload(profile, search, progress)
             plannings.append(Planning(step=len(engine.reports), profile=profile, answer=answer))
+            del plannings[:-_MOST_PLANNINGS]  # a loop whose steps differ has one every other step
             return answer
 
         engine = OffloadSession(settings, planner, name=name)

@@ -32,11 +32,11 @@ def explained(session: TrainingSession) -> list[str]:
     elif (plain := plain_peak_bytes(session)) is not None:
         lines.append(f"With everything in memory the peak would be about {_bytes(plain)}.")
     lines += _measured(session)
-    if again := session.plannings[len(session.profiles) :]:
+    if (again := session.engine.times_planned - len(session.profiles)) > 0:
         shown = any(_SHOWN in line for plan in session.plans for line in plan.log)
         why = _SHOWN if shown else "the folders' rates or the saved tensors were others"
-        lines.append(f"Planned {counted(len(again), 'more time')}, last after step "
-                     f"{again[-1].step}: {why}.")  # fmt: skip
+        lines.append(f"Planned {counted(again, 'more time')}, last after step "
+                     f"{session.plannings[-1].step}: {why}.")  # fmt: skip
     return lines + remarks_of(session)
 
 

@@ -62,6 +62,7 @@ class PlanBook:
     ) -> None:
         self._settings, self._planner, self._name = settings, planner, name
         self._files, self._meter = files, meter
+        self.times_planned = 0
         self._profiles: dict[int, StepProfile] = {}
         self._plans: dict[int, tuple[OffloadPlan, tuple[tuple[Any, ...], ...]]] = {}
         self._ways: dict[int, tuple[Way | None, ...]] = {}
@@ -191,6 +192,7 @@ class PlanBook:
 
     def _ask(self, profile: StepProfile, found: Pass, said: str = "") -> bool:
         """Ask for a plan and put it in force; without one, a pass that has one keeps that."""
+        self.times_planned += 1
         answer = self._planner(profile)
         if isinstance(answer, Infeasible):
             if said:

@@ -121,6 +121,11 @@ class OffloadSession:
         return self._book.profiles
 
     @property
+    def times_planned(self) -> int:
+        """How often a plan was asked for."""
+        return self._book.times_planned
+
+    @property
     def engine(self) -> str:
         """How requests are made, e.g. ``io_uring, 8 requests at once, direct``."""
         direct = [file.direct for file in self._files]
