@@ -195,6 +195,12 @@ class Elf:
         data = self.bytes_at(section.offset, section.size)
         return tuple(self._symbol_rows(data, strings))
 
+    @cached_property
+    def static_symbols(self) -> tuple[ElfSymbol, ...]:
+        """The symbols for linkers and debuggers; a stripped file has none."""
+        section = next((s for s in self.sections if s.kind == SYMTAB), None)
+        return self.symbols(section) if section else ()
+
     def _symbol_rows(self, data: bytes, strings: bytes) -> Iterator[ElfSymbol]:
         layout = "<IBBHQQ" if self.wide else "<IIIBBH"
         size = struct.calcsize(layout)

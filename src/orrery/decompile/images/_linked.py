@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ._elf import NOBITS, REL, RELA, SYMTAB, Elf, ElfSection, ElfSymbol
+from ._elf import NOBITS, REL, RELA, Elf, ElfSection, ElfSymbol
 from ._fixups import Fixup, apply_fixup, wants_slot
 from ._image import Image, ImageError, Section, Symbol
 from ._loaded import Names, packing
@@ -69,8 +69,7 @@ def _up(value: int, step: int) -> int:
 
 
 def _table(elf: Elf) -> tuple[ElfSymbol, ...]:
-    section = next((s for s in elf.sections if s.kind == SYMTAB), None)
-    return elf.symbols(section) if section else ()
+    return elf.static_symbols
 
 
 class _Linker:
@@ -191,7 +190,7 @@ class _Linker:
         self.references |= {slot: target for target, slot in self.slots.items()}
 
     def image(self, objects: Sequence[Elf], name: str, form: str) -> Image:
-        notes = [note for elf in objects for note in packing(elf, self.memory)][:1]
+        notes = packing(objects[0], self.memory)
         if self.unread:
             listed = ", ".join(f"{kind} ({n}×)" for kind, n in sorted(self.unread.items()))
             notes.append(f"references of kinds that are not resolved: {listed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import struct
 from collections import Counter
@@ -64,13 +65,15 @@ class Memory:
             raise ImageError(self.name, found=f"a segment that ends at {part.end:#x}",
                              wanted="addresses that the machine has",
                              fix="correct the base address or the file")  # fmt: skip
-        self.parts.append(part)
+        bisect.insort(self.parts, part, key=lambda p: p.address)
         return part
 
     def part(self, address: int) -> Part | None:
         """Return the part that holds an address."""
-        for part in self.parts:
-            if part.address <= address < part.end:
+        index = bisect.bisect_right(self.parts, address, key=lambda p: p.address) - 1
+        # Parts overlap in odd files only, which have few: what begins before may still reach here.
+        for part in reversed(self.parts[max(index - 16, 0) : index + 1]):
+            if address < part.end:
                 return part
         return None
 
