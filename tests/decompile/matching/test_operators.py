@@ -466,3 +466,17 @@ def test_two_loops_in_one_are_no_hindrance() -> None:
     k.store("y", at, op("fmax", k.load("x", at), number(0)), [i, j])
     k.steps = [fused(step) for step in k.steps]
     recovered(k.program(), network([("Relu", ["x"], "y", {})], {"x": SHAPE}, {}, ["y"]))
+
+
+def test_a_maximum_taken_downwards() -> None:
+    k = Kernels()
+    k.input("x", (3, 10))
+    k.output("y", 3)
+    r, i = k.counters((3, 10))
+    body = k.load("x", linear(9, {r: 10, i: -1}))
+    k.store("y", linear(0, {r: 1}), k.sum([i], body, number(-np.inf), "max_x86"), [r])
+    source = network(
+        [("ReduceMax", ["x", "axes"], "y", {"keepdims": 0})], {"x": (3, 10)},
+        {"axes": np.array([1])}, ["y"],
+    )  # fmt: skip
+    recovered(k.program(), source)

@@ -31,7 +31,15 @@ from ._memory import Memory, Refusal, memory_of
 from ._nest import Range
 from ._order import apart, guarded_loads, loads_of, stored_span
 from ._rolling import rolled_statements
-from ._statement import Rewriter, Statement, Unmatched, neutral, place_of, statements_of
+from ._statement import (
+    Rewriter,
+    Statement,
+    Unmatched,
+    addresses_of,
+    neutral,
+    place_of,
+    statements_of,
+)
 from ._transposed import spread
 from ._values import Raising, factors_of, in_elements
 from ._views import hull
@@ -186,6 +194,15 @@ def _upward(statement: Statement) -> Statement:
         for term, factor in statement.place.offset.terms
         if isinstance(term, Symbol) and factor < 0
     }
+    # Loops inside of the value that only ever read downwards are turned round as well.
+    signs: dict[Symbol, set[bool]] = {}
+    for address in addresses_of(statement.value):
+        for term, factor in address.terms:
+            if isinstance(term, Symbol) and term in statement.extents:
+                signs.setdefault(term, set()).add(factor < 0)
+    for symbol, down in signs.items():
+        if symbol not in statement.loops and down == {True}:
+            known[symbol] = linear(statement.extents[symbol] - 1, {symbol: -1})
     if not known:
         return statement
     rewriter = Rewriter(known)
