@@ -126,7 +126,12 @@ class Choices(Bits):
 
     def _apart(self, name: str, x: Linear, y: Linear, width: int) -> bool | None:
         """Return how two addresses of different arrays compare."""
-        pointing = [t for t, _ in (x - y).terms if isinstance(t, Symbol) and t.kind != "counter"]
+        between = x - y
+        if name == "ieq" and len(between.terms) == 1 and abs(between.constant) < 1 << 12:
+            term, factor = between.terms[0]
+            if isinstance(term, Symbol) and term.kind == "memory" and abs(factor) == 1:
+                return False  # memory that was handed out is never at 0
+        pointing = [t for t, _ in between.terms if isinstance(t, Symbol) and t.kind != "counter"]
         if width < 32 or not pointing:
             return None
         if not any(t in self.pointers for t in pointing):
