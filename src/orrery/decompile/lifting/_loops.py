@@ -30,7 +30,7 @@ from ._evolution import Fold, find_fold, first_turn, roll_up
 from ._flow import LiftLimitError, NaturalLoop
 from ._live import mask
 from ._state import State, distance_is_safe, join, split_address, unsettled
-from ._turns import Guess, LoopMemory, Place, is_double, loads_of, wrapped
+from ._turns import Guess, LoopMemory, Place, is_double, loads_of, wrapped, written_registers
 
 if TYPE_CHECKING:
     from ._walk import Outcome, Walker
@@ -70,31 +70,9 @@ class _Run:
     # -- which places ----------------------------------------------------------------------------
 
     def _written(self) -> set[tuple[int, int]]:
-        """Return the registers that the loop's blocks write."""
-        machine = self.engine.machine
-        low, high = machine.vectors
-        never = {o for o, _, _ in machine.fixed} | set(machine.ignored) | {machine.stack}
-        found: set[tuple[int, int]] = set()
-        calls = False
-        for address in self.loop.body:
-            block = self.walker.flow.blocks[address]
-            calls = calls or block.ends == "call"
-            if block.code is None:
-                continue
-            for statement in block.code.statements:
-                if statement.tag != "Ist_Put":
-                    continue
-                size = statement.data.result_size(block.code.tyenv) // 8
-                offset = statement.offset
-                if low <= offset < high:
-                    found.update((at, 4) for at in range(offset & ~3, offset + size, 4))
-                elif offset - offset % machine.word not in never:
-                    found.add((offset - offset % machine.word, machine.word))
-        if calls:
-            kept = {o for o, _ in machine.kept}
-            found |= {(o, machine.word) for o in machine.integers if o not in kept}
-            found.add((machine.result, machine.word))
-            found |= {(o, 4) for o in machine.floats}
+        """Return the registers that the loop's blocks write and a turn may begin by reading."""
+        blocks = [self.walker.flow.blocks[a] for a in self.loop.body]
+        found = written_registers(self.engine.machine, blocks)
         return {(o, size) for o, size in found if self._matters(o, size)}
 
     def _matters(self, offset: int, size: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,9 +10,10 @@ from orrery.decompile.forms import ZERO, Call, Linear, Load, Loop, Operation, St
 from orrery.decompile.values import Builder, children
 
 from ._evolution import Fold
-from ._flow import LiftLimitError
+from ._flow import Block, LiftLimitError
+from ._source import Machine
 
-__all__ = ["Guess", "LoopMemory", "Place", "is_double", "loads_of", "wrapped"]
+__all__ = ["Guess", "LoopMemory", "Place", "is_double", "loads_of", "wrapped", "written_registers"]
 
 DEEPEST = 14
 
@@ -106,4 +108,31 @@ def loads_of(step: Store | Call) -> set[tuple[Linear, int]]:
         if isinstance(item, Load):
             found.add((item.address, item.width // 8))
         stack.extend(children(item))
+    return found
+
+
+def written_registers(machine: Machine, blocks: Sequence[Block]) -> set[tuple[int, int]]:
+    """Return the registers that blocks write, as (offset, size)."""
+    low, high = machine.vectors
+    never = {o for o, _, _ in machine.fixed} | set(machine.ignored) | {machine.stack}
+    found: set[tuple[int, int]] = set()
+    calls = False
+    for block in blocks:
+        calls = calls or block.ends == "call"
+        if block.code is None:
+            continue
+        for statement in block.code.statements:
+            if statement.tag != "Ist_Put":
+                continue
+            size = statement.data.result_size(block.code.tyenv) // 8
+            offset = statement.offset
+            if low <= offset < high:
+                found.update((at, 4) for at in range(offset & ~3, offset + size, 4))
+            elif offset - offset % machine.word not in never:
+                found.add((offset - offset % machine.word, machine.word))
+    if calls:
+        kept = {o for o, _ in machine.kept}
+        found |= {(o, machine.word) for o in machine.integers if o not in kept}
+        found.add((machine.result, machine.word))
+        found |= {(o, 4) for o in machine.floats}
     return found

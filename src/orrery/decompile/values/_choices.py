@@ -312,7 +312,7 @@ def _narrowed(value: Constant) -> Constant | None:
 
 def _compared(value: Value) -> tuple[Value, Value] | None:
     """Return the two floats that the first comparison in a condition is about."""
-    while isinstance(value, Operation) and value.name in ("inot", "iand", "ior"):
+    while isinstance(value, Operation) and value.name in ("inot", "iand", "ior", "select"):
         value = value.inputs[0]
     if isinstance(value, Operation) and value.name in _LESS:
         return value.inputs[0], value.inputs[1]
@@ -330,12 +330,14 @@ def _cases(value: Value, pair: tuple[Value, Value]) -> dict[str, bool] | None:
         elif value.inputs != pair:
             return None
         return {c: c[0] in letters for c in ("less", "equal", "greater", "unordered")}
-    if value.name not in ("inot", "iand", "ior"):
+    if value.name not in ("inot", "iand", "ior", "select"):
         return None
     parts = [_cases(v, pair) for v in value.inputs]
     known = [p for p in parts if p is not None]
     if len(known) != len(parts):
         return None
+    if value.name == "select":
+        return {c: known[1][c] if holds else known[2][c] for c, holds in known[0].items()}
     if value.name == "inot":
         return {c: not holds for c, holds in known[0].items()}
     join = all if value.name == "iand" else any

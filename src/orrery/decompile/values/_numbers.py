@@ -265,7 +265,9 @@ class Numbers:
         if places == width - 1:
             low, high = self.range(a.value)
             if low is not None and low >= 0:
-                return self.number(0, width)
+                if high is None or high < 1 << places:
+                    return self.number(0, width)
+                return Operation(name, (a, self.number(places, 8)), width)  # bits moved up there
             if high is not None and high < 0:
                 return self.number(-1 if arithmetic else 1, width)
             if not arithmetic:
