@@ -13,7 +13,7 @@ from math import gcd
 
 from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value, linear
 
-from ._parts import is_small, signed
+from ._parts import contains, is_named, is_small, signed
 
 __all__ = ["Numbers", "Range"]
 
@@ -262,6 +262,8 @@ class Numbers:
             return a
         if not isinstance(a, Index):
             return self._shift_other(a, places, width, arithmetic=arithmetic)
+        if contains(a, lambda v: is_named(v, "fcompare")):
+            return Operation(name, (a, self.number(places, 8)), width)  # it may wrap on purpose
         if places == width - 1:
             low, high = self.range(a.value)
             if low is not None and low >= 0:
