@@ -471,7 +471,8 @@ def _padded(tensors: Tensors, t: Tensor) -> Tensor | None:
                      because=because)  # fmt: skip
     if t.op == "WindowSum" and value != 0:
         return None
-    if t.op == "WindowMax" and value > _LOWEST and not (value == 0 and x.op in ("Relu", "Clip")):
+    # The operator pads with what never wins; a 0 does not win either where nothing is below it.
+    if t.op == "WindowMax" and value > _LOWEST and not (value == 0 and _never_negative(x)):
         return None
     windows = tuple(
         (size, step, dilation, low + b, high + a)
@@ -482,6 +483,14 @@ def _padded(tensors: Tensors, t: Tensor) -> Tensor | None:
     if any(w[0] == 1 and (w[3] or w[4]) for w in windows):
         return None
     return noted(tensors.node(t.op, (x,), t.shape, windows=windows), pad, because=because)
+
+
+def _never_negative(x: Tensor) -> bool:
+    """Whether no element is below 0, whatever goes in."""
+    if x.op == "Clip":
+        least = x.inputs[1].scalar()
+        return least is not None and least >= 0
+    return x.op == "Relu"
 
 
 def _biased(tensors: Tensors, t: Tensor) -> Tensor | None:
