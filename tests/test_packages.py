@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 IMPORTS = [
     "altair", "amaranth", "angr", "bitstring", "cloudpickle", "cyclopts", "gmpy2", "hypothesis",
-    "jinja2", "lightning", "ml_dtypes", "msgspec", "numba", "numpy", "onnx", "onnxruntime",
+    "iree.compiler", "iree.runtime", "jinja2", "lightning", "ml_dtypes", "msgspec", "numba",
+    "numpy", "onnx", "onnxruntime",
     "ortools.sat.python.cp_model", "psutil", "pycparser", "pyosys.libyosys", "ray", "rich",
     "safetensors", "scipy", "sklearn", "torch", "transformers", "tvm", "vcd", "vl_convert",
     "xgboost", "yaml",
