@@ -133,7 +133,7 @@ class Hooks:
         if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
             reason = "a parameter"
         if reason is None and is_small_part(tensor):
-            reason = "in memory of which they are a small part"
+            reason = "in memory that holds much more"
         if reason is not None:
             self.passed_over[reason] += 1
             return Kept(tensor, None)
