@@ -73,7 +73,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Results and variants": {
         "sweep": ("_sweep:sweep", "Price variants of a machine; say what matters most."),
         "diff": ("judging._diff:diff", "Compare two results; explain the change by layer."),
-        "calibrate": ("judging._calibrate:calibrate", "Fit a device's constants to measured layers."),
+        "calibrate": (
+            "judging._calibrate:calibrate",
+            "Fit a device's constants to measured layers.",
+        ),
         "certify": ("judging._certify:certify", "Check that a plan does as its certificate says."),
     },
     "Other tools' files": {

@@ -16,10 +16,10 @@ __all__: list[str] = []
 
 
 def _build(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    import tvm  # type: ignore[import-untyped]  # has no stubs
+    import tvm
     from tvm import relax
-    from tvm.relax.frontend.onnx import onnx_frontend  # type: ignore[import-untyped]  # as above
-    from tvm.support import cc  # type: ignore[import-untyped]  # as above
+    from tvm.relax.frontend.onnx import onnx_frontend
+    from tvm.support import cc
 
     # The front end's own reader: TVM asks for its message type, not for bytes.
     model = onnx_frontend.onnx.load_model_from_string((folder / "model.onnx").read_bytes())
