@@ -66,7 +66,7 @@ class Arena:
         self.size_bytes = padded(size_bytes)
         self._map = _pages(self.size_bytes)
         self._memory = np.frombuffer(self._map, np.uint8).view(_Region)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collector may close the session in here
         self._free = [(0, self.size_bytes)] if self.size_bytes else []
         self._freed: deque[tuple[int, int]] = deque()
         self.touched_bytes = self._used = 0
