@@ -90,4 +90,5 @@ class ImageCode:
 
     def thumb(self, address: int) -> bool:
         """Whether an address is that of Thumb code, by its lowest bit or by what names say."""
-        return self.image.architecture == "thumb" or bool(address & 1)
+        architecture = self.image.architecture
+        return architecture == "thumb" or (architecture == "armv7" and bool(address & 1))

@@ -84,7 +84,10 @@ def _in_table(images: Row[Image], kernel: Kernel) -> Place | None:
     table = kernel_table(images[kernel.part])
     if kernel.number >= len(table):
         return None
-    address = table[kernel.number] & ~1 if kernel.number >= 0 else 0
+    if kernel.number < 0:
+        return None
+    thumb = images[kernel.part].architecture in ("armv7", "thumb")
+    address = table[kernel.number] & (~1 if thumb else ~0)
     return Place(part=kernel.part, address=address, wrapper=address)
 
 

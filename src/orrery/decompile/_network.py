@@ -181,6 +181,9 @@ def _best(
             break
     if not found:
         reason = "no function computes with floats in a loop"
+        if lifted.lost:
+            _, where, why = lifted.lost[0]
+            reason = f"its functions could not be read, the first, {where:#x}: {why}"
         if entries:
             reason = f"none of {len(entries)} functions that compute with floats could be matched"
             reason += f"; the likeliest: {tried[0].result}" if tried else ""
