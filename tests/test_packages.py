@@ -15,8 +15,8 @@ IMPORTS = [
     "iree.compiler", "iree.runtime", "jinja2", "lightning", "ml_dtypes", "msgspec", "numba",
     "numpy", "onnx", "onnxruntime",
     "ortools.sat.python.cp_model", "psutil", "pycparser", "pyosys.libyosys", "ray", "rich",
-    "safetensors", "scipy", "sklearn", "torch", "transformers", "tvm", "vcd", "vl_convert",
-    "xgboost", "yaml",
+    "safetensors", "scipy", "sklearn", "torch", "transformers", "tvm", "unicorn", "vcd",
+    "vl_convert", "xgboost", "yaml",
 ]  # fmt: skip
 
 
