@@ -49,7 +49,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("second", "status", "text"),
     [
-        (toy.loops, "stopped", "out of time: the whole may take 2 s"),
+        (toy.loops, "stopped", "out of time: the whole may take 3 s"),
         (toy.hungry, "failed", "MemoryError"),
         (toy.crashes, "stopped", "crashed (SIGSEGV)"),
         (toy.breaks, "stopped", "ZeroDivisionError: a defect"),
@@ -57,7 +57,8 @@ def test_all_is_well() -> None:
     ],
 )
 def test_what_was_finished_is_kept(second: object, status: str, text: str) -> None:
-    ended = _run(second, time_s=2.0)
+    # Whoever ends on its own has all the time it wants, however busy the machine is.
+    ended = _run(second, time_s=3.0 if second is toy.loops else 120.0)
     assert not ended.done
     assert ended.kept == b"Half(value=21, found='a half')"
     first, last = ended.reports
