@@ -34,12 +34,15 @@ def test_the_readme_shows_commands() -> None:
     assert len(_commands()) >= 7
 
 
-@pytest.mark.needs("onnxruntime", "amaranth", "verilator", "iverilog")
+@pytest.mark.needs("onnxruntime", "amaranth", "verilator", "iverilog", "pyvex", "gcc")
 def test_the_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, in one folder, with a network and a machine of one's own at hand."""
     from orrery.api import system_yaml
     from orrery.graph import build_model, write_onnx
+    from orrery.runtime.binaries import SMALL_NETWORKS, CRecipe, build_c
 
+    built = build_c(SMALL_NETWORKS["perceptron"](), tmp_path / "c", CRecipe(options=("-O1",)))
+    built.path.rename(tmp_path / "libnetwork.so")
     monkeypatch.chdir(tmp_path)
     write_onnx(build_model("squeezenet1_1", image=64), tmp_path / "my_network.onnx")
     np.savez(
