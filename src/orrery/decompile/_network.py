@@ -191,8 +191,8 @@ def _best(
                        tried=tuple(tried), notes=notes)  # fmt: skip
     best = max(found, key=_worth)
     if tried[0].result not in ("whole", "partial", "none"):
-        where = f"the likeliest function, {tried[0].entry:#x}, failed: {tried[0].result}"
-        best = replace(best, reason=f"{where}; {best.reason}" if best.reason else where)
+        first = f"the likeliest function, {tried[0].entry:#x}, failed: {tried[0].result}"
+        best = replace(best, reason=f"{first}; {best.reason}" if best.reason else first)
     if best.verdict == "none":
         loose = {(n.address, n.operator): n for one in found for n in one.recovery.nodes}
         best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),
