@@ -19,6 +19,7 @@ ROOT = Path(orrery.__file__).parent
 
 VALUES: dict[str, Any] = {
     "str": "a", "object": 3, "int": 2, "float": 1.5, "Iterable[str]": ["a", "b"],
+    "Sequence[str]": ["a", "b"],
     "dict[str, Sequence[str]]": {"Conv": ["n0"]}, "Mapping[str, object]": {"one": 1},
     "Infeasible": Infeasible(what="w", need=2, have=1, unit="B", remedies=("r",)),
     "Copy": Copy(tensor="t", source="a", target="b", size_bytes=4, step=0, lasting=False),
