@@ -145,7 +145,9 @@ def of_hiding(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> li
     """
     ours = replace(plain, way=OURS, options=(*plain.options, ("recompute", False)))
     limit = hideable(ours)
-    free = replace(plain, way=OURS, limit_bytes=limit)
+    free = replace(
+        plain, way=OURS, options=(*plain.options, ("recompute", True)), limit_bytes=limit
+    )
     compared, outcomes = turns(
         {"plain": plain, OURS: replace(ours, limit_bytes=limit), FREE: free}, effort
     )

@@ -36,8 +36,9 @@ class OffloadOptions:
     )
     packing: bool = setting(True, "Elements that are mostly zero may travel packed, without loss.")
     recompute: bool = setting(
-        True, "Cheap tensors may be made again, where that gave the same bits when it was tried."
-    )
+        False, "Tensors may be made again, where that gave the same bits when it was tried. Not "
+        "by default: what that takes of memory may pass the limit so far, and is slower here."
+    )  # fmt: skip
     storage: Literal["exact", "fp16"] = setting(
         "exact", "fp16: single precision is written with half the bits, no element off by more "
         "than 2^-11 of its tensor's largest; gradients are then not exact, nothing is made again."
