@@ -226,7 +226,7 @@ def main(job: int, line: int, parent: int) -> None:
     except RecursionError:
         say(b"x", "recover: found code nested too deeply, wanted a function that can be read; "
             "name another entry")  # fmt: skip
-    except Exception:
+    except Exception:  # a defect of a stage: its trace goes to the parent, which ends the recovery
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)

@@ -15,7 +15,6 @@ from orrery.decompile.forms import (
     Call,
     Index,
     Linear,
-    Load,
     Loop,
     Routine,
     Store,
@@ -24,13 +23,14 @@ from orrery.decompile.forms import (
     Value,
 )
 from orrery.decompile.images import Image
-from orrery.decompile.values import Builder, children, is_named, symbols_of
+from orrery.decompile.values import Builder, is_named, symbols_of
 
 from ._block import STACK, Interpreter
 from ._flow import LiftLimitError
 from ._rolling import Roller
 from ._source import Code, ImageCode, machine_of
 from ._state import distance_is_safe
+from ._turns import loads_of, values_of
 from ._walk import Walker
 
 __all__ = ["Lifting", "lift"]
@@ -173,36 +173,11 @@ def _flat_guards(step: Store | Call) -> Store | Call:
     return replace(step, guards=tuple(guards))
 
 
-def _values_of(step: Store | Call) -> list[Value | Symbol]:
-    found: list[Value | Symbol] = [*step.guards]
-    for loop in step.loops:
-        found.extend(t for t, _ in loop.extent.terms)
-    if isinstance(step, Store):
-        found.append(step.value)
-        found.extend(t for t, _ in step.address.terms)
-    else:
-        found.extend(step.arguments)
-    return found
-
-
-def _reads(step: Store | Call) -> list[tuple[Linear, int]]:
-    found, seen, stack = [], set(), _values_of(step)
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Symbol) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, Load):
-            found.append((item.address, item.width // 8))
-        stack.extend(children(item))
-    return found
-
-
 def _without_stack(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
     """Return steps without stores to the stack that nothing reads."""
     kept = list(steps)
     while True:
-        reads = [r for s in kept for r in _reads(s) if r[0].factor(STACK)]
+        reads = [r for s in kept for r in loads_of(s) if r[0].factor(STACK)]
         passed = [
             form for s in kept if isinstance(s, Call) for a in s.arguments
             if (form := build.linear(a)) is not None and form.factor(STACK)
@@ -221,9 +196,9 @@ def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Cal
     """
     last: dict[tuple[Linear, int, tuple[Loop, ...], tuple[Value, ...]], int] = {}
     dead: set[int] = set()
-    reads: list[list[tuple[Linear, int]]] = []
+    reads: list[set[tuple[Linear, int]]] = []
     for number, step in enumerate(steps):
-        reads.append(_reads(step))
+        reads.append(loads_of(step))
         if not isinstance(step, Store):
             last.clear()
             continue
@@ -246,7 +221,7 @@ def _overwritten(build: Builder, steps: list[Store | Call]) -> list[Unread]:
     written: dict[tuple[Linear, tuple[Loop, ...]], list[tuple[Value, ...]]] = {}
     for step in steps:
         opposite = {build.negate(g) for g in step.guards}
-        for address, _ in _reads(step):
+        for address, _ in loads_of(step):
             before = written.get((address, step.loops), [])
             if any(not opposite.intersection(guards) for guards in before):
                 found.append(
@@ -279,7 +254,7 @@ def _unknown(engine: Interpreter, steps: list[Store | Call]) -> list[Unread]:
     """Return why something that a step uses is not known."""
     found: list[Unread] = []
     for step in steps:
-        for item in _values_of(step):
+        for item in values_of(step):
             symbols = {item} if isinstance(item, Symbol) else symbols_of(item)
             for symbol in sorted(symbols, key=lambda s: s.name):
                 if symbol.kind != "unknown" or symbol.name[0] in "cn":
@@ -297,7 +272,7 @@ def _unknown(engine: Interpreter, steps: list[Store | Call]) -> list[Unread]:
 def _arguments(steps: list[Store | Call], result: Value | None) -> tuple[Symbol, ...]:
     used: set[Symbol] = set()
     for step in steps:
-        for item in _values_of(step):
+        for item in values_of(step):
             used |= {item} if isinstance(item, Symbol) else symbols_of(item)
     if result is not None:
         used |= symbols_of(result)

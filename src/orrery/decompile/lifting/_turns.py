@@ -7,13 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from orrery.decompile.forms import ZERO, Call, Linear, Load, Loop, Operation, Store, Symbol, Value
-from orrery.decompile.values import Builder, children
+from orrery.decompile.values import Builder, walk
 
 from ._evolution import Fold
 from ._flow import Block, LiftLimitError
 from ._source import Machine
 
-__all__ = ["Guess", "LoopMemory", "Place", "is_double", "loads_of", "wrapped", "written_registers"]
+__all__ = [
+    "Guess",
+    "LoopMemory",
+    "Place",
+    "is_double",
+    "loads_of",
+    "values_of",
+    "wrapped",
+    "written_registers",
+]
 
 DEEPEST = 14
 
@@ -92,23 +101,24 @@ def _bounded(build: Builder, loop: Loop, known: dict[Symbol, Value]) -> Loop:
     return loop if extent == loop.extent else replace(loop, extent=extent)
 
 
-def loads_of(step: Store | Call) -> set[tuple[Linear, int]]:
-    """Return every place that a step reads."""
-    found: set[tuple[Linear, int]] = set()
-    stack: list[Value | Symbol] = list(step.guards)
-    stack.extend([step.value] if isinstance(step, Store) else step.arguments)
+def values_of(step: Store | Call) -> list[Value | Symbol]:
+    """Return what a step is made of: guards, turns of its loops, what is stored or handed over."""
+    found: list[Value | Symbol] = [*step.guards]
+    for loop in step.loops:
+        found.extend(t for t, _ in loop.extent.terms)
     if isinstance(step, Store):
-        stack.extend(t for t, _ in step.address.terms)
-    seen: set[int] = set()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Symbol) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, Load):
-            found.add((item.address, item.width // 8))
-        stack.extend(children(item))
+        found.append(step.value)
+        found.extend(t for t, _ in step.address.terms)
+    else:
+        found.extend(step.arguments)
     return found
+
+
+def loads_of(step: Store | Call) -> set[tuple[Linear, int]]:
+    """Return every place that a step reads, and how many bytes there."""
+    return {
+        (part.address, part.width // 8) for part in walk(*values_of(step)) if isinstance(part, Load)
+    }
 
 
 def written_registers(machine: Machine, blocks: Sequence[Block]) -> set[tuple[int, int]]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orrery.decompile.forms import Index, Linear, Symbol, Unread, Value
+from orrery.decompile.forms import Symbol, Unread
 from orrery.decompile.values import Cells
 
-from ._block import STACK, Interpreter
+from ._block import Interpreter
 from ._calls import carry_out_call
 from ._flow import Flow, NaturalLoop
 from ._live import live_registers, mask
@@ -167,16 +167,6 @@ class Walker:
                 self.engine.build.add(value, self.engine.build.number(machine.word, 64), 64),
             )  # fmt: skip
 
-    def stack_offset(self, value: Value) -> int | None:
-        """Return how far from the entry's stack pointer an address is, None if elsewhere."""
-        if isinstance(value, Index) and value.value.terms == ((STACK, 1),):
-            return value.value.constant
-        return None
-
     def counter(self) -> Symbol:
         """Return a new counter."""
         return self.engine.fresh("k", "counter")
-
-    def linear_of(self, symbol: Symbol) -> Linear:
-        """Return a symbol alone."""
-        return Linear(0, ((symbol, 1),))

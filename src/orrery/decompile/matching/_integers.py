@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 
-__all__ = ["counters_of", "evaluate_integers", "integer_constant", "linear_over", "split_at"]
+__all__ = ["counters_of", "evaluate_integers", "linear_over", "split_at"]
 
 #: More turns than this are not walked through to understand one integer.
 _MOST_TURNS = 1 << 21
@@ -167,12 +167,6 @@ def _evaluate_linear(form: Linear, turns: Mapping[Symbol, Ints]) -> NDArray[Any]
             return None
         total = total + part * factor
     return total
-
-
-def integer_constant(value: Value) -> int | None:
-    """Return a whole number that needs no counter, None where it does."""
-    found = evaluate_integers(value, {})
-    return int(found) if found is not None and found.dtype.kind == "i" and not found.ndim else None
 
 
 def counters_of(value: Value | Linear, seen: set[Symbol] | None = None) -> set[Symbol]:

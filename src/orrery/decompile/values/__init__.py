@@ -5,7 +5,7 @@ from ._cells import Cells, Vector
 from ._concrete import known_bits
 from ._conditions import condition_call
 from ._operators import UnknownOperatorError, as_value, as_vector, operate
-from ._parts import children, contains, is_named, signed, symbols_of
+from ._parts import contains, is_named, signed, symbols_of, walk
 
 __all__ = [
     "Builder",
@@ -14,7 +14,6 @@ __all__ = [
     "Vector",
     "as_value",
     "as_vector",
-    "children",
     "condition_call",
     "contains",
     "is_named",
@@ -22,4 +21,5 @@ __all__ = [
     "operate",
     "signed",
     "symbols_of",
+    "walk",
 ]

@@ -20,9 +20,8 @@ from orrery.decompile.forms import (
 )
 
 from ._choices import Choices
-from ._parts import children, contains, signed, symbols_of
 
-__all__ = ["Builder", "children", "contains", "signed", "symbols_of"]
+__all__ = ["Builder"]
 
 
 class Builder(Choices):

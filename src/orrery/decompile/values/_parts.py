@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeGuard
 
 from orrery.decompile.forms import (
@@ -25,6 +25,7 @@ __all__ = [
     "is_small",
     "signed",
     "symbols_of",
+    "walk",
 ]
 
 
@@ -47,43 +48,31 @@ def children(value: Value | Symbol) -> tuple[Value | Symbol, ...]:
     return ()
 
 
+def walk(*values: Value | Symbol) -> Iterator[Value | Symbol]:
+    """Yield values and all that they are made of, each object once."""
+    stack = list(values)
+    seen: set[int] = set()
+    # Some parts are made while walking; kept, so that no other gets the number of one that is gone.
+    keep: list[Value | Symbol] = []
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        keep.append(part)
+        yield part
+        stack.extend(children(part))
+
+
 def symbols_of(value: Value | Linear) -> set[Symbol]:
     """Return every symbol a value is made of; a reduction's own counter included."""
-    found: set[Symbol] = set()
-    seen: set[int] = set()
-    first: list[Value | Symbol] = (
-        [t for t, _ in value.terms] if isinstance(value, Linear) else [value]
-    )
-    keep = list(first)
-    while first:
-        item = first.pop()
-        if isinstance(item, Symbol):
-            found.add(item)
-            continue
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        below = children(item)
-        keep.extend(below)
-        first.extend(below)
-    return found
+    first = [t for t, _ in value.terms] if isinstance(value, Linear) else [value]
+    return {part for part in walk(*first) if isinstance(part, Symbol)}
 
 
 def contains(value: Value, wanted: Callable[[Value], bool]) -> bool:
     """Return whether some part of a value is what is looked for."""
-    stack: list[Value | Symbol] = [value]
-    keep: list[Value | Symbol] = []
-    seen: set[int] = set()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Symbol) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        keep.append(item)
-        if wanted(item):
-            return True
-        stack.extend(children(item))
-    return False
+    return any(not isinstance(part, Symbol) and wanted(part) for part in walk(value))
 
 
 def is_named(value: Value, name: str) -> TypeGuard[Operation]:
