@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,10 @@ def test_towers_are_placed_compared_and_right(
     ]  # fmt: skip
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert "Placed on several workers" in shown
+    # Where the subgraphs go is this machine's, at this hour; that the page says it is ours.
+    assert re.search(
+        r"Placed (on several workers|in subgraphs that all go to \S.*,) it takes", shown
+    )
     assert "multi-path" in shown
     assert read_timeline(tmp_path / "out/timeline.json").spans
     assert np.load(tmp_path / "out/outputs.npz")["y"].shape == (64, 512)
