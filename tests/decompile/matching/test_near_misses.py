@@ -159,7 +159,7 @@ def test_guard_with_alternatives() -> None:
     k.output("y", 20)
     i = k.counter(20)
     inside = op("ior", between(linear(0, {i: 1}), 3), between(linear(-9, {i: 1}), 5), width=1)
-    value = op("select", inside, k.load("x", linear(0, {i: 1})), number(0))
+    value = op("select", inside, op("fneg", k.load("x", linear(0, {i: 1}))), number(0))
     k.store("y", linear(0, {i: 1}), value, [i])
     refused(k)
 

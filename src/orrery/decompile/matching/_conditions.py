@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value
 from ._integers import linear_over
-from ._memory import Refusal
 from ._nest import Range
+from ._statement import Refusal
 
 __all__ = ["bounds", "merged_ranges", "ranges_of"]
 
@@ -89,6 +89,9 @@ def _least(value: Value, extents: Mapping[Symbol, int], *, truth: bool) -> Itera
     elif name == "select" and isinstance(inputs[2], Constant) and not inputs[2].bits & 1 and truth:
         yield from _least(inputs[0], extents, truth=True)
         yield from _least(inputs[1], extents, truth=True)
+    elif (known := _of_pointer(value)) is not None:
+        if known != truth:
+            yield Linear(-1)
     elif name in ("ilt", "ile"):
         a, b = (_form(part, extents) for part in inputs)
         gap = 1 if name == "ilt" else 0
@@ -112,6 +115,23 @@ def _least(value: Value, extents: Mapping[Symbol, int], *, truth: bool) -> Itera
         yield from _unsigned(value, extents, truth=truth)
     else:
         raise _Foreign
+
+
+def _of_pointer(value: Operation) -> bool | None:
+    """Return what a comparison of memory's address with 0 says: nothing lies there."""
+    if value.name not in ("ieq", "ult", "ule") or len(value.inputs) != 2:
+        return None
+    one, two = value.inputs
+    if value.name == "ieq" and isinstance(one, Constant):
+        one, two = two, one
+    elif value.name != "ieq" and not (isinstance(one, Constant) and one.bits == 0):
+        return None
+    pointer, number = (one, two) if value.name == "ieq" else (two, one)
+    if not (isinstance(number, Constant) and number.bits == 0 and isinstance(pointer, Index)):
+        return None
+    known = [t for t, f in pointer.value.terms if f == 1 and isinstance(t, Symbol)
+             and t.kind == "memory"]  # fmt: skip
+    return value.name != "ieq" if len(known) == 1 else None
 
 
 def _unsigned(value: Operation, extents: Mapping[Symbol, int], *, truth: bool) -> Iterator[Linear]:

@@ -24,8 +24,8 @@ import numpy as np
 
 from ..forms import Linear, Symbol
 from ..tensors import Tensor, Tensors
-from ._memory import Refusal
 from ._nest import Axis, Nest, Range
+from ._statement import Refusal
 
 __all__ = ["Field", "contracted", "product_of"]
 

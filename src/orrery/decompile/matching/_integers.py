@@ -10,16 +10,17 @@ Judge:   every answer is checked on all turns of the loops that it speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
+from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ..values import symbols_of
 
-__all__ = ["counters_of", "evaluate_integers", "linear_over", "split_at"]
+__all__ = ["evaluate_integers", "grid", "lattice", "linear_over", "split_at"]
 
 #: More turns than this are not walked through to understand one integer.
 _MOST_TURNS = 1 << 21
@@ -169,37 +170,30 @@ def _evaluate_linear(form: Linear, turns: Mapping[Symbol, Ints]) -> NDArray[Any]
     return total
 
 
-def counters_of(value: Value | Linear, seen: set[Symbol] | None = None) -> set[Symbol]:
-    """Return all symbols that occur in a value or a linear form."""
-    found: set[Symbol] = set() if seen is None else seen
-    visited: set[int] = set()
+def lattice(points: Ints) -> list[tuple[int, tuple[int, ...]]] | None:
+    """Return the loops, (turns, steps), the outermost first, that walk through points in order.
 
-    def walk(part: Value | Linear) -> None:
-        if id(part) in visited:
-            return
-        visited.add(id(part))
-        if isinstance(part, Linear):
-            for term, _ in part.terms:
-                if isinstance(term, Symbol):
-                    found.add(term)
-                else:
-                    walk(term)
-        elif isinstance(part, Index):
-            walk(part.value)
-        elif isinstance(part, Load):
-            walk(part.address)
-        elif isinstance(part, Operation):
-            for inner in part.inputs:
-                walk(inner)
-        elif isinstance(part, Reduction):
-            for piece in (part.body, part.start, part.extent):
-                walk(piece)
-
-    walk(value)
-    return found
+    Parameters
+    ----------
+    points : one row a point; None is returned where they are no full turns of loops
+    """
+    loops: list[tuple[int, tuple[int, ...]]] = []
+    while len(points) > 1:
+        step = points[1] - points[0]
+        same = (np.diff(points, axis=0) == step).all(axis=1)
+        run = len(points) if same.all() else int(np.argmin(same)) + 1
+        if len(points) % run:
+            return None
+        rows = points.reshape(-1, run, points.shape[1])
+        if not (np.diff(rows, axis=1) == step).all():
+            return None
+        loops.append((run, tuple(int(s) for s in step)))
+        points = rows[:, 0]
+    return loops[::-1]
 
 
-def _grid(counters: list[Symbol], extents: Mapping[Symbol, int]) -> dict[Symbol, Ints]:
+def grid(counters: Sequence[Symbol], extents: Mapping[Symbol, int]) -> dict[Symbol, Ints]:
+    """Return every turn of counters as arrays that broadcast, the first counter outermost."""
     rank = len(counters)
     return {
         c: np.arange(extents[c], dtype=np.int64).reshape((-1,) + (1,) * (rank - 1 - k))
@@ -213,12 +207,12 @@ def linear_over(value: Value | Linear, extents: Mapping[Symbol, int]) -> Linear 
     It is computed for every turn and compared, so that an answer holds for all of them.
     """
     form = Index(value) if isinstance(value, Linear) else value
-    counters = sorted(counters_of(form), key=lambda s: s.name)
+    counters = sorted(symbols_of(form), key=lambda s: s.name)
     if any(c not in extents for c in counters):
         return None
     if prod(extents[c] for c in counters) > _MOST_TURNS:
         return None
-    values = evaluate_integers(form, _grid(counters, extents))
+    values = evaluate_integers(form, grid(counters, extents))
     if values is None or values.dtype.kind != "i":
         return None
     values = np.broadcast_to(values, tuple(extents[c] for c in counters))
@@ -235,8 +229,7 @@ def linear_over(value: Value | Linear, extents: Mapping[Symbol, int]) -> Linear 
         fitted = fitted + steps.reshape((-1,) + (1,) * (len(counters) - 1 - axis))
     if not np.array_equal(np.broadcast_to(fitted, values.shape), values):
         return None
-    kept = [(t, f) for t, f in terms.items() if f]
-    return Linear(origin, tuple(sorted(kept, key=lambda pair: repr(pair[0]))))
+    return linear(origin, terms)
 
 
 def split_at(value: Value | Linear, extents: Mapping[Symbol, int]) -> tuple[Symbol, int] | None:
@@ -245,7 +238,7 @@ def split_at(value: Value | Linear, extents: Mapping[Symbol, int]) -> tuple[Symb
     ``i // 7`` and ``i % 7`` are linear once ``i`` is 7 turns inside of others.
     """
     form = Index(value) if isinstance(value, Linear) else value
-    counters = sorted(counters_of(form), key=lambda s: s.name)
+    counters = sorted(symbols_of(form), key=lambda s: s.name)
     if any(c not in extents for c in counters):
         return None
     for counter in counters:

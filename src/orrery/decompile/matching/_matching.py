@@ -26,12 +26,15 @@ from ..forms import (
     linear,
 )
 from ..tensors import Tensor, Tensors
+from ..values import contains, symbols_of, walk
 from ._conditions import merged_ranges, ranges_of
-from ._memory import Memory, Refusal, memory_of
+from ._copying import copied
+from ._memory import Memory, memory_of
 from ._nest import Range
 from ._order import apart, guarded_loads, loads_of, stored_span
 from ._rolling import rolled_statements
 from ._statement import (
+    Refusal,
     Rewriter,
     Statement,
     Unmatched,
@@ -218,6 +221,14 @@ def _matched(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     """Compute one statement and note where its result lies."""
     if statement.width != 32:
         raise Refusal(f"stores numbers of {statement.width} bits")
+    try:
+        _computed(tensors, memory, statement)
+    except Refusal:
+        if not copied(tensors, memory, statement):
+            raise
+
+
+def _computed(tensors: Tensors, memory: Memory, statement: Statement) -> None:
     if _is_spread(statement):
         _scattered(tensors, memory, statement)
         return
@@ -318,13 +329,11 @@ def _accumulated(statement: Statement) -> Statement:
         return statement
     value = statement.value
     own = [
-        part for part in _parts(value)
+        part for part in walk(value)
         if isinstance(part, Load) and place_of(part.address, statement.extents) == statement.place
     ]  # fmt: skip
     if not own:
-        from ._integers import counters_of
-
-        if set(again) & counters_of(value):
+        if set(again) & symbols_of(value):
             raise Refusal("stores to one place again and again, and only the last turn counts")
         return replace(statement, loops=tuple(s for s in statement.loops if s not in again))
     found = _added(value, statement)
@@ -356,7 +365,7 @@ def _added(value: Value, statement: Statement) -> tuple[str, Value, Value] | Non
     if value.name in _SUMS:
         one, two = value.inputs
         for mine, other in ((one, two), (two, one)):
-            if own(mine) and not any(own(part) for part in _parts(other)):
+            if own(mine) and not contains(other, own):
                 return _SUMS[value.name], other, mine
         if value.name == "fadd":  # deeper in a sum
             for deep, other in ((one, two), (two, one)):
@@ -391,23 +400,6 @@ def _added(value: Value, statement: Statement) -> tuple[str, Value, Value] | Non
 
 def _alike(one: Value, other: Value) -> bool:
     return one is other or one == other
-
-
-def _parts(value: Value) -> list[Value]:
-    found: list[Value] = []
-    seen: set[int] = set()
-    stack = [value]
-    while stack:
-        part = stack.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        found.append(part)
-        if isinstance(part, Operation):
-            stack.extend(part.inputs)
-        elif isinstance(part, Reduction):
-            stack.extend((part.body, part.start))
-    return found
 
 
 def _check_own(statement: Statement) -> None:

@@ -2,7 +2,8 @@
 
 Models:  versions of memory in the order of the stores: a buffer that is used again holds another
          tensor; parts stored one by one are put together (Concat), a part inside of a filled
-         whole becomes padding, a part that is read alone a Slice.
+         whole becomes padding, a part that is read alone a Slice; where parts fit no boxes, the
+         elements themselves say what they are.
 Ignores: parts that leave holes nobody wrote; who reads those is refused.
 Judge:   tests compare with the network that the program was written from.
 """
@@ -15,21 +16,20 @@ from itertools import pairwise
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..forms import Buffer
 from ..tensors import Tensor, Tensors
-from ._statement import IMAGE
+from ._elements import HOLE, Elements
+from ._statement import IMAGE, Refusal
 
-__all__ = ["Dimension", "Memory", "Refusal"]
+__all__ = ["Dimension", "Memory", "memory_of"]
 
 #: (turns, step in elements), the largest step first
 Dimension = tuple[int, int]
 
-_ELEMENT_BYTES = 4
-
-
-class Refusal(Exception):
-    """Why a statement is not matched; caught where the statement is known."""
+#: No stretch with more elements is put together element by element.
+_MOST_ELEMENTS = 1 << 26
 
 
 @dataclass(slots=True)
@@ -48,6 +48,28 @@ class Piece:
     def dense(self) -> bool:
         return self.high - self.low == prod(n for n, _ in self.box)
 
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where its elements lie, in the order of the tensor."""
+        places = np.full((1,) * len(self.box), self.low, np.int64)
+        for axis, (count, step) in enumerate(self.box):
+            shape = [-1 if k == axis else 1 for k in range(len(self.box))]
+            places = places + (np.arange(count, dtype=np.int64) * step).reshape(shape)
+        return places.reshape(-1)
+
+
+@dataclass(slots=True)
+class Scattered:
+    """Elements that were copied to places that make no box: codes of `Elements`."""
+
+    places: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    low: int
+    high: int
+
+
+Part = Piece | Scattered
+
 
 class Memory:
     """Memories by name, each with what was stored into it, the newest last."""
@@ -56,7 +78,8 @@ class Memory:
         self, tensors: Tensors, buffers: Mapping[str, Buffer], written: Mapping[str, list[range]]
     ) -> None:
         self._tensors = tensors
-        self._pieces: dict[str, list[Piece]] = {}
+        self._pieces: dict[str, list[Part]] = {}
+        self.elements = Elements(tensors)
         self._constants: dict[str, list[tuple[int, Buffer]]] = {}
         self._initial: dict[str, list[tuple[int, Buffer]]] = {}
         self._written = written
@@ -102,6 +125,24 @@ class Memory:
         kept = [p for p in pieces if not _covers(made, p)]
         self._pieces[memory] = [*kept, made]
 
+    def scatter(self, memory: str, places: NDArray[np.int64], codes: NDArray[np.int64]) -> None:
+        """Note that elements were copied, the older first where a place comes twice.
+
+        Raises
+        ------
+        Refusal : too many elements
+        """
+        if not places.size:
+            return
+        low, high = int(places.min()), int(places.max()) + 1
+        if high - low > _MOST_ELEMENTS:
+            raise Refusal("copies over too long a stretch")
+        whole = np.full(high - low, HOLE, np.int64)
+        whole[places - low] = codes
+        kept = np.flatnonzero(whole != HOLE)
+        made = Scattered(kept + low, whole[kept], low, high)
+        self._pieces.setdefault(memory, []).append(made)
+
     def spoil(self, memory: str, low: int, high: int, address: str) -> None:
         """Note that a stretch of memory holds something that was not understood."""
         unknown = self._tensors.node("Unknown", (), (high - low,), address=address)
@@ -118,8 +159,7 @@ class Memory:
         touching = [p for p in pieces if p.low < high and low < p.high]
         if not touching:
             raise Refusal(f"reads memory that nothing wrote ({memory}+{low * 4:#x})")
-        if (lost := next((p for p in touching if p.tensor.op == "Unknown"), None)) is not None:
-            address = lost.tensor.attribute("address")
+        if (address := next(filter(None, map(_lost, touching)), "")) != "":
             raise Refusal(f"reads what the code at {address} stores, which is not matched")
         for start in range(len(touching) - 1, -1, -1):
             whole = self._put_together(touching[start:])
@@ -131,6 +171,9 @@ class Memory:
         before = self._at_start(memory, min(low, *(p.low for p in family)),
                                 max(high, *(p.high for p in family)))  # fmt: skip
         whole = self._put_together([before, *family]) if before is not None else None
+        if whole is None or whole.low > low or whole.high < high:
+            first = [before] if before is not None else []
+            whole = self._by_elements([*first, *family], low, high)
         if whole is None:
             raise Refusal(f"reads memory written in parts that leave holes ({memory}+{low * 4:#x})")
         self.store(memory, whole.low, whole.box, whole.tensor)
@@ -147,8 +190,11 @@ class Memory:
                 return Piece(low, ((high - low, 1),), tensor)
         return None
 
-    def _put_together(self, parts: list[Piece]) -> Piece | None:
+    def _put_together(self, found: Sequence[Part]) -> Piece | None:
         """Return parts, the oldest first, as one dense piece; None where they leave holes."""
+        parts = [p for p in found if isinstance(p, Piece)]
+        if len(parts) < len(found):
+            return None
         if len(parts) == 1:
             return parts[0] if parts[0].dense else None
         if parts[0].dense and all(
@@ -157,14 +203,44 @@ class Memory:
             return self._overlaid(parts[0], parts[1:])
         return self._joined(parts)
 
-    def _family(self, pieces: list[Piece], touching: list[Piece]) -> list[Piece]:
+    def _by_elements(self, parts: Sequence[Part], low: int, high: int) -> Piece | None:
+        """Return what parts, the oldest first, hold around ``low … high - 1``, element by element.
+
+        As far as nothing is missing; None where that is not known for all that was asked.
+        """
+        begin, end = min(p.low for p in parts), max(p.high for p in parts)
+        if low < begin or end < high or end - begin > _MOST_ELEMENTS:
+            return None
+        codes = np.full(end - begin, HOLE, np.int64)
+        for part in parts:
+            if isinstance(part, Scattered):
+                codes[part.places - begin] = part.codes
+            elif _lost(part):
+                codes[part.places - begin] = HOLE
+            else:
+                codes[part.places - begin] = self.elements.of(part.tensor).reshape(-1)
+        holes = np.flatnonzero(codes == HOLE) + begin
+        left = int(max(holes[holes < high], default=begin - 1)) + 1
+        right = int(min(holes[holes >= low], default=end))
+        if left > low or right < high:
+            return None
+        for a, b in dict.fromkeys(((left, right), (low, high))):
+            made = self.elements.tensor(codes[a - begin : b - begin])
+            if made is not None:
+                return Piece(a, ((b - a, 1),), made)
+        return None
+
+    @staticmethod
+    def _family(pieces: Sequence[Part], touching: Sequence[Part]) -> list[Part]:
         """Return the pieces that overlap in extent, however far that leads."""
-        family = list(touching)
-        for piece in pieces:
-            low, high = min(p.low for p in family), max(p.high for p in family)
-            if piece not in family and piece.low < high and low < piece.high:
-                family.append(piece)
-        return [p for p in pieces if p in family]
+        mine = {id(p) for p in touching}
+        low, high = min(p.low for p in touching), max(p.high for p in touching)
+        while True:
+            more = [p for p in pieces if id(p) not in mine and p.low < high and low < p.high]
+            if not more:
+                return [p for p in pieces if id(p) in mine]
+            mine |= {id(p) for p in more}
+            low, high = min(low, *(p.low for p in more)), max(high, *(p.high for p in more))
 
     def _overlaid(self, base: Piece, parts: list[Piece]) -> Piece | None:
         """Put parts into a filled whole: padding, where the whole holds one number."""
@@ -208,6 +284,11 @@ class Memory:
     def _joined(self, parts: list[Piece]) -> Piece | None:
         """Put parts beside each other: Concat."""
         order = sorted(parts, key=lambda p: p.low)
+        if any(p.tensor.scalar() is not None for p in parts):
+            # One number in rows beside something else is padding.
+            whole = self._by_elements(parts, order[0].low, max(p.high for p in parts))
+            if whole is not None:
+                return whole
         if all(p.dense for p in order) and all(
             a.high == b.low for a, b in pairwise(order)
         ):  # fmt: skip
@@ -245,10 +326,17 @@ def _rows(parts: list[Piece]) -> tuple[int, list[int]] | None:
     return (count, widths) if sum(widths) == pitch else None
 
 
-def _covers(new: Piece, old: Piece) -> bool:
+def _covers(new: Piece, old: Part) -> bool:
     if new.dense and new.low <= old.low and old.high <= new.high:
         return True
-    return new.low == old.low and new.box == old.box
+    return isinstance(old, Piece) and new.low == old.low and new.box == old.box
+
+
+def _lost(part: Part) -> str:
+    """Return the address of code that was not matched and stored a part; empty otherwise."""
+    if isinstance(part, Piece) and part.tensor.op == "Unknown":
+        return str(part.tensor.attribute("address"))
+    return ""
 
 
 def memory_of(name: str) -> tuple[str, int]:

@@ -11,14 +11,14 @@ Judge:   tests with loops whose order matters, which must not be matched.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..forms import Linear, Load, Operation, Reduction, Symbol, Value, linear
 from ._conditions import bounds, merged_ranges, ranges_of
-from ._memory import Refusal
 from ._nest import Range
-from ._statement import Place, Rewriter, Statement, addresses_of, place_of
+from ._statement import Place, Refusal, Rewriter, Statement, addresses_of, place_of
 from ._views import hull
 
 __all__ = ["apart", "guarded_loads", "loads_of", "stored_span"]
@@ -46,7 +46,11 @@ def loads_of(statement: Statement) -> list[Place]:
 def guarded_loads(statement: Statement) -> list[tuple[Place, list[Range]]]:
     """Return places that a statement reads and the ranges in which it does."""
     found = []
-    stack: list[tuple[Value, tuple[Range, ...]]] = [(statement.value, ())]
+    always: list[Range] = []
+    for guard in statement.guards:
+        with contextlib.suppress(Refusal):
+            always = merged_ranges([*always, *(ranges_of(guard, statement.extents) or ())])
+    stack: list[tuple[Value, tuple[Range, ...]]] = [(statement.value, tuple(always))]
     seen: set[tuple[int, tuple[Range, ...]]] = set()
     while stack:
         value, ranges = stack.pop()

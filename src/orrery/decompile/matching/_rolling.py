@@ -10,17 +10,24 @@ Judge:   tests write one sum unrolled, peeled and split in many ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
+
+import numpy as np
 
 from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ._integers import lattice
 from ._statement import Rewriter, Statement, place_of
 
 __all__ = ["Term", "rolled", "rolled_statements", "terms_of"]
 
 #: More terms are left as they are: looking for loops takes time by the square of their number.
 _MOST_TERMS = 4096
+
+#: A run of so many turns is a loop even where others beside it are longer or shorter.
+_LEAST_RUN = 4
 
 Steps = tuple[int, ...]
 
@@ -146,42 +153,54 @@ def _within(one: _Box, other: _Box) -> bool:
 
 def _adjacent(boxes: list[_Box]) -> list[_Box]:
     """Join loops of which one goes on where the other ends."""
-    current = list(boxes)
+    known = dict(enumerate(boxes))
+    at: dict[Steps, list[int]] = {}
+    for number, box in known.items():
+        at.setdefault(box.base, []).append(number)
+    fresh = count(len(boxes))
     changed = True
-    while changed and len(current) > 1:
+    while changed:
         changed = False
-        for i, one in enumerate(current):
-            for j, other in enumerate(current):
-                if i == j:
-                    continue
-                both = _after(one, other)
-                if both is not None:
-                    current = [b for k, b in enumerate(current) if k not in (i, j)] + [both]
-                    changed = True
+        for number in list(known):
+            while number in known:
+                found = _after(number, known, at)
+                if found is None:
                     break
-            if changed:
-                break
-        if len(current) > 256 and changed:
-            break  # many equal terms: stacking them is quicker
-    return current
+                other, both = found
+                for gone in (number, other):
+                    at[known.pop(gone).base].remove(gone)
+                number = next(fresh)
+                known[number] = both
+                at.setdefault(both.base, []).append(number)
+                changed = True
+    return list(known.values())
 
 
-def _after(one: _Box, other: _Box) -> _Box | None:
-    """Return one box for two where `other` continues a loop of `one`."""
-    first = min(one.first, other.first)
+def _after(
+    number: int, known: Mapping[int, _Box], at: Mapping[Steps, Sequence[int]]
+) -> tuple[int, _Box] | None:
+    """Return a box that continues a loop of another, and the one box that both are."""
+    one = known[number]
     for place, (turns, step) in enumerate(one.loops):
         rest = one.loops[:place] + one.loops[place + 1 :]
         end = tuple(b + turns * s for b, s in zip(one.base, step, strict=True))
+        for near in at.get(end, ()):
+            other = known[near]
+            first = min(one.first, other.first)
+            if near == number:
+                continue
+            if other.loops == rest:
+                return near, _Box(one.base, _sorted((*rest, (turns + 1, step))), first)
+            for more, (again, same) in enumerate(other.loops):
+                others = other.loops[:more] + other.loops[more + 1 :]
+                if same == step and others == rest:
+                    return near, _Box(one.base, _sorted((*rest, (turns + again, step))), first)
         before = tuple(b - s for b, s in zip(one.base, step, strict=True))
-        if other.loops == rest:
-            if other.base == end:
-                return _Box(one.base, _sorted((*rest, (turns + 1, step))), first)
-            if other.base == before:
-                return _Box(other.base, _sorted((*rest, (turns + 1, step))), first)
-        for more, (again, same) in enumerate(other.loops):
-            others = other.loops[:more] + other.loops[more + 1 :]
-            if same == step and others == rest and other.base == end:
-                return _Box(one.base, _sorted((*rest, (turns + again, step))), first)
+        for near in at.get(before, ()):
+            other = known[near]
+            if near != number and other.loops == rest:
+                first = min(one.first, other.first)
+                return near, _Box(other.base, _sorted((*rest, (turns + 1, step))), first)
     return None
 
 
@@ -200,25 +219,45 @@ def _stacked(boxes: list[_Box]) -> list[_Box]:
             found += members
             continue
         members.sort(key=lambda b: b.base)
+        whole = _lattice(members, loops)
+        if whole is not None:
+            found.append(whole)
+            continue
         runs = _runs(members)
         lengths = {len(run) for run in runs}
-        if len(lengths) == 1 and len(runs[0]) > 1:
-            for run in runs:
+        even = len(lengths) == 1 and len(runs[0]) > 1
+        for run in runs:
+            if even or len(run) >= _LEAST_RUN:
                 step = tuple(b - a for a, b in zip(run[0].base, run[1].base, strict=True))
                 found.append(_Box(
                     run[0].base, _sorted((*loops, (len(run), step))), min(b.first for b in run)
                 ))  # fmt: skip
-        else:
-            found += members
+            else:
+                found += run
     return found
 
 
+def _lattice(members: list[_Box], loops: tuple[tuple[int, Steps], ...]) -> _Box | None:
+    """Return all boxes, sorted, as one where they are all turns of loops around it."""
+    bases = [b.base for b in members]
+    if len(set(bases)) < len(bases) or any(abs(x) >= 1 << 62 for base in bases for x in base):
+        return None
+    found = lattice(np.array(bases, np.int64))
+    if found is None:
+        return None
+    return _Box(bases[0], _sorted((*loops, *found)), min(b.first for b in members))
+
+
 def _runs(members: list[_Box]) -> list[list[_Box]]:
-    """Part boxes into runs with the step between the first two."""
-    step = tuple(b - a for a, b in zip(members[0].base, members[1].base, strict=True))
-    left = {b.base: b for b in members}
-    if len(left) != len(members):
+    """Part sorted boxes into runs with the step that most neighbours have."""
+    if len({b.base for b in members}) < len(members):
         return [[b] for b in members]
+    steps = [
+        tuple(b - a for a, b in zip(one.base, other.base, strict=True))
+        for one, other in pairwise(members)
+    ]
+    step = Counter(steps).most_common(1)[0][0]
+    left = {b.base: b for b in members}
     runs = []
     for box in members:
         if box.base not in left:

@@ -28,11 +28,13 @@ from ..forms import (
     View,
     linear,
 )
-from ._integers import counters_of, linear_over, split_at
+from ..values import symbols_of, walk
+from ._integers import linear_over, split_at
 
 __all__ = [
     "IMAGE",
     "Place",
+    "Refusal",
     "Rewriter",
     "Statement",
     "Unmatched",
@@ -48,6 +50,10 @@ IMAGE = "image"
 
 _DEEPEST_CALLS = 16
 _MOST_SPLITS = 40
+
+
+class Refusal(Exception):
+    """Why a statement is not matched; caught where the statement is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +197,7 @@ class _Flattening:
             s: v for s, v in zip(routine.arguments, argument_values, strict=False)
             if s not in bindings
         }  # fmt: skip
-        if any(s in counters_of(step.value) for s in floats for step in routine.steps
+        if any(floats.keys() & symbols_of(step.value) for step in routine.steps
                if isinstance(step, Store)):  # fmt: skip
             self.unmatched.append(Unmatched(
                 address=routine.address,
@@ -328,7 +334,7 @@ class _Flattening:
             forms = [statement.place.offset, *addresses_of(statement.value)]
             odd = [
                 term for form in forms for term, _ in form.terms
-                if isinstance(term, Operation) and counters_of(term) <= set(statement.extents)
+                if isinstance(term, Operation) and symbols_of(term) <= set(statement.extents)
             ]  # fmt: skip
             if not odd:
                 return statement
@@ -441,41 +447,16 @@ def _only(form: Linear) -> Symbol:
 
 def addresses_of(value: Value) -> list[Linear]:
     """Return the addresses of all loads of a value."""
-    found: list[Linear] = []
-    seen: set[int] = set()
-    stack: list[Value] = [value]
-    while stack:
-        part = stack.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, Load):
-            found.append(part.address)
-        elif isinstance(part, Operation):
-            stack.extend(part.inputs)
-        elif isinstance(part, Reduction):
-            stack.extend((part.body, part.start))
-    return found
+    return [part.address for part in walk(value) if isinstance(part, Load)]
 
 
 def _inner_extents(value: Value, extents: dict[Symbol, int]) -> bool:
     """Note the turns of the loops inside of a value; False where one is not known."""
-    seen: set[int] = set()
-    stack: list[Value] = [value]
-    while stack:
-        part = stack.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, Operation):
-            stack.extend(part.inputs)
-        elif isinstance(part, Reduction):
-            if not part.extent.is_constant or extents.get(
-                part.counter, part.extent.constant
-            ) != part.extent.constant:  # fmt: skip
+    for part in walk(value):
+        if isinstance(part, Reduction):
+            turns = part.extent.constant
+            if not part.extent.is_constant or extents.setdefault(part.counter, turns) != turns:
                 return False
-            extents[part.counter] = part.extent.constant
-            stack.extend((part.body, part.start))
     return True
 
 

@@ -17,8 +17,8 @@ from math import prod
 from ..forms import Linear, Symbol
 from ..tensors import Tensor, Tensors
 from ._contract import Field
-from ._memory import Refusal
 from ._nest import Axis, Nest, Range
+from ._statement import Refusal
 
 __all__ = ["spread"]
 

@@ -15,13 +15,14 @@ import numpy as np
 
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 from ..tensors import Tensor, Tensors
+from ..values import symbols_of, walk
 from ._conditions import merged_ranges, ranges_of
 from ._contract import Field, contracted, product_of
-from ._integers import counters_of, evaluate_integers
-from ._memory import Memory, Refusal
+from ._integers import evaluate_integers
+from ._memory import Memory
 from ._nest import Range
 from ._rolling import rolled, terms_of
-from ._statement import Statement, integer_of, place_of
+from ._statement import Refusal, Statement, integer_of, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
 
@@ -124,9 +125,9 @@ class Raising:
 
     def counted(self, value: Value) -> Field:
         """Return a value that counters alone decide."""
-        symbols = [s for s in counters_of(value) if s in self.extents]
+        symbols = [s for s in symbols_of(value) if s in self.extents]
         axes = self._ranked(set(symbols))
-        inner = _inner_counters(value)
+        inner = {part.counter for part in walk(value) if isinstance(part, Reduction)}
         axes = tuple(s for s in axes if s not in inner)
         total = 1
         for s in axes:
@@ -334,7 +335,7 @@ class Raising:
 
     def summed(self, counters: list[Symbol], body: Value, ranges: Sequence[Range]) -> Field:
         factors = factors_of(body)
-        scale = [f for f in factors if not counters_of(f) & set(self.extents)]
+        scale = [f for f in factors if not symbols_of(f) & set(self.extents)]
         loads = [f for f in factors if isinstance(f, Load)]
         if len(loads) + len(scale) == len(factors) and 1 <= len(loads) <= 2:
             if len(loads) == 1:
@@ -530,20 +531,3 @@ def _mask(value: Value) -> Value | None:
             if then.bits == 0 and otherwise.bits == ones:
                 return Operation("inot", (value.inputs[0],), 1)
     return None
-
-
-def _inner_counters(value: Value) -> set[Symbol]:
-    found: set[Symbol] = set()
-    stack: list[Value] = [value]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Operation):
-            stack.extend(part.inputs)
-        elif isinstance(part, Reduction):
-            found.add(part.counter)
-            stack.extend((part.body, part.start))
-        elif isinstance(part, Index):
-            for term, _ in part.value.terms:
-                if isinstance(term, Operation):
-                    stack.append(term)
-    return found

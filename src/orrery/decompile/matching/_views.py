@@ -15,10 +15,10 @@ import numpy as np
 from ..forms import Buffer, Linear, Symbol
 from ..tensors import Tensor, Tensors, common
 from ._conditions import bounds
-from ._memory import Refusal
 from ._nest import Nest, Range
+from ._statement import Refusal
 
-__all__ = ["constant_view", "hull", "view"]
+__all__ = ["box_of", "constant_view", "hull", "view"]
 
 
 def hull(
@@ -96,14 +96,28 @@ def view(
     counters.sort(key=lambda c: -abs(nest.factors[c]))
     offset = nest.offset + sum(nest.factors[c] * first[c] for c in counters)
     box = [(last[c] - first[c], nest.factors[c]) for c in counters]
-    core = _box_of_constant(tensors, x, offset, box) if x.value is not None else _box(
-        tensors, x, offset, box
-    )  # fmt: skip
+    core = box_of(tensors, x, offset, box)
     before = tuple(first[c] for c in counters)
     after = tuple(nest.extent(c) - last[c] for c in counters)
     if any(before) or any(after):
         core = tensors.pad(core, before, after, fill)
     return nest.rearrange(tensors, core, nest.digits_in(counters), nest.digits_of(axes), shape)
+
+
+def box_of(tensors: Tensors, x: Tensor, offset: int, box: Sequence[tuple[int, int]]) -> Tensor:
+    """Return a tensor's elements at ``offset + sum(k * step)``, for k below each axis's size.
+
+    Parameters
+    ----------
+    box : (size, step) of each axis, the largest step first
+
+    Raises
+    ------
+    Refusal : its steps are along no axes that the tensor can have
+    """
+    if x.value is not None:
+        return _box_of_constant(tensors, x, offset, box)
+    return _box(tensors, x, offset, box)
 
 
 def _box_of_constant(

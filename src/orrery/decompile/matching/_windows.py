@@ -13,8 +13,8 @@ from math import prod
 from ..forms import Linear, Symbol
 from ..tensors import Tensor, Tensors, groups_of, refine
 from ._contract import Field, padding
-from ._memory import Refusal
 from ._nest import Axis, Nest, Range
+from ._statement import Refusal
 from ._views import view
 
 __all__ = ["windowed"]

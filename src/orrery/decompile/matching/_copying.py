@@ -1,0 +1,134 @@
+"""Stores that only move numbers, carried out turn by turn.
+
+What a compiler makes of a padded copy (rows outside of the image apart from those inside, borders
+by themselves, lanes of vectors) need not be understood to be carried out: which element goes where
+is computed for every turn, guards and choices included.
+
+Models:  stores of constants, of what is read, of a choice between such by conditions on counters.
+Ignores: loops with more turns than `_MOST_TURNS`.
+Judge:   stores cut up at random against NumPy's own padding (tests/decompile/matching).
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..forms import Constant, Index, Load, Symbol, Value
+from ..tensors import Tensors
+from ..values import is_named, walk
+from ._elements import HOLE, number_code
+from ._integers import Ints, evaluate_integers, grid
+from ._memory import Memory
+from ._statement import Refusal, Statement, place_of
+from ._views import constant_view
+
+__all__ = ["copied"]
+
+_MOST_TURNS = 1 << 22
+
+
+def copied(tensors: Tensors, memory: Memory, statement: Statement) -> bool:
+    """Carry out a store that computes nothing; return False where it is none, or is too long.
+
+    Raises
+    ------
+    Refusal : it reads what is not known
+    """
+    if not _moves(statement.value):
+        return False
+    if prod(statement.extents[s] for s in statement.loops) > _MOST_TURNS:
+        return False
+    if any(s not in statement.loops for s, _ in statement.place.offset.terms):
+        return False
+    carrying = _Carrying(tensors, memory, statement)
+    holds = np.ones(carrying.shape, bool)
+    for guard in statement.guards:
+        known = carrying.number(guard)
+        if known is None:
+            return False
+        holds &= known != 0
+    places = carrying.number(Index(statement.place.offset))
+    if places is None or (places % 4).any():
+        return False
+    codes = carrying.codes(statement.value, holds)
+    if codes is None:
+        return False
+    memory.scatter(statement.place.memory, places[holds] // 4, codes[holds])
+    return True
+
+
+def _moves(value: Value) -> bool:
+    if isinstance(value, Constant | Load):
+        return value.width == 32
+    if isinstance(value, Index):
+        return value.value.is_constant and value.width == 32
+    if is_named(value, "select"):
+        return _moves(value.inputs[1]) and _moves(value.inputs[2])
+    return is_named(value, "bitcast") and _moves(value.inputs[0])
+
+
+class _Carrying:
+    def __init__(self, tensors: Tensors, memory: Memory, statement: Statement) -> None:
+        self.tensors, self.memory, self.statement = tensors, memory, statement
+        self.turns = grid(statement.loops, statement.extents)
+        self.shape = tuple(statement.extents[s] for s in statement.loops)
+
+    def number(self, value: Value) -> Ints | None:
+        """Return an integer in every turn; None where memory decides it."""
+        if any(isinstance(part, Symbol) and part not in self.turns for part in walk(value)):
+            return None
+        found = evaluate_integers(value, self.turns)
+        if found is None or found.dtype.kind != "i":
+            return None
+        return np.broadcast_to(found, self.shape)
+
+    def codes(self, value: Value, holds: NDArray[np.bool_]) -> Ints | None:
+        """Return the code of what is stored in every turn in which it is."""
+        if isinstance(value, Constant):
+            return np.full(self.shape, number_code(value.bits), np.int64)
+        if isinstance(value, Index):
+            return np.full(self.shape, number_code(value.value.constant), np.int64)
+        if isinstance(value, Load):
+            return self.read(value, holds)
+        if is_named(value, "select"):
+            condition = self.number(value.inputs[0])
+            if condition is None:
+                return None
+            first = condition != 0
+            then = self.codes(value.inputs[1], holds & first)
+            otherwise = self.codes(value.inputs[2], holds & ~first)
+            if then is None or otherwise is None:
+                return None
+            return np.where(first, then, otherwise)
+        assert is_named(value, "bitcast")
+        return self.codes(value.inputs[0], holds)
+
+    def read(self, load: Load, holds: NDArray[np.bool_]) -> Ints | None:
+        found = np.full(self.shape, HOLE, np.int64)
+        place = place_of(load.address, self.statement.extents)
+        at = self.number(Index(place.offset)) if place is not None else None
+        if place is None or at is None or (at % 4).any():
+            return None
+        if not holds.any():
+            return found
+        wanted = at[holds] // 4
+        low, high = int(wanted.min()), int(wanted.max()) + 1
+        own = self.statement.place.memory
+        if place.memory == own and not self.apart(low, high):
+            raise Refusal("copies from where it stores")
+        known = self.memory.constant_bytes(place.memory, low * 4, high * 4)
+        if known is not None:
+            buffer, base = known
+            tensor, begin = constant_view(self.tensors, buffer, base, low, high - 1), low
+        else:
+            tensor, begin = self.memory.read(place.memory, low, high)
+        found[holds] = self.memory.elements.of(tensor).reshape(-1)[wanted - begin]
+        return found
+
+    def apart(self, low: int, high: int) -> bool:
+        """Whether the statement stores nowhere between two places."""
+        stored = self.number(Index(self.statement.place.offset))
+        return stored is not None and not ((stored >= low * 4) & (stored < high * 4)).any()
