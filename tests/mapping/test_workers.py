@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +57,35 @@ def dying(base: Base, argument: int) -> int:
 
 def failing(base: Base, argument: int) -> int:
     raise LookupError(str(argument))
+
+
+@dataclass
+class Meeting:
+    """Where the caller and a worker wait for each other."""
+
+    caller: int
+    folder: Path
+
+
+def ended_behind(base: Meeting, argument: int) -> int:
+    """The worker with the first task ends as soon as the caller has taken back the last ones."""
+    begun, taken = base.folder / "begun", base.folder / "taken"
+    if os.getpid() == base.caller:
+        if argument == 0:
+            _wait_for(begun.exists)
+        if argument == 15:
+            taken.touch()
+    elif argument == 1:
+        begun.touch()
+        _wait_for(taken.exists)
+        os._exit(3)
+    return argument
+
+
+def _wait_for(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not done() and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 class Recorder(ProcessPoolExecutor):
@@ -122,6 +152,18 @@ def test_what_cannot_travel_is_done_here_and_so_is_what_the_dead_leave() -> None
             assert run_all(two, dying, Shared(Base(os.getpid())), range(9)) == list(range(9))
         assert two.broken
         assert run_all(two, times, Shared(Base(2)), range(4)) == [0, 2, 4, 6]
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_tasks_taken_back_before_a_worker_dies_leave_no_other_behind(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(2) as two:
+        shared = Shared(Meeting(os.getpid(), tmp_path))
+        assert run_all(two, ended_behind, shared, range(20)) == list(range(20))
+        processes = list(two._processes.values())
+    assert len(processes) == 2
+    for process in processes:
+        process.join(20)
+        assert not process.is_alive()
 
 
 def test_who_is_told_may_end_it() -> None:

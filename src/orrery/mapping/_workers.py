@@ -14,9 +14,11 @@ from concurrent.futures import (
     BrokenExecutor,
     Executor,
     Future,
+    InvalidStateError,
     ThreadPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 from weakref import WeakSet
@@ -93,13 +95,13 @@ def run_all(
     try:
         if able and executor is not None:
             for number in range(1, len(arguments)):
-                futures[number] = executor.submit(_apply, work, shared, arguments[number])
+                future = executor.submit(_apply, work, shared, arguments[number])
+                _hears_once(future)  # before any is taken back
+                futures[number] = future
         # They take from the front, the caller from the back: all it can before they have begun.
         for number in (0, *reversed(range(1, len(arguments)))):
-            future = futures.get(number)
-            if number >= len(arguments) or (
-                future is not None and _taken(executor, futures, future)
-            ):
+            one = futures.get(number)
+            if number >= len(arguments) or (one is not None and _taken(executor, futures, one)):
                 continue
             tell(len(found))
             found[number] = work(shared.value, arguments[number])
@@ -127,6 +129,21 @@ def _taken(executor: Executor | None, futures: Mapping[int, Future[R]], one: Fut
     if executor is not None and any(f.done() and not f.cancelled() for f in futures.values()):
         _AWAKE.add(executor)
     return executor in _AWAKE
+
+
+def _hears_once(future: Future[R]) -> None:
+    """Let a future that was taken back not mind that it is told of the processes' end.
+
+    When a pool breaks, Python 3.11 tells all its tasks. One that was taken back raises, in the
+    pool's own thread, which dies before it has ended the other processes: CPython issue 107219.
+    """
+    tell = future.set_exception
+
+    def told(exception: BaseException | None) -> None:
+        with suppress(InvalidStateError):
+            tell(exception)
+
+    future.set_exception = told  # type: ignore[method-assign]
 
 
 def _apply(work: Callable[[T, A], R], shared: Shared[T], argument: A) -> R:
