@@ -93,8 +93,8 @@ def test_any_placement_answers_as_on_threads(pool: WorkerPool, data: st.DataObje
         given = {name: scale * value for name, value in image(graph).items()}
         expected = on_threads.run(given).outputs
         kept += [(on_processes.run(given).outputs, expected),
-                 (on_processes.run(given, timeout_s=30).outputs, expected),
-                 (on_processes.submit(given).result(30).outputs, expected)]  # fmt: skip
+                 (on_processes.run(given, timeout_s=60).outputs, expected),
+                 (on_processes.submit(given).result(60).outputs, expected)]  # fmt: skip
     for found, expected in kept:  # at the end: none was written to by a later request
         assert list(found) == list(expected)
         assert all(np.array_equal(found[name], expected[name]) for name in expected)
@@ -234,11 +234,11 @@ def test_a_child_that_is_lost_is_named_and_the_next_way_answers(fault: str, tmp_
             threading.Timer(0.3, os.kill, (number, signal.SIGKILL)).start()
             error = WorkerFailedError
         with pytest.raises(error, match="two process") as caught:
-            network.run(given, timeout_s=None if fault == "killed" else 0.4)
+            network.run(given, timeout_s=None if fault == "killed" else 1)
         assert "sigmoid" in str(caught.value)
         told.write_text("")
         expected = graph.evaluate(given)["e"]
-        assert np.array_equal(served.run(given, timeout_s=20).outputs["e"], expected)
+        assert np.array_equal(served.run(given, timeout_s=60).outputs["e"], expected)
         assert served.current == "threads"
         assert served.gone == {"two process"}
     assert not alive(number)
@@ -269,8 +269,8 @@ def test_ctrl_c_leaves_a_network_that_answers(tmp_path: Path) -> None:
                 network = both(graph, workers, pool)[1]
                 network.run(given)
                 told.write_text("0.5")
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
                 with pytest.raises(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, 0.1)
                     network.run(given)
                 told.write_text("")
                 assert np.array_equal(network.run(given).outputs["e"], graph.evaluate(given)["e"])
@@ -298,7 +298,7 @@ def test_handlers_that_raise_at_any_moment_leave_nothing_half_done(pool: WorkerP
                     signal.setitimer(signal.ITIMER_REAL, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
             if turn % 20 == 19:
-                found = network.run(given, timeout_s=20).outputs["e"]
+                found = network.run(given, timeout_s=60).outputs["e"]
                 assert np.array_equal(found, expected)
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -334,7 +334,7 @@ def test_a_program_without_a_file_takes_its_children_along_when_killed() -> None
     program.kill()
     program.wait(30)
     program.stdout.close()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while alive(number) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(number)

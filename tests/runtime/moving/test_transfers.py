@@ -139,17 +139,24 @@ def test_a_parcel_that_nobody_wants_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ENGINES)
-def test_who_brings_too_much_waits(way: str, tmp_path: Path) -> None:
-    gate = threading.Event()
+def test_who_brings_too_much_waits(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()  # opens when the caller begins to wait
     faults = Faults(gate=gate)
     with transfers(tmp_path, way=way, queue_bytes=3 * BLOCK, threads=1, faults=faults) as moving:
         parcels = [Parcel(n, "t", 2 * BLOCK, 0, Memory(2 * BLOCK)) for n in range(2)]
         moving.write(parcels[0])
-        opener = threading.Timer(0.05, gate.set)
-        opener.start()
+        wait, here = moving._changed.wait, threading.current_thread()
+
+        def waits(timeout: float | None = None) -> bool:
+            if threading.current_thread() is here:
+                gate.set()
+            return wait(timeout)
+
+        monkeypatch.setattr(moving._changed, "wait", waits)
         moving.write(parcels[1])  # waits until the first is written
-        assert gate.is_set() and moving.waited_s > 0.02
-        opener.join()
+        assert gate.is_set() and moving.waited_s > 0
         large = Parcel(9, "t", 64 * BLOCK, 0, Memory(64 * BLOCK))
         moving.write(large)  # more than the queue holds: it goes alone
         moving.drain()

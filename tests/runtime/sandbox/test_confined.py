@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -45,7 +46,7 @@ def _run(file: bytes, *, limits: Limits | None = None, entry: int | str = "act")
         rounds=({"in": struct.pack("4f", *_FLOATS)}, {}),
         answers=("out",),
     )
-    return run_probe(probe, limits or Limits(wall_s=5, processor_s=4))
+    return run_probe(probe, limits or Limits(wall_s=30, processor_s=4))
 
 
 def test_an_honest_program_answers(tmp_path: Path) -> None:
@@ -121,7 +122,8 @@ def test_a_hostile_program_is_contained_and_named(what: str, tmp_path: Path) -> 
     victim.chmod(0o666)
     body = body.replace("PLACE", f'"{victim}"')
     source = f"{_HEADERS}void act(const float *in, float *out) {{ {body} out[0] = in[0]; }}"
-    limits = Limits(wall_s=1, processor_s=4, memory_bytes=128 << 20)
+    # A busy machine may take seconds over what does not wait for its time to be up.
+    limits = Limits(wall_s=1 if kind == "time" else 30, processor_s=4, memory_bytes=128 << 20)
     found = _run(_built(tmp_path, source), limits=limits)
     assert found.rounds == ()
     assert found.failure is not None
@@ -182,4 +184,5 @@ def test_no_process_is_left(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             lines.append(one.read_text())
     assert lines
-    assert not [one for one in lines if "orrery.runtime.sandbox" in one and str(os.getpid()) in one]
+    ours = re.compile(rf'"parent": {os.getpid()}\b')
+    assert not [one for one in lines if "orrery.runtime.sandbox" in one and ours.search(one)]

@@ -74,7 +74,7 @@ def _emulated(image: Image, data: bytes, limits: Limits | None = None) -> Answer
         imports=image.imports, calls=(call,), blocks=_blocks(), rounds=({"in": data}, {}),
         answers=("out",),
     )  # fmt: skip
-    return run_probe(probe, limits or Limits(wall_s=20))
+    return run_probe(probe, limits or Limits(wall_s=60))
 
 
 def _blocks() -> tuple[Block, ...]:
@@ -111,7 +111,7 @@ def test_the_emulator_answers_as_the_processor_does(tmp_path: Path) -> None:
         )),),
         blocks=_blocks(), rounds=({"in": values}, {}), answers=("out",),
     )  # fmt: skip
-    native = run_probe(probe, Limits(wall_s=20))
+    native = run_probe(probe, Limits(wall_s=60))
     assert native.failure is None
     assert native.rounds == _emulated(open_image(path), values).rounds
 
@@ -130,6 +130,6 @@ def test_the_emulator_answers_as_the_processor_does(tmp_path: Path) -> None:
 def test_what_goes_wrong_is_named(body: str, kind: str, text: str, tmp_path: Path) -> None:
     source = f"#include <stdlib.h>\nvoid act(void) {{ {body} }}"
     image = open_image(_built(tmp_path, source, "x86-64"))
-    failure = _emulated(image, b"", Limits(wall_s=1)).failure
+    failure = _emulated(image, b"", Limits(wall_s=1 if kind == "time" else 60)).failure
     assert failure is not None
     assert (failure.kind, text in failure.text) == (kind, True), failure

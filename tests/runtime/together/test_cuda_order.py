@@ -219,7 +219,7 @@ def test_whatever_is_done_late_the_outputs_are_right(late: Late, names: str) -> 
     graph = diamond()
     with pool_of(LateBackend(late), CudaMemory()) as pool:
         network = PlacedNetwork(graph, each(graph, list(names)), pool)
-        for run in (lambda: network.run(INPUT, timeout_s=20), lambda: network.run(INPUT)):
+        for run in (lambda: network.run(INPUT, timeout_s=60), lambda: network.run(INPUT)):
             found = run()
             same(found.outputs, graph, INPUT)
             for k, name in enumerate(names):
@@ -235,7 +235,7 @@ def test_requests_that_overlap_on_a_late_device(late: Late) -> None:
         inputs = [{"x": np.full((4, 5), k - 4, np.float32)} for k in range(10)]
         futures = [network.submit(one) for one in inputs]
         for future, one in zip(futures, inputs, strict=True):
-            same(future.result(20).outputs, graph, one)
+            same(future.result(60).outputs, graph, one)
 
 
 def test_times_and_links_of_a_late_device(late: Late) -> None:
@@ -262,4 +262,4 @@ def test_what_fails_late_is_named_with_what_made_it(late: Late) -> None:
         backend.fails = True
         with pytest.raises(CopyFailedError, match=r"'yb' from cuda:0 to host .subgraph 'b' on "
                            r"worker 'g'.*CUDA error"):  # fmt: skip
-            network.run(INPUT, timeout_s=20)
+            network.run(INPUT, timeout_s=60)

@@ -70,7 +70,7 @@ def test_the_asking_thread_does_it_on_the_workers_processors(worker: str) -> Non
         assert found.asked_s <= found.began_s[0] <= found.ended_s[0] <= found.began_s[1]
         assert found.ended_s[-1] <= found.answered_s
         assert not pool.under_way
-        network.run(INPUT, timeout_s=20)  # is watched, so another thread does it
+        network.run(INPUT, timeout_s=60)  # is watched, so another thread does it
         assert len(set(seen)) == 2
 
 
@@ -83,10 +83,10 @@ def test_requests_that_overlap_take_turns_and_each_gets_its_own() -> None:
             asked: list[Any] = []
             for number, given in enumerate(inputs):
                 way: Callable[..., Any] = (network.run, served.run)[number % 2]
-                asked += [callers.submit(way, given, timeout_s=(None, None, 20)[number % 3])]
+                asked += [callers.submit(way, given, timeout_s=(None, None, 60)[number % 3])]
                 asked += [network.submit(given)]
             for number, future in enumerate(asked):
-                same(future.result(20).outputs, network.graph, inputs[number // 2])
+                same(future.result(60).outputs, network.graph, inputs[number // 2])
         assert not pool.under_way
     log = sorted((began, ended) for _, began, ended, _ in fake.log)
     assert len(log) == 180
@@ -128,7 +128,7 @@ def test_the_network_answers_after_an_interrupt_at_any_moment(kind: str) -> None
                     stopped += 1
                 assert not pool.under_way
                 assert os.sched_getaffinity(0) == set(OWN)
-            same(network.run(INPUT, timeout_s=20).outputs, network.graph, INPUT)
+            same(network.run(INPUT, timeout_s=60).outputs, network.graph, INPUT)
         assert stopped == 100
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -156,7 +156,7 @@ def test_an_interrupt_of_the_undoing_undoes_all_the_same(
             network.run(INPUT)
         assert not pool.under_way
         assert os.sched_getaffinity(0) == set(OWN)
-        same(network.run(INPUT, timeout_s=20).outputs, network.graph, INPUT)
+        same(network.run(INPUT, timeout_s=60).outputs, network.graph, INPUT)
 
 
 def test_whose_an_exception_is() -> None:
@@ -197,7 +197,7 @@ def test_whoever_waits_for_one_that_hangs_says_so_and_is_asked_again_later() -> 
         for lost in (stuck, begun):
             fake.release.set()
             with pytest.raises(WorkerFailedError, match="hung"):
-                lost.result(20)
+                lost.result(60)
         assert not pool.lost
         same(network.run(INPUT).outputs, network.graph, INPUT)
 
@@ -224,14 +224,14 @@ def test_a_pool_that_closes_waits_for_the_asking_thread_or_says_that_it_did_not(
             raise KeyboardInterrupt
         fake.release.set()
         with pytest.raises(WorkerFailedError, match="closed before it was served"):
-            asked.result(20)
+            asked.result(60)
         with pytest.raises(SpecError, match="closed"):
             network.run(INPUT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12
-@pytest.mark.parametrize("timeout_s", [None, 20])
+@pytest.mark.parametrize("timeout_s", [None, 60])
 def test_a_forked_process_is_told_that_it_has_no_workers(timeout_s: float | None) -> None:
     with WorkerPool(workers()) as pool:
         network = one(pool)
