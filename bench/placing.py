@@ -116,7 +116,7 @@ def of_prediction(cases: Sequence[Case]) -> list[Figure]:
         how = "; corrected by other placements that raced"
         if word == "predicted":
             plain = [100 * (c.predicted_s / c.pace / c.measured_s - 1) for c in cases]
-            how = "; at the machine's pace of the rounds, as the whole tells: " + ", ".join(
+            how = "; at the pace of the rounds, as subgraphs one at a time tell: " + ", ".join(
                 f"{c.name} x{c.pace:.2f} (without {e:+.1f})"
                 for c, e in zip(cases, plain, strict=True)
             )

@@ -122,6 +122,8 @@ class _Timed:
         return self._network.run(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_network":  # a copy that is not filled yet
+            raise AttributeError(name)
         return getattr(self._network, name)
 
 

@@ -28,20 +28,23 @@ CORES = (
 
 
 def problem_of(
-    network: Graph, seconds: np.ndarray, passage: Passage, slower: np.ndarray | None = None
-) -> PlacementProblem:
+    network: Graph, seconds: np.ndarray, passage: Passage, slower: np.ndarray | None = None,
+    *, gpu: bool = True,
+) -> PlacementProblem:  # fmt: skip
     found = partition(network, {}, least=0)
-    count = len(found.subgraphs)
+    count, own = len(found.subgraphs), CORES if gpu else CORES[:3]
     return PlacementProblem(
-        partition=found, workers=CORES, seconds=seconds[:count], flows=flows_of(found),
-        slower=None if slower is None else slower[:count],
-        passages={("host", "gpu"): passage, ("gpu", "host"): passage,
-                  ("cpu0", "cpu1"): Passage(fixed_s=passage.fixed_s / 10)},
+        partition=found, workers=own, seconds=seconds[:count, : len(own)], flows=flows_of(found),
+        slower=None if slower is None else slower[:count, : len(own)],
+        passages={pair: passage for pair in (("host", "gpu"), ("gpu", "host")) if gpu}
+        | {("cpu0", "cpu1"): Passage(fixed_s=passage.fixed_s / 10)},
     )  # fmt: skip
 
 
 @st.composite
-def problems(draw: st.DrawFn, *, most: int = 8, company: bool = False) -> PlacementProblem:
+def problems(
+    draw: st.DrawFn, *, most: int = 8, company: bool = False, gpu: bool = True
+) -> PlacementProblem:
     network = draw(dags(most=most))
     seed = draw(st.integers(0, 2**20))
     rng = np.random.default_rng(seed)
@@ -56,4 +59,4 @@ def problems(draw: st.DrawFn, *, most: int = 8, company: bool = False) -> Placem
     if company:  # who has all processors has none beside it
         slower = rng.choice([1.0, 1.1, 1.5, 2.5], (most, len(CORES)))
         slower[:, [0, 3]] = 1.0
-    return problem_of(network, seconds, passage, slower)
+    return problem_of(network, seconds, passage, slower, gpu=gpu)

@@ -19,6 +19,7 @@ from orrery.mapping.phases import (
     quickest_placements,
     standing,
 )
+from orrery.mapping.phases._search import greedy
 from orrery.mapping.phases._state import State
 from orrery.mapping.phases._tree import Tree
 from orrery.progress import SILENT
@@ -99,10 +100,15 @@ def simulated(problem: PlacementProblem, placement: tuple[int, ...]) -> tuple[li
         now = then
 
 
-@settings(max_examples=120)
-@given(problems(most=7, company=True), st.integers(0, 99))
+#: Without a GPU there are no transfers, and stretches that were worked out are kept.
+either = st.booleans().flatmap(lambda gpu: problems(most=7, company=True, gpu=gpu))
+
+
+@settings(max_examples=160)
+@given(either, st.integers(0, 99))
 def test_timings_are_what_a_simulation_finds(problem: PlacementProblem, seed: int) -> None:
     placement = any_placement(problem, seed)
+    greedy(problem)  # puts subgraphs in another order; what it worked out is kept
     ends, makespan = simulated(problem, placement)
     found = problem.timing(placement)
     assert found.end == pytest.approx(ends)

@@ -6,11 +6,11 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import sys
 import time
 import weakref
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,9 +23,9 @@ from orrery.graph import Graph, Node, TensorType
 from orrery.mapping.phases import greedy_correction, partition
 from orrery.progress import SILENT, Progress
 from orrery.report import Table, Text
-from orrery.runtime.together import LocalWorker, Profile, WorkerPool
+from orrery.runtime.together import Comparison, LocalWorker, Profile, WorkerPool
 from orrery.studies import CATALOGUE, StudyResult, conduct, duet
-from orrery.studies.duet import SERVED, Effort, conduct_on, in_rounds, measure_case, timed
+from orrery.studies.duet import IN_TURN, SERVED, Effort, conduct_on, measure_case
 from orrery.studies.duet._pytorch import pytorch_ways
 from orrery.studies.duet._records import network_records
 from orrery.studies.duet._sections import sections_of
@@ -99,12 +99,12 @@ def towers(*lengths: int) -> Graph:
 
 
 def workers() -> list[LocalWorker]:
-    """Return two halves, and all processors that are a fifth quicker together than each half."""
+    """Return two halves, and all processors that are a third quicker together than each half."""
     half = len(OWN) // 2
     return [
         LocalWorker(name="all", processors=OWN, backend=Resting(0.002), label="rest x2"),
-        LocalWorker(name="left", processors=OWN[:half], backend=Resting(0.0025), label="rest x1"),
-        LocalWorker(name="right", processors=OWN[half:], backend=Resting(0.0025), label="rest x1"),
+        LocalWorker(name="left", processors=OWN[:half], backend=Resting(0.003), label="rest x1"),
+        LocalWorker(name="right", processors=OWN[half:], backend=Resting(0.003), label="rest x1"),
     ]  # fmt: skip
 
 
@@ -131,10 +131,9 @@ def planned(
     problem = problem_of(cut, profile, pool)
     ways, placed = Ways(problem, pool, inputs), greedy_correction(problem)
     networks = {PLACED: ways.placed(placed.placement), "all": ways.whole("all")}
-    comparison = in_rounds(
-        {name: timed(partial(made.run, inputs)) for name, made in networks.items()}, rounds=8,
-        most_s=5, progress=progress, task="choosing",
-    )  # fmt: skip
+    whole_s = len(graph.nodes) * pool.workers["all"].backend.rest_s
+    known_s = {PLACED: placed.predicted_s, "all": whole_s}
+    comparison = Comparison(times_s={n: (max(known_s[n], 1e-9),) * 8 for n in networks})
     return Choice(problem=problem, profile=profile, placed=placed, networks=networks,
                   alone=("all",), comparison=comparison)  # fmt: skip
 
@@ -158,9 +157,12 @@ def test_two_towers_are_placed_and_a_single_path_is_not() -> None:
     result = conduct_on(graphs, workers(), TINY, SILENT, choose=planned)
     records = {r.name: r for r in result.records}
     gain = records["towers2: gain over the best alone"]
-    # Planted, one by one: 9 x 2 ms; two towers side by side: 4 x 2.5 ms, and the join 2.
-    bound = records["towers2: predicted makespan"].ours
-    assert bound == pytest.approx(0.012)
+    # Planted, one by one: 9 x 2 ms; two towers side by side: 4 x 3 ms, and the join 2. All at this
+    # machine's pace while it was measured: on a busy one rests are longer.
+    predicted = records["towers2: predicted makespan"]
+    pace = re.search(r"took (\d+\.\d+) times", predicted.note)
+    assert pace is not None and float(pace[1]) >= 1
+    assert predicted.ours == pytest.approx(0.014 * float(pace[1]), rel=0.01)
     assert gain.ours is not None
     assert gain.judge_value is not None
     assert "against all" in gain.note
@@ -176,7 +178,7 @@ def test_two_towers_are_placed_and_a_single_path_is_not() -> None:
     ways = next(s for s in result.sections if s.title == "Every way to run them")
     assert isinstance(ways, Table)
     assert {row[1] for row in ways.rows if row[0] == "towers2"} == {
-        "placed", SERVED, "all", "left", "right"
+        "placed", SERVED, IN_TURN, "all", "left", "right"
     }  # fmt: skip
     how = next(s for s in result.sections if s.title == "How to read this")
     assert isinstance(how, Text) and any("PyTorch" in p for p in how.paragraphs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,14 +89,20 @@ class Choice:
 
     @property
     def pace(self) -> float:
-        """How many times as long as while parts were timed the machine takes, as the whole tells.
+        """How many times as long as while they were timed its subgraphs take now, one at a time.
 
-        1 where the whole was not timed then, or is not among the ways.
+        1 where the placement could not be watched at work.
         """
-        whole = self.profile.whole
-        if whole is None or whole[0] not in self.comparison.times_s or whole[1] <= 0:
-            return 1.0
-        return self.comparison.median_s(whole[0]) / whole[1]
+        return 1.0 if self.found is None else self.paced(self.found.alone_s)
+
+    def paced(self, alone_s: Sequence[float]) -> float:
+        """Return how many times as long as while they were timed its subgraphs take.
+
+        Parameters
+        ----------
+        alone_s : per subgraph, where it is placed, in seconds, with nothing beside it
+        """
+        return self.problem.paced(self.placed.placement, sum(alone_s))
 
     @property
     def single(self) -> str:

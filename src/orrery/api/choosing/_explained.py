@@ -24,7 +24,7 @@ def explained(
     problem, placement = choice.problem, choice.placed.placement
     measured, alone_s = ways.observed(placement, choice.networks[PLACED],
                                       most_s=effort.observed_s)  # fmt: skip
-    pace = choice.pace  # what follows from times of the profile is as the machine is now
+    pace = choice.paced(alone_s)  # what follows from times of the profile is as the machine is now
     bounds, company = bounds_of(problem).at(pace), None
     exact, limit_s = kept.best, None
     if problem.factors is not None:

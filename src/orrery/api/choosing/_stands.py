@@ -22,8 +22,8 @@ def stands(choice: Choice, found: Found) -> list[str]:
     pace, measured = choice.pace, choice.comparison.median_s(PLACED)
     predicted = pace * choice.placed.predicted_s
     how = "" if abs(pace - 1) < _PACE else (
-        f" (at the machine's pace of this comparison, {pace:.2f} times the time it took for the "
-        f"whole while they were timed; as they were timed, {_seconds(choice.placed.predicted_s)})"
+        f" (at the machine's pace now: one at a time they take {pace:.2f} times as long as when "
+        f"they were timed; as they were timed, {_seconds(choice.placed.predicted_s)})"
     )  # fmt: skip
     said = [f"Predicted from its parts: {_seconds(predicted)}{how}, "
             f"{predicted / measured - 1:+.1%} of what was measured."]  # fmt: skip

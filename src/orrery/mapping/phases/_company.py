@@ -61,7 +61,7 @@ class Tasks:
         ready = [(earliest[k], k) for k in range(count) if self.waits[k] == 0]
         heapq.heapify(ready)
         running: list[int] = []
-        now = 0.0
+        now = ready[0][0] if ready else 0.0
         while ready or running:
             crowd: dict[int, int] = {}
             for k in running:

@@ -34,12 +34,13 @@ def expected_s(predicted_s: float, others: Sequence[tuple[float, float]]) -> flo
         return predicted_s
     if len(ran) < _LINE:
         return predicted_s * statistics.median(m / p for p, m in ran)
-    lines = [(0.0, m / p) for p, m in ran]
+    lines = [line for p, m in ran for line in ((0.0, m / p), (m, 0.0))]
     for (p, m), (q, n) in combinations(ran, 2):
         if p != q:
             factor = (n - m) / (q - p)
             lines.append((m - factor * p, factor))
-    # Some line of least deviations passes through two of the points, or through one and nought.
+    # Some line of least deviations passes through two of the points, or through one with a part of
+    # nought.
     fixed, factor = min(
         (line for line in lines if min(line) >= 0),
         key=lambda line: (sum(abs(line[0] + line[1] * p - m) / m for p, m in ran), line),

@@ -345,6 +345,16 @@ class PlacementProblem:
         found = state.timing().makespan_s
         return found if found < below else math.inf
 
+    def paced(self, placement: Sequence[int], seconds: float) -> float:
+        """Return how many times as long as in this problem subgraphs take, one at a time.
+
+        Parameters
+        ----------
+        seconds : of all of them together, measured at another time
+        """
+        then = sum(float(self.seconds[k, w]) for k, w in enumerate(placement))
+        return seconds / then if then > 0 else 1.0
+
     def observed(
         self, placement: Sequence[int], begin: Sequence[float], end: Sequence[float],
         makespan_s: float,

@@ -282,7 +282,7 @@ class State:
             feeding = p.feeding[stretch.number]
             freed = [stretch.free.get(one, _NEVER) for one in p.processors]
             key = (
-                stretch.number, tuple([self.worker[k] for k in stretch.members]),
+                stretch.number, tuple([(k, self.worker[k]) for k in stretch.members]),
                 tuple([self.worker[k] for k in feeding]),
                 tuple([round(self.end[k] - stretch.since, _DIGITS) for k in feeding]),
                 tuple([(round(free - stretch.since, _DIGITS), who) for free, who in freed]),
@@ -370,6 +370,7 @@ class State:
                     arrives = made + takes
                 if arrives - since > tasks.earliest[own]:
                     tasks.earliest[own], because = arrives - since, producer
+            tasks.earliest[own] = max(0.0, tasks.earliest[own])  # transfers may come before
             others.append(because)
         begin, end = tasks.run()
         numbers = {own: number for number, own in at.items()}

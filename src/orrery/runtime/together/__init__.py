@@ -7,7 +7,7 @@ from ._executor import CopyTime, Outcome, PlacedNetwork, Step
 from ._fallback import Fallback
 from ._links import Link, fit_link, measure_links
 from ._memory import HOST, CudaMemory, Held, Memory, MemoryFullError, TensorMemory
-from ._observe import Observed, observe
+from ._observe import Observed, observe, one_at_a_time
 from ._pool import (
     PROCESS,
     LocalWorker,
@@ -54,6 +54,7 @@ __all__ = [
     "measure_links",
     "needed_bytes",
     "observe",
+    "one_at_a_time",
     "profile_subgraphs",
     "race",
     "torch_left_out",

@@ -8,7 +8,9 @@ Judge:   back ends that slow each other down by a known factor
 
 from __future__ import annotations
 
+import copy
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from orrery.errors import SpecError
 from .._backend import Tensors
 from ._executor import Outcome, PlacedNetwork
 
-__all__ = ["Observed", "observe"]
+__all__ = ["Observed", "observe", "one_at_a_time"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def observe(
     if rounds < 1:
         raise SpecError("observe", found=f"{rounds} rounds", wanted="1 or more",
                         fix="correct the number")  # fmt: skip
-    single_file = _one_at_a_time(network)
+    single_file = one_at_a_time(network)
     for _ in range(warmup):
         network.run(inputs, timeout_s=timeout_s)
         single_file.run(inputs, timeout_s=timeout_s)
@@ -85,13 +87,17 @@ def observe(
     )  # fmt: skip
 
 
-def _one_at_a_time(network: PlacedNetwork) -> PlacedNetwork:
+def one_at_a_time(network: PlacedNetwork) -> PlacedNetwork:
     """Return the same steps in the same places, each waiting for the one before it."""
     own = getattr(network, "one_after_another", None)  # of processes
     if own is not None:
         made: PlacedNetwork = own()
         return made
-    made = PlacedNetwork(network.graph, network.steps, network.pool)
+    if network.straight is not None:
+        return network
+    made = copy.copy(network)  # what is ready is shared: two made alike are not quite as quick
+    made.lock, made.tails = threading.Lock(), {}
+    made.frees, made.waiting = [list(others) for others in network.frees], list(network.waiting)
     for number in range(1, len(made.steps)):
         if number not in made.frees[number - 1]:
             made.frees[number - 1].append(number)

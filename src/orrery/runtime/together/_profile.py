@@ -8,8 +8,7 @@ Models:  nothing; it measures. In a pass a worker runs all subgraphs of the netw
          until the interval of every median is narrow or the time is up. Where inputs lie in a
          memory of the worker's own they are put there before; a time ends when the results are
          there. In other passes two back ends on the same processors take turns, to see what a
-         change costs. The network in one piece is timed too: a later time tells how the machine's
-         pace has changed.
+         change costs.
 Ignores: what a subgraph takes in other company than one neighbour, that is always busy, with the
          same back end where there is one; that a change may cost more after one subgraph than
          after another.
@@ -49,7 +48,7 @@ from ._pool import LocalWorker, WorkerFailedError, WorkerPool, forwarding
 __all__ = ["Profile", "profile_subgraphs"]
 
 #: Bumped when the same profile would come out otherwise.
-_VERSION = "profile-5"
+_VERSION = "profile-6"
 
 #: (number of a region, number of a worker)
 _Pair = tuple[int, int]
@@ -74,7 +73,6 @@ class Profile:
         where none can be. None: not measured
     changes_s : (worker, worker on the same processors) -> seconds that subgraphs of the second one
         take longer after one of the first
-    whole : a worker and the median of the network in one piece on it; None: none runs that
     passes : timed ones of every worker; 0 for what a cache knew
     refusals : (region, worker) -> why
     infeasible : those of them that are too little memory
@@ -91,7 +89,6 @@ class Profile:
     infeasible: Mapping[tuple[str, str], Infeasible] = field(default_factory=dict)
     beside_s: NDArray[np.float64] | None = None
     changes_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    whole: tuple[str, float] | None = None
 
     @property
     def widest(self) -> float:
@@ -165,7 +162,6 @@ def profile_subgraphs(
     beside: dict[_Pair, list[float]] = {}
     changes: dict[_Pair, list[float]] = {}
     companies, turns = _companies(workers), _turns(workers)
-    whole = _Whole(graph, pool, inputs)
     passes = 0
     short = dict.fromkeys(range(len(workers)), False)
     for _ in range(warmup):
@@ -184,12 +180,11 @@ def profile_subgraphs(
         for pair in turns:
             _take_turns(pair[:: 1 if passes % 2 else -1], table, fed, pool, alone, changes,
                         twice=all(short[w] for w in pair))  # fmt: skip
-        whole.run(twice=short[0])
         passes += 1
         if passes >= least_passes:
             found, in_company = _profile(alone, beside, table, passes)
             found = replace(
-                found, whole=whole.median(),
+                found,
                 changes_s={(workers[a].name, workers[b].name): max(0.0, statistics.median(longer))
                            for (a, b), longer in changes.items()},
             )  # fmt: skip
@@ -444,38 +439,6 @@ def _take_turns(
         changes.setdefault(change, []).append(statistics.fmean(seconds))
 
 
-class _Whole:
-    """The network in one piece on the first worker that runs it, to tell the machine's pace."""
-
-    def __init__(self, graph: Graph, pool: WorkerPool, inputs: Tensors) -> None:
-        self.pool, self.inputs, self.worker, self.times = pool, inputs, "", list[float]()
-        region = Region(graph=graph, nodes=tuple(n.name for n in graph.nodes), label="whole")
-        for worker in pool.workers.values():
-            if worker.backend.refuses(graph) is None:
-                try:
-                    self.ready = pool.prepare(worker.name, region)
-                except OrreryError:  # too large in one piece
-                    continue
-                self.worker = worker.name
-                return
-
-    def run(self, *, twice: bool) -> None:
-        """Time a run; of short ones a second one in a row."""
-
-        def timed() -> float:
-            worker = self.pool.workers[self.worker]
-            return [_timed(self.ready, worker, self.inputs) for _ in range(1 + twice)][-1]
-
-        try:
-            if self.worker:
-                self.times.append(self.pool.call(self.worker, timed))
-        except (MemoryError, RuntimeError, OrreryError):
-            self.worker = ""  # what fails as a whole may run in parts
-
-    def median(self) -> tuple[str, float] | None:
-        return (self.worker, statistics.median(self.times)) if self.worker and self.times else None
-
-
 class _Company:
     """Workers that begin at once, and stay busy until all of them are timed."""
 
@@ -572,7 +535,7 @@ def _written(found: Profile) -> bytes:
         "beside_s": None if found.beside_s is None else plain(found.beside_s),
         "refusals": [[*pair, why] for pair, why in found.refusals.items()],
         "infeasible": [[*pair, asdict(why)] for pair, why in found.infeasible.items()],
-        "confidence": found.confidence, "whole": found.whole,
+        "confidence": found.confidence,
         "changes_s": [[*pair, longer] for pair, longer in found.changes_s.items()],
     }).encode()  # fmt: skip
 
@@ -590,7 +553,6 @@ def _read(
         beside_s=(None if stored["beside_s"] is None
                   else array("beside_s", len(regions), len(workers))),
         changes_s={(a, b): float(longer) for a, b, longer in stored["changes_s"]},
-        whole=None if stored["whole"] is None else (stored["whole"][0], float(stored["whole"][1])),
         passes=0, confidence=float(stored["confidence"]),
         refusals={(region, worker): why for region, worker, why in stored["refusals"]},
         infeasible={

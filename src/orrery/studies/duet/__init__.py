@@ -1,6 +1,6 @@
 """DUET: one network on several devices of one machine, measured here beside what was published."""
 
-from ._case import ALONE, PLACED, SERVED, Case, Effort
+from ._case import ALONE, IN_TURN, PLACED, SERVED, Case, Effort
 from ._measure import measure_case
 from ._pytorch import Elsewhere, pytorch_ways
 from ._records import counted
@@ -9,6 +9,7 @@ from ._study import conduct_on, duet_study, result_of
 
 __all__ = [
     "ALONE",
+    "IN_TURN",
     "PLACED",
     "SERVED",
     "Case",

@@ -11,12 +11,24 @@ from orrery.runtime.together import Comparison
 
 from ._published import NETWORKS
 
-__all__ = ["ALONE", "PLACED", "SERVED", "Case", "Effort", "Kind", "Operators", "Point", "Sweep"]
+__all__ = [
+    "ALONE",
+    "IN_TURN",
+    "PLACED",
+    "SERVED",
+    "Case",
+    "Effort",
+    "Kind",
+    "Operators",
+    "Point",
+    "Sweep",
+]
 
 PLACED = "placed"  #: the placement, whether or not it is the quicker way
 SERVED = "as the command runs it"
+IN_TURN = "its subgraphs, one at a time"  #: the sum of what they take, without what is between
 
-Kind = Literal["placed", "served", "cpu", "gpu", "part"]
+Kind = Literal["placed", "served", "steps", "cpu", "gpu", "part"]
 
 #: The whole network in one place. What is small runs best on some of the cores, so that they count.
 ALONE: tuple[Kind, ...] = ("cpu", "part", "gpu")
@@ -160,7 +172,7 @@ class Case:
     single_path : no two subgraphs of it can run side by side
     steps : (subgraph, its nodes, worker) of the placement, in order
     kinds : per way: ``cpu`` and ``gpu`` are the whole network on all cores and on a GPU, ``part``
-        on some of the cores
+        on some of the cores; ``steps`` the placement's subgraphs one at a time
     blocks : comparisons of ways; the placement is in each
     chosen : the way that the command stands by; it was chosen in other rounds than these
     predicted_s : of the placement, from its parts, at the machine's pace of `blocks`
@@ -172,8 +184,8 @@ class Case:
     tails : of the longer runs; None: omitted
     notes : what was left out or failed
     date : on which it was measured
-    pace : how many times as long the whole takes in `blocks` as while parts were timed; what
-        follows from them (predicted_s, bound_s, limit_s) is at that pace
+    pace : how many times as long the placement's subgraphs take one at a time in `blocks` as while
+        they were timed; what follows from them (predicted_s, bound_s, limit_s) is at that pace
     """
 
     name: str

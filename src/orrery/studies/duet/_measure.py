@@ -31,9 +31,10 @@ from orrery.runtime.together import (
     PlacedNetwork,
     Step,
     WorkerPool,
+    one_at_a_time,
 )
 
-from ._case import ALONE, PLACED, SERVED, Case, Effort, Kind, Operators
+from ._case import ALONE, IN_TURN, PLACED, SERVED, Case, Effort, Kind, Operators
 from ._operators import operators_of, summed_seconds, with_sums
 from ._pytorch import pytorch_ways
 from ._rounds import Way, in_rounds, outside, timed
@@ -100,7 +101,7 @@ def measure_case(
     empty = {f for judgement in judged.values() for f in judgement.failures}
     notes += [f"outputs are not judged: {failure}" for failure in sorted(empty)]
     bounds, predicted_s = bounds_of(problem), problem.timing(ours).makespan_s
-    pace, limit_s = _pace(choice, blocks[0]), None
+    pace, limit_s = problem.paced(ours, blocks[0].median_s(IN_TURN)), None
     if problem.factors is not None:  # what is exact is so with company
         limit_s = pace * (sweep.exact_s or bounds_of(problem.apart).best_s)
     refused = sorted(set(choice.profile.refusals.values()))
@@ -144,6 +145,7 @@ def _run_all(
         name: timed(partial(made.run, inputs)) for name, made in networks.items()
     }
     ways[SERVED], kinds[SERVED] = timed(partial(served.run, inputs)), "served"
+    ways[IN_TURN], kinds[IN_TURN] = _summed(networks[PLACED], inputs), "steps"
     outputs = {name: made.run(inputs).outputs for name, made in networks.items()}
     blocks = [in_rounds(ways, rounds=effort.rounds, most_s=effort.rounds_s, progress=progress,
                         task=f"{graph.name}: all ways")]  # fmt: skip
@@ -203,11 +205,15 @@ def _preferred(choice: Choice) -> list[str]:
     return sorted(choice.networks, key=lambda name: (name != choice.best, name))
 
 
-def _pace(choice: Choice, found: Comparison) -> float:
-    """Return how many times as long the whole takes as while parts were timed."""
-    whole = choice.profile.whole
-    known = whole is not None and whole[0] in found.times_s and whole[1] > 0
-    return found.median_s(whole[0]) / whole[1] if whole is not None and known else 1.0
+def _summed(network: PlacedNetwork, inputs: Tensors) -> Way:
+    """Return a way that runs steps one at a time, and takes what they take without the rest."""
+    in_turn = one_at_a_time(network)
+
+    def once() -> float:
+        found = in_turn.run(inputs)
+        return sum(found.ended_s) - sum(found.began_s)
+
+    return once
 
 
 def _cut(choice: Choice, found: Comparison, kinds: Mapping[str, Kind]) -> float | None:

@@ -174,8 +174,8 @@ def _prediction(case: Case) -> list[Record]:
     records = [compared(
         f"{case.name}: predicted makespan", "s", ours=case.predicted_s, basis=Basis.ESTIMATED,
         source=_OURS, judge="measured", judge_value=case.measured_s,
-        tolerance=_PREDICTED, note="at the pace of the rounds: the whole took "
-        f"{case.pace:.2f} times as long as while parts were timed",
+        tolerance=_PREDICTED, note="at the pace of the rounds: one at a "
+        f"time its subgraphs took {case.pace:.2f} times as long as when they were timed",
     ), compared(
         f"{case.name}: expected makespan", "s", ours=case.expected_s, basis=Basis.ESTIMATED,
         source=_OURS, judge="measured", judge_value=case.measured_s, tolerance=_PREDICTED,

@@ -14,8 +14,8 @@ from ._rounds import SHARES, percentiles
 
 __all__ = ["sections_of"]
 
-_KINDS = {"served": "the quicker one", "cpu": "whole, all cores",
-          "gpu": "whole, GPU", "part": "whole, some cores"}  # fmt: skip
+_KINDS = {"served": "the quicker one", "steps": "no way to run it: what they sum to",
+          "cpu": "whole, all cores", "gpu": "whole, GPU", "part": "whole, some cores"}  # fmt: skip
 
 
 def sections_of(
