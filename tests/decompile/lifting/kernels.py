@@ -223,14 +223,18 @@ def evaluated(image: Image, routine: Routine, name: str, seed: int = 0) -> list[
     """Return the arrays after a routine has run on them."""
     kernel = KERNELS[name]
     arrays = _arrays(kernel, seed)
-    places = [_BASE + 0x10000 * i for i in range(len(arrays))]
+    narrow = image.architecture in ("armv7", "thumb")
+    base, registers = (0x7000_0000, 4) if narrow else (_BASE, 6)
+    places = [base + 0x10000 * i for i in range(len(arrays))]
     buffers = [bytearray(a.tobytes()) for a in arrays]
     regions: dict[int, bytearray | bytes] = dict(zip(places, buffers, strict=True))
-    stack = _BASE - 0x100000
+    stack = base - 0x100000
     regions[stack - 0x4000] = bytearray(0x5000)
     for segment in image.segments:
         regions[segment.address] = image.read(segment.address, segment.size_bytes)
-    known = {Symbol(f"a{i}", "argument"): v for i, v in enumerate([*places, *kernel.numbers])}
+    given = [*places, *kernel.numbers]
+    names = [f"a{i}" if i < registers else f"s{i - registers}" for i in range(len(given))]
+    known = {Symbol(n, "argument"): v for n, v in zip(names, given, strict=True)}
     known[Symbol("stack", "memory")] = stack
     evaluate(routine, Memory(regions), known, functions=_library())
     return [np.frombuffer(b, np.float32) for b in buffers]

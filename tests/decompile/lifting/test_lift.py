@@ -25,7 +25,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {level: kernels.compile_kernels(folder, level) for level in ("-O0", "-O1", "-O2", "-O3")}
 
 
-KNOWN_UNREAD = {("-O3", "generic"), ("-O3", "norm")}
+KNOWN_UNREAD = {("-O3", "generic")}
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])

@@ -283,6 +283,8 @@ class _Writer:
             return f"(({f' {signs[name]} '.join(texts)}) & {ones})"
         if name == "inot":
             return f"(~{texts[0]} & {ones})"
+        if name == "iclz":
+            return f"({width} - {texts[0]}.bit_length())"
         if name == "isar":
             return f"(({minus[0]} >> {texts[1]}) & {ones})"
         if name in ("idiv", "imod"):

@@ -4,6 +4,9 @@ Models:  integers that address memory as linear forms over counters and argument
          floating-point arithmetic above all, as operators without meaning of their own: what a
          lifter saw, in the order it saw it. Vectors do not exist here: a lifter writes one
          expression a lane.
+         Two expressions that are written alike are one object, however they came about: comparing
+         them compares addresses, and what is asked of each (its symbols, its place in an order) is
+         found once.
 Ignores: rounding modes and exception flags.
 Judge:   programs compiled and run, their memory compared bit by bit with that of the expressions
          evaluated (tests/decompile).
@@ -11,10 +14,12 @@ Judge:   programs compiled and run, their memory compared bit by bit with that o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 __all__ = [
     "ZERO",
@@ -29,9 +34,53 @@ __all__ = [
     "linear",
 ]
 
+Order = tuple[int, str, int]
+Kind = Literal["argument", "counter", "memory", "unknown"]
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+_KNOWN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+_set = object.__setattr__
+
+
+class _Shared:
+    """One object for all that is written alike, while any of them lives.
+
+    Attributes
+    ----------
+    order : sorts terms the same way on every run
+    symbols : every symbol in it; the counter of a reduction too, where its body has it
+    """
+
+    __slots__ = ("__weakref__", "_hash", "order", "symbols")
+    _hash: int
+    order: Order
+    symbols: frozenset[Symbol]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+@cache
+def _number(text: str) -> int:
+    """Return a number for a name, the same on every run (`hash` of a text is not)."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")
+
+
+def _signless(number: int) -> int:
+    """Return a number without sign for each number: to `hash`, -1 and -2 are the same."""
+    return 2 * number if number >= 0 else -2 * number - 1
+
+
+def _union(parts: Iterable[frozenset[Symbol]]) -> frozenset[Symbol]:
+    whole: frozenset[Symbol] = frozenset()
+    for part in parts:
+        if part is whole or part <= whole:
+            continue
+        whole = whole | part if whole else part
+    return whole
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Symbol(_Shared):
     """A number that is not known when a kernel is read.
 
     Attributes
@@ -42,22 +91,58 @@ class Symbol:
     """
 
     name: str
-    kind: Literal["argument", "counter", "memory", "unknown"]
+    kind: Kind
+
+    def __new__(cls, name: str, kind: Kind) -> Symbol:
+        key = (cls, name, kind)
+        made: Symbol | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            _set(made, "name", name)
+            _set(made, "kind", kind)
+            _set(made, "_hash", hash((_number(name), _number(kind))))
+            _set(made, "order", (2, f"{name} {kind}", 0))
+            _set(made, "symbols", frozenset((made,)))
+            _KNOWN[key] = made
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Symbol, (self.name, self.kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Linear:
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Linear(_Shared):
     """``constant + sum(factor * term)``: an integer, exact (no wrap-around).
 
     Attributes
     ----------
-    terms : sorted by the term's text; no factor is 0. A term that is no symbol is an integer
-        operation (`Operation` on `Index` values: ``idiv``, ``imod``, ``select``, …) or a `Load`
-        of a pointer or an integer
+    terms : sorted by `order`; no factor is 0. A term that is no symbol is an integer operation
+        (`Operation` on `Index` values: ``idiv``, ``imod``, ``select``, …) or a `Load` of a pointer
+        or an integer
     """
 
     constant: int = 0
     terms: tuple[tuple[Symbol | Operation | Load, int], ...] = ()
+
+    def __new__(
+        cls, constant: int = 0, terms: tuple[tuple[Symbol | Operation | Load, int], ...] = ()
+    ) -> Linear:
+        key = (cls, constant, terms)
+        made: Linear | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            # Numbers of NumPy are equal to Python's and hash alike, but they overflow.
+            _set(made, "constant", int(constant))
+            _set(made, "terms", tuple((t, int(f)) for t, f in terms))
+            numbers = [(t._hash, _signless(f)) for t, f in made.terms]
+            _set(made, "_hash", hash((3, _signless(made.constant), *numbers)))
+            _set(made, "order", (3, "", made._hash))
+            _set(made, "symbols", _union(t.symbols for t, _ in terms))
+            _KNOWN[key] = made
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Linear, (self.constant, self.terms)
 
     @property
     def is_constant(self) -> bool:
@@ -66,7 +151,7 @@ class Linear:
 
     def __add__(self, other: Linear | int) -> Linear:
         if isinstance(other, int):
-            return Linear(self.constant + other, self.terms)
+            return Linear(self.constant + other, self.terms) if other else self
         if not other.terms:
             return Linear(self.constant + other.constant, self.terms)
         if not self.terms:
@@ -80,13 +165,15 @@ class Linear:
         return self + (-other if isinstance(other, int) else other * -1)
 
     def __mul__(self, factor: int) -> Linear:
+        if factor == 1:
+            return self
         if not factor:
             return Linear()
         return Linear(self.constant * factor, tuple((t, f * factor) for t, f in self.terms))
 
     def factor(self, term: Symbol | Operation | Load) -> int:
         """Return what a term is multiplied by, 0 where it does not occur."""
-        return next((f for t, f in self.terms if t == term), 0)
+        return next((f for t, f in self.terms if t is term), 0)
 
     def replace(self, values: Mapping[Symbol, Linear]) -> Linear:
         """Return it with symbols replaced; those inside of operations stay."""
@@ -103,36 +190,63 @@ def linear(
     """Return a linear form in its one normal shape."""
     kept = [(t, f) for t, f in (terms or {}).items() if f]
     if len(kept) > 1:
-        kept.sort(key=lambda pair: _text(pair[0]))
+        kept.sort(key=lambda pair: pair[0].order)
     return Linear(constant, tuple(kept))
-
-
-@lru_cache(maxsize=1 << 16)
-def _text(term: Symbol | Operation | Load) -> str:
-    return repr(term)
 
 
 ZERO = Linear()
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Constant(_Shared):
     """Bits as they stand in the code or in memory that nobody writes; ``width`` in bits."""
 
     bits: int
     width: int
 
+    def __new__(cls, bits: int, width: int) -> Constant:
+        key = (cls, bits, width)
+        made: Constant | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            _set(made, "bits", bits)
+            _set(made, "width", width)
+            _set(made, "_hash", hash((4, _signless(bits), width)))
+            _set(made, "order", (4, "", made._hash))
+            _set(made, "symbols", frozenset())
+            _KNOWN[key] = made
+        return made
 
-@dataclass(frozen=True, slots=True)
-class Index:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Constant, (self.bits, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Index(_Shared):
     """An integer that counters and arguments make up, where it is used as a value."""
 
     value: Linear
     width: int = 64
 
+    def __new__(cls, value: Linear, width: int = 64) -> Index:
+        key = (cls, value, width)
+        made: Index | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            _set(made, "value", value)
+            _set(made, "width", width)
+            _set(made, "_hash", hash((5, value._hash, width)))
+            _set(made, "order", (5, "", made._hash))
+            _set(made, "symbols", value.symbols)
+            _KNOWN[key] = made
+        return made
 
-@dataclass(frozen=True, slots=True)
-class Load:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Index, (self.value, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Load(_Shared):
     """What memory holds at an address, ``width`` bits of it, when the step is reached.
 
     Steps of a routine are in order, so that what an earlier store left is what this reads.
@@ -141,9 +255,25 @@ class Load:
     address: Linear
     width: int
 
+    def __new__(cls, address: Linear, width: int) -> Load:
+        key = (cls, address, width)
+        made: Load | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            _set(made, "address", address)
+            _set(made, "width", width)
+            _set(made, "_hash", hash((6, address._hash, width)))
+            _set(made, "order", (0, "", made._hash))
+            _set(made, "symbols", address.symbols)
+            _KNOWN[key] = made
+        return made
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Load, (self.address, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Operation(_Shared):
     """An operator applied to values.
 
     Attributes
@@ -152,8 +282,9 @@ class Operation:
         fmax fmin`` (IEEE maximumNumber) ``fround ffloor fceil ftrunc``; ``flt fle feq funordered``
         (1 bit); conversions ``itof utof ftoi ftou fwiden fnarrow``; integers ``iadd isub imul idiv
         udiv imod umod iand ior ixor inot ishl ishr isar ilt ile ieq ult ule iextend uextend
-        itruncate``, ``uhigh ihigh`` (the upper half of a product), ``iconcat`` (pieces side by
-        side, the lowest first); conditions are values of 1 bit, joined by ``inot iand ior``;
+        itruncate``, ``uhigh ihigh`` (the upper half of a product), ``iclz`` (how many upper bits
+        are 0), ``iconcat`` (pieces side by side, the lowest first); conditions are values of 1 bit,
+        joined by ``inot iand ior``;
         ``select`` (condition, then, else); ``max_x86``, ``min_x86`` (the second where unordered or
         equal); ``call:NAME`` for a mathematical function of one or two numbers; ``result`` for the
         float that a `Call` gave back
@@ -164,9 +295,26 @@ class Operation:
     inputs: tuple[Value, ...]
     width: int
 
+    def __new__(cls, name: str, inputs: tuple[Value, ...], width: int) -> Operation:
+        key = (cls, name, inputs, width)
+        made: Operation | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            _set(made, "name", name)
+            _set(made, "inputs", inputs)
+            _set(made, "width", width)
+            _set(made, "_hash", hash((7, _number(name), width, *(v._hash for v in inputs))))
+            _set(made, "order", (1, name, made._hash))
+            _set(made, "symbols", _union(v.symbols for v in inputs))
+            _KNOWN[key] = made
+        return made
 
-@dataclass(frozen=True, slots=True)
-class Reduction:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Operation, (self.name, self.inputs, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Reduction(_Shared):
     """What is left in an accumulator after a loop: ``start op body(0) op body(1) …``, in order.
 
     Attributes
@@ -191,5 +339,30 @@ class Reduction:
     width: int
     fused: bool = False
 
+    def __new__(
+        cls, operation: str, counter: Symbol, extent: Linear, body: Value, start: Value,
+        width: int, fused: bool = False,
+    ) -> Reduction:  # fmt: skip
+        key = (cls, operation, counter, extent, body, start, width, fused)
+        made: Reduction | None = _KNOWN.get(key)
+        if made is None:
+            made = object.__new__(cls)
+            for name, item in zip(_REDUCTION, key[1:], strict=True):
+                _set(made, name, item)
+            parts = (counter, extent, body, start)
+            _set(made, "_hash", hash((8, _number(operation), width, fused,
+                                      *(p._hash for p in parts))))  # fmt: skip
+            _set(made, "order", (6, operation, made._hash))
+            _set(made, "symbols", _union(p.symbols for p in parts[1:]))
+            _KNOWN[key] = made
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reduction, (
+            self.operation, self.counter, self.extent, self.body, self.start, self.width, self.fused
+        )  # fmt: skip
+
+
+_REDUCTION = ("operation", "counter", "extent", "body", "start", "width", "fused")
 
 Value = Constant | Index | Load | Operation | Reduction

@@ -215,10 +215,11 @@ class Interpreter:
 
     # -- blocks ----------------------------------------------------------------------------------
 
-    def run(self, state: State, block: Block) -> list[tuple[int, State, int]]:
+    def run(self, state: State, block: Block) -> tuple[list[tuple[int, State, int]], bool]:
         """Carry out a block; return where branches leave it, with what, after how many steps.
 
-        ``state`` is changed into that at the block's end; its guards are left as the last way out.
+        The second part says whether the block's end can be reached: no branch before it is taken
+        for sure. ``state`` is changed into that at its end, with the guards of the last way out.
         """
         vex = block.code
         temporaries: list[Item | None] = [None] * len(vex.tyenv.types)
@@ -254,7 +255,7 @@ class Interpreter:
                     taken.guards = (*state.guards, condition)
                 leaving.append((statement.dst.value, taken, len(self.steps)))
                 if known is not None:
-                    return leaving
+                    return leaving, False
                 state.guards = (*state.guards, self.build.negate(condition))
             elif tag in ("Ist_StoreG", "Ist_LoadG"):
                 self._guarded(state, statement, temporaries)
@@ -262,9 +263,9 @@ class Interpreter:
                 self._side_effect(statement, temporaries, types)
         if block.ends == "call" and block.target is None:
             self.called = self.build.constant(as_value(self._simple(vex.next, temporaries)))
-        if block.ends in ("next", "call") and block.successors:
-            leaving.append((block.successors[-1], state, len(self.steps)))
-        return leaving
+        if block.after is not None:
+            leaving.append((block.after, state, len(self.steps)))
+        return leaving, True
 
     def _side_effect(
         self, statement: Any, temporaries: list[Item | None], types: list[str]

@@ -48,22 +48,22 @@ _ALLOCATE = {"malloc": 0, "aligned_alloc": 1, "TVMBackendAllocWorkspace": 2}
 _FREE = {"free", "TVMBackendFreeWorkspace"}
 
 
-def carry_out_call(walker: Walker, state: State, block: Block) -> bool:
-    """Carry out the call at the end of a block on its state; return whether it comes back."""
+def carry_out_call(walker: Walker, state: State, block: Block) -> None:
+    """Carry out the call at the end of a block on its state."""
     engine = walker.engine
     target = block.target if block.target is not None else engine.called
     if target is None:
         _unknown_call(walker, state, 0, "a call of a function that only runs can tell")
-        return True
+        return
     name = engine.code.import_name(target)
     if name is not None:
-        return _import(walker, state, name.split("@")[0])
+        _import(walker, state, name.split("@")[0])
+        return
     flow = _flow_of(walker, target)
     small = flow is not None and not flow.loops and len(flow.blocks) <= _SMALL
     if flow is not None and small and walker.depth < _DEEP and _in_place(walker, state, flow):
-        return True
+        return
     _unknown_call(walker, state, target, "")
-    return True
 
 
 def _flow_of(walker: Walker, target: int) -> Flow | None:
@@ -138,7 +138,7 @@ def _float_argument(walker: Walker, state: State, number: int, size: int) -> Val
     return found
 
 
-def _import(walker: Walker, state: State, name: str) -> bool:
+def _import(walker: Walker, state: State, name: str) -> None:
     engine, build, machine = walker.engine, walker.engine.build, walker.engine.machine
     plain = name.removeprefix("__").removesuffix("_finite")
     kind = plain[:-1] if plain.endswith("f") and plain not in ("erf",) else plain
@@ -150,23 +150,23 @@ def _import(walker: Walker, state: State, name: str) -> bool:
         result = build.float_operation(operation, inputs, size * 8)
         _return(walker, state)
         engine.put(state, machine.float_result, result)
-        return True
+        return
     if plain.removesuffix("_chk") in ("memset", "memcpy", "memmove"):
-        return _copy(walker, state, plain.removesuffix("_chk"))
+        _copy(walker, state, plain.removesuffix("_chk"))
+        return
     if name in _ALLOCATE or name == "calloc":
         memory = Index(Linear(0, ((engine.fresh("m", "memory"), 1),)), machine.word * 8)
         _return(walker, state)
         engine.put(state, machine.result, memory)
-        return True
+        return
     if name in _FREE:
         _return(walker, state)
         engine.put(state, machine.result, build.number(0, machine.word * 8))
-        return True
+        return
     _unknown_call(walker, state, name, "")
-    return True
 
 
-def _copy(walker: Walker, state: State, kind: str) -> bool:
+def _copy(walker: Walker, state: State, kind: str) -> None:
     """Write a filled or copied stretch of memory as a store in a loop."""
     engine, build = walker.engine, walker.engine.build
     to, second, length = (_argument(walker, state, i) for i in range(3))
@@ -174,7 +174,7 @@ def _copy(walker: Walker, state: State, kind: str) -> bool:
     source, fill = build.linear(second), build.constant(second)
     if target is None or count is None or (fill is None and kind == "memset") or source is None:
         _unknown_call(walker, state, kind, "")
-        return True
+        return
     width = 32 if count.constant % 4 == 0 and all(f % 4 == 0 for _, f in count.terms) else 8
     if kind == "memset" and width == 8 and count.terms:
         width = 8
@@ -198,7 +198,6 @@ def _copy(walker: Walker, state: State, kind: str) -> bool:
     _forget(walker, state, target, None if high is None else high * size)
     _return(walker, state)
     engine.put(state, engine.machine.result, to)
-    return True
 
 
 def _forget(walker: Walker, state: State, target: Linear, size: int | None) -> None:

@@ -8,12 +8,16 @@ Judge:   native runs of lifted kernels (tests/decompile/lifting).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._source import Code, blocks_from
+from ._source import Code, blocks_from, machine_of
 
-__all__ = ["Block", "Flow", "LiftLimitError", "NaturalLoop", "read_flow"]
+__all__ = ["RETURNED", "Block", "Flow", "LiftLimitError", "NaturalLoop", "read_flow"]
+
+RETURNED = -1
+"""Where a function goes on that returns: no address of a block."""
 
 _NO_RETURN = {"abort", "exit", "_exit", "__stack_chk_fail", "__assert_fail", "__cxa_throw"}
 _LARGEST = 4000
@@ -30,6 +34,9 @@ class Block:
     Attributes
     ----------
     successors : addresses it may go on to, those of branches in order and the last one last
+    after : the one that its end leads to, where it does
+    conditional : of Thumb code, what is left of an IT block (conditions of the next instructions,
+        as VEX keeps them) where it begins and where it ends
     ends : ``next``, ``call``, ``return``, ``jump`` (to another function) or ``lost``
     """
 
@@ -39,6 +46,8 @@ class Block:
     successors: list[int] = field(default_factory=list)
     ends: str = "next"
     target: int | None = None
+    after: int | None = None
+    conditional: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
@@ -53,7 +62,12 @@ class NaturalLoop:
 
 @dataclass(slots=True)
 class Flow:
-    """A function's blocks in an order in which a block comes after those that lead to it."""
+    """A function's blocks in an order in which a block comes after those that lead to it.
+
+    Attributes
+    ----------
+    forward : where blocks that do nothing but jump lead to
+    """
 
     entry: int
     blocks: dict[int, Block]
@@ -61,6 +75,7 @@ class Flow:
     dominator: dict[int, int]
     loops: dict[int, NaturalLoop]
     innermost: dict[int, NaturalLoop]
+    forward: dict[int, int]
 
 
 def read_flow(code: Code, entry: int) -> Flow:
@@ -80,40 +95,116 @@ def read_flow(code: Code, entry: int) -> Flow:
     for loop in sorted(loops.values(), key=lambda item: -len(item.body)):
         for address in loop.body:
             innermost[address] = loop
-    return Flow(entry, blocks, order, dominator, loops, innermost)
+    return Flow(entry, blocks, order, dominator, loops, innermost, _forward(code, blocks))
+
+
+def _forward(code: Code, blocks: dict[int, Block]) -> dict[int, int]:
+    """Return where each block leads that does nothing but jump."""
+    ignored = machine_of(code.architecture).ignored
+    jumps = {
+        a: b.successors[0] for a, b in blocks.items()
+        if b.ends == "next" and len(b.successors) == 1 and b.code is not None
+        and all(
+            s.tag in ("Ist_IMark", "Ist_AbiHint", "Ist_NoOp")
+            or (s.tag == "Ist_Put" and s.offset in ignored)
+            for s in b.code.statements
+        )
+    }  # fmt: skip
+    result = {}
+    for address in jumps:
+        seen, target = {address}, jumps[address]
+        while target in jumps and target not in seen:
+            seen.add(target)
+            target = jumps[target]
+        if target not in seen:
+            result[address] = target
+    return result
 
 
 def _discover(code: Code, entry: int) -> dict[int, Block]:
     found: dict[int, Block] = {}
-    waiting = [entry]
+    waiting = [(entry, 0)]
     while waiting:
-        address = waiting.pop()
+        address, conditional = waiting.pop()
         if address in found:
             continue
         if len(found) >= _LARGEST:
             raise LiftLimitError(f"more than {_LARGEST} blocks")
-        block = _read(code, address, 1024)
+        block = _read(code, address, 1024, conditional)
         found[address] = block
-        waiting.extend(block.successors)
+        for target in block.successors:
+            # Only the end of a block, or what skips one instruction, goes on in an IT block.
+            near = address < target <= address + block.size
+            waiting.append((target, block.conditional[1] if near else 0))
     return found
 
 
-def _read(code: Code, address: int, limit: int) -> Block:
+def _read(code: Code, address: int, limit: int, conditional: int) -> Block:
     vex = blocks_from(code, address, limit)
     if vex is None or vex.size == 0:
         return Block(address, None, 0, [], "lost")
     block = Block(address, vex, vex.size)
-    for _, _, statement in vex.exit_statements:
-        if statement.jumpkind == "Ijk_Boring":
+    exits, after = _followed(vex, conditional) if address & 1 else (None, 0)
+    block.conditional = (conditional, after)
+    for _, number, statement in vex.exit_statements:
+        if statement.jumpkind == "Ijk_Boring" and (exits is None or number in exits):
             block.successors.append(statement.dst.value)
     if vex.jumpkind in ("Ijk_NoDecode", "Ijk_SigILL"):
         block.ends = "lost"
         if vex.size == limit:  # the limit cut it: it goes on where the limit stands
             block.ends = "next"
-            block.successors.append(address + limit)
+            block.after = address + limit
+            block.successors.append(block.after)
         return block
     _ending(code, block, vex)
+    if block.after is not None:
+        block.successors.append(block.after)
     return block
+
+
+def _followed(vex: Any, conditional: int) -> tuple[set[int], int]:
+    """Return (numbers of the exits that Thumb code can take, what is left of an IT block after).
+
+    VEX asks at each instruction whether it stands in an IT block, and adds a way past it in case it
+    does. Where one begins and ends is known from the code alone.
+    """
+    known: list[int | None] = [None] * len(vex.tyenv.types)
+    state: int | None = conditional
+    exits: set[int] = set()
+
+    def value(e: Any) -> int | None:
+        if e.tag == "Iex_Const":
+            return int(e.con.value)
+        if e.tag == "Iex_RdTmp":
+            return known[e.tmp]
+        if e.tag == "Iex_Get":
+            return state if e.offset == _IT_STATE else None
+        if e.tag == "Iex_ITE":
+            which = value(e.cond)
+            return None if which is None else value(e.iftrue if which else e.iffalse)
+        if e.tag in ("Iex_Unop", "Iex_Binop") and e.op in _COUNTED:
+            inputs = [value(a) for a in e.args]
+            return None if None in inputs else _COUNTED[e.op](*inputs)
+        return None
+
+    for number, statement in enumerate(vex.statements):
+        if statement.tag == "Ist_WrTmp":
+            known[statement.tmp] = value(statement.data)
+        elif statement.tag == "Ist_Put" and statement.offset == _IT_STATE:
+            state = value(statement.data)
+        elif statement.tag == "Ist_Exit" and value(statement.guard) != 0:
+            exits.add(number)
+    return exits, state or 0
+
+
+_IT_STATE = 392
+_COUNTED: dict[str, Callable[..., int]] = {
+    "Iop_Shr32": lambda a, b: a >> b, "Iop_Shl32": lambda a, b: (a << b) & 0xFFFFFFFF,
+    "Iop_And32": lambda a, b: a & b, "Iop_Or32": lambda a, b: a | b,
+    "Iop_Xor32": lambda a, b: a ^ b, "Iop_CmpNE32": lambda a, b: int(a != b),
+    "Iop_CmpEQ32": lambda a, b: int(a == b), "Iop_32to1": lambda a: a & 1,
+    "Iop_Not1": lambda a: 1 - a, "Iop_1Uto32": lambda a: a,
+}  # fmt: skip
 
 
 def _ending(code: Code, block: Block, vex: Any) -> None:
@@ -126,14 +217,14 @@ def _ending(code: Code, block: Block, vex: Any) -> None:
         name = code.import_name(following) if following is not None else None
         block.ends = "call"
         if name not in _NO_RETURN:
-            block.successors.append(after)
+            block.after = after
     elif vex.jumpkind in ("Ijk_Boring", "Ijk_Yield"):
         if following is None:
             block.ends = "lost"
         elif code.import_name(following) is not None:
             block.ends = "jump"
         else:
-            block.successors.append(following)
+            block.after = following
     else:
         block.ends = "lost"
 
@@ -146,7 +237,7 @@ def _split(code: Code, entry: int, found: dict[int, Block]) -> dict[int, Block]:
         block = found[address]
         following = starts[number + 1] if number + 1 < len(starts) else None
         if following is not None and block.size and following < address + block.size:
-            shorter = _read(code, address, following - address)
+            shorter = _read(code, address, following - address, block.conditional[0])
             if shorter.size == following - address:
                 block = shorter
         result[address] = block

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ._flow import Block
+from ._flow import RETURNED, Block
 from ._source import Machine
 
 __all__ = ["live_registers", "mask"]
@@ -46,6 +46,7 @@ def live_registers(
     if machine.link is not None:
         returned |= mask(machine.link, machine.word)
     live = dict.fromkeys(blocks, 0)
+    live[RETURNED] = returned
     changed = True
     while changed:
         changed = False
@@ -67,7 +68,7 @@ def live_registers(
 
 def _end(block: Block, live: Mapping[int, int], kept: int, given: int, returned: int) -> int:
     """Return what matters at the end of a block."""
-    after = live.get(block.successors[-1], 0) if block.successors else 0
+    after = 0 if block.after is None else live.get(block.after, 0)
     if block.ends == "next":
         return after
     if block.ends == "call":

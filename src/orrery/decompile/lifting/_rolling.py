@@ -26,7 +26,7 @@ from orrery.decompile.forms import (
     Symbol,
     Value,
 )
-from orrery.decompile.values import Builder
+from orrery.decompile.values import Builder, inner_of, is_named
 
 from ._evolution import EXTREMES, neutral
 from ._sequences import Block, blocks_of, in_order, moved, shape_of
@@ -46,7 +46,7 @@ class Roller:
         self.build = build
         self.names = 0
         self.reordered = False
-        self.done: dict[int, tuple[Value, Value]] = {}
+        self.done: dict[Value, Value] = {}
 
     def counter(self) -> Symbol:
         """Return a new counter."""
@@ -57,11 +57,9 @@ class Roller:
 
     def value(self, value: Value) -> Value:
         """Return a value with chains in it rolled up."""
-        before = self.done.get(id(value))
-        if before is not None:
-            return before[1]
-        result = self._value(value)
-        self.done[id(value)] = (value, result)
+        result = self.done.get(value)
+        if result is None:
+            result = self.done[value] = self._value(value)
         return result
 
     def _value(self, value: Value) -> Value:
@@ -93,10 +91,10 @@ class Roller:
 
     def _rolled(self, operation: str, parts: list[Value], start: Value) -> Value | None:
         """Return parts as nested reductions in their order; None where they make no sequence."""
-        fused = [isinstance(p, _Fused) for p in parts]
+        fused = [is_named(p, "fused") for p in parts]
         if any(fused) != all(fused) or len(parts) > _LONGEST:
             return None
-        plain = [p.value if isinstance(p, _Fused) else p for p in parts]
+        plain = [_plain(p) for p in parts]
         shapes = [shape_of(p) for p in plain]
         if any(s.key != shapes[0].key for s in shapes):
             return None
@@ -140,7 +138,7 @@ class Roller:
         if whole is not None:
             return whole
         first = parts[0]
-        if not isinstance(first, _Fused) and len(parts) > _FEWEST:
+        if not is_named(first, "fused") and len(parts) > _FEWEST:
             rest = self._rolled(name, parts[1:], first)
             if rest is not None:
                 return self._joined(rest) if isinstance(rest, Reduction) else rest
@@ -149,7 +147,7 @@ class Roller:
         return None
 
     def _part(self, part: Value) -> Value:
-        return _Fused(self.value(part.value)) if isinstance(part, _Fused) else self.value(part)
+        return _fused(self.value(inner_of(part))) if is_named(part, "fused") else self.value(part)
 
     def _peeled(self, name: str, parts: list[Value]) -> Value | None:
         """Return a chain that goes on where a reduction in it stops."""
@@ -157,7 +155,7 @@ class Roller:
             return None
         whole: Value = parts[0]
         for part in parts[1:]:
-            if isinstance(part, _Fused) or not isinstance(whole, Reduction):
+            if is_named(part, "fused") or not isinstance(whole, Reduction):
                 return None
             again = self._one_more(whole, part)
             if again is None:
@@ -357,18 +355,14 @@ class Roller:
         return replace(first, loops=(*first.loops[:-1], replace(loop, extent=loop.extent + more)))
 
 
-class _Fused(Operation):
-    """A product that enters a sum unrounded; only while a chain is looked at."""
+def _fused(value: Value) -> Operation:
+    """Return a mark on a product that enters a sum unrounded; only while a chain is looked at."""
+    return Operation("fused", (value,), value.width)
 
-    __slots__ = ()
 
-    def __init__(self, value: Value) -> None:
-        super().__init__("fused", (value,), value.width)
-
-    @property
-    def value(self) -> Value:
-        """Return the product."""
-        return self.inputs[0]
+def _plain(part: Value) -> Value:
+    """Return the part of a chain without that mark."""
+    return inner_of(part) if is_named(part, "fused") else part
 
 
 def _spine(value: Value, name: str, *, fused: bool = False) -> list[Value]:
@@ -382,7 +376,7 @@ def _spine(value: Value, name: str, *, fused: bool = False) -> list[Value]:
             parts.append(right)
             value = left
         elif fused and value.name == "fma" and name == "fadd":
-            parts.append(_Fused(Operation("fmul", value.inputs[:2], value.width)))
+            parts.append(_fused(Operation("fmul", value.inputs[:2], value.width)))
             value = value.inputs[2]
         else:
             break
@@ -392,17 +386,15 @@ def _spine(value: Value, name: str, *, fused: bool = False) -> list[Value]:
 
 def _first_two_turned(parts: list[Value]) -> bool:
     """Return whether the first of a chain looks like the third and the second does not."""
-    if len(parts) < 3 or isinstance(parts[1], _Fused):
+    if len(parts) < 3 or is_named(parts[1], "fused"):
         return False
-    first, second, third = (
-        shape_of(p.value if isinstance(p, _Fused) else p).key for p in parts[:3]
-    )
-    return first == third != second and isinstance(parts[0], _Fused) == isinstance(parts[2], _Fused)
+    first, second, third = (shape_of(_plain(p)).key for p in parts[:3])
+    return first == third != second and is_named(parts[0], "fused") == is_named(parts[2], "fused")
 
 
 def _sorted(inputs: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return factors in one order, the same for all products of a chain."""
-    keys = [repr(shape_of(v).key) for v in inputs]
+    keys = [shape_of(v).order for v in inputs]
     return inputs if keys[0] <= keys[1] else inputs[::-1]
 
 

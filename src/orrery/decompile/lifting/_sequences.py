@@ -7,7 +7,7 @@ Judge:   sequences made from known loops (tests/decompile/lifting).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,14 +25,25 @@ from orrery.decompile.forms import (
 __all__ = ["Block", "Shape", "blocks_of", "in_order", "moved", "shape_of"]
 
 Offsets = tuple[int, ...]
+Term = Symbol | Operation | Load
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A value without the constants of its linear forms, and these in the order met."""
+    """A value without the constants of its linear forms, and these in the order met.
 
-    key: Hashable
+    Attributes
+    ----------
+    key : each part with 0 for those constants, and counters bound inside named by how deep
+    """
+
+    key: tuple[Value | Linear, ...]
     offsets: Offsets
+
+    @property
+    def order(self) -> tuple[tuple[int, str, int], ...]:
+        """Sorts shapes the same way on every run."""
+        return tuple(part.order for part in self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,10 @@ def shape_of(*parts: Value | Linear) -> Shape:
     return Shape(keys, tuple(walk.offsets))
 
 
+_SEEN: dict[Value, tuple[Value, Offsets]] = {}
+_MOST, _LONG = 1 << 16, 32
+
+
 class _Walk:
     """Goes through values; counters bound inside are named by how deep they are."""
 
@@ -65,35 +80,82 @@ class _Walk:
         self.offsets: list[int] = []
         self.bound: dict[Symbol, int] = {}
 
-    def value(self, value: Value) -> Hashable:
+    def value(self, value: Value) -> Value:
+        """Return a value's shape; what it has no bound counter in is looked up."""
+        if not value.symbols.isdisjoint(self.bound):
+            return self._value(value)
+        kept = _SEEN.get(value)
+        if kept is not None:
+            self.offsets.extend(kept[1])
+            return kept[0]
+        first, outer = len(self.offsets), self.bound
+        self.bound = {}
+        shape = self._value(value)
+        self.bound = outer
+        if len(self.offsets) - first <= _LONG:
+            if len(_SEEN) >= _MOST:
+                _SEEN.clear()
+            _SEEN[value] = (shape, tuple(self.offsets[first:]))
+        return shape
+
+    def _value(self, value: Value) -> Value:
         if isinstance(value, Constant):
-            return ("c", value.bits, value.width)
+            return value
         if isinstance(value, Index):
-            return ("i", self.form(value.value), value.width)
+            return Index(self.form(value.value), value.width)
         if isinstance(value, Load):
-            return ("l", self.form(value.address), value.width)
+            return Load(self.form(value.address), value.width)
         if isinstance(value, Reduction):
             extent, start = self.form(value.extent), self.value(value.start)
-            before = self.bound.get(value.counter)
-            self.bound[value.counter] = len(self.bound)
+            before, depth = self.enter(value.counter), len(self.bound) - 1
             body = self.value(value.body)
-            if before is None:
-                del self.bound[value.counter]
-            else:
-                self.bound[value.counter] = before
-            return ("r", value.operation, extent, start, body, value.fused)
-        return ("o", value.name, value.width, tuple(self.value(v) for v in value.inputs))
+            self.leave(value.counter, before)
+            return Reduction(
+                value.operation, _inner(depth), extent, body, start, value.width, value.fused
+            )
+        return Operation(value.name, tuple(self.value(v) for v in value.inputs), value.width)
 
-    def form(self, form: Linear) -> Hashable:
+    def enter(self, counter: Symbol) -> int | None:
+        """Bind a counter; return what it was bound to before."""
+        before = self.bound.pop(counter, None)
+        self.bound[counter] = len(self.bound)
+        return before
+
+    def leave(self, counter: Symbol, before: int | None) -> None:
+        """Undo `enter`."""
+        if before is None:
+            del self.bound[counter]
+        else:
+            self.bound[counter] = before
+
+    def form(self, form: Linear) -> Linear:
         self.offsets.append(form.constant)
-        terms: list[tuple[Hashable, int]] = []
+        parts = self.terms(form)
+        for _, _, _, offsets in parts:
+            self.offsets.extend(offsets)
+        return Linear(0, tuple((shape, factor) for _, factor, shape, _ in parts))
+
+    def terms(self, form: Linear) -> list[tuple[Term, int, Term, Offsets]]:
+        """Return each (term, factor, shape, constants inside), in the order of the shapes."""
+        parts: list[tuple[Term, int, Term, Offsets]] = []
         for term, factor in form.terms:
             if isinstance(term, Symbol):
-                number = self.bound.get(term)
-                terms.append((("s", term.name) if number is None else ("b", number), factor))
-            else:
-                terms.append((self.value(term), factor))
-        return tuple(sorted(terms, key=repr)) if len(terms) > 1 else tuple(terms)
+                depth = self.bound.get(term)
+                parts.append((term, factor, term if depth is None else _inner(depth), ()))
+                continue
+            first = len(self.offsets)
+            shape = self.value(term)
+            offsets = tuple(self.offsets[first:])
+            del self.offsets[first:]
+            assert isinstance(shape, (Load, Operation))
+            parts.append((term, factor, shape, offsets))
+        if len(parts) > 1:
+            parts.sort(key=lambda part: (part[2].order, part[1], part[3]))
+        return parts
+
+
+def _inner(depth: int) -> Symbol:
+    return Symbol(f"bound {depth}", "counter")
 
 
 def moved(
@@ -109,8 +171,17 @@ class _Move:
 
     def __init__(self, turns: Sequence[tuple[Symbol, Offsets]]) -> None:
         self.turns, self.number = turns, 0
+        self.walk = _Walk()
 
     def value(self, value: Value) -> Value:
+        walk, outer = self.walk, self.walk.bound
+        if value.symbols.isdisjoint(outer):
+            walk.bound = {}
+        result = self._value(value)
+        walk.bound = outer
+        return result
+
+    def _value(self, value: Value) -> Value:
         if isinstance(value, Constant):
             return value
         if isinstance(value, Index):
@@ -119,17 +190,19 @@ class _Move:
             return Load(self.form(value.address), value.width)
         if isinstance(value, Reduction):
             extent, start = self.form(value.extent), self.value(value.start)
+            before = self.walk.enter(value.counter)
+            body = self.value(value.body)
+            self.walk.leave(value.counter, before)
             return Reduction(
-                value.operation, value.counter, extent, self.value(value.body), start,
-                value.width, value.fused,
-            )  # fmt: skip
+                value.operation, value.counter, extent, body, start, value.width, value.fused
+            )
         return Operation(value.name, tuple(self.value(v) for v in value.inputs), value.width)
 
     def form(self, form: Linear) -> Linear:
         number = self.number
         self.number += 1
         result = Linear(form.constant)
-        for term, factor in form.terms:
+        for term, factor, _, _ in self.walk.terms(form):
             inner = term if isinstance(term, Symbol) else self.value(term)
             assert not isinstance(inner, (Constant, Index, Reduction))
             result += Linear(0, ((inner, factor),))

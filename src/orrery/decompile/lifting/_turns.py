@@ -62,9 +62,10 @@ class LoopMemory:
 
     wide: set[int] = field(default_factory=set)
     registers: set[tuple[int, int]] = field(default_factory=set)
-    kinds: dict[tuple[int, int], str] = field(default_factory=dict)
-    steps: dict[tuple[int, int], Linear] = field(default_factory=dict)
+    kinds: dict[Place, str] = field(default_factory=dict)
+    steps: dict[Place, Linear] = field(default_factory=dict)
     stack: set[Place] = field(default_factory=set)
+    extent: Linear | None = None
 
 
 def wrapped(

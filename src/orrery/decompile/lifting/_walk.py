@@ -16,7 +16,7 @@ from orrery.decompile.values import Cells
 
 from ._block import Interpreter
 from ._calls import carry_out_call
-from ._flow import Flow, NaturalLoop
+from ._flow import RETURNED, Flow, NaturalLoop
 from ._live import live_registers, mask
 from ._loops import run_loop
 from ._state import State, join
@@ -31,7 +31,8 @@ class Outcome:
 
     Attributes
     ----------
-    leaving : (target, state, steps written down by then) of each edge out of the region
+    leaving : (target, state, steps written down by then) of each edge out of the region; a loop
+        that returns leaves to `RETURNED`
     back : states that go on to the region's head again
     returned : states in which the function returned
     head_leaves : whether the region's head has an edge out of it
@@ -80,10 +81,14 @@ class Walker:
             if inner is not None and inner is not loop:
                 edges = [(t, s, len(self.engine.steps)) for t, s in run_loop(self, inner, here)]
             else:
-                edges = self._block(address, here, outcome)
+                edges = self._block(address, here)
             for target, after, written in edges:
+                if target not in inside:
+                    target = flow.forward.get(target, target)
                 if target == head and loop is not None:
                     outcome.back.append(after)
+                elif target == RETURNED and loop is None:
+                    outcome.returned.append(after)
                 elif target in inside:
                     waiting.setdefault(target, []).append(after)
                 else:
@@ -115,7 +120,7 @@ class Walker:
             return True
         while stack:
             block = self.flow.blocks[stack.pop()]
-            if not block.successors and block.ends in ("return", "jump"):
+            if block.ends in ("return", "jump"):
                 return False
             for target in block.successors:
                 if target == address or target in seen:
@@ -130,7 +135,7 @@ class Walker:
                 stack.append(target)
         return True
 
-    def _block(self, address: int, state: State, outcome: Outcome) -> list[tuple[int, State, int]]:
+    def _block(self, address: int, state: State) -> list[tuple[int, State, int]]:
         engine, block = self.engine, self.flow.blocks[address]
         if block.code is None:
             if address not in self.lost:
@@ -139,18 +144,18 @@ class Walker:
                     Unread(instruction=address, reason="no instruction is known here")
                 )
             return []
-        edges = engine.run(state, block)
-        if edges and edges[-1][1] is not state and block.ends != "next":
+        edges, goes_on = engine.run(state, block)
+        if not goes_on:
             return edges
         if block.ends == "call":
-            goes_on = carry_out_call(self, state, block)
-            return [(t, s, len(engine.steps)) for t, s, _ in edges] if goes_on else edges[:-1]
+            carry_out_call(self, state, block)
+            return [(t, s, len(engine.steps) if s is state else w) for t, s, w in edges]
         if block.ends == "return":
-            outcome.returned.append(state)
+            edges.append((RETURNED, state, len(engine.steps)))
         elif block.ends == "jump":
             carry_out_call(self, state, block)
             self._pop(state)
-            outcome.returned.append(state)
+            edges.append((RETURNED, state, len(engine.steps)))
         elif block.ends == "lost":
             engine.unread.append(
                 Unread(instruction=engine.here, reason="a jump whose target only runs can tell")

@@ -5,7 +5,7 @@ from ._cells import Cells, Vector
 from ._concrete import known_bits
 from ._conditions import condition_call
 from ._operators import UnknownOperatorError, as_value, as_vector, operate
-from ._parts import contains, is_named, signed, symbols_of, walk
+from ._parts import contains, inner_of, is_named, signed, symbols_of, walk
 
 __all__ = [
     "Builder",
@@ -16,6 +16,7 @@ __all__ = [
     "as_vector",
     "condition_call",
     "contains",
+    "inner_of",
     "is_named",
     "known_bits",
     "operate",

@@ -148,6 +148,8 @@ class Bits(Numbers):
             return self.negative(a, width)
         if y == 1 and isinstance(a, Operation) and a.name == "uextend" and a.inputs[0].width == 1:
             return self.extend(self.negate(a.inputs[0]), width, signed=False)
+        if width == 1:
+            return self.unequal(a, b)
         return Operation("ixor", (a, b), width)
 
     def bit_not(self, a: Value, width: int) -> Value:
@@ -261,6 +263,18 @@ class Bits(Numbers):
                 return self.extend(inner, width, signed=a.name == "iextend")
             if low >= inner.width and a.name == "uextend":
                 return self.number(0, width)
+        if a.name == "ishr":
+            places = self.constant(a.inputs[1])
+            if places is not None and places >= 0 and low + places + width <= a.width:
+                return self.extract(a.inputs[0], low + places, width)
+        if a.name == "umod":
+            by = self.constant(a.inputs[1])
+            if by is not None and by > 0 and by & (by - 1) == 0:
+                known = by.bit_length() - 1
+                if low >= known:
+                    return self.number(0, width)
+                if low + width <= known and low:
+                    return self.extract(a.inputs[0], low, width)
         if a.name == "select":
             arms = [self.extract(v, low, width) for v in a.inputs[1:]]
             return self.select(a.inputs[0], arms[0], arms[1], width)

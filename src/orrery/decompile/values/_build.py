@@ -17,6 +17,7 @@ from orrery.decompile.forms import (
     Reduction,
     Symbol,
     Value,
+    linear,
 )
 
 from ._choices import Choices
@@ -41,14 +42,14 @@ class _Replacing:
 
     def __init__(self, build: Builder, known: Mapping[Symbol, Value]) -> None:
         self.build, self.known = build, known
-        self.done: dict[int, tuple[Value, Value]] = {}
+        self.done: dict[Value, Value] = {}
 
     def value(self, value: Value) -> Value:
-        before = self.done.get(id(value))
-        if before is not None:
-            return before[1]
-        result = self._value(value)
-        self.done[id(value)] = (value, result)
+        if value.symbols.isdisjoint(self.known):
+            return value
+        result = self.done.get(value)
+        if result is None:
+            result = self.done[value] = self._value(value)
         return result
 
     def _value(self, value: Value) -> Value:
@@ -82,8 +83,9 @@ class _Replacing:
         return remake(build, value, inputs)
 
     def form(self, form: Linear) -> Linear:
-        result = Linear(form.constant)
-        changed = False
+        if form.symbols.isdisjoint(self.known):
+            return form
+        constant, total = form.constant, dict[Symbol | Operation | Load, int]()
         for term, factor in form.terms:
             new: Linear | None
             if isinstance(term, Symbol):
@@ -92,9 +94,13 @@ class _Replacing:
             else:
                 rewritten = self.value(term)
                 new = None if rewritten is term else self.build.linear(rewritten)
-            changed = changed or new is not None
-            result += Linear(0, ((term, factor),)) if new is None else new * factor
-        return result if changed else form
+            if new is None:
+                total[term] = total.get(term, 0) + factor
+                continue
+            constant += new.constant * factor
+            for part, times in new.terms:
+                total[part] = total.get(part, 0) + times * factor
+        return linear(constant, total)
 
 
 def remake(build: Builder, old: Operation, inputs: list[Value]) -> Value:

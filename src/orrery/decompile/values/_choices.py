@@ -30,6 +30,7 @@ __all__ = ["Choices"]
 _MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
 _ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
 _LESS = {"flt": "l", "fle": "le", "feq": "e", "funordered": "u"}
+_JOINED = ("inot", "iand", "ior", "ixor", "select")
 _TURNED = {"l": "g", "g": "l", "e": "e", "u": "u"}
 
 
@@ -88,6 +89,9 @@ class Choices(Bits):
                 int(x == y if name == "ieq" else x < y if name.endswith("lt") else x <= y), 1
             )
         if name == "ieq":
+            bit = self._single_bit(a) if y in (0, 1) and width > 1 else None
+            if bit is not None:
+                return bit if y else self.negate(bit)
             for first, other in ((a, y), (b, x)):
                 if other in (0, 1) and isinstance(first, Operation) and first.name == "uextend":
                     inner = first.inputs[0]
@@ -244,10 +248,9 @@ class Choices(Bits):
                 return self.both(condition, then)
             if self.constant(then) is not None and self.constant(then) != 0:
                 return self.either(condition, other)
-        if isinstance(then, Operation) and then.name == "select" and then.inputs[0] == condition:
-            return self.select(condition, then.inputs[1], other, width)
-        if isinstance(other, Operation) and other.name == "select" and other.inputs[0] == condition:
-            return self.select(condition, then, other.inputs[2], width)
+        arms = (self._under(then, condition), self._under(other, self.negate(condition)))
+        if arms != (then, other):
+            return self.select(condition, *arms, width)
         if isinstance(then, Operation) and then.name == "select" and then.inputs[2] == other:
             return self.select(self.both(condition, then.inputs[0]), then.inputs[1], other, width)
         if isinstance(other, Operation) and other.name == "select" and other.inputs[1] == then:
@@ -268,6 +271,48 @@ class Choices(Bits):
             if (b, a) == (then_bits, other_bits):
                 return Operation("max_x86", (b, a), width)
         return Operation("select", (condition, then, other), width)
+
+    def _under(self, value: Value, condition: Value) -> Value:
+        """Return what a choice is where a condition holds that says which."""
+        facts = _flatten("iand", condition)
+        while is_named(value, "select"):
+            known = self._follows(value.inputs[0], facts)
+            if known is None:
+                break
+            value = value.inputs[1] if known else value.inputs[2]
+        return value
+
+    def _follows(self, condition: Value, facts: list[Value]) -> bool | None:
+        """Return whether a condition surely holds, or surely does not, where others do."""
+        if condition in facts:
+            return True
+        if isinstance(condition, Operation) and condition.name in ("iand", "ior"):
+            parts = [self._follows(part, facts) for part in condition.inputs]
+            decisive = condition.name == "ior"
+            if decisive in parts:
+                return decisive
+            return None if None in parts else not decisive
+        return False if self.negate(condition) in facts else None
+
+    def unequal(self, a: Value, b: Value) -> Value:
+        """Return the condition that just one of them holds."""
+        for first, second in ((a, b), (b, a)):
+            known = self.constant(first)
+            if known is not None:
+                return self.negate(second) if known & 1 else second
+        plain = Operation("ixor", (a, b), 1)
+        return self.decide_all(plain) if _compared(a) and _compared(b) else plain
+
+    def _single_bit(self, value: Value) -> Value | None:
+        """Return the lowest bit of a value that has no others."""
+        if is_named(value, "uextend") and inner_of(value).width == 1:
+            return inner_of(value)
+        if is_named(value, "iand") and self.constant(value.inputs[1]) == 1:
+            return self.extract(value.inputs[0], 0, 1)
+        if is_named(value, "ixor") and self.constant(value.inputs[1]) == 1:
+            bit = self._single_bit(value.inputs[0])
+            return None if bit is None else self.negate(bit)
+        return None
 
     def as_bits(self, value: Value) -> Value:
         """Return a known number as the bits it is, for floating point."""
@@ -312,7 +357,7 @@ def _narrowed(value: Constant) -> Constant | None:
 
 def _compared(value: Value) -> tuple[Value, Value] | None:
     """Return the two floats that the first comparison in a condition is about."""
-    while isinstance(value, Operation) and value.name in ("inot", "iand", "ior", "select"):
+    while isinstance(value, Operation) and value.name in _JOINED:
         value = value.inputs[0]
     if isinstance(value, Operation) and value.name in _LESS:
         return value.inputs[0], value.inputs[1]
@@ -330,7 +375,7 @@ def _cases(value: Value, pair: tuple[Value, Value]) -> dict[str, bool] | None:
         elif value.inputs != pair:
             return None
         return {c: c[0] in letters for c in ("less", "equal", "greater", "unordered")}
-    if value.name not in ("inot", "iand", "ior", "select"):
+    if value.name not in _JOINED:
         return None
     parts = [_cases(v, pair) for v in value.inputs]
     known = [p for p in parts if p is not None]
@@ -340,6 +385,8 @@ def _cases(value: Value, pair: tuple[Value, Value]) -> dict[str, bool] | None:
         return {c: known[1][c] if holds else known[2][c] for c, holds in known[0].items()}
     if value.name == "inot":
         return {c: not holds for c, holds in known[0].items()}
+    if value.name == "ixor":
+        return {c: known[0][c] != known[1][c] for c in known[0]}
     join = all if value.name == "iand" else any
     return {c: join(p[c] for p in known) for c in known[0]}
 

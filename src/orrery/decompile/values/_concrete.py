@@ -90,6 +90,7 @@ def _apply(operation: Operation, inputs: list[int]) -> int | None:
         "iadd": lambda: a + b, "isub": lambda: a - b, "imul": lambda: a * b, "iand": lambda: a & b,
         "ior": lambda: a | b, "ixor": lambda: a ^ b, "inot": lambda: ~a, "ishl": lambda: a << b,
         "ishr": lambda: (a & _ones(inner)) >> b, "isar": lambda: x >> b,
+        "iclz": lambda: inner - (a & _ones(inner)).bit_length(),
         "ieq": lambda: int(a == b), "ilt": lambda: int(x < y), "ile": lambda: int(x <= y),
         "ult": lambda: int(a < b), "ule": lambda: int(a <= b), "itruncate": lambda: a,
         "uextend": lambda: a & _ones(inner), "iextend": lambda: x, "udiv": lambda: a // b,

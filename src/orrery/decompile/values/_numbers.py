@@ -40,6 +40,8 @@ class Numbers:
                 return term
         if form.is_constant:
             return self.number(form.constant, width)
+        if width in (32, 64) and not -(1 << width - 1) <= form.constant < 1 << width - 1:
+            form = Linear(signed(form.constant, width), form.terms)
         return Index(form, width)
 
     def linear(self, value: Value) -> Linear | None:
@@ -160,7 +162,9 @@ class Numbers:
                         return self.index(product * (f * g), width)
             elif len(x.terms) + len(y.terms) + bool(x.constant) + bool(y.constant) <= 6:
                 return self._multiply_out(x, y, width)
-        first, second = sorted((a, b), key=repr) if is_small(a) and is_small(b) else (a, b)
+        first, second = (
+            sorted((a, b), key=lambda v: v.order) if is_small(a) and is_small(b) else (a, b)
+        )
         return Operation("imul", (first, second), width)
 
     def _multiply_out(self, x: Linear, y: Linear, width: int) -> Value:
@@ -291,6 +295,9 @@ class Numbers:
                 if low == places:
                     return self.concat([*a.inputs[position:], self.number(0, places)])
                 low += piece.width
+        if is_named(a, "iclz") and 1 << places == width:  # all bits are 0: how code asks for it
+            zero = self.compare("ieq", a.inputs[0], self.number(0, width))
+            return self.extend(zero, width, signed=False)
         if isinstance(a, Operation) and a.name == "uextend":
             inner = a.inputs[0]
             if places >= inner.width:
@@ -334,6 +341,10 @@ class Numbers:
 
     def either(self, a: Value, b: Value) -> Value:
         """Return the condition that one of them holds."""
+        raise NotImplementedError
+
+    def unequal(self, a: Value, b: Value) -> Value:
+        """Return the condition that just one of them holds."""
         raise NotImplementedError
 
     def extend(self, a: Value, to: int, *, signed: bool) -> Value:

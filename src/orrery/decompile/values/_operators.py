@@ -99,6 +99,14 @@ def _not(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) -> Any_:
     return build.bit_not(as_value(inputs[0]), int(m[1]))
 
 
+def _leading_zeros(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) -> Any_:
+    a, width = as_value(inputs[0]), int(m[1])
+    known = build.constant(a)
+    if known is not None:
+        return build.number(width - (known & ((1 << width) - 1)).bit_length(), width)
+    return Operation("iclz", (a,), width)
+
+
 def _compare(build: Builder, m: re.Match[str], inputs: list[Any_], _: bool) -> Any_:
     return _comparison(build, m[1], m[3], as_value(inputs[0]), as_value(inputs[1]))
 
@@ -541,6 +549,7 @@ _TABLE: list[tuple[re.Pattern[str], Act]] = [
     _rule(r"Not(1|8|16|32|64)", _not),
     _rule(r"(?:Exp|Cas)?Cmp(EQ|NE|LT|LE)(8|16|32|64)(S|U)?", _compare),
     _rule(r"CmpNEZ(8|16|32|64)", _not_zero),
+    _rule(r"Clz(?:Nat)?(32|64)", _leading_zeros),
     _rule(r"Mull(S|U)(8|16|32|64)", _long_multiply),
     _rule(r"Div(S|U)(32|64)", _divide),
     _rule(r"DivMod(S|U)(64|128)to(32|64)", _divide_modulo),

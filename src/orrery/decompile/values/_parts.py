@@ -64,10 +64,9 @@ def walk(*values: Value | Symbol) -> Iterator[Value | Symbol]:
         stack.extend(children(part))
 
 
-def symbols_of(value: Value | Linear) -> set[Symbol]:
+def symbols_of(value: Value | Linear) -> frozenset[Symbol]:
     """Return every symbol a value is made of; a reduction's own counter included."""
-    first = [t for t, _ in value.terms] if isinstance(value, Linear) else [value]
-    return {part for part in walk(*first) if isinstance(part, Symbol)}
+    return value.symbols
 
 
 def contains(value: Value, wanted: Callable[[Value], bool]) -> bool:
