@@ -108,12 +108,16 @@ class Tree:
         self.problem, self.most, self.progress = problem, most, progress
         self.choices = likely = worthwhile(problem)
         stretches = problem.stretches
-        at = {k: number for number, members in enumerate(stretches) for k in members}
+        self.at = at = {k: number for number, members in enumerate(stretches) for k in members}
         self.processors = len(frozenset().union(*(w.processors for w in problem.workers)))
-        #: per subgraph, the least processor seconds, and the least way to the end of its stretch
-        self.area = [float(problem.areas[k][np.isfinite(problem.seconds[k])].min())
-                     for k in range(len(at))]  # fmt: skip
+        fits = np.isfinite(problem.seconds)
+        #: per subgraph, the least processor seconds: those that it has itself, and with those of
+        #: its memory that nobody may use beside it
+        own = problem.seconds * [len(worker.processors) for worker in problem.workers]
+        self.own = own.min(axis=1).tolist()
+        self.area = [float(problem.areas[k][fits[k]].min()) for k in range(len(at))]
         self.areas = problem.areas.tolist()
+        #: the least way to the end of its stretch
         self.tail = [0.0] * len(at)
         for k in reversed(range(len(at))):
             after = [j for j in stretches[at[k]] if k in problem.partition.subgraphs[j].needs]
@@ -142,7 +146,7 @@ class Tree:
                              key=lambda w, row=row: (row[w], w)))  # type: ignore[misc]
                 for row in problem.seconds
             )  # fmt: skip
-        self.at, self.start, self.least_s = at, tuple(chosen), total
+        self.start, self.least_s = tuple(chosen), total
 
     def _alone(self, free: PlacementProblem, members: Sequence[int], chosen: list[int]) -> float:
         """Choose for one stretch; return seconds that it takes at the least."""
@@ -166,8 +170,9 @@ class Tree:
 
         if self._walk(free, order, [0.0] * len(self.choices), lambda: best, found):
             return best
+        areas = self.own if free.factors is None else self.area
         return max(
-            sum(self.area[k] for k in members) / self.processors,
+            sum(areas[k] for k in members) / self.processors,
             max(float(free.seconds[k].min()) + self.tail[k] for k in members),
         )
 
@@ -182,12 +187,15 @@ class Tree:
     ) -> bool:  # fmt: skip
         """Put subgraphs in order; `rest`: seconds after the stretch of each, at the least."""
         state, looked, slows = State(problem), 0, problem.factors is not None
-        areas = [self.area[k] for k in order]
-        # What is left of the stretch of each, to be shared out over the processors.
-        left = [
-            sum(a for a, j in zip(areas[depth + 1 :], order[depth + 1 :]) if rest[j] == rest[k])
-            for depth, k in enumerate(order)
-        ]
+        # What is left of the stretch of each, to be shared out over the processors: beside when
+        # they are free again only what it has itself, as their waiting is in that already.
+        left, crowded = (
+            [
+                sum(areas[j] for j in order[depth + 1 :] if self.at[j] == self.at[k])
+                for depth, k in enumerate(order)
+            ]
+            for areas in (self.own, self.area)
+        )
         chosen, done = [-1] * len(self.choices), [0.0] * (len(order) + 1)
         stack = [iter(self.choices[order[0]])]
         while stack:
@@ -213,10 +221,10 @@ class Tree:
             )
             if slows:
                 # Beside that, the processor seconds of this stretch: more of them in company.
-                first = depth == 0 or rest[order[depth - 1]] != rest[number]
+                first = depth == 0 or self.at[order[depth - 1]] != self.at[number]
                 done[depth + 1] = (0.0 if first else done[depth]) + self.areas[number][worker]
                 least = max(least, rest[number] + state.since
-                            + (done[depth + 1] + left[depth]) / self.processors)  # fmt: skip
+                            + (done[depth + 1] + crowded[depth]) / self.processors)  # fmt: skip
             if least * (1 - 1e-12) >= limit():
                 continue
             if depth + 1 < len(order):
