@@ -156,7 +156,7 @@ def _evaluate_sum(value: Reduction, turns: Mapping[Symbol, Ints]) -> NDArray[Any
 
 
 def _evaluate_linear(form: Linear, turns: Mapping[Symbol, Ints]) -> NDArray[Any] | None:
-    total: NDArray[Any] = np.asarray(form.constant, np.int64)
+    total: NDArray[Any] = np.asarray(_int64(form.constant), np.int64)
     for term, factor in form.terms:
         if isinstance(term, Symbol):
             part = turns.get(term)
@@ -166,8 +166,13 @@ def _evaluate_linear(form: Linear, turns: Mapping[Symbol, Ints]) -> NDArray[Any]
             part = evaluate_integers(term, turns)
         if part is None or part.dtype.kind == "f":
             return None
-        total = total + part * factor
+        total = total + part * _int64(factor)
     return total
+
+
+def _int64(number: int) -> int:
+    """Return a number as 64 bits hold it: addresses and factors wrap around."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def lattice(points: Ints) -> list[tuple[int, tuple[int, ...]]] | None:

@@ -31,8 +31,8 @@ from ._conditions import merged_ranges, ranges_of
 from ._copying import copied
 from ._memory import Memory, memory_of
 from ._nest import Range
-from ._order import apart, guarded_loads, loads_of, stored_span
-from ._rolling import rolled_statements
+from ._order import apart, guarded_loads, loads_of, stored_span, together
+from ._rolling import Commuted, rolled_statements
 from ._statement import (
     Refusal,
     Rewriter,
@@ -71,7 +71,10 @@ class Matched:
 def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Matched:
     """Return what a program computes as tensors, and what of it was not understood."""
     statements, unmatched = statements_of(program, routines)
-    statements, conflicts = apart(rolled_statements([_upward(s) for s in statements]))
+    commuted = Commuted()
+    statements = [commuted.statement(_upward(s)) for s in statements]
+    statements, conflicts = apart(rolled_statements(statements))
+    statements, conflicts = together(statements, conflicts)
     tensors = Tensors()
     written: dict[str, list[range]] = {}
     for statement in statements:
@@ -296,29 +299,30 @@ def _scattered(tensors: Tensors, memory: Memory, statement: Statement) -> None:
 
 def _narrowed(statement: Statement) -> Statement:
     """Turn guards of the store itself into fewer turns of its loops."""
+    ranges: list[Range] = []
     for guard in statement.guards:
-        ranges = ranges_of(guard, statement.extents)
-        if ranges is None:
+        about = ranges_of(guard, statement.extents)
+        if about is None:
             raise Refusal("stores only where a number that it reads says so")
-        for bound in ranges:
-            if len(bound.form.terms) != 1 or bound.form.terms[0][1] != 1:
-                raise Refusal("stores only in turns that several loops decide together")
-            (symbol, _) = bound.form.terms[0]
-            assert isinstance(symbol, Symbol)
-            low = max(0, bound.low or 0)
-            high = statement.extents[symbol]
-            high = high if bound.high is None else min(high, bound.high)
-            if low >= high:
-                raise Refusal("a store that is never reached")
-            rewriter = Rewriter({symbol: linear(low, {symbol: 1})})
-            statement = replace(
-                statement,
-                place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
-                value=rewriter.value(statement.value),
-                guards=tuple(rewriter.value(g) for g in statement.guards),
-                extents={**statement.extents, symbol: high - low},
-            )
-    return statement
+        ranges = merged_ranges([*ranges, *about])
+    known: dict[Symbol | Operation | Load, Linear] = {}
+    extents = dict(statement.extents)
+    for bound in ranges:
+        if len(bound.form.terms) != 1 or bound.form.terms[0][1] != 1:
+            raise Refusal("stores only in turns that several loops decide together")
+        (symbol, _) = bound.form.terms[0]
+        assert isinstance(symbol, Symbol)
+        low = max(0, bound.low or 0)
+        high = extents[symbol] if bound.high is None else min(extents[symbol], bound.high)
+        if low >= high:
+            raise Refusal("a store that is never reached")
+        known[symbol], extents[symbol] = linear(low, {symbol: 1}), high - low
+    rewriter = Rewriter(known)
+    return replace(
+        statement,
+        place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
+        value=rewriter.value(statement.value), guards=(), extents=extents,
+    )  # fmt: skip
 
 
 def _accumulated(statement: Statement) -> Statement:

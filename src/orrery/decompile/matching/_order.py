@@ -12,16 +12,26 @@ Judge:   tests with loops whose order matters, which must not be matched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from math import gcd, prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..forms import Linear, Load, Operation, Reduction, Symbol, Value, linear
 from ._conditions import bounds, merged_ranges, ranges_of
 from ._nest import Range
+from ._rolling import alike, rolled_nests
 from ._statement import Place, Refusal, Rewriter, Statement, addresses_of, place_of
 from ._views import hull
 
-__all__ = ["apart", "guarded_loads", "loads_of", "stored_span"]
+__all__ = ["apart", "guarded_loads", "loads_of", "stored_span", "together"]
+
+_ELEMENT_BYTES = 4
+#: So many places are compared one by one to see whether two statements meet.
+_MOST_PLACES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,18 @@ class _Touch:
     writes: bool
     low: int
     high: int
+    extents: Mapping[Symbol, int]
+
+    def places(self) -> NDArray[np.int64] | None:
+        """Return every place in bytes, guards left aside; None where there are too many."""
+        terms = [(s, f) for s, f in self.place.offset.terms if isinstance(s, Symbol)]
+        if prod(self.extents[s] for s, _ in terms) > _MOST_PLACES:
+            return None
+        found = np.full(1, self.place.offset.constant, np.int64)
+        for symbol, factor in terms:
+            turns = np.arange(self.extents[symbol], dtype=np.int64) * factor
+            found = np.unique(found[:, None] + turns)
+        return found
 
 
 def loads_of(statement: Statement) -> list[Place]:
@@ -93,11 +115,13 @@ def _touches(statements: Sequence[Statement]) -> list[_Touch]:
             except Refusal:
                 continue  # read in no turn at all
             found.append(_Touch(
-                number=number, place=place, writes=False, low=low, high=high + width
+                number=number, place=place, writes=False, low=low, high=high + width,
+                extents=statement.extents,
             ))  # fmt: skip
         low, high = stored_span(statement)
         found.append(_Touch(
-            number=number, place=statement.place, writes=True, low=low, high=high + width
+            number=number, place=statement.place, writes=True, low=low, high=high + width,
+            extents=statement.extents,
         ))  # fmt: skip
     return found
 
@@ -124,6 +148,60 @@ def apart(statements: Sequence[Statement]) -> tuple[list[Statement], dict[int, s
         if len(members) > 1:
             current = _expanded(current, counter, members)
     return current, _conflicts(current)
+
+
+def together(
+    statements: Sequence[Statement], conflicts: Mapping[int, str]
+) -> tuple[list[Statement], dict[int, str]]:
+    """Bring loop nests that were written out one after the other together as one nest.
+
+    A compiler that writes out the turns of an outer loop leaves a sequence of nests for each, one
+    that peels a loop leaves two; those that do the same are put where the first of them stands, if
+    nothing between touches what they touch.
+    """
+    touches: dict[int, list[_Touch]] = {}
+    for touch in _touches(statements):
+        touches.setdefault(touch.number, []).append(touch)
+    groups: list[list[int]] = []
+    known: dict[object, int] = {}
+    for number, statement in enumerate(statements):
+        key = number if number in conflicts else alike(statement)
+        at = known.get(key)
+        if at is not None and all(
+            _commute(touches[number], touches[other]) for group in groups[at:] for other in group
+        ):
+            groups[at].append(number)
+        else:
+            known[key] = len(groups)
+            groups.append([number])
+    names = count()
+    found: list[Statement] = []
+    odd: dict[int, str] = {}
+    for group in groups:
+        if group[0] in conflicts:
+            odd[len(found)] = conflicts[group[0]]
+        found += rolled_nests([statements[number] for number in group], names)
+    return found, odd
+
+
+def _commute(one: Sequence[_Touch], other: Sequence[_Touch]) -> bool:
+    """Whether two statements may change places: neither stores where the other reads or stores."""
+    return not any((a.writes or b.writes) and _meet(a, b) for a in one for b in other)
+
+
+def _meet(a: _Touch, b: _Touch) -> bool:
+    if a.place.memory != b.place.memory or a.low >= b.high or b.low >= a.high:
+        return False
+    step = gcd(*(f for _, f in (*a.place.offset.terms, *b.place.offset.terms)))
+    if not step:
+        return True
+    apart = (a.place.offset.constant - b.place.offset.constant) % step
+    if _ELEMENT_BYTES <= apart <= step - _ELEMENT_BYTES:
+        return False
+    if apart or step % _ELEMENT_BYTES:
+        return True
+    one, other = a.places(), b.places()
+    return one is None or other is None or bool(np.isin(one, other, assume_unique=True).any())
 
 
 def _spans(touches: Sequence[_Touch]) -> list[tuple[int, int]]:

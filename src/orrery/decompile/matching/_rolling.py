@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, li
 from ._integers import lattice
 from ._statement import Rewriter, Statement, place_of
 
-__all__ = ["Term", "rolled", "rolled_statements", "terms_of"]
+__all__ = ["Commuted", "Term", "alike", "rolled", "rolled_nests", "rolled_statements", "terms_of"]
 
 #: More terms are left as they are: looking for loops takes time by the square of their number.
 _MOST_TERMS = 4096
@@ -133,7 +134,7 @@ def _merged(boxes: list[_Box], *, once: bool) -> list[_Box]:
     if once:
         current = [b for b in current if not any(_within(b, c) for c in current if c is not b)]
     while True:
-        joined = _adjacent(current)
+        joined = _adjacent([_flat(box) for box in current])
         joined = _stacked(joined)
         if len(joined) == len(current):
             return joined
@@ -149,6 +150,24 @@ def _within(one: _Box, other: _Box) -> bool:
         if tuple(b + k * s for b, s in zip(other.base, step, strict=True)) == one.base:
             return True
     return False
+
+
+def _flat(box: _Box) -> _Box:
+    """Write loops of which one goes on where the turn of another ends as one loop."""
+    loops = list(box.loops)
+    for turns, step in box.loops:
+        if (turns, step) not in loops or turns == 1 or not any(step):
+            continue
+        while True:
+            far = tuple(s * turns for s in step)
+            again = next((n for n, other in loops if other == far), 0)
+            if not again:
+                break
+            loops.remove((again, far))
+            loops.remove((turns, step))
+            turns *= again
+            loops.append((turns, step))
+    return box if len(loops) == len(box.loops) else _Box(box.base, _sorted(loops), box.first)
 
 
 def _adjacent(boxes: list[_Box]) -> list[_Box]:
@@ -340,6 +359,56 @@ class _Renamed(Rewriter):
         return super()._value(value)
 
 
+class Commuted:
+    """Writes sums and products with their sides in one order, whichever the compiler chose."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[Value, Value, tuple[Any, ...]]] = {}
+
+    def statement(self, statement: Statement) -> Statement:
+        return replace(statement, value=self.value(statement.value))
+
+    def value(self, value: Value) -> Value:
+        return self._both(value)[1]
+
+    def _both(self, value: Value) -> tuple[Value, Value, tuple[Any, ...]]:
+        """Return a value, how it is written here, and what it is sorted by."""
+        found = self._done.get(id(value))
+        if found is None:
+            found = (value, *self._written(value))
+            self._done[id(value)] = found
+        return found
+
+    def _written(self, value: Value) -> tuple[Value, tuple[Any, ...]]:
+        if isinstance(value, Load):
+            names = [t.name for t, _ in value.address.terms
+                     if isinstance(t, Symbol) and t.kind in ("memory", "argument")]  # fmt: skip
+            return value, (
+                1,
+                "load",
+                tuple(names),
+                tuple(sorted(f for _, f in value.address.terms)),
+            )
+        if isinstance(value, Reduction):
+            body, start = self._both(value.body), self._both(value.start)
+            made: Value = replace(value, body=body[1], start=start[1])
+            return made, _key(f"loop {value.operation}", (body[2], start[2]))
+        if not isinstance(value, Operation):
+            return value, (1, type(value).__name__, (), ())
+        parts = [self._both(part) for part in value.inputs]
+        if value.name in ("fadd", "fmul", "fma"):
+            parts[:2] = sorted(parts[:2], key=lambda part: part[2])
+        inputs = tuple(part[1] for part in parts)
+        made = value if inputs == value.inputs else replace(value, inputs=inputs)
+        return made, _key(value.name, [part[2] for part in parts])
+
+
+def _key(name: str, parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return what a value sorts by: how large it is, its operator, memories that it reads."""
+    names = sorted({name for part in parts for name in part[2]})
+    return 1 + sum(part[0] for part in parts), name, tuple(names), ()
+
+
 def rolled_statements(statements: Sequence[Statement]) -> list[Statement]:
     """Write neighbouring stores of one loop nest that differ in places only as one store."""
     names = count()
@@ -347,31 +416,41 @@ def rolled_statements(statements: Sequence[Statement]) -> list[Statement]:
     run: list[Statement] = []
     for statement in statements:
         if run and (run[-1].loops, run[-1].width) != (statement.loops, statement.width):
-            found += _rolled_run(run, names)
+            found += rolled_run(run, names)
             run = []
         run.append(statement)
-    return found + _rolled_run(run, names)
+    return found + rolled_run(run, names)
 
 
-def _rolled_run(run: list[Statement], names: count[int]) -> list[Statement]:
+def rolled_run(run: Sequence[Statement], names: count[int]) -> list[Statement]:
+    """Write stores of one loop nest, in order, as fewer; as they are where none can be joined."""
+    return _rolled(run, names, prefix="store", shared=len(run[0].loops) if run else 0)
+
+
+def rolled_nests(run: Sequence[Statement], names: count[int]) -> list[Statement]:
+    """Write loop nests, in order, each with one store, as fewer."""
+    return _rolled(run, names, prefix="nest", shared=0)
+
+
+def _rolled(
+    run: Sequence[Statement], names: count[int], *, prefix: str, shared: int
+) -> list[Statement]:
+    """Roll stores whose first `shared` loops are the same."""
     if not 1 < len(run) <= _MOST_TERMS:
-        return run
+        return list(run)
     extents: dict[Symbol, int] = {}
     terms = []
-    stem = f"inner.{next(names)}"
+    stem = f"inner.{prefix}.{next(names)}"
     for statement in run:
         mine = dict(statement.extents)
-        renamed = _Renamed(mine, stem)
-        address = statement.place.offset + linear(0, {Symbol(statement.place.memory, "memory"): 1})
-        parts = (Load(address, statement.width), statement.value, *statement.guards)
-        whole = Operation("store", parts, statement.width)
-        terms.append(Term((), renamed.value(whole)))
+        renamed = _Renamed(mine, stem).value(_whole(statement))
+        terms.append(Term(statement.loops[shared:], renamed))
         if any(extents.get(s, turns) != turns for s, turns in mine.items()):
-            return run  # loops of one place that run for different turns
+            return list(run)  # loops of one place that run for different turns
         extents.update(mine)
-    made = rolled(terms, extents, names, once=False, prefix="store")
+    made = rolled(terms, extents, names, once=False, prefix=prefix)
     if len(made) == len(run):
-        return run
+        return list(run)
     found = []
     for term in made:
         assert isinstance(term.value, Operation)
@@ -379,9 +458,27 @@ def _rolled_run(run: list[Statement], names: count[int]) -> list[Statement]:
         assert isinstance(target, Load)
         place = place_of(target.address, extents)
         if place is None:
-            return run
+            return list(run)
         found.append(Statement(
             place=place, value=value, width=run[0].width, guards=tuple(guards),
-            loops=(*run[0].loops, *term.counters), extents=dict(extents), address=run[0].address,
+            loops=(*run[0].loops[:shared], *term.counters), extents=dict(extents),
+            address=run[0].address,
         ))  # fmt: skip
     return found
+
+
+def _whole(statement: Statement) -> Operation:
+    """Return all that a statement does as one value."""
+    address = statement.place.offset + linear(0, {Symbol(statement.place.memory, "memory"): 1})
+    parts = (Load(address, statement.width), statement.value, *statement.guards)
+    return Operation("store", parts, statement.width)
+
+
+def alike(statement: Statement) -> object:
+    """Return what is equal for statements that do the same at places that loops may tell apart."""
+    mine = dict(statement.extents)
+    forms: list[Linear] = []
+    shape = _shape(_Renamed(mine, "alike").value(_whole(statement)), forms, lambda _: None)
+    inner = tuple(sorted((s.name, n) for s, n in mine.items() if s.name.startswith("alike.")))
+    rest = tuple(tuple((t, f) for t, f in form.terms if t not in statement.loops) for form in forms)
+    return shape, rest, inner

@@ -185,6 +185,10 @@ class Raising:
                     return self.select(chosen)
                 if isinstance(mask, Constant) and mask.bits == (1 << (value.width - 1)) - 1:
                     return self.apply("Abs", self.value(other))
+        if value.name == "ior":
+            either = _either(value)
+            if either is not None:
+                return self.select(either)
         if value.name == "ixor":
             for mask, other in (value.inputs, value.inputs[::-1]):
                 if isinstance(mask, Constant) and mask.bits == 1 << (value.width - 1):
@@ -511,6 +515,55 @@ def _about_order(value: Operation) -> bool:
         inner = value.inputs[0]
         return isinstance(inner, Operation) and _about_order(inner)
     return value.name == "funordered"
+
+
+def _either(value: Operation) -> Operation | None:
+    """Return ``(c ? 0 : a) | b`` as a choice where `b` is 0 unless the condition holds."""
+    for one, other in (value.inputs, value.inputs[::-1]):
+        left, right = _masked_by(one), _masked_by(other)
+        if left is None:
+            continue
+        condition, kept, holds = left
+        rest: Value | None = None
+        if right is not None and right[0] == condition and right[2] != holds:
+            rest = right[1]
+        elif not holds and isinstance(other, Operation) and other.name in _MAXIMA:
+            # max(x, 0) is 0 where 0 < x does not hold.
+            found = comparison_of(condition)
+            low, high = found[1:] if found is not None else (None, None)
+            if (
+                found is not None and found[0] in ("flt", "fle") and _MAXIMA[other.name] == "Max"
+                and _is_zero(low) and high in other.inputs and low in other.inputs
+            ):  # fmt: skip
+                rest = high
+        if rest is not None:
+            then, otherwise = (kept, rest) if holds else (rest, kept)
+            return Operation("select", (condition, then, otherwise), value.width)
+    return None
+
+
+def _masked_by(value: Value) -> tuple[Value, Value, bool] | None:
+    """Return a condition, a value, and for which outcome it is that value; 0 for the other."""
+    if not isinstance(value, Operation):
+        return None
+    if value.name == "select":
+        condition, then, otherwise = value.inputs
+        if _is_zero(then):
+            return condition, otherwise, False
+        if _is_zero(otherwise):
+            return condition, then, True
+    if value.name == "iand":
+        for mask, other in (value.inputs, value.inputs[::-1]):
+            known = _mask(mask)
+            if known is not None:
+                return known, other, True
+    return None
+
+
+def _is_zero(value: Value | None) -> bool:
+    if isinstance(value, Constant):
+        return value.bits == 0
+    return isinstance(value, Index) and value.value == Linear(0)
 
 
 def _mask(value: Value) -> Value | None:

@@ -33,6 +33,9 @@ ELEMENTWISE = {
 }  # fmt: skip
 
 
+_COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min"})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """One tensor; made by `Tensors` only, so that equal ones are the same object.
@@ -189,6 +192,8 @@ class Tensors:
         pulled = [self._pull(t, main) for t in inputs]
         if any(t is None for t in pulled):
             return self._make(op, inputs, shape, **attributes)
+        if not main.digits.is_identity and _turned(pulled, main.size) >= _turned(inputs, main.size):
+            return self._make(op, inputs, shape, **attributes)  # the others would be turned instead
         # Broadcasting may be over an axis that only the rearranged one has: sizes are the same.
         inner = self.apply(op, *(t for t in pulled if t is not None), **attributes)
         return self._rearranged(inner, main.digits, shape)
@@ -435,7 +440,7 @@ class Tensors:
                         wide = tuple(total if k == axis else s for k, s in enumerate(a.shape))
                         return self.reshape(both, wide)
             return None
-        if a.op == "Slice" and a.inputs[0] is b.inputs[0]:
+        if a.op == "Slice" and a.inputs == b.inputs and len(a.inputs) == 1:
             starts, stops = a.attribute("starts"), a.attribute("stops")
             same = all(
                 starts[k] == b.attribute("starts")[k] and stops[k] == b.attribute("stops")[k]
@@ -449,15 +454,25 @@ class Tensors:
             shape = [s - r for r, s in zip(starts, ends, strict=True)]
             return self._make("Slice", a.inputs, shape, starts=starts, stops=ends)
         if a.op in ELEMENTWISE and a.attributes == b.attributes:
-            return self._neighbouring(a, b, axis)
+            made = self._neighbouring(a, b.inputs, b, axis)
+            if made is None and a.op in _COMMUTATIVE:
+                made = self._neighbouring(a, b.inputs[::-1], b, axis)
+            return made
         return None
 
-    def _neighbouring(self, a: Tensor, b: Tensor, axis: int) -> Tensor | None:
+    def _neighbouring(
+        self, a: Tensor, others: Sequence[Tensor], b: Tensor, axis: int
+    ) -> Tensor | None:
+        """Return an operator of joined inputs for two operators of parts of them."""
         inputs, found = [], False
-        for x, y in zip(a.inputs, b.inputs, strict=True):
+        for x, y in zip(a.inputs, others, strict=True):
             place = axis - (len(a.shape) - len(x.shape))
-            thin = place < 0 or (x.shape[place] == 1 and a.shape[axis] != 1)
-            if x is y and thin:
+            if len(x.shape) != len(y.shape):
+                return None
+            thin = place < 0 or any(
+                t.shape[place] == 1 != whole.shape[axis] for t, whole in ((x, a), (y, b))
+            )
+            if x is y and (place < 0 or x.shape[place] == 1):
                 inputs.append(x)
             elif x.value is not None and y.value is not None and not thin:
                 inputs.append(self.constant(np.concatenate([x.value, y.value], place)))
@@ -524,6 +539,14 @@ class Tensors:
     ) -> Tensor:
         """Return an operator as it stands."""
         return self._make(op, inputs, shape, **attributes)
+
+
+def _turned(inputs: Sequence[Tensor | None], size: int) -> int:
+    """Return how many whole inputs lie in another order than what they are read from."""
+    return sum(
+        t is not None and t.op == "Rearrange" and t.size == size and not t.digits.is_identity
+        for t in inputs
+    )
 
 
 def _common_axis(parts: Sequence[Tensor], outer: int) -> int | None:

@@ -227,4 +227,15 @@ def _flat_norm(tensors: Tensors, t: Tensor) -> Tensor | None:
     return tensors.reshape(made, t.shape)
 
 
-_CANONICAL = (_flat_norm, _one_position, _is_product, _pointwise, _whole_window)
+def _folded_root(tensors: Tensors, t: Tensor) -> Tensor | None:
+    """Write a batch normalisation with the deviation that a compiler computes beforehand."""
+    if t.op != "BatchNormalization" or t.inputs[4].value is None or not t.attribute("epsilon"):
+        return None
+    epsilon = np.float32(t.attribute("epsilon"))
+    root = np.sqrt(t.inputs[4].value.astype(np.float32) + epsilon)
+    # The square of a root, rounded, has the same root: both graphs come to the same numbers.
+    inputs = (*t.inputs[:4], tensors.constant(root * root))
+    return tensors.node(t.op, inputs, t.shape, **{**dict(t.attributes), "epsilon": 0.0})
+
+
+_CANONICAL = (_folded_root, _flat_norm, _one_position, _is_product, _pointwise, _whole_window)
