@@ -155,7 +155,7 @@ def test_an_error_while_preparing_names_the_node() -> None:
 def test_whole_numbers_beyond_32_bits_are_refused_when_given() -> None:
     executable = OpenVinoBackend(threads=1).prepare(one_node("Neg", (2,), dtype="int64"))
     assert executable.run({"x0": np.array([5, -6])})["y0"].tolist() == [-5, 6]
-    with pytest.raises(SpecError, match="found 8589934592, wanted whole numbers of 32 bits"):
+    with pytest.raises(SpecError, match="found 8589934592, wanted whole numbers of at most"):
         executable.run({"x0": np.array([1, 1 << 33])})
 
 

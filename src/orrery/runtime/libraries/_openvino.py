@@ -1,9 +1,10 @@
 """OpenVINO as a back end: whole graphs on the CPU, in 32-bit floating point throughout.
 
 Models:  nothing; it runs. Graphs travel as ONNX bytes.
-Ignores: the library's other devices. Whole numbers of 64 bits are computed in 32, so that inputs
-         beyond those are refused when they are given. Maxima lose NaN, and of nothing but -inf
-         give the lowest number, so that rows which a mask of -inf blots out whole may differ.
+Ignores: the library's other devices. Whole numbers that may leave the range in which it is exact
+         are refused ahead, and in inputs when they are given. Relu, Exp, Clip, Softmax, maxima,
+         minima, and what becomes a truth value lose NaN; maxima of nothing but -inf give the
+         lowest number, so that rows which a mask of -inf blots out whole may differ.
 Judge:   ONNX's node tests, the NumPy reference on networks.
 """
 
@@ -25,6 +26,7 @@ from orrery.graph import Graph, onnx_bytes, write_onnx
 
 from .._backend import Executable, Tensors, input_check, memory_guard, memory_problem
 from ._library import foreign_operators, named_node, not_loaded
+from ._openvino_integers import integer_limit
 from ._openvino_refusals import refused_operators
 
 __all__ = ["OpenVinoBackend"]
@@ -37,7 +39,8 @@ _CARRIED = {
     "bool", "int8", "uint8", "int16", "int32", "int64", "float16", "float32",
 }  # fmt: skip
 
-_INT32 = np.iinfo(np.int32)
+#: Those whose values are looked at when they are given.
+_GUARDED = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,16 @@ class OpenVinoBackend:
     ----------
     threads : of one run; 0 leaves the choice to the library
     pinning : tie the library's threads to cores; off, they stay where the process may run
+
+    Attributes
+    ----------
+    caveat : in what its outputs may differ from ONNX, for a reader
     """
+
+    caveat: ClassVar[str] = (
+        "OpenVINO loses NaN: Relu, Exp, Clip, Softmax, maxima and minima make numbers of it. Where "
+        "NaN in an output must stay NaN, take another back end (--workers onnxruntime)."
+    )
 
     threads: int = 0
     pinning: bool = False
@@ -119,7 +131,7 @@ class OpenVinoBackend:
         with memory_guard(graph):
             model = _guarded(graph, "preparing", opened)
         return _Compiled(graph=graph, model=model, kept=_kept_inputs(graph, model),
-                         check=input_check(graph))  # fmt: skip
+                         check=input_check(graph), limit=integer_limit(graph))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +142,7 @@ class _Compiled:
     model: Any
     kept: tuple[str, ...]  # which input each of the model's ports takes
     check: Callable[[Tensors], None]
+    limit: int  # the largest whole number that inputs may hold
     idle: deque[Any] = field(default_factory=deque)
     keeps_apart: ClassVar[bool] = True
 
@@ -160,13 +173,13 @@ class _Compiled:
         array = np.asarray(value, order="C")
         if array.ndim == 0 and not array.flags.writeable:
             array = array.copy()  # the library copies other read-only arrays, and raises on these
-        if array.dtype == np.int64 and array.size:
+        if array.dtype in _GUARDED and array.size:
             for extreme in (int(array.min()), int(array.max())):
-                if not _INT32.min <= extreme <= _INT32.max:
+                if abs(extreme) > self.limit:
                     raise SpecError(
                         f"{self.graph.name}: input {name!r}", found=extreme,
-                        wanted="whole numbers of 32 bits, in which OpenVINO computes",
-                        fix="use another back end",
+                        wanted=f"whole numbers of at most {self.limit} either way, with which "
+                        "OpenVINO computes this exactly", fix="use another back end",
                     )  # fmt: skip
         return array
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 from orrery.graph import Graph, Node
 
+from ._openvino_integers import SMALL, integers_computed_otherwise
+
 __all__ = ["refused_operators"]
 
 #: Operators that the library lacks.
@@ -39,6 +41,8 @@ def refused_operators(graph: Graph) -> str | None:
             why = _RULES[node.op](node, holder)
         if why is not None:
             found[node.operator if why == "lacking" else f"{node.operator} ({why})"] = None
+    for operator, why in integers_computed_otherwise(graph, SMALL).items():
+        found[f"{operator} ({why})"] = None
     if not found:
         return None
     return f"operators that OpenVINO lacks or computes otherwise: {', '.join(sorted(found))}"
