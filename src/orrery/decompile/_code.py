@@ -88,6 +88,11 @@ class ImageCode:
     def name(self, address: int) -> str:
         return self._names.get(address & ~1 if self.thumb(address) else address, "")
 
+    def plain(self, address: int) -> int:
+        """Return an address without the bit that says Thumb, on machines that have one."""
+        arm = self.image.architecture in ("armv7", "thumb")
+        return address & ~1 if arm else address
+
     def thumb(self, address: int) -> bool:
         """Whether an address is that of Thumb code, by its lowest bit or by what names say."""
         architecture = self.image.architecture

@@ -33,6 +33,14 @@ _FLOATING = {
     "armv7": re.compile(r"vn?(?:fma|fms|mul|mla|mls|add|sub|div|max|min|sqrt)\w*\.f(?:32|64)"),
 }
 _FLOATING["thumb"] = _FLOATING["armv7"]
+#: Instructions on single floats that compute nothing new, where a register of such stands first.
+_MOVING = {
+    "x86-64": re.compile(r"v?(?:movss|u?comiss)"),
+    "aarch64": re.compile(r"ldu?r|stu?r|fcmpe?|fcsel"),
+    "armv7": re.compile(r"vldr|vstr|vcmpe?\.f32"),
+}
+_MOVING["thumb"] = _MOVING["armv7"]
+_SINGLE = re.compile(r"s\d|d?word ptr|xmm")
 _PRODUCT = re.compile(r"v?(?:mul|fn?m(?:add|sub)\d+)[sp][sd]|fn?(?:mul|madd|msub|mla|mls)\w*|"
                       r"vn?(?:fma|fms|mul|mla|mls)\w*\.f(?:32|64)")  # fmt: skip
 _CALLS, _LEAPS = {"call", "bl", "blx"}, {"jmp", "b", "b.w"}
@@ -51,7 +59,8 @@ class Function:
     ----------
     name : as linked, or empty; a hint
     end : where the next one begins
-    floats : how many floating-point instructions it has
+    floats : how many floating-point instructions it has that compute
+    moves : how many that compare, choose or move single floats
     products : how many of these multiply
     loops : how many of its jumps go back
     calls : addresses that it calls or jumps to for good, in order, and whose address it takes
@@ -62,9 +71,15 @@ class Function:
     name: str = ""
     exported: bool = False
     floats: int = 0
+    moves: int = 0
     products: int = 0
     loops: int = 0
     calls: tuple[int, ...] = ()
+
+    @property
+    def computes(self) -> bool:
+        """Whether it works on floats in a loop."""
+        return bool(self.loops and (self.floats or self.moves))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +107,12 @@ class Functions:
                 waiting += one.calls
         return tuple(met.values())
 
+    def alone(self, address: int) -> bool:
+        """Whether every function that computes with floats in a loop is reached from this one."""
+        reached = {one.address for one in self.reached(address)}
+        computing = [one.address for one in self.each if one.computes]
+        return bool(computing) and reached.issuperset(computing)
+
 
 @dataclass(slots=True)
 class _Sweep:
@@ -102,6 +123,7 @@ class _Sweep:
     leaps: list[tuple[int, int]] = field(default_factory=list)
     taken: list[tuple[int, int]] = field(default_factory=list)
     floats: list[int] = field(default_factory=list)
+    moves: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
 
 
@@ -138,7 +160,7 @@ def find_functions(image: Image) -> Functions:
         if one.address in named else one
         for one in _filled(sorted(starts), image, sweep)
     ]  # fmt: skip
-    many = sum(1 for one in functions if one.floats and one.loops)
+    many = sum(1 for one in functions if one.computes)
     return Functions(each=tuple(functions),
                      found=f"{len(functions)} functions, {many} with floats in loops")  # fmt: skip
 
@@ -156,8 +178,15 @@ def _jumped_to(starts: list[int], image: Image, sweep: _Sweep) -> set[int]:
 def _filled(starts: list[int], image: Image, sweep: _Sweep) -> Iterator[Function]:
     """Give every function what was seen between its start and the next one's."""
     calls = sorted((*sweep.calls, *sweep.taken))
-    floats, products = sorted(sweep.floats), sorted(sweep.products)
+    counted = {"floats": sorted(sweep.floats), "moves": sorted(sweep.moves),
+               "products": sorted(sweep.products)}  # fmt: skip
     jumps, known = sorted(sweep.jumps), set(starts)
+    start = end = 0
+
+    def within(kind: str) -> int:
+        places = counted[kind]
+        return bisect.bisect_left(places, end) - bisect.bisect_left(places, start)
+
     for at, start in enumerate(starts):
         segment = image.segment(start)
         end = segment.end if segment is not None else start
@@ -169,8 +198,7 @@ def _filled(starts: list[int], image: Image, sweep: _Sweep) -> Iterator[Function
         led += [(here, to) for here, to in inside if to in known and not start <= to < end]
         yield Function(
             address=start, end=end,
-            floats=bisect.bisect_left(floats, end) - bisect.bisect_left(floats, start),
-            products=bisect.bisect_left(products, end) - bisect.bisect_left(products, start),
+            floats=within("floats"), moves=within("moves"), products=within("products"),
             loops=sum(1 for here, to in inside if start <= to <= here),
             calls=tuple(dict.fromkeys(to for _, to in sorted(led) if to in known)),
         )  # fmt: skip
@@ -178,7 +206,7 @@ def _filled(starts: list[int], image: Image, sweep: _Sweep) -> Iterator[Function
 
 def _swept(image: Image) -> _Sweep:
     sweep = _Sweep()
-    floating = _FLOATING[image.architecture]
+    floating, moving = _FLOATING[image.architecture], _MOVING[image.architecture]
     for segment in image.segments:
         if not segment.executable:
             continue
@@ -190,6 +218,8 @@ def _swept(image: Image) -> _Sweep:
                     sweep.floats.append(at)
                     if _PRODUCT.fullmatch(mnemonic):
                         sweep.products.append(at)
+                elif moving.fullmatch(mnemonic) and _SINGLE.match(operands):
+                    sweep.moves.append(at)
                 elif mnemonic in _CALLS or _JUMP.fullmatch(mnemonic):
                     target = _TARGET.search(operands)
                     if target is not None:

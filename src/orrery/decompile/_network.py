@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from orrery.store import strict_convert
 
 from ._evidence import RecoveredNode, RecoveredWeight
 from ._frame import Records
+from ._judging import Verdict, judge
 from ._limits import Lost, each
 from ._opening import Container, Opened, Request
 from ._reading import AllFunctions, Lifted
@@ -23,15 +24,10 @@ from ._recovery import Recovery, recover_program
 from .forms import Program, Routine
 from .leaks import Leak, find_leaks
 from .matching import Unmatched
-from .topology import program_of_calls, program_of_routines
+from .topology import PART_BYTES, program_of_calls, program_of_routines
 
 __all__ = ["Leaks", "Network", "Tried", "Verdict", "list_leaks", "make_network", "pack", "unpack"]
 
-Verdict = Literal["whole", "partial", "none"]
-
-#: Operators that learn; a network has one of them with its own parameters.
-_LEARNING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
-_LEAST_OPERATORS = 2
 _HEAD = struct.Struct("<Q")
 
 
@@ -119,13 +115,14 @@ def _made(records: Records) -> Network:
     stem = opened.name.partition(".")[0] or "recovered"
     notes = (*records.notes, *container.notes, *lifted.notes)
     if lifted.sequence is not None:
-        image = opened.images[0] if len(opened.images) == 1 else None
-        program = program_of_calls(lifted.sequence, lifted.kernels, image)
-        routines = {address: one for (_, address), one in lifted.routines.items()}
+        program = program_of_calls(lifted.sequence, lifted.kernels, opened.images)
+        routines = {
+            address + part * PART_BYTES: one for (part, address), one in lifted.routines.items()
+        }
 
         def attempt(_: int) -> bytes:
             recovery = recover_program(program, routines, name=stem)
-            verdict, reason = _judge(recovery, contained=True, named=True)
+            verdict, reason = judge(recovery, contained=True, named=True, alone=False)
             return pack(Network(verdict=verdict, reason=reason, recovery=recovery))
 
         # In a fork: what goes wrong there must not take the container along.
@@ -147,13 +144,15 @@ def _best(
     routines = {address: one for (_, address), one in lifted.routines.items()}
     entries = [one for one in records[AllFunctions].entries if one & ~1 in routines
                or one in routines]  # fmt: skip
-    named = request.entry is not None
+    named, functions = request.entry is not None, records[AllFunctions].of[0]
 
     def attempt(entry: int) -> bytes:
         routine = routines.get(entry) or routines[entry & ~1]
         program: Program = program_of_routines(routine, routines, opened.images[0])
         recovery = recover_program(program, routines, name=stem)
-        verdict, reason = _judge(recovery, contained=False, named=named)
+        verdict, reason = judge(
+            recovery, contained=False, named=named, alone=functions.alone(entry)
+        )
         return pack(Network(
             verdict=verdict, reason=reason, recovery=recovery, entry=entry,
             function=routine.name, arguments=tuple(s.name for s in routine.arguments),
@@ -209,32 +208,6 @@ def _worth(network: Network) -> tuple[int, int, int]:
     order = {"none": 0, "partial": 1, "whole": 2}[network.verdict]
     recovery = network.recovery
     return order, len(recovery.nodes), -len(recovery.unmatched)
-
-
-def _judge(recovery: Recovery, *, contained: bool, named: bool) -> tuple[Verdict, str]:
-    """Say whether what was recovered is a network, and all of it.
-
-    A framework's container holds a network, and so does an entry that the user named. Other code
-    must show two operators on one path, one of them with parameters of its own: a filter or a sum
-    of products is no network.
-    """
-    graph = recovery.graph
-    if graph is None or not graph.nodes:
-        return "none", "no output could be expressed by operators"
-    if not contained and not named:
-        learning = [node for node in graph.nodes if node.op in _LEARNING
-                    and any(name in graph.constants for name in node.inputs)]  # fmt: skip
-        if len(graph.nodes) < _LEAST_OPERATORS or not learning:
-            return "none", ("operators were recognised, but none with parameters that leads to "
-                            "another: name the function by --entry if it is a network")  # fmt: skip
-        if recovery.unmatched and len(graph.nodes) < len(recovery.unmatched):
-            return "none", "more of the code is unmatched than matched"
-    if recovery.unmatched:
-        return "partial", f"{len(recovery.unmatched)} places in the code were not matched"
-    ended = [note for note in recovery.notes if "no output of the program was reached" in note]
-    if ended:
-        return "partial", ended[0]
-    return "whole", ""
 
 
 class _Packed(msgspec.Struct, forbid_unknown_fields=True):

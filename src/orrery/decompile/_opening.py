@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ._code import ImageCode
 from ._frame import Records
+from ._functions import find_functions
 from .containers import (
     ContainerError,
     Sequence,
@@ -21,6 +23,7 @@ from .containers import (
     read_vmfb,
 )
 from .images import Image, ImageError, open_image
+from .linking import traced_program
 
 __all__ = ["Container", "Opened", "Request", "contain", "open_binary"]
 
@@ -169,6 +172,10 @@ def contain(records: Records) -> Container:
             continue
         try:
             named = request.entry if isinstance(request.entry, str) else ""
+            if not any(f.kind == "bytecode" and f.code for f in program.functions):
+                image = opened.images[0]
+                program = traced_program(program, ImageCode(image), find_functions(image))
+                notes.append("the order of calls was read from machine code")
             found = follow_vm_program(program, data, named)
         except ContainerError as error:
             notes.append(str(error))

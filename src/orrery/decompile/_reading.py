@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from ._code import ImageCode
 from ._frame import Records
 from ._functions import Functions, find_functions
-from ._kernels import Place, find_kernels, in_order
 from ._limits import Lost, each
 from ._opening import Container, Opened, Request
-from .containers import Sequence
+from .containers import CallKey, Sequence
 from .forms import Routine
 from .images import Image, ImageError
 from .lifting import lift
+from .linking import Place, find_kernels, in_order, lift_dispatched, moved, own_kernel
+from .topology import PART_BYTES
 
 __all__ = ["AllFunctions", "Lifted", "list_functions", "read_functions"]
 
@@ -50,13 +51,13 @@ class Lifted:
     routines : by number of the image and address
     lost : number of the image, address, and why there is no routine
     sequence : the container's calls with arguments as their kernels take them; None without one
-    kernels : number of the kernel in the container -> its routine
+    kernels : key of a call of the container -> its routine
     """
 
     routines: Mapping[tuple[int, int], Routine]
     lost: tuple[tuple[int, int, str], ...] = ()
     sequence: Sequence | None = None
-    kernels: Mapping[int, Routine] = field(default_factory=dict)
+    kernels: Mapping[CallKey, Routine] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,42 +97,60 @@ def _entries(request: Request, image: Image, functions: Functions) -> tuple[int,
                 wanted="a linked name, or an address", fix="name one that the file has",
             )  # fmt: skip
         return (symbol.address,)
-    counts = {}
+    counts, lone = {}, {}
     called = {to for one in functions.each for to in one.calls if to != one.address}
+    computing = {one.address for one in functions.each if one.computes}
     for one in functions.each:
         reached = functions.reached(one.address)
         kernels = sum(1 for f in reached if f.floats and f.loops)
+        worth = (kernels, one.exported, one.address not in called, -one.address)
         if any(f.products and f.loops for f in reached):  # whatever learns multiplies
-            counts[one.address] = (kernels, one.exported, one.address not in called, -one.address)
+            counts[one.address] = worth
+        elif computing and computing <= {f.address for f in reached}:
+            lone[one.address] = worth
+    # Where nothing multiplies, a single operator may still be all that the file computes.
+    counts = counts or lone
     ranked = sorted(counts, key=counts.__getitem__, reverse=True)
     return tuple(ranked[:_MOST_ENTRIES])
+
+
+#: Number of the image, address, and which of the container's calls means it; -1: any.
+_Item = tuple[int, int, int]
 
 
 def read_functions(records: Records) -> Lifted:
     """Read the functions that may belong to the network, each for itself."""
     request, opened, container = records[Request], records[Opened], records[Container]
     functions = records[AllFunctions].of
-    places: dict[int, Place] = {}
+    codes = [ImageCode(image) for image in opened.images]
+    sequence = container.sequence
+    places: dict[tuple[int, int], Place] = {}
     notes: tuple[str, ...] = ()
-    wanted: dict[tuple[int, int], None] = {}
-    if container.sequence is not None:
-        places, notes = find_kernels(opened, container.sequence, functions)
+    wanted: dict[_Item, None] = {}
+    of_call: dict[CallKey, _Item] = {}
+    if sequence is not None:
+        dispatched = opened.module is not None
+        places, notes = find_kernels(sequence, functions, codes, dispatched=dispatched)
+        of_call = _items(sequence, places, dispatched=dispatched)
+        wanted = dict.fromkeys(of_call.values())
         for place in places.values():
-            for one in functions[place.part].reached(place.address):
-                wanted[place.part, one.address] = None
+            inner = functions[place.part].reached(place.address)[1:]
+            wanted |= dict.fromkeys((place.part, one.address, -1) for one in inner)
     else:
         for entry in records[AllFunctions].entries:
             reached = functions[0].reached(entry)
-            wanted[0, entry] = None
-            wanted |= dict.fromkeys((0, one.address) for one in reached)
+            wanted[0, entry, -1] = None
+            wanted |= dict.fromkeys((0, one.address, -1) for one in reached)
     items = list(wanted)[:_MOST_READ]
-    codes = [ImageCode(image) for image in opened.images]
-    routines: dict[tuple[int, int], Routine] = {}
+    routines: dict[_Item, Routine] = {}
     lost = []
 
-    def read(item: tuple[int, int]) -> Routine:
-        part, address = item
-        return lift(codes[part], _with_mode(opened.images[part], address))
+    def read(item: _Item) -> Routine:
+        part, address, number = item
+        shift, start = part * PART_BYTES, _with_mode(opened.images[part], address)
+        if sequence is not None and number >= 0:
+            return lift_dispatched(codes[part], start, sequence.calls[number], shift)
+        return moved(lift(codes[part], start), shift)
 
     deadline = time.monotonic() + request.lifting_s
     for done, unit in enumerate(
@@ -139,20 +158,32 @@ def read_functions(records: Records) -> Lifted:
     ):
         records.progress.step("reading functions", done, len(items))
         if isinstance(unit.result, Lost):
-            lost.append((*unit.item, unit.result.reason))
+            part, address, _ = unit.item
+            lost.append((part, address, unit.result.reason))
         else:
             routines[unit.item] = unit.result
-    sequence, kernels = container.sequence, {}
+    plain = {(part, at): one for (part, at, number), one in routines.items() if number < 0}
+    kernels: dict[CallKey, Routine] = {}
     if sequence is not None:
-        sequence, more = in_order(sequence, places, codes, routines)
-        notes = (*notes, *more)
-        kernels = {
-            number: routines[place.part, place.address] for number, place in places.items()
-            if (place.part, place.address) in routines
-        }  # fmt: skip
-    return Lifted(
-        routines=routines, lost=tuple(lost), sequence=sequence, kernels=kernels, notes=notes
-    )
+        if opened.module is None:
+            sequence, more = in_order(sequence, places, codes, plain)
+            notes = (*notes, *more)
+        kernels = {key: routines[item] for key, item in of_call.items() if item in routines}
+        kernels |= {call.key: own for call in sequence.calls
+                    if (own := own_kernel(call)) is not None}  # fmt: skip
+    return Lifted(routines=plain, lost=tuple(lost), sequence=sequence, kernels=kernels, notes=notes)
+
+
+def _items(
+    sequence: Sequence, places: Mapping[tuple[int, int], Place], *, dispatched: bool
+) -> dict[CallKey, _Item]:
+    """Return what is to be read for each call; calls with the same key mean the same code."""
+    found: dict[CallKey, _Item] = {}
+    for number, call in enumerate(sequence.calls):
+        place = places.get((call.kernel.part, call.kernel.number))
+        if place is not None:
+            found.setdefault(call.key, (place.part, place.address, number if dispatched else -1))
+    return found
 
 
 def _with_mode(image: Image, address: int) -> int:

@@ -143,7 +143,8 @@ def test_a_list_of_calls_on_reused_buffers() -> None:
             call(1, one, two), call(2, two, Place(buffer="v"), Place(buffer="y")),
         ),
     )  # fmt: skip
-    kernels = dict(enumerate((convolution(), relu(144), product(144, 5))))
+    made = (convolution(), relu(144), product(144, 5))
+    kernels = {one.key: routine for one, routine in zip(sequence.calls, made, strict=True)}
     recovery = recover_program(program_of_calls(sequence, kernels))
     assert recovery.unmatched == ()
     assert recovery.graph is not None
@@ -165,7 +166,7 @@ def test_a_kernel_that_is_missing_leaves_the_rest() -> None:
                        arguments=(Place(buffer="t"), Place(buffer="y"))),
         ),
     )  # fmt: skip
-    recovery = recover_program(program_of_calls(sequence, {1: relu(144)}))
+    recovery = recover_program(program_of_calls(sequence, {sequence.calls[0].key: relu(144)}))
     assert any("mystery" in note for note in recovery.notes)
     assert recovery.graph is not None
     assert [n.op for n in recovery.graph.nodes] == ["Relu"]

@@ -1,8 +1,8 @@
 """What frameworks wrap around their kernels: order of calls, buffers, constants."""
 
 from . import _vmfb_device
-from ._kernels import kernel_addresses, kernel_table, named_kernels
-from ._sequence import Kernel, KernelCall, Place, Sequence
+from ._kernels import PREFIX, kernel_addresses, kernel_table, named_kernels
+from ._sequence import COPY, FILL, CallKey, Kernel, KernelCall, Place, Sequence
 from ._stream import ContainerError
 from ._vm_calls import follow_vm_program
 from ._vm_program import (
@@ -20,6 +20,10 @@ from ._vmfb_calls import follow_vmfb
 _ANSWERS = _vmfb_device  # importing it fills the table of answers
 
 __all__ = [
+    "COPY",
+    "FILL",
+    "PREFIX",
+    "CallKey",
     "ContainerError",
     "Kernel",
     "KernelCall",

@@ -6,10 +6,10 @@ from ..images import Image
 from ._sequence import Kernel, Sequence
 from ._vm_program import VmProgram
 
-__all__ = ["kernel_addresses", "kernel_table", "named_kernels"]
+__all__ = ["PREFIX", "kernel_addresses", "kernel_table", "named_kernels"]
 
 #: What TVM puts before a function's name when it exports it.
-_PREFIX = "__tvm_ffi_"
+PREFIX = "__tvm_ffi_"
 
 
 def kernel_table(image: Image) -> tuple[int, ...]:
@@ -44,7 +44,7 @@ def named_kernels(image: Image, program: VmProgram) -> dict[int, int]:
     for number, function in enumerate(program.functions):
         if function.kind == "bytecode" or not function.name:
             continue
-        symbol = image.symbol(_PREFIX + function.name) or image.symbol(function.name)
+        symbol = image.symbol(PREFIX + function.name) or image.symbol(function.name)
         if symbol is not None and image.is_code(symbol.address):
             found[number] = symbol.address
     return found

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from ..forms import Buffer
 
-__all__ = ["Kernel", "KernelCall", "Place", "Sequence"]
+__all__ = ["COPY", "FILL", "CallKey", "Kernel", "KernelCall", "Place", "Sequence"]
+
+#: Numbers of kernels that a device has itself: fill (of one place; constants: the pattern, its
+#: bytes and the place's) and copy (from the first place to the second; constants: how many bytes).
+FILL, COPY = -1, -2
+
+#: Part and number of a kernel, numbers handed over besides, workgroups.
+CallKey = tuple[int, int, tuple[int, ...], tuple[int, int, int] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +31,13 @@ class Kernel:
     name : as linked, or empty; a hint
     number : in the container's own table, which stays when names are gone
     part : which of the container's executables holds it
+    address : of its first instruction, where the calls themselves were machine code; else None
     """
 
     name: str
     number: int
     part: int = 0
+    address: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,11 @@ class KernelCall:
     arguments: tuple[Place | int, ...]
     constants: tuple[int, ...] = ()
     workgroups: tuple[int, int, int] | None = None
+
+    @property
+    def key(self) -> CallKey:
+        """What two calls have in common that mean the same code with the same numbers in it."""
+        return self.kernel.part, self.kernel.number, self.constants, self.workgroups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

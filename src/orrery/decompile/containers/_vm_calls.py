@@ -265,8 +265,10 @@ class _Runner:
                 self.shapes.setdefault(tensor.buffer, tuple(sizes))
 
     def _kernel(self, call: VmCall, values: list[_Value]) -> None:
-        name = self.program.functions[call.function].name
-        kernel = self.kernels.setdefault(call.function, Kernel(name=name, number=call.function))
+        called = self.program.functions[call.function]
+        kernel = self.kernels.setdefault(call.function, Kernel(
+            name=called.name, number=call.function, address=called.address
+        ))  # fmt: skip
         arguments = tuple(v.place if isinstance(v, _Tensor) else _number(v) for v in values)
         self.calls.append(KernelCall(kernel=kernel, arguments=arguments))
 

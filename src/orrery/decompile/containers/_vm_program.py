@@ -87,6 +87,7 @@ class VmFunction:
     name : as linked; a hint
     kind : ``kernel`` (machine code or the runtime's), ``bytecode`` or ``compiled``
     parameters : names; registers 0, 1, … hold them at the start
+    address : of its machine code, where that was told by the code that calls it; else None
     """
 
     name: str
@@ -94,6 +95,7 @@ class VmFunction:
     parameters: tuple[str, ...] = ()
     registers: int = 0
     code: tuple[VmCall, ...] = ()
+    address: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

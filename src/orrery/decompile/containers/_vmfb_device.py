@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._sequence import Kernel, KernelCall
+from ._sequence import COPY, FILL, Kernel, KernelCall
 from ._vmfb_calls import _Runner, _Span, _Thing, _whole, handles
 
 __all__: list[str] = []
@@ -146,12 +146,13 @@ def _dispatch(run: _Runner, given: list[Any]) -> list[Any]:
 def _fill(run: _Runner, given: list[Any]) -> list[Any]:
     # commands, target buffer, offset, length, slot, pattern, length of the pattern
     commands, buffer, offset, length, slot, pattern = given[:6]
+    wide = _whole(given[6]) if len(given) > 6 else 4
 
     def command(table: Any) -> None:
         place = run.place(buffer, _whole(slot), _whole(offset), _whole(length), table)
         run.calls.append(KernelCall(
-            kernel=Kernel(name="fill", number=-1), arguments=(place,),
-            constants=(_whole(pattern), _whole(length)),
+            kernel=Kernel(name="fill", number=FILL), arguments=(place,),
+            constants=(_whole(pattern), wide, _whole(length)),
         ))  # fmt: skip
 
     return _record(commands, command)
@@ -169,7 +170,7 @@ def _copy(run: _Runner, given: list[Any]) -> list[Any]:
             run.place(target, _whole(to_slot), _whole(end), size, table),
         )
         run.calls.append(KernelCall(
-            kernel=Kernel(name="copy", number=-2), arguments=places, constants=(size,),
+            kernel=Kernel(name="copy", number=COPY), arguments=places, constants=(size,),
         ))  # fmt: skip
 
     return _record(commands, command)

@@ -2,6 +2,13 @@
 
 from ._assembly import Assembled, assemble
 from ._equality import differences
-from ._program import program_of_calls, program_of_routines
+from ._program import PART_BYTES, program_of_calls, program_of_routines
 
-__all__ = ["Assembled", "assemble", "differences", "program_of_calls", "program_of_routines"]
+__all__ = [
+    "PART_BYTES",
+    "Assembled",
+    "assemble",
+    "differences",
+    "program_of_calls",
+    "program_of_routines",
+]

@@ -16,10 +16,14 @@ from ..forms import Buffer, Invocation, Program, Routine, Symbol, View
 from ..matching import IMAGE, arguments_used
 
 if TYPE_CHECKING:
+    from ..containers import CallKey
     from ..containers import Sequence as CallSequence
     from ..images import Image
 
-__all__ = ["program_of_calls", "program_of_routines"]
+__all__ = ["PART_BYTES", "program_of_calls", "program_of_routines"]
+
+#: So far apart stand the executables of one container, each of which begins near 0.
+PART_BYTES = 1 << 44
 
 
 def program_of_routines(
@@ -57,23 +61,25 @@ def program_of_routines(
 
 
 def program_of_calls(
-    sequence: CallSequence, routines: Mapping[int, Routine], image: Image | None = None, *,
+    sequence: CallSequence, routines: Mapping[CallKey, Routine], images: Sequence[Image] = (), *,
     notes: Sequence[str] = (),
 ) -> Program:  # fmt: skip
     """Return the program of a container's calls.
 
     Parameters
     ----------
-    routines : by the number of the kernel in the container's own table; a kernel whose routine
-        is missing is noted and what depends on it is not recovered
+    routines : by the call's key; a kernel whose routine is missing is noted and what depends on it
+        is not recovered
+    images : the container's executables, for constants; what lies in the second stands
+        `PART_BYTES` above its own address, and so on
     """
     buffers: dict[str, Buffer] = dict(sequence.buffers)
-    if image is not None:
-        buffers.update(_image_buffers(image))
+    for part, image in enumerate(images):
+        buffers.update(_image_buffers(image, part * PART_BYTES))
     invocations: list[Invocation] = []
     said = [*sequence.notes, *notes]
     for call in sequence.calls:
-        routine = routines.get(call.kernel.number)
+        routine = routines.get(call.key)
         if routine is None:
             what = call.kernel.name or f"number {call.kernel.number}"
             said.append(f"the kernel {what} could not be read")
@@ -91,7 +97,7 @@ def program_of_calls(
     )  # fmt: skip
 
 
-def _image_buffers(image: Image) -> Mapping[str, Buffer]:
+def _image_buffers(image: Image, base: int = 0) -> Mapping[str, Buffer]:
     """Return the binary's own memory that holds data, section by section where it has any."""
     found: dict[str, Buffer] = {}
     for segment in image.segments:
@@ -110,7 +116,7 @@ def _image_buffers(image: Image) -> Mapping[str, Buffer]:
             role = "constant" if image.is_constant(begin, end - begin) else "temporary"
             if role == "constant":
                 data = data.ljust(end - begin, b"\0")
-            label = f"{IMAGE}@{begin:#x}"
+            label = f"{IMAGE}@{begin + base:#x}"
             found[label] = Buffer(
                 name=label, role=role, size_bytes=end - begin, data=data, origin=name
             )

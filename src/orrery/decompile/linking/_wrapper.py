@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ._code import ImageCode
-from .lifting._source import Machine, blocks_from, machine_of
+from .._code import ImageCode
+from ..lifting._source import Machine, blocks_from, machine_of
 
 __all__ = ["arguments_handed_on"]
 
@@ -64,11 +64,11 @@ def _way(code: ImageCode, start: int, target: int) -> list[tuple[Any, int | None
         nexts: list[tuple[int, int | None]] = []
         to = _constant(block.next)
         if block.jumpkind == "Ijk_Call":
-            if to is not None and to & ~1 == target & ~1:
+            if to is not None and code.plain(to) == code.plain(target):
                 return _back(before, blocks, address)
             nexts.append((address + block.size, None))
         elif block.jumpkind == "Ijk_Boring" and to is not None:
-            if to & ~1 == target & ~1:
+            if code.plain(to) == code.plain(target):
                 return _back(before, blocks, address)
             nexts.append((to, None))
         nexts += [

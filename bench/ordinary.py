@@ -1,0 +1,137 @@
+"""Programs that hold no network: none may be found in them.
+
+Commands of this system, and programs that compute with numbers: linear algebra, Fourier
+transforms, codecs, filters. They are found by search, what a machine has not is left out, and each
+is bounded in time and memory. A program whose time was over has shown nothing wrong, but not all of
+it was read: the notes say how many these are. ``BENCH_PARTS=commands,numeric`` measures these
+alone; ``BENCH_SHORT=1`` takes every tenth and less time.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from orrery.decompile import Recovered, RecoverLimits, recover_binary
+from orrery.errors import OrreryError
+
+from ._record import Figure, short, wanted
+
+COMMANDS = 50
+#: A file of a command's size; what is larger is seldom a command.
+_LARGEST = 4 << 20
+_COMMAND_LIMITS = RecoverLimits(time_s=60, memory_bytes=3 << 30, function_s=10)
+_NUMERIC_LIMITS = RecoverLimits(time_s=150, memory_bytes=4 << 30, function_s=15)
+
+#: kind -> patterns of file names, in the folders of `_folders`
+NUMERIC = {
+    "linear algebra": ("*openblas*.so*", "libblas.so*", "lapack_lite*.so", "_flapack*.so",
+                       "_superlu*.so", "_decomp_lu_cython*.so", "libgsl.so*"),
+    "Fourier transform": ("_pocketfft_umath*.so", "pypocketfft*.so", "libfftw3f.so*",
+                          "libfftw3.so*"),
+    "image filter": ("_nd_image*.so", "_imaging.*.so", "libswscale.so*", "libpixman-1.so*",
+                     "libopencv_imgproc.so*"),
+    "signal filter": ("_sigtools*.so", "_sosfilt*.so", "_upfirdn_apply*.so", "_spline*.so",
+                      "libsamplerate.so*"),
+    "codec": ("libjpeg*.so*", "libpng16*.so*", "libwebp*.so*", "libtiff*.so*", "libz.so*",
+              "libzstd*.so*", "liblzma*.so*", "libavcodec.so*", "libvorbis*.so*", "libopus*.so*",
+              "libFLAC.so*", "libmp3lame.so*", "libopenjp2*.so*", "_brotli*.so"),
+    "mathematics": ("libm.so.6", "libmvec.so.1", "libquadmath*.so*", "_specfun*.so",
+                    "_distance_wrap*.so", "_qhull*.so", "_fitpack*.so", "libgmp.so*"),
+}  # fmt: skip
+
+
+def _folders() -> Iterator[Path]:
+    yield Path(sysconfig.get_path("platlib"))
+    machine = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
+    yield from (Path("/usr/lib") / machine, Path("/lib") / machine, Path("/usr/lib64"))
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with path.open("rb") as handle:
+            return path.is_file() and handle.read(4) == b"\x7fELF"
+    except OSError:
+        return False
+
+
+def numeric_programs() -> dict[Path, str]:
+    """Return files of programs that compute with numbers, each with its kind; one of a name."""
+    found: dict[Path, str] = {}
+    for kind, patterns in NUMERIC.items():
+        for pattern in patterns:
+            files = (one for folder in _folders() if folder.is_dir()
+                     for one in sorted(folder.rglob(pattern)))  # fmt: skip
+            chosen = next((one.resolve() for one in files if _is_program(one)), None)
+            if chosen is not None:
+                found.setdefault(chosen, kind)
+    return found
+
+
+def commands(count: int = COMMANDS) -> list[Path]:
+    """Return commands of this system, evenly from all of them in order of their names."""
+    every = {path.resolve() for path in Path("/usr/bin").iterdir() if _is_program(path)}
+    fitting = sorted(path for path in every if path.stat().st_size <= _LARGEST)
+    step = max(1, len(fitting) // count)
+    return fitting[::step][:count]
+
+
+def _recovered(path: Path, limits: RecoverLimits) -> Recovered | str:
+    try:
+        return recover_binary(path, limits=limits)
+    except OrreryError as error:
+        return str(error)
+
+
+def _figures(label: str, files: Sequence[Path], limits: RecoverLimits) -> Iterator[Figure]:
+    states: Counter[str] = Counter()
+    taken: list[str] = []
+    named: Counter[str] = Counter()
+    for path in files:
+        found = _recovered(path, limits)
+        if isinstance(found, str):
+            states["refused"] += 1
+            print(f"    {path.name:<40} refused: {found}", flush=True)
+            continue
+        network = found.network
+        if found.verdict != "none":
+            taken.append(str(path))
+        tried = 0 if network is None else len(network.tried)
+        results = [one.result for one in network.tried] if network else []
+        late = bool(found.problem) or any(
+            "out of time" in one or "not begun" in one for one in results
+        )
+        states["read in part" if late else "read to the end"] += 1
+        loose = () if network is None else network.loose
+        named.update(node.operator for node in loose)
+        why = found.problem or (network.reason if network else "")
+        seconds = sum(stage.seconds for stage in found.stages)
+        print(f"    {path.name:<40} {found.verdict:<8} {seconds:6.1f} s, {tried} entries tried, "
+              f"{len(loose)} loops named; {why[:110]}", flush=True)  # fmt: skip
+    said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    loops = ", ".join(f"{count} {name}" for name, count in sorted(named.items()))
+    note = f"of {len(files)}: {said}; loops named as operators: {loops or 'none'}"
+    if taken:
+        note += f"; taken for a network: {', '.join(taken)}"
+    yield Figure(name=f"{label} taken for a network", value=float(len(taken)), unit="programs",
+                 runs=(float(len(taken)),), target=0.0, note=note)  # fmt: skip
+    yield Figure(name=f"{label} looked into", value=float(len(files) - states["refused"]),
+                 unit="programs", runs=(float(len(files)),), better="higher")  # fmt: skip
+
+
+def figures() -> Iterator[Figure]:
+    """Look for networks where there are none."""
+    some = 10 if short() else 1
+    if wanted("commands"):
+        limits = RecoverLimits(time_s=20, memory_bytes=2 << 30, function_s=5) if short() else (
+            _COMMAND_LIMITS
+        )  # fmt: skip
+        yield from _figures("ordinary commands", commands()[::some], limits)
+    if wanted("numeric"):
+        files = list(numeric_programs())
+        if not files:
+            print("    no numeric program was found on this machine", file=sys.stderr)
+        yield from _figures("numeric programs", files[::some], _NUMERIC_LIMITS)
