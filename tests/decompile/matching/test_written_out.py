@@ -1,0 +1,170 @@
+"""Loops that a compiler wrote out, peeled or split, in nests of their own, must come back whole."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orrery.decompile._recovery import recover_program
+from orrery.decompile.forms import Constant, Index, Linear, Value, linear
+from orrery.decompile.matching._integers import lattice
+
+from .judging import operators, recovered, same_numbers
+from .kernels import Kernels, network, number, op, row_major
+
+
+def cut(draw: np.random.Generator, size: int, *, most: int) -> list[range]:
+    """Return an axis in parts, each a stretch."""
+    count = int(draw.integers(0, min(most, size)))
+    inner = np.sort(draw.choice(np.arange(1, size), count, replace=False)).tolist()
+    return [range(a, b) for a, b in pairwise([0, *inner, size])]
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_a_convolution_in_pieces(seed: int) -> None:
+    """Channels written out, rows and columns peeled, sums added to afterwards in other pieces."""
+    draw = np.random.default_rng(seed)
+    inside, made, sizes, window = 2, int(draw.integers(2, 5)), (6, 7), (int(draw.integers(1, 4)), 2)
+    counts = tuple(n - w + 1 for n, w in zip(sizes, window, strict=True))
+    w = draw.standard_normal((made, inside, *window)).astype(np.float32)
+    b = draw.standard_normal(made).astype(np.float32)
+    k = Kernels()
+    k.input("x", (1, inside, *sizes))
+    k.constant("w", w)
+    k.constant("b", b)
+    k.output("y", made * prod(counts))
+
+    def nests(most: int) -> list[tuple[range, ...]]:
+        channels = [range(c, c + 1) for c in range(made)]
+        if draw.integers(2):
+            channels = [range(made)]
+        parts = list(product(channels, cut(draw, counts[0], most=most),
+                             cut(draw, counts[1], most=most)))  # fmt: skip
+        return [parts[n] for n in draw.permutation(len(parts))]
+
+    def walked(part: tuple[range, ...]) -> tuple[list[Linear], list]:  # type: ignore[type-arg]
+        loops = [k.counter(len(r)) for r in part]
+        return [linear(r[0], {s: 1}) for r, s in zip(part, loops, strict=True)], loops
+
+    for part in nests(2):
+        (c, row, column), loops = walked(part)
+        i, ky, kx = k.counters((inside, *window))
+        data = row_major(
+            [linear(0, {i: 1}), row + linear(0, {ky: 1}), column + linear(0, {kx: 1})],
+            (inside, *sizes),
+        )
+        weight = row_major([c, linear(0, {i: 1}), linear(0, {ky: 1}), linear(0, {kx: 1})], w.shape)
+        sides = [k.load("x", data), k.load("w", weight)]
+        body = op("fmul", *(sides if draw.integers(2) else sides[::-1]))
+        k.store("y", row_major([c, row, column], (made, *counts)),
+                k.sum([i, ky, kx], body, number(0)), loops)  # fmt: skip
+    for part in nests(1):
+        (c, row, column), loops = walked(part)
+        at = row_major([c, row, column], (made, *counts))
+        both: list[Value] = [k.load("y", at), k.load("b", c)]
+        k.store("y", at, op("fadd", *(both if draw.integers(2) else both[::-1])), loops)
+    source = network(
+        [("Conv", ["x", "w", "b"], "y", {})], {"x": (1, inside, *sizes)}, {"w": w, "b": b}, ["y"]
+    )
+    recovery = recovered(k.program(), source, seed=seed)
+    assert [kind for kind in operators(recovery) if kind != "Reshape"] == ["Conv"]
+
+
+def test_nests_that_need_their_order_are_left_in_it() -> None:
+    """The second half reads what the first has stored; together they would read too early."""
+    k = Kernels()
+    k.input("x", (8,))
+    k.output("y", 8)
+    i, j = k.counters((4, 4))
+    k.store("y", linear(0, {i: 1}), op("fneg", k.load("x", linear(0, {i: 1}))), [i])
+    k.store("y", linear(4, {j: 1}), op("fneg", k.load("y", linear(0, {j: 1}))), [j])
+    recovery = recover_program(k.program())
+    assert recovery.unmatched == ()
+    assert recovery.graph is not None
+    source = network(
+        [("Slice", ["x", "zero", "four"], "h", {}), ("Neg", ["h"], "n", {}),
+         ("Concat", ["n", "h"], "y", {"axis": 0})],
+        {"x": (8,)}, {"zero": np.array([0]), "four": np.array([4])}, ["y"],
+    )  # fmt: skip
+    same_numbers(recovery.graph, source)
+
+
+def test_a_loop_with_its_bounds_in_two_guards() -> None:
+    k = Kernels()
+    k.input("x", (20,))
+    k.output("y", 20)
+    i, j = k.counters((20, 20))
+    k.store("y", linear(0, {j: 1}), number(0), [j])
+    low = op("ile", Constant(0, 64), Index(linear(-3, {i: 1})), width=1)
+    high = op("ilt", Index(linear(-3, {i: 1})), Constant(9, 64), width=1)
+    inside = linear(0, {i: 1})
+    k.store("y", inside, op("fneg", k.load("x", inside)), [i], guards=[low, high])
+    recovery = recover_program(k.program())
+    assert recovery.unmatched == ()
+    assert recovery.graph is not None
+    x = np.arange(1, 21, dtype=np.float32)
+    wanted = np.where((np.arange(20) >= 3) & (np.arange(20) < 12), -x, 0)
+    have = recovery.graph.evaluate({recovery.graph.inputs[0]: x})
+    np.testing.assert_array_equal(have[recovery.graph.outputs[0]].reshape(-1), wanted)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_choice_by_two_masks(turned: bool) -> None:
+    """``(0 < x ? 0 : 0.2 x) | max(x, 0)``, as vector code without a blend has it."""
+    k = Kernels()
+    k.input("x", (1, 3, 4))
+    k.output("y", 12)
+    i = k.counter(12)
+    at = linear(0, {i: 1})
+    x = k.load("x", at)
+    positive = op("flt", number(0), x, width=1)
+    small = op("select", positive, Index(Linear(0), 32), op("fmul", number(0.2), x))
+    sides = [small, op("max_x86", x, number(0))]
+    k.store("y", at, op("ior", *(sides[::-1] if turned else sides)), [i])
+    source = network([("LeakyRelu", ["x"], "y", {"alpha": 0.2})], {"x": (1, 3, 4)}, {}, ["y"])
+    assert operators(recovered(k.program(), source)) == ["LeakyRelu"]
+
+
+def test_masks_that_overlap_are_no_choice() -> None:
+    k = Kernels()
+    k.input("x", (12,))
+    k.output("y", 12)
+    i = k.counter(12)
+    x = k.load("x", linear(0, {i: 1}))
+    positive = op("flt", number(1), x, width=1)
+    small = op("select", positive, Index(Linear(0), 32), op("fmul", number(0.2), x))
+    k.store("y", linear(0, {i: 1}), op("ior", small, op("max_x86", x, number(0))), [i])
+    recovery = recover_program(k.program())
+    assert any("ior" in u.reason for u in recovery.unmatched)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_loops_of_points(seed: int) -> None:
+    """Points are walked by loops exactly where some loops walk through them."""
+    draw = np.random.default_rng(seed)
+    rank = int(draw.integers(1, 4))
+    turns = draw.integers(1, 5, rank)
+    steps = draw.integers(-20, 20, (rank, 2))
+    grid = np.indices(tuple(turns)).reshape(rank, -1).T
+    points = grid @ steps + draw.integers(-9, 9, 2)
+    if len(np.unique(points, axis=0)) < len(points):
+        return
+    found = lattice(points)
+    if found is not None:
+        again = [()] if not found else list(product(*(range(n) for n, _ in found)))
+        walked = [points[0] + sum((np.array(s) * t for t, (_, s) in zip(at, found, strict=True)),
+                                  np.zeros(2, np.int64)) for at in again]  # fmt: skip
+        np.testing.assert_array_equal(walked, points)
+    if rank == 1:
+        assert found is not None
+    far = np.array([[7919, 1], [7920, 5]])
+    odd = np.concatenate([points, points[-1:] + far])
+    if len(points) > 2:
+        assert lattice(odd) is None
