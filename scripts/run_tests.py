@@ -1,7 +1,8 @@
 """Run lint, types and the test suite, one process per heavy package, and add up the counts.
 
-``run_tests.py`` runs all stages, ``run_tests.py STAGE …`` the named ones. With ``ORRERY_COVER=1``
-the core stage counts covered lines, which takes about half as long again.
+``run_tests.py`` runs all stages, ``run_tests.py STAGE …`` the named ones. Stages of one process run
+two at a time, and what they print is shown when each is over. With ``ORRERY_COVER=1`` the core
+stage counts covered lines, which takes about half as long again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 BIN = ROOT / ".venv" / "bin"
@@ -32,16 +36,31 @@ STAGES: dict[str, list[list[str]]] = {
         [str(BIN / "ruff"), "format", "--check", "-q", "src", "tests", "bench", "scripts"],
         [str(BIN / "mypy")],
     ],
+    "packages": [["pytest", "-m", "packages"]],
+    "openvino": [["pytest", "-m", "openvino"]],
+    "pages": [["pytest", "-m", "pages"]],
     "core": [
         [str(BIN / "python"), "scripts/compile_kernels.py"],
         ["pytest", *SHARED_OUT, "-m", CORE],
     ],
     "torch": [["pytest", *SHARED_OUT, "-m", "torch"]],
-    "openvino": [["pytest", "-m", "openvino"]],
     "rtl": [["pytest", "-n", "2", "-m", "rtl"]],
-    "packages": [["pytest", "-m", "packages"]],
-    "pages": [["pytest", "-m", "pages"]],
 }
+
+#: Stages that keep one processor busy. The first takes about as long as the others in a row.
+ALONE = ("lint", "packages", "openvino", "pages")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How one stage went: seconds, whether a command failed, and counts of tests."""
+
+    stage: str
+    seconds: float
+    broken: bool
+    passed: int
+    failed: int
+    skipped: int
 
 
 def main(names: list[str]) -> int:
@@ -53,42 +72,61 @@ def main(names: list[str]) -> int:
     environment = os.environ | {"ORRERY_REQUIRE": "all", "OMP_NUM_THREADS": "1"}
     # Many processes start here; without bytecode files each would compile all modules anew.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    passed = failed = skipped = 0
-    broken: list[str] = []
-    rows = []
-    for name in names or STAGES:
-        start = time.monotonic()
-        for command in STAGES[name]:
-            code, counts = _run(command, environment)
-            passed, failed, skipped = (
-                passed + counts[0],
-                failed + counts[1],
-                skipped + counts[2],
-            )
-            if code:
-                broken.append(name)
-        rows.append(f"{name} {time.monotonic() - start:.0f} s")
-    print(f"\nstages: {', '.join(rows)}")
-    if broken:
-        print(f"failed stages: {', '.join(dict.fromkeys(broken))}")
+    wanted = names or list(STAGES)
+    alone = [name for name in wanted if name in ALONE]
+    ran: list[Ran] = []
+    if len(alone) > 1:
+        with ThreadPoolExecutor(2) as two:
+            ran += two.map(lambda name: _stage(name, environment, shown_at_once=False), alone)
+        wanted = [name for name in wanted if name not in ALONE]
+    ran += [_stage(name, environment, shown_at_once=True) for name in wanted]
+    print("\nstages: " + ", ".join(f"{one.stage} {one.seconds:.0f} s" for one in ran))
+    if broken := [one.stage for one in ran if one.broken]:
+        print(f"failed stages: {', '.join(broken)}")
+    passed, failed, skipped = (
+        sum(counts) for counts in zip(*((r.passed, r.failed, r.skipped) for r in ran), strict=True)
+    )
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if broken else 0
 
 
-def _run(command: list[str], environment: dict[str, str]) -> tuple[int, tuple[int, int, int]]:
+def _stage(name: str, environment: dict[str, str], *, shown_at_once: bool) -> Ran:
+    """Run a stage's commands; what they print comes at once, or in one piece at the end."""
+    start = time.monotonic()
+    counts, broken = [0, 0, 0], False
+    with tempfile.TemporaryFile("w+") as said:
+        for command in STAGES[name]:
+            code, more = _run(command, environment, None if shown_at_once else said)
+            counts = [have + new for have, new in zip(counts, more, strict=True)]
+            broken |= code != 0
+        said.seek(0)
+        print(said.read(), end="", flush=True)
+    return Ran(name, time.monotonic() - start, broken, *counts)
+
+
+def _run(
+    command: list[str], environment: dict[str, str], said: IO[str] | None
+) -> tuple[int, tuple[int, int, int]]:
+    """Return a command's exit status and how many tests passed, failed and were skipped."""
     if command[0] != "pytest":
-        print(f"$ {' '.join([Path(command[0]).name, *command[1:]])}", flush=True)
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        print(f"$ {' '.join([Path(command[0]).name, *command[1:]])}", file=said, flush=True)
+        code = _status(command, environment, said)
         return code, (0, int(code != 0), 0)
     arguments = command[1:]
     if environment.get("ORRERY_COVER") and "-n" in command:
         arguments = [*arguments, "--cov=orrery", "--cov-report=term:skip-covered"]
-    print(f"$ pytest {' '.join(arguments)}", flush=True)
+    print(f"$ pytest {' '.join(arguments)}", file=said, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         whole = [str(BIN / "python"), "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
-        code = subprocess.run(whole, cwd=ROOT, env=environment, check=False).returncode
-        return code, _counts(report)
+        return _status(whole, environment, said), _counts(report)
+
+
+def _status(command: list[str], environment: dict[str, str], said: IO[str] | None) -> int:
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, stdout=said,
+        stderr=None if said is None else subprocess.STDOUT,
+    ).returncode  # fmt: skip
 
 
 def _counts(report: Path) -> tuple[int, int, int]:

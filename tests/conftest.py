@@ -67,3 +67,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """No test reads or fills the user's cache."""
     folder = tmp_path_factory.getbasetemp() / "orrery-cache"
     monkeypatch.setenv("ORRERY_CACHE", str(folder))
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Place networks with little effort: for tests of what is said, not of which way is quicker.
+
+    Usually a minute goes by in which ways are timed, on a busy machine more.
+    """
+    from functools import partial
+
+    from orrery.api.choosing import Effort
+    from orrery.api.placing import _ready
+
+    quick = Effort(profile_s=0.1, race_s=0.1, races_s=0.3, most_raced=2, observed_s=0.1)
+    monkeypatch.setattr(_ready, "choose", partial(_ready.choose, effort=quick))

@@ -35,7 +35,9 @@ def test_the_readme_shows_commands() -> None:
 
 
 @pytest.mark.needs("onnxruntime", "amaranth", "verilator", "iverilog", "pyvex", "gcc")
-def test_the_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_commands_work(
+    hasty: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In order, in one folder, with a network and a machine of one's own at hand."""
     from orrery.api import system_yaml
     from orrery.graph import build_model, write_onnx

@@ -18,7 +18,7 @@ import pytest
 
 import orrery
 from orrery import api
-from orrery.api.choosing import PLACED, Choice
+from orrery.api.choosing import PLACED, Choice, Effort
 from orrery.api.placing import _ready
 from orrery.api.placing._choose import choose, local_workers
 from orrery.cli import main
@@ -406,7 +406,8 @@ def test_a_network_in_one_subgraph_is_not_compared_with_itself() -> None:
                                   backend=BACKENDS["reference"](), label="reference")  # fmt: skip
     inputs = {"x": np.ones(4, np.float32)}
     with together.WorkerPool([worker]) as pool:
-        choice = choose(graph, inputs, pool, repeats=6, cache=None, progress=SILENT)
+        choice = choose(graph, inputs, pool, repeats=6, cache=None, progress=SILENT,
+                        effort=Effort(profile_s=0.1, race_s=0.1, races_s=0.1))  # fmt: skip
         assert choice.networks[PLACED] is choice.networks["w"]
         assert choice.comparison.times_s[PLACED] == choice.comparison.times_s["w"]
         assert choice.best == "w"

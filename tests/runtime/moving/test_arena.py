@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +51,6 @@ def test_pieces_never_overlap_and_none_is_lost(moves: list[tuple[str, int]]) -> 
         del array
     assert arena.used_bytes == sum(array.size for array in held)
     held.clear()
-    gc.collect()
     assert arena.used_bytes == 0
 
 
