@@ -42,7 +42,7 @@ def chosen(memory: TensorMemory) -> Choice:
     with WorkerPool(workers(memory)) as pool:
         choice = choose(graph, inputs, pool, repeats=3, cache=None, progress=SILENT, effort=BRIEF)
         for network in choice.networks.values():
-            found = network.run(inputs, timeout_s=20).outputs
+            found = network.run(inputs, timeout_s=60).outputs
             np.testing.assert_allclose(found["y"], graph.evaluate(inputs)["y"], rtol=1e-3,
                                        atol=1e-4)  # fmt: skip
     return choice
