@@ -114,3 +114,76 @@ def test_a_copy_over_itself_is_none() -> None:
     recovery = recover_program(k.program())
     assert any(u.address for u in recovery.unmatched)
     assert recovery.graph is None or "y" not in recovery.graph.outputs
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_a_convolution_over_what_was_spread_out(seed: int) -> None:
+    """Zeros between the elements, then around them, weights turned round: a transposed one."""
+    draw = np.random.default_rng(seed)
+    inside, made = int(draw.integers(2, 4)), int(draw.integers(1, 4))
+    sizes = tuple(int(v) for v in draw.integers(2, 6, 2))
+    window, steps = (int(v) for v in draw.integers(1, 4, 2)), draw.integers(1, 4, 2).tolist()
+    kernel = tuple(window)
+    pads = tuple(int(draw.integers(0, w)) for w in kernel)
+    w = draw.standard_normal((inside, made, *kernel)).astype(np.float32)
+    wide = tuple((n - 1) * s + 1 for n, s in zip(sizes, steps, strict=True))
+    around = [2 * (n - 1 - p) for n, p in zip(kernel, pads, strict=True)]
+    whole = tuple(n + a for n, a in zip(wide, around, strict=True))
+    counts = tuple(n - w + 1 for n, w in zip(whole, kernel, strict=True))
+    k = Kernels()
+    k.input("x", (1, inside, *sizes))
+    k.constant("w", np.flip(w, (2, 3)).swapaxes(0, 1))
+    k.memory("spread", inside * prod(wide))
+    k.memory("padded", inside * prod(whole))
+    k.output("y", made * prod(counts))
+    for name, shape in (("spread", wide), ("padded", whole)):
+        z = k.counter(inside * prod(shape))
+        k.store(name, linear(0, {z: 1}), number(0), [z])
+    c, y, x = k.counters((inside, *sizes))
+    far = [linear(0, {s: step}) for s, step in zip((y, x), steps, strict=True)]
+    k.store("spread", row_major([linear(0, {c: 1}), *far], (inside, *wide)),
+            k.load("x", row_major([c, y, x], (inside, *sizes))), [c, y, x])  # fmt: skip
+    c, y, x = k.counters((inside, *wide))
+    inner = [linear(a // 2, {s: 1}) for a, s in zip(around, (y, x), strict=True)]
+    k.store("padded", row_major([linear(0, {c: 1}), *inner], (inside, *whole)),
+            k.load("spread", row_major([c, y, x], (inside, *wide))), [c, y, x])  # fmt: skip
+    m, oy, ox, i, ky, kx = k.counters((made, *counts, inside, *kernel))
+    data = row_major(
+        [linear(0, {i: 1}), linear(0, {oy: 1, ky: 1}), linear(0, {ox: 1, kx: 1})], (inside, *whole)
+    )
+    body = op("fmul", k.load("padded", data),
+              k.load("w", row_major([m, i, ky, kx], (made, inside, *kernel))))  # fmt: skip
+    k.store("y", row_major([m, oy, ox], (made, *counts)), k.sum([i, ky, kx], body, number(0)),
+            [m, oy, ox])  # fmt: skip
+    source = network(
+        [("ConvTranspose", ["x", "w"], "y", {"strides": tuple(steps), "pads": (*pads, *pads)})],
+        {"x": (1, inside, *sizes)}, {"w": w}, ["y"],
+    )  # fmt: skip
+    recovery = recover_program(k.program())
+    assert recovery.unmatched == ()
+    assert recovery.graph is not None
+    same_numbers(recovery.graph, source, seed=seed)
+    if min(steps) > 1:
+        kinds = [kind for kind in operators(recovery) if kind != "Reshape"]
+        assert kinds == ["ConvTranspose"]
+
+
+def test_what_is_spread_out_alone_is_written_in_onnx() -> None:
+    k = Kernels()
+    k.input("x", (1, 2, 3, 4))
+    k.output("y", 2 * 5 * 10)
+    z = k.counter(100)
+    k.store("y", linear(0, {z: 1}), number(0), [z])
+    c, y, x = k.counters((2, 3, 4))
+    k.store("y", row_major([c, linear(0, {y: 2}), linear(0, {x: 3})], (2, 5, 10)),
+            k.load("x", row_major([c, y, x], (2, 3, 4))), [c, y, x])  # fmt: skip
+    recovery = recover_program(k.program())
+    assert recovery.unmatched == ()
+    assert recovery.graph is not None
+    given_x = np.arange(1, 25, dtype=np.float32).reshape(1, 2, 3, 4)
+    wanted = np.zeros((2, 5, 10), np.float32)
+    wanted[:, ::2, ::3] = given_x[0]
+    found = recovery.graph.evaluate({recovery.graph.inputs[0]: given_x})
+    have = found[recovery.graph.outputs[0]].reshape(wanted.shape)
+    np.testing.assert_array_equal(have, wanted)

@@ -12,7 +12,7 @@ Judge:   stores cut up at random against NumPy's own padding (tests/decompile/ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -43,6 +43,10 @@ def number_code(bits: int) -> int:
     return -1 - (bits & 0xFFFFFFFF)
 
 
+def _code_of(number: float) -> int:
+    return number_code(int(np.float32(number).view(np.uint32)))
+
+
 class Elements:
     """Tensors as codes of their elements, and back."""
 
@@ -62,8 +66,16 @@ class Elements:
             return inner.transpose(digits.order).reshape(t.shape)
         if t.op == "Pad":
             around = list(zip(t.attribute("before"), t.attribute("after"), strict=True))
-            fill = number_code(int(np.float32(t.attribute("fill")).view(np.uint32)))
+            fill = _code_of(t.attribute("fill"))
             return np.pad(self.of(t.inputs[0]), around, constant_values=fill)
+        if t.op == "Spread":
+            whole = np.full(t.shape, _code_of(t.attribute("fill")), np.int64)
+            at = tuple(
+                slice(b, b + (n - 1) * s + 1, s) for b, n, s in
+                zip(t.attribute("before"), t.inputs[0].shape, t.attribute("steps"), strict=True)
+            )  # fmt: skip
+            whole[at] = self.of(t.inputs[0])
+            return whole
         if t.op == "Slice":
             cut = zip(t.attribute("starts"), t.attribute("stops"), strict=True)
             return self.of(t.inputs[0])[tuple(slice(a, b) for a, b in cut)]
@@ -103,6 +115,10 @@ class Elements:
             return None
         walks = [(count, int(place), int(element)) for count, (place, element) in steps]
         fine = _along_axes(walks, self._tensors.axes_in_memory(leaf))
+        if walks and walks[-1][1] > 1 and len(places) < codes.size:
+            made = self._spread(codes.size, int(places[0]), int(elements[0]), fine, leaf, fill)
+            if made is not None:
+                return made
         for tried in (fine, walks) if fine != walks else (walks,):
             made = self._boxed(codes.size, int(places[0]), int(elements[0]), tried, leaf, fill)
             if made is not None:
@@ -138,6 +154,28 @@ class Elements:
         seen = self._tensors.rearrange(core, [walks[k][0] for k in order], back, counts)
         return self._tensors.pad(seen, before, after, fill)
 
+    def _spread(
+        self, size: int, place: int, element: int, walks: Sequence[_Walk], leaf: Tensor, fill: float
+    ) -> Tensor | None:
+        """Return a stretch as a tensor with a number between its elements and around them."""
+        box = [(count, step) for count, _, step in walks]
+        ways = list(_spacings(size, place, walks))
+        if not ways or any(b <= a for (_, b), (_, a) in pairwise(box)):
+            return None
+        # Two axes of an image are spread alike, if they are.
+        shape, before, steps = min(ways, key=lambda way: (len(set(way[2][-2:])), sum(way[0])))
+        try:
+            core = box_of(self._tensors, leaf, element, box)
+        except Refusal:
+            return None
+        inner = self._tensors.reshape(core, [count for count, _ in box])
+        lead = max(0, 4 - len(shape)) if len(shape) == 3 else 0
+        made = self._tensors.node(
+            "Spread", (self._tensors.reshape(inner, (1,) * lead + inner.shape),),
+            (1,) * lead + shape, steps=(1,) * lead + steps, before=(0,) * lead + before, fill=fill,
+        )  # fmt: skip
+        return self._tensors.reshape(made, shape)
+
     def _rows(self, codes: Codes) -> Tensor | None:
         """Return a stretch as rows, each of which holds parts of the same widths."""
         owner = np.where(codes < 0, -1, codes >> _SHIFT)
@@ -161,6 +199,36 @@ class Elements:
                 return None
             parts.append(self._tensors.reshape(part, (rows.shape[0], b - a)))
         return self._tensors.concat(parts, 1)
+
+
+def _spacings(
+    size: int, place: int, walks: Sequence[_Walk], below: int = 1
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """Yield sizes, begins and steps of axes along which walks go with steps of several elements.
+
+    Parameters
+    ----------
+    below : elements of the stretch in one step of the innermost axis
+    """
+    if not walks:
+        if size == below and not place:
+            yield (), (), ()
+        return
+    count, stride, _ = walks[-1]
+    if stride % below:
+        return
+    step = stride // below
+    reach = (count - 1) * step + 1
+    outer = walks[-2][1] if len(walks) > 1 else size
+    for spread in range(1, outer // below // reach + 1) if len(walks) > 1 else (1,):
+        above = outer // spread
+        if outer % spread or above % below or size % above:
+            continue
+        begin = place % above // below
+        if begin + reach > above // below or place % below:
+            continue
+        for sizes, begins, steps in _spacings(size, place - begin * below, walks[:-1], above):
+            yield (*sizes, above // below), (*begins, begin), (*steps, step)
 
 
 def _bits(codes: Codes) -> NDArray[np.uint32]:

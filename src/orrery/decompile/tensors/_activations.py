@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._rewriting import Rule
+from ._spreading import written_out
 from ._tensors import Tensor, Tensors
 
 __all__ = ["ACTIVATIONS", "scaled"]
@@ -195,4 +196,4 @@ ACTIVATIONS: tuple[Rule, ...] = (
 )  # fmt: skip
 
 #: applied last: rules look into constants before
-FOLDING: tuple[Rule, ...] = (_folded, _nothing_done)
+FOLDING: tuple[Rule, ...] = (_folded, _nothing_done, written_out)

@@ -18,6 +18,7 @@ from ._activations import scaled
 from ._batch_norm import batch_norm, folded_batch_norm, plain_batch_norm
 from ._digits import groups_of, refine
 from ._rewriting import Rule, noted
+from ._spreading import as_transposed
 from ._tensors import Tensor, Tensors
 
 __all__ = ["NORMALISING", "PLAIN"]
@@ -388,7 +389,7 @@ def _transposed(tensors: Tensors, t: Tensor) -> Tensor | None:
 
 NORMALISING: tuple[Rule, ...] = (
     _nested, _mean, _average, _padded, batch_norm, folded_batch_norm, _biased, _softmax,
-    _layer_norm, _affine_norm, _lrn, _transposed,
+    _layer_norm, _affine_norm, _lrn, _transposed, as_transposed,
 )  # fmt: skip
 
 #: applied once the rest is done: what could still become more would be taken too early
