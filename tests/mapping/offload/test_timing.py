@@ -179,6 +179,28 @@ def test_a_read_begins_at_the_need_that_leaves_room() -> None:
     assert timing.ahead_bytes == 4 and timing.ahead_tensors == 1
 
 
+def test_what_others_are_made_again_from_stays_as_long_as_those() -> None:
+    """The first is let go at 2, but what is made again from it, one from the other, at 6."""
+    tensors = [tensor(0, 4, 1, 1, gone=2), tensor(1, 4, 2, 1, gone=3, again=1, needs=(0,)),
+               tensor(2, 4, 3, 1, gone=6, again=1, needs=(1,)),
+               tensor(3, 4, 4, 4, gone=5)]  # fmt: skip
+    profile = step(tensors, forward=10, backward=10, limit=12)
+    choices = (KEEP, DROP, DROP, WRITE)
+    timing = time_step(columns_of(profile), choices)
+    assert isinstance(timing, Timing)
+    assert timing.peak_bytes == 12  # at 1 the three, at 4 the first and the two last
+    assert watch(profile, [NAMES[c] for c in choices], timing.reads).peak == 12
+    # Without the first, there would be no more than 8 at 4.
+    late = [replace(tensors[1], size_bytes=1), replace(tensors[2], size_bytes=1), tensors[3]]
+    profile = step([tensors[0], *late], forward=10, backward=10, limit=8)
+    short = time_step(columns_of(profile), choices)
+    assert short == Shortage(tensor=3, need=9, phase="backward", held=(0,))
+    alone = [replace(late[0], recompute_needs=()), *late[1:]]
+    free = time_step(columns_of(step([tensors[0], *alone], forward=10, backward=10, limit=8)),
+                     choices)  # fmt: skip
+    assert isinstance(free, Timing)
+
+
 def test_one_tensor_is_read_ahead_whatever_the_limit() -> None:
     profile = equal(4, 4, limit=16, every=8)
     none, two = (time_step(columns_of(profile), (WRITE,) * 4, ahead_bytes=b) for b in (0, 8))

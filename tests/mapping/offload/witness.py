@@ -166,10 +166,21 @@ class World:
             for n in reversed(range(len(tensors))):
                 if tensors[n].needed_s == moment:
                     yield from self.need(n)
-            for t in tensors:
-                if t.let_go_s == moment:
+            for n, t in enumerate(tensors):
+                if self.let_go_s(n) == moment:
                     self.used -= t.size_bytes
         yield self.profile.backward_s - at
+
+    def let_go_s(self, n: int) -> float:
+        """When the memory of a tensor is free; of one that is kept when nobody may ask for it."""
+        tensor = self.profile.tensors[n]
+        return self.asked_until(n) if self.actions[n] == "keep" else tensor.let_go_s
+
+    def asked_until(self, n: int) -> float:
+        tensors = self.profile.tensors
+        made = (self.asked_until(m) for m, t in enumerate(tensors)
+                if self.actions[m] == "drop" and tensors[n].name in t.recompute_needs)  # fmt: skip
+        return max([tensors[n].let_go_s, *made])
 
     def need(self, n: int) -> Iterator[float | Until]:
         if n in self.seen_needs:

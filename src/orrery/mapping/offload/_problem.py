@@ -34,6 +34,7 @@ class Columns:
     again_s : to make it again; 0 where that is not possible
     again_from : tensors that it is made again from, the one made last first
     again_bytes : that making it again takes beside it
+    outlives : whether some tensor may be made again from one that is let go before it
     allowed : what may become of it, KEEP first
     forward : (seconds, 0 made or 1 used for the last time, tensor), in order of time
     backward : (seconds, 0 needed or 1 let go, tensor), in order of time
@@ -66,6 +67,7 @@ class Columns:
     read_drag: float
     waiting_speed: float
     deepest: int | None
+    outlives: bool = False
 
     @property
     def plain_s(self) -> float:
@@ -73,19 +75,20 @@ class Columns:
         return self.forward_s + self.backward_s
 
     def events(self, choices: Sequence[int]) -> Sequence[tuple[float, int, int]]:
-        """Return `backward` with what others are made again from needed when those are.
+        """Return `backward` with what others are made again from there for as long as those need.
 
         A tensor that left, or is made again itself, is then needed as early as the first of them,
-        just before it.
+        just before it. One that is kept is let go no sooner than any of them.
         """
+        backward = self._let_go_later(choices) if self.outlives else self.backward
         if not any(
             choice == DROP and any(choices[m] != KEEP for m in self.again_from[n])
             for n, choice in enumerate(choices)
         ):
-            return self.backward
+            return backward
         found: list[tuple[float, int, int]] = []
         there: set[int] = set()
-        for at, kind, n in self.backward:
+        for at, kind, n in backward:
             if kind:
                 found.append((at, kind, n))
                 continue
@@ -103,6 +106,17 @@ class Columns:
                     there.add(last)
                     found.append((at, 0, last))
         return found
+
+    def _let_go_later(self, choices: Sequence[int]) -> Sequence[tuple[float, int, int]]:
+        later = list(self.gone_s)
+        for n in reversed(range(len(choices))):  # made from earlier ones alone
+            if choices[n] == DROP:
+                for m in self.again_from[n]:
+                    later[m] = max(later[m], later[n])
+        # What is made again itself, or was read back, is held by nobody who only was made from it.
+        moved = [(max(at, later[n]) if kind and choices[n] == KEEP else at, kind, n)
+                 for at, kind, n in self.backward]  # fmt: skip
+        return sorted(moved, key=lambda event: event[:2])
 
     def taken_s(self, tensor: int, choice: int) -> float:
         """Seconds that a choice takes of the computation, if the step never waits."""
@@ -132,6 +146,10 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
     tensors = profile.tensors
     rows = range(len(tensors))
     row = {tensor.name: n for n, tensor in enumerate(tensors)}
+    again_from = tuple(
+        tuple(sorted((row[name] for name in tensor.recompute_needs), reverse=True))
+        for tensor in tensors
+    )
     made = [(tensor.made_s, 0, n) for n, tensor in enumerate(tensors)]
     used = [(tensor.last_use_s, 1, n) for n, tensor in enumerate(tensors)]
     # Let go at the instant of a need comes after it: at that instant both are in memory.
@@ -152,10 +170,7 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
         read_s=tuple(_by_choice(tensor, profile.read_s) for tensor in tensors),
         moved=tuple((0, t.stored_bytes, t.packed_bytes or 0, 0) for t in tensors),
         again_s=tuple(tensor.recompute_s or 0.0 for tensor in tensors),
-        again_from=tuple(
-            tuple(sorted((row[name] for name in tensor.recompute_needs), reverse=True))
-            for tensor in tensors
-        ),
+        again_from=again_from,
         again_bytes=tuple(tensor.recompute_bytes for tensor in tensors),
         allowed=tuple(_allowed(tensors[n], recompute, pack) for n in rows),
         forward=tuple(sorted(made + used)),
@@ -163,6 +178,8 @@ def columns_of(profile: StepProfile, *, recompute: bool = True, pack: bool = Tru
         needs=tuple(-n for _, n in needed),
         write_drag=profile.write_drag, read_drag=profile.read_drag,
         waiting_speed=profile.waiting_speed, deepest=profile.recompute_depth,
+        outlives=any(tensors[m].let_go_s < tensor.let_go_s
+                     for tensor, needs in zip(tensors, again_from) for m in needs),
     )  # fmt: skip
 
 

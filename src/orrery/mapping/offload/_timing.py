@@ -12,7 +12,7 @@ Models
     not for that one alone. The backward begins when the last write has ended. A read begins when
     all reads before it have ended and there was room at the latest need; the backward waits for it,
     and for what is made again, once what that is made from is there, which stays until it is let
-    go.
+    go: if it never left, no sooner than all that is made again from it, one from the other.
 Ignores
     Fragmentation; writes of one pass beside reads of the next; spread of any time; that a tensor
     still unwritten when it is needed need not be read.
@@ -330,8 +330,8 @@ def _backward(
             issue(n)
         if choices[n] != KEEP:
             if needed >= issued:
-                held = tuple(m for m in range(len(size))
-                             if choices[m] == KEEP and columns.gone_s[m] >= at)  # fmt: skip
+                held = tuple(sorted(m for until, let_go, m in events
+                                    if let_go and choices[m] == KEEP and until >= at))  # fmt: skip
                 beside = columns.again_bytes[n] if choices[n] == DROP else 0
                 return Shortage(tensor=n, need=taken + size[n] + beside, phase="backward",
                                 held=held)  # fmt: skip
