@@ -32,7 +32,7 @@ def test_a_real_ctrl_c_leaves_the_best_plan_with_bound_and_gap(tmp_path: Path) -
     ) as child:  # fmt: skip
         os.close(slave)
         family: list[psutil.Process] = []
-        shown, told, until = b"", False, time.monotonic() + 120
+        shown, told, until = b"", False, time.monotonic() + 600
         while time.monotonic() < until:
             if select.select([master], [], [], 0.2)[0]:
                 try:
@@ -54,7 +54,7 @@ def test_a_real_ctrl_c_leaves_the_best_plan_with_bound_and_gap(tmp_path: Path) -
     assert told, shown[-500:]
     assert b"Traceback" not in shown
     assert bool(family) == (len(os.sched_getaffinity(0)) > 1)
-    assert not psutil.wait_procs(family, timeout=20)[1], "a worker outlives its search"
+    assert not psutil.wait_procs(family, timeout=120)[1], "a worker outlives its search"
     assert child.returncode == 130
     assert b"interrupted; this is the best plan" in shown
     assert "gap" in text and "lower bound" in text and "certificate: holds" in text

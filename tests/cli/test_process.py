@@ -20,7 +20,7 @@ def _shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     program = f"{sys.executable} -c 'import sys; from orrery.cli import main; sys.exit(main())'"
     return subprocess.run(
         ["sh", "-c", command.replace("orrery", program)], cwd=cwd, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
 
 

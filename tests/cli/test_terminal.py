@@ -40,7 +40,7 @@ def _on_a_terminal(code: str, columns: int, cwd: Path) -> str:
             break
         written += part
     os.close(ours)
-    child.wait(timeout=60)
+    child.wait(timeout=300)
     return written.decode()
 
 

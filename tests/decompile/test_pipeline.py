@@ -24,7 +24,7 @@ from orrery.errors import OrreryError
 
 pytestmark = pytest.mark.needs("gcc", "pyvex", "capstone")
 
-_LIMITS = RecoverLimits(time_s=120, memory_bytes=2 << 30, function_s=30)
+_LIMITS = RecoverLimits(time_s=900, memory_bytes=2 << 30, function_s=300)
 
 _NETWORK = """
 static const float w0[8 * 6] = {%s};

@@ -91,7 +91,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": scheme}])  # fmt: skip
         self.call("Page.navigate", url=path.as_uri())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while self.value("document.documentElement?.dataset.drawn || ''") != "yes":
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path} was not drawn; {self.problems()}")

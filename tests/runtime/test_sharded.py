@@ -30,7 +30,7 @@ _SAMPLE = 24
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[PartyPool]:
-    with PartyPool(8, timeout_s=60) as opened:
+    with PartyPool(8, timeout_s=300) as opened:
         yield opened
 
 
@@ -275,7 +275,7 @@ def vanish(region: Region, inputs: object) -> dict[str, np.ndarray]:
 def test_a_party_that_fails_ends_the_run_and_closes_the_pool(evaluator, why: str) -> None:
     sharding = _split(LAYERS["matmul"], Strategy(exclusive=(("K", 2),)), 2)
     inputs = random_inputs(LAYERS["matmul"])
-    with PartyPool(2, timeout_s=30) as two:
+    with PartyPool(2, timeout_s=300) as two:
         with pytest.raises(PartyFailedError, match=f"party [01]: .*{why}"):
             ShardedLayer(sharding=sharding, evaluator=evaluator).run(two, inputs)
         with pytest.raises(SpecError, match="closed pool"):

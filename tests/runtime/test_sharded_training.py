@@ -21,7 +21,7 @@ _SAMPLE = 20
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[PartyPool]:
-    with PartyPool(4, timeout_s=60) as opened:
+    with PartyPool(4, timeout_s=300) as opened:
         yield opened
 
 

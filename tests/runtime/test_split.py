@@ -50,7 +50,7 @@ from .split_plans import announced, counted, random_inputs, residual, split_plan
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[PartyPool]:
-    with PartyPool(6, timeout_s=60) as opened:
+    with PartyPool(6, timeout_s=300) as opened:
         yield opened
 
 
@@ -344,7 +344,7 @@ def test_control_c_ends_all_processes_quietly(tmp_path: Path) -> None:
         for _ in range(10):  # a report every tenth of a second, once all processes run
             assert process.stdout.readline(), process.stderr.read() if process.stderr else ""
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=300)
     assert process.returncode != 0
     assert said.count("Traceback") == 1
     assert said.rstrip().endswith("KeyboardInterrupt")

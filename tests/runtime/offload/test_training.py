@@ -309,5 +309,5 @@ def test_two_processes_with_a_session_each(tmp_path: Path) -> None:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ) for rank in range(2)
     ]  # fmt: skip
-    said = [process.communicate(timeout=120)[0] for process in running]
+    said = [process.communicate(timeout=600)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(said)
