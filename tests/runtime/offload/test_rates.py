@@ -106,6 +106,16 @@ def test_the_measured_forward_is_shorter_without_its_writes() -> None:
     assert after.tensors[0].recompute_s == pytest.approx(0.5 * 0.75)
 
 
+def test_making_again_was_not_tried_on_fresh_pages() -> None:
+    """Half of the forward was in the system; of the rest writing took a quarter."""
+    found, _ = measured()
+    assert found.turned is not None
+    found.turned = replace(found.turned, fresh_s=0.5)
+    after = first_times(profile(), found)
+    assert after.forward_s == pytest.approx(2.0 * (0.5 - 0.5 * 0.25))
+    assert after.tensors[0].recompute_s == pytest.approx(0.5 * 0.75)
+
+
 def test_nothing_moved_shows_nothing() -> None:
     before = profile()
     found = Pass(index=0, began_s=0.0, plan=None, began=moment(0.0), turned=moment(1.0),

@@ -42,7 +42,7 @@ class Held:
         self.tensor, self.version = tensor.detach(), tensor._version
 
 
-def _operators() -> dict[str, Callable[[Any, Any], Any]]:
+def operators() -> dict[str, Callable[[Any, Any], Any]]:
     import torch
     from torch.nn import functional as f
 
@@ -115,7 +115,7 @@ def test_each_operator_gives_every_bit_again(name: str) -> None:
     x = torch.randn(3, 6, 8, 8, requires_grad=True)
     y = torch.randn(3, 6, 8, 8, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-        made = _operators()[name](x, y)
+        made = operators()[name](x, y)
         found = recipe_of(made, (Held,))
     assert found is not None
     made = made._base if made._is_view() else made
@@ -173,6 +173,8 @@ def test_gradients_are_those_without(name: str, tmp_path: Path) -> None:
     assert can
     assert all(report.recomputed == can for report in offload.reports[1:])
     assert not any(report.remarks for report in offload.reports)
+    # Each once, however many others are made from it and however often it was saved.
+    assert offload._hooks.remaker.made == sum(report.recomputed for report in offload.reports)
     assert offload.reports[-1].recompute_s
     assert offload.reports[-1].offloaded == len(profile.tensors) - can
 

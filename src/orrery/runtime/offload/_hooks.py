@@ -15,7 +15,7 @@ import itertools
 import time
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..moving import OffloadError, Parcel, Transfers
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hooks"]
 
+#: Of what is measured while tensors are written, so many times are tried to hit a moment without.
+_RACES = 2
+
 _Held: TypeAlias = "Kept | Token | Again"
 
 
@@ -75,7 +78,8 @@ class Hooks:
         self._watch, self._device = watch, device
         self._where = None if device is None else device.device
         self.modules = Modules(self._where)
-        self.remaker = Remaker((Kept, Token), value=self._value, peek=self._peek, own=one_more)
+        self.remaker = Remaker((Kept, Token), value=self._operand, peek=self._peek, own=one_more,
+                               begin=self._begin_making, grown=self._grown)  # fmt: skip
         self.passes: list[Pass] = []
         self.passed_over: Counter[str] = Counter()
         self.tallies: Counter[str] = Counter()
@@ -84,6 +88,9 @@ class Hooks:
         self._backward_seen = False
         self._aside_s = self._aside_fresh_s = 0.0  # that trying out took, and of it in the system
         self._moved_before = self._failures_seen = 0
+        #: of a pass that is measured, what may still be written, and what was at the last look
+        self._queue: list[tuple[Record, weakref.ref[Parcel]]] = []
+        self._queue_before: tuple[Record, ...] = ()
 
     def begin(self) -> None:
         """Begin a step, and its first pass."""
@@ -156,10 +163,7 @@ class Hooks:
             return held.tensor
         running = self.passes[-1] if self.passes else None
         if running is not None and record is not None:
-            if running.plan is None:
-                self._weigh(running, (running.index, record.name, "needed"))
-            elif more := _wanted_now(held):
-                self._watch.make_room(None, running.plan.limit_bytes, more_bytes=more)
+            self._weigh(running, (running.index, record.name, "needed"))
         tensor = self._value(held)
         if running is not None and not isinstance(held, Kept):
             self._read_ahead(running)
@@ -224,6 +228,8 @@ class Hooks:
         record.parcel = weakref.ref(parcel)
         self.tallies["offloaded"] += 1
         token = Token(parcel, held, record, window_of(tensor))
+        if self.passes[-1].plan is None:
+            self._queue.append((record, record.parcel))
         self._transfers.write(parcel)
         return token
 
@@ -255,9 +261,20 @@ class Hooks:
         known, running = [need for need in needs if need is not None], self.passes[-1]
         if any(running.by_name.get(need.name) is not need for need in known):
             return False  # of an earlier pass: nothing keeps it until then
-        more = recipe.size_bytes + recipe.beside_bytes + sum(need.size_bytes for need in known)
+        # Within itself no operator takes more than it took with all else since some look.
+        more = recipe.size_bytes + recipe.beside_bytes + self._watch.most_growth_bytes
+        more += sum(need.size_bytes for need in known)
         limit = self.settings.limit_bytes
         return limit is None or self._watch.meter.read() + more <= limit
+
+    def _grown(self, action: Callable[[], object]) -> int:
+        """Return the most memory that something took, which is done while little is written."""
+        for _ in range(_RACES):
+            grew, alone = self._watch.grown_by(action)
+            if alone:
+                return grew
+        self._transfers.wait_for_writes(0)
+        return self._watch.grown_by(action)[0]
 
     def _new_record(self, tensor: Any, version: int, now: float, running: Pass) -> Record:
         size = tensor.untyped_storage().nbytes()
@@ -287,21 +304,8 @@ class Hooks:
 
     # What is wanted back.
 
-    def _value(self, held: _Held | Leaf) -> Any:
+    def _value(self, held: _Held) -> Any:
         """Return what something held stands for, and note that it was needed."""
-        record = None if isinstance(held, Leaf) else held.record
-        running = self.passes[-1] if self.passes else None
-        if record is not None:
-            now = self.now()
-            record.needed_s = now if record.needed_s is None else record.needed_s
-            record.released_s = now
-            if running is not None:
-                self._read_ahead(running)
-        if isinstance(held, Kept | Leaf):
-            if held.version != (found := version_of(held.tensor)):
-                leaf = isinstance(held, Leaf)
-                refuse_written(_shape(held.tensor), held.version, found, leaf=leaf)
-            return held.tensor
         if isinstance(held, Again):
             held.guard.refuse_written(held.record.name)
             try:
@@ -312,12 +316,46 @@ class Hooks:
                     wanted="a calculation that gives it again", fix="set recompute=False",
                 ) from error  # fmt: skip
             return self._as_held(held.record, held.window, tensor)
+        if held.record is not None:
+            self._note_need(held.record)
+        if isinstance(held, Kept):
+            return self._operand(held)
         tensor = self._fetched(held)
-        if running is not None:
+        if self.passes:
             held.record.fetched = True
             if held.parcel.is_packed:
                 held.record.packed_bytes = held.parcel.travelled_bytes
         return self._as_held(held.record, held.window, tensor)
+
+    def _operand(self, held: _Held | Leaf) -> Any:
+        """Return what something held stands for, to make another tensor from it.
+
+        What stays is not needed any sooner for that: what is read at its need would come too soon.
+        """
+        if not isinstance(held, Kept | Leaf):
+            return self._value(held)
+        if held.version != (found := version_of(held.tensor)):
+            leaf = isinstance(held, Leaf)
+            refuse_written(_shape(held.tensor), held.version, found, leaf=leaf)
+        return held.tensor
+
+    def _note_need(self, record: Record) -> None:
+        now = self.now()
+        record.needed_s = now if record.needed_s is None else record.needed_s
+        record.released_s = now
+        if self.passes:
+            self._read_ahead(self.passes[-1])
+
+    def _begin_making(self, held: Again, more_bytes: int) -> None:
+        """Note that a tensor is needed, now that what it is made from is there, as is planned."""
+        self._note_need(held.record)
+        self._room_for(more_bytes)
+
+    def _room_for(self, more_bytes: int) -> None:
+        """Have freed memory given back where so much more would not fit else."""
+        plan = self.passes[-1].plan if self.passes else None
+        if plan is not None and more_bytes:
+            self._watch.make_room(None, plan.limit_bytes, more_bytes=more_bytes)
 
     def _as_held(self, record: Record, window: Window, tensor: Any) -> Any:
         """Return a tensor as whoever still holds its memory has it by now.
@@ -327,6 +365,9 @@ class Hooks:
         if record.halved or self._device is not None:
             return tensor
         root = still_held(record.storage, record.size_bytes)
+        if root is not None and record.parcel is not None:
+            parcel = record.parcel()
+            record.program_holds |= parcel is not None and parcel.source is None
         return tensor if root is None else rebuilt(root, window)
 
     def _peek(self, held: _Held | Leaf) -> Any:
@@ -363,6 +404,8 @@ class Hooks:
             parcel.root = root = rebuilt_whole(bytes_of(parcel.source.tensor))
             parcel.generation += 1
         elif root is None:
+            if parcel.here is None and parcel.target is None:
+                self._room_for(parcel.size_bytes)
             self._transfers.read(parcel, now=True)
             data = self._transfers.arrival(parcel)[: parcel.size_bytes]
             if self._device is None:
@@ -392,6 +435,7 @@ class Hooks:
         self._watch.begin_pass((index, "", "made"), self._limit(()) if plan is None else
                                plan.limit_bytes, measuring=plan is None)  # fmt: skip
         self._moved_before = self._moved_bytes()
+        self._queue, self._queue_before = [], ()
         begun = Pass(index=index, began_s=self.now(), plan=plan, expected=expected, ways=ways)
         begun.began = self._moment()
         self.passes.append(begun)
@@ -466,20 +510,12 @@ class Hooks:
         # When within the time since the last look the most was in use is not known: the fewest
         # bytes on their way at either end make the rest the largest it can have been.
         moved = self._moved_bytes()
-        running.other_bytes = max(running.other_bytes, most - min(moved, self._moved_before))
-        self._moved_before = moved
-
-
-def _wanted_now(held: _Held) -> int:
-    """Return the bytes of memory that having a tensor back takes before anything is let go of."""
-    if isinstance(held, Again):
-        recipe = held.remade.recipe
-        return 0 if held.remade.root is not None else recipe.size_bytes + recipe.beside_bytes
-    if isinstance(held, Token):
-        parcel = held.parcel
-        there = parcel.source is not None or parcel.here is not None or parcel.target is not None
-        return 0 if there else parcel.size_bytes
-    return 0
+        self._queue = [(record, parcel) for record, parcel in self._queue
+                       if (known := parcel()) is not None and known.source is not None]  # fmt: skip
+        queue = tuple(record for record, _ in self._queue)
+        either = tuple({id(r): r for r in (*queue, *self._queue_before)}.values())
+        running.looks.append((most - min(moved, self._moved_before), either))
+        self._moved_before, self._queue_before = moved, queue
 
 
 def _element_bytes(tensor: Any, record: Record) -> int:

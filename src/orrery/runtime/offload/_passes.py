@@ -28,6 +28,9 @@ __all__ = ["Kept", "Moment", "Pass", "Record", "Token", "one_more"]
 class Record:
     """One storage of a pass; its times are on the session's clock.
 
+    `program_holds` says that when it was needed others than the graph had its memory, so that
+    nothing is free when it leaves.
+
     `storage` is a reference by which its number (`storage_number`) stays its own; `count` shares
     the count of in-place operations, and holds no bytes.
     """
@@ -47,6 +50,7 @@ class Record:
     remade: weakref.ref[Remade] | None = None
     way: Way | None = None
     halved: bool = False
+    program_holds: bool = False
     packed_bytes: int | None = None
     fetched: bool = False
 
@@ -117,6 +121,8 @@ class Pass:
     began, turned, ended : at its begin, when its backward began, at its end
     drained : bytes and seconds of the writes that were waited for when the backward began; only
         where it is measured
+    looks : while it is measured, the memory that was neither on its way nor kept for that, and
+        what was waiting to be written
     """
 
     index: int
@@ -134,9 +140,15 @@ class Pass:
     turned: Moment | None = None
     ended: Moment | None = None
     drained: tuple[int, float] = (0, 0.0)
-    other_bytes: int = 0
+    looks: list[tuple[int, tuple[Record, ...]]] = field(default_factory=list)
     drifted: bool = False
     next_read: int = 0
+
+    @property
+    def other_bytes(self) -> int:
+        """The most memory, while it is measured, that was no tensor that can leave."""
+        return max((other + sum(r.size_bytes for r in queue if r.program_holds)
+                    for other, queue in self.looks), default=0)  # fmt: skip
 
     def saved_before(self, tensor: Any, key: tuple[int, int]) -> Record | None:
         """Return the record of a tensor's storage at its version, if there is one."""
@@ -180,10 +192,12 @@ class Pass:
             if self.backward_s is not None and record.needed_s is not None:
                 needed = max(0.0, record.needed_s - self.backward_s)
                 released = max(needed, (record.released_s or 0.0) - self.backward_s)
-            way = record.way if self._stays_until(record) else None
+            stays = record.program_holds
+            way = record.way if self._stays_until(record) and not stays else None
             tensors.append(
                 SavedTensor(
-                    name=record.name, size_bytes=record.size_bytes, stored_bytes=whole,
+                    name=record.name, size_bytes=0 if stays else record.size_bytes,
+                    stored_bytes=whole, movable=not stays,
                     made_s=made,
                     last_use_s=min(max(made, record.last_use_s - self.began_s), forward_s),
                     needed_s=min(needed, backward_s), released_s=min(released, backward_s),

@@ -4,7 +4,9 @@ Models:  rates as bytes over the time during which at least one transfer went th
          several threads and folders count together; memory that is no saved tensor as the most that
          was in use, less what was surely on its way.
          The first step that obeys a plan shows what the measured one could not (`_rates`), so
-         there is another plan after it. From then on two steps in a row must show a rate at least
+         there is another plan after it; and another one after that, up to three, as long as each
+         makes other tensors again than the ones before: what that takes shows when it is done. From
+         then on two steps in a row must show a rate at least
          twice as high, or as low, as planned with, before there is another plan, with their mean;
          each time that it happened, twice as many as before, up to 16: on a busy machine rates go
          up and down and plans need not follow.
@@ -43,6 +45,8 @@ __all__ = ["PlanBook"]
 _OTHER_RATE, _SECTORS_TO_JUDGE = 2.0, 2048
 #: So many steps in a row, at first and at the most.
 _STEPS, _MOST_STEPS = 2, 16
+#: Steps after which there is another plan with what they showed that the measured one did not.
+_MOST_CALIBRATED = 3
 #: A step is above its limit when it is by so much.
 _LEAST_OVER = 1 << 20
 _RATES = {"write_bytes_per_s": ("written_bytes", "write_s"),
@@ -68,7 +72,8 @@ class PlanBook:
         self._ways: dict[int, tuple[Way | None, ...]] = {}
         self._others: dict[int, list[TransferCounts]] = {}
         self._patience: dict[int, int] = {}
-        self._calibrated: set[int] = set()
+        #: by pass, what the plans that steps were compared with made again, one after the other
+        self._calibrated: dict[int, list[frozenset[str]]] = {}
         self._over: dict[int, int] = {}  # bytes above the limit that there is no plan for
         self._said: dict[int, str] = {}
 
@@ -115,15 +120,23 @@ class PlanBook:
             if found.records and found.backward_s is not None:
                 self._ways[found.index] = tuple(record.way for record in found.records)
                 self._others.pop(found.index, None)
-                self._calibrated.discard(found.index)
+                self._calibrated.pop(found.index, None)
                 self._ask(self._profile(found, end_s, moved), found)
-        elif found.index not in self._calibrated:
-            self._calibrated.add(found.index)
+        elif self._shows_more(found.index):
             self._calibrate(found, peak_bytes)
         elif over := self._above(found.index, peak_bytes):
             self._tighten(self._profiles[found.index], found, over, "")
         elif rates := self._other_rates(found.index, moved):
             self._ask(replace(self._profiles[found.index], **rates), found)
+
+    def _shows_more(self, index: int) -> bool:
+        """Whether a step that obeyed the plan in force shows what no step before it did."""
+        seen = self._calibrated.setdefault(index, [])
+        again = frozenset(t.name for t in self._plans[index][0].named("recompute"))
+        if len(seen) >= _MOST_CALIBRATED or (seen and again.issubset(frozenset.union(*seen))):
+            return False
+        seen.append(again)
+        return True
 
     def _calibrate(self, found: Pass, peak_bytes: int) -> None:
         """Plan once more with what a pass that obeyed its plan took."""

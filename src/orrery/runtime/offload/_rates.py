@@ -79,7 +79,8 @@ def first_rates(found: Pass, moved: TransferCounts, *, cores: int, computing: in
 def first_times(profile: StepProfile, found: Pass) -> StepProfile:
     """Return the profile of a measured pass without what writing took, and fresh pages.
 
-    Whether tensors can be made again was tried beside writing, too. Its reads were waited for.
+    Whether tensors can be made again was tried beside writing, too, but what it then takes on
+    memory that was used before. Its reads were waited for.
     """
     began, turned, ended = found.began, found.turned, found.ended
     if began is None or turned is None or ended is None:
@@ -87,7 +88,9 @@ def first_times(profile: StepProfile, found: Pass) -> StepProfile:
     busy_s = turned.counts.write_s - began.counts.write_s
     forward = _share(began, turned, computed_s(began, turned, busy_s, profile.write_drag))
     backward = _share(turned, ended, computed_s(turned, ended, 0.0, 0.0))
-    return scaled(profile, forward=forward, backward=backward, again=forward)
+    beside = replace(turned, fresh_s=began.fresh_s)
+    again = _share(began, beside, computed_s(began, beside, busy_s, profile.write_drag))
+    return scaled(profile, forward=forward, backward=backward, again=again)
 
 
 def _share(begin: Moment, end: Moment, seconds: float) -> float:

@@ -120,6 +120,24 @@ class MemoryWatch:
 
         return over
 
+    def grown_by(self, action: Callable[[], object]) -> tuple[int, bool]:
+        """Return the most memory that something takes, and whether no other memory left meanwhile.
+
+        If some left the number may be too high by that. To be called between what `aside` returns
+        and its call.
+        """
+        self._trim_heap()
+        self.meter.forget()
+        floor, left = self.meter.read(), self._transfers.left_bytes
+        action()
+        more = self._transfers.left_bytes - left
+        return max(0, self.meter.most() - floor) + more, not more
+
+    @property
+    def most_growth_bytes(self) -> int:
+        """The most memory that was taken between two looks so far."""
+        return self._most_growth
+
     def make_room(
         self, key: Hashable | None, limit_bytes: int | None, freed_bytes: int = 0,
         more_bytes: int = 0,

@@ -243,7 +243,7 @@ FORMULAS: dict[str, Formula] = {
         result="output",
     ),
     "ToCopyBackward0": Formula(name="to", make=_cast, operands=(None,), scalars=_dtype),
-    "CloneBackward0": _view("clone", lambda node: ()),
+    "CloneBackward0": Formula(name="clone", make=_viewed("clone"), operands=(None,)),
     "ViewBackward0": _view("reshape", _shape),
     "UnsafeViewBackward0": _view("reshape", _shape),
     "ReshapeAliasBackward0": _view("reshape", _shape),

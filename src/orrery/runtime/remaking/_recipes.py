@@ -67,7 +67,8 @@ class Recipe:
     ----------
     text : the calculation; that of another step with the same text makes the same from the same
     inputs : what autograd holds for each saved value that it is made from, or a `Leaf`
-    size_bytes, beside_bytes : of the result, and of memory that it takes beside that
+    size_bytes, beside_bytes : of the result, and of memory that values on the way take beside that;
+        what operators take within themselves is not known here
     """
 
     text: str

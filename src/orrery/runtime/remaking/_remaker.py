@@ -1,9 +1,12 @@
 """Tensors that are made again: tried while they are there, calculated when they are needed.
 
 Models:  nothing; a tensor is calculated when the backward pass first needs it, from what it was
-         made of in this very step, and held until all that saved it had it.
+         made of in this very step, and held until all that saved it had it: once, however many
+         others are made from it.
 Ignores: which tensors are made again: that is planned.
-Judge:   gradients bitwise equal to those without (tests/runtime/offload/test_remade.py).
+Judge:   gradients bitwise equal to those without, and how often each is made
+         (tests/runtime/offload/test_remade.py); memory that PyTorch's allocator counts
+         (tests/runtime/remaking/test_memory.py).
 
 A tensor is only ever made again by a calculation that gave the same bits in the step that was
 measured, from inputs of the same names; where a later step made it otherwise, it is stored. Writes
@@ -14,6 +17,7 @@ never a gradient.
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +31,10 @@ __all__ = ["DEEPEST", "Again", "Remade", "Remaker", "Way"]
 
 #: Tensors made again from tensors that are made again, one in another.
 DEEPEST = 40
+#: Of one calculation on tensors of the same shapes so many are timed.
+_TRIES = 3
+#: Memory comes in pages, and threads have some: so much more than is known of means nothing.
+_LITTLE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Way:
     """How a tensor can be made again: what is calculated, from which tensors, for how long.
 
     `seconds` include its two checksums. `needs` are their names, empty for parameters and for what
-    is never moved.
+    is never moved. `beside_bytes` is the most memory that it takes beside its result.
     """
 
     text: str
@@ -48,6 +56,16 @@ class Way:
         return tuple(dict.fromkeys(name for name in self.needs if name))
 
 
+class _Kind:
+    """What one calculation on tensors of the same shapes takes: seconds, and memory."""
+
+    __slots__ = ("beside_bytes", "tries_s")
+
+    def __init__(self) -> None:
+        self.beside_bytes: int | None = None
+        self.tries_s: list[float] = []
+
+
 class Remade:
     """One storage that is made again, what for, what it adds up to, and by how many threads.
 
@@ -55,14 +73,15 @@ class Remade:
     """
 
     __slots__ = (
-        "__weakref__", "checksum", "depth", "generation", "inputs", "recipe", "root", "threads",
-        "tokens",
+        "__weakref__", "beside_bytes", "checksum", "depth", "generation", "inputs", "recipe",
+        "root", "threads", "tokens",
     )  # fmt: skip
 
     def __init__(
-        self, recipe: Recipe, inputs: tuple[Any, ...], checksum: int, threads: int
-    ) -> None:
-        self.recipe, self.inputs = recipe, inputs
+        self, recipe: Recipe, inputs: tuple[Any, ...], checksum: int, threads: int,
+        beside_bytes: int,
+    ) -> None:  # fmt: skip
+        self.recipe, self.inputs, self.beside_bytes = recipe, inputs, beside_bytes
         self.checksum, self.threads = checksum, threads
         self.depth: int = 1 + max(
             (i.remade.depth for i in inputs if isinstance(i, Again)), default=0
@@ -70,6 +89,11 @@ class Remade:
         self.root: Any = None
         self.generation = 0
         self.tokens: list[weakref.ref[Again]] = []
+
+    @property
+    def there(self) -> bool:
+        """Whether its bytes are in memory as they were made: no backward wrote to them."""
+        return self.root is not None and not self.root._version
 
 
 class Again:
@@ -99,17 +123,30 @@ class Remaker:
     held : classes of what else autograd was given; each has a `record` with a name, or None, and
         the `version` that was saved
     value : returns what something held, or a `Leaf`, stands for, and takes note
+        where that had to come back
     peek : the same without taking note
     own : returns one more of the same, to be held beside it
+    begin : told of each tensor that is asked for when all that it is made from is there, and of
+        the bytes that making it then takes, 0 where it is there itself
+    grown : does something, and returns the most memory that this took at once
+
+    Attributes
+    ----------
+    seconds : of making again and of checksums so far
+    made : tensors that were made again so far
     """
 
     def __init__(
         self, held: tuple[type, ...], *, value: Callable[[Any], Any], peek: Callable[[Any], Any],
-        own: Callable[[Any], Any],
+        own: Callable[[Any], Any], begin: Callable[[Again, int], None],
+        grown: Callable[[Callable[[], object]], int],
     ) -> None:  # fmt: skip
         self._held, self._value, self._peek, self._own = (*held, Again), value, peek, own
-        self.seconds = 0.0
+        self._begin, self._grown = begin, grown
+        self.seconds, self.made = 0.0, 0
         self._refused: set[tuple[str, tuple[str, ...]]] = set()
+        #: by calculation and shapes of what it is calculated from
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
 
     def tried(
         self, tensor: Any, fits: Callable[[Recipe, Sequence[Any]], bool]
@@ -135,19 +172,27 @@ class Remaker:
         if recipe is None or not fits(recipe, [getattr(i, "record", None) for i in recipe.inputs]):
             return None
         values = [self._peek(held) for held in recipe.inputs]
+        shapes = tuple((tuple(value.shape), value.stride(), value.dtype) for value in values)
+        kind = self._kinds.setdefault((recipe.text, recipe.size_bytes, shapes), _Kind())
+        timed = len(kind.tries_s) < _TRIES
+        if timed:
+            recipe.make(values)  # the first call takes longer, and memory of its own
+        if kind.beside_bytes is None:
+            grew = self._grown(lambda: recipe.make(values)) - recipe.size_bytes
+            known = recipe.beside_bytes
+            kind.beside_bytes = grew if grew > known + _LITTLE_BYTES else known
         begin = time.perf_counter()
-        recipe.make(values)  # the first call of an operator may take much longer
-        again = time.perf_counter()
         found = recipe.make(values)
-        ended = time.perf_counter()
-        fingerprint(bytes_of(found))
-        took = min(again - begin, ended - again) + 2 * (time.perf_counter() - ended)
+        if timed:
+            ended = time.perf_counter()
+            fingerprint(bytes_of(found))
+            kind.tries_s.append(ended - begin + 2 * (time.perf_counter() - ended))
         import torch
 
         way = (recipe.text, _names(recipe))
         if way in self._refused or not torch.equal(bytes_of(found), bytes_of(tensor)):
             return None
-        return Way(*way, took, recipe.beside_bytes)
+        return Way(*way, statistics.median(kind.tries_s), kind.beside_bytes)
 
     def remade(self, tensor: Any, way: Way | None) -> Remade | None:
         """Return what makes a tensor again in this way; None where it was made otherwise."""
@@ -163,8 +208,9 @@ class Remaker:
                   else self._own(i) for i in recipe.inputs)  # fmt: skip
         begin = time.perf_counter()
         found = Remade(
-            recipe, tuple(inputs), fingerprint(bytes_of(tensor)), torch.get_num_threads()
-        )
+            recipe, tuple(inputs), fingerprint(bytes_of(tensor)), torch.get_num_threads(),
+            way.beside_bytes,
+        )  # fmt: skip
         self.seconds += time.perf_counter() - begin
         return found if found.depth <= DEEPEST else None
 
@@ -177,8 +223,12 @@ class Remaker:
         """
         remade = again.remade
         root = remade.root
-        if root is None or root._version:  # a backward wrote to it
-            values = [self._value(held) for held in remade.inputs]
+        if remade.there:
+            self._begin(again, 0)
+        else:
+            remade.root = root = None
+            values = self._values(remade.inputs)
+            self._begin(again, remade.recipe.size_bytes + remade.beside_bytes)
             begin = time.perf_counter()
             try:
                 with _modes_off():
@@ -188,6 +238,7 @@ class Remaker:
                 raise
             found = fingerprint(root)
             self.seconds += time.perf_counter() - begin
+            self.made += 1
             if found != remade.checksum:
                 self._refused.add((remade.recipe.text, _names(remade.recipe)))
                 raise UnmadeError(
@@ -202,6 +253,18 @@ class Remaker:
         if all(other.generation == remade.generation for other in live):
             remade.root = None
         return root
+
+    def _values(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return what inputs stand for; what was made last is asked for first, as is planned."""
+        found: list[Any] = [None] * len(inputs)
+        for place in sorted(range(len(inputs)), key=lambda p: _made_s(inputs[p]), reverse=True):
+            found[place] = self._value(inputs[place])
+        return found
+
+
+def _made_s(held: Any) -> float:
+    record = getattr(held, "record", None)
+    return 0.0 if record is None else float(record.made_s)
 
 
 @contextlib.contextmanager
