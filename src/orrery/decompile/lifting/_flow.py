@@ -184,7 +184,8 @@ def _followed(vex: Any, conditional: int) -> tuple[set[int], int]:
             return None if which is None else value(e.iftrue if which else e.iffalse)
         if e.tag in ("Iex_Unop", "Iex_Binop") and e.op in _COUNTED:
             inputs = [value(a) for a in e.args]
-            return None if None in inputs else _COUNTED[e.op](*inputs)
+            known_inputs = [v for v in inputs if v is not None]
+            return _COUNTED[e.op](*known_inputs) if len(known_inputs) == len(inputs) else None
         return None
 
     for number, statement in enumerate(vex.statements):

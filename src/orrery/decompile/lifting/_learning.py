@@ -336,11 +336,19 @@ class Learning:
             guess.fold = find_fold(self.build, end, guess.symbol)
             return False
         settled = not inside & {g.symbol for g in self.guesses.values() if g.kind == "new"}
-        if settled and self._earlier(end, Linear(-1)) == guess.start:
+        if settled and guess.start in self._begun(self._earlier(end, Linear(-1))):
             guess.kind = "remade"
             guess.value = self._earlier(end, Linear(-1, ((self.counter, 1),)))
             return True
         return False
+
+    def _begun(self, value: Value) -> tuple[Value, ...]:
+        """Return a value as it is written, and as what is known to lie there before the loop."""
+        if not isinstance(value, Load):
+            return (value,)
+        base, offset = split_address(value.address)
+        piece = self.before.memory.get(base, Cells()).pieces.get(offset)
+        return (value,) if piece is None or piece.width != value.width else (value, piece)
 
     def _is_fixed(self, form: Linear) -> bool:
         """Return whether a form is the same in each turn, and no memory is read for it."""

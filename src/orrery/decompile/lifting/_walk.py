@@ -66,6 +66,7 @@ class Walker:
         head = flow.entry if loop is None else loop.head
         inside = set(flow.blocks) if loop is None else loop.body
         outcome = Outcome()
+        begun = state.guards
         waiting: dict[int, list[State]] = {head: [state]}
         for address in flow.order:
             if address not in waiting or address not in inside:
@@ -75,8 +76,8 @@ class Walker:
                 self._forget_dead(one, address)
             here = join(self.engine.build, arrived)
             self._forget_dead(here, address)
-            if len(arrived) > 1 and len(here.guards) > len(state.guards):
-                self._shorten(here, address, head, state)
+            if len(arrived) > 1 and len(here.guards) > len(begun) and self._always(address, head):
+                here.guards = begun
             inner = flow.loops.get(address)
             if inner is not None and inner is not loop:
                 edges = [(t, s, len(self.engine.steps)) for t, s in run_loop(self, inner, here)]
@@ -105,11 +106,6 @@ class Walker:
         state.registers = Cells(
             {at: v for at, v in pieces.items() if live & mask(at, v.width // 8)}
         )
-
-    def _shorten(self, here: State, address: int, head: int, first: State) -> None:
-        """Drop guards at a point that every path of the region reaches."""
-        if self._always(address, head):
-            here.guards = first.guards
 
     def _always(self, address: int, head: int) -> bool:
         """Return whether no path from a region's head to its end misses a block."""

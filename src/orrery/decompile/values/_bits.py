@@ -61,7 +61,7 @@ class Bits(Numbers):
                 )
         if width == 1:
             return self.both(a, b)
-        pair = _two_bits(a, b)
+        pair = self._two_bits(a, b)
         if pair is not None:
             return self.extend(self.both(*pair), width, signed=False)
         return Operation("iand", (a, b), width)
@@ -88,6 +88,26 @@ class Bits(Numbers):
                 return value.inputs[0], False
         return None
 
+    def single_bit(self, value: Value) -> Value | None:
+        """Return the lowest bit of a value that surely has no others set."""
+        if is_named(value, "uextend") and inner_of(value).width == 1:
+            return inner_of(value)
+        if is_choice(value) and isinstance(value, Operation):
+            arms = [self.constant(v) for v in value.inputs[1:]]
+            if arms in ([1, 0], [0, 1]):
+                return value.inputs[0] if arms[0] else self.negate(value.inputs[0])
+        if is_named(value, "iand") and self.constant(value.inputs[1]) == 1:
+            return self.extract(value.inputs[0], 0, 1)
+        if is_named(value, "ixor") and self.constant(value.inputs[1]) == 1:
+            bit = self.single_bit(value.inputs[0])
+            return None if bit is None else self.negate(bit)
+        return None
+
+    def _two_bits(self, a: Value, b: Value) -> tuple[Value, Value] | None:
+        """Return the bits of two values that have but one each."""
+        first, second = self.single_bit(a), self.single_bit(b)
+        return None if first is None or second is None else (first, second)
+
     def bit_or(self, a: Value, b: Value, width: int) -> Value:
         """Return the bits that one of them has."""
         if self.constant(a) is not None:
@@ -107,7 +127,7 @@ class Bits(Numbers):
             return a
         if width == 1:
             return self.either(a, b)
-        pair = _two_bits(a, b)
+        pair = self._two_bits(a, b)
         if pair is not None:
             return self.extend(self.either(*pair), width, signed=False)
         if is_choice(a) and is_choice(b):
@@ -182,6 +202,10 @@ class Bits(Numbers):
             low = self.range(a.value)[0]
             if signed or low is None or low >= 0:
                 return self.index(a.value, to)
+        if isinstance(a, Index):
+            low, high = self.range(a.value)
+            if low is not None and high is not None and low >= 0 and high < 1 << (width - 1):
+                return self.index(a.value, to)
         if is_choice(a):
             assert isinstance(a, Operation)
             arms = [self.extend(v, to, signed=signed) for v in a.inputs[1:]]
@@ -236,15 +260,14 @@ class Bits(Numbers):
         return result
 
     def wraps(self, form: Linear, width: int) -> bool:
-        """Return whether a form holds a number of half the width that was widened without sign."""
+        """Return whether a form is a number of half the width that was widened without sign."""
         half = width // 2
-        if form.constant >= 1 << (half - 1) and form.constant < 1 << half:
-            return True
-        return any(
-            isinstance(t, Operation) and t.name == "uextend" and t.inputs[0].width == half
-            and isinstance(t.inputs[0], Index)
-            for t, _ in form.terms
-        )  # fmt: skip
+        if not form.terms:
+            return 1 << (half - 1) <= form.constant < 1 << half
+        (term, factor), *more = form.terms
+        if more or factor != 1 or form.constant or not is_named(term, "uextend"):
+            return False
+        return term.inputs[0].width == half and isinstance(term.inputs[0], Index)
 
     def _extract_operation(self, a: Operation, low: int, width: int) -> Value | None:
         if a.name == "iconcat":
@@ -329,17 +352,6 @@ def _alignment(form: Linear) -> int:
     """Return the greatest power of two that divides a form whatever its terms are."""
     common = gcd(form.constant, *(f for _, f in form.terms))
     return common & -common if common else 1 << 62
-
-
-def _two_bits(a: Value, b: Value) -> tuple[Value, Value] | None:
-    """Return two conditions that were widened."""
-    if (
-        is_named(a, "uextend")
-        and is_named(b, "uextend")
-        and inner_of(a).width == inner_of(b).width == 1
-    ):
-        return inner_of(a), inner_of(b)
-    return None
 
 
 def _starts(pieces: list[Value]) -> list[int]:

@@ -30,6 +30,7 @@ __all__ = ["Choices"]
 _MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
 _ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
 _LESS = {"flt": "l", "fle": "le", "feq": "e", "funordered": "u"}
+_DEEP = 4
 _JOINED = ("inot", "iand", "ior", "ixor", "select")
 _TURNED = {"l": "g", "g": "l", "e": "e", "u": "u"}
 
@@ -44,6 +45,12 @@ class Choices(Bits):
 
     def negate(self, condition: Value) -> Value:
         """Return the opposite condition."""
+        found = self.opposites.get(condition)
+        if found is None:
+            found = self.opposites[condition] = self._negated(condition)
+        return found
+
+    def _negated(self, condition: Value) -> Value:
         known = self.constant(condition)
         if known is not None:
             return self.number(1 - (known & 1), 1)
@@ -89,7 +96,7 @@ class Choices(Bits):
                 int(x == y if name == "ieq" else x < y if name.endswith("lt") else x <= y), 1
             )
         if name == "ieq":
-            bit = self._single_bit(a) if y in (0, 1) and width > 1 else None
+            bit = self.single_bit(a) if y in (0, 1) and width > 1 else None
             if bit is not None:
                 return bit if y else self.negate(bit)
             for first, other in ((a, y), (b, x)):
@@ -151,8 +158,12 @@ class Choices(Bits):
         return first < second
 
     def _unsigned(self, name: str, a: Value, b: Value, x: Linear, y: Linear) -> Value:
-        low, other = self.range(x)[0], self.range(y)[0]
+        (low, high), (other, above) = self.range(x), self.range(y)
         as_signed = "ilt" if name == "ult" else "ile"
+        if high is not None and above is not None and high < 0 and above < 0:
+            least = -(1 << a.width - 1)
+            if low is not None and other is not None and low >= least and other >= least:
+                return self.compare(as_signed, a, b)
         if low is not None and other is not None:
             if low >= 0 and other >= 0:
                 return self.compare(as_signed, a, b)
@@ -273,13 +284,23 @@ class Choices(Bits):
         return Operation("select", (condition, then, other), width)
 
     def _under(self, value: Value, condition: Value) -> Value:
-        """Return what a choice is where a condition holds that says which."""
-        facts = _flatten("iand", condition)
+        """Return what a value is where a condition holds that says which of its choices."""
+        return self._where(value, _flatten("iand", condition), _DEEP)
+
+    def _where(self, value: Value, facts: list[Value], depth: int) -> Value:
         while is_named(value, "select"):
             known = self._follows(value.inputs[0], facts)
             if known is None:
                 break
             value = value.inputs[1] if known else value.inputs[2]
+        if is_named(value, "uextend") and inner_of(value).width == 1:
+            known = self._follows(inner_of(value), facts)
+            return value if known is None else self.number(int(known), value.width)
+        arithmetic = isinstance(value, Operation) and value.name[0] in "fm" and value.width > 1
+        if depth and arithmetic and isinstance(value, Operation):
+            inputs = [self._where(v, facts, depth - 1) for v in value.inputs]
+            if tuple(inputs) != value.inputs:
+                return self.float_operation(value.name, inputs, value.width)
         return value
 
     def _follows(self, condition: Value, facts: list[Value]) -> bool | None:
@@ -302,17 +323,6 @@ class Choices(Bits):
                 return self.negate(second) if known & 1 else second
         plain = Operation("ixor", (a, b), 1)
         return self.decide_all(plain) if _compared(a) and _compared(b) else plain
-
-    def _single_bit(self, value: Value) -> Value | None:
-        """Return the lowest bit of a value that has no others."""
-        if is_named(value, "uextend") and inner_of(value).width == 1:
-            return inner_of(value)
-        if is_named(value, "iand") and self.constant(value.inputs[1]) == 1:
-            return self.extract(value.inputs[0], 0, 1)
-        if is_named(value, "ixor") and self.constant(value.inputs[1]) == 1:
-            bit = self._single_bit(value.inputs[0])
-            return None if bit is None else self.negate(bit)
-        return None
 
     def as_bits(self, value: Value) -> Value:
         """Return a known number as the bits it is, for floating point."""

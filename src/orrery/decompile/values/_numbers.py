@@ -13,7 +13,7 @@ from math import gcd
 
 from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value, linear
 
-from ._parts import contains, is_named, is_small, signed
+from ._parts import contains, is_choice, is_named, is_small, signed
 
 __all__ = ["Numbers", "Range"]
 
@@ -27,6 +27,7 @@ class Numbers:
         self.ranges: dict[Symbol, Range] = {}
         self.pointers: set[Symbol] = set()
         self.undecided = False
+        self.opposites: dict[Value, Value] = {}
 
     def number(self, bits: int, width: int) -> Index:
         """Return a known integer."""
@@ -295,6 +296,12 @@ class Numbers:
                 if low == places:
                     return self.concat([*a.inputs[position:], self.number(0, places)])
                 low += piece.width
+        if is_choice(a) and isinstance(a, Operation):
+            whole = [self.constant(v) is not None or is_named(v, "iclz") for v in a.inputs[1:]]
+            if all(whole):
+                by = self.number(places, 8)
+                arms = [self.shift_right(v, by, width, arithmetic=arithmetic) for v in a.inputs[1:]]
+                return self.select(a.inputs[0], arms[0], arms[1], width)
         if is_named(a, "iclz") and 1 << places == width:  # all bits are 0: how code asks for it
             zero = self.compare("ieq", a.inputs[0], self.number(0, width))
             return self.extend(zero, width, signed=False)

@@ -74,7 +74,7 @@ def contains(value: Value, wanted: Callable[[Value], bool]) -> bool:
     return any(not isinstance(part, Symbol) and wanted(part) for part in walk(value))
 
 
-def is_named(value: Value, name: str) -> TypeGuard[Operation]:
+def is_named(value: Value | Symbol, name: str) -> TypeGuard[Operation]:
     """Return whether a value is an operation of that name."""
     return isinstance(value, Operation) and value.name == name
 
