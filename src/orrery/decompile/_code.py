@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from .images import Image, ImageError
 from .images._stubs import stub_slots
@@ -43,7 +44,14 @@ def _jump(architecture: str, place: int, target: int) -> bytes:
 class ImageCode:
     """An image behind the questions that lifting asks."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, filled: Mapping[int, str] | None = None) -> None:
+        """Take an image.
+
+        Parameters
+        ----------
+        filled : pointers that a runtime fills in, by address, and the function each leads to;
+            those whose name says so are known
+        """
         self.image = image
         #: a stub's first bytes, as if it jumped right to where its pointer leads
         self._direct = {
@@ -53,9 +61,10 @@ class ImageCode:
         self._filled: dict[int, int] = {}
         self._runtime: dict[int, str] = {}
         end = (1 << (8 * image.pointer_bytes - 1)) - 0x1000  # positive however it is read
-        for number, symbol in enumerate(s for s in image.symbols if s.name in _FILLED_IN):
-            self._filled[symbol.address] = end + 16 * number
-            self._runtime[end + 16 * number] = _FILLED_IN[symbol.name]
+        named = {s.address: _FILLED_IN[s.name] for s in image.symbols if s.name in _FILLED_IN}
+        for number, (place, name) in enumerate({**named, **(filled or {})}.items()):
+            self._filled[place] = end + 16 * number
+            self._runtime[end + 16 * number] = name
         self._names = {s.address: s.name for s in reversed(image.symbols) if s.kind == "function"}
 
     @property

@@ -15,7 +15,15 @@ from .containers import CallKey, Sequence
 from .forms import Routine
 from .images import Image, ImageError
 from .lifting import lift
-from .linking import Place, find_kernels, in_order, lift_dispatched, moved, own_kernel
+from .linking import (
+    Place,
+    find_kernels,
+    in_order,
+    lift_dispatched,
+    moved,
+    own_kernel,
+    runtime_pointers,
+)
 from .topology import PART_BYTES
 
 __all__ = ["AllFunctions", "Lifted", "list_functions", "read_functions"]
@@ -130,6 +138,8 @@ def read_functions(records: Records) -> Lifted:
     of_call: dict[CallKey, _Item] = {}
     if sequence is not None:
         dispatched = opened.module is not None
+        if not dispatched:  # pointers of a runtime, which a file without names has as well
+            codes[0] = ImageCode(opened.images[0], runtime_pointers(codes[0], functions[0]))
         places, notes = find_kernels(sequence, functions, codes, dispatched=dispatched)
         of_call = _items(sequence, places, dispatched=dispatched)
         wanted = dict.fromkeys(of_call.values())

@@ -125,7 +125,8 @@ def _dispatch(run: _Runner, given: list[Any]) -> list[Any]:
     workgroups = (_whole(given[3]), _whole(given[4]), _whole(given[5]))
     constants, bindings = given[-2], given[-1]
     segment = executable.data.get("segment") if isinstance(executable, _Thing) else None
-    part = segment.number if segment is not None else -1
+    held = [one.number for one in run.module.executables]
+    part = held.index(segment.number) if segment is not None else -1
     names = executable.data.get("names", {}) if isinstance(executable, _Thing) else {}
     kernel = Kernel(name=names.get(number, ""), number=number, part=part)
 

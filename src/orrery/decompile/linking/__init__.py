@@ -3,6 +3,7 @@
 from ._compiled import traced_program
 from ._dispatch import lift_dispatched, moved, own_kernel
 from ._kernels import Place, find_kernels, in_order
+from ._runtime import runtime_pointers
 
 __all__ = [
     "Place",
@@ -11,5 +12,6 @@ __all__ = [
     "lift_dispatched",
     "moved",
     "own_kernel",
+    "runtime_pointers",
     "traced_program",
 ]

@@ -135,6 +135,7 @@ class _Trace:
             plain = self.code.plain(target)
             name = self.code.import_name(target) or self.code.import_name(plain) or ""
             name = name.partition("@")[0]
+        target = target or None  # 0 stands where the runtime will put a pointer
         first, second, third, fourth = (machine.argument(number) for number in range(4))
         if name == _SET:
             self._set(machine, first, second, third, fourth)

@@ -8,6 +8,7 @@ Judge:   networks built by these frameworks, with and without names (tests/decom
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Row
 from dataclasses import dataclass, replace
@@ -124,18 +125,23 @@ def _handed(sequence: Sequence) -> dict[Key, list[list[tuple[int, ...] | None]]]
 
 
 def _alone(fitting: Mapping[Key, set[int]]) -> dict[Key, int]:
-    """Return what fits one alone, as long as taking it away leaves another such."""
+    """Return what fits one alone, as long as taking it away leaves another such.
+
+    Code that is the only one left for two of them is neither's: nothing says whose it is.
+    """
     left = {key: set(row) for key, row in fitting.items()}
     found: dict[Key, int] = {}
     while True:
-        taken = {next(iter(row)): key for key, row in left.items() if len(row) == 1}
+        single = [(next(iter(row)), key) for key, row in left.items() if len(row) == 1]
+        wanted = Counter(at for at, _ in single)
+        taken = {at: key for at, key in single if wanted[at] == 1}
         if not taken:
             return found
         for at, key in taken.items():
             found[key] = at
             del left[key]
         for row in left.values():
-            row -= taken.keys()
+            row.difference_update(taken)
 
 
 def _named(image: Image, kernel: Kernel) -> int | None:
