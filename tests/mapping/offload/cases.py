@@ -90,7 +90,7 @@ def steps(draw: st.DrawFn, *, most: int = 7, disk: bool = False) -> StepProfile:
 
 def seeded(seed: int, *, count: int = 5) -> StepProfile:
     """A step whose limit is tight and can be kept; every second one is needed in any order."""
-    random = Random(seed)
+    random, beside = Random(seed), Random(seed)
     order = list(range(count))[::-1]
     if seed % 2:
         random.shuffle(order)
@@ -109,6 +109,7 @@ def seeded(seed: int, *, count: int = 5) -> StepProfile:
                 packed=random.choice([None, random.randint(1, 12)]),
                 again=random.choice([None, None, random.randint(0, 4)]),
                 needs=tuple(random.sample(range(n), min(n, random.choice([0, 1, 1, 2])))),
+                beside=beside.choice([0, 0, 3, 6]),
             )
         )
     profile = step(

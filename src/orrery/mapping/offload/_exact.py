@@ -2,7 +2,8 @@
 
 Models
     Per tensor one of its choices. Kept tensors and those in use fit at every instant of the
-    forward and the backward; writes end no sooner than the queue allows, and some of the tensors
+    forward and the backward, and so do kept ones beside what is made again and what that takes;
+    writes end no sooner than the queue allows, and some of the tensors
     are made no sooner than enough is written; the backward is delayed by reads in the order of
     need, one after the other, each after the tensors needed just before have made room for it, and
     by what is made again.
@@ -205,6 +206,19 @@ class _Model:
                 continue
             busy.add(n)
             self._fits(list(alive), busy)
+            self._fits_made(n, [m for m in alive if m != n])
+
+    def _fits_made(self, n: int, alive: list[int]) -> None:
+        """What is made again fits with what that takes beside it, and all that is kept.
+
+        Where others ask for it, it is made sooner, and then still more that is kept is there.
+        """
+        drop = self.ways[n].get(DROP)
+        room, own = self.columns.room // self.byte, self._bytes(n)
+        own += self.columns.again_bytes[n] // self.byte
+        if drop is not None and own + sum(map(self._bytes, alive)) > room:
+            kept = [self._bytes(m) * self.ways[m][KEEP] for m in alive]
+            self.model.add(sum(kept) + own * drop <= room)
 
     def _fits_disk(self) -> None:
         columns = self.columns
