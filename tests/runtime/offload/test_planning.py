@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from orrery.offload_plan import OffloadPlan, StepProfile
+from orrery.offload_plan import OffloadPlan, SavedTensor, StepProfile
 from orrery.plan import Infeasible
 from orrery.runtime.offload import OffloadSettings, TransferCounts
 from orrery.runtime.offload._passes import Pass
@@ -80,3 +81,24 @@ def test_a_step_above_its_limit_is_planned_with_less_room(tmp_path: Path) -> Non
     (said,) = book.remarks
     assert "20 MiB more than its limit" in said and "no plan for less" in said
     assert "10 MiB" in book.plans[0].log[0] or "5 MiB" in book.plans[0].log[0]
+
+
+def test_a_plan_that_makes_other_tensors_again_is_compared_with_its_step(tmp_path: Path) -> None:
+    """What that takes shows when it is done: there is another plan then, three times at most."""
+    profile = StepProfile(
+        name="book", forward_s=1, backward_s=1, other_bytes=0, limit_bytes=1,
+        write_bytes_per_s=SIZE, read_bytes_per_s=SIZE,
+        tensors=tuple(SavedTensor(name=name, size_bytes=1, stored_bytes=1, made_s=0, last_use_s=0,
+                                  needed_s=0, recompute_s=1.0) for name in "abcd"),
+    )  # fmt: skip
+    plan = everything()(profile)
+    assert isinstance(plan, OffloadPlan)
+    settings = OffloadSettings(folders=(tmp_path,))
+    book = PlanBook(settings, everything(), (), None, "book")  # type: ignore[arg-type]
+    compared = []
+    for names in ("", "", "a", "a", "ab", "b", "abcd"):
+        tensors = tuple(replace(t, action="recompute") if t.name in names else t
+                        for t in plan.tensors)  # fmt: skip
+        book._plans[0] = (replace(plan, tensors=tensors), ())
+        compared.append(book._shows_more(0))
+    assert compared == [True, False, True, False, True, False, False]
