@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import prod
 
 from ..forms import (
@@ -26,13 +27,13 @@ from ..forms import (
     linear,
 )
 from ..tensors import Tensor, Tensors
-from ..values import contains, symbols_of, walk
+from ..values import Canonical, comparison_of, contains, symbols_of, walk
 from ._conditions import merged_ranges, ranges_of
 from ._copying import copied
 from ._memory import Memory, memory_of
 from ._nest import Range
 from ._order import apart, guarded_loads, loads_of, stored_span, together
-from ._rolling import Commuted, rolled_statements
+from ._rolling import gathered, rolled_statements
 from ._statement import (
     Refusal,
     Rewriter,
@@ -71,8 +72,12 @@ class Matched:
 def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Matched:
     """Return what a program computes as tensors, and what of it was not understood."""
     statements, unmatched = statements_of(program, routines)
-    commuted = Commuted()
-    statements = [commuted.statement(_upward(s)) for s in statements]
+    canonical = Canonical()
+    names = count()
+    statements = [
+        gathered(replace(s, value=canonical.value(s.value)), names)
+        for s in map(_upward, statements)
+    ]
     statements, conflicts = apart(rolled_statements(statements))
     statements, conflicts = together(statements, conflicts)
     tensors = Tensors()
@@ -386,8 +391,6 @@ def _added(value: Value, statement: Statement) -> tuple[str, Value, Value] | Non
                 operation, body, start = inner
                 kept = Operation("select", (condition, body, neutral(operation, 32)), value.width)
                 return operation, kept, start
-        from ._values import comparison_of
-
         found = comparison_of(condition)
         if found is not None:
             _, a, b = found

@@ -14,15 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from typing import Any
 
 import numpy as np
 
 from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
 from ._integers import lattice
-from ._statement import Rewriter, Statement, place_of
+from ._statement import Rewriter, Statement, is_neutral, neutral, place_of
 
-__all__ = ["Commuted", "Term", "alike", "rolled", "rolled_nests", "rolled_statements", "terms_of"]
+__all__ = ["Term", "alike", "gathered", "rolled", "rolled_nests", "rolled_statements", "terms_of"]
 
 #: More terms are left as they are: looking for loops takes time by the square of their number.
 _MOST_TERMS = 4096
@@ -359,54 +358,71 @@ class _Renamed(Rewriter):
         return super()._value(value)
 
 
-class Commuted:
-    """Writes sums and products with their sides in one order, whichever the compiler chose."""
+_KINDS = {"fadd": "Add", "fma": "Add", "fmax": "Max", "max_x86": "Max", "fmin": "Min",
+          "min_x86": "Min"}  # fmt: skip
+_OPERATIONS = {"Add": "fadd", "Max": "fmax", "Min": "fmin"}
 
-    def __init__(self) -> None:
-        self._done: dict[int, tuple[Value, Value, tuple[Any, ...]]] = {}
 
-    def statement(self, statement: Statement) -> Statement:
-        return replace(statement, value=self.value(statement.value))
+def gathered(statement: Statement, names: count[int]) -> Statement:
+    """Write the terms of sums, maxima and minima as loops, the same way however they stood."""
+    extents = dict(statement.extents)
+    value = _Gathering(extents, names).value(statement.value)
+    return replace(statement, value=value, extents=extents)
+
+
+class _Gathering:
+    def __init__(self, extents: dict[Symbol, int], names: count[int]) -> None:
+        self._extents, self._names = extents, names
+        self._done: dict[int, tuple[Value, Value]] = {}
 
     def value(self, value: Value) -> Value:
-        return self._both(value)[1]
-
-    def _both(self, value: Value) -> tuple[Value, Value, tuple[Any, ...]]:
-        """Return a value, how it is written here, and what it is sorted by."""
         found = self._done.get(id(value))
         if found is None:
-            found = (value, *self._written(value))
-            self._done[id(value)] = found
-        return found
+            found = self._done[id(value)] = (value, self._value(value))
+        return found[1]
 
-    def _written(self, value: Value) -> tuple[Value, tuple[Any, ...]]:
-        if isinstance(value, Load):
-            names = [t.name for t, _ in value.address.terms
-                     if isinstance(t, Symbol) and t.kind in ("memory", "argument")]  # fmt: skip
-            return value, (
-                1,
-                "load",
-                tuple(names),
-                tuple(sorted(f for _, f in value.address.terms)),
-            )
-        if isinstance(value, Reduction):
-            body, start = self._both(value.body), self._both(value.start)
-            made: Value = replace(value, body=body[1], start=start[1])
-            return made, _key(f"loop {value.operation}", (body[2], start[2]))
-        if not isinstance(value, Operation):
-            return value, (1, type(value).__name__, (), ())
-        parts = [self._both(part) for part in value.inputs]
-        if value.name in ("fadd", "fmul", "fma"):
-            parts[:2] = sorted(parts[:2], key=lambda part: part[2])
-        inputs = tuple(part[1] for part in parts)
-        made = value if inputs == value.inputs else replace(value, inputs=inputs)
-        return made, _key(value.name, [part[2] for part in parts])
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Operation | Reduction):
+            name = value.operation if isinstance(value, Reduction) else value.name
+            kind = _KINDS.get(name)
+            if kind is not None and value.width == 32:
+                return self._total(kind, value)
+        if isinstance(value, Operation):
+            inputs = tuple(self.value(part) for part in value.inputs)
+            return value if inputs == value.inputs else replace(value, inputs=inputs)
+        return value
 
+    def _total(self, kind: str, value: Value) -> Value:
+        def same(name: str) -> bool:
+            return _KINDS.get(name) == kind
 
-def _key(name: str, parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Return what a value sorts by: how large it is, its operator, memories that it reads."""
-    names = sorted({name for part in parts for name in part[2]})
-    return 1 + sum(part[0] for part in parts), name, tuple(names), ()
+        terms = terms_of(value, same, lambda part: is_neutral(part, kind))
+        terms = [Term(t.counters, self.value(t.value)) for t in terms]
+        if not terms:
+            return value
+        # Two numbers that are added may be of two tensors, which places do not say.
+        if kind != "Add" or len(terms) > 2 or any(t.counters for t in terms):
+            terms = rolled(terms, self._extents, self._names, once=kind != "Add", prefix="term")
+        operation = _OPERATIONS[kind]
+        made = [self._loops(operation, term) for term in terms]
+        # A sum over loops first, what it began with after it.
+        order = sorted(range(len(terms)), key=lambda k: (not terms[k].counters, k))
+        whole = made[order[0]]
+        for k in order[1:]:
+            whole = Operation(operation, (whole, made[k]), 32)
+        return whole
+
+    def _loops(self, operation: str, term: Term) -> Value:
+        forms: list[Linear] = []
+        _shape(term.value, forms, lambda _: None)
+        value = term.value
+        for counter in sorted(
+            term.counters,
+            key=lambda c: (self._extents[c], tuple(form.factor(c) for form in forms)),
+        ):  # fmt: skip
+            turns = Linear(self._extents[counter])
+            value = Reduction(operation, counter, turns, value, neutral(operation, 32), 32)
+        return value
 
 
 def rolled_statements(statements: Sequence[Statement]) -> list[Statement]:
@@ -429,7 +445,29 @@ def rolled_run(run: Sequence[Statement], names: count[int]) -> list[Statement]:
 
 def rolled_nests(run: Sequence[Statement], names: count[int]) -> list[Statement]:
     """Write loop nests, in order, each with one store, as fewer."""
-    return _rolled(run, names, prefix="nest", shared=0)
+    if len(run) < 2:
+        return list(run)
+    # One name may stand for loops of unequal length in two nests that were cut apart.
+    own = [_with_own_loops(one, f"nest.{next(names)}") for one in run]
+    made = _rolled(own, names, prefix="nest", shared=0)
+    return made if len(made) < len(run) else list(run)
+
+
+def _with_own_loops(statement: Statement, stem: str) -> Statement:
+    known: dict[Symbol | Operation | Load, Linear] = {}
+    extents = dict(statement.extents)
+    loops = []
+    for counter in statement.loops:
+        own = Symbol(f"{stem}/{counter.name}", "counter")
+        known[counter] = linear(0, {own: 1})
+        extents[own] = extents.pop(counter)
+        loops.append(own)
+    rewriter = Rewriter(known)
+    return replace(
+        statement, place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
+        value=rewriter.value(statement.value), extents=extents, loops=tuple(loops),
+        guards=tuple(rewriter.value(guard) for guard in statement.guards),
+    )  # fmt: skip
 
 
 def _rolled(

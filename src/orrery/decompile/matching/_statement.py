@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..forms import (
     Call,
     Constant,
@@ -40,7 +42,9 @@ __all__ = [
     "Unmatched",
     "addresses_of",
     "integer_of",
+    "is_neutral",
     "neutral",
+    "number_of",
     "place_of",
     "statements_of",
 ]
@@ -168,6 +172,26 @@ def neutral(operation: str, width: int) -> Constant:
     if kind == "imul":
         return Constant(1, width)
     return Constant(bits.get(kind, {}).get(width, 0), width)
+
+
+def is_neutral(value: Value, kind: str) -> bool:
+    """Return whether ``Add``, ``Max`` or ``Min`` ignores a value."""
+    if not isinstance(value, Constant):
+        return False
+    number = float(number_of(value))
+    largest = 3.4e38
+    if kind == "Add":
+        return number == 0
+    return number <= -largest if kind == "Max" else number >= largest
+
+
+def number_of(value: Constant) -> np.ndarray:
+    """Return the number of floating point that bits stand for."""
+    if value.width == 32:
+        return np.asarray(value.bits & 0xFFFFFFFF, np.uint32).view(np.float32)
+    if value.width == 64:
+        return np.asarray(value.bits & (2**64 - 1), np.uint64).view(np.float64)
+    raise Refusal(f"a number of {value.width} bits")
 
 
 class _Flattening:

@@ -15,18 +15,18 @@ import numpy as np
 
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 from ..tensors import Tensor, Tensors
-from ..values import symbols_of, walk
+from ..values import comparison_of, is_zero, symbols_of, walk
 from ._conditions import merged_ranges, ranges_of
 from ._contract import Field, contracted, product_of
 from ._integers import evaluate_integers
 from ._memory import Memory
 from ._nest import Range
 from ._rolling import rolled, terms_of
-from ._statement import Refusal, Statement, integer_of, place_of
+from ._statement import Refusal, Statement, integer_of, is_neutral, number_of, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
 
-__all__ = ["Raising", "comparison_of", "factors_of", "in_elements"]
+__all__ = ["Raising", "factors_of", "in_elements"]
 
 _BINARY = {"fadd": "Add", "fsub": "Sub", "fmul": "Mul", "fdiv": "Div"}
 _MAXIMA = {"fmax": "Max", "max_x86": "Max", "fmin": "Min", "min_x86": "Min"}
@@ -289,7 +289,7 @@ class Raising:
         def same(name: str) -> bool:
             return _MAXIMA.get(name, {"fadd": "Add"}.get(name, "")) == kind
 
-        terms = terms_of(value, same, lambda part: _is_neutral(part, kind))
+        terms = terms_of(value, same, lambda part: is_neutral(part, kind))
         terms = rolled(terms, self.extents, self.names, once=kind != "Add", region=self.region)
         if not terms:
             return self.scalar(0.0)
@@ -311,13 +311,13 @@ class Raising:
         if isinstance(body, Operation) and body.name == "select":
             inside = ranges_of(body.inputs[0], self.extents)
             if inside is not None:
-                if not _is_neutral(body.inputs[2], kind):
+                if not is_neutral(body.inputs[2], kind):
                     raise Refusal("what a guard leaves out is not left out of a sum")
                 return self.reduced(
                     kind, counters, body.inputs[1], merged_ranges([*ranges, *inside])
                 )
         if isinstance(body, Reduction) and _MAXIMA.get(body.operation, "Add") == kind:
-            if not _is_neutral(body.start, kind):
+            if not is_neutral(body.start, kind):
                 raise Refusal("a sum that begins anew with something else than zero")
             return self.reduced(kind, [*counters, body.counter], body.body, ranges)
         if kind == "Add":
@@ -439,29 +439,10 @@ class Raising:
         return False
 
 
-def number_of(value: Constant) -> np.ndarray:
-    """Return the number of floating point that bits stand for."""
-    if value.width == 32:
-        return np.asarray(value.bits & 0xFFFFFFFF, np.uint32).view(np.float32)
-    if value.width == 64:
-        return np.asarray(value.bits & (2**64 - 1), np.uint64).view(np.float64)
-    raise Refusal(f"a number of {value.width} bits")
-
-
 def in_elements(offset: Linear) -> Linear:
     if offset.constant % 4 or any(f % 4 for _, f in offset.terms):
         raise Refusal("addresses that are no multiple of an element")
     return Linear(offset.constant // 4, tuple((t, f // 4) for t, f in offset.terms))
-
-
-def _is_neutral(value: Value, kind: str) -> bool:
-    if not isinstance(value, Constant):
-        return False
-    number = float(number_of(value))
-    largest = 3.4e38
-    if kind == "Add":
-        return number == 0
-    return number <= -largest if kind == "Max" else number >= largest
 
 
 def _addends(value: Value) -> list[Value]:
@@ -483,40 +464,6 @@ def factors_of(value: Value) -> list[Value]:
     return [value]
 
 
-def comparison_of(value: Value) -> tuple[str, Value, Value] | None:
-    """Return a comparison of two numbers as one of ``flt fle feq``; NaN is left to either side."""
-    if not isinstance(value, Operation):
-        return None
-    if value.name in ("flt", "fle", "feq"):
-        return value.name, value.inputs[0], value.inputs[1]
-    if value.name == "inot":
-        inner = comparison_of(value.inputs[0])
-        if inner is None or inner[0] == "feq":
-            return None
-        return ("fle" if inner[0] == "flt" else "flt"), inner[2], inner[1]
-    if value.name in ("ior", "iand"):
-        left = [
-            part for part in value.inputs
-            if not (isinstance(part, Operation) and _about_order(part))
-        ]  # fmt: skip
-        if len(left) == 1:
-            return comparison_of(left[0])
-        both = [comparison_of(part) for part in left]
-        if len(both) == 2 and both[0] and both[1] and value.name == "ior":
-            kinds = {both[0][0], both[1][0]}
-            if kinds == {"flt", "feq"}:
-                less = both[0] if both[0][0] == "flt" else both[1]
-                return "fle", less[1], less[2]
-    return None
-
-
-def _about_order(value: Operation) -> bool:
-    if value.name == "inot":
-        inner = value.inputs[0]
-        return isinstance(inner, Operation) and _about_order(inner)
-    return value.name == "funordered"
-
-
 def _either(value: Operation) -> Operation | None:
     """Return ``(c ? 0 : a) | b`` as a choice where `b` is 0 unless the condition holds."""
     for one, other in (value.inputs, value.inputs[::-1]):
@@ -533,7 +480,7 @@ def _either(value: Operation) -> Operation | None:
             low, high = found[1:] if found is not None else (None, None)
             if (
                 found is not None and found[0] in ("flt", "fle") and _MAXIMA[other.name] == "Max"
-                and _is_zero(low) and high in other.inputs and low in other.inputs
+                and is_zero(low) and high in other.inputs and low in other.inputs
             ):  # fmt: skip
                 rest = high
         if rest is not None:
@@ -548,9 +495,9 @@ def _masked_by(value: Value) -> tuple[Value, Value, bool] | None:
         return None
     if value.name == "select":
         condition, then, otherwise = value.inputs
-        if _is_zero(then):
+        if is_zero(then):
             return condition, otherwise, False
-        if _is_zero(otherwise):
+        if is_zero(otherwise):
             return condition, then, True
     if value.name == "iand":
         for mask, other in (value.inputs, value.inputs[::-1]):
@@ -558,12 +505,6 @@ def _masked_by(value: Value) -> tuple[Value, Value, bool] | None:
             if known is not None:
                 return known, other, True
     return None
-
-
-def _is_zero(value: Value | None) -> bool:
-    if isinstance(value, Constant):
-        return value.bits == 0
-    return isinstance(value, Index) and value.value == Linear(0)
 
 
 def _mask(value: Value) -> Value | None:

@@ -1,6 +1,7 @@
 """What instructions make of values: integers, bits, conditions, operators, flags."""
 
 from ._build import Builder
+from ._canonical import Canonical, comparison_of, is_zero
 from ._cells import Cells, Vector
 from ._concrete import known_bits
 from ._conditions import condition_call
@@ -9,15 +10,18 @@ from ._parts import contains, inner_of, is_named, signed, symbols_of, walk
 
 __all__ = [
     "Builder",
+    "Canonical",
     "Cells",
     "UnknownOperatorError",
     "Vector",
     "as_value",
     "as_vector",
+    "comparison_of",
     "condition_call",
     "contains",
     "inner_of",
     "is_named",
+    "is_zero",
     "known_bits",
     "operate",
     "signed",
