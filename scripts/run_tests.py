@@ -112,14 +112,25 @@ def _run(
         print(f"$ {' '.join([Path(command[0]).name, *command[1:]])}", file=said, flush=True)
         code = _status(command, environment, said)
         return code, (0, int(code != 0), 0)
-    arguments = command[1:]
+    arguments = [*command[1:], *_files(command)]
     if environment.get("ORRERY_COVER") and "-n" in command:
         arguments = [*arguments, "--cov=orrery", "--cov-report=term:skip-covered"]
-    print(f"$ pytest {' '.join(arguments)}", file=said, flush=True)
+    print(f"$ pytest {' '.join(command[1:])}", file=said, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         whole = [str(BIN / "python"), "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
         return _status(whole, environment, said), _counts(report)
+
+
+def _files(command: list[str]) -> list[str]:
+    """Return the files that name a stage's mark; none for a stage of all files.
+
+    To read all 600 takes some fifteen seconds. `tests/conftest.py` sees to it that none is missed.
+    """
+    if (mark := command[command.index("-m") + 1]) == CORE:
+        return []
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if f"mark.{mark}" in path.read_text()]
 
 
 def _status(command: list[str], environment: dict[str, str], said: IO[str] | None) -> int:

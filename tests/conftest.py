@@ -18,6 +18,9 @@ settings.register_profile("repeatable", derandomize=True, database=None, deadlin
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+#: Stages of their own in scripts/run_tests.py, which reads only the files that name the mark.
+STAGES = ("torch", "openvino", "rtl", "pages", "packages")
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -29,7 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest file first, so that no worker is left alone with it at the end.
     items.sort(key=lambda item: item.path.name != "test_prose.py")
     required = os.environ.get("ORRERY_REQUIRE") == "all"
+    texts: dict[Path, str] = {}
     for item in items:
+        for stage in STAGES:
+            if item.get_closest_marker(stage) is not None:
+                if item.path not in texts:
+                    texts[item.path] = item.path.read_text()
+                if f"mark.{stage}" not in texts[item.path]:
+                    raise pytest.UsageError(
+                        f"{item.nodeid}: found the mark {stage!r} from elsewhere, wanted "
+                        f"`pytest.mark.{stage}` in the file itself: the stage would miss it"
+                    )
         for mark in item.iter_markers("needs"):
             missing = [name for name in mark.args if _missing(name)]
             if missing and not required:
