@@ -109,22 +109,28 @@ def of_search(cases: Sequence[Case]) -> list[Figure]:
 def of_prediction(cases: Sequence[Case]) -> list[Figure]:
     """Predicted makespans of the placements against measured ones: from parts, and corrected."""
     found = []
-    for word, seconds in (("predicted", [c.predicted_s for c in cases]),
-                          ("expected", [c.expected_s for c in cases])):  # fmt: skip
-        errors = tuple(100 * (s / c.measured_s - 1) for s, c in zip(seconds, cases, strict=True))
-        said = "; ".join(f"{c.name} {e:+.1f}" for c, e in zip(cases, errors, strict=True))
-        how = "; corrected by other placements that raced"
+    for word, seconds in (("predicted", [(c, c.predicted_s) for c in cases]),
+                          ("expected", [(c, c.expected_s) for c in cases])):  # fmt: skip
+        off = [(c.name, 100 * (s / c.measured_s - 1)) for c, s in seconds if s is not None]
+        if not off:
+            continue
+        errors = tuple(abs(error) for _, error in off)
+        said = "; ".join(f"{name} {error:+.1f}" for name, error in off)
+        how = "; corrected by other placements that raced, where three or more did"
         if word == "predicted":
-            plain = [100 * (c.predicted_s / c.pace / c.measured_s - 1) for c in cases]
             how = "; at the pace of the rounds, as subgraphs one at a time tell: " + ", ".join(
-                f"{c.name} x{c.pace:.2f} (without {e:+.1f})"
-                for c, e in zip(cases, plain, strict=True)
+                f"{c.name} x{c.pace:.2f} (without {_without(c):+.1f})" for c in cases if c.pace
             )
         found.append(Figure(
             name=f"placing: {word} makespan off measured, median", unit="%", target=10.0,
-            value=float(np.median(np.abs(errors))), runs=tuple(map(abs, errors)), note=said + how,
+            value=float(np.median(errors)), runs=errors, note=said + how,
         ))  # fmt: skip
     return found
+
+
+def _without(case: Case) -> float:
+    """Return by how many per cent the prediction is off without the pace."""
+    return 100 * (case.predicted_s / (case.pace or 1.0) / case.measured_s - 1)
 
 
 def of_gains(cases: Sequence[Case]) -> list[Figure]:
@@ -138,13 +144,13 @@ def of_gains(cases: Sequence[Case]) -> list[Figure]:
 
     said = (
         "the bound by times alone forbids it: "
-        if forbidden([math.inf if c.undercut_s else c.ceiling for c in cases]) else
+        if forbidden([math.inf if c.undercut else c.ceiling for c in cases]) else
         "the limit with company as measured forbids it: "
-        if forbidden([math.inf if c.undercut_s else c.reach for c in cases]) else
+        if forbidden([math.inf if c.undercut else c.reach or c.ceiling for c in cases]) else
         "the bound allows "
     )  # fmt: skip
-    least = {c.name: f"{c.ceiling:.2f}{' (undercut: no proof)' if c.undercut_s else ''}"
-             f"{f', {c.reach:.2f} in company' if c.limit_s else ''}" for c in cases}  # fmt: skip
+    least = {c.name: f"{c.ceiling:.2f}{' (undercut: no proof)' if c.undercut else ''}"
+             f"{f', {c.reach:.2f} in company' if c.reach else ''}" for c in cases}  # fmt: skip
     found = [Figure(
         name="placing: second largest gain over the best back end alone", unit="x",
         value=ordered[min(1, len(ordered) - 1)], runs=tuple(ordered), target=WORTH, better="higher",

@@ -207,6 +207,7 @@ def choice(
         made, measured, alone, whole_s=comparison.median_s(found.single),
         whole_on=0, bound_s=bound_s,
         limit_s=None if made.factors is None else where.best.predicted_s,
+        compared_s=comparison.median_s(PLACED),
     )  # fmt: skip
     return Choice(
         problem=made, profile=profile, placed=found.placed, networks={}, alone=found.alone,

@@ -28,7 +28,7 @@ def sweep(**changes: Any) -> Sweep:
         Point(what="all", placement=(0, 0), predicted_s=1.5, measured_s=1.5, summed_s=2.1),
     )
     usual = Sweep(total=9, corrected_s=0.98, exact_s=0.97, rank=2, points=points, gap=-0.15,
-                  interval=(-0.2, -0.1))  # fmt: skip
+                  interval=(-0.2, -0.1), least_s=None, pace=1.0)  # fmt: skip
     return replace(usual, **changes)
 
 
@@ -43,6 +43,6 @@ def case(**changes: Any) -> Case:
         reason="all processors would be busy",
         cut_s=1.45, sweep=sweep(), operators=Operators(same=False, slower=1.2, interval=(1.1, 1.3)),
         errors={PLACED: 1e-6, "cpu0-1 ort": 2e-6}, tolerance=1e-4, tails=None, notes=(),
-        seconds=3.0,
+        seconds=3.0, date="", limit_s=None, pace=1.0, busy=None,
     )  # fmt: skip
     return replace(usual, **changes)

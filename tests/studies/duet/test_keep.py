@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,13 @@ from orrery.errors import ModelError
 from orrery.graph import Graph
 from orrery.progress import SILENT
 from orrery.report import Text
-from orrery.runtime.together import LocalWorker
+from orrery.runtime.together import Comparison, LocalWorker
 from orrery.store import Cache
 from orrery.studies import StudyResult
 from orrery.studies.duet import Case, Effort, _study, conduct_on
 from orrery.studies.duet._keep import kept_or_measured
 
-from .cases import block, case
+from .cases import block, case, sweep
 from .test_study import TINY, towers, workers
 
 
@@ -34,9 +35,10 @@ class Counted:
         return self.found
 
 
-def full(**changes: object) -> Case:
+def full(**changes: Any) -> Case:
     """Return a case with everything that a case may hold."""
-    return case(tails=block(), errors={"placed": math.inf}, date="2026-11-22", **changes)
+    usual = {"tails": block(), "errors": {"placed": math.inf}, "date": "2026-11-22"}
+    return case(**(usual | changes))
 
 
 def test_what_was_measured_is_read_as_it_was(tmp_path: Path) -> None:
@@ -75,6 +77,33 @@ def test_what_cannot_be_read_is_measured_again(text: bytes, tmp_path: Path) -> N
     cache.put(path.name, text)
     assert kept_or_measured(towers(1), workers(), TINY, cache, measure) == (full(), False)
     assert kept_or_measured(towers(1), workers(), TINY, cache, measure) == (full(), True)
+
+
+@pytest.mark.parametrize("changes", [
+    {"blocks": ()}, {"sweep": sweep(points=())}, {"bound_s": 0.0}, {"bound_s": math.nan},
+    {"kinds": {}}, {"errors": {}}, {"blocks": (Comparison(times_s={"placed": ()}),)},
+])  # fmt: skip
+def test_what_holds_nothing_is_measured_again(changes: dict[str, Any], tmp_path: Path) -> None:
+    cache, empty = Cache("duet", folder=tmp_path), Counted(full(**changes))
+    kept_or_measured(towers(1), workers(), TINY, cache, empty)
+    assert kept_or_measured(towers(1), workers(), TINY, cache, Counted(full())) == (full(), False)
+
+
+def test_a_network_measured_on_a_busy_machine_says_so_when_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_study, "measure_case", lambda g, *_, **__: full(
+        name=g.name, errors={"placed": 0.0}))  # fmt: skip
+    cache, warned = Cache("duet", folder=tmp_path), []
+    for load, graphs in ((9.0, [towers(1)]), (0.0, [towers(1), towers(2, 1)])):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, load, load))
+        found = conduct_on(graphs, workers(), TINY, SILENT, cache=cache)
+        warned.append([s for s in found.sections if s.title == "The machine was busy"])
+    for sections in warned:
+        (text,) = sections
+        assert isinstance(text, Text)
+        (said,) = text.paragraphs  # of the second network nothing is said
+        assert said.startswith("towers1 on 2026-11-22: when the run began 9.0 programs wanted")
 
 
 def test_a_study_that_was_interrupted_goes_on(

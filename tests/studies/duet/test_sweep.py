@@ -55,8 +55,13 @@ def truthful(p: PlacementProblem, **other: float) -> Callable[[Placement], Way]:
     return lambda one: lambda: planted.get(one, p.timing(one).makespan_s)
 
 
+def in_turn(p: PlacementProblem, pace: float = 1.0) -> Callable[[Placement], Way]:
+    """Return ways that run subgraphs one at a time, each so many times as long as it was timed."""
+    return lambda one: lambda: pace * sum(float(p.seconds[k, w]) for k, w in enumerate(one))
+
+
 def test_the_best_of_all_has_rank_one_and_no_gap() -> None:
-    found = survey(USUAL, BEST, truthful(USUAL), EFFORT, SILENT)
+    found = survey(USUAL, BEST, truthful(USUAL), in_turn(USUAL), EFFORT, SILENT)
     every = [USUAL.timing(p).makespan_s for p in itertools.product(range(3), repeat=4)]
     assert found.total == len(every) == 81
     assert found.exact_s == found.corrected_s == min(every) == pytest.approx(0.007)
@@ -69,14 +74,14 @@ def test_the_best_of_all_has_rank_one_and_no_gap() -> None:
 
 def test_a_better_one_that_was_measured_shows_as_a_gap() -> None:
     # Predicted 7 and measured 6: (0, 2, 1, 0), which is as good as ours on paper.
-    found = survey(USUAL, BEST, truthful(USUAL, p0210=6.0), EFFORT, SILENT)
+    found = survey(USUAL, BEST, truthful(USUAL, p0210=6.0), in_turn(USUAL), EFFORT, SILENT)
     assert found.measured_rank == 2
     assert found.gap == pytest.approx(7 / 6 - 1)
     assert found.interval == (pytest.approx(7 / 6 - 1), pytest.approx(7 / 6 - 1))
 
 
 def test_a_poor_placement_has_its_rank_and_its_gap() -> None:
-    found = survey(USUAL, (0, 0, 0, 0), truthful(USUAL), EFFORT, SILENT)
+    found = survey(USUAL, (0, 0, 0, 0), truthful(USUAL), in_turn(USUAL), EFFORT, SILENT)
     every = [USUAL.timing(p).makespan_s for p in itertools.product(range(3), repeat=4)]
     assert found.rank == 1 + sum(seconds < 0.010 - 1e-12 for seconds in every)
     assert found.corrected_s == pytest.approx(0.007)
@@ -84,20 +89,27 @@ def test_a_poor_placement_has_its_rank_and_its_gap() -> None:
 
 
 def test_errors_are_medians_over_what_was_measured() -> None:
-    found = survey(USUAL, BEST, lambda one: lambda: 2 * USUAL.timing(one).makespan_s, EFFORT,
-                   SILENT)  # fmt: skip
+    found = survey(USUAL, BEST, lambda one: lambda: 2 * USUAL.timing(one).makespan_s,
+                   in_turn(USUAL, 1.5), EFFORT, SILENT)  # fmt: skip
     assert found.error == pytest.approx(0.5)
-    assert found.pace == pytest.approx(2)  # everything on one worker takes twice as long as well
+    assert found.pace == pytest.approx(1.5)  # a request has costs of its own, which are no pace
     assert found.summed_error is None
 
 
 def test_what_cannot_be_searched_through_is_not_called_exact() -> None:
     # Both paths want the same processor, so that no bound is reached.
     contended = problem([1, 2, 2], [9, 5, 9], [9, 5, 9], [1, 2, 2])
-    whole = survey(contended, (0, 0, 0, 0), truthful(contended), EFFORT, SILENT)
+    whole = survey(contended, (0, 0, 0, 0), truthful(contended), in_turn(contended), EFFORT, SILENT)
     assert whole.exact_s == pytest.approx(0.011)
     assert whole.rank is not None and whole.rank > 1
-    found = survey(contended, (0, 0, 0, 0), truthful(contended), replace(EFFORT, looked=3), SILENT)
+    found = survey(
+        contended,
+        (0, 0, 0, 0),
+        truthful(contended),
+        in_turn(contended),
+        replace(EFFORT, looked=3),
+        SILENT,
+    )
     assert (found.exact_s, found.rank) == (None, None)
     assert found.points[0].what == "ours"
 
@@ -105,7 +117,7 @@ def test_what_cannot_be_searched_through_is_not_called_exact() -> None:
 def test_sums_of_operators_predict_and_place() -> None:
     # By its single operators "one" seems so quick that everything goes there.
     sums = np.array([[1.0, 0.1, 9], [4, 0.1, 9], [4, 0.1, 9], [1, 0.1, 9]]) / 1000
-    found = survey(USUAL, BEST, truthful(USUAL), EFFORT, SILENT)
+    found = survey(USUAL, BEST, truthful(USUAL), in_turn(USUAL), EFFORT, SILENT)
     points = with_sums(USUAL, sums, found.points)
     assert points[0].summed_s == pytest.approx(0.011)
     assert [p.measured_s for p in points] == [p.measured_s for p in found.points]
@@ -118,7 +130,7 @@ def test_sums_of_operators_predict_and_place() -> None:
 def test_a_worker_that_lacks_an_operator_has_no_sum() -> None:
     sums = USUAL.seconds.copy()
     sums[1, 1] = np.inf
-    found = survey(USUAL, BEST, truthful(USUAL), EFFORT, SILENT)
+    found = survey(USUAL, BEST, truthful(USUAL), in_turn(USUAL), EFFORT, SILENT)
     points = with_sums(USUAL, sums, found.points)
     assert points[0].summed_s is None  # ours has b there
     assert replace(found, points=points).summed_error is None

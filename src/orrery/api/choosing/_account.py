@@ -1,4 +1,4 @@
-"""What a comparison is made of in figures, what contradicts a bound, and which ways are missing."""
+"""What a comparison is made of in figures, and which ways are missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ._choice import PLACED, Choice
 if TYPE_CHECKING:
     from ._choice import Found
 
-__all__ = ["account", "apart_s", "left_out", "seconds", "undercut_s"]
+__all__ = ["account", "apart_s", "basis", "is_paced", "left_out", "seconds"]
+
+#: A pace that has changed by less is not worth a word.
+_PACE = 0.02
 
 
 def seconds(value: float) -> str:
@@ -19,11 +22,17 @@ def seconds(value: float) -> str:
     return format_quantity(value, "s")
 
 
-def undercut_s(choice: Choice, found: Found) -> float | None:
-    """Return the least that was measured well below the bound, which then proves nothing."""
-    compared = choice.comparison.median_s(PLACED)
-    least = min(compared, found.losses.undercut_s or compared)
-    return least if least < 0.95 * found.losses.bound_s else None
+def is_paced(choice: Choice) -> bool:
+    """Return whether the machine's pace is another one than while the subgraphs were timed."""
+    return abs((choice.pace or 1.0) - 1) >= _PACE
+
+
+def basis(choice: Choice) -> str:
+    """Return what a bound is of: times as they are, or at a pace, which proves nothing."""
+    return (
+        "by their times as measured, at the machine's pace now, which is no proof"
+        if is_paced(choice) else "as they were timed"
+    )  # fmt: skip
 
 
 def apart_s(choice: Choice, found: Found) -> float:
@@ -43,8 +52,10 @@ def account(choice: Choice, found: Found) -> list[str]:
         "company": losses.company_s, "their own changes of speed": losses.drift_s,
         "hand-over": losses.hand_over_s,
     }  # fmt: skip
-    listed = [f"{_signed(took)} {name}" for name, took in parts.items()
-              if abs(took) > least]  # fmt: skip
+    listed = [f"{_signed(took)} {name}" for name, took in parts.items() if abs(took) > least]
+    small = sum(took for took in parts.values() if abs(took) <= least)
+    if abs(small) > least:
+        listed.append(f"{_signed(small)} in parts below 2 %")
     said = (f"From {seconds(losses.whole_s)} whole to {seconds(compared)} placed, "
             f"{_signed(longer)}: {', '.join(listed) or 'nothing of these 2 %'}")  # fmt: skip
     if abs(apart) <= least:

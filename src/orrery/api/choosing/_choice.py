@@ -74,6 +74,7 @@ class Choice:
     ----------
     processes : whether the placement's workers are processes, save the last step's
     notes : what a reader should know of how it came about
+    deviates : what the placement gives otherwise than is right, so that it is not taken
     found : None where the placement could not be watched at work
     """
 
@@ -85,17 +86,23 @@ class Choice:
     comparison: Comparison
     processes: bool = False
     notes: tuple[str, ...] = ()
+    deviates: str = ""
     found: Found | None = None
 
     @property
-    def pace(self) -> float:
+    def pace(self) -> float | None:
         """How many times as long as while they were timed its subgraphs take now, one at a time.
 
-        1 where the placement could not be watched at work.
+        None where it is not known: the placement could not be watched at work.
         """
-        return 1.0 if self.found is None else self.paced(self.found.alone_s)
+        return None if self.found is None else self.paced(self.found.alone_s)
 
-    def paced(self, alone_s: Sequence[float]) -> float:
+    @property
+    def foreseen(self) -> Timing:
+        """What is predicted of the placement, at the machine's pace; as timed where unknown."""
+        return self.problem.timing(self.placed.placement).at(self.pace or 1.0)
+
+    def paced(self, alone_s: Sequence[float]) -> float | None:
         """Return how many times as long as while they were timed its subgraphs take.
 
         Parameters
@@ -117,5 +124,7 @@ class Choice:
     @property
     def best(self) -> str:
         """The way to run it: the placement only where its gain over every other one is sure."""
-        sure = all(self.comparison.surely_quicker(PLACED, one) for one in self.alone)
+        sure = not self.deviates and all(
+            self.comparison.surely_quicker(PLACED, one) for one in self.alone
+        )
         return PLACED if sure else self.single

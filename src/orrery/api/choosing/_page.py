@@ -79,12 +79,17 @@ def _corrections(choice: Choice) -> Table:
     rows = []
     for tried in choice.placed.log:
         quicker = tried.quicker or (None, None, None)
-        rows.append((tried.what, tried.seconds, *quicker, tried.rounds or None, tried.by,
+        takes_s = tried.seconds
+        if takes_s is not None and tried.by == "predicted":
+            takes_s *= choice.pace or 1.0
+        rows.append((tried.what, takes_s, *quicker, tried.rounds or None, tried.by,
                      "kept" if tried.kept else "", tried.note))  # fmt: skip
     noted = any(row[-1] for row in rows)
     return Table(
         title="What was tried", columns=(
-            Column(name="placement or change"), Column(name="takes", unit="s", kind="number"),
+            Column(name="placement or change"),
+            Column(name="takes", unit="s", kind="number",
+                   help="measured in its race; predicted, at the machine's pace now"),
             Column(name="quicker by", kind="number", help="than the best so far, within rounds"),
             Column(name="at least", kind="number", help="95 %"),
             Column(name="at most", kind="number", help="95 %"),

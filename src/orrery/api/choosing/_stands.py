@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._account import basis, is_paced
 from ._account import seconds as _seconds
-from ._account import undercut_s
 from ._choice import PLACED, Choice, Found
 
 if TYPE_CHECKING:
@@ -13,36 +13,39 @@ if TYPE_CHECKING:
 
 __all__ = ["forbids", "stands"]
 
-#: A pace that has changed by less is not worth a word.
-_PACE = 0.02
-
 
 def stands(choice: Choice, found: Found) -> list[str]:
     """Return how well it was predicted, what no placement undercuts, and what search found."""
-    pace, measured = choice.pace, choice.comparison.median_s(PLACED)
-    predicted = pace * choice.placed.predicted_s
-    how = "" if abs(pace - 1) < _PACE else (
+    pace, measured = choice.pace or 1.0, choice.comparison.median_s(PLACED)
+    predicted, losses = pace * choice.placed.predicted_s, found.losses
+    how = "" if not is_paced(choice) else (
         f" (at the machine's pace now: one at a time they take {pace:.2f} times as long as when "
         f"they were timed; as they were timed, {_seconds(choice.placed.predicted_s)})"
     )  # fmt: skip
     said = [f"Predicted from its parts: {_seconds(predicted)}{how}, "
             f"{predicted / measured - 1:+.1%} of what was measured."]  # fmt: skip
     expected = choice.placed.expected_s
-    if expected is not None and expected != choice.placed.predicted_s:
+    if expected is not None:
         said[0] += (f" Corrected by how the other placements raced before: {_seconds(expected)} "
                     f"({expected / measured - 1:+.1%}).")  # fmt: skip
-    least, under = _seconds(found.losses.bound_s), undercut_s(choice, found)
+    least, under = _seconds(losses.bound_s), losses.undercut_s
     if under is not None:
-        how = "It took less than that" if under == measured else (
-            f"Their times when it was watched make it {_seconds(under)}")  # fmt: skip
+        how = (
+            "It took less than that" if under == measured else
+            f"Watched at work it took {_seconds(under)}" if under == losses.placed_s else
+            f"Their times when it was watched make it {_seconds(under)}"
+        )  # fmt: skip
         said.append(f"From the times of its parts no placement would take less than {least} "
-                    f"({forbids(found)}). {how}, so that this proves nothing: the machine was "
-                    "busier while the parts were timed (--fresh times them again).")  # fmt: skip
-    elif not any(loss.cause == "bound" for loss in found.losses.causes):
-        said.append(f"No placement of these subgraphs takes less than {least} as they were timed: "
-                    f"{forbids(found)}.")  # fmt: skip
-    limit_s = found.losses.limit_s
-    if limit_s is not None and not any(loss.cause == "limit" for loss in found.losses.causes):
+                    f"({forbids(found)}). {how}, so that this proves nothing: the machine's speed "
+                    "changed, and not for all parts alike (--fresh times them again).")  # fmt: skip
+    elif not any(loss.cause == "bound" for loss in losses.causes):
+        below = "" if measured >= losses.bound_s else (
+            f" It took {1 - measured / losses.bound_s:.1%} less than that, within what times are "
+            "good for.")  # fmt: skip
+        said.append(f"No placement of these subgraphs takes less than {least}, {basis(choice)}: "
+                    f"{forbids(found)}.{below}")  # fmt: skip
+    limit_s = losses.limit_s
+    if limit_s is not None and not any(loss.cause == "limit" for loss in losses.causes):
         slower = choice.problem.slower
         most = 1.0 if slower is None else float(slower.max())
         said.append(f"That is from times with nothing beside them. Side by side subgraphs took up "

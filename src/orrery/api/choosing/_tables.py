@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orrery.report import Cell, Column, Table
 
-from ._account import apart_s, undercut_s
+from ._account import apart_s, basis, is_paced
 from ._choice import PLACED, Choice, Found
 
 __all__ = ["losses_table", "phases_table", "subgraphs_table", "times_table"]
@@ -19,8 +19,8 @@ def losses_table(choice: Choice, found: Found) -> Table:
         (f"the whole on {one}", losses.whole_s),
         (f"its subgraphs on {one}, one after the other", losses.parts_s),
         (
-            "no placement of them takes less than, as they were timed"
-            + ("" if undercut_s(choice, found) is None else " (on a busier machine: no proof)"),
+            f"no placement of them takes less than, {basis(choice)}"
+            + ("" if losses.undercut_s is None else " (undercut: it says nothing)"),
             losses.bound_s,
         ),
         ("no placement of them takes less than, with company as it was measured", losses.limit_s),
@@ -48,8 +48,8 @@ def _short(path: str, most: int = 160) -> str:
 
 def phases_table(choice: Choice, found: Found) -> Table:
     """Return when each phase is predicted to run and did."""
-    problem = choice.problem
-    predicted = problem.phases(problem.timing(choice.placed.placement))
+    problem, foreseen = choice.problem, choice.foreseen
+    predicted = problem.phases(foreseen)
     measured = problem.phases(found.measured)
     rows: list[tuple[Cell, ...]] = []
     for before, after in zip(predicted, measured, strict=True):
@@ -61,8 +61,7 @@ def phases_table(choice: Choice, found: Found) -> Table:
             before.end_s, after.begin_s, after.end_s, took,
             None if took <= 0 else 100 * (length / took - 1),
         ))  # fmt: skip
-    whole = problem.timing(choice.placed.placement).makespan_s
-    spent = found.measured.makespan_s
+    whole, spent = foreseen.makespan_s, found.measured.makespan_s
     rows.append(("all", "", "", len(problem.order), 0.0, whole, 0.0, spent, spent,
                  100 * (whole / spent - 1) if spent > 0 else None))  # fmt: skip
     return Table(
@@ -78,8 +77,16 @@ def phases_table(choice: Choice, found: Found) -> Table:
             Column(name="predicted off by", unit="%", kind="number",
                    help="the predicted length beside the measured one"),
         ),
-        caption="From when a request came. A phase within a path is a part of that path.",
+        caption="From when a request came; measured while the placement was watched at work, not "
+                "in turn with the other ways. A phase within a path is a part of that path."
+                + _at_pace(choice),
     )  # fmt: skip
+
+
+def _at_pace(choice: Choice) -> str:
+    return "" if not is_paced(choice) else (
+        f" What is predicted is at the machine's pace now, {choice.pace:.2f} times as long as "
+        "when subgraphs were timed.")  # fmt: skip
 
 
 def subgraphs_table(choice: Choice) -> Table:
@@ -108,7 +115,7 @@ def subgraphs_table(choice: Choice) -> Table:
 def times_table(choice: Choice, found: Found) -> Table:
     """Return when each subgraph is predicted to run and did, and what it takes alone."""
     problem, measured = choice.problem, found.measured
-    timing = problem.timing(choice.placed.placement)
+    timing = choice.foreseen
     foreseen, seen = set(timing.critical_path()), set(measured.critical_path())
     rows = []
     for number in problem.order:
@@ -127,10 +134,11 @@ def times_table(choice: Choice, found: Found) -> Table:
             Column(name="began", unit="s", kind="number"),
             Column(name="predicted end", unit="s", kind="number"),
             Column(name="ended", unit="s", kind="number"),
-            Column(name="timed for", unit="s", kind="number",
-                   help="in the profile, which the prediction adds up"),
+            Column(name="predicted to take", unit="s", kind="number",
+                   help="from the profile, longer beside others where that was measured"),
             Column(name="alone", unit="s", kind="number", help="with nothing beside it"),
             Column(name="in a request", unit="s", kind="number"), Column(name="critical path"),
         ),
-        caption="On the critical path is what the end waits for, as predicted or as measured.",
+        caption="On the critical path is what the end waits for, as predicted or as measured."
+                + _at_pace(choice),
     )  # fmt: skip

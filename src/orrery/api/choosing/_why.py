@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._account import account, undercut_s
+from ._account import account, basis, is_paced
 from ._account import seconds as _seconds
 from ._choice import PLACED, Choice, Found
 from ._stands import forbids
@@ -29,13 +29,17 @@ def verdict(choice: Choice) -> list[str]:
         f"{_seconds(found.median_s(one))}: {how}, {sure}within "
         f"{found.rounds} rounds)."
     ]  # fmt: skip
+    if choice.processes and len(used) == 1:
+        said.append("On one worker no process has a part in it.")
     if choice.best == PLACED:
         return [*said, f"So it is run {where.rstrip(',')}."]
     if choice.problem.partition.is_single_path:
         said.append("It has no paths side by side that are worth a subgraph each: a single path.")
-    if ratio > 1 and high > 1:
+    if choice.deviates:
+        said.append(f"Placed, its {choice.deviates}; so it is run whole, on {one}.")
+    elif ratio > 1 and high > 1:
         few = " (6 rounds or more are needed to be sure: --repeats)" if found.rounds < 6 else ""
-        said.append(f"That gain is not sure{few}, so it is run whole, on {one}.")
+        said.append(f"That gain is not sure{_over(choice)}{few}, so it is run whole, on {one}.")
     else:
         said.append(f"So it is run whole, on {one}.")
     return said
@@ -49,12 +53,19 @@ def reasons(choice: Choice, found: Found) -> list[str]:
     """
     if choice.problem.partition.is_single_path:
         return []
-    causes = [loss for loss in found.losses.causes
-              if loss.cause != "bound" or undercut_s(choice, found) is None]  # fmt: skip
-    difference = account(choice, found)
+    causes, difference = list(found.losses.causes), account(choice, found)
     if difference:  # which says more than that nothing stands out
         causes = [loss for loss in causes if loss.cause != "even"]
     return [_reason(choice, found, loss) for loss in causes] + difference
+
+
+def _over(choice: Choice) -> str:
+    """Return over which ways a gain is not sure, where not over the quickest."""
+    unsure = [w for w in choice.alone if not choice.comparison.surely_quicker(PLACED, w)]
+    if choice.single in unsure:
+        return ""
+    low_high = ((way, choice.comparison.speedup(PLACED, way)[1]) for way in unsure)
+    return " over " + ", ".join(f"the whole on {w} ({a:.2f} to {b:.2f})" for w, (a, b) in low_high)
 
 
 def _reason(choice: Choice, found: Found, loss: Loss) -> str:
@@ -62,8 +73,9 @@ def _reason(choice: Choice, found: Found, loss: Loss) -> str:
     whole = _seconds(losses.whole_s)
     share = f"{loss.seconds / losses.whole_s:.0%}"
     if loss.cause == "bound":
+        how = f", {basis(choice)}" if is_paced(choice) else ""
         return (f"No placement of these subgraphs can take less than {_seconds(loss.seconds)}, "
-                f"beside {whole} whole: {forbids(found)}.")  # fmt: skip
+                f"beside {whole} whole{how}: {forbids(found)}.")  # fmt: skip
     if loss.cause == "limit":
         return (f"No placement of these subgraphs takes less than {_seconds(loss.seconds)}, beside "
                 f"{whole} whole, if they slow each other down as they did while they were timed: "

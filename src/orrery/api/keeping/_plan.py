@@ -27,7 +27,8 @@ def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
     network, found = choice.networks[way], choice.comparison
     placed = way not in choice.alone
     graph, low_high = network.graph, found.interval_s(way)
-    bound = max(choice.problem.bounds())
+    pace = choice.pace or 1.0  # as the whole page: what was timed before, as the machine is now
+    bound = pace * max(choice.problem.bounds())
     subgraphs = choice.problem.partition.subgraphs
     whole = {f"{WHOLE}{name}": found.median_s(name) for name in choice.alone}
     phases = {s.region.name: s.phase for s in subgraphs} if placed else {}
@@ -43,11 +44,12 @@ def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
             "measured_low_s": low_high[0], "measured_high_s": low_high[1], **whole,
         },
         seed=seed,
-        predicted_latency_s=choice.placed.predicted_s if placed else None,
+        predicted_latency_s=choice.foreseen.makespan_s if placed else None,
         resident_bytes=_resident(network),
         lower_bound_s=bound,
         bound=f"placements of these {len(subgraphs)} subgraphs on these "
-        f"{len(choice.problem.workers)} workers, as they were timed",
+        f"{len(choice.problem.workers)} workers, as they were timed"
+        + ("" if choice.pace is None else f", at {choice.pace:.3g} times these times"),
         notes=() if placed else ("Run whole: no placement on several workers was surely "
                                         "quicker.",),
     )  # fmt: skip

@@ -11,7 +11,6 @@ Judge:   planted lines with and without noise (tests/mapping/phases/test_expect.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -21,19 +20,18 @@ __all__ = ["expected_s"]
 _LINE = 3
 
 
-def expected_s(predicted_s: float, others: Sequence[tuple[float, float]]) -> float:
-    """Return what a placement should take, in seconds.
+def expected_s(predicted_s: float, others: Sequence[tuple[float, float]]) -> float | None:
+    """Return what a placement should take, in seconds; None: too few others ran to tell.
 
     Parameters
     ----------
     predicted_s : from its parts
-    others : (predicted, measured) seconds of other placements; without one nothing is corrected
+    others : (predicted, measured) seconds of other placements; three tell a fixed time from a
+        factor, and of one or two the ratio is theirs alone: they may be of quite another kind
     """
     ran = [(p, m) for p, m in others if p > 0 and m > 0]
-    if not ran:
-        return predicted_s
     if len(ran) < _LINE:
-        return predicted_s * statistics.median(m / p for p, m in ran)
+        return None
     lines = [line for p, m in ran for line in ((0.0, m / p), (m, 0.0))]
     for (p, m), (q, n) in combinations(ran, 2):
         if p != q:

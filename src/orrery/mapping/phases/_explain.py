@@ -11,6 +11,7 @@ Judge:   made-up workers, one for each cause (tests/mapping/phases/test_explain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,7 +28,7 @@ Cause = Literal["bound", "limit", "cuts", "company", "drift", "hand-over", "spli
 #: What takes less than this share of the whole is not called a cause.
 _MATTERS = 0.02
 
-#: A bound that its own placement, its parts timed anew, would undercut by more was of slower times.
+#: A bound that its own placement, its parts timed anew, would undercut by more does not hold.
 _UNDERCUT = 0.05
 
 #: A subgraph has company when others run during more than this share of it.
@@ -60,15 +61,15 @@ class Losses:
     Attributes
     ----------
     whole_s, placed_s : measured; the whole on one worker, and the placement
-    parts_s : sum of the subgraphs on the worker of the whole, one after the other; None where it
-        cannot run one
+    parts_s : sum of the subgraphs on the worker of the whole, one after the other, at the pace of
+        what was measured; None where it cannot run one
     path : the critical path as measured
     path_s : what its subgraphs take alone
     company_s : what those of them that others run beside take longer in a request
     drift_s : what the rest of them takes longer or shorter; the machine's speed changes
     hand_over_s : what passes between them, before the first and after the last
-    undercut_s : what the placement takes below the bound, as measured or as follows from its parts
-        alone: the bound's times were of a busier machine, and it proves nothing; None: it holds
+    undercut_s : what the placement takes below the bound, as measured, compared or as follows from
+        its parts alone: the bound's times were not the least, and it proves nothing; None: it holds
     limit_s : that no placement undercuts if subgraphs slow each other down as they did while they
         were timed; None: not known, or undercut like the bound
     slower : how many times longer subgraphs take that ran beside another one; None if none did
@@ -92,7 +93,8 @@ class Losses:
 
 def losses_of(
     problem: PlacementProblem, measured: Timing, alone_s: Sequence[float], *, whole_s: float,
-    whole_on: int, bound_s: float, limit_s: float | None = None,
+    whole_on: int, bound_s: float, limit_s: float | None = None, pace: float = 1.0,
+    compared_s: float = math.inf,
 ) -> Losses:  # fmt: skip
     """Take the time of a placement apart.
 
@@ -101,8 +103,10 @@ def losses_of(
     measured : medians of requests, as `PlacementProblem.observed` makes them
     alone_s : per subgraph, on the same worker with nothing beside it
     whole_s, whole_on : seconds of the network in one piece, and the number of the worker
-    bound_s : that no placement undercuts
-    limit_s : that none undercuts, with company as it was measured
+    bound_s : that no placement undercuts, at the pace of what was measured
+    limit_s : the same with company as it was measured
+    pace : how many times as long as in the problem subgraphs took, one at a time
+    compared_s : that the placement took in turn with other ways; infinite: it was not compared
     """
     path = measured.critical_path()
     took = [measured.end[k] - measured.begin[k] for k in range(len(alone_s))]
@@ -113,7 +117,7 @@ def losses_of(
     hand_over_s = measured.makespan_s - sum(took[k] for k in path)
     single = sum(alone_s[k] for k in beside)
     column = problem.seconds[:, whole_on]
-    parts_s = float(column.sum()) if np.isfinite(column).all() else None
+    parts_s = pace * float(column.sum()) if np.isfinite(column).all() else None
     least = _MATTERS * whole_s
     costs: list[Loss] = []
     if parts_s is not None and parts_s - whole_s > least:
@@ -125,11 +129,14 @@ def losses_of(
     if hand_over_s > least:
         costs.append(Loss(cause="hand-over", seconds=hand_over_s))
     costs.sort(key=lambda loss: -loss.seconds)
-    anew = min(measured.makespan_s, _anew(problem, measured.worker, alone_s))
-    undercut_s = anew if anew < (1 - _UNDERCUT) * bound_s else None
-    if limit_s is not None and anew < (1 - _UNDERCUT) * limit_s:
+    # The bound is of times alone, and so is what it is held against; the limit knows of company.
+    took_s, now = min(measured.makespan_s, compared_s), [s / pace for s in alone_s]
+    least_s = min(took_s, pace * _anew(replace(problem, slower=None), measured.worker, now))
+    undercut_s = least_s if least_s < (1 - _UNDERCUT) * bound_s else None
+    beside_s = min(took_s, pace * _anew(problem, measured.worker, now))
+    if limit_s is not None and beside_s < (1 - _UNDERCUT) * limit_s:
         limit_s = None
-    holds = undercut_s is None and measured.makespan_s > (1 - _MATTERS) * bound_s
+    holds = undercut_s is None and took_s > (1 - _MATTERS) * bound_s
     if holds and bound_s > (1 - _MATTERS) * whole_s:
         costs.insert(0, Loss(cause="bound", seconds=bound_s))
     elif limit_s is not None and limit_s > (1 - _MATTERS) * whole_s:

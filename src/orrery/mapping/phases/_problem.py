@@ -345,15 +345,17 @@ class PlacementProblem:
         found = state.timing().makespan_s
         return found if found < below else math.inf
 
-    def paced(self, placement: Sequence[int], seconds: float) -> float:
+    def paced(self, placement: Sequence[int], seconds: float) -> float | None:
         """Return how many times as long as in this problem subgraphs take, one at a time.
+
+        None where they take nothing in this problem: nothing tells then.
 
         Parameters
         ----------
         seconds : of all of them together, measured at another time
         """
         then = sum(float(self.seconds[k, w]) for k, w in enumerate(placement))
-        return seconds / then if then > 0 else 1.0
+        return seconds / then if then > 0 else None
 
     def observed(
         self, placement: Sequence[int], begin: Sequence[float], end: Sequence[float],

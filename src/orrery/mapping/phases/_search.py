@@ -122,7 +122,8 @@ class Placed:
     proved : no placement is predicted to be quicker
     least_s : that no placement is predicted to undercut, as far as that was proved
     expected_s : `predicted_s`, corrected by how the other placements turned out that raced (see
-        `_expect`); its own races are not in it. None without a race
+        `_expect`); its own races are not in it. None without a race, or where fewer than three
+        others ran
     """
 
     placement: Placement

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
@@ -49,6 +49,13 @@ class Timing:
             path.append(at)
             at = self.because[at]
         return tuple(reversed(path))
+
+    def at(self, pace: float) -> Timing:
+        """Return the timing where everything takes so many times as long."""
+        return replace(
+            self, begin=tuple(pace * s for s in self.begin), end=tuple(pace * s for s in self.end),
+            makespan_s=pace * self.makespan_s,
+        )  # fmt: skip
 
 
 #: Fixed seconds, seconds per byte, where a tensor then is (a worker, or all of a memory) and the

@@ -19,12 +19,12 @@ from orrery.progress import SILENT, Progress
 
 from .._backend import median_interval
 
-__all__ = ["Comparison", "compare", "in_turn", "timed_warm"]
+__all__ = ["SHORT_S", "Comparison", "compare", "in_turn", "timed_warm"]
 
 T = TypeVar("T")
 
 #: A run shorter than this is made twice.
-_SHORT_S = 5e-3
+SHORT_S = 5e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def timed_warm(way: Callable[[], object], clock: Callable[[], float]) -> float:
     begun = clock()
     way()
     took = clock() - begun
-    if took >= _SHORT_S:
+    if took >= SHORT_S:
         return took
     begun = clock()
     way()
@@ -95,7 +95,7 @@ def timed_warm(way: Callable[[], object], clock: Callable[[], float]) -> float:
 def _told_warm(way: Callable[[], Any]) -> float:
     """Return the seconds that a way says it took; of a short one, as of `timed_warm`."""
     took = float(way())
-    return took if took >= _SHORT_S else float(way())
+    return took if took >= SHORT_S else float(way())
 
 
 def compare(

@@ -93,7 +93,7 @@ class Point:
     Attributes
     ----------
     what : for people, e.g. ``ours``, ``all on cpu0-1 onnxruntime``
-    predicted_s : from its subgraphs, timed as wholes
+    predicted_s : from its subgraphs, timed as wholes; as they were timed
     summed_s : from its operators, timed one by one; None: not known
     """
 
@@ -108,14 +108,16 @@ class Point:
 class Sweep:
     """How good the placement is among all there are, as predicted and as measured.
 
+    What is predicted is as subgraphs were timed, at no later pace.
+
     Attributes
     ----------
     total : placements there are
     corrected_s : what greedy-correction reaches by prediction alone
     exact_s : the least that any placement is predicted to take; None: not proved
-    least_s : that none is predicted to undercut, as far as that was proved; 0: not known
-    pace : how many times as long as while parts were timed the machine took, as everything on one
-        worker tells (median)
+    least_s : that none is predicted to undercut, as far as that was proved
+    pace : how many times as long as while they were timed our subgraphs took one at a time, in turn
+        with `points`; None: not known
     rank : of the placement that runs, by prediction, 1 the best; None: not all were worked out
     points : every placement that was measured, ours first
     gap, interval : ours over the quickest other one, less 1, in rounds of its own
@@ -128,8 +130,8 @@ class Sweep:
     points: tuple[Point, ...]
     gap: float
     interval: tuple[float, float]
-    least_s: float = 0.0
-    pace: float = 1.0
+    least_s: float | None
+    pace: float | None
 
     @property
     def measured_rank(self) -> int:
@@ -176,8 +178,8 @@ class Case:
     blocks : comparisons of ways; the placement is in each
     chosen : the way that the command stands by; it was chosen in other rounds than these
     predicted_s : of the placement, from its parts, at the machine's pace of `blocks`
-    expected_s : the same, corrected by how others turned out that raced before
-    cut_s : the subgraphs one after the other on the worker of the best way alone, where known
+    expected_s : the same, corrected by how others turned out that raced before; None: too few did
+    cut_s : the subgraphs one after the other on the worker of the best way alone; None: not known
     bound_s, reason : what no placement undercuts by times alone, and because of what
     limit_s : what none undercuts while subgraphs slow each other down as measured; None: not known
     errors : per way, the largest |a - b| / (1 + |b|) of its outputs against the reference
@@ -185,7 +187,10 @@ class Case:
     notes : what was left out or failed
     date : on which it was measured
     pace : how many times as long the placement's subgraphs take one at a time in `blocks` as while
-        they were timed; what follows from them (predicted_s, bound_s, limit_s) is at that pace
+        they were timed; what follows from them (predicted_s, bound_s, limit_s, cut_s) is at that
+        pace. None: not known, and they are as they were timed
+    busy : a warning where others used the machine when this was begun; empty: nobody; None: not
+        known
     """
 
     name: str
@@ -195,7 +200,7 @@ class Case:
     blocks: tuple[Comparison, ...]
     chosen: str
     predicted_s: float
-    expected_s: float
+    expected_s: float | None
     bound_s: float
     reason: str
     cut_s: float | None
@@ -206,9 +211,10 @@ class Case:
     tails: Comparison | None
     notes: tuple[str, ...]
     seconds: float
-    date: str = ""
-    limit_s: float | None = None
-    pace: float = 1.0
+    date: str
+    limit_s: float | None
+    pace: float | None
+    busy: str | None
 
     @property
     def branched(self) -> bool:
@@ -270,25 +276,36 @@ class Case:
         return self.alone_s / self.bound_s
 
     @property
-    def reach(self) -> float:
-        """The same with company as it was measured; that of the bound where it is not known."""
-        least = self._least_s()
-        known = self.limit_s is not None and least >= (1 - _UNDERCUT) * self.limit_s
-        return self.alone_s / max(self.bound_s, (self.limit_s or 0.0) if known else 0.0)
+    def reach(self) -> float | None:
+        """The same with company as it was measured; None: not known, or a placement took less."""
+        took_s, slower = self._least()
+        if self.limit_s is None or took_s < (1 - _UNDERCUT) * slower * self.limit_s:
+            return None
+        return self.alone_s / max(self.bound_s, self.limit_s)
 
-    def _least_s(self) -> float:
-        """Return the least that a placement took, at the pace of `blocks`."""
-        pace = self.pace / self.sweep.pace
-        return min(self.measured_s, *(pace * point.measured_s for point in self.sweep.points))
+    def _least(self) -> tuple[float, float]:
+        """Return what a placement took, and how much slower the machine was then than in `blocks`.
+
+        Of the one that took the least, as the machine was.
+        """
+        slower = (self.sweep.pace or 1.0) / (self.pace or 1.0)
+        took = [(self.measured_s, 1.0), *((p.measured_s, slower) for p in self.sweep.points)]
+        return min(took, key=lambda one: one[0] / one[1])
 
     @property
-    def undercut_s(self) -> float | None:
-        """What a placement really took below the bound, which then proves nothing; None: none did.
+    def below(self) -> tuple[float, float] | None:
+        """What a placement took below the bound, and the bound at the pace of its rounds, or None.
 
-        The bound follows from times of subgraphs; below it, they were taken on a busier machine.
+        Both as the machine was in the rounds in which it ran; a few per cent are noise.
         """
-        least = self._least_s()
-        return least if least < (1 - _UNDERCUT) * self.bound_s else None
+        took_s, slower = self._least()
+        return (took_s, slower * self.bound_s) if took_s < slower * self.bound_s else None
+
+    @property
+    def undercut(self) -> tuple[float, float] | None:
+        """The same where it is too much for noise: the bound proves nothing then."""
+        found = self.below
+        return found if found is not None and found[0] < (1 - _UNDERCUT) * found[1] else None
 
     @property
     def workers(self) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ from orrery.runtime import describe_machine
 from orrery.runtime.together import LocalWorker
 from orrery.store import Cache, content_hash, encode, strict_convert
 
-from ._case import Case, Effort
+from ._case import PLACED, SERVED, Case, Effort
 
 __all__ = ["kept_or_measured"]
 
 #: Bumped when the same case would come out otherwise.
-_VERSION = "case-2"
+_VERSION = "case-3"
 
 
 def kept_or_measured(
@@ -43,12 +43,25 @@ def kept_or_measured(
     key = _key(graph, workers, effort)
     if (known := cache.get(key)) is not None:
         try:
-            return strict_convert(json.loads(known), Case, where=f"kept case of {graph.name}"), True
+            case = strict_convert(json.loads(known), Case, where=f"kept case of {graph.name}")
+            if _complete(case):
+                return case, True
         except (ValueError, RecursionError, SpecError):  # of another program, or not ours
             pass
     found = measure()
     cache.put(key, json.dumps(encode(found)).encode())
     return found, False
+
+
+def _complete(case: Case) -> bool:
+    """Return whether a case holds what every page of it needs."""
+    ways = [way for block in case.blocks for way in block.times_s]
+    return (
+        {PLACED, SERVED} <= set(ways) and all(PLACED in block.times_s for block in case.blocks)
+        and all(times for block in case.blocks for times in block.times_s.values())
+        and all(way in case.kinds for way in ways) and bool(case.sweep.points and case.errors)
+        and case.bound_s > 0 and case.predicted_s > 0
+    )  # fmt: skip
 
 
 def _key(graph: Graph, workers: Sequence[LocalWorker], effort: Effort) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ from ._sweep import survey
 __all__ = ["SHORT_S", "TOLERANCE", "Chooser", "measure_case"]
 
 Chooser = Callable[..., Choice]
+_Maker = Callable[[tuple[int, ...]], Way]
 
 #: |a - b| / (1 + |b|): float32 through tens of layers, summed in another order.
 TOLERANCE = 1e-4
@@ -81,8 +82,8 @@ def measure_case(
     choice = replace(choice, networks={})  # each has weights of its own
     problem, ours = choice.problem, tuple(choice.placed.placement)
 
-    with _placements(problem, workers, inputs, choice.processes) as way:
-        sweep = survey(problem, ours, way, effort, progress)
+    with _placements(problem, workers, inputs, choice.processes) as (way, in_turn):
+        sweep = survey(problem, ours, way, in_turn, effort, progress)
     operators: Operators | None = None
     if len(graph.nodes) <= effort.most_operators:
         try:
@@ -91,7 +92,7 @@ def measure_case(
             notes.append(f"single operators are left out: {error}")
         else:
             sweep = replace(sweep, points=with_sums(problem, sums, sweep.points))
-            with _placements(problem, workers, inputs, choice.processes) as way:
+            with _placements(problem, workers, inputs, choice.processes) as (way, _):
                 operators = operators_of(problem, sums, way, effort, progress)
     else:
         notes.append(f"single operators are left out: {len(graph.nodes)} of them")
@@ -100,10 +101,12 @@ def measure_case(
     judged = {name: judge_outputs(made, reference, TOLERANCE) for name, made in outputs.items()}
     empty = {f for judgement in judged.values() for f in judgement.failures}
     notes += [f"outputs are not judged: {failure}" for failure in sorted(empty)]
-    bounds, predicted_s = bounds_of(problem), problem.timing(ours).makespan_s
-    pace, limit_s = problem.paced(ours, blocks[0].median_s(IN_TURN)), None
+    pace = problem.paced(ours, blocks[0].median_s(IN_TURN))
+    slower = pace or 1.0  # what follows from times of the profile is as the machine was in rounds
+    bounds, cut_s, limit_s = bounds_of(problem).at(slower), _cut(choice, blocks[0], kinds), None
     if problem.factors is not None:  # what is exact is so with company
-        limit_s = pace * (sweep.exact_s or bounds_of(problem.apart).best_s)
+        limit_s = slower * (sweep.exact_s or bounds_of(problem.apart).best_s)
+        limit_s = max(limit_s, bounds.best_s)
     refused = sorted(set(choice.profile.refusals.values()))
     return Case(
         name=graph.name, single_path=problem.partition.is_single_path,
@@ -113,9 +116,9 @@ def measure_case(
             for k in problem.order
         ),
         kinds=kinds, blocks=tuple(blocks), chosen=PLACED if choice.best == CHOSEN else choice.best,
-        predicted_s=pace * predicted_s, expected_s=choice.placed.expected_s or predicted_s,
-        bound_s=pace * bounds.best_s, reason=bounds.reason, limit_s=limit_s, pace=pace,
-        cut_s=_cut(choice, blocks[0], kinds), sweep=sweep, operators=operators,
+        predicted_s=slower * problem.timing(ours).makespan_s, expected_s=choice.placed.expected_s,
+        bound_s=bounds.best_s, reason=bounds.reason, limit_s=limit_s, pace=pace, busy=None,
+        cut_s=None if cut_s is None else slower * cut_s, sweep=sweep, operators=operators,
         errors={name: judgement.error for name, judgement in judged.items()}, tolerance=TOLERANCE,
         tails=ran.tails, notes=(*problem.partition.notes, *choice.notes, *refused, *notes),
         seconds=time.perf_counter() - begun, date=date.today().isoformat(),
@@ -169,11 +172,12 @@ def _run_all(
 @contextmanager
 def _placements(
     problem: PlacementProblem, workers: Sequence[LocalWorker], inputs: Tensors, processes: bool
-) -> Iterator[Callable[[tuple[int, ...]], Way]]:
-    """Yield what makes placements ready; what it made is gone afterwards."""
+) -> Iterator[tuple[_Maker, _Maker]]:
+    """Yield what makes placements ready, as they are and one step at a time; gone afterwards."""
     with WorkerPool(workers) as pool:
-        ready = Ways(problem, pool, inputs, processes=processes)
-        yield lambda placement: timed(partial(ready.placed(placement).run, inputs))
+        placed = cache(Ways(problem, pool, inputs, processes=processes).placed)
+        yield (lambda placement: timed(partial(placed(placement).run, inputs)),
+               lambda placement: _summed(placed(placement), inputs))  # fmt: skip
 
 
 def _whole(
@@ -217,7 +221,7 @@ def _summed(network: PlacedNetwork, inputs: Tensors) -> Way:
 
 
 def _cut(choice: Choice, found: Comparison, kinds: Mapping[str, Kind]) -> float | None:
-    """Return what the subgraphs take one by one on the worker of the best way alone."""
+    """Return what the subgraphs take one by one on the worker of the best way alone, as timed."""
     alone = [name for name in found.times_s if kinds[name] in ALONE]
     names = [worker.name for worker in choice.problem.workers]
     if not alone:

@@ -20,6 +20,7 @@ _NEAR, _PREDICTED, _LOSS, _WORTH = 0.02, 0.10, 0.02, 1.3
 
 #: How `expected_s` came about.
 _CORRECTED = "corrected by how other placements turned out that raced before"
+_FEW = "fewer than three other placements raced, which is too few to correct by"
 _KINDS: dict[str, tuple[Kind, ...]] = {"cpu": ("cpu", "part"), "gpu": ("gpu",)}
 _OURS = "measured here"
 
@@ -48,12 +49,14 @@ def claim_records(cases: Sequence[Case]) -> list[Record]:
     for word, how, errors in (
         ("predicted", "from subgraphs alone", [abs(c.predicted_s / c.measured_s - 1)
                                                for c in cases]),
-        ("expected", _CORRECTED, [abs(c.expected_s / c.measured_s - 1) for c in cases]),
+        ("expected", _CORRECTED, [abs(c.expected_s / c.measured_s - 1)
+                                  for c in cases if c.expected_s is not None]),
     ):  # fmt: skip
-        records.append(_at_most(
-            f"error of {word} makespans, median over networks", "%",
-            ours=100 * statistics.median(errors), limit=100 * _PREDICTED, judge="10 % at most",
-            note=f"{how}; {len(cases)} of {len(NETWORKS)} networks, the placement of each",
+        name = f"error of {word} makespans, median over networks"
+        records.append(_unknown(name, "%", _FEW) if not errors else _at_most(
+            name, "%", ours=100 * statistics.median(errors), limit=100 * _PREDICTED,
+            judge="10 % at most",
+            note=f"{how}; {len(errors)} of {len(NETWORKS)} networks, the placement of each",
         ))  # fmt: skip
     return records
 
@@ -70,8 +73,8 @@ def _differs(cases: Sequence[Case], gains: dict[str, float]) -> str:
     bounds = ", ".join(
         f"{c.name} {gains[c.name]:.2f} "
         + (
-            f"of at most {c.ceiling:.2f}" + (f", {c.reach:.2f} in company" if c.limit_s else "")
-            if c.undercut_s is None
+            f"of at most {c.ceiling:.2f}" + (f", {c.reach:.2f} in company" if c.reach else "")
+            if c.undercut is None
             else "(its bound was undercut)"
         )
         for c in cases
@@ -97,7 +100,7 @@ def _gain(case: Case) -> list[Record]:
         return []
     ratio, (low, high) = gain
     when = f", measured on {case.date}" if case.date else ""
-    note = f"{low:.2f} to {high:.2f} (95 %), against {best}{when}. {why(case)}"
+    note = f"{low:.2f} to {high:.2f} (95 %), against {best}{when}. {why(case)}{_paced(case)}"
     judge, wanted, least_gain = _wanted(case)
     served, (least, most) = case.served()
     # Ways are shown by their medians and judged within rounds, where the machine is the same.
@@ -111,7 +114,7 @@ def _gain(case: Case) -> list[Record]:
             name=f"{case.name}: gain over the best alone", unit="x", published=None, ours=ratio,
             basis=Basis.MEASURED, source=_OURS, judge=judge,
             judge_value=wanted, note=note, seconds=case.seconds,
-            status="match" if case.undercut_s is None and ratio >= least_gain else "differs",
+            status="match" if case.undercut is None and ratio >= least_gain else "differs",
         ),
         Record(
             name=f"{case.name}: as the command runs it", unit="s", published=None,
@@ -127,19 +130,27 @@ def _gain(case: Case) -> list[Record]:
 
 def _wanted(case: Case) -> tuple[str, float, float]:
     """Return who says which gain is wanted, that gain, and what still counts as reaching it."""
-    if case.undercut_s is not None:
+    if case.undercut is not None:
         return "bound, which was undercut and proves nothing", case.ceiling, math.inf
     usual = _WORTH if case.branched else 1 / (1 + _LOSS)
     if case.ceiling < usual:
         return (f"bound, which forbids {usual:.3g}; {100 * _PREDICTED:g} % less at most",
                 case.ceiling, (1 - _PREDICTED) * case.ceiling)  # fmt: skip
-    if case.reach < usual:
+    if case.reach is not None and case.reach < usual:
         return (f"limit with company as measured, which forbids {usual:.3g}; "
                 f"{100 * _PREDICTED:g} % less at most", case.reach,
                 (1 - _PREDICTED) * case.reach)  # fmt: skip
     if case.branched:
         return f"{_WORTH} of a network of branches, as the bound allows it", usual, usual
     return f"no more lost than {100 * _LOSS:g} % on a single path", usual, usual
+
+
+def _paced(case: Case) -> str:
+    """Return what a bound is of at a pace that is not that of its times."""
+    if case.pace is None or abs(case.pace - 1) < _NEAR:
+        return ""
+    return (f". Bounds are of times as measured, times {case.pace:.2f}, the machine's pace in "
+            "these rounds: no proof")  # fmt: skip
 
 
 def why(case: Case) -> str:
@@ -149,17 +160,24 @@ def why(case: Case) -> str:
     whole, cut = case.alone_s, case.cut_s
     if case.single_path:
         return "A single path: nothing runs side by side"
-    if case.undercut_s is not None:
+    if case.undercut is not None:
+        took_s, least_s = case.undercut
         return (f"Nothing forbids more: from its parts' times no placement takes less than "
-                f"{_s(case.bound_s)}, yet one took {_s(case.undercut_s)}, quicker than the bound; "
-                "the parts were timed on a busier machine, or in other company")  # fmt: skip
+                f"{_s(least_s)}, at the pace of the rounds in which one took {_s(took_s)}, "
+                "quicker than the bound; the machine's speed changed, and not for all parts "
+                "alike")  # fmt: skip
     bound = f"no placement takes less than {_s(case.bound_s)}, because {case.reason}"
+    if case.below is not None:
+        took_s, least_s = case.below
+        bound += f" (one took {1 - took_s / least_s:.1%} less, within what times are good for)"
     if case.ceiling < _WORTH:
         said = f"The bound forbids a gain of {_WORTH}: whole it takes {_s(whole)}; {bound}"
-    elif case.reach < _WORTH and case.limit_s is not None:
+    elif case.reach is not None and case.reach < _WORTH and case.limit_s is not None:
         said = (f"Side by side its subgraphs slow each other down: as was measured, no placement "
                 f"takes less than {_s(case.limit_s)}, a gain of {case.reach:.2f} (by their times "
                 f"alone, {_s(case.bound_s)})")  # fmt: skip
+    elif ratio > case.ceiling:
+        said = f"It gains all that the bound allows, {case.ceiling:.2f}: {bound}"
     elif ratio >= _WORTH:
         said = f"More than {case.ceiling:.2f} is not possible: {bound}"
     else:
@@ -174,36 +192,38 @@ def _prediction(case: Case) -> list[Record]:
     records = [compared(
         f"{case.name}: predicted makespan", "s", ours=case.predicted_s, basis=Basis.ESTIMATED,
         source=_OURS, judge="measured", judge_value=case.measured_s,
-        tolerance=_PREDICTED, note="at the pace of the rounds: one at a "
+        tolerance=_PREDICTED, note="as they were timed: nothing tells the pace of the rounds"
+        if case.pace is None else "at the pace of the rounds: one at a "
         f"time its subgraphs took {case.pace:.2f} times as long as when they were timed",
-    ), compared(
-        f"{case.name}: expected makespan", "s", ours=case.expected_s, basis=Basis.ESTIMATED,
-        source=_OURS, judge="measured", judge_value=case.measured_s, tolerance=_PREDICTED,
-        note=_CORRECTED,
     )]  # fmt: skip
+    name = f"{case.name}: expected makespan"
+    records.append(_unknown(name, "s", _FEW) if case.expected_s is None else compared(
+        name, "s", ours=case.expected_s, basis=Basis.ESTIMATED, source=_OURS, judge="measured",
+        judge_value=case.measured_s, tolerance=_PREDICTED, note=_CORRECTED,
+    ))  # fmt: skip
     summed = case.sweep.summed_error
     if summed is not None:
         records.append(_at_most(
             f"{case.name}: error of prediction", "%",
             ours=100 * case.sweep.error, limit=100 * summed,
             judge="operators timed one by one",
-            note=f"subgraphs timed as wholes; median over {len(case.sweep.points)} placements that "
-            "were measured",
+            note="both as they were timed, at no later pace; subgraphs timed as wholes; median "
+            f"over {len(case.sweep.points)} placements that were measured",
         ))  # fmt: skip
     return records
 
 
 def _search(case: Case) -> list[Record]:
-    sweep = case.sweep
+    sweep, pace = case.sweep, case.pace or 1.0
     proved = sweep.exact_s is not None
-    # As while parts were timed, which the bound is not: it is at the pace of the rounds.
-    judged = sweep.exact_s or max(sweep.least_s, case.bound_s / case.pace)
+    judged = pace * sweep.exact_s if sweep.exact_s else (
+        max(pace * (sweep.least_s or 0.0), case.bound_s))  # fmt: skip
     rank = "" if sweep.rank is None else f"; the one that runs has rank {sweep.rank}"
     predicted = compared(
-        f"{case.name}: greedy-correction, predicted", "s", ours=sweep.corrected_s,
+        f"{case.name}: greedy-correction, predicted", "s", ours=pace * sweep.corrected_s,
         basis=Basis.ESTIMATED, source=_OURS, tolerance=_NEAR, judge_value=judged,
         judge="exact" if proved else "bound, nothing exact in time",
-        note=f"{counted(sweep.total)} placements{rank}",
+        note=f"{counted(sweep.total)} placements{rank}; both at the pace of the rounds",
     )  # fmt: skip
     return [predicted, _measured(case)]
 
@@ -213,11 +233,8 @@ def _measured(case: Case) -> Record:
     sweep, name = case.sweep, f"{case.name}: greedy-correction, measured"
     count, ours = len(sweep.points), sweep.points[0].measured_s
     if count < 2 and sweep.total > 1:
-        return Record(
-            name=name, unit="%", published=None, ours=None, basis=Basis.MEASURED, source=_OURS,
-            status="not reproducible", note=f"of {counted(sweep.total)} placements ours alone was "
-            "measured: there is nothing to hold it against",
-        )  # fmt: skip
+        return _unknown(name, "%", f"of {counted(sweep.total)} placements ours alone was measured: "
+                        "there is nothing to hold it against")  # fmt: skip
     low, high = sweep.interval
     said = (
         "there is no other placement" if count < 2 else
@@ -249,6 +266,11 @@ def _outputs(case: Case) -> Record:
         judge="NumPy reference", judge_value=0.0, status="match" if agrees else "differs",
         note=said if agrees else f"{said}; beyond it: {wrong}",
     )  # fmt: skip
+
+
+def _unknown(name: str, unit: str, why: str) -> Record:
+    return Record(name=name, unit=unit, published=None, ours=None, basis=Basis.MEASURED,
+                  source=_OURS, status="not reproducible", note=why)  # fmt: skip
 
 
 def _at_most(name: str, unit: str, *, ours: float, limit: float, judge: str, note: str) -> Record:

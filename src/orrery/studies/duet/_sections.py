@@ -54,6 +54,11 @@ def _explained(cases: Sequence[Case], effort: Effort, machine: str, lost: Sequen
         "nothing, and that is said. The limit in company is the same for subgraphs that take as "
         "long as they did beside a busy neighbour whenever another one runs. It is what that "
         "measurement allows, and no proof.",
+        "The machine's speed changes. What follows from subgraphs' times (bound, limit, exact, "
+        "predicted, the sum of the parts) is at the pace of the rounds in which all ways ran: "
+        "multiplied by what the placement's subgraphs take one at a time there, and divided by "
+        "what they took when they were timed. At another pace a bound is one of times as measured, "
+        "and no proof. Where it is as they were timed all the same, the table says so.",
     ]  # fmt: skip
     if left:
         said.append(f"Left out at this scale: {'; '.join(left)}. Scale 1 has them.")
@@ -72,8 +77,7 @@ def _short(cases: Sequence[Case]) -> Table:
         paths = branches.get(case.name) or usual
         rows.append((
             case.name, paths, gain[0] if gain else None, low, high,
-            case.ceiling if case.undercut_s is None else None,
-            case.reach if case.undercut_s is None and case.limit_s is not None else None,
+            case.ceiling if case.undercut is None else None, case.reach,
             case.best(*ALONE),
             "placed" if case.chosen == PLACED else f"whole on {case.chosen}", why(case),
         ))  # fmt: skip
@@ -142,10 +146,11 @@ def _tails(cases: Sequence[Case]) -> Table:
 def _searches(cases: Sequence[Case]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for case in cases:
-        sweep = case.sweep
+        sweep, pace = case.sweep, case.pace or 1.0
         rows.append((
-            case.name, len(case.steps), float(sweep.total), case.bound_s, sweep.exact_s,
-            sweep.corrected_s, case.predicted_s, sweep.rank, len(sweep.points),
+            case.name, len(case.steps), float(sweep.total), case.bound_s,
+            None if sweep.exact_s is None else pace * sweep.exact_s, pace * sweep.corrected_s,
+            case.predicted_s, sweep.rank, len(sweep.points),
             sweep.measured_rank, 100 * sweep.gap, *(100 * end for end in sweep.interval),
         ))  # fmt: skip
     return Table(
@@ -158,7 +163,8 @@ def _searches(cases: Sequence[Case]) -> Table:
                  _number("rank among these", ""), _number("gap", "%", "as measured"),
                  _number("gap from", "%"), _number("gap to", "%")),
         caption="The gap is that of ours over the quickest other placement measured, in rounds of "
-        "their own; below zero, ours is the quickest. Empty: too many placements to work out.",
+        "their own; below zero, ours is the quickest. Empty: too many placements to work out. "
+        "Seconds are at the pace of the rounds in which all ways ran.",
     )  # fmt: skip
 
 
@@ -176,7 +182,7 @@ def _profiles(cases: Sequence[Case]) -> Table:
     for case in cases:
         first, operators, summed = case.sweep.points[0], case.operators, case.sweep.summed_error
         rows.append((
-            case.name, first.measured_s, case.predicted_s, 100 * case.sweep.error, first.summed_s,
+            case.name, first.measured_s, first.predicted_s, 100 * case.sweep.error, first.summed_s,
             None if summed is None else 100 * summed,
             None if operators is None else "the same" if operators.same else "another",
             None if operators is None else operators.slower,
@@ -185,14 +191,15 @@ def _profiles(cases: Sequence[Case]) -> Table:
     return Table(
         title="Are subgraphs' times true, and would operators' do?", rows=tuple(rows),
         columns=(Column(name="network"), _number("measured"),
-                 _number("from subgraphs", "s", "subgraphs timed as wholes"),
+                 _number("from subgraphs", "s", "subgraphs timed as wholes, at no later pace"),
                  _number("error", "%", "median over the measured placements"),
                  _number("from operators", "s", "operators timed one by one and summed"),
                  _number("error of sums", "%", "median over the measured placements"),
                  Column(name="placement by sums"),
                  _number("it takes", "x", "of the time of the placement by subgraphs"),
                  _number("takes from", "x"), _number("takes to", "x")),
-        caption="Both placements by prediction alone. Empty: operators were left out.",
+        caption="Both placements by prediction alone, and both predictions as they were timed, not "
+        "at the pace of the rounds. Empty: operators were left out.",
     )  # fmt: skip
 
 
@@ -209,7 +216,8 @@ def _scatter(cases: Sequence[Case]) -> Series:
     return Series(
         title="Predicted and measured makespans", lines=(*lines, Line(name="equal", points=ends)),
         x=Axis(name="measured", unit="s", log=True), y=Axis(name="predicted", unit="s", log=True),
-        caption="Each point is a placement that was run; those predicted best were measured first.",
+        caption="Each point is a placement that was run; those predicted best were measured first. "
+        "Predicted as subgraphs were timed, at no later pace.",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from orrery.api.placing import choose, local_workers
@@ -65,12 +66,15 @@ def conduct_on(
     CancelledError : the user asked to stop
     """
     cases, said = list[Case](), list[str]()
-    busy = _busy()
+    busy = _busy()  # once: afterwards it is we who keep the machine busy
+
+    def measured(graph: Graph) -> Case:
+        return replace(measure_case(graph, workers, effort, progress, choose=choose), busy=busy)
+
     for done, graph in enumerate(graphs):
         progress.step("duet networks", done, len(graphs))
         try:
-            case, kept = kept_or_measured(graph, workers, effort, cache, partial(
-                measure_case, graph, workers, effort, progress, choose=choose))  # fmt: skip
+            case, kept = kept_or_measured(graph, workers, effort, cache, partial(measured, graph))
         except CancelledError:
             raise
         except OrreryError as error:
@@ -82,34 +86,41 @@ def conduct_on(
             if kept and cache is not None:
                 said.append(f"{graph.name} was measured in an earlier run, on {case.date}, and "
                             f"kept. To measure it again, delete {cache.folder}.")  # fmt: skip
-    return result_of(cases, effort, busy=busy, said=said)
+    return result_of(cases, effort, said=said)
 
 
-def result_of(
-    cases: Sequence[Case], effort: Effort, *, busy: Text | None = None, said: Sequence[str] = ()
-) -> StudyResult:
+def result_of(cases: Sequence[Case], effort: Effort, *, said: Sequence[str] = ()) -> StudyResult:
     """Return what follows from networks that were measured.
 
     Parameters
     ----------
-    busy : a warning to begin with
     said : sentences about networks
     """
     return StudyResult(
         records=(*claim_records(cases), *(r for case in cases for r in network_records(case))),
-        sections=(*([busy] if busy else []),
-                  *sections_of(cases, effort, describe_machine().summary, said)),
+        sections=(*_warnings(cases), *sections_of(cases, effort, describe_machine().summary, said)),
     )  # fmt: skip
 
 
-def _busy() -> Text | None:
-    """Return a warning where others use this machine as well; nothing is measured yet."""
+def _warnings(cases: Sequence[Case]) -> list[Text]:
+    """Return a warning of the networks that were measured while others used the machine."""
+    said: dict[str, list[str]] = {}
+    for case in cases:
+        if case.busy:
+            said.setdefault(case.busy, []).append(f"{case.name} on {case.date}")
+    told = tuple(f"{', '.join(names)}: {busy}" for busy, names in said.items())
+    return [Text(title="The machine was busy", tone="warning", paragraphs=told)] if told else []
+
+
+def _busy() -> str | None:
+    """Return a warning where others use this machine as well; nothing is measured yet.
+
+    Empty: nobody does; None: not known.
+    """
     if not hasattr(os, "getloadavg"):  # not on every operating system
         return None
     load, own = os.getloadavg()[0], usable_cores()
     if load <= _IDLE * own:
-        return None
-    return Text(title="The machine was busy", tone="warning", paragraphs=(
-        f"At the start {load:.1f} programs wanted to run on {own} processors. Who shares "
-        "processors waits for others' turns: what follows is a rehearsal and no result.",
-    ))  # fmt: skip
+        return ""
+    return (f"when the run began {load:.1f} programs wanted to run on {own} processors. Who shares "
+            "processors waits for others' turns: this is a rehearsal and no result.")  # fmt: skip

@@ -8,7 +8,6 @@ Judge:   made-up workers of known times (tests/studies/duet/test_sweep.py).
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 
 from orrery.mapping.phases import (
@@ -22,7 +21,7 @@ from orrery.mapping.phases import (
 )
 from orrery.progress import Progress
 
-from ._case import Effort, Point, Sweep
+from ._case import IN_TURN, Effort, Point, Sweep
 from ._rounds import Way, in_rounds
 
 __all__ = ["survey"]
@@ -36,6 +35,7 @@ def survey(
     problem: PlacementProblem,
     ours: Placement,
     way: Callable[[Placement], Way],
+    in_turn: Callable[[Placement], Way],
     effort: Effort,
     progress: Progress,
 ) -> Sweep:
@@ -44,6 +44,7 @@ def survey(
     Parameters
     ----------
     way : makes a placement ready to run
+    in_turn : makes it ready to run its subgraphs one at a time, and takes what they take together
     """
     corrected = greedy_correction(problem)
     exact = best_placement(problem, most=effort.looked, progress=progress)
@@ -54,8 +55,7 @@ def survey(
     what = {ours: "ours"}
     what.setdefault(corrected.placement, "greedy-correction, by prediction")
     what.setdefault(exact.placement, "the quickest as predicted")
-    singles = single_workers(problem)
-    for worker, placement in singles.items():
+    for worker, placement in single_workers(problem).items():
         what.setdefault(placement, f"all on {problem.workers[worker].name}")
     typical = max(problem.timing(ours).makespan_s, 1e-6)
     many = max(1, min(int(effort.sweep_s / (effort.sweep_rounds * typical)), _MOST_MEASURED))
@@ -68,7 +68,8 @@ def survey(
     ready = {placement: way(placement) for placement in what}
     names = {placement: str(number) for number, placement in enumerate(what)}
     found = in_rounds(
-        {names[p]: ready[p] for p in what}, rounds=effort.sweep_rounds, most_s=2 * effort.sweep_s,
+        {IN_TURN: in_turn(ours), **{names[p]: ready[p] for p in what}},
+        rounds=effort.sweep_rounds, most_s=2 * effort.sweep_s,
         warmup=1, progress=progress, task="measuring placements",
     )  # fmt: skip
     points = tuple(
@@ -76,8 +77,6 @@ def survey(
               measured_s=found.median_s(names[p]))
         for p, said in what.items()
     )  # fmt: skip
-    pace = [p.measured_s / p.predicted_s for p in points
-            if p.placement in singles.values() and p.predicted_s > 0]  # fmt: skip
     gap, interval = 0.0, (0.0, 0.0)
     if len(points) > 1:
         rival = min(points[1:], key=lambda point: point.measured_s).placement
@@ -89,6 +88,6 @@ def survey(
         gap, interval = ratio - 1, (low - 1, high - 1)
     return Sweep(
         total=stands.placements, corrected_s=corrected.predicted_s, exact_s=least, rank=rank,
-        points=points, gap=gap, interval=interval, least_s=least or exact.least_s,
-        pace=statistics.median(pace) if pace else 1.0,
+        points=points, gap=gap, interval=interval, least_s=least or exact.least_s or None,
+        pace=problem.paced(ours, found.median_s(IN_TURN)),
     )  # fmt: skip
