@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orrery.decompile.forms import Memory, Routine, Symbol, evaluate
+from orrery.decompile.forms import Memory, Routine, Store, Symbol, evaluate
 from orrery.decompile.images import Image, open_image
 from orrery.decompile.lifting import lift
 
@@ -158,6 +158,12 @@ void doubles(const double *x, double *y) {
   for (int i = 0; i < 10; i++) s += x[i] * x[i];
   y[0] = s;
 }
+void inplace(float *s, const float *b, float *out) {
+  for (int i = 0; i < 6; i++) { float v = b[i] + s[i]; s[i] = v; out[i] = v > 0 ? v : 0; }
+}
+void exchange(float *s, const float *b, float *out) {
+  for (int i = 0; i < 7; i++) { float v = s[i]; s[i] = b[i]; out[i] = v * 2 + b[i]; }
+}
 void local(const float *x, float *y) {
   float padded[10 * 10];
   memset(padded, 0, sizeof padded);
@@ -189,6 +195,7 @@ KERNELS = {
     "weights": Kernel(arrays=(4, 3)), "clipped": Kernel(arrays=(13, 9)),
     "moments": Kernel(arrays=(48, 48)), "sigmoid": Kernel(arrays=(11, 11)),
     "doubles": Kernel(arrays=(20, 2)), "local": Kernel(arrays=(64, 64)),
+    "inplace": Kernel(arrays=(6, 6, 6)), "exchange": Kernel(arrays=(7, 7, 7)),
 }  # fmt: skip
 _BASE = 0x7000_0000_0000
 
@@ -236,6 +243,11 @@ def evaluated(image: Image, routine: Routine, name: str, seed: int = 0) -> list[
     names = [f"a{i}" if i < registers else f"s{i - registers}" for i in range(len(given))]
     known = {Symbol(n, "argument"): v for n, v in zip(names, given, strict=True)}
     known[Symbol("stack", "memory")] = stack
+    own = {s for step in routine.steps if isinstance(step, Store) for s in step.address.symbols}
+    for number, symbol in enumerate(sorted(own - set(known), key=lambda s: s.order)):
+        if symbol.kind == "memory":  # memory that the function asks for, or what was put by
+            known[symbol] = base - 0x1000_0000 + 0x10000 * number
+            regions[known[symbol]] = bytearray(0x8000)
     evaluate(routine, Memory(regions), known, functions=_library())
     return [np.frombuffer(b, np.float32) for b in buffers]
 

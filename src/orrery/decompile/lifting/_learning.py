@@ -15,8 +15,7 @@ from orrery.decompile.values import Cells, symbols_of
 
 from ._block import STACK
 from ._evolution import find_fold
-from ._flow import NaturalLoop
-from ._live import mask
+from ._flow import NaturalLoop, mask
 from ._state import State, distance_is_safe, split_address, unsettled
 from ._turns import Guess, LoopMemory, Place, is_double, loads_of, written_registers
 

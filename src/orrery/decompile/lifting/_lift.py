@@ -27,7 +27,8 @@ from orrery.decompile.values import Builder, is_named, symbols_of
 
 from ._block import STACK, Interpreter
 from ._flow import LiftLimitError
-from ._rolling import Roller
+from ._overwritten import settled
+from ._rolling import Roller, halves
 from ._source import Code, ImageCode, machine_of
 from ._state import distance_is_safe
 from ._turns import loads_of, values_of
@@ -137,14 +138,16 @@ def _lift(
     if after is not None:
         result = _result(engine, after.registers.pieces)
     steps = _without_dead(engine.build, [_flat_guards(s) for s in engine.steps])
-    steps = before = _without_stack(engine.build, steps)
+    steps = _without_stack(engine.build, steps)
+    steps = [half for step in steps for half in halves(engine.build, step)]
+    steps, older = settled(engine, _one_of_two(engine.build, steps))
     notes: tuple[str, ...] = ()
     if settings.rolled:
         roller = Roller(engine.build)
         steps = roller.steps(steps)
         if roller.reordered:
             notes = ("a sum is written in order of address, not as its lanes were added",)
-    unread = [*engine.unread, *_unknown(engine, steps), *_overwritten(engine.build, before)]
+    unread = [*engine.unread, *_unknown(engine, steps), *older]
     return Routine(
         address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
         steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
@@ -171,6 +174,22 @@ def _flat_guards(step: Store | Call) -> Store | Call:
         parts = guard.inputs if is_named(guard, "iand") and guard.width == 1 else (guard,)
         guards.extend(p for p in parts if p not in guards)
     return replace(step, guards=tuple(guards))
+
+
+def _one_of_two(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
+    """Return steps with two that store the same, one where a condition holds and one elsewhere,
+    as one."""
+    result: list[Store | Call] = []
+    for step in steps:
+        last = result[-1] if result else None
+        if isinstance(step, Store) and isinstance(last, Store):
+            alike = replace(last, guards=step.guards, instruction=step.instruction) == step
+            one, two = set(last.guards) - set(step.guards), set(step.guards) - set(last.guards)
+            if alike and len(one) == len(two) == 1 and build.negate(next(iter(one))) in two:
+                result[-1] = replace(last, guards=tuple(g for g in last.guards if g not in one))
+                continue
+        result.append(step)
+    return result
 
 
 def _without_stack(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
@@ -213,25 +232,6 @@ def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Cal
             dead.add(before)
         last[key] = number
     return [s for n, s in enumerate(steps) if n not in dead]
-
-
-def _overwritten(build: Builder, steps: list[Store | Call]) -> list[Unread]:
-    """Return the steps that use what memory held before an earlier step of the same turn."""
-    found = []
-    written: dict[tuple[Linear, tuple[Loop, ...]], list[tuple[Value, ...]]] = {}
-    for step in steps:
-        opposite = {build.negate(g) for g in step.guards}
-        for address, _ in loads_of(step):
-            before = written.get((address, step.loops), [])
-            if any(not opposite.intersection(guards) for guards in before):
-                found.append(
-                    Unread(
-                        instruction=step.instruction, reason="it uses memory that was overwritten"
-                    )
-                )
-        if isinstance(step, Store):
-            written.setdefault((step.address, step.loops), []).append(step.guards)
-    return found
 
 
 def _is_private(step: Store | Call) -> bool:

@@ -16,9 +16,8 @@ from orrery.decompile.forms import Index, Linear, Loop, Store, Symbol, Unread, V
 from orrery.decompile.values import Cells, symbols_of
 
 from ._evolution import Fold, first_turn, roll_up
-from ._flow import LiftLimitError, NaturalLoop
+from ._flow import LiftLimitError, NaturalLoop, mask
 from ._learning import Learning
-from ._live import mask
 from ._state import State, join
 from ._turns import Guess, LoopMemory, Place, wrapped
 

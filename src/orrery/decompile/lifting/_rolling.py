@@ -33,7 +33,7 @@ from ._sequences import Block, blocks_of, in_order, moved, shape_of
 from ._state import distance_is_safe
 from ._turns import loads_of
 
-__all__ = ["Roller"]
+__all__ = ["Roller", "halves"]
 
 _LONGEST = 4096
 _FEWEST = 3
@@ -217,8 +217,7 @@ class Roller:
 
     def steps(self, steps: list[Store | Call]) -> list[Store | Call]:
         """Return steps with what is the same but for its addresses as one step in a loop."""
-        halves = [half for step in steps for half in _halves(self.build, step)]
-        rolled = [self._step(s) for s in halves]
+        rolled = [self._step(s) for s in steps]
         rolled = self._groups(rolled)
         return self._tails([self._step(self._flat(s)) for s in rolled])
 
@@ -243,13 +242,14 @@ class Roller:
                 continue
             for block in blocks_of([shapes[n] for n in numbers]):
                 members = sorted(numbers[m] for m in block.members)
-                if len(members) < 2 or not self._movable(steps, members):
+                place = self._meeting(steps, members) if len(members) > 1 else None
+                if place is None:
                     continue
                 first = steps[numbers[block.first]]
                 assert isinstance(first, Store)
                 for member in members:
                     del result[member]
-                result[members[-1]] = self._store(first, block)
+                result[place] = self._store(first, block)
         return [result[n] for n in sorted(result)]
 
     def _store(self, first: Store, block: Block) -> Store:
@@ -266,30 +266,38 @@ class Roller:
             guards=tuple(g for g in guards if not isinstance(g, Linear)),
         )  # fmt: skip
 
-    def _movable(self, steps: list[Store | Call], members: list[int]) -> bool:
-        """Return whether stores may wait until the last of them."""
-        inside = set(members)
-        between = [n for n in range(members[0], members[-1] + 1) if n not in inside]
-        if len(between) * len(members) > 200_000:
-            return False
+    def _meeting(self, steps: list[Store | Call], members: list[int]) -> int | None:
+        """Return which of several stores all others can be moved to, the last or the first."""
+        # A member that reads what another member wrote must stay behind it.
         written = [(s.address, s.width // 8) for n in members if isinstance(s := steps[n], Store)]
-        read = {r for n in members for r in loads_of(steps[n])}
-        for number in between:
-            step = steps[number]
-            if isinstance(step, Call):
-                return False
-            theirs = {(step.address, step.width // 8)}
-            for address, size in loads_of(step) | theirs:
-                if not all(distance_is_safe(self.build, address, size, a, s) for a, s in written):
-                    return False
-            for address, size in theirs:
-                if not all(distance_is_safe(self.build, address, size, a, s) for a, s in read):
-                    return False
-        # A member that reads what an earlier member wrote must stay behind it.
-        for address, size in read:
+        for address, size in {r for n in members for r in loads_of(steps[n])}:
             for other, length in written:
                 same = other == address
                 if not same and not distance_is_safe(self.build, address, size, other, length):
+                    return None
+        inside = set(members)
+        between = [n for n in range(members[0], members[-1] + 1) if n not in inside]
+        if len(between) * len(members) > 200_000:
+            return None
+        if self._passing(steps, [(m, n) for n in between for m in members if m < n]):
+            return members[-1]
+        if self._passing(steps, [(m, n) for n in between for m in members if m > n]):
+            return members[0]
+        return None
+
+    def _passing(self, steps: list[Store | Call], pairs: list[tuple[int, int]]) -> bool:
+        """Return whether each pair of steps may change places."""
+        reads = {n: loads_of(steps[n]) for n in {n for pair in pairs for n in pair}}
+        for pair in pairs:
+            for one, other in (pair, pair[::-1]):
+                step, passed = steps[one], steps[other]
+                if not isinstance(step, Store) or not isinstance(passed, Store):
+                    return False
+                touched = {(passed.address, passed.width // 8)} | reads[other]
+                if not all(
+                    distance_is_safe(self.build, address, size, step.address, step.width // 8)
+                    for address, size in touched
+                ):
                     return False
         return True
 
@@ -415,7 +423,7 @@ def _leaves(value: Value, name: str) -> list[Value]:
     return leaves
 
 
-def _halves(build: Builder, step: Store | Call) -> list[Store | Call]:
+def halves(build: Builder, step: Store | Call) -> list[Store | Call]:
     """Return a store of 64 bits that are moved or known as two of 32."""
     if not isinstance(step, Store) or step.width != 64:
         return [step]

@@ -16,8 +16,7 @@ from orrery.decompile.values import Cells
 
 from ._block import Interpreter
 from ._calls import carry_out_call
-from ._flow import RETURNED, Flow, NaturalLoop
-from ._live import live_registers, mask
+from ._flow import RETURNED, Flow, NaturalLoop, live_registers, mask
 from ._loops import run_loop
 from ._state import State, join
 from ._turns import LoopMemory

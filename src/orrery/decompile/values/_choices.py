@@ -336,6 +336,10 @@ class Choices(Bits):
         bits = [self.as_bits(v) for v in inputs]
         if name == "fneg":
             return self.negative(bits[0], width)
+        if name == "fadd":
+            for one, nothing in (bits, bits[::-1]):
+                if isinstance(nothing, Constant) and nothing.bits == 1 << (width - 1):
+                    return one  # x + -0.0 is x, whatever x is
         if name == "fnarrow" and is_named(bits[0], "fwiden") and inner_of(bits[0]).width == width:
             return inner_of(bits[0])
         return Operation(name, tuple(bits), width)
