@@ -101,8 +101,9 @@ def _figures(label: str, files: Sequence[Path], limits: RecoverLimits) -> Iterat
             taken.append(str(path))
         tried = 0 if network is None else len(network.tried)
         results = [one.result for one in network.tried] if network else []
+        results += [stage.detail for stage in found.stages if stage.name == "reading"]
         late = bool(found.problem) or any(
-            "out of time" in one or "not begun" in one for one in results
+            word in one for one in results for word in ("out of time", "not begun", " lost")
         )
         states["read in part" if late else "read to the end"] += 1
         loose = () if network is None else network.loose

@@ -43,7 +43,7 @@ def is_learned(array: NDArray[Any]) -> bool:
     kept = np.abs(np.asarray(array, np.float64)[np.asarray(array) != 0]).ravel()
     if kept.size < LEAST_PARAMETERS or not np.isfinite(kept).all():
         return False
-    different = np.unique(kept).size
+    different = np.unique(np.round(kept / kept.max(), 5)).size  # a table was rounded as well
     return different >= _MANY or different >= _LEAST_SHARE * kept.size
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ._code import ImageCode
@@ -134,7 +134,6 @@ def read_functions(records: Records) -> Lifted:
     sequence = container.sequence
     places: dict[tuple[int, int], Place] = {}
     notes: tuple[str, ...] = ()
-    wanted: dict[_Item, None] = {}
     of_call: dict[CallKey, _Item] = {}
     if sequence is not None:
         dispatched = opened.module is not None
@@ -142,18 +141,6 @@ def read_functions(records: Records) -> Lifted:
             codes[0] = ImageCode(opened.images[0], runtime_pointers(codes[0], functions[0]))
         places, notes = find_kernels(sequence, functions, codes, dispatched=dispatched)
         of_call = _items(sequence, places, dispatched=dispatched)
-        wanted = dict.fromkeys(of_call.values())
-        for place in places.values():
-            inner = functions[place.part].reached(place.address)[1:]
-            wanted |= dict.fromkeys((place.part, one.address, -1) for one in inner)
-    else:
-        for entry in records[AllFunctions].entries:
-            reached = functions[0].reached(entry)
-            wanted[0, entry, -1] = None
-            wanted |= dict.fromkeys((0, one.address, -1) for one in reached)
-    items = list(wanted)[:_MOST_READ]
-    routines: dict[_Item, Routine] = {}
-    lost = []
 
     def read(item: _Item) -> Routine:
         part, address, number = item
@@ -163,15 +150,19 @@ def read_functions(records: Records) -> Lifted:
         return moved(lift(codes[part], start), shift)
 
     deadline = time.monotonic() + request.lifting_s
-    for done, unit in enumerate(
-        each(items, read, limit_s=request.function_s, deadline_s=deadline), 1
-    ):
-        records.progress.step("reading functions", done, len(items))
-        if isinstance(unit.result, Lost):
-            part, address, _ = unit.item
-            lost.append((part, address, unit.result.reason))
-        else:
-            routines[unit.item] = unit.result
+    reader = _Reader(records, read, request.function_s, deadline)
+    first = dict.fromkeys(of_call.values() if sequence is not None else
+                          [(0, entry, -1) for entry in records[AllFunctions].entries])  # fmt: skip
+    reader.take(first)
+    # What is entered and could not be read leads to nothing that could be used.
+    inner = dict.fromkeys(
+        (part, one.address, -1)
+        for part, address, number in first
+        if (part, address, number) in reader.routines
+        for one in functions[part].reached(address)[1:]
+    )
+    reader.take({one: None for one in inner if one not in first})
+    routines, lost = reader.routines, reader.lost
     plain = {(part, at): one for (part, at, number), one in routines.items() if number < 0}
     kernels: dict[CallKey, Routine] = {}
     if sequence is not None:
@@ -182,6 +173,29 @@ def read_functions(records: Records) -> Lifted:
         kernels |= {call.key: own for call in sequence.calls
                     if (own := own_kernel(call)) is not None}  # fmt: skip
     return Lifted(routines=plain, lost=tuple(lost), sequence=sequence, kernels=kernels, notes=notes)
+
+
+class _Reader:
+    """Reads functions one by one within a time for all."""
+
+    def __init__(
+        self, records: Records, read: Callable[[_Item], Routine], function_s: float, deadline: float
+    ) -> None:
+        self._records, self._read = records, read
+        self._function_s, self._deadline = function_s, deadline
+        self.routines: dict[_Item, Routine] = {}
+        self.lost: list[tuple[int, int, str]] = []
+
+    def take(self, wanted: Iterable[_Item]) -> None:
+        items = list(wanted)[: _MOST_READ - len(self.routines) - len(self.lost)]
+        reading = each(items, self._read, limit_s=self._function_s, deadline_s=self._deadline)
+        for done, unit in enumerate(reading, 1):
+            self._records.progress.step("reading functions", done, len(items))
+            if isinstance(unit.result, Lost):
+                part, address, _ = unit.item
+                self.lost.append((part, address, unit.result.reason))
+            else:
+                self.routines[unit.item] = unit.result
 
 
 def _items(

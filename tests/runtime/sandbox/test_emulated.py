@@ -18,6 +18,7 @@ from orrery.runtime.sandbox import (
     Native,
     Piece,
     Pointer,
+    Watched,
     run_probe,
 )
 
@@ -114,6 +115,49 @@ def test_the_emulator_answers_as_the_processor_does(tmp_path: Path) -> None:
     native = run_probe(probe, Limits(wall_s=60))
     assert native.failure is None
     assert native.rounds == _emulated(open_image(path), values).rounds
+
+
+def test_stores_of_chosen_instructions_are_kept(tmp_path: Path) -> None:
+    import capstone
+
+    body = ("for (int i = 0; i < 6; i++) { out[i] = 3 * in[i]; }"
+            "for (int i = 5; i >= 0; i--) { out[i + 8] = in[i] - 1; }")  # fmt: skip
+    source = '__attribute__((optimize("no-tree-vectorize"))) '
+    source += f"void act(const float *in, float *out) {{ {body} }}"
+    image = open_image(_built(tmp_path, source, "x86-64"))
+    symbol = image.symbol("act")
+    assert symbol is not None
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    code = image.read(symbol.address, symbol.size_bytes)
+    stores = [one.address for one in engine.disasm(code, symbol.address)
+              if one.mnemonic == "movss" and one.op_str.startswith("dword")]  # fmt: skip
+    assert len(stores) == 2
+    pieces = tuple(
+        Piece(address=one.address, data=one.data, size_bytes=one.size_bytes,
+              writable=one.writable, executable=one.executable)
+        for one in image.segments if one.size_bytes
+    )  # fmt: skip
+    values = np.linspace(-1, 1, 6, dtype=np.float32)
+    probe = Emulated(
+        architecture="x86-64", pieces=pieces, imports=image.imports,
+        calls=(Call(entry=symbol.address, arguments=(Pointer(block="in"), Pointer(block="out"))),),
+        blocks=(Block(name="in", size_bytes=24), Block(name="out", size_bytes=64)),
+        rounds=({"in": values.tobytes()}, {}), answers=("out",),
+        watched=(Watched(name="first", instructions=(stores[0],), size_bytes=24),
+                 Watched(name="second", instructions=(stores[1],), size_bytes=8),
+                 Watched(name="none", instructions=(symbol.address,), size_bytes=8)),
+    )  # fmt: skip
+    found = run_probe(probe, Limits(wall_s=60))
+    assert found.failure is None
+    for got, given in zip(found.rounds, (values, np.zeros_like(values)), strict=True):
+        count = np.frombuffer(got["first"], "<u8", 1)
+        assert count == [24]
+        np.testing.assert_array_equal(np.frombuffer(got["first"], np.float32, offset=8), 3 * given)
+        # More was stored than there is room for: the lowest addresses are kept, all are counted.
+        assert np.frombuffer(got["second"], "<u8", 1) == [24]
+        second = np.frombuffer(got["second"], np.float32, offset=8)
+        np.testing.assert_array_equal(second, given[:2] - 1)
+        assert got["none"] == bytes(16)
 
 
 @pytest.mark.parametrize(

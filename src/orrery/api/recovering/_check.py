@@ -14,6 +14,7 @@ from orrery.progress import Progress
 
 from .._inputs import agreement
 from ._certificates import Certificate, weight_certificates
+from ._nodes import NodeCertificate, node_certificates
 from ._probe import probe_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Checked:
     failure : why it did not answer all, or was not run
     held_by : what confined it
     weights : tensor -> what comparing it with the file found
+    nodes : node -> what comparing its own code's numbers with it found
+    unjudged : why there are no such certificates; empty where there are
     """
 
     how: str
@@ -50,12 +53,16 @@ class Checked:
     held_by: tuple[str, ...] = ()
     seconds: float = 0.0
     weights: Mapping[str, Certificate] = field(default_factory=dict)
+    nodes: Mapping[str, NodeCertificate] = field(default_factory=dict)
+    unjudged: str = ""
 
     @property
     def agrees(self) -> bool:
         """Whether every answer is what the recovered network computes, every weight the file's."""
         right = self.error is not None and self.error <= TOLERANCE and self.rounds == self.asked
-        return right and all(one.holds for one in self.weights.values())
+        apart = [one.error for one in self.nodes.values() if one.error is not None]
+        return (right and all(one.holds for one in self.weights.values())
+                and max(apart, default=0.0) <= TOLERANCE)  # fmt: skip
 
 
 def check_against(
@@ -84,11 +91,13 @@ def check_against(
         errors.append(agreement(got, wanted))
         same += sum(int((got[name] == wanted[name]).sum()) for name in graph.outputs)
         numbers += sum(wanted[name].size for name in graph.outputs)
+    nodes, unjudged = node_certificates(binary, network, draws[0], base, architecture,
+                                        progress=progress)  # fmt: skip
     return Checked(
         how=how, rounds=len(answer.rounds), asked=rounds,
         error=max(errors) if answer.rounds else None, exact=same / numbers if numbers else 0.0,
         failure=answer.failure.text if answer.failure else "", held_by=answer.held_by,
-        seconds=answer.seconds, weights=weights,
+        seconds=answer.seconds, weights=weights, nodes=nodes, unjudged=unjudged,
     )  # fmt: skip
 
 

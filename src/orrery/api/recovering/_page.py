@@ -10,7 +10,7 @@ from orrery.units import counted
 
 from ._check import TOLERANCE, Checked
 from ._harden import Hardened
-from ._tables import leak_table, stage_table, tried_table, weight_table
+from ._tables import leak_table, stage_table, tried_table, unmatched_table, weight_table
 
 if TYPE_CHECKING:
     from orrery.decompile import Recovered
@@ -40,7 +40,7 @@ def recovery_page(
                               columns=(Column(name="address"), Column(name="operator")), rows=rows,
                               caption="Not a network: none leads to another."))  # fmt: skip
     if network is not None and network.recovery.unmatched:
-        sections.append(_unmatched(found))
+        sections.append(unmatched_table(network.recovery))
     if leaks:
         sections.append(leak_table(() if network is None else network.leaks, hardened))
     if network is not None and len(network.tried) > 1:
@@ -88,6 +88,14 @@ def _checked(checked: Checked | None) -> list[str]:
         f"largest |a - b| / (1 + |b|) {checked.error:.2e}, at most {TOLERANCE:.0e} is allowed; "
         f"{100 * checked.exact:.1f} % of the numbers are the same to the bit."
     ]  # fmt: skip
+    apart = [one.error for one in checked.nodes.values() if one.error is not None]
+    if apart:
+        lines.append(
+            f"{len(apart)} of {counted(len(checked.nodes), 'node')} were compared with "
+            f"what their own code leaves in memory: {max(apart):.2e} apart at most."
+        )
+    elif checked.unjudged:
+        lines.append(f"Nodes were not judged one by one: {checked.unjudged}.")
     if checked.failure:
         lines.append(f"It did not answer all: {checked.failure}.")
     wrong = [name for name, one in checked.weights.items() if not one.holds]
@@ -107,18 +115,22 @@ def _nodes(found: Recovered, checked: Checked | None) -> Table:
         attributes = ", ".join(f"{key}={_plain(value)}" for key, value in node.attributes.items())
         weights = [checked.weights[name] for name in node.inputs
                    if checked is not None and name in checked.weights]  # fmt: skip
-        said = "" if not weights else (
-            "weights bit-exact" if all(w.holds for w in weights) else "weights differ"
-        )  # fmt: skip
+        same = "weights bit-exact" if all(w.holds for w in weights) else "weights differ"
+        judged = None if checked is None else checked.nodes.get(node.name)
+        parts = (same if weights else "", "" if judged is None else judged.text)
+        said = "; ".join(part for part in parts if part)
         rows.append((
             node.name, node.op, attributes, f"{one.address:#x}" if one and one.address else "",
-            "; ".join(one.evidence) if one else "", one.confidence if one else None, said,
+            "; ".join(one.evidence) if one else "", one.confidence if one else None,
+            None if judged is None else judged.error, said,
         ))  # fmt: skip
     columns = (
         Column(name="node"), Column(name="operator"), Column(name="attributes"),
         Column(name="address", help="of the store that computes it"),
         Column(name="evidence", help="what it was concluded from"),
         Column(name="confidence", kind="number", help="1: nothing else fits"),
+        Column(name="error", kind="number", help="with --check: of what its own code left in "
+               "memory, largest |a - b| / (1 + |b|)"),
         Column(name="certificate", help="with --check"),
     )  # fmt: skip
     return Table(title=counted(len(rows), "operator"), columns=columns, rows=tuple(rows))
@@ -128,13 +140,3 @@ def _plain(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + " ".join(str(one) for one in value) + "]"
     return str(value)
-
-
-def _unmatched(found: Recovered) -> Table:
-    recovery = found.recovery
-    rows = () if recovery is None else tuple(
-        (f"{one.address:#x}", one.reason) for one in recovery.unmatched
-    )  # fmt: skip
-    columns = (Column(name="address"), Column(name="why"))
-    return Table(title="Not matched", columns=columns, rows=rows,
-                 caption="None of this is guessed: it is not in the network.")  # fmt: skip

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from orrery.decompile import Network
     from orrery.graph import Graph
-    from orrery.runtime.sandbox import Probe
+    from orrery.runtime.sandbox import Block, Emulated, Pointer, Probe, Watched
 
-__all__ = ["probe_of"]
+__all__ = ["emulation_of", "probe_of"]
 
 #: Where the runtime of a container comes from.
 _RUNTIMES = {"TVM virtual machine": "tvm", "IREE module": "iree"}
@@ -61,19 +61,26 @@ def _by_call(
     binary: Path, network: Network, graph: Graph, draws: Draws, base: int | None,
     architecture: str | None,
 ) -> tuple[Probe, str]:  # fmt: skip
-    from orrery.decompile.images import open_image
-    from orrery.runtime.sandbox import (
-        Block,
-        Call,
-        Emulated,
-        Native,
-        Piece,
-        Pointer,
-        loadable,
-        movable,
-    )
+    from orrery.runtime.sandbox import Call, Native, loadable, movable
 
-    recovery, entry = network.recovery, network.entry or 0
+    data = binary.read_bytes()
+    if loadable(data) is None:
+        blocks, arguments, rounds = _given(network, graph, draws)
+        calls = (Call(entry=network.entry or 0, arguments=arguments),)
+        native = Native(file=movable(data), calls=calls, blocks=blocks, rounds=rounds,
+                        answers=network.recovery.outputs)  # fmt: skip
+        return native, f"natively on this {platform.machine()}"
+    emulated = emulation_of(binary, network, draws, base, architecture)
+    return emulated, f"in an emulator of {emulated.architecture}"
+
+
+def _given(
+    network: Network, graph: Graph, draws: Draws
+) -> tuple[tuple[Block, ...], tuple[int | Pointer, ...], tuple[dict[str, bytes], ...]]:
+    """Return memory for inputs and outputs, what the entry is called with, and drawn inputs."""
+    from orrery.runtime.sandbox import Block, Pointer
+
+    recovery = network.recovery
     names = {
         **dict(zip(recovery.inputs, graph.inputs)),
         **dict(zip(recovery.outputs, graph.outputs)),
@@ -85,23 +92,35 @@ def _by_call(
         {name: _bytes(one)[tensor] for name, tensor in zip(recovery.inputs, graph.inputs)}
         for one in draws
     )
-    data = binary.read_bytes()
-    if loadable(data) is None:
-        calls = (Call(entry=entry, arguments=arguments),)
-        native = Native(file=movable(data), calls=calls, blocks=blocks, rounds=rounds,
-                        answers=recovery.outputs)  # fmt: skip
-        return native, f"natively on this {platform.machine()}"
-    image = open_image(data, base=base, architecture=architecture, name=binary.name)
+    return blocks, arguments, rounds
+
+
+def emulation_of(
+    binary: Path, network: Network, draws: Draws, base: int | None, architecture: str | None,
+    watched: tuple[Watched, ...] = (),
+) -> Emulated:  # fmt: skip
+    """Return a probe that calls a network's entry in an emulator.
+
+    Parameters
+    ----------
+    watched : instructions whose stores are answered as well
+    """
+    from orrery.decompile.images import open_image
+    from orrery.runtime.sandbox import Call, Emulated, Piece
+
+    graph, entry = network.recovery.graph, network.entry or 0
+    assert graph is not None
+    blocks, arguments, rounds = _given(network, graph, draws)
+    image = open_image(binary.read_bytes(), base=base, architecture=architecture, name=binary.name)
     calls = (Call(entry=entry | image.is_thumb(entry & ~1), arguments=arguments),)
-    emulated = Emulated(
+    return Emulated(
         architecture=image.architecture,
         pieces=tuple(Piece(address=one.address, data=one.data, size_bytes=one.size_bytes,
                            writable=one.writable, executable=one.executable)
                      for one in image.segments if one.size_bytes),
         imports=image.imports, calls=calls, blocks=blocks, rounds=rounds,
-        answers=recovery.outputs,
+        answers=network.recovery.outputs, watched=watched,
     )  # fmt: skip
-    return emulated, f"in an emulator of {image.architecture}"
 
 
 def _bytes(values: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orrery.decompile import Recovery, StageReport, Tried
     from orrery.decompile.leaks import Leak
 
-__all__ = ["leak_table", "stage_table", "tried_table", "weight_table"]
+__all__ = ["leak_table", "stage_table", "tried_table", "unmatched_table", "weight_table"]
 
 
 def weight_table(recovery: Recovery, checked: Checked | None) -> Table:
@@ -71,6 +71,14 @@ def tried_table(tried: Sequence[Tried]) -> Table:
         Column(name="result"),
     )  # fmt: skip
     return Table(title="Functions that were tried as the entry", columns=columns, rows=tuple(rows))
+
+
+def unmatched_table(recovery: Recovery) -> Table:
+    """Return what is not in the network, where it is and why."""
+    rows = tuple((f"{one.address:#x}", one.reason) for one in recovery.unmatched)
+    columns = (Column(name="address"), Column(name="why"))
+    return Table(title="Not matched", columns=columns, rows=rows,
+                 caption="None of this is guessed: it is not in the network.")  # fmt: skip
 
 
 def stage_table(stages: Sequence[StageReport]) -> Table:

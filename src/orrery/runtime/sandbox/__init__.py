@@ -14,6 +14,7 @@ from ._probe import (
     Pointer,
     Probe,
     VirtualMachine,
+    Watched,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Pointer",
     "Probe",
     "VirtualMachine",
+    "Watched",
     "loadable",
     "movable",
     "run_probe",

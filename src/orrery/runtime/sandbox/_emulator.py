@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._library import library_function
-from ._probe import Block, Call, Emulated, Pointer
+from ._probe import Block, Call, Emulated, Pointer, Watched
 from ._registers import convention
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Machine:
         self._heap_end = self._heap + _HEAP_BYTES
         self._thumb = probe.architecture == "thumb"
         self._names = dict(probe.imports)
+        self._stored: dict[str, dict[int, int]] = {one.name: {} for one in probe.watched}
+        arm = probe.architecture in ("armv7", "thumb")
+        self._watching = {
+            at & ~1 if arm else at: one.name for one in probe.watched for at in one.instructions
+        }
         self._hook(probe)
 
     # -- what library functions see ----------------------------------------------------------------
@@ -127,6 +132,8 @@ class Machine:
     def fill(self, blocks: tuple[Block, ...], values: Mapping[str, bytes]) -> None:
         """Put every block as a round begins."""
         self._heap = self._heap_start
+        for stored in self._stored.values():
+            stored.clear()
         for block in blocks:
             data = values.get(block.name, block.data)[: block.size_bytes]
             self.write(self._at[block.name], data.ljust(block.size_bytes, b"\0"))
@@ -170,6 +177,14 @@ class Machine:
             raise StopError(self._why or f"{error} at {at:#x}") from None
         if self._why:
             raise StopError(self._why)
+
+    def stored(self, watched: Watched) -> bytes:
+        """Return what the watched instructions left in memory, as a probe's answer has it."""
+        kept = self._stored[watched.name]
+        data = bytes(kept[at] for at in sorted(kept))
+        return (struct.pack("<Q", len(kept)) + data)[: watched.answer_bytes].ljust(
+            watched.answer_bytes, b"\0"
+        )
 
     def answer(self, block: Block) -> bytes:
         return self.read(self._at[block.name], block.size_bytes)
@@ -232,6 +247,8 @@ class Machine:
 
         for address in probe.imports:
             self._engine.hook_add(unicorn.UC_HOOK_CODE, self._called, None, address, address)
+        if self._watching:
+            self._engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._wrote)
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
         if self._how.link is None:  # this processor has an instruction of its own for it
             from unicorn.x86_const import UC_X86_INS_SYSCALL
@@ -265,6 +282,21 @@ class Machine:
         else:
             engine.reg_write(how.counter, engine.reg_read(how.link))
 
+    def _wrote(
+        self, engine: Any, access: int, address: int, size: int, value: int, _: object
+    ) -> None:
+        """Keep what a watched instruction stores, byte by byte."""
+        del access
+        name = self._watching.get(engine.reg_read(self._how.counter))
+        if name is None:
+            return
+        kept = self._stored[name]
+        if len(kept) > _MOST_COPIED >> 4:
+            self._stop("the instructions that are watched store without end")
+            return
+        for at, byte in enumerate((value & (1 << 8 * size) - 1).to_bytes(size, "little")):
+            kept[address + at] = byte
+
     def _interrupted(self, engine: Any, number: int, _: object) -> None:
         del engine
         self._stop(f"it made a system call or met a trap (interrupt {number})")
@@ -290,6 +322,10 @@ def emulated(probe: Emulated) -> Runner:
                 machine.call(call)
             for name in probe.answers:
                 data = machine.answer(known[name])
+                answers[at : at + len(data)] = data
+                at += len(data)
+            for watched in probe.watched:
+                data = machine.stored(watched)
                 answers[at : at + len(data)] = data
                 at += len(data)
             yield

@@ -144,7 +144,10 @@ def _sizes(probe: Probe) -> dict[str, int]:
     if isinstance(probe, VirtualMachine):
         return {str(at): size for at, size in enumerate(probe.outputs_bytes)}
     known = {block.name: block.size_bytes for block in probe.blocks}
-    return {name: known[name] for name in probe.answers}
+    sizes = {name: known[name] for name in probe.answers}
+    if isinstance(probe, Emulated):
+        sizes |= {one.name: one.answer_bytes for one in probe.watched}
+    return sizes
 
 
 def _without_file(probe: Probe) -> Probe:

@@ -20,6 +20,7 @@ __all__ = [
     "Pointer",
     "Probe",
     "VirtualMachine",
+    "Watched",
 ]
 
 Architecture = Literal["x86-64", "aarch64", "armv7", "thumb"]
@@ -110,6 +111,27 @@ class Native:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """Instructions whose stores are kept: what stands in memory after the last of each round.
+
+    The answer of that name begins with how many bytes were stored to different addresses (64 bits),
+    then come the bytes in order of their addresses, `size_bytes` of them at most.
+
+    Attributes
+    ----------
+    instructions : their addresses
+    """
+
+    name: str
+    instructions: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def answer_bytes(self) -> int:
+        return 8 + self.size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Emulated:
     """Call functions of any binary, of any known architecture, in an emulator.
 
@@ -117,6 +139,7 @@ class Emulated:
     ----------
     pieces : the binary as it lies in memory, relocated
     imports : address that is called -> name of the library function that it stands for
+    watched : stores that are answered as well, after `answers`; their names are none of these
     """
 
     architecture: Architecture
@@ -126,6 +149,7 @@ class Emulated:
     blocks: tuple[Block, ...]
     rounds: tuple[Mapping[str, bytes], ...] = field(repr=False)
     answers: tuple[str, ...]
+    watched: tuple[Watched, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
