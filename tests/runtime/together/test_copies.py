@@ -168,7 +168,9 @@ def test_copies_of_one_direction_follow_each_other_and_block_no_worker() -> None
         assert copies["ya"].size_bytes == 48
         spans = network.timeline(found).spans
         assert {s.resource for s in spans if s.kind == "transfer"} == {"host to m", "m to host"}
-        for _ in range(20):  # requests, until a busy machine lets two copies run at once
+        for _ in range(
+            20 if len(OWN) > 1 else 1
+        ):  # requests, until a busy machine lets two copies run at once
             memory.log.clear()
             for future in [network.submit(INPUT) for _ in range(3)]:
                 future.result(60)
@@ -179,7 +181,8 @@ def test_copies_of_one_direction_follow_each_other_and_block_no_worker() -> None
                            for what in ("put", "take"))  # fmt: skip
             if overlap := [(a, b) for a in puts for b in takes if a[0] < b[1] and b[0] < a[1]]:
                 break
-        assert overlap, "copies of both directions never ran at once"
+        # Where h and i have one processor, a request begins when the one before it is over.
+        assert overlap or len(OWN) < 2, "copies of both directions never ran at once"
 
 
 @pytest.mark.parametrize("what", ["put", "take"])
