@@ -53,6 +53,10 @@ def test_towers_that_gain_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.found.greedy.gap == 0
     assert "So it is run on several workers" in page(found)
     assert found.alone == ("all",)
+    assert found.pace is not None  # the plan is at the pace of the page
+    plan = plan_of(found, PLACED, seed=0)
+    assert plan.predicted_latency_s == pytest.approx(found.pace * found.placed.predicted_s)
+    assert plan.lower_bound_s == pytest.approx(found.pace * max(found.problem.bounds()))
 
 
 def test_a_half_that_is_quicker_is_a_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +146,7 @@ def test_a_placement_that_fails_is_out_and_said(monkeypatch: pytest.MonkeyPatch)
         half.fails = "l"
         return search(*args)
 
-    monkeypatch.setattr("orrery.api.placing._choose.search", failing_from_now)
+    monkeypatch.setattr("orrery.api.placing._compared.search", failing_from_now)
     found = chosen(Virtual(TIMED, WHOLE), monkeypatch, workers(half))
     failed = [c for c in found.placed.log if c.note]
     assert failed

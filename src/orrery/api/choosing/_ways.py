@@ -10,33 +10,13 @@ from numpy.typing import NDArray
 
 from orrery.errors import CancelledError, OrreryError
 
+from ._requests import answered, patience_s
+
 if TYPE_CHECKING:
     from orrery.mapping.phases import PlacementProblem, Raced, Timing
-    from orrery.runtime.together import Outcome, PlacedNetwork, Step, WorkerPool
+    from orrery.runtime.together import PlacedNetwork, Step, WorkerPool
 
-__all__ = ["PATIENCE_S", "Ways", "typical_request"]
-
-#: A first request may take so long and so many times its prediction before it counts as hung.
-PATIENCE_S, _PATIENCE = 30.0, 50.0
-
-
-#: For so long, and so many, requests are looked at to show a typical one.
-_LOOK_S, _LOOKS = 1.0, 9
-
-
-def typical_request(
-    network: PlacedNetwork, inputs: Mapping[str, NDArray[Any]], usual_s: float
-) -> Outcome:
-    """Return the request, of a few, that took most nearly what one usually takes.
-
-    Raises
-    ------
-    WorkerFailedError, WorkerHungError : one was not answered
-    """
-    count = max(1, min(_LOOKS, int(_LOOK_S / max(usual_s, 1e-6))))
-    patience_s = PATIENCE_S + _PATIENCE * usual_s
-    seen = [network.run(inputs, timeout_s=patience_s) for _ in range(count)]
-    return min(seen, key=lambda outcome: abs(outcome.latency_s - usual_s))
+__all__ = ["Ways"]
 
 
 class Ways:
@@ -50,6 +30,9 @@ class Ways:
         self.graph = problem.partition.graph
         #: whether workers are processes, save the last step's; and what is to be said of that
         self.processes, self.notes = processes, list[str]()
+        #: outputs of what was made ready last, to its first request
+        self.answer: dict[str, NDArray[Any]] = {}
+        self._broken: list[OrreryError] = []
 
     def steps(self, placement: Sequence[int], *, processes: bool) -> list[Step]:
         """Return a placement's steps in the problem's order."""
@@ -84,7 +67,8 @@ class Ways:
         made = placed_network(self.graph, self.steps(placement, processes=apart), self.pool)
         # The first request alone is watched: to be watched costs a hand-over.
         makespan_s = self.problem.timing(placement).makespan_s
-        made.run(self.inputs, timeout_s=PATIENCE_S + _PATIENCE * makespan_s)
+        found = made.run(self.inputs, timeout_s=patience_s(makespan_s))
+        self.answer = answered(found)
         return made
 
     def whole(self, worker: str) -> PlacedNetwork:
@@ -97,11 +81,19 @@ class Ways:
         return PlacedNetwork(self.graph, [Step(region=region, worker=worker)], self.pool)
 
     def race(self, placements: Sequence[Sequence[int]], *, most_s: float) -> Raced:
-        """Race placements; the first stays the best until another is surely quicker."""
+        """Race placements; the first stays the best until another is surely quicker.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : none can run, and that is why the first cannot
+        """
         from orrery.mapping.phases import Raced, Ran
         from orrery.runtime.together import race
 
+        self._broken.clear()
         found = race([self._runner(one) for one in placements], most_s=most_s)
+        if found.winner is None and self._broken:
+            raise self._broken[0]
         runs = tuple(
             Ran(
                 seconds=None if found.failures[k] else found.median_s(k),
@@ -113,12 +105,16 @@ class Ways:
         return Raced(runs=runs, winner=found.winner)
 
     def _runner(self, placement: Sequence[int]) -> Callable[[], object]:
+        from orrery.runtime.together import WorkerFailedError, WorkerHungError
+
         try:
             return partial(self.placed(placement).run, self.inputs)
         except CancelledError:
             raise
         except OrreryError as error:
             failed = error
+            if isinstance(error, WorkerFailedError | WorkerHungError):
+                self._broken.append(error)
 
         def fail() -> object:
             raise failed

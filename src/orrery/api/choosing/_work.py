@@ -6,15 +6,17 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import MissingExtraError, ModelError
+from orrery.errors import CancelledError, MissingExtraError, ModelError
 from orrery.progress import Progress
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
+    from orrery.runtime import Executable
     from orrery.runtime.together import WorkerPool
 
 __all__ = ["load_note", "node_work"]
@@ -75,13 +77,18 @@ def _whole(
     """Return seconds of the whole network on the first worker that runs it."""
     for worker in pool.workers.values():
         if worker.backend.refuses(graph) is None:
-            made = pool.prepare(worker.name, graph)
-
-            def timed(made: Any = made) -> float:
-                begun = time.perf_counter()
-                made.run(inputs)
-                return time.perf_counter() - begun
-
-            times = [pool.call(worker.name, timed) for _ in range(5)]
+            try:
+                made = pool.prepare(worker.name, graph)
+                times = [pool.call(worker.name, partial(_seconds, made, inputs)) for _ in range(5)]
+            except CancelledError:
+                raise
+            except Exception:  # whatever a library raises: that worker is out when it is timed
+                continue
             return statistics.median(times[1:]), worker.name
     return None, ""
+
+
+def _seconds(made: Executable, inputs: Mapping[str, NDArray[Any]]) -> float:
+    begun = time.perf_counter()
+    made.run(inputs)
+    return time.perf_counter() - begun

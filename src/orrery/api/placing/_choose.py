@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import CancelledError, OrreryError, SpecError
+from orrery.errors import ModelError
 from orrery.progress import Progress
 from orrery.store import Cache
 
-from ..choosing import (
-    PATIENCE_S,
-    PLACED,
-    Choice,
-    Effort,
-    Ways,
-    explained,
-    in_one_piece,
-    load_note,
-    node_work,
-    problem_of,
-    search,
-)
+from ..choosing import PLACED, Choice, Effort, Out, Ways, load_note, node_work, problem_of
+from ._compared import compared
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
@@ -62,43 +51,39 @@ def choose(
     CancelledError : the user asked to stop
     """
     from orrery.mapping.phases import partition
-    from orrery.runtime.together import compare, measure_links, profile_subgraphs
+    from orrery.runtime.together import (
+        WorkerFailedError,
+        WorkerHungError,
+        measure_links,
+        profile_subgraphs,
+    )
 
     effort, busy = effort or Effort(), load_note()
     work, estimated = node_work(graph, inputs, pool, progress)
     least = max(_LEAST_S, _LEAST_SHARE * sum(work.values()))
-    cut = partition(graph, work, least=least)
-    regions = [part.region for part in cut.subgraphs]
-    profile = profile_subgraphs(graph, regions, pool, inputs, most_s=effort.profile_s,
-                                cache=cache, progress=progress)  # fmt: skip
-    links = measure_links(pool, cache=cache, progress=progress)
-    problem = problem_of(cut, profile, pool, links)
-    ways = Ways(problem, pool, inputs)
-    placed, greedy, kept = search(ways, effort, progress)
-    networks = {PLACED: ways.placed(placed.placement)}
-    pool.forget()  # weights of subgraphs that only other placements use
-    failed = []
-    for name in in_one_piece(problem, pool, profile):
+    uncut = ""
+    while True:
+        cut = partition(graph, work, least=least)
+        regions = [part.region for part in cut.subgraphs]
         try:
-            made = networks[PLACED]
-            if [step.worker for step in made.steps] != [name]:  # else: it is the same
-                made = ways.whole(name)
-                made.run(inputs, timeout_s=PATIENCE_S)
-            networks[name] = made
-        except CancelledError:
-            raise
-        except OrreryError as error:
-            failed.append(f"The whole on {name} was left out: {error}")
-    if len(networks) == 1:
-        raise SpecError(f"{graph.name} here", found="no back end that runs the whole network",
-                        wanted="one to compare with", fix="add the reference back end")  # fmt: skip
-    runs = {made: partial(made.run, inputs) for made in networks.values()}
-    comparison = compare({name: runs[made] for name, made in networks.items()}, rounds=repeats,
-                         progress=progress)  # fmt: skip
-    choice = Choice(
-        problem=ways.problem, processes=ways.processes, profile=profile, placed=placed,
-        networks=networks, alone=tuple(name for name in networks if name != PLACED),
-        comparison=comparison,
-        notes=tuple(note for note in (busy, estimated, *ways.notes, *failed) if note),
-    )  # fmt: skip
-    return replace(choice, found=explained(choice, ways, greedy, kept, effort))
+            profile = profile_subgraphs(graph, regions, pool, inputs, most_s=effort.profile_s,
+                                        cache=cache, progress=progress)  # fmt: skip
+            break
+        except ModelError as error:  # what runs nowhere by itself may run in one piece
+            if uncut or len(regions) == 1:
+                raise
+            least, uncut = math.inf, f"It was not cut into paths side by side: {error}"
+    links = measure_links(pool, cache=cache, progress=progress)
+    out = Out(problem_of(cut, profile, pool, links))
+    while True:
+        ways = Ways(out.problem, pool, inputs)
+        try:
+            choice = compared(ways, out, profile, repeats, effort, progress)
+        except (WorkerFailedError, WorkerHungError) as error:
+            if not out.take([error.worker], f"Went on without a worker that failed: {error}",
+                            error.region):  # fmt: skip
+                raise
+            continue
+        if choice is not None:
+            notes = (busy, estimated, uncut, *choice.notes, *out.notes)
+            return replace(choice, notes=tuple(note for note in notes if note))

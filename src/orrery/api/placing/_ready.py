@@ -123,13 +123,17 @@ def place_now(
     progress: Progress, notes: Sequence[str] = (),
 ) -> Ready:  # fmt: skip
     """Cut, time and place a network, compare with the whole on one worker, keep the quicker."""
-    from orrery.runtime.together import Fallback
+    from orrery.runtime.together import Fallback, WorkerFailedError, WorkerHungError
 
     cache = None if fresh else Cache("profiles")
     choice = choose(graph, given, pool, repeats=repeats, cache=cache, progress=progress)
     best, found = choice.best, choice.comparison
-    ways = sorted(choice.networks, key=lambda name: (name != best, found.median_s(name)))
-    watched = typical_request(choice.networks[PLACED], given, found.median_s(PLACED))
+    ways = sorted((name for name in choice.networks if name != PLACED or not choice.deviates),
+                  key=lambda name: (name != best, found.median_s(name)))  # fmt: skip
+    try:
+        watched = typical_request(choice.networks[PLACED], given, found.median_s(PLACED))
+    except (WorkerFailedError, WorkerHungError):  # said when it is asked
+        watched = None
     how = f"placed on {'several workers' if len(choice.used) > 1 else 'one worker, in subgraphs'}"
     sections = placing_sections(choice, watched)
     if notes:

@@ -455,7 +455,13 @@ def _memories(workers: Sequence[LocalWorker]) -> dict[str, Memory]:
 def _prepared(worker: LocalWorker, graph: Graph) -> Executable:
     what, memory = f"{graph.name} on worker {worker.name!r}", worker.memory
     if memory is None:
-        return worker.backend.prepare(graph)
+        try:
+            return worker.backend.prepare(graph)
+        except (OrreryError, MemoryError):
+            raise
+        except Exception as error:  # whatever a library raises; others may run it
+            told = f"{type(error).__name__} while it was made ready: {error}"
+            raise WorkerFailedError(worker.name, graph.name, told) from error
     if (short := misfit(what, graph, memory.free_bytes())) is not None:
         raise DoesNotFitError(short)
     try:

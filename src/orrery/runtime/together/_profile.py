@@ -8,7 +8,7 @@ Models:  nothing; it measures. In a pass a worker runs all subgraphs of the netw
          until the interval of every median is narrow or the time is up. Where inputs lie in a
          memory of the worker's own they are put there before; a time ends when the results are
          there. In other passes two back ends on the same processors take turns, to see what a
-         change costs.
+         change costs. What fails while it is made ready or timed is out, as what is refused.
 Ignores: what a subgraph takes in other company than one neighbour, that is always busy, with the
          same back end where there is one; that a change may cost more after one subgraph than
          after another.
@@ -34,10 +34,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, OrreryError, SpecError
+from orrery.errors import (
+    CancelledError,
+    MissingExtraError,
+    ModelError,
+    OrreryError,
+    SpecError,
+)
 from orrery.graph import Graph, Region, subgraph
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
+from orrery.provenance import PROGRAM_VERSION
 from orrery.store import Cache, content_hash
 
 from .._backend import Executable, Tensors, median_interval
@@ -48,7 +55,7 @@ from ._pool import LocalWorker, WorkerFailedError, WorkerPool, forwarding
 __all__ = ["Profile", "profile_subgraphs"]
 
 #: Bumped when the same profile would come out otherwise.
-_VERSION = "profile-6"
+_VERSION = "profile-7"
 
 #: (number of a region, number of a worker)
 _Pair = tuple[int, int]
@@ -143,8 +150,7 @@ def profile_subgraphs(
     Raises
     ------
     SpecError : a width that is not positive, no pass
-    ModelError : subgraphs that no worker runs
-    WorkerFailedError : a device that failed
+    ModelError : subgraphs that no worker runs, and what became of each that might have
     CancelledError : the user asked to stop
     """
     if not width > 0 or least_passes < 1 or warmup < 0:
@@ -152,7 +158,7 @@ def profile_subgraphs(
                         "warm up", wanted="a positive width, 1 pass or more",
                         fix="correct the numbers")  # fmt: skip
     workers = list(pool.workers.values())
-    key = _key(graph, regions, workers, width)
+    key = _key(graph, regions, workers, f"{width:g} {most_s:g}")
     if cache is not None and (known := cache.get(key)) is not None:
         return _read(json.loads(known), regions, workers)
     table = _Table(regions, workers)
@@ -167,6 +173,9 @@ def profile_subgraphs(
     for _ in range(warmup):
         for w in range(len(workers)):
             short[w] = sum(_run_passes([w], table, fed, pool).values()) < _SHORT_S
+    for group in (*companies, *turns):  # who is warm alone must be so in company, or else it counts
+        if any(short[w] for w in group):
+            short.update(dict.fromkeys(group, True))
     until = time.perf_counter() + most_s
     while True:
         progress.step("timing subgraphs", passes, max(least_passes, passes + 1))
@@ -179,7 +188,7 @@ def profile_subgraphs(
                 beside.setdefault(pair, []).append(seconds)
         for pair in turns:
             _take_turns(pair[:: 1 if passes % 2 else -1], table, fed, pool, alone, changes,
-                        twice=all(short[w] for w in pair))  # fmt: skip
+                        twice=any(short[w] for w in pair))  # fmt: skip
         passes += 1
         if passes >= least_passes:
             found, in_company = _profile(alone, beside, table, passes)
@@ -191,20 +200,21 @@ def profile_subgraphs(
             widest = max(found.widest, _widest(*in_company))
             if widest <= width or time.perf_counter() > until:
                 break
-    if cache is not None:
+    if cache is not None and not table.failed:
         cache.put(key, _written(found))
     return found
 
 
 def _key(
-    graph: Graph, regions: Sequence[Region], workers: Sequence[LocalWorker], width: float
+    graph: Graph, regions: Sequence[Region], workers: Sequence[LocalWorker], effort: str
 ) -> str:
     machine = describe_machine()
     return content_hash(
-        _VERSION, machine.host, machine.cpu, repr(machine.caches),
+        _VERSION, PROGRAM_VERSION, machine.host, machine.cpu, repr(machine.caches),
+        str(machine.threads),
         repr([(gpu.name, gpu.driver) for gpu in machine.gpus]), graph.digest,
         *(repr(region.nodes) for region in regions),
-        *(f"{w.name} {w.label} {w.processors} {w.memory_name}" for w in workers), f"{width:g}",
+        *(f"{w.name} {w.label} {w.processors} {w.memory_name}" for w in workers), effort,
     )  # fmt: skip
 
 
@@ -216,6 +226,8 @@ class _Table:
         self.ready: dict[_Pair, Executable] = {}
         self.refusals: dict[tuple[str, str], str] = {}
         self.infeasible: dict[tuple[str, str], Infeasible] = {}
+        #: something failed that another time, or other inputs, may spare
+        self.failed = False
 
     def prepare(self, pool: WorkerPool) -> None:
         """Prepare every region on every worker that does not refuse it.
@@ -232,16 +244,19 @@ class _Table:
                     try:
                         self.ready[number, w] = pool.prepare(worker.name, region)
                         continue
+                    except (CancelledError, MissingExtraError):  # nobody wants to go on
+                        raise
                     except DoesNotFitError as error:
                         reason = str(error)
                         self.infeasible[region.name, worker.name] = error.infeasible
-                    except ModelError as error:
-                        reason = str(error)
+                    except Exception as error:  # whatever a library raises, others may run it
+                        self.failed |= not isinstance(error, ModelError)
+                        reason = _told(worker, region, error)
                 self.refusals[region.name, worker.name] = reason
             self._check(number)
 
-    def does_not_fit(self, pair: _Pair) -> None:
-        """Take a worker out for a region: the library said that memory does not suffice.
+    def drop(self, pair: _Pair, error: BaseException) -> None:
+        """Take a worker out for a region at which it failed.
 
         Raises
         ------
@@ -249,10 +264,15 @@ class _Table:
         """
         number, w = pair
         region, worker = self.regions[number], self.workers[w]
-        free = None if worker.memory is None else worker.memory.free_bytes()
-        short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
-        self.infeasible[region.name, worker.name] = short
-        self.refusals[region.name, worker.name] = str(short)
+        if is_shortage(error):
+            free = None if worker.memory is None else worker.memory.free_bytes()
+            short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
+            self.infeasible[region.name, worker.name] = short
+            reason = str(short)
+        else:
+            self.failed = True
+            reason = _told(worker, region, error)
+        self.refusals[region.name, worker.name] = reason
         del self.ready[pair]
         self._check(number)
 
@@ -280,11 +300,18 @@ class _Table:
             at = next(w for w in order if (number, w) in self.ready)
             executable, worker = self.ready[number, at], self.workers[at]
             try:
-                return pool.call(worker.name, lambda e=executable, w=worker: _run(e, w, feed))  # type: ignore[misc]
-            except (MemoryError, RuntimeError, OrreryError) as error:
-                if not is_shortage(error):
-                    raise
-                self.does_not_fit((number, at))
+                made = pool.call(worker.name, partial(_run, executable, worker, feed))
+                return {name: made[name] for name in self.regions[number].outputs}
+            except CancelledError:
+                raise
+            except Exception as error:  # whatever a library raises, others may run it
+                self.drop((number, at), error)
+
+
+def _told(worker: LocalWorker, region: Region, error: BaseException) -> str:
+    if isinstance(error, OrreryError):
+        return f"{region.name} on worker {worker.name!r}: {error}"
+    return str(WorkerFailedError(worker.name, region.name, f"{type(error).__name__}: {error}"))
 
 
 def _run(executable: Executable, worker: LocalWorker, feed: Tensors) -> dict[str, Any]:
@@ -345,10 +372,10 @@ def _run_passes(
 
     Raises
     ------
-    ModelError : a worker has too little memory for a region, and no other runs it
+    ModelError : a worker fails at a region, and no other runs it
     """
     futures: list[Future[dict[_Pair, float]]] = []
-    short: dict[_Pair, None] = {}
+    failed: dict[_Pair, Exception] = {}
     company = _Company(len(group))
     for turn, w in enumerate(group):
         every = [pair for pair in table.ready if pair[1] == w]
@@ -366,9 +393,8 @@ def _run_passes(
 
             def run(pairs: Sequence[_Pair], into: dict[_Pair, float]) -> None:
                 for pair in pairs:
-                    if pair not in short:
-                        _time_into(into, short, pair, table.ready[pair], worker,
-                                   table.regions[pair[0]], feeds[pair[0]])  # fmt: skip
+                    if pair not in failed:
+                        _time_into(into, failed, pair, table.ready[pair], worker, feeds[pair[0]])
 
             with forwarding(future), company.member():
                 if twice:
@@ -390,9 +416,9 @@ def _run_passes(
         futures.append(future)
     wait(futures)
     found = {pair: seconds for future in futures for pair, seconds in future.result().items()}
-    for pair in short:
+    for pair, error in failed.items():
         if pair in table.ready:
-            table.does_not_fit(pair)
+            table.drop(pair, error)
     return found
 
 
@@ -427,10 +453,12 @@ def _take_turns(
                 last = -1
                 continue
             found: dict[_Pair, float] = {}
-            short: dict[_Pair, None] = {}
+            failed: dict[_Pair, Exception] = {}
             pool.call(table.workers[own].name, partial(
-                _time_into, found, short, (number, own), table.ready[number, own],
-                table.workers[own], table.regions[number], feeds[number]))  # fmt: skip
+                _time_into, found, failed, (number, own), table.ready[number, own],
+                table.workers[own], feeds[number]))  # fmt: skip
+            for at, error in failed.items():
+                table.drop(at, error)
             if timed and last >= 0 and found:
                 usual = statistics.median(alone[number, own])
                 longer.setdefault((last, own), []).append(found[number, own] - usual)
@@ -479,19 +507,15 @@ class _Company:
 
 
 def _time_into(
-    found: MutableMapping[_Pair, float], short: MutableMapping[_Pair, None], pair: _Pair,
-    executable: Executable, worker: LocalWorker, region: Region, feed: Tensors,
+    found: MutableMapping[_Pair, float], failed: MutableMapping[_Pair, Exception], pair: _Pair,
+    executable: Executable, worker: LocalWorker, feed: Tensors,
 ) -> None:  # fmt: skip
     try:
         found[pair] = _timed(executable, worker, feed)
-    except (MemoryError, RuntimeError, OrreryError) as error:
-        if is_shortage(error):
-            short[pair] = None
-        elif isinstance(error, OrreryError):
-            raise
-        else:  # a device that fails, of which a library says no more
-            told = f"{type(error).__name__}: {error}"
-            raise WorkerFailedError(worker.name, region.name, told) from error
+    except CancelledError:
+        raise
+    except Exception as error:  # whatever a library raises, others may run it
+        failed[pair] = error
 
 
 _Medians = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -1,0 +1,148 @@
+"""Back ends that fail, or compute otherwise, while a way is chosen: out, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orrery.api.choosing import PLACED, Choice, Effort, deviating
+from orrery.api.placing import choose
+from orrery.errors import OrreryError
+from orrery.graph import Graph, Node, TensorType
+from orrery.progress import SILENT
+from orrery.runtime import ReferenceBackend
+from orrery.runtime.together import WorkerPool
+
+from .made_up import INPUT, OWN, Virtual, towers, workers
+from .test_choosing import TIMED, WHOLE, page
+
+pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors are needed")
+
+LITTLE = Effort(profile_s=0.05, race_s=0.05, races_s=0.1, most_raced=4, observed_s=0.02)
+
+
+@dataclass
+class Bad:
+    """Computes as the reference, and fails or makes something else of it after so many runs."""
+
+    fault: Exception | None = None
+    makes: str = ""
+    after: int = 0
+    name: str = "bad"
+    runs: int = field(default=0, compare=False)
+
+    def refuses(self, graph: Graph) -> str | None:
+        return None
+
+    def prepare(self, graph: Graph) -> Any:
+        ready, own = ReferenceBackend().prepare(graph), self
+
+        class Prepared:
+            def run(self, inputs: Any) -> dict[str, Any]:
+                own.runs += 1
+                made = ready.run(inputs)
+                if own.runs <= own.after:
+                    return made
+                if own.fault is not None:
+                    raise own.fault
+                changed: Callable[[Any], Any] = {
+                    "": lambda v: v, "double": lambda v: v * 2, "nan": lambda v: v * np.nan,
+                    "half": lambda v: v[:1], "wide": lambda v: v.astype(np.float64),
+                }[own.makes]  # fmt: skip
+                return {name: changed(value) for name, value in made.items()}
+
+        return Prepared()
+
+
+def chosen(patch: pytest.MonkeyPatch, bad: Bad) -> Choice:
+    patch.setattr("orrery.api.choosing._search.race_kinds", lambda *_, **__: False)
+    patch.setattr("orrery.api.placing._choose.node_work",
+                  lambda *_: (dict.fromkeys("lrs", 1.0), ""))  # fmt: skip
+    with WorkerPool(workers(bad)) as pool:
+        found = choose(towers(), INPUT, pool, repeats=2, cache=None, progress=SILENT, effort=LITTLE)
+        outputs = found.networks[found.best].run(INPUT).outputs
+    np.testing.assert_allclose(outputs["ys"], towers().evaluate(INPUT)["ys"], rtol=1e-6)
+    return found
+
+
+@pytest.mark.parametrize("fault", [
+    RuntimeError("device lost"), ValueError("made up"), OrreryError("made up"), MemoryError(),
+])  # fmt: skip
+def test_a_back_end_that_fails_while_it_is_timed_is_out(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    found = chosen(monkeypatch, Bad(fault))
+    assert "half0" not in (*found.used, *found.alone)
+    assert "Not everywhere: " in page(found)
+    assert "half0" in page(found)
+
+
+@pytest.mark.parametrize("after", [3, 30, 60])
+def test_a_back_end_that_fails_later_is_out(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """In the races, when it is compared or watched: wherever it is by then."""
+    monkeypatch.setattr("orrery.runtime.together._profile._VERSION", "another")
+    found = chosen(monkeypatch, Bad(RuntimeError("device lost"), after=after))
+    assert "half0" not in found.alone
+    assert found.best != "half0"
+
+
+def test_it_is_out_though_its_profile_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a profile that was kept: what is quick on paper fails at every request."""
+    bad = Bad(RuntimeError("device lost"))
+    Virtual(TIMED, WHOLE).install(monkeypatch)
+    with WorkerPool(workers(bad)) as pool:
+        found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
+    assert "half0" not in (*found.used, *found.alone)
+    assert "half0" in page(found)
+    assert "device lost" in page(found)
+
+
+@pytest.mark.parametrize("makes", ["double", "nan", "half", "wide"])
+def test_who_computes_otherwise_is_not_taken(monkeypatch: pytest.MonkeyPatch, makes: str) -> None:
+    """It would be the quickest; what it gives is not what the reference gives."""
+    found = chosen_by_times(monkeypatch, Bad(makes=makes))
+    assert "half0" not in (*found.used, *found.alone)
+    said = page(found)
+    assert "The whole on half0 was left out: its output 'ys' is" in said
+    if makes in ("double", "nan"):  # others fail at what they are handed of it
+        assert "Went on without workers whose back end is another one than that of all" in said
+
+
+def chosen_by_times(patch: pytest.MonkeyPatch, bad: Bad) -> Choice:
+    Virtual(TIMED, {**WHOLE, "half0": 0.002}).install(patch)
+    with WorkerPool(workers(bad)) as pool:
+        return choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
+
+
+def test_who_computes_the_same_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = chosen_by_times(monkeypatch, Bad())
+    assert "half0" in found.alone
+    assert "left out" not in page(found)
+
+
+def network(op: str) -> Graph:
+    return Graph(
+        name="one", inputs=("x",), outputs=("y",),
+        nodes=(Node(name="n", op=op, inputs=("x",), outputs=("y",)),),
+        types={"x": TensorType(dtype="float32", shape=(2,))},
+    ).infer()  # fmt: skip
+
+
+def test_most_ways_are_right_where_no_back_end_is_trusted() -> None:
+    one, two = ({"y": np.array([v, 1], np.float32)} for v in (1, 2))
+    ways = {PLACED: one, "a": two, "b": one}
+    wrong, right = deviating(network("Neg"), ways, {"a": "x", "b": "y"})
+    assert list(wrong) == ["a"]
+    assert right in (PLACED, "b")
+    wrong, said = deviating(network("Neg"), {"a": two, "b": one}, {"a": "x", "b": "y"})
+    assert not wrong
+    assert "nobody can tell" in said
+    assert deviating(network("RandomNormalLike"), ways, {"a": "x", "b": "onnxruntime"})[0] == {}
+    close = {"y": np.nextafter(one["y"], 2)}
+    assert (
+        deviating(network("Neg"), {"a": close, "b": one}, {"b": "onnxruntime", "a": "x"})[0] == {}
+    )
