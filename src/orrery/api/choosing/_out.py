@@ -49,7 +49,7 @@ class Out:
         if worker not in names:
             return False
         column, seconds = names.index(worker), problem.seconds.copy()
-        others: list[bool] = np.isfinite(np.delete(seconds, column, axis=1)).any(axis=1).tolist()
+        others = [bool(row.any()) for row in np.isfinite(np.delete(seconds, column, axis=1))]
         parts = problem.partition.subgraphs
         own = [k for k, part in enumerate(parts) if part.region.name == region]
         rows = list(range(len(others))) if all(others) else [k for k in own if others[k]]
