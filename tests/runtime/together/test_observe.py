@@ -10,7 +10,7 @@ import pytest
 
 from orrery.errors import SpecError
 from orrery.graph import Graph
-from orrery.runtime.together import LocalWorker, PlacedNetwork, WorkerPool, observe
+from orrery.runtime.together import LocalWorker, Outcome, PlacedNetwork, WorkerPool, observe
 
 from .test_executor import INPUT, OWN, diamond, steps
 
@@ -55,6 +55,35 @@ class _Prepared:
         with owner.lock:
             owner.running -= 1
         return self.graph.evaluate(inputs)
+
+
+class Cooling:
+    """A network of one step that takes longer after another one has run."""
+
+    steps, last = (None,), list[object]()
+
+    def __init__(self, seconds: float, alone: Cooling | None = None) -> None:
+        self.seconds, self.alone, self.runs = seconds, alone, 0
+
+    def one_after_another(self) -> Cooling | None:
+        return self.alone
+
+    def run(self, inputs: Any, *, timeout_s: float | None) -> Outcome:
+        took = self.seconds * (1 if self.last[-1:] == [self] else 3)
+        self.last.append(self)
+        self.runs += 1
+        return Outcome(outputs={}, began_s=(0.0,), ended_s=(took,), asked_s=0.0, answered_s=took)
+
+
+@pytest.mark.parametrize(("seconds", "runs", "factor"), [(1e-3, 9, 1), (0.1, 5, 3)])
+def test_short_steps_are_timed_warm_as_the_profile_does(
+    seconds: float, runs: int, factor: int
+) -> None:
+    alone = Cooling(seconds)
+    network: Any = Cooling(seconds, alone)
+    found = observe(network, {}, rounds=4)
+    assert found.alone_s == pytest.approx((factor * seconds,))
+    assert alone.runs == runs
 
 
 @pytest.mark.skipif(len(OWN) < 2, reason="one processor: nothing can run beside anything else")

@@ -184,15 +184,17 @@ class Crowded(Resting):
 def test_company_is_timed_beside_a_busy_neighbour() -> None:
     """Alone nobody else runs; side by side both are slowed down, the quicker one no less."""
     crowd = Crowd()
-    pool = pool_of(quick=Crowded(rest_s=0.002, crowd=crowd), slow=Crowded(rest_s=0.01, crowd=crowd))
+    pool = pool_of(quick=Crowded(rest_s=0.008, crowd=crowd), slow=Crowded(rest_s=0.02, crowd=crowd))
     with pool:
         found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=5, width=100)
     assert crowd.most == 2
     assert found.beside_s is not None
     assert found.slower is not None
-    rests = np.array([0.002, 0.01])
+    rests = np.array([0.008, 0.02])
     assert (found.median_s >= rests).all()
-    assert (found.beside_s >= 3 * rests).all()
+    met = np.ones((3, 2), bool)  # who begins may be done before a busy machine lets the other begin
+    met[[0, 1], [0, 1]] = False
+    assert (found.beside_s >= np.where(met, 3, 1) * rests).all()
     np.testing.assert_allclose(found.slower, np.maximum(1, found.beside_s / found.median_s))
 
 

@@ -25,7 +25,8 @@ def replay_sections(
         _steps(plan, network, outcome),
         TimelineChart(
             title="One request", timeline=network.timeline(outcome),
-            caption="Measured: when each worker ran which subgraph.",
+            caption="Measured: when each worker ran which subgraph, as in the table. timeline.json "
+            "holds the request that answered, which is another one.",
         ),
     ]  # fmt: skip
 
@@ -50,7 +51,7 @@ def _then_and_now(plan: Plan, found: Comparison) -> list[str]:
             lines.append("Something is not as it was then: other programs, clock rates, "
                          "libraries. --fresh times and places anew.")  # fmt: skip
     if plan.predicted_latency_s is not None:
-        lines.append(f"Predicted from its parts: {_seconds(plan.predicted_latency_s)}.")
+        lines.append(f"Predicted from its parts then: {_seconds(plan.predicted_latency_s)}.")
     return lines
 
 
