@@ -81,7 +81,8 @@ def _refusal(recovery: Recovery, graph: Graph, *, alone: bool, ended: bool) -> s
     """Say why operators in ordinary code are no network; empty where they are one."""
     learning = [(node, held) for node in graph.nodes if node.op in _LEARNING
                 and (held := _parameters(graph, node))]  # fmt: skip
-    learned = [node for node, held in learning if any(is_learned(one) for one in held)]
+    learned = [node for node, held in learning
+               if is_learned(np.concatenate([one.ravel() for one in held]))]  # fmt: skip
     if learning and not learned:
         return ("operators were recognised, but their parameters look like a table that was "
                 "written by hand: name the function by --entry if it is a network")  # fmt: skip

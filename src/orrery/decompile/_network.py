@@ -160,6 +160,7 @@ def _best(
 
     found: list[Network] = []
     tried: list[Tried] = []
+    refused: set[int] = set()  # what leads to code that was no network by itself
     deadline = time.monotonic() + request.lifting_s
     for done, unit in enumerate(each(entries, attempt, limit_s=request.function_s * 4,
                                      deadline_s=deadline), 1):  # fmt: skip
@@ -170,6 +171,11 @@ def _best(
                                result=unit.result.reason))  # fmt: skip
             continue
         one = unpack(unit.result)
+        if unit.item in refused and not named:
+            verdict, reason = judge(one.recovery, contained=False, named=False, alone=False)
+            one = replace(one, verdict=verdict, reason=reason)
+        if one.verdict == "none" and one.recovery.graph is not None:
+            refused |= {inner.address for inner in functions.reached(unit.item)}
         found.append(one)
         tried.append(Tried(
             entry=unit.item, name=name, operators=len(one.recovery.nodes),
