@@ -146,3 +146,24 @@ def test_most_ways_are_right_where_no_back_end_is_trusted() -> None:
     assert (
         deviating(network("Neg"), {"a": close, "b": one}, {"b": "onnxruntime", "a": "x"})[0] == {}
     )
+
+
+def test_what_runs_nowhere_by_itself_runs_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its paths lie tensors whose size only running tells."""
+    graph = Graph(
+        name="sizes", inputs=("x", "z"), outputs=("ys",),
+        nodes=(Node(name="l", op="NonZero", inputs=("x",), outputs=("yl",)),
+               Node(name="r", op="NonZero", inputs=("z",), outputs=("yr",)),
+               Node(name="c", op="Concat", inputs=("yl", "yr"), outputs=("yc",),
+                    attributes={"axis": 1}),
+               Node(name="s", op="Size", inputs=("yc",), outputs=("ys",))),
+        types={n: TensorType(dtype="float32", shape=(4,)) for n in ("x", "z")},
+    ).infer()  # fmt: skip
+    given = {"x": np.array([1, 0, 2, 0], np.float32), "z": np.ones(4, np.float32)}
+    monkeypatch.setattr("orrery.api.placing._choose.node_work",
+                        lambda *_: (dict.fromkeys(["l", "r", "c", "s"], 1.0), ""))  # fmt: skip
+    with WorkerPool(workers()) as pool:
+        found = choose(graph, given, pool, repeats=2, cache=None, progress=SILENT, effort=LITTLE)
+        outputs = found.networks[found.best].run(given).outputs
+    assert outputs["ys"].tolist() == 6
+    assert "It was not cut into paths side by side: " in page(found)

@@ -50,7 +50,7 @@ def choose(
     SpecError : no worker runs the whole network
     CancelledError : the user asked to stop
     """
-    from orrery.mapping.phases import partition
+    from orrery.mapping.phases import flows_of, partition
     from orrery.runtime.together import (
         WorkerFailedError,
         WorkerHungError,
@@ -66,6 +66,7 @@ def choose(
         cut = partition(graph, work, least=least)
         regions = [part.region for part in cut.subgraphs]
         try:
+            flows_of(cut)  # sizes of what lies between them are known
             profile = profile_subgraphs(graph, regions, pool, inputs, most_s=effort.profile_s,
                                         cache=cache, progress=progress)  # fmt: skip
             break
