@@ -10,73 +10,19 @@ alone; ``BENCH_SHORT=1`` takes every tenth and less time.
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orrery.decompile import Recovered, RecoverLimits, recover_binary
 from orrery.errors import OrreryError
+from orrery.studies.dnd import commands, numeric_programs
 
 from ._record import Figure, short, wanted
 
 COMMANDS = 50
-#: A file of a command's size; what is larger is seldom a command.
-_LARGEST = 4 << 20
 _COMMAND_LIMITS = RecoverLimits(time_s=60, memory_bytes=3 << 30, function_s=10)
 _NUMERIC_LIMITS = RecoverLimits(time_s=150, memory_bytes=4 << 30, function_s=15)
-
-#: kind -> patterns of file names, in the folders of `_folders`
-NUMERIC = {
-    "linear algebra": ("*openblas*.so*", "libblas.so*", "lapack_lite*.so", "_flapack*.so",
-                       "_superlu*.so", "_decomp_lu_cython*.so", "libgsl.so*"),
-    "Fourier transform": ("_pocketfft_umath*.so", "pypocketfft*.so", "libfftw3f.so*",
-                          "libfftw3.so*"),
-    "image filter": ("_nd_image*.so", "_imaging.*.so", "libswscale.so*", "libpixman-1.so*",
-                     "libopencv_imgproc.so*"),
-    "signal filter": ("_sigtools*.so", "_sosfilt*.so", "_upfirdn_apply*.so", "_spline*.so",
-                      "libsamplerate.so*"),
-    "codec": ("libjpeg*.so*", "libpng16*.so*", "libwebp*.so*", "libtiff*.so*", "libz.so*",
-              "libzstd*.so*", "liblzma*.so*", "libavcodec.so*", "libvorbis*.so*", "libopus*.so*",
-              "libFLAC.so*", "libmp3lame.so*", "libopenjp2*.so*", "_brotli*.so"),
-    "mathematics": ("libm.so.6", "libmvec.so.1", "libquadmath*.so*", "_specfun*.so",
-                    "_distance_wrap*.so", "_qhull*.so", "_fitpack*.so", "libgmp.so*"),
-}  # fmt: skip
-
-
-def _folders() -> Iterator[Path]:
-    yield Path(sysconfig.get_path("platlib"))
-    machine = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
-    yield from (Path("/usr/lib") / machine, Path("/lib") / machine, Path("/usr/lib64"))
-
-
-def _is_program(path: Path) -> bool:
-    try:
-        with path.open("rb") as handle:
-            return path.is_file() and handle.read(4) == b"\x7fELF"
-    except OSError:
-        return False
-
-
-def numeric_programs() -> dict[Path, str]:
-    """Return files of programs that compute with numbers, each with its kind; one of a name."""
-    found: dict[Path, str] = {}
-    for kind, patterns in NUMERIC.items():
-        for pattern in patterns:
-            files = (one for folder in _folders() if folder.is_dir()
-                     for one in sorted(folder.rglob(pattern)))  # fmt: skip
-            chosen = next((one.resolve() for one in files if _is_program(one)), None)
-            if chosen is not None:
-                found.setdefault(chosen, kind)
-    return found
-
-
-def commands(count: int = COMMANDS) -> list[Path]:
-    """Return commands of this system, evenly from all of them in order of their names."""
-    every = {path.resolve() for path in Path("/usr/bin").iterdir() if _is_program(path)}
-    fitting = sorted(path for path in every if path.stat().st_size <= _LARGEST)
-    step = max(1, len(fitting) // count)
-    return fitting[::step][:count]
 
 
 def _recovered(path: Path, limits: RecoverLimits) -> Recovered | str:
@@ -130,7 +76,7 @@ def figures() -> Iterator[Figure]:
         limits = RecoverLimits(time_s=20, memory_bytes=2 << 30, function_s=5) if short() else (
             _COMMAND_LIMITS
         )  # fmt: skip
-        yield from _figures("ordinary commands", commands()[::some], limits)
+        yield from _figures("ordinary commands", commands(COMMANDS)[::some], limits)
     if wanted("numeric"):
         files = list(numeric_programs())
         if not files:

@@ -89,6 +89,14 @@ CATALOGUE: tuple[Study, ...] = (
         place="orrery.studies.flashneuron:flashneuron_study",
         usual=0.25,
     ),
+    Study(
+        name="dnd",
+        question="Which networks come back from binaries of which compilers, machines and options, "
+        "with names and without, and what stops the others?",
+        source="Wu et al., DnD, USENIX Security 2022",
+        place="orrery.studies.dnd:dnd_study",
+        usual=0.002,
+    ),
 )
 
 FILES = {
