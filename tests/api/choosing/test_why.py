@@ -101,7 +101,7 @@ def test_the_machines_pace_is_reckoned_with_and_said() -> None:
     slow = replace(found, found=twice)
     assert slow.pace == pytest.approx(2)
     text = said(slow)
-    assert "by their times as measured, at the machine's pace now, which is no proof" in text
+    assert "by their times at the machine's pace now (no proof)" in text
     assert "Predicted from its parts: 18.0 s (at the machine's pace now: one at a time" in text
     assert "2.00 times as long as when they were timed; as they were timed, 9.00 s), -0.1%" in text
     # Tables and the plan are at the same pace as words.

@@ -30,7 +30,7 @@ def is_paced(choice: Choice) -> bool:
 def basis(choice: Choice) -> str:
     """Return what a bound is of: times as they are, or at a pace, which proves nothing."""
     return (
-        "by their times as measured, at the machine's pace now, which is no proof"
+        "by their times at the machine's pace now (no proof)"
         if is_paced(choice) else "as they were timed"
     )  # fmt: skip
 
