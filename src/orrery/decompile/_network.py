@@ -92,10 +92,13 @@ def list_leaks(records: Records) -> Leaks:
     """Look for what the file gives away, if that is asked, and keep it whatever happens next."""
     if not records[Request].leaks:
         return Leaks()
-    opened, programs = records[Opened], records[Container].programs
+    opened, container = records[Opened], records[Container]
+    held = {} if container.sequence is None else container.sequence.buffers
+    asked = [(name, one.size_bytes) for name, one in held.items()
+             if one.role in ("temporary", "output") and one.size_bytes]  # fmt: skip
     found: dict[Leak, None] = {}
     for image in opened.images:
-        found |= dict.fromkeys(find_leaks(image, opened.data, programs))
+        found |= dict.fromkeys(find_leaks(image, opened.data, container.programs, asked))
     leaks = Leaks(each=tuple(found))
     records.keep(Network(verdict="none", reason="its code was not read to the end",
                          recovery=Recovery(graph=None), leaks=leaks.each))  # fmt: skip

@@ -72,6 +72,23 @@ def test_stripping_takes_names_but_neither_strings_nor_weights(tmp_path: Path) -
     assert {"signature", "weights"} <= set(found)
 
 
+@pytest.mark.needs("gcc")
+def test_sizes_of_workspaces(tmp_path: Path) -> None:
+    source = (
+        "float hidden[1000]; void f(float *x) { for (int i = 0; i < 9; i++) hidden[i] = x[i]; }"
+    )
+    (tmp_path / "net.c").write_text(source)
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "net.c", "-o", "net.so"], cwd=tmp_path,
+                   check=True)  # fmt: skip
+    subprocess.run(["strip", "--strip-all", tmp_path / "net.so"], check=True)
+    (one,) = _leaks(tmp_path / "net.so")["workspace"]
+    assert re.fullmatch(r"4\d\d\d bytes", one.found)
+    assert int(one.found.split()[0]) >= 4000
+    image = open_image(tmp_path / "net.so")
+    said = find_leaks(image, workspaces=[("storage0", 5376)])
+    assert "storage0: 5376 bytes" in [leak.found for leak in said if leak.kind == "workspace"]
+
+
 @given(st.integers(0, 3), st.integers(0, 40), st.integers(0, 2**32 - 1))
 def test_weights_are_found_at_any_alignment(shift: int, before: int, seed: int) -> None:
     generator = np.random.default_rng(seed)

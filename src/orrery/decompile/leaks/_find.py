@@ -27,6 +27,7 @@ KINDS = {
     "virtual machine": "a program of a virtual machine: the network's structure in plain data",
     "debugging information": "names, types and lines of the source",
     "weights": "numbers that look like parameters",
+    "workspace": "memory without contents that a file asks for, with its size",
     "library": "libraries it links to",
 }
 #: kind -> what takes it away, and what that does not
@@ -39,6 +40,7 @@ HARDENING = {
     "virtual machine": "compile the network's calls to code instead, or encrypt this data",
     "debugging information": "strip --strip-debug",
     "weights": "encrypt them until they are used; code that reads them still says their shapes",
+    "workspace": "ask for one block of a rounded size while it runs, and lay everything into it",
     "library": "link statically",
 }
 
@@ -83,8 +85,9 @@ class Leak:
 
 
 def find_leaks(
-    image: Image, data: bytes = b"", programs: Iterable[tuple[int, str]] = ()
-) -> tuple[Leak, ...]:
+    image: Image, data: bytes = b"", programs: Iterable[tuple[int, str]] = (),
+    workspaces: Iterable[tuple[str, int]] = (),
+) -> tuple[Leak, ...]:  # fmt: skip
     """Return what a binary gives away, by kind and address.
 
     Parameters
@@ -92,13 +95,19 @@ def find_leaks(
     image : the binary in memory
     data : the file itself, for what is not in memory: debugging information, ``.comment``
     programs : address and description of programs of virtual machines that were found in it
+    workspaces : name and size in bytes of memory that such a program asks for
     """
-    found = [*_symbols(image), *_strings(image), *_weights(image), *_outside(image, data)]
+    found = [*_symbols(image), *_strings(image), *_weights(image), *_empty(image),
+             *_outside(image, data)]  # fmt: skip
     found += [
         Leak(kind="virtual machine", address=at, found=text,
              follows="the order of all operators, which tensors they share, and constants")
         for at, text in programs
     ]  # fmt: skip
+    found += [
+        Leak(kind="workspace", address=None, found=f"{name}: {size} bytes", follows=_WORKSPACE)
+        for name, size in workspaces
+    ]
     found += [
         Leak(kind="library", address=None, found=name,
              follows="which functions come from elsewhere, and often which compiler made it")
@@ -181,6 +190,20 @@ def _weights(image: Image) -> Iterator[Leak]:
                 kind="weights", address=at, found=f"{run.count} floats{aligned}",
                 follows=f"parameters of a network, as they are ({4 * run.count} bytes)",
             )  # fmt: skip
+
+
+_WORKSPACE = "how large the tensors are that live at the same time, and so roughly the network"
+#: Less is what the start-up code of every program keeps.
+_LEAST_WORKSPACE = 64
+
+
+def _empty(image: Image) -> Iterator[Leak]:
+    """Return writable memory that holds nothing yet: tensors on their way lie there."""
+    for segment in image.segments:
+        size = segment.size_bytes - len(segment.data)
+        if segment.writable and size >= _LEAST_WORKSPACE:
+            yield Leak(kind="workspace", address=segment.address + len(segment.data),
+                       found=f"{size} bytes", follows=_WORKSPACE)  # fmt: skip
 
 
 def _outside(image: Image, data: bytes) -> Iterator[Leak]:
