@@ -269,6 +269,12 @@ def test_the_account_covers_the_whole_difference() -> None:
     assert "not accounted" not in text
 
 
+def test_many_small_parts_are_in_the_account_too() -> None:
+    found = choice(problem(SECONDS), SPLIT, {PLACED: [9.32] * 20, "all": [9.0] * 20}, slower=1.02,
+                   gap=0.08)  # fmt: skip
+    assert "+320 ms: +320 ms in parts below 2 %." in said(found)
+
+
 def test_what_slows_down_with_nothing_beside_it_is_named() -> None:
     found = choice(problem(SECONDS), (0, 0, 0), {PLACED: even(19.5), "all": even(13)}, slower=1.5)
     assert "With nothing beside them" not in said(found)  # towers were made to overlap
