@@ -70,8 +70,9 @@ class Lifted:
 
     @property
     def found(self) -> str:
-        whole = sum(1 for one in self.routines.values() if not one.unread)
-        parts = len(self.routines) - whole
+        every = {id(one): one for one in (*self.routines.values(), *self.kernels.values())}
+        whole = sum(1 for one in every.values() if not one.unread)
+        parts = len(every) - whole
         return (f"{whole} functions read" + (f", {parts} in part" if parts else "")
                 + (f", {len(self.lost)} lost" if self.lost else ""))  # fmt: skip
 

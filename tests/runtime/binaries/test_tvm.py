@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orrery.decompile._code import ImageCode
+from orrery.decompile._functions import find_functions
 from orrery.decompile.containers import (
     Place,
     VmOperand,
@@ -17,8 +19,9 @@ from orrery.decompile.containers import (
     named_kernels,
 )
 from orrery.decompile.images import open_image
+from orrery.decompile.linking import find_kernels, runtime_pointers
 from orrery.graph import example_inputs
-from orrery.runtime.binaries import SMALL_NETWORKS, TvmBinary, build_tvm, rename, run_tvm
+from orrery.runtime.binaries import SMALL_NETWORKS, TvmBinary, build_tvm, rename, run_tvm, strip
 
 pytestmark = pytest.mark.needs("tvm", "gcc")
 
@@ -86,3 +89,27 @@ def test_a_renamed_copy_runs_and_is_followed_alike(built: TvmBinary, tmp_path: P
     assert [c.arguments for c in before.calls] == [c.arguments for c in after.calls]
     image = open_image(copy)
     assert {c.kernel.number for c in after.calls} <= named_kernels(image, renamed).keys()
+
+
+@pytest.mark.needs("pyvex", "capstone")
+def test_calls_are_linked_to_the_same_code_without_any_name(
+    built: TvmBinary, tmp_path: Path
+) -> None:
+    graph = SMALL_NETWORKS["lenet"]()
+    keep = [constant.array().tobytes() for constant in graph.constants.values()]
+    copy = tmp_path / "stripped.so"
+    strip(built.path, copy, target="x86-64", keep=keep)
+    found = []
+    for path in (built.path, copy):
+        data, image = path.read_bytes(), open_image(path)
+        (program,) = find_vm_programs(data)
+        functions, code = find_functions(image), ImageCode(image)
+        sequence = follow_vm_program(program, data)
+        places, _ = find_kernels(sequence, [functions], [code], dispatched=False)
+        assert {(0, call.kernel.number) for call in sequence.calls} == places.keys()
+        found.append((places, named_kernels(image, program), runtime_pointers(code, functions)))
+    (places, named, _), (blind, nameless, filled) = found
+    assert blind == places
+    assert not nameless
+    assert {key[1]: place.wrapper for key, place in places.items()}.items() <= named.items()
+    assert set(filled.values()) == {"TVMBackendAllocWorkspace", "TVMBackendFreeWorkspace"}
