@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.decompile.forms import Constant, Load, Operation, Symbol, Value, linear
+from orrery.decompile.forms import Constant, Index, Load, Operation, Symbol, Value, linear
 from orrery.decompile.values import Canonical, walk
 
 
@@ -82,3 +82,22 @@ def test_sums_and_products_have_one_order(names: list[str], swapped: bool) -> No
 def test_a_difference_keeps_its_order() -> None:
     one = op("fsub", read("b"), read("a"))
     assert Canonical().value(one) == one
+
+
+def test_lanes_that_are_put_together_and_taken_apart_are_themselves() -> None:
+    """Two copies of a number in 64 bits, its lower half and its upper half."""
+    x = op("fdiv", read("a"), read("b"))
+    lower = op("ior", Index(linear(0, {x: 1 << 32}), 32), x)
+    assert Canonical().value(lower) == x
+    wide = Index(linear(0, {op("uextend", x, width=64): 1 << 32}))
+    upper = op("itruncate", op("ishr", wide, Constant(32, 8), width=64))
+    assert Canonical().value(upper) == x
+
+
+def test_lanes_that_overlap_stay() -> None:
+    x = op("fdiv", read("a"), read("b"))
+    wide = Index(linear(0, {op("uextend", x, width=64): 1 << 24}))
+    odd = op("itruncate", op("ishr", wide, Constant(32, 8), width=64))
+    assert Canonical().value(odd) == odd
+    kept = Index(linear(0, {x: 1 << 31}), 32)
+    assert Canonical().value(kept) == kept

@@ -334,7 +334,7 @@ class _Flattening:
             extents[loop.counter] = loop.extent.constant
         if any(extent <= 0 for extent in extents.values()):
             return
-        if not _inner_extents(value, extents):
+        if not _inner_extents((value, Index(address), *guards), extents):
             self.refuse(instruction, "a loop inside of a value has no constant extent")
             return
         made = self.linearised(Statement(
@@ -474,9 +474,9 @@ def addresses_of(value: Value) -> list[Linear]:
     return [part.address for part in walk(value) if isinstance(part, Load)]
 
 
-def _inner_extents(value: Value, extents: dict[Symbol, int]) -> bool:
-    """Note the turns of the loops inside of a value; False where one is not known."""
-    for part in walk(value):
+def _inner_extents(values: Sequence[Value], extents: dict[Symbol, int]) -> bool:
+    """Note the turns of the loops inside of values; False where one is not known."""
+    for part in walk(*values):
         if isinstance(part, Reduction):
             turns = part.extent.constant
             if not part.extent.is_constant or extents.setdefault(part.counter, turns) != turns:

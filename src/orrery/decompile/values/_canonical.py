@@ -21,6 +21,7 @@ from orrery.decompile.forms import (
     Reduction,
     Symbol,
     Value,
+    linear,
 )
 
 __all__ = ["Canonical", "comparison_of", "is_zero"]
@@ -58,18 +59,56 @@ class Canonical:
             made: Value = replace(value, body=body[1], start=start[1])
             return made, _key(f"loop {value.operation}", (body[2], start[2]))
         if not isinstance(value, Operation):
-            return value, (1, type(value).__name__, (), ())
+            return _narrow(value), (1, type(value).__name__, (), ())
+        piece = _piece(value)
+        if piece is not None:
+            return self._both(piece)[1:]
         parts = [self._both(part) for part in value.inputs]
         if value.name in ("fadd", "fmul", "fma"):
             parts[:2] = sorted(parts[:2], key=lambda part: part[2])
         inputs = tuple(part[1] for part in parts)
         plain = value if inputs == value.inputs else replace(value, inputs=inputs)
+        if plain.name == "ior" and any(map(is_zero, inputs)):
+            return parts[is_zero(inputs[0])][1:]
         chosen = _chosen(plain)
         if chosen is not None:
             plain = _extreme(chosen) or chosen
         elif plain.name == "select":
             plain = _extreme(plain) or plain
         return plain, _key(plain.name, [part[2] for part in parts])
+
+
+def _narrow(value: Value) -> Value:
+    """Drop from a whole number what lies above the bits that are kept of it."""
+    if not isinstance(value, Index):
+        return value
+    kept = {t: f for t, f in value.value.terms if f % (1 << value.width)}
+    if len(kept) == len(value.value.terms):
+        return value
+    return replace(value, value=linear(value.value.constant, kept))
+
+
+def _piece(value: Operation) -> Value | None:
+    """Return `x` of ``(x << k) >> k``, as lanes of a vector are put together and taken apart."""
+    if value.name != "itruncate" or not isinstance(value.inputs[0], Operation):
+        return None
+    shift = value.inputs[0]
+    if shift.name != "ishr" or not isinstance(shift.inputs[0], Index):
+        return None
+    places, form = shift.inputs[1], shift.inputs[0].value
+    if isinstance(places, Constant):
+        count = places.bits
+    elif isinstance(places, Index) and places.value.is_constant:
+        count = places.value.constant
+    else:
+        return None
+    if form.constant or len(form.terms) != 1:
+        return None
+    ((term, factor),) = form.terms
+    if isinstance(term, Symbol) or term.width > shift.width or factor != 1 << count:
+        return None
+    inner = term.inputs[0] if isinstance(term, Operation) and term.name == "uextend" else term
+    return inner if inner.width == value.width <= shift.width - count else None
 
 
 def _key(name: str, parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
