@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -293,7 +294,7 @@ def test_handlers_that_raise_at_any_moment_leave_nothing_half_done(pool: WorkerP
             with suppress(KeyboardInterrupt):  # which may also come while the timer is stopped
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.2e-3 * chance.random())
-                    network.run(given)
+                    network.run(given, timeout_s=60 if turn % 4 > 1 else None)
                 finally:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -303,6 +304,26 @@ def test_handlers_that_raise_at_any_moment_leave_nothing_half_done(pool: WorkerP
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not pool.under_way
+
+
+def test_who_leaves_just_after_posting_takes_no_thread_along(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a handler may raise that nobody holds back; the worker's thread answers the next one."""
+    graph, given = diamond(), image(diamond())
+    network, post = both(graph, FIVE, pool)[1], pool.post
+
+    def posted(*args: Any) -> None:
+        post(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "post", posted)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            network.run(given, timeout_s=60)
+    monkeypatch.undo()
+    found = network.run(given, timeout_s=60)
+    assert np.array_equal(found.outputs["e"], graph.evaluate(given)["e"])
 
 
 _PROGRAM = """

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from orrery.errors import SpecError
-from orrery.graph import build_model, check_inputs
-from orrery.runtime import OnnxRuntimeBackend
+from orrery.graph import Graph, Node, TensorType, build_model, check_inputs
+from orrery.runtime import OnnxRuntimeBackend, ReferenceBackend
 from orrery.runtime._backend import input_check
 from orrery.runtime.together import (
     Fallback,
@@ -291,3 +291,22 @@ def test_the_check_worked_out_ahead_is_the_check() -> None:
             else:
                 told.append("fits")
         assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("timeout_s", [None, 60.0])
+def test_answers_are_nobodys_arrays(timeout_s: float | None, apart: bool) -> None:
+    """The caller fills its arrays for the next request; what passes through has its own."""
+    graph = Graph(
+        name="through", inputs=("x", "z"), outputs=("x", "same", "made"),
+        nodes=(Node(name="s", op="Identity", inputs=("z",), outputs=("same",)),
+               Node(name="m", op="Neg", inputs=("x",), outputs=("made",))),
+        types={n: TensorType(dtype="float32", shape=(3,)) for n in ("x", "z")},
+    ).infer()  # fmt: skip
+    given = {"x": np.ones(3, np.float32), "z": np.full(3, 2, np.float32)}
+    places = [("s", "w0"), ("m", "w1" if apart and len(OWN) > 1 else "w0")]
+    with WorkerPool(workers(ReferenceBackend())) as pool:
+        found = PlacedNetwork(graph, steps(graph, places), pool).run(given, timeout_s=timeout_s)
+        given["x"][:], given["z"][:] = 7, 7
+        assert {name: value.tolist() for name, value in found.outputs.items()} == {
+            "x": [1] * 3, "same": [2] * 3, "made": [-1] * 3}  # fmt: skip

@@ -32,7 +32,7 @@ from orrery.errors import ModelError, SpecError
 from orrery.graph import Graph
 
 from .._backend import Tensors, input_check
-from .._evaluator import owned, read_only
+from .._evaluator import owned
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
 from ..together._interrupts import Interrupts, raised_by_a_handler
 from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool
@@ -279,7 +279,23 @@ class ProcessNetwork(PlacedNetwork):
         self.check(inputs)
         if timeout_s is None:
             return self._serve_here(_Asked(self, inputs))
-        asked = self._post(inputs, timeout_s)
+        asked: _Asked | None = None
+        try:
+            with Interrupts():  # what is posted is known to be
+                asked = self._post(inputs, timeout_s)
+            return self._answer(asked, timeout_s)
+        except BaseException:
+            if asked is not None and not asked.future.done():
+                asked.give_up("nobody who waits for it")  # the user's Ctrl-C
+            raise
+
+    def _answer(self, asked: _Asked, timeout_s: float) -> Outcome:
+        """Wait for the answer of a request that the asking worker's thread serves.
+
+        Raises
+        ------
+        WorkerFailedError, WorkerHungError : a worker that failed or hung
+        """
         while True:
             with suppress(FutureTimeout):
                 found: Outcome = asked.future.result(min(_SLICE_S, timeout_s))
@@ -333,9 +349,11 @@ class ProcessNetwork(PlacedNetwork):
                 with self._turn:
                     found = self._serve(asked, timeout_s, here=False)
             except BaseException as error:  # whoever asked must hear of it, whatever it is
-                answer.set_exception(error)
+                with suppress(InvalidStateError):  # they may have left
+                    answer.set_exception(error)
             else:
-                answer.set_result(found)
+                with suppress(InvalidStateError):
+                    answer.set_result(found)
             self._leave(asked)
             self.pool.back(self.asker, asked)
 
@@ -373,6 +391,8 @@ class ProcessNetwork(PlacedNetwork):
         WorkerFailedError, WorkerHungError : a worker that failed or hung
         BaseException : of the caller's signal handlers
         """
+        if asked.unserved is not None:
+            raise self.failure(len(self.steps) - 1, asked.unserved)
         clock = time.perf_counter
         asked_s, children = clock(), self._children
         if asked_s < self.pool.awake_until:
@@ -424,7 +444,7 @@ class ProcessNetwork(PlacedNetwork):
         outputs: dict[str, NDArray[Any]] = {}
         for name, made in self._made:
             if made is None:
-                outputs[name] = read_only(inputs[name])
+                outputs[name] = np.array(inputs[name])  # the caller may fill its own again
             else:  # the next request writes there, and whoever asked may keep it
                 outputs[name] = made.copy() if isinstance(made, np.ndarray) else made.array()
         moments, answered_s = times.tolist(), clock()

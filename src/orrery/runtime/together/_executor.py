@@ -91,6 +91,10 @@ class PlacedNetwork:
         self.ready: list[Executable] = [
             pool.prepare(s.worker, s.region, timeout_s=timeout_s) for s in self.steps
         ]
+        #: whether answers may lie in the caller's arrays
+        self.lends = not all(getattr(one, "keeps_apart", False) for one in self.ready) or bool(
+            set(graph.outputs) & set(graph.inputs)
+        )
         #: per step and copy, what does it to the values of a request
         self.acts: list[Act] = [
             *(act_of(one, worker.memory, reads) for one, worker, reads in zip(

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import OrreryError
@@ -248,6 +249,8 @@ class Request:
             name: self.values[name] if name in self.values else constants[name].array()
             for name in self.network.graph.outputs
         }
+        if self.network.lends:
+            outputs = _apart(outputs, [self.values[name] for name in self.network.graph.inputs])
         answered, count = time.perf_counter(), len(self.network.steps)
         for number, memory in enumerate(self.network.memories):
             if memory is not None:  # what was launched ended when the device says
@@ -369,9 +372,7 @@ class Straight:
             else step.region.inputs for k, step in enumerate(network.steps)
         ]  # fmt: skip
         #: whether arrays may be handed over as they are
-        self.keeps_apart = all(
-            getattr(one, "keeps_apart", False) for one in network.ready
-        ) and not set(network.graph.outputs) & set(network.graph.inputs)
+        self.keeps_apart = not network.lends
         self.constants = {
             name: network.graph.constants[name] for name in network.graph.outputs
             if name in network.graph.constants
@@ -450,12 +451,21 @@ class Straight:
         outputs = {}
         for name in self.network.graph.outputs:
             outputs[name] = values[name] if name in values else self.constants[name].array()
-        return outputs
+        return outputs if self.keeps_apart else _apart(outputs, [values[n] for n in inputs])
 
     def _told(self, error: BaseException, number: int, visit: Visit) -> WorkerFailedError:
         told = failure_of(self.network, number, error)
         told.alone = visit.alone
         return visit.failed or told
+
+
+def _apart(outputs: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
+    """Return outputs, copied where they are in the caller's arrays, who may fill them again."""
+    return {
+        name: np.array(value) if getattr(value, "base", None) is not None
+        and any(np.may_share_memory(value, given) for given in inputs) else value
+        for name, value in outputs.items()
+    }  # fmt: skip
 
 
 def failure_of(network: PlacedNetwork, number: int, error: BaseException) -> WorkerFailedError:
