@@ -8,6 +8,7 @@ Judge:   networks built by these frameworks, with and without names (tests/decom
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Row
@@ -18,7 +19,7 @@ from .._functions import Functions
 from ..containers import PREFIX, Kernel, KernelCall, Sequence, kernel_table
 from ..forms import Routine
 from ..images import Image
-from ._checks import read_checks
+from ._checks import Checks, read_checks
 from ._wrapper import arguments_handed_on
 
 __all__ = ["Place", "find_kernels", "in_order"]
@@ -39,6 +40,9 @@ class Place:
     address: int
     wrapper: int
 
+
+#: So long code is looked at for what it checks; that of a network takes seconds.
+_LOOKING_S = 120.0
 
 #: Part and number of a kernel in the container's own table.
 Key = tuple[int, int]
@@ -80,11 +84,18 @@ def _linked(
     The program says how many tensors a call hands over and of which shapes, and the code refuses
     others: what fits one call alone is that call's, whatever either is called.
     """
-    wrappers = {
-        one.address: checks for one in functions.each
-        if not one.floats  # what checks computes nothing
-        and (checks := read_checks(code, _entry(code, one.address), one.end)) is not None
-    }  # fmt: skip
+    wrappers: dict[int, Checks] = {}
+    deadline, notes = time.monotonic() + _LOOKING_S, list[str]()
+    for one in functions.each:
+        if one.floats:  # what checks computes nothing
+            continue
+        if time.monotonic() > deadline:
+            notes.append("not all code was looked at for the shapes that it checks: the time for "
+                         "that was over")  # fmt: skip
+            break
+        checks = read_checks(code, _entry(code, one.address), one.end)
+        if checks is not None:
+            wrappers[one.address] = checks
     fitting = {
         key: {at for at, checks in wrappers.items() if all(checks.fit(row) for row in rows)}
         for key, rows in _handed(sequence).items()
@@ -101,7 +112,6 @@ def _linked(
         inner = wrappers[at].inner if at in wrappers else None
         computing = _computing(functions, at, inner)
         places[key] = Place(part=0, address=computing, wrapper=at)
-    notes = []
     if by_shape:
         notes.append(f"{len(by_shape)} of {len(kernels)} kernels were linked to code by the shapes "
                      "that it checks")  # fmt: skip

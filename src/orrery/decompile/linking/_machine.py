@@ -51,6 +51,7 @@ class KnownMachine:
             self.registers[offset] = value
         self.memory: dict[int, int] = {}  # byte by byte
         self._temporaries: dict[int, int] = {}
+        self._blocks: dict[int, Any] = {}
         self._steps = 0
 
     # -- what is asked of it -------------------------------------------------------------------
@@ -103,7 +104,9 @@ class KnownMachine:
         at, back = address, list[int]()
         while True:
             self._steps += 1
-            block = blocks_from(self.code, at, _BLOCK_BYTES)
+            block = self._blocks.get(at)
+            if block is None:
+                block = self._blocks[at] = blocks_from(self.code, at, _BLOCK_BYTES)
             if block is None or not block.size or self._steps > _MOST_STEPS:
                 raise NotKnownError(f"the code at {at:#x}: found no end of it that is known")
             left = self._statements(block)
