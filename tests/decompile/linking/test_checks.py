@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orrery.decompile._code import ImageCode
@@ -164,3 +165,24 @@ def test_a_runtimes_pointers_are_told_by_their_use(target: str, tmp_path: Path) 
     code, functions = ImageCode(image), find_functions(image)
     found = runtime_pointers(code, functions)
     assert found == {address: name for name, address in symbols.items()}
+
+
+def test_damaged_code_is_looked_at_without_harm(tmp_path: Path) -> None:
+    data = _built(tmp_path, "x86-64").read_bytes()
+    image = open_image(data, name="a.so")
+    text = next(one for one in image.sections if one.name == ".text")
+    draw = np.random.default_rng(6)
+    looked = 0
+    for _ in range(12):
+        damaged = bytearray(data)  # in such a file memory begins where the file does
+        places = draw.integers(text.address, text.address + text.size_bytes, 40)
+        for place, byte in zip(places, draw.integers(0, 256, 40), strict=True):
+            damaged[place] = byte
+        other = open_image(bytes(damaged), name="a.so")
+        functions, code = find_functions(other), ImageCode(other)
+        runtime_pointers(code, functions)
+        sequence = _sequence(*((n, "", shapes) for n, shapes in _SHAPES.items()))
+        places_found, _ = find_kernels(sequence, [functions], [code], dispatched=False)
+        assert all(other.is_code(place.wrapper) for place in places_found.values())
+        looked += len(functions.each)
+    assert looked > 12
