@@ -63,7 +63,7 @@ def recover(
     check
         Run the binary, confined, on drawn inputs and compare it with the recovered network: without
         network, files or other processes, bounded in time and memory; in an emulator where this
-        processor cannot run it.
+        processor cannot run it. Each operator is compared with what its own code left in memory.
     inputs
         With --check: how many inputs are drawn.
     seed

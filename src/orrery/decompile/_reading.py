@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ._code import ImageCode
+from ._code import ImageCode, own_stubs
 from ._frame import Records
 from ._functions import Functions, find_functions
 from ._limits import Lost, each
@@ -109,7 +109,10 @@ def _entries(request: Request, image: Image, functions: Functions) -> tuple[int,
     counts, lone = {}, {}
     called = {to for one in functions.each for to in one.calls if to != one.address}
     computing = {one.address for one in functions.each if one.computes}
+    stubs = own_stubs(image)  # each is but another way into a function
     for one in functions.each:
+        if one.address in stubs:
+            continue
         reached = functions.reached(one.address)
         kernels = sum(1 for f in reached if f.floats and f.loops)
         worth = (kernels, one.exported, one.address not in called, -one.address)
