@@ -411,3 +411,42 @@ def test_a_network_in_one_subgraph_is_not_compared_with_itself() -> None:
         assert choice.networks[PLACED] is choice.networks["w"]
         assert choice.comparison.times_s[PLACED] == choice.comparison.times_s["w"]
         assert choice.best == "w"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), "5", True, 1e300])
+def test_what_cannot_be_asked_names_the_argument(kept: Path, wrong: Any) -> None:
+    with placed(kept) as network:
+        with pytest.raises(SpecError, match=r"request: timeout_s: found .* wanted seconds"):
+            network.run(drawn(1), timeout_s=wrong)
+        if wrong == 0:
+            for asked in (network.run, network.submit):
+                with pytest.raises(SpecError, match="request: inputs: found 'NoneType'"):
+                    asked(None)  # type: ignore[operator]
+            assert network.way == "as planned"
+            assert network.run(drawn(1), timeout_s=np.float32(60))["y"].shape  # type: ignore[arg-type]
+
+
+def test_closing_in_a_callback_is_refused_at_once(kept: Path) -> None:
+    told: list[BaseException] = []
+
+    def closing(_: object) -> None:
+        try:
+            network.close()
+        except BaseException as error:
+            told.append(error)
+
+    with placed(kept) as network:
+        answer = network.submit(drawn(1))
+        answer.add_done_callback(closing)
+        answer.result(60)
+        while not told:  # the callback may come just after
+            time.sleep(1e-3)
+            network.submit(drawn(1)).add_done_callback(closing)
+    assert "a callback of `submit`" in str(told[0])
+
+
+def test_names_and_repeats_are_looked_at_first() -> None:
+    with pytest.raises(SpecError, match="run: backends: found 'onnxruntime', wanted a list"):
+        orrery.place(towers(layers=2, size=32), backends="onnxruntime")
+    with pytest.raises(SpecError, match=r"run: repeats: found 1\.5"):
+        orrery.place(towers(layers=2, size=32), repeats=1.5)  # type: ignore[arg-type]

@@ -17,7 +17,15 @@ from orrery.api.keeping import WHOLE, WORKER, backend_version, machine_facts, ma
 from orrery.cli import main
 from orrery.errors import PlanMismatchError, SpecError
 from orrery.graph import Graph, example_inputs, write_onnx
-from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, read_plan, write_plan
+from orrery.plan import (
+    Assignment,
+    KernelSchedule,
+    ModelReference,
+    Plan,
+    Transfer,
+    read_plan,
+    write_plan,
+)
 from orrery.report import Page, Text
 from orrery.runtime.processes import why_not
 from orrery.runtime.together import core_sets
@@ -195,6 +203,10 @@ def test_without_a_worker_the_whole_network_runs_and_it_is_said(kept: Path, grap
     assert f"So the whole network runs on {SETS[0]} onnxruntime; --fresh places it anew." in text
     assert found.timeline is not None
     assert {span.name for span in found.timeline.spans} == {"whole"}
+    assert found.placed is not None  # one story: what is written says what ran
+    assert set(found.placed.plan.device_of().values()) == {f"{SETS[0]} onnxruntime"}
+    assert "openvino-of-old" not in found.placed.nodes()
+    assert found.placed.plan.settings["rounds"] == 1
 
 
 def test_without_any_worker_it_is_refused(kept: Path, graph: Graph) -> None:
@@ -266,6 +278,17 @@ ALTERED = {
     "another kind": (r"'p0a': kind: found 'ghost', wanted thread or process", {"kind": "ghost"}),
     "kind": (r"'p0a': worker: found '.*', wanted .* process, as its", {"kind": "process"}),
     "after": (r"'p0a': after: found 'p1', wanted regions that come before it", {}),
+    "no after": (r"'p1': after: found 'none', wanted p0a, p0b", {}),
+    "phase": (r"'p0a': phase: found 'zzz', wanted a whole number", {"phase": "zzz"}),
+    "no network": (r"models: found 'none', wanted one network", {}),
+    "energy": (r"objective: found 'energy', wanted latency", {}),
+    "a design": (r"'p0a': design, split: found 'made up', wanted none here", {}),
+    "a transfer": (r"transfers\[0\]: 'x': found 'from .*', wanted what one worker makes", {}),
+    "weights": (r"resident_bytes: found 'nobody', wanted workers of the plan", {}),
+    "turned times": (r"measured_s, measured_high_s: found .*, wanted rising",
+                     {"measured_low_s": 1000.0}),
+    "rounds": (r"settings: rounds: found 'many', wanted a whole number", {"rounds": "many"}),
+    "a long time": (r"settings: measured_s: found 1e\+300, wanted seconds", {"measured_s": 1e300}),
 }  # fmt: skip
 
 
@@ -276,6 +299,22 @@ def test_a_plan_that_contradicts_itself_is_refused(kept: Path, what: str) -> Non
     first, rest = plan.assignments[0], plan.assignments[1:]
     if what == "no assignments":
         changed(kept, assignments=())
+    elif what == "no after":
+        changed(kept, assignments=(*plan.assignments[:-1], replace(rest[-1], after=())))
+    elif what == "no network":
+        changed(kept, models=())
+    elif what == "energy":
+        changed(kept, objective="energy")
+    elif what == "a design":
+        changed(kept, assignments=(replace(first, design="made up"), *rest))
+    elif what == "a transfer":
+        changed(kept, transfers=(Transfer(
+            tensor="x", size_bytes=1, source=first.device, targets=(rest[-1].device,),
+            producer="p0a", consumers=("p1",), links=((),)),))  # fmt: skip
+    elif what == "weights":
+        changed(kept, resident_bytes={"nobody": 5})
+    elif what in ("turned times", "rounds", "a long time"):
+        changed(kept, settings={**plan.settings, **other})
     elif what == "after":
         changed(kept, assignments=(replace(first, after=("p1",)), *rest))
     elif what == "schedule":

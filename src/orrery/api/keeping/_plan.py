@@ -6,20 +6,21 @@ version, on which device and processors, in which phase.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, Transfer
 
-from ._kept import WHOLE, WORKER, thread_name
+from ._kept import WHOLE, WORKER, thread_name, worker_of
 from ._machine import backend_version, machine_facts, machine_here
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
-    from orrery.runtime.together import LocalWorker, PlacedNetwork
+    from orrery.runtime.together import Comparison, LocalWorker, PlacedNetwork
 
     from ..placing import Choice
 
-__all__ = ["plan_of"]
+__all__ = ["as_it_ran", "plan_of"]
 
 
 def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
@@ -52,6 +53,32 @@ def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
         + ("" if choice.pace is None else f", at {choice.pace:.3g} times these times"),
         notes=() if placed else ("Run whole: no placement on several workers was surely "
                                         "quicker.",),
+    )  # fmt: skip
+
+
+def as_it_ran(plan: Plan, network: PlacedNetwork, found: Comparison | None = None) -> Plan:
+    """Return a plan for what ran in its stead, where its workers are not those of the network.
+
+    Parameters
+    ----------
+    found : what that took; None: not known
+    """
+    if [step.worker for step in network.steps] == [a.device for a in plan.assignments]:
+        return plan
+    settings = {k: v for k, v in plan.settings.items() if not k.startswith("measured_")}
+    settings.pop("rounds", None)
+    if found is not None:
+        way = next(iter(found.times_s))
+        low, high = found.interval_s(way)
+        settings |= {"rounds": found.rounds, "measured_s": found.median_s(way),
+                     "measured_low_s": low, "measured_high_s": high}  # fmt: skip
+    phases = {a.region: int(phase) for a in plan.assignments
+              if (phase := worker_of(a).get("phase")) is not None}  # fmt: skip
+    workers = dict.fromkeys(step.worker for step in network.steps)
+    return replace(
+        plan, assignments=_assignments(network, phases), transfers=_transfers(network),
+        resident_bytes=_resident(network), settings=settings, predicted_latency_s=None,
+        notes=(*plan.notes, f"As it ran, on {', '.join(workers)}: its own workers could not."),
     )  # fmt: skip
 
 

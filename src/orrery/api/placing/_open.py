@@ -16,7 +16,7 @@ from orrery.progress import Progress
 
 from .._options import ModelOptions
 from .._resolve import load_model
-from ..keeping import check_placement, is_placement, refuse_elsewhere, worker_of
+from ..keeping import check_parts, check_placement, is_placement, refuse_elsewhere, worker_of
 from ..planned import planned_networks
 from ._choose import local_workers
 from ._ready import Ready, accepted, place_now
@@ -44,6 +44,11 @@ def opened(
     """
     from orrery.runtime.together import WorkerPool
 
+    if isinstance(backends, str) or isinstance(repeats, bool) or not isinstance(repeats, int):
+        raise SpecError("run: backends" if isinstance(backends, str) else "run: repeats",
+                        found=backends if isinstance(backends, str) else repeats,
+                        wanted="a list of names, and a whole number of repeats",
+                        fix="correct it")  # fmt: skip
     if repeats < 1:
         raise SpecError("run: repeats", found=repeats, wanted="1 or more",
                         fix="correct the number")  # fmt: skip
@@ -58,6 +63,8 @@ def opened(
         graphs, origins = planned_networks(kept, path, plan_models)
         check_plan(kept, graphs, kept.system)  # the networks; the machine is compared apart
         graph = graphs[0]
+        if not fresh:
+            check_parts(path, kept, graph)
         kept = replace(kept, models=tuple(
             replace(m, origin=str(o)) if isinstance(o, str | Path) else m
             for m, o in zip(kept.models, origins, strict=True)
@@ -83,6 +90,9 @@ def opened(
 
 def _kept(path: Path) -> Plan:
     plan = read_plan(path)
+    if not plan.models:
+        raise SpecError(f"{path}: models", found="none", wanted="one network",
+                        fix="make the plan again from the network")  # fmt: skip
     if not is_placement(plan):
         raise SpecError(
             f"{path} with --on this-machine", found=f"a plan for the devices of {plan.system.name}",

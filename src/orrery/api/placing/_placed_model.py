@@ -16,7 +16,7 @@ from orrery.plan import Plan
 from orrery.report import Page
 
 from ..keeping import Placement
-from ._asked import Asked
+from ._asked import Asked, check_request
 from ._ready import Ready, patience
 
 __all__ = ["PlacedModel"]
@@ -69,7 +69,8 @@ class PlacedModel:
         token = object()
         try:
             self._begin(token)
-            return self._ready.served.run(inputs, timeout_s=timeout_s).outputs
+            longest_s = check_request(inputs, timeout_s)
+            return self._ready.served.run(inputs, timeout_s=longest_s).outputs
         finally:
             self._asked.end(token)
 
@@ -87,15 +88,17 @@ class PlacedModel:
 
         def done(outcome: Future[Any]) -> None:
             error = outcome.exception()
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(outcome.result().outputs)
+            with self._asked.answering():
+                if error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(outcome.result().outputs)
             self._asked.end(token)
 
         token = object()
         try:
             self._begin(token)
+            check_request(inputs, None)
             begun = self._ready.served.submit(inputs)
         except BaseException:
             self._asked.end(token)
@@ -114,7 +117,12 @@ class PlacedModel:
 
         However long that takes, as long as answers come: when none comes for 30 s, and for 50
         times what one took before, somebody hangs, and what is left fails.
+
+        Raises
+        ------
+        SpecError : called in a callback of `submit`
         """
+        self._asked.check_close()
         self._asked.close(patience(self.evidence[0].value))
         self._stack.close()
 

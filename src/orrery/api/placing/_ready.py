@@ -19,7 +19,7 @@ from orrery.store import Cache
 from .._run_result import RunResult, facts, run_context, tolerance
 from ..checking import judge_outputs
 from ..choosing import PATIENCE_S, placing_sections, typical_request
-from ..keeping import Placement, plan_of
+from ..keeping import Placement, as_it_ran, plan_of
 from ._choose import PLACED, choose
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Ready:
         """Serve one request and say everything that is known."""
         outcome = self.served.run(given, timeout_s=patience(self.figures[0].value))
         way = self.served.current
+        ran = self.plan if way is None else as_it_ran(self.plan, self.served.ways[way])
         judgement = None
         if check:
             judgement = judge_outputs(
@@ -65,7 +66,7 @@ class Ready:
             outputs=outcome.outputs, evidence=self.figures, judgement=judgement,
             page=Page(title=title, sections=(*sections, *self.sections)),
             timeline=None if way is None else self.served.ways[way].timeline(outcome),
-            placed=Placement(plan=self.plan, graph=self.graph),
+            placed=Placement(plan=ran, graph=self.graph),
         )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
 def patience(seconds: object) -> float:
     """Return how long a request may take that took so many seconds before, until it has hung."""
     usual = float(seconds) if isinstance(seconds, int | float) else 0.0
-    return max(PATIENCE_S, 50 * usual)
+    return min(max(PATIENCE_S, 50 * usual), 1e8)  # beyond, the system's clock ends
 
 
 def latency(graph: Graph, way: str, found: Comparison, how: str, *, note: str) -> Evidence:

@@ -11,7 +11,7 @@ from orrery.errors import MissingExtraError, OrreryError, SpecError
 from orrery.plan import Plan
 from orrery.progress import Progress
 
-from ..keeping import backend_version, thread_name, whole_ways, worker_of
+from ..keeping import as_it_ran, backend_version, thread_name, whole_ways, worker_of
 from ._ready import Arrays, Ready, latency, patience
 from ._replay_page import replay_sections
 
@@ -120,7 +120,7 @@ def replay(
     found = compare({current: partial(ways[current].run, given)}, rounds=repeats, progress=progress)
     how = "a kept placement" if current == AS_PLANNED else current
     return Ready(
-        graph=graph, plan=plan, served=served,
+        graph=graph, plan=as_it_ran(plan, ways[current], found), served=served,
         figures=(latency(graph, current, found, how, note=f"median of {found.rounds} runs"),),
         sections=tuple(replay_sections(plan, found, ways[current], ways[current].run(given), said)),
     )  # fmt: skip
