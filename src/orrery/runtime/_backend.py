@@ -135,6 +135,7 @@ class Backend(Protocol):
 
     When `refuses` returns None, `prepare` succeeds unless memory or a library fails; what a
     library raises arrives as an `OrreryError` that names the node where the library names it.
+    It may have a `caveat`: in what its outputs differ from ONNX, as a sentence for readers.
     """
 
     @property

@@ -119,9 +119,13 @@ def chosen_by_times(patch: pytest.MonkeyPatch, bad: Bad) -> Choice:
 
 
 def test_who_computes_the_same_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where it is taken, the page says what it may lose."""
+    monkeypatch.setattr(Bad, "caveat", "Bad loses NaN.", raising=False)
     found = chosen_by_times(monkeypatch, Bad())
     assert "half0" in found.alone
     assert "left out" not in page(found)
+    assert found.best == "half0"
+    assert "Bad loses NaN." in page(found)
 
 
 def network(op: str) -> Graph:

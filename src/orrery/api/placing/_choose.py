@@ -14,6 +14,7 @@ from orrery.progress import Progress
 from orrery.store import Cache
 
 from ..choosing import PLACED, Choice, Effort, Out, Ways, load_note, node_work, problem_of
+from ..keeping import thread_name
 from ._compared import compared
 
 if TYPE_CHECKING:
@@ -86,5 +87,11 @@ def choose(
                 raise
             continue
         if choice is not None:
-            notes = (busy, estimated, uncut, *choice.notes, *out.notes)
+            notes = (busy, estimated, uncut, *choice.notes, *out.notes, *_caveats(choice, pool))
             return replace(choice, notes=tuple(note for note in notes if note))
+
+
+def _caveats(choice: Choice, pool: WorkerPool) -> list[str]:
+    """Return in what the outputs of the back ends that are taken may differ, as they say."""
+    used = sorted({thread_name(step.worker) for step in choice.networks[choice.best].steps})
+    return list(dict.fromkeys(getattr(pool.workers[n].backend, "caveat", "") for n in used))
