@@ -36,8 +36,8 @@ class OffloadOptions:
     )
     packing: bool = setting(True, "Elements that are mostly zero may travel packed, without loss.")
     recompute: bool = setting(
-        False, "Tensors may be made again, where that gave the same bits when it was tried. Not "
-        "by default: what that takes of memory may pass the limit so far, and is slower here."
+        True, "Tensors may be made again where that gave the same bits when it was tried and takes "
+        "less than moving them."
     )  # fmt: skip
     storage: Literal["exact", "fp16"] = setting(
         "exact", "fp16: single precision is written with half the bits, no element off by more "
