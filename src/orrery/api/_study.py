@@ -53,7 +53,7 @@ def study(
     ----------
     name : one of `studies()`
     scale : 1 is the size of the published cases; smaller takes a quick look. None: the study's
-        usual, 1 but for duet and flashneuron, which take hours at 1
+        usual, 1 but for duet, flashneuron and dnd, which take hours at 1
     weights, data : files for studies that take some: bitlet reads trained weights of ResNet-20
         (.safetensors) and images with labels (.npz)
 

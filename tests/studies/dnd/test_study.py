@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +15,9 @@ from orrery.runtime.binaries import OPERATORS, SMALL_NETWORKS, MissingCompilerEr
 from orrery.store import Cache
 from orrery.studies import CATALOGUE, StudyResult, StudyRun
 from orrery.studies.dnd import Asked, Effort, Found, Ordinary, chosen, conduct_on, matrix
+from orrery.studies.dnd import _measure as measuring
 from orrery.studies.dnd import _study as study
-from orrery.studies.dnd._build import Workshop
+from orrery.studies.dnd._build import Built, Workshop
 from orrery.studies.dnd._measure import measure
 from orrery.studies.dnd._records import case_records, ordinary_records
 from orrery.studies.dnd._sections import sections_of
@@ -117,6 +119,41 @@ def test_what_was_measured_is_kept_and_a_stop_loses_none_of_it(
     assert asked == cases and "2 of 3 binaries were measured by an earlier run" in page(result)
     conduct_on(cases, Effort(rounds=9), cache=cache)
     assert len(asked) == 6
+
+
+def test_programs_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    def fake(path: Path, kind: str, *_: object) -> Ordinary:
+        looked.append(path)
+        return Ordinary(name=path.name, kind=kind, state="none", whole=True)
+
+    paths = [tmp_path / name for name in ("ls", "cat", "libfft.so")]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number]))
+    monkeypatch.setattr(study, "look_into", fake)
+    monkeypatch.setattr(study, "commands", lambda count: paths[:2][:count])
+    monkeypatch.setattr(study, "numeric_programs", lambda: {paths[2]: "Fourier transform"})
+    cache = Cache("dnd", folder=tmp_path / "kept")
+    first = study._programs(1.0, cache, Progress())
+    assert [one.kind for one in first] == ["command", "command", "Fourier transform"]
+    assert study._programs(1.0, cache, Progress()) == first and looked == paths
+    paths[1].write_bytes(b"another program of that name")
+    study._programs(1.0, cache, Progress())
+    assert looked == [*paths, paths[1]]
+
+
+def test_a_network_that_cannot_be_judged_does_not_lose_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said to be whole, so it counts as another network."""
+    graph = OPERATORS["gemm"]()
+    (tmp_path / "a.so").write_bytes(b"a binary")
+    recovered = SimpleNamespace(verdict="whole", graph=graph)
+    monkeypatch.setattr(Workshop, "build", lambda *_: Built(path=tmp_path / "a.so"))
+    monkeypatch.setattr(measuring, "recover", lambda *_, **__: recovered)
+    found = measure(GEMM, Workshop(tmp_path), Effort())
+    assert found.state == "another" and "judging it failed: AttributeError" in found.reason
 
 
 def test_what_is_not_installed_is_skipped_and_said(

@@ -48,7 +48,8 @@ def study(
         Conduct all of them. Of several, one that cannot be conducted does not stop the others.
     scale
         1 is the size of the published cases; 0.1 takes a quick look at fewer or smaller ones.
-        Without it 1, but for duet and flashneuron: minutes at 0.25, hours at 1.
+        Without it 1, but for duet and flashneuron (minutes at 0.25, hours at 1) and dnd (minutes
+        at 0.002, a day or two at 1).
     weights
         Trained weights of ResNet-20 (.safetensors) for the study bitlet.
     data

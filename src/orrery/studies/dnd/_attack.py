@@ -31,7 +31,7 @@ from orrery.runtime.binaries import CRecipe, build_c, build_tvm, run_c
 from ._digits import Images, read_images, taught
 from ._measure import first_unread, judged_by
 
-__all__ = ["Attack", "Used", "attacked", "interval", "uses"]
+__all__ = ["Attack", "Used", "attacked", "interval", "use"]
 
 #: Largest change of a pixel of 0…1, steps of the attack.
 SIZE, STEPS = 0.15, 10
@@ -172,35 +172,32 @@ def interval(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def uses(
-    ways: Sequence[tuple[str, str, str]], *, images: int, epochs: int, time_s: float,
+def use(
+    compiler: str, target: str, options: str, *, images: int, epochs: int, time_s: float,
     progress: Progress = SILENT,
-) -> list[Used]:  # fmt: skip
-    """Teach a network, compile it in some ways, recover it and use what came back.
+) -> Used:  # fmt: skip
+    """Teach a network, compile it, recover it and use what came back.
 
     Parameters
     ----------
-    ways : compiler (``gcc``, ``clang`` or ``tvm``), target, option of the compiler
+    compiler, target, options : ``gcc``, ``clang`` or ``tvm``; its machine; one option of it
     images : held out, for answers; attacks take as many
+    epochs : of teaching
+    time_s : the recovery may take
 
     Raises
     ------
     CancelledError : the user asked to stop
     """
     data = read_images()
-    graph = taught(data, epochs=epochs)
-    found = []
-    for number, (compiler, target, options) in enumerate(ways):
-        progress.step("dnd: networks in use", number, len(ways))
-        plain = Used(compiler=compiler, target=target, options=options, data=data.name, right=0.0,
-                     images=images)  # fmt: skip
-        try:
-            found.append(_used(plain, graph, data, time_s, progress))
-        except CancelledError:
-            raise
-        except OrreryError as error:
-            found.append(replace(plain, reason=str(error)))
-    return found
+    plain = Used(compiler=compiler, target=target, options=options, data=data.name, right=0.0,
+                 images=images)  # fmt: skip
+    try:
+        return _used(plain, taught(data, epochs=epochs), data, time_s, progress)
+    except CancelledError:
+        raise
+    except OrreryError as error:
+        return replace(plain, reason=str(error))
 
 
 def _used(plain: Used, graph: Graph, data: Images, time_s: float, progress: Progress) -> Used:

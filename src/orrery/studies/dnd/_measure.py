@@ -7,6 +7,7 @@ Judges:  graph equality after constant folding (`differences`); ONNX Runtime on 
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from orrery.errors import CancelledError, MissingExtraError, OrreryError
 from orrery.graph import Graph, example_inputs
 from orrery.progress import SILENT, Progress
 from orrery.runtime import OnnxRuntimeBackend, ReferenceBackend
-from orrery.runtime.binaries import BuildError, MissingCompilerError
+from orrery.runtime.binaries import MissingCompilerError
 
 from ._build import Workshop
 from ._cases import Asked
@@ -49,7 +50,7 @@ class Effort:
     rounds : drawn inputs that the networks, and the binary, are compared on
     """
 
-    time_s: float = 120.0
+    time_s: float = 300.0
     memory_bytes: int = 4 << 30
     rounds: int = 2
 
@@ -122,7 +123,7 @@ def measure(
         built = workshop.build(asked)
     except (MissingCompilerError, MissingExtraError) as error:
         return Found(asked=asked, state="skipped", reason=str(error))
-    except (BuildError, OrreryError) as error:
+    except (OrreryError, subprocess.TimeoutExpired) as error:
         return Found(asked=asked, state="not built", reason=str(error))
     wanted = workshop.network(asked.network)
     size = built.path.stat().st_size
@@ -139,7 +140,14 @@ def measure(
         return Found(asked=asked, state="refused", reason=str(error), size_bytes=size,
                      expected=like.expected, attributed=like.attributed, distance=like.distance,
                      parameters=weights_found(None, wanted)[1])  # fmt: skip
-    return replace(_judged(asked, result, wanted, effort), size_bytes=size)
+    try:
+        return replace(_judged(asked, result, wanted, effort), size_bytes=size)
+    except CancelledError:
+        raise
+    except Exception as error:  # a network that nobody can judge must not lose the others
+        text = f"judging it failed: {type(error).__name__}: {error}"[:300]
+        state: State = "another" if result.verdict == "whole" else "partial"
+        return Found(asked=asked, state=state, reason=text, size_bytes=size)
 
 
 def _judged(asked: Asked, result: RecoverResult, wanted: Graph, effort: Effort) -> Found:
@@ -188,8 +196,9 @@ def first_unread(recovered: Recovered) -> tuple[str, int | None]:
         return recovered.problem, None
     if network is None:
         return "nothing was finished", None
-    told = next((one.result for one in network.tried if one.result), "")
-    return " ".join(filter(None, (network.reason, told))), None
+    # What ran out of its time is in no network; how many functions, only the stage says.
+    lost = next((one.detail for one in recovered.stages if " lost" in one.detail), "")
+    return "; ".join(filter(None, (lost, network.reason))), None
 
 
 def _error(found: Graph, wanted: Graph, rounds: int) -> tuple[float | None, str]:

@@ -10,17 +10,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orrery.decompile import RecoverLimits
-from orrery.errors import MissingExtraError
+from orrery.errors import MissingExtraError, OrreryError
 from orrery.graph import Graph
 from orrery.progress import SILENT, Progress
-from orrery.store import Cache
+from orrery.store import Cache, content_hash
 from orrery.units import format_quantity
 
 from .._frame import StudyResult
-from ._attack import Used, uses
-from ._build import Workshop
+from ._attack import Used, use
+from ._build import Workshop, tool_version
 from ._cases import Asked, chosen, matrix, network_of
-from ._keep import kept_or_measured
+from ._keep import kept_or_measured, recalled
 from ._measure import Effort, Found, measure
 from ._ordinary import Ordinary, commands, look_into, numeric_programs
 from ._records import attack_records, case_records, ordinary_records
@@ -49,17 +49,17 @@ def dnd_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
     for package in ("pyvex", "capstone"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "decompile", purpose="reading machine code")
-    effort = Effort.at(scale)
+    effort, cache = Effort.at(scale), Cache("dnd")
     return conduct_on(
-        chosen(scale), effort, progress, cache=Cache("dnd"),
-        programs=_programs(scale, progress), used=_uses(scale, effort, progress),
+        chosen(scale), effort, progress, cache=cache,
+        programs=partial(_programs, scale, cache, progress),
+        used=partial(_uses, scale, effort, cache, progress),
     )  # fmt: skip
 
 
-def _programs(scale: float, progress: Progress) -> list[Ordinary]:
-    """Look into ordinary programs: a few of either kind below scale 0.1, all from 1 on."""
-    share = min(1.0, 10 * scale)
-    every = 50
+def _programs(scale: float, cache: Cache, progress: Progress) -> list[Ordinary]:
+    """Look into ordinary programs: a few; from scale 0.1 on 50 commands and all that compute."""
+    share, every = min(1.0, 10 * scale), 50
     limits = RecoverLimits(time_s=60 if scale >= 0.1 else 20, memory_bytes=3 << 30,
                            function_s=10)  # fmt: skip
     files = [(path, "command") for path in commands(max(2, round(every * share)))]
@@ -68,27 +68,43 @@ def _programs(scale: float, progress: Progress) -> list[Ordinary]:
     found = []
     for done, (path, kind) in enumerate(files):
         progress.step("dnd: programs without a network", done, len(files))
-        found.append(look_into(path, kind, limits, progress))
+        decided_by = (path.name, kind, content_hash(path.read_bytes()), repr(limits))
+        one, _ = recalled(cache, decided_by, Ordinary,
+                          partial(look_into, path, kind, limits, progress))  # fmt: skip
+        found.append(one)
     return found
 
 
-def _uses(scale: float, effort: Effort, progress: Progress) -> list[Used]:
+def _uses(scale: float, effort: Effort, cache: Cache, progress: Progress) -> list[Used]:
     images, epochs = (360, 8) if scale >= 1 else (40, 3)
     ways = _WAYS if scale >= 0.1 else _WAYS[:1]
-    return uses(ways, images=images, epochs=epochs, time_s=effort.time_s, progress=progress)
+    found = []
+    for done, way in enumerate(ways):
+        progress.step("dnd: networks in use", done, len(ways))
+        try:
+            tool = tool_version(*way[:2])
+        except OrreryError:
+            tool = "not installed"
+        one, _ = recalled(
+            cache, (*way, tool, str(images), str(epochs), repr(effort)), Used,
+            partial(use, *way, images=images, epochs=epochs, time_s=effort.time_s,
+                    progress=progress),
+        )  # fmt: skip
+        found.append(one)
+    return found
 
 
 def conduct_on(
     cases: Sequence[Asked], effort: Effort, progress: Progress = SILENT, *,
-    cache: Cache | None = None, programs: Sequence[Ordinary] = (), used: Sequence[Used] = (),
-    network: Callable[[str], Graph] = network_of,
+    cache: Cache | None = None, programs: Callable[[], Sequence[Ordinary]] = tuple,
+    used: Callable[[], Sequence[Used]] = tuple, network: Callable[[str], Graph] = network_of,
 ) -> StudyResult:  # fmt: skip
     """Conduct the study on given cases.
 
     Parameters
     ----------
     cache : where cases are kept, and taken from; None measures all
-    programs, used : what came of the other two parts
+    programs, used : measure the other two parts, after the binaries
     network : from a case's network to its graph
 
     Raises
@@ -105,9 +121,10 @@ def conduct_on(
             )
             found.append(one)
             earlier += kept
+    ordinary, uses_made = programs(), used()
     return StudyResult(
-        records=(*case_records(found), *ordinary_records(programs), *attack_records(used)),
-        sections=sections_of(found, programs, used, _notes(found, earlier)),
+        records=(*case_records(found), *ordinary_records(ordinary), *attack_records(uses_made)),
+        sections=sections_of(found, ordinary, uses_made, _notes(found, earlier)),
     )
 
 
