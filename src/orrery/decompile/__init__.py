@@ -4,10 +4,12 @@ from ._evidence import RecoveredNode, RecoveredWeight
 from ._frame import Stage, StageReport, check_stages
 from ._limits import RecoverLimits
 from ._network import Network, Tried, Verdict
+from ._opening import COMPANION
 from ._pipeline import STAGES, BinaryError, Recovered, recover_binary
 from ._recovery import Recovery, recover_program
 
 __all__ = [
+    "COMPANION",
     "STAGES",
     "BinaryError",
     "Network",

@@ -25,9 +25,11 @@ from .containers import (
 from .images import Image, ImageError, open_image
 from .linking import traced_program
 
-__all__ = ["Container", "Opened", "Request", "contain", "open_binary"]
+__all__ = ["COMPANION", "Container", "Opened", "Request", "contain", "open_binary"]
 
 _MOST_BYTES = 4 << 30
+#: What is said of a constant that stands in the file given beside the binary.
+COMPANION = " of the companion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ def contain(records: Records) -> Container:
     programs: list[tuple[int, str]] = []
     notes: list[str] = []
     found: Sequence | None = None
-    for place, data, program in _vm_programs(opened):
+    for base, place, data, program in _vm_programs(opened):
         programs.append((place, f"TVM virtual machine, {len(program.functions)} functions, "
                          f"{len(program.constants)} constants"))  # fmt: skip
         if found is not None:
@@ -176,17 +178,18 @@ def contain(records: Records) -> Container:
                 image = opened.images[0]
                 program = traced_program(program, ImageCode(image), find_functions(image))
                 notes.append("the order of calls was read from machine code")
-            found = follow_vm_program(program, data, named)
+            where = COMPANION if data is opened.companion else ""
+            found = follow_vm_program(program, data, named, base=base, where=where)
         except ContainerError as error:
             notes.append(str(error))
     kind = "TVM virtual machine" if found is not None else ""
     return Container(sequence=found, kind=kind, programs=tuple(programs), notes=tuple(notes))
 
 
-def _vm_programs(opened: Opened) -> Iterator[tuple[int, bytes, VmProgram]]:
-    """Yield programs with the address at which they stand and the bytes that hold them."""
+def _vm_programs(opened: Opened) -> Iterator[tuple[int, int, bytes, VmProgram]]:
+    """Yield programs: the address of the bytes that hold them, their own, and those bytes."""
     for segment in opened.images[0].segments:
         for program in find_vm_programs(segment.data):
-            yield segment.address + program.offset, segment.data, program
+            yield segment.address, segment.address + program.offset, segment.data, program
     for program in find_vm_programs(opened.companion):
-        yield program.offset, opened.companion, program
+        yield 0, program.offset, opened.companion, program

@@ -128,6 +128,15 @@ def test_calls_are_followed_with_or_without_names(names: bool) -> None:
     assert sequence.buffers[right.buffer].role == "output"
 
 
+def test_a_constant_says_where_its_bytes_stand() -> None:
+    data = bytes(24) + program()
+    found = follow_vm_program(read_vm_program(data, 24), data, base=0x9000, where=" elsewhere")
+    said, _, address = found.buffers["constant0"].origin.rpartition(" at ")
+    assert said == "constant 0 elsewhere"
+    begin = int(address, 16) - 0x9000
+    assert data[begin : begin + WEIGHT.nbytes] == WEIGHT.tobytes()
+
+
 def test_a_loop_is_refused() -> None:
     data = program()
     back = struct.pack("<qq", 3, 1)

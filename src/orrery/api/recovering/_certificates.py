@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Certificate", "weight_certificates"]
 
 _PLACE = re.compile(r"(?:(?P<section>[^+]*)\+)?(?P<offset>0x[0-9a-f]+)")
+_ADDRESS = re.compile(r"0x[0-9a-f]+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +39,18 @@ class Certificate:
 
 def weight_certificates(
     binary: Path, graph: Graph, weights: Sequence[RecoveredWeight], base: int | None,
-    architecture: str | None,
+    architecture: str | None, companion: Path | None = None,
 ) -> dict[str, Certificate]:  # fmt: skip
-    """Look every weight up in the file; tensors that stand in the code itself are left out."""
+    """Look every weight up in the file; tensors that stand in the code itself are left out.
+
+    Parameters
+    ----------
+    companion : the file beside the binary that some of them stand in
+    """
+    from orrery.decompile import COMPANION
     from orrery.decompile.images import open_image
 
-    data = binary.read_bytes()
+    data, beside = binary.read_bytes(), b"" if companion is None else companion.read_bytes()
     sections: Mapping[str, int] = {}
     image = None
     if data[:4] == b"\x7fELF" or data[:8] == b"!<arch>\n" or base is not None:
@@ -59,10 +66,14 @@ def weight_certificates(
         place = _PLACE.search(weight.origin)
         address = None
         if place is not None:
-            start = sections.get(place["section"] or "", 0)
+            named = place["section"] or ""  # a section, or what ends with an address itself
+            at = _ADDRESS.search(named)
+            start = sections.get(named, int(at[0], 16) if at else 0)
             address = start + int(place["offset"], 16)
         held = b""
-        if image is not None and address is not None:
+        if address is not None and COMPANION in weight.origin:
+            held = beside[address : address + max(weight.size_bytes, len(words))]
+        elif image is not None and address is not None:
             segment = image.segment(address)
             if segment is not None:
                 # A padded or packed layout holds more than the tensor.

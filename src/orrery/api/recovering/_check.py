@@ -67,7 +67,7 @@ class Checked:
 
 def check_against(
     binary: Path, found: Recovered, *, rounds: int, seed: int, base: int | None,
-    architecture: str | None, progress: Progress,
+    architecture: str | None, progress: Progress, companion: Path | None = None,
 ) -> Checked:  # fmt: skip
     """Run a binary on drawn inputs, confined, and compare it with the recovered network."""
     from orrery.graph import example_inputs
@@ -77,7 +77,7 @@ def check_against(
     if network is None or recovery is None or recovery.graph is None:
         raise ValueError("there is no recovered network to compare")
     graph = recovery.graph
-    weights = weight_certificates(binary, graph, recovery.weights, base, architecture)
+    weights = weight_certificates(binary, graph, recovery.weights, base, architecture, companion)
     draws = [example_inputs(graph, seed=seed + number) for number in range(rounds)]
     probe, how = probe_of(binary, network, draws, base, architecture)
     if probe is None:

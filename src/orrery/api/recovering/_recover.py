@@ -73,7 +73,8 @@ def recover(
     checked: Checked | None = None
     if check and found.recovery is not None and found.recovery.graph is not None:
         checked = check_against(path, found, rounds=check, seed=seed, base=base,
-                                architecture=architecture, progress=progress)  # fmt: skip
+                                architecture=architecture, progress=progress,
+                                companion=Path(companion) if companion else None)  # fmt: skip
     hardened: Hardened | None = None
     if harden is not None:
         hardened = harden_copy(path, Path(harden), found, read)

@@ -55,13 +55,17 @@ class _Storage:
 _Value = _Tensor | _Storage | tuple["_Value", ...] | int | str | None
 
 
-def follow_vm_program(program: VmProgram, data: bytes, entry: str = "") -> Sequence:
+def follow_vm_program(
+    program: VmProgram, data: bytes, entry: str = "", *, base: int = 0, where: str = ""
+) -> Sequence:
     """Return the kernels that a function calls, in order, with their buffers.
 
     Parameters
     ----------
     data : the bytes that the program was read from
     entry : name of the function; empty takes the one with the most calls
+    base : address of the first of these bytes, for what is said of constants
+    where : which file they stand in, where that is not the binary
 
     Raises
     ------
@@ -79,12 +83,13 @@ def follow_vm_program(program: VmProgram, data: bytes, entry: str = "") -> Seque
             fix="follow the machine code" if compiled else "name a function of the program",
         )
     function = max(found, key=lambda f: len(f.code))
-    return _Runner(program, data).run(function)
+    return _Runner(program, data, base, where).run(function)
 
 
 class _Runner:
-    def __init__(self, program: VmProgram, data: bytes) -> None:
+    def __init__(self, program: VmProgram, data: bytes, base: int, where: str) -> None:
         self.program, self.data = program, data
+        self.base, self.where = base, where
         self.buffers: dict[str, Buffer] = {}
         self.calls: list[KernelCall] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -240,7 +245,7 @@ class _Runner:
             self.buffers[name] = Buffer(
                 name=name, role="constant", size_bytes=constant.size_bytes,
                 data=self.data[begin : begin + constant.size_bytes], shape=constant.shape,
-                origin=f"constant {number} at {begin:#x}",
+                origin=f"constant {number}{self.where} at {self.base + begin:#x}",
             )  # fmt: skip
         return _Tensor(name, 0, constant.shape, constant.dtype)
 
