@@ -12,7 +12,7 @@ from orrery.errors import SpecError
 from orrery.graph import ArrayConstant, Graph, Node, TensorType, build_model
 from orrery.runtime import BACKENDS
 from orrery.runtime.libraries._openvino import OpenVinoBackend
-from orrery.runtime.libraries._openvino_integers import SMALL
+from orrery.runtime.refusals import SMALL
 
 pytestmark = pytest.mark.openvino
 needs_openvino = pytest.mark.needs("openvino", "onnxruntime")

@@ -14,7 +14,7 @@ from orrery.api.placing import choose
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Node, TensorType
 from orrery.progress import SILENT
-from orrery.runtime import ReferenceBackend
+from orrery.runtime import ReferenceBackend, together
 from orrery.runtime.together import WorkerPool
 
 from .made_up import INPUT, OWN, Virtual, towers, workers
@@ -83,8 +83,7 @@ def test_a_back_end_that_fails_while_it_is_timed_is_out(
 
 @pytest.mark.parametrize("after", [3, 30, 60])
 def test_a_back_end_that_fails_later_is_out(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """In the races, when it is compared or watched: wherever it is by then."""
-    monkeypatch.setattr("orrery.runtime.together._profile._VERSION", "another")
+    """After some passes, or many."""
     found = chosen(monkeypatch, Bad(RuntimeError("device lost"), after=after))
     assert "half0" not in found.alone
     assert found.best != "half0"
@@ -99,6 +98,23 @@ def test_it_is_out_though_its_profile_was_good(monkeypatch: pytest.MonkeyPatch) 
     assert "half0" not in (*found.used, *found.alone)
     assert "half0" in page(found)
     assert "device lost" in page(found)
+
+
+def test_a_back_end_that_fails_while_it_is_compared_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raced it was good, and then its device is lost; all is placed anew without it."""
+    bad = Bad()
+    Virtual(TIMED, {**WHOLE, "half0": 0.002}).install(monkeypatch)
+    compare = together.compare
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        bad.fault = RuntimeError("device lost")
+        return compare(*args, **kwargs)
+
+    monkeypatch.setattr(together, "compare", lost)
+    with WorkerPool(workers(bad)) as pool:
+        found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
+    assert "half0" not in (*found.used, *found.alone)
+    assert "Went on without a worker that failed: worker 'half0'" in page(found)
 
 
 @pytest.mark.parametrize("makes", ["double", "nan", "half", "wide"])

@@ -25,9 +25,8 @@ from orrery.errors import ModelError, SpecError
 from orrery.graph import Graph, onnx_bytes, write_onnx
 
 from .._backend import Executable, Tensors, input_check, memory_guard, memory_problem
+from ..refusals import integer_limit, refused_operators
 from ._library import foreign_operators, named_node, not_loaded
-from ._openvino_integers import integer_limit
-from ._openvino_refusals import refused_operators
 
 __all__ = ["OpenVinoBackend"]
 
@@ -221,5 +220,5 @@ def _guarded(graph: Graph, doing: str, action: Callable[[], Any]) -> Any:
         raise ModelError(
             f"{graph.name}: node {node!r}" if node else graph.name,
             found=f"OpenVINO, {doing}: {text}", wanted="a graph and inputs it can run",
-            fix="try another back end (--backend onnxruntime)",
+            fix="try another back end, e.g. onnxruntime",
         ) from error  # fmt: skip
