@@ -40,6 +40,16 @@ def test_stencil_that_reads_what_it_stores() -> None:
     refused(k)
 
 
+@pytest.mark.parametrize("divisor", [0.0, -0.0])
+def test_a_division_by_nothing(divisor: float) -> None:
+    """No network does that: a constant of the code was lost on the way."""
+    k = Kernels()
+    r, i = rows(k)
+    quotient = op("fdiv", k.load("x", row_major([r, i], (3, 10))), number(divisor))
+    k.store("y", row_major([r, i], (3, 10)), quotient, [r, i])
+    assert any("constant 0" in u.reason for u in refused(k).unmatched)
+
+
 def test_product_with_an_index_that_is_squared() -> None:
     k = Kernels()
     k.input("x", (1, 100))

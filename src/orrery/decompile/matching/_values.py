@@ -153,7 +153,11 @@ class Raising:
         if name in ("fadd", "fma") or name in _MAXIMA:
             return self.total(_MAXIMA.get(name, "Add"), value)
         if name in _BINARY:
-            return self.apply(_BINARY[name], *(self.value(part) for part in inputs))
+            fields = [self.value(part) for part in inputs]
+            divisor = fields[1].tensor.value if name == "fdiv" else None
+            if divisor is not None and not divisor.all():  # code that is, or was read, wrong
+                raise Refusal("a division by a constant 0")
+            return self.apply(_BINARY[name], *fields)
         if name in _UNARY:
             return self.apply(_UNARY[name], self.value(inputs[0]))
         if name in _SAME:
