@@ -95,6 +95,32 @@ def test_a_saved_tensor_written_in_place_is_refused(
             step(offload, True)
 
 
+def test_what_stays_is_known_again_when_its_first_node_is_gone(tmp_path: Path) -> None:
+    """It is one storage in every step, and one that nobody wants holds no memory."""
+    import torch
+
+    from orrery.runtime.offload._tensors import still_held, storage_key
+
+    held = []
+    with session(tmp_path, by_rule(lambda t: False)) as offload:
+        for _ in range(4):
+            x = torch.linspace(-1, 1, 900, requires_grad=True)
+            with offload:
+                y, unused = x * 3, x * 2
+                y.sin()
+                unused.sin()
+                key = storage_key(unused.untyped_storage())
+                del unused
+                held.append(still_held(key, 3600) is not None)
+                (y.cos().sum() + (x * 5).exp().sum()).backward()
+            (wanted,) = torch.autograd.grad((x * 3).cos().sum() + (x * 5).exp().sum(), x)
+            assert x.grad is not None
+            assert same([x.grad], [wanted])
+    assert [report.kept for report in offload.reports] == [0, 3, 3, 3]
+    assert not any("drifted" in remark for r in offload.reports for remark in r.remarks)
+    assert held[1:] == [False] * 3
+
+
 def test_small_tensors_and_parameters_are_checked_too(tmp_path: Path) -> None:
     import torch
 

@@ -28,11 +28,8 @@ from ._tensors import (
     LeavingStorage,
     Modules,
     Window,
-    comes_from_parameter,
     in_backward,
-    is_parameter,
     is_shared,
-    is_small_part,
     rebuilt,
     rebuilt_whole,
     refuse_written,
@@ -42,6 +39,7 @@ from ._tensors import (
     storage_key,
     storage_number,
     version_of,
+    why_stays,
     why_unmovable,
     window_of,
 )
@@ -56,6 +54,8 @@ __all__ = ["Hooks"]
 _RACES = 2
 
 _Held: TypeAlias = "Kept | Token | Again"
+#: What stays in memory; made once, since hooks ask for it.
+_HERE = (Kept, Leaf)
 
 
 class Hooks:
@@ -110,7 +110,7 @@ class Hooks:
         self._watch.end(self._limit(self.passes[-1:]), measured=measured)
         passes, self.passes = self.passes, []
         for found in passes:
-            found.known.clear()
+            found.forget()
         self.modules.end()
         return passes, end_s
 
@@ -137,20 +137,19 @@ class Hooks:
                 # What a backward pass saves (a recomputed checkpoint, a graph of the gradient) is
                 # needed at once or, for a second derivative, soon.
                 reason = "saved during a backward pass"
-        if reason is None and (is_parameter(tensor) or comes_from_parameter(tensor)):
-            reason = "a parameter"
-        if reason is None and is_small_part(tensor):
-            reason = "in memory that holds much more"
+        if reason is None:
+            reason = why_stays(tensor)
         if reason is not None:
             self.passed_over[reason] += 1
             return Kept(tensor, None)
-        number = storage_number(tensor)
+        storage = tensor.untyped_storage()
+        number = storage_number(storage)
         buffer = number in self.modules.storages
         if buffer or is_shared(tensor):
             self.passed_over["a buffer" if buffer else "in memory that others share"] += 1
             return Kept(tensor, None)
         self._raise_failures()
-        return self._saved(tensor, number, version_of(tensor))
+        return self._saved(tensor, storage, (number, version_of(tensor)))
 
     def unpack(self, held: _Held) -> Any:
         """Return the tensor that something stands for."""
@@ -161,37 +160,44 @@ class Hooks:
             if held.version != (found := version_of(held.tensor)):
                 refuse_written(_shape(held.tensor), held.version, found)
             return held.tensor
-        running = self.passes[-1] if self.passes else None
-        if running is not None and record is not None:
-            self._weigh(running, (running.index, record.name, "needed"))
-        tensor = self._value(held)
-        if running is not None and not isinstance(held, Kept):
+        if not self.passes or record is None:
+            return self._value(held)
+        running, look = self.passes[-1], (self.passes[-1].index, record.name, "needed")
+        if running.plan is None:
+            self._weigh(running, look)
+        if type(held) is Kept:
+            self._note_need(record)
+            tensor = self._operand(held)
+        else:
+            tensor = self._value(held)
             self._read_ahead(running)
-        if running is not None and running.plan is not None and record is not None:
+        if running.plan is not None:
             # Last, so that the reads that began are seen.
-            look = (running.index, record.name, "needed")
             self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes)
         return tensor
 
     # What is saved.
 
-    def _saved(self, tensor: Any, number: int, version: int) -> _Held:
-        running, key = self.passes[-1], (number, version)
+    def _saved(self, tensor: Any, storage: Any, key: tuple[int, int]) -> _Held:
+        running = self.passes[-1]
         if self._device is not None:
             self._settle(running)
         now = self.now()
         record = running.saved_before(tensor, key)
         if record is not None:
             return self._saved_again(tensor, record, now)
-        record = self._new_record(tensor, version, now, running)
+        record = self._new_record(tensor, storage, now, running)
         running.known.setdefault(key, []).append(record)
         look = (running.index, record.name, "made")
         if running.plan is None:
             self._weigh(running, look)
         if record.action == "keep":
             self.tallies["kept"] += 1
-            found: _Held = Kept(tensor, record, version)
+            found: _Held = (kept := Kept(tensor, record, key[1]))
+            record.alias = kept.tensor
         else:
+            record.storage = storage_key(storage)
+            record.count = HeldStorage.released(tensor, key[1])
             found = self._made_again(tensor, record, running) or self._sent(tensor, record)
         if running.plan is not None:
             if not running.drifted:  # wait for as many writes as the plan says
@@ -276,8 +282,8 @@ class Hooks:
         self._transfers.wait_for_writes(0)
         return self._watch.grown_by(action)[0]
 
-    def _new_record(self, tensor: Any, version: int, now: float, running: Pass) -> Record:
-        size = tensor.untyped_storage().nbytes()
+    def _new_record(self, tensor: Any, storage: Any, now: float, running: Pass) -> Record:
+        size = storage.nbytes()
         signature = (size, tensor.dtype, tuple(tensor.shape))
         action, packed, name = running.planned(signature, self.settings.packing)
         if name is None:
@@ -285,8 +291,7 @@ class Hooks:
             name = f"{len(running.records)} {maker} {_shape(tensor)}"
         record = Record(
             signature=signature, name=name, size_bytes=size, made_s=now, last_use_s=now,
-            storage=storage_key(tensor), count=HeldStorage.released(tensor, version), action=action,
-            packed=packed,
+            action=action, packed=packed,
         )  # fmt: skip
         running.records.append(record)
         running.by_name[record.name] = record
@@ -332,7 +337,7 @@ class Hooks:
 
         What stays is not needed any sooner for that: what is read at its need would come too soon.
         """
-        if not isinstance(held, Kept | Leaf):
+        if not isinstance(held, _HERE):
             return self._value(held)
         if held.version != (found := version_of(held.tensor)):
             leaf = isinstance(held, Leaf)
@@ -372,7 +377,7 @@ class Hooks:
 
     def _peek(self, held: _Held | Leaf) -> Any:
         """Return what something held stands for without taking it from those who will ask."""
-        if isinstance(held, Kept | Leaf):
+        if isinstance(held, _HERE):
             return held.tensor
         if isinstance(held, Again):
             return rebuilt(self.remaker.root(held), held.window)
@@ -429,7 +434,7 @@ class Hooks:
         index = len(self.passes)
         for found in self.passes[-1:]:
             found.ended = self._moment()
-            found.known.clear()
+            found.forget()
         plan, expected = self._book.plan(index)
         ways = self._book.ways(index)
         self._watch.begin_pass((index, "", "made"), self._limit(()) if plan is None else
@@ -445,6 +450,7 @@ class Hooks:
         self._backward_seen = True
         if self.passes:
             running = self.passes[-1]
+            running.forget()
             if running.plan is None:  # so that every tensor is read, and reading is measured
                 self._settle(running)
                 before, begin_s = self._transfers.counts, time.perf_counter()

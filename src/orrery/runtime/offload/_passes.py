@@ -19,7 +19,7 @@ from orrery.offload_plan import Action, OffloadPlan, SavedTensor
 
 from ..moving import SECTOR_BYTES, Parcel, TransferCounts, padded
 from ..remaking import Remade, Way
-from ._tensors import HeldStorage, Window, counted_together, version_of
+from ._tensors import HeldStorage, Window, counted_together, storage_key, version_of
 
 __all__ = ["Kept", "Moment", "Pass", "Record", "Token", "one_more"]
 
@@ -32,7 +32,9 @@ class Record:
     nothing is free when it leaves.
 
     `storage` is a reference by which its number (`storage_number`) stays its own; `count` shares
-    the count of in-place operations, and holds no bytes.
+    the count of in-place operations, and holds no bytes. Both take a while to make: of a tensor
+    that stays, `alias` does for both, which holds the bytes, for as long as what autograd was given
+    is there and its pass saves tensors.
     """
 
     signature: tuple[Any, ...]
@@ -42,6 +44,7 @@ class Record:
     last_use_s: float
     storage: Any = None
     count: HeldStorage | None = None
+    alias: Any = None
     action: Action = "offload"
     packed: bool = True
     needed_s: float | None = None
@@ -66,6 +69,14 @@ class Kept:
         whole = tensor.is_leaf and tensor.requires_grad
         self.tensor, self.record = tensor if whole else tensor.detach(), record
         self.version = version_of(tensor) if version is None else version
+
+    def __del__(self) -> None:
+        record = self.record
+        # The graph let go of it while its pass goes on: the bytes go, what tells it stays.
+        if record is not None and record.alias is self.tensor is not None:
+            record.storage = storage_key(record.alias.untyped_storage())
+            record.count = HeldStorage.released(record.alias, self.version)
+            record.alias = None
 
 
 class Token:
@@ -153,9 +164,18 @@ class Pass:
     def saved_before(self, tensor: Any, key: tuple[int, int]) -> Record | None:
         """Return the record of a tensor's storage at its version, if there is one."""
         for record in self.known.get(key, ()):
-            if record.count is not None and counted_together(record.count.tensor, tensor):
+            other = record.alias
+            if other is None and record.count is not None:
+                other = record.count.tensor
+            if other is not None and counted_together(other, tensor):
                 return record
         return None
+
+    def forget(self) -> None:
+        """Save no more: nobody will ask which storages were."""
+        self.known.clear()
+        for record in self.records:
+            record.alias = None
 
     def planned(self, signature: tuple[Any, ...], packing: bool) -> tuple[Action, bool, str | None]:
         """Return what the plan does with the next storage, whether packed, and its name there.

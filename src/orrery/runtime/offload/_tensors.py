@@ -21,12 +21,9 @@ __all__ = [
     "LeavingStorage",
     "Modules",
     "Window",
-    "comes_from_parameter",
     "counted_together",
     "in_backward",
-    "is_parameter",
     "is_shared",
-    "is_small_part",
     "rebuilt",
     "rebuilt_whole",
     "refuse_written",
@@ -36,6 +33,7 @@ __all__ = [
     "storage_key",
     "storage_number",
     "version_of",
+    "why_stays",
     "why_unmovable",
     "window_of",
 ]
@@ -173,7 +171,8 @@ class Modules:
         self._seen.update(map(id, module.modules()))
         for found in itertools.chain(module.parameters(), module.buffers()):
             if why_unmovable(found, device=self._device) is None:
-                self.storages[storage_number(found)] = storage_key(found)
+                storage = found.untyped_storage()
+                self.storages[storage_number(storage)] = storage_key(storage)
 
 
 @cache
@@ -288,23 +287,25 @@ def why_unmovable(tensor: Any, least_bytes: int = 1, device: Any = None) -> str 
     return None
 
 
-def is_small_part(tensor: Any) -> bool:
-    """Whether no node made a tensor, and it shows little of its memory."""
-    if tensor.grad_fn is not None:
-        return False
-    shown = tensor.numel() * tensor.element_size()
-    return bool(tensor.untyped_storage().nbytes() > _MOST_BESIDE * shown)
+def why_stays(tensor: Any) -> str | None:
+    """Return why the program holds the memory of a tensor that could be moved, or None.
 
-
-def is_parameter(tensor: Any) -> bool:
-    """Whether a tensor, or what it is a view of, is a leaf that gradients accumulate in."""
+    It, or what it is a view of, is a leaf that gradients accumulate in, or made from one; or no
+    node made it, and it shows little of its memory.
+    """
     base = tensor._base if tensor._is_view() else tensor
-    return bool(base.is_leaf and base.requires_grad)
-
-
-def comes_from_parameter(tensor: Any) -> bool:
-    """Whether a tensor is a cast or a transpose of a parameter, as autocast makes and caches."""
+    if base.is_leaf and base.requires_grad:
+        return "a parameter"
     node = tensor.grad_fn
+    if node is not None:
+        return "a parameter" if _comes_from_parameter(node) else None
+    if tensor.untyped_storage().nbytes() > _MOST_BESIDE * tensor.nbytes:
+        return "in memory that holds much more"
+    return None
+
+
+def _comes_from_parameter(node: Any) -> bool:
+    """Whether a node casts or transposes a parameter, as autocast does, which keeps the result."""
     for _ in range(3):
         if node is None:
             return False
@@ -321,18 +322,18 @@ def in_backward() -> bool:
     return bool(_torch()[3]() != -1)
 
 
-def storage_number(tensor: Any) -> int:
-    """Return what tells a storage from all others for as long as its `storage_key` is held."""
-    number: int = tensor.untyped_storage()._cdata
+def storage_number(storage: Any) -> int:
+    """Return what tells a storage from all others while it or its `storage_key` is held."""
+    number: int = storage._cdata
     return number
 
 
-def storage_key(tensor: Any) -> Any:
+def storage_key(storage: Any) -> Any:
     """Return a reference that tells a storage from all others for as long as it is held.
 
     An address alone may be used again once its storage is gone; this one cannot be.
     """
-    return _references()(tensor.untyped_storage())
+    return _references()(storage)
 
 
 @cache

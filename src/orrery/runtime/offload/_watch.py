@@ -53,6 +53,7 @@ class MemoryWatch:
     ----------
     peak_bytes : the most memory in this step so far, as of the last look
     trims : how often memory was given back
+    away_s : seconds of looks in passes that were measured, which others do not need
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class MemoryWatch:
     ) -> None:
         self.meter, self._arena, self._trim, self._transfers = meter, arena, trim, transfers
         self.peak_bytes = self.trims = 0
-        self._looks_s = self._fresh_s = self._looks_system_s = 0.0
+        self.away_s = self._fresh_s = self._looks_system_s = 0.0
         self._since_s: float | None = None
         self._growth: dict[Hashable, int] = {}
         self._most_growth = self._floor = self._left = 0
@@ -105,7 +106,7 @@ class MemoryWatch:
         most = self._close()
         self._trim_heap()
         self._open_at(key)
-        self._looks_s += time.perf_counter() - begin_s
+        self.away_s += time.perf_counter() - begin_s
         self._looks_system_s += _system_s() - system_s
         return most
 
@@ -178,11 +179,6 @@ class MemoryWatch:
         """Let the system have all whole pages that nobody uses."""
         self._arena.give_pages_back()
         self._trim_heap()
-
-    @property
-    def away_s(self) -> float:
-        """Seconds of looks in passes that were measured, which others do not need."""
-        return self._looks_s
 
     @property
     def fresh_s(self) -> float:
