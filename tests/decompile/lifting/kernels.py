@@ -14,7 +14,16 @@ from orrery.decompile.forms import Memory, Routine, Store, Symbol, evaluate
 from orrery.decompile.images import Image, open_image
 from orrery.decompile.lifting import lift
 
-__all__ = ["KERNELS", "SOURCE", "Kernel", "compile_kernels", "difference", "evaluated", "native"]
+__all__ = [
+    "KERNELS",
+    "ROUNDING",
+    "SOURCE",
+    "Kernel",
+    "compile_kernels",
+    "difference",
+    "evaluated",
+    "native",
+]
 
 SOURCE = r"""
 #include <math.h>
@@ -199,10 +208,14 @@ KERNELS = {
 }  # fmt: skip
 _BASE = 0x7000_0000_0000
 
+#: How far a sum of a few dozen numbers of this size moves when its order changes.
+ROUNDING = 2e-5
+
 
 def compile_kernels(folder: Path, *flags: str, compiler: str = "gcc") -> Path:
     """Return the kernels as a shared object."""
-    source, target = folder / "kernels.c", folder / f"kernels{abs(hash(flags)) % 10**8}.so"
+    label = "".join(c for c in f"{compiler}{''.join(flags)}" if c.isalnum())
+    source, target = folder / "kernels.c", folder / f"{label}.so"
     source.write_text(SOURCE)
     command = [compiler, *flags, "-shared", "-fPIC", str(source), "-o", str(target), "-lm"]
     subprocess.run(command, check=True, capture_output=True)
@@ -262,13 +275,19 @@ def _library() -> dict[str, Callable[..., float]]:
     return found
 
 
-def difference(library: Path, name: str, image: Image | None = None) -> tuple[Routine, float]:
-    """Return (routine, greatest difference of its memory from the native function's)."""
+def difference(
+    library: Path, name: str, image: Image | None = None, *, judge: Path | None = None
+) -> tuple[Routine, float]:
+    """Return (routine, greatest difference of its memory from the native function's).
+
+    The native function is that of ``judge``, the same text compiled for this machine, where the
+    library is for another.
+    """
     image = image or open_image(library)
     symbol = image.symbol(name)
     assert symbol is not None
     routine = lift(image, symbol.address)
-    wanted, found = native(library, name), evaluated(image, routine, name)
+    wanted, found = native(judge or library, name), evaluated(image, routine, name)
     worst = 0.0
     for a, b in zip(wanted, found, strict=True):
         if name == "doubles":

@@ -34,6 +34,39 @@ def test_memory_equals_native(libraries: dict[str, Path], level: str) -> None:
         assert not routine.unread, f"{name} {level}: {routine.unread}"
 
 
+ARM = ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")
+#: Compiler and flags; products are not fused into sums, so that all machines compute the same.
+ELSEWHERE = {
+    "aarch64": ("aarch64-linux-gnu-gcc", ("-O2",)),
+    "armv7": ("arm-linux-gnueabihf-gcc", ("-O1", "-marm", *ARM)),
+    "thumb": ("arm-linux-gnueabihf-gcc", ("-O2", "-mthumb", *ARM)),
+    "clang": ("clang", ("-O1",)),
+    "avx2": ("clang", ("-O3", "-mavx2", "-mfma")),
+}
+#: Numbers of eight bits that wrap around, as clang counts where a quotient fits in them.
+UNREAD = {("avx2", "flat")}
+
+
+@pytest.mark.parametrize(
+    "machine", [pytest.param(m, marks=pytest.mark.needs(c)) for m, (c, _) in ELSEWHERE.items()]
+)
+def test_other_machines_and_compilers(
+    libraries: dict[str, Path], tmp_path: Path, machine: str
+) -> None:
+    compiler, flags = ELSEWHERE[machine]
+    library = kernels.compile_kernels(tmp_path, *flags, "-ffp-contract=off", compiler=compiler)
+    image = open_image(library)
+    for name in [*QUICK, "conv"]:
+        if (machine, name) in UNREAD:
+            symbol = image.symbol(name)
+            assert symbol is not None
+            assert lift(image, symbol.address).unread  # said, not passed over
+            continue
+        routine, worst = kernels.difference(library, name, image, judge=libraries["-O1"])
+        assert worst <= kernels.ROUNDING if routine.notes else worst == 0.0, f"{name}: {worst}"
+        assert not routine.unread, f"{name}: {routine.unread}"
+
+
 def test_convolution_with_padding(libraries: dict[str, Path]) -> None:
     routine, worst = kernels.difference(libraries["-O1"], "conv")
     assert worst == 0.0

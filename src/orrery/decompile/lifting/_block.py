@@ -336,7 +336,7 @@ class Interpreter:
             return Constant(int(value), width)
         if kind in ("Ity_V128", "Ity_V256"):
             count = _BYTES[kind]
-            raw = b"".join(b"\xff" if int(value) >> i & 1 else b"\0" for i in range(count))
+            raw = int(value).to_bytes(count, "little")
             return tuple(
                 self.build.number(int.from_bytes(raw[i : i + 4], "little"), 32)
                 for i in range(0, count, 4)

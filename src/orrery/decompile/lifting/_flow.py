@@ -186,12 +186,13 @@ def _followed(vex: Any, conditional: int) -> tuple[set[int], int]:
         if e.tag == "Iex_Const":
             return int(e.con.value)
         if e.tag == "Iex_RdTmp":
-            return known[e.tmp]
+            temporary: int | None = known[e.tmp]
+            return temporary
         if e.tag == "Iex_Get":
             return state if e.offset == _IT_STATE else None
         if e.tag == "Iex_ITE":
             which = value(e.cond)
-            return None if which is None else value(e.iftrue if which else e.iffalse)
+            return None if which is None else value(e.iftrue if which != 0 else e.iffalse)
         if e.tag in ("Iex_Unop", "Iex_Binop") and e.op in _COUNTED:
             inputs = [value(a) for a in e.args]
             known_inputs = [v for v in inputs if v is not None]

@@ -279,6 +279,8 @@ class Learning:
         """Settle or revise what is believed of one place; return whether that changed it."""
         if guess.kind == "same":
             if end == guess.start:
+                if place in self.memory.hoped:
+                    self.memory.kinds[place] = "same"
                 return False
             return self._revert(place, guess)
         if guess.kind == "step":
@@ -378,6 +380,23 @@ class Learning:
             guess.value = self.build.select(first, guess.start, before, guess.start.width)
             guess.kind = "first"
             changed = True
+        return changed
+
+    def _hope(self) -> bool:
+        """Believe of places that nothing is known of that a turn leaves them as they were.
+
+        A place that an inner loop leaves so only if this one does cannot be seen to be the same
+        from a symbol. What is believed here in vain is taken back after one turn, and is not
+        believed again.
+        """
+        changed = False
+        for place, guess in self.guesses.items():
+            if guess.kind != "new" or guess.fold is not None or not _lasting(place):
+                continue
+            if place not in self.memory.hoped:
+                self.memory.hoped.add(place)
+                guess.kind, guess.value = "same", guess.start
+                changed = True
         return changed
 
     def _is_first(self) -> Value:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orrery.decompile.forms import Index, Linear, Loop, Store, Symbol, Unread, Value
 from orrery.decompile.values import Cells, symbols_of
 
+from ._block import STACK
 from ._evolution import Fold, first_turn, roll_up
 from ._flow import LiftLimitError, NaturalLoop, mask
 from ._learning import Learning
@@ -61,6 +62,8 @@ class _Run(Learning):
                 changed = True
             if not changed and extent is None and not self.last:
                 changed = self._first_differs(outcome)
+            if not changed and not self.last:
+                changed = self._hope()
             if not changed:
                 break
         assert outcome is not None
@@ -92,17 +95,22 @@ class _Run(Learning):
 
     def _extent(self, outcome: Outcome) -> Linear | None:
         """Return the turn in which the loop is left, from 0; None where it is not known."""
-        if len(outcome.leaving) != 1:
+        if not outcome.leaving:
             return None
-        _, state, written = outcome.leaving[0]
-        self.top = written == self.first and outcome.head_leaves
+        self.top = outcome.head_leaves and all(w == self.first for _, _, w in outcome.leaving)
         condition: Value = self.build.number(1, 1)
-        for guard in state.guards:
+        for guard in self._leaves(outcome):
             condition = self.build.both(condition, guard)
         found = first_turn(self.build, condition, self.counter)
         if found is None or not self._outside(found):
             return None
         return found
+
+    def _leaves(self, outcome: Outcome) -> tuple[Value, ...]:
+        """Return the conditions that must hold together for a turn to be the last."""
+        return join(
+            self.build, [State(Cells(), {}, state.guards) for _, state, _ in outcome.leaving]
+        ).guards
 
     def _limit(self, extent: Linear | None, *, before_test: bool) -> None:
         high = None if extent is None else self.build.range(extent)[1]
@@ -129,13 +137,28 @@ class _Run(Learning):
             )  # fmt: skip
             self.engine.unread.append(Unread(instruction=self.loop.head, reason=reason))
             extent = Linear(0, ((self.engine.fresh("n"), 1),))
-        target, after, written = outcome.leaving[0]
-        self.left = after
-        finals = self._finals(after, extent)
-        self._wrap(written, extent, finals)
         if len(build.ranges) > 100_000:
             raise LiftLimitError("too many loops")
-        return [(target, self._after(target, after, finals))]
+        # All ways out are taken in the last turn; which one, their conditions say.
+        ends = [self._finals(after, extent) for _, after, _ in outcome.leaving]
+        differing = any(
+            end[place] != ends[0][place]
+            for end in ends
+            for place in end
+            if place.base is not None and not place.base.factor(STACK)
+        )
+        if differing:
+            reason = "memory in which a loop that is left at several places adds up"
+            self.engine.unread.append(Unread(instruction=self.loop.head, reason=reason))
+        self._wrap(max(w for _, _, w in outcome.leaving), extent, ends[0], self._leaves(outcome))
+        ways = []
+        for (target, after, _), finals in zip(outcome.leaving, ends, strict=True):
+            state = self._after(target, after, finals)
+            if len(ends) > 1:
+                guards = [build.replace(g, self.known) for g in after.guards]
+                state.guards += tuple(g for g in guards if build.constant(g) is None)
+            ways.append((target, state))
+        return ways
 
     def _accumulated(self, guess: Guess, turns: Linear) -> Value | None:
         if guess.fold is None:
@@ -204,7 +227,13 @@ class _Run(Learning):
                 state.memory.setdefault(place.base, Cells()).put(self.build, place.offset, value)
         return state
 
-    def _wrap(self, written: int, extent: Linear, finals: dict[Place, Value]) -> None:
+    def _wrap(
+        self,
+        written: int,
+        extent: Linear,
+        finals: dict[Place, Value],
+        leaves: tuple[Value, ...],
+    ) -> None:
         """Put the loop around the steps of one turn; places it accumulates in are stored after."""
         build, engine = self.build, self.engine
         body = engine.steps[self.first :]
@@ -222,7 +251,7 @@ class _Run(Learning):
             Loop(counter=self.counter, extent=turns, address=self.loop.head)
             for turns in (extent + 1, extent)
         ]
-        stays = [build.negate(g) for g in self.left.guards] if len(self.left.guards) == 1 else []
+        stays = [build.negate(leaves[0])] if len(leaves) == 1 else []
         last: dict[Place, Store] = {}
         for number, step in enumerate(body):
             if isinstance(step, Store) and not step.loops:

@@ -8,6 +8,7 @@ Judge:   native runs of lifted kernels (tests/decompile/lifting).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from orrery.decompile.forms import (
@@ -27,31 +28,14 @@ from orrery.decompile.forms import (
 from orrery.decompile.values import Builder
 
 from ._block import Interpreter
-from ._state import distance_is_safe, roots
+from ._state import distance_is_safe, roots, split_address
 from ._turns import loads_of
 
 __all__ = ["settled"]
 
 Root = Symbol | Operation | Load
 
-Written = dict[tuple[Linear, tuple[Loop, ...]], list[tuple[Value, ...]]]
-
-
-def _note(step: Store | Call, written: Written) -> None:
-    if isinstance(step, Store):
-        written.setdefault((step.address, step.loops), []).append(step.guards)
-
-
-def _older(build: Builder, step: Store | Call, written: Written) -> list[tuple[Linear, int]]:
-    """Return what a step reads, as (address, bytes), that an earlier step has overwritten."""
-    opposite = {build.negate(g) for g in step.guards}
-    return [
-        (address, size)
-        for address, size in sorted(loads_of(step), key=lambda item: (item[0].order, item[1]))
-        if any(
-            not opposite.intersection(guards) for guards in written.get((address, step.loops), [])
-        )
-    ]
+Written = dict[tuple[Linear, tuple[Loop, ...]], list[tuple[tuple[Value, ...], int]]]
 
 
 def settled(
@@ -65,87 +49,151 @@ def settled(
     result: list[Store | Call] = []
     unread: list[Unread] = []
     written: Written = {}
-    copies: dict[tuple[frozenset[Root], tuple[Loop, ...]], Symbol] = {}
-    for step in steps:
-        older = _older(build, step, written)
+    held = _Held(build)
+    copies = _Copies(engine)
+    for number, step in enumerate(steps):
         made = step
-        if isinstance(step, Store) and older:
-            stored = _stored(build, step, result)
-            marks: dict[Value, Value] = {
-                v: Index(Linear(0, ((Symbol(f"mark {n}", "unknown"), 1),)), v.width)
-                for n, v in enumerate(stored)
-            }
-            made = replace(step, value=_Swap(marks).value(step.value))
-            for address, size in _older(build, made, written):
-                made = _put_by(engine, made, result, (address, size), copies)
-            back: dict[Value, Value] = {mark: stored[v] for v, mark in marks.items()}
-            made = replace(made, value=_Swap(back).value(made.value))
-        elif older:
-            reason = "it uses memory that was overwritten"
-            unread.append(Unread(instruction=step.instruction, reason=reason))
+        if _older(build, step, written):
+            if isinstance(step, Store):
+                made = _reading_anew(build, step, held, copies, written)
+            else:
+                reason = "it uses memory that was overwritten"
+                unread.append(Unread(instruction=step.instruction, reason=reason))
         result.append(made)
-        _note(step, written)
-    return result, unread
+        held.note(step)
+        if isinstance(step, Store):
+            written.setdefault((step.address, step.loops), []).append((step.guards, number))
+    return [s for n, step in enumerate(result) for s in (*copies.before(n, step), step)], unread
 
 
-def _stored(build: Builder, step: Store, before: list[Store | Call]) -> dict[Value, Value]:
-    """Return where values lie that earlier steps of the same turn stored and nobody changed."""
-    found: dict[Value, Value] = {}
-    later: list[Store] = []
-    for earlier in reversed(before):
-        if not isinstance(earlier, Store) or earlier.loops != step.loops:
-            break
-        size = earlier.width // 8
-        kept = all(
-            distance_is_safe(build, earlier.address, size, other.address, other.width // 8)
-            for other in later
-        )
-        computed = isinstance(earlier.value, (Operation, Reduction))
-        if kept and computed and set(earlier.guards) <= set(step.guards):
-            found.setdefault(earlier.value, Load(earlier.address, earlier.width))
-        later.append(earlier)
+def _older(build: Builder, step: Store | Call, written: Written) -> dict[tuple[Linear, int], int]:
+    """Return what a step reads that an earlier one has overwritten: (address, bytes) and which."""
+    opposite = {build.negate(g) for g in step.guards}
+    found = {}
+    for address, size in loads_of(step):
+        for guards, number in written.get((address, step.loops), ()):
+            if not opposite.intersection(guards):
+                found[(address, size)] = number
+                break
     return found
 
 
-def _put_by(
-    engine: Interpreter,
-    step: Store,
-    before: list[Store | Call],
-    place: tuple[Linear, int],
-    copies: dict[tuple[frozenset[Root], tuple[Loop, ...]], Symbol],
+def _reading_anew(
+    build: Builder, step: Store, held: _Held, copies: _Copies, written: Written
 ) -> Store:
-    """Return a step that reads an old value from where it was put by; put it there first."""
-    address, size = place
-    opposite = {engine.build.negate(g) for g in step.guards}
-    number = next(
-        n for n, s in enumerate(before)
-        if isinstance(s, Store) and s.address == address and s.loops == step.loops
-        and not opposite.intersection(s.guards)
-    )  # fmt: skip
-    key = (roots(address), step.loops)
-    if key not in copies:
-        copies[key] = engine.fresh("m", "memory")
-    own = {t: f for t, f in address.terms if isinstance(t, Symbol) and t.kind == "counter"}
-    there = linear(address.constant, {**own, copies[key]: 1})
-    old = Load(address, size * 8)
-    before.insert(
-        number,
-        Store(address=there, value=old, width=size * 8, loops=step.loops,
-              instruction=before[number].instruction),
-    )  # fmt: skip
-    return replace(step, value=_Swap({old: Load(there, size * 8)}).value(step.value))
+    """Return a step that reads what was stored from there, and older things from copies."""
+    guards = set(step.guards)
+    marks: dict[Value, tuple[Value, Value]] = {}
+
+    def marked(value: Value) -> Value | None:
+        place = held.place(value, guards)
+        if place is not None and value not in marks:
+            symbol = Symbol(f"mark {len(marks)}", "unknown")
+            marks[value] = (Index(Linear(0, ((symbol, 1),)), value.width), place)
+        return None if place is None else marks[value][0]
+
+    made = replace(step, value=_Swap(marked).value(step.value))
+    older = _older(build, made, written)
+    known: dict[Value, Value] = {
+        Load(address, 8 * size): copies.of(address, size, step, number)
+        for (address, size), number in sorted(older.items(), key=lambda item: item[0][0].order)
+    }
+    known.update(marks.values())
+    return replace(made, value=_Swap(known.get).value(made.value))
+
+
+class _Held:
+    """What the stores of one turn have left in memory, and where."""
+
+    def __init__(self, build: Builder) -> None:
+        self.build = build
+        self.loops: tuple[Loop, ...] = ()
+        self.cells: dict[Linear, dict[int, Store]] = {}
+        self.stores: dict[Value, Store] = {}
+
+    def note(self, step: Store | Call) -> None:
+        """Take notice of a step."""
+        if not isinstance(step, Store) or step.loops != self.loops:
+            self.cells, self.stores, self.loops = {}, {}, step.loops
+        if not isinstance(step, Store):
+            return
+        base, offset = split_address(step.address)
+        end = offset + step.width // 8
+        for other, cells in self.cells.items():
+            if other is base:
+                near = range(offset - 7, end)
+                gone = [a for a in near if a in cells and a + cells[a].width // 8 > offset]
+            elif roots(other).isdisjoint(roots(base)) and roots(other) != roots(base):
+                continue
+            else:
+                gone = [a for a, s in cells.items() if not self._apart(step, s)]
+            for at in gone:
+                del cells[at]
+        self.cells.setdefault(base, {})[offset] = step
+        if isinstance(step.value, (Operation, Reduction)):
+            self.stores[step.value] = step
+
+    def _apart(self, one: Store, two: Store) -> bool:
+        sizes = one.width // 8, two.width // 8
+        return distance_is_safe(self.build, one.address, sizes[0], two.address, sizes[1])
+
+    def place(self, value: Value, guards: set[Value]) -> Load | None:
+        """Return where a value lies that was stored wherever these guards hold."""
+        step = self.stores.get(value)
+        if step is None or not guards.issuperset(step.guards):
+            return None
+        base, offset = split_address(step.address)
+        if self.cells.get(base, {}).get(offset) is not step:
+            return None
+        return Load(step.address, step.width)
+
+
+class _Copies:
+    """What was put by before it was overwritten, in memory of its own."""
+
+    def __init__(self, engine: Interpreter) -> None:
+        self.engine = engine
+        self.places: dict[tuple[frozenset[Root], tuple[Loop, ...]], Symbol] = {}
+        self.loads: dict[tuple[Linear, int, tuple[Loop, ...]], Load] = {}
+        self.ahead: dict[int, list[tuple[Linear, Load]]] = {}
+
+    def of(self, address: Linear, size: int, step: Store, number: int) -> Load:
+        """Return where an old value is put by, before the step of that number."""
+        key = (address, size, step.loops)
+        if key not in self.loads:
+            place = (roots(address), step.loops)
+            if place not in self.places:
+                self.places[place] = self.engine.fresh("m", "memory")
+            terms: dict[Root, int] = {
+                t: f for t, f in address.terms if isinstance(t, Symbol) and t.kind == "counter"
+            }
+            there = linear(address.constant, {**terms, self.places[place]: 1})
+            self.loads[key] = Load(there, size * 8)
+            self.ahead.setdefault(number, []).append((there, Load(address, size * 8)))
+        return self.loads[key]
+
+    def before(self, number: int, step: Store | Call) -> list[Store]:
+        """Return the stores that put things by right before a step."""
+        return [
+            Store(address=there, value=old, width=old.width, loops=step.loops,
+                  instruction=step.instruction)
+            for there, old in self.ahead.get(number, ())
+        ]  # fmt: skip
 
 
 class _Swap:
     """Puts values in the place of others."""
 
-    def __init__(self, known: dict[Value, Value]) -> None:
-        self.done = dict(known)
+    def __init__(self, known: Callable[[Value], Value | None]) -> None:
+        self.known = known
+        self.done: dict[Value, Value] = {}
 
     def value(self, value: Value) -> Value:
+        """Return a value with what is known in it replaced."""
         found = self.done.get(value)
         if found is None:
-            found = self.done[value] = self._value(value)
+            found = self.known(value)
+            self.done[value] = found = self._value(value) if found is None else found
         return found
 
     def _value(self, value: Value) -> Value:

@@ -26,12 +26,12 @@ from orrery.decompile.forms import (
     Symbol,
     Value,
 )
-from orrery.decompile.values import Builder, inner_of, is_named
+from orrery.decompile.values import Builder, inner_of, is_named, walk
 
 from ._evolution import EXTREMES, neutral
 from ._sequences import Block, blocks_of, in_order, moved, shape_of
 from ._state import distance_is_safe
-from ._turns import loads_of
+from ._turns import loads_of, values_of
 
 __all__ = ["Roller", "halves"]
 
@@ -438,18 +438,11 @@ def halves(build: Builder, step: Store | Call) -> list[Store | Call]:
 
 
 def _forms_of(step: Store) -> list[Linear]:
-    """Return every linear form of a store."""
+    """Return every linear form of a store, those inside of other forms' terms too."""
     found = [step.address]
-    stack: list[Value] = [step.value, *step.guards]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Index):
-            found.append(item.value)
-        elif isinstance(item, Load):
-            found.append(item.address)
-        elif isinstance(item, Reduction):
-            found.append(item.extent)
-            stack.extend((item.body, item.start))
-        elif isinstance(item, Operation):
-            stack.extend(item.inputs)
+    for part in walk(*values_of(step)):
+        if isinstance(part, Index):
+            found.append(part.value)
+        elif isinstance(part, Load):
+            found.append(part.address)
     return found

@@ -9,6 +9,7 @@ Ignores: tensors that overlap on purpose.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import gcd
 
 from orrery.decompile.forms import Linear, Load, Operation, Symbol, Value
@@ -37,6 +38,7 @@ def split_address(form: Linear) -> tuple[Linear, int]:
     return Linear(0, form.terms), form.constant
 
 
+@lru_cache(maxsize=1 << 14)
 def roots(form: Linear) -> frozenset[Symbol | Operation | Load]:
     """Return what an address grows from."""
     return frozenset(

@@ -66,6 +66,7 @@ class LoopMemory:
     steps: dict[Place, Linear] = field(default_factory=dict)
     stack: set[Place] = field(default_factory=set)
     extent: Linear | None = None
+    hoped: set[Place] = field(default_factory=set)
 
 
 def wrapped(

@@ -130,6 +130,12 @@ class Bits(Numbers):
         pair = self._two_bits(a, b)
         if pair is not None:
             return self.extend(self.either(*pair), width, signed=False)
+        for low, high in ((a, b), (b, a)):
+            half = width // 2
+            if not (is_named(low, "uextend") and inner_of(low).width == half == 32):
+                continue
+            if isinstance(high, Index) and self._is_multiple(high.value, 1 << half):
+                return self.concat([inner_of(low), self.extract(high, half, half)])
         if is_choice(a) and is_choice(b):
             assert isinstance(a, Operation) and isinstance(b, Operation)
             (c, p, q), (d, r, s) = a.inputs, b.inputs
@@ -237,6 +243,8 @@ class Bits(Numbers):
             inner = self._extract_operation(a, low, width)
             if inner is not None:
                 return inner
+        if low and isinstance(a, Index) and self._is_multiple(a.value, 1 << low):
+            return self.extract(self.index(self.split_by(a.value, 1 << low)[0], a.width), 0, width)
         if low == 0 and isinstance(a, Index) and width >= 32:
             return self.index(self.narrow(a.value, width), width)
         if low == 0 and isinstance(a, Index):
@@ -247,6 +255,10 @@ class Bits(Numbers):
         if width == 1:
             return self.decide(Operation("itruncate", (moved,), 1))
         return Operation("itruncate", (moved,), width)
+
+    @staticmethod
+    def _is_multiple(form: Linear, by: int) -> bool:
+        return form.constant % by == 0 and all(f % by == 0 for _, f in form.terms)
 
     def narrow(self, form: Linear, width: int) -> Linear:
         """Return a form in fewer bits: widened terms as they were, the constant in range."""
