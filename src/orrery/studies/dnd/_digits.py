@@ -51,10 +51,11 @@ def read_images(held_out: int = 360) -> Images:
 
 
 def digit_network(batch: int = 1) -> Graph:
-    """Two convolutions, the first with a stride of 2, and a linear layer; not learnt yet."""
+    """Two convolutions with a pool between them and a linear layer; not learnt yet."""
     b = Builder("digits")
     x = b.input("x", batch, 1, _SIDE, _SIDE)
-    x = b.relu(b.conv(x, 8, kernel=3, stride=2, bias=True, name="conv1"), name="relu1")
+    x = b.relu(b.conv(x, 6, kernel=3, bias=True, name="conv1"), name="relu1")
+    x = b.max_pool(x, 2, name="pool")
     x = b.relu(b.conv(x, 12, kernel=3, bias=True, name="conv2"), name="relu2")
     return b.finish({"y": b.linear(b.flatten(x), _CLASSES, name="fc")})
 
