@@ -130,12 +130,12 @@ class Bits(Numbers):
         pair = self._two_bits(a, b)
         if pair is not None:
             return self.extend(self.either(*pair), width, signed=False)
-        for low, high in ((a, b), (b, a)):
+        for lower, upper in ((a, b), (b, a)):
             half = width // 2
-            if not (is_named(low, "uextend") and inner_of(low).width == half == 32):
+            if not (is_named(lower, "uextend") and inner_of(lower).width == half == 32):
                 continue
-            if isinstance(high, Index) and self._is_multiple(high.value, 1 << half):
-                return self.concat([inner_of(low), self.extract(high, half, half)])
+            if isinstance(upper, Index) and self._is_multiple(upper.value, 1 << half):
+                return self.concat([inner_of(lower), self.extract(upper, half, half)])
         if is_choice(a) and is_choice(b):
             assert isinstance(a, Operation) and isinstance(b, Operation)
             (c, p, q), (d, r, s) = a.inputs, b.inputs
