@@ -245,19 +245,35 @@ def of_prediction(outcomes: Mapping[str, Outcome]) -> list[Figure]:
 
 
 def of_hooks(effort: Effort) -> list[Figure]:
-    """What packing and unpacking a tensor takes of the training thread, waits left out."""
+    """What packing and unpacking a tensor takes of the training thread, waits left out.
+
+    Of what leaves, too, without what grows with its bytes: by processor seconds for two sizes.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "bench._hooks", str(effort.hooks)], check=True, text=True,
         capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     found = json.loads(done.stdout)
-    return [
-        Figure(name=f"offload: hooks per tensor, {kind}", unit="us", value=statistics.median(hooks),
-               runs=tuple(hooks), target=20.0,
-               note="both hooks, without waiting; the step as a whole is "
-               f"{statistics.median(longer):.1f} us a tensor longer than without a session")
-        for kind, (hooks, longer) in found.items()
+    median = statistics.median
+    figures = [
+        Figure(name=f"offload: hooks per tensor, {kind}", unit="us", value=median(taken["hooks"]),
+               runs=tuple(taken["hooks"]), target=20.0,
+               note=f"both hooks, {taken['bytes'] >> 10} KiB, without waiting for bytes; "
+               f"{median(taken['own']):.1f} us of the training thread's processor, the rest for "
+               "the interpreter's lock and for a processor; the step as a whole is "
+               f"{median(taken['longer']):.1f} us a tensor longer than without a session")
+        for kind, taken in found.items()
     ]  # fmt: skip
+    less, more = found["offloaded"], found["offloaded, larger"]
+    apart = (more["bytes"] - less["bytes"]) / _MIB
+    slopes = [(b - a) / apart for a, b in zip(less["own"], more["own"], strict=True)]
+    alone = [a - less["bytes"] / _MIB * slope for a, slope in zip(less["own"], slopes, strict=True)]
+    figures.append(Figure(
+        name="offload: hooks per tensor, offloaded, whatever its size", unit="us",
+        value=median(alone), runs=tuple(alone), target=20.0,
+        note=f"of the training thread's processor, and {median(slopes):.1f} us for each MiB",
+    ))  # fmt: skip
+    return figures
 
 
 def of_engines(plain: Trial, effort: Effort) -> list[Figure]:
