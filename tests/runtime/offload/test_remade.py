@@ -338,9 +338,10 @@ def test_the_real_planner_makes_cheap_tensors_again(tmp_path: Path) -> None:
         slower = replace(profile, limit_bytes=room, write_bytes_per_s=1e5, read_bytes_per_s=1e5)
         return plan_offload(slower, OffloadSearch(least_bytes=256))  # fmt: skip
 
-    wanted = trained(NETWORKS["conv and batch norm"], steps=4)
+    # A plan that makes tensors again is compared with its step, three times at most: then it stays.
+    wanted = trained(NETWORKS["conv and batch norm"], steps=6)
     with session(tmp_path, slow) as offload:
-        assert same(trained(NETWORKS["conv and batch norm"], offload, steps=4), wanted)
+        assert same(trained(NETWORKS["conv and batch norm"], offload, steps=6), wanted)
         (plan,) = offload.plans
     assert plan.named("recompute")
     assert "recomputed (" in plan.summary
