@@ -19,6 +19,7 @@ from ._onnx_io import (
 )
 from ._operator import (
     CANONICAL_OPSET,
+    RANDOM_OPERATORS,
     TRAINING_DOMAIN,
     Operations,
     Operator,
@@ -47,6 +48,7 @@ __all__ = [
     "CANONICAL_OPSET",
     "MODELS",
     "PRECISION_KEY",
+    "RANDOM_OPERATORS",
     "TRAINING_DOMAIN",
     "ArrayConstant",
     "Constant",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANONICAL_OPSET",
     "OPERATORS",
+    "RANDOM_OPERATORS",
     "TRAINING_DOMAIN",
     "Operations",
     "Operator",
@@ -43,6 +44,10 @@ __all__ = [
 
 #: All nodes have the semantics of this version of ONNX's default domain.
 CANONICAL_OPSET = 28
+
+#: Each call gives another result.
+RANDOM_OPERATORS = frozenset(["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
+                              "RandomUniform", "RandomUniformLike"])  # fmt: skip
 
 #: Domain of operators that ONNX lacks and training graphs need (convolution gradients, …).
 TRAINING_DOMAIN = "orrery.training"

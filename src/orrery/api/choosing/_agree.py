@@ -25,9 +25,6 @@ Tensors = Mapping[str, NDArray[Any]]
 #: Back ends that say what is right, the one that is trusted most first.
 _TRUSTED = ("reference", "onnxruntime")
 
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-           "RandomUniformLike"}  # fmt: skip
-
 
 def deviating(
     graph: Graph, answers: Mapping[str, Tensors], backends: Mapping[str, str]
@@ -41,7 +38,9 @@ def deviating(
     answers : outputs of each way for the same inputs
     backends : of ways in one piece, in the order in which they are believed
     """
-    if any(op in _RANDOM or op == "Dropout" for op in _operators(graph)):
+    from orrery.graph import RANDOM_OPERATORS
+
+    if any(op in RANDOM_OPERATORS or op == "Dropout" for op in _operators(graph)):
         return {}, ""
     allowed = 2 * tolerance(graph)  # each may be so far from what is right
     trusted = [way for name in _TRUSTED for way in backends if backends[way] == name]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region
+from orrery.graph import RANDOM_OPERATORS, TRAINING_DOMAIN, Graph, Node, Region
 
 from .._cost import Refusal
 from .._work import unpriceable
@@ -32,10 +32,6 @@ _ELEMENTWISE = frozenset("""
     Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
 """.split())  # fmt: skip  # noqa: SIM905  # a table of words reads better
 
-#: Each call gives another result.
-_RANDOM = frozenset(["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
-                     "RandomUniform", "RandomUniformLike"])  # fmt: skip
-
 
 def nest_of(region: Region) -> Nest | Refusal:
     """Return the loop nest of a region, or why it has none."""
@@ -45,8 +41,8 @@ def nest_of(region: Region) -> Nest | Refusal:
     if len(region.nodes) != 1:
         return Refusal(reason=f"{len(region.nodes)} nodes; shard them one by one")
     node = region.members[0]
-    if node.op in _RANDOM or any(isinstance(x, Graph) for x in node.attributes.values()):
-        why = "parties that compute it apart would not agree" if node.op in _RANDOM else (
+    if node.op in RANDOM_OPERATORS or any(isinstance(x, Graph) for x in node.attributes.values()):
+        why = "parties that compute it apart would not agree" if node.op in RANDOM_OPERATORS else (
             "its bodies are opaque")  # fmt: skip
         return Refusal(reason=f"{node.operator}: {why}")
     builder = _builder(node)

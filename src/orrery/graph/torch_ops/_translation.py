@@ -18,7 +18,7 @@ from orrery.errors import ModelError
 
 from .._constant import ArrayConstant, Constant
 from .._graph import Graph, Node
-from .._operator import TypeContext, find_operator
+from .._operator import RANDOM_OPERATORS, TypeContext, find_operator
 from .._sizes import Sizes, propagate
 from .._training import LEARNED_KEY, PADDING_KEY, STOPS_KEY
 from .._types import TensorType, numpy_dtype
@@ -38,8 +38,6 @@ _CODES = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
     "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16,
 }  # fmt: skip
-
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"}
 
 Operand = Any  #: `Value`, number, text, None or a list of these
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -327,7 +325,7 @@ class Translation:
 
     def _fold(self, node: Node, types: Sequence[TensorType | None]) -> list[Value] | None:
         """Compute a node now when its inputs are constants and the result is not larger."""
-        if node.op in _RANDOM or any(
+        if node.op in RANDOM_OPERATORS or any(
             n and (n not in self.constants or n in self.learned) for n in node.inputs
         ):
             return None
