@@ -2,7 +2,9 @@
 
 Models:  nothing; it waits. The reader looks for what comes without holding the interpreter's lock
          and yields its processor to whoever else wants it; after a while, or when told that others
-         need the processor, it goes to sleep.
+         need the processor, it goes to sleep. When something has come it looks on until whoever
+         sent it has left the interpreter: who asks for a lock that another one holds is put to
+         sleep, though it be free a microsecond later.
 Judge:   every item arrives once and in order, whoever sends and however the reader waits
          (tests/runtime/together/test_inbox.py).
 """
@@ -17,12 +19,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Inbox", "looker"]
-
 T = TypeVar("T")
 
 #: How often a reader looks before it sleeps: some milliseconds where nobody else wants to run.
 _LOOKS = 4000
+
+#: How often it then looks whether the interpreter's lock is free, before it asks for it whether or
+#: not: some tens of µs, longer than handing over takes, and far shorter than the 5 ms after which
+#: whoever computes in Python has to let go. It gives way to nobody, which may take milliseconds.
+_PATIENCE = 20_000
 
 _NOTHING, _SOMETHING, _SLEEP = 0, 1, 2
 
@@ -63,7 +68,7 @@ class Inbox(Generic[T]):
             return self._queue.get_nowait()
         except Empty:
             look = looker() if self._looks else None
-            if look is not None and look(self._flag, self._looks) == _SOMETHING:
+            if look is not None and look(self._flag, self._looks, _PATIENCE) == _SOMETHING:
                 try:
                     return self._queue.get_nowait()
                 except Empty:  # told to sleep in between
@@ -72,25 +77,53 @@ class Inbox(Generic[T]):
 
 
 @functools.cache
-def looker() -> Callable[[Any, int], int] | None:
-    """Return a function that waits for a flag without the interpreter's lock, or None.
+def looker() -> Callable[[Any, int, int], int] | None:
+    """Return `looking` as a function that holds no lock of the interpreter, or None.
 
-    Yielding the processor at each look keeps a busy machine from waiting for the waiter.
+    Before Python 3.12 the interpreter says in one place who runs in it. Later versions do so for
+    each thread, which seen from outside is nobody: the reader then asks for the lock at once.
     """
     try:
-        give_way = ctypes.CDLL(None).sched_yield
+        library = ctypes.CDLL(None)
+        give_way = library.sched_yield
     except (AttributeError, OSError, TypeError):  # not on every operating system
         return None
     give_way.argtypes, give_way.restype = [], ctypes.c_int
+    holder = getattr(library, "_PyThreadState_UncheckedGet", None)
+    if holder is None:  # another interpreter
+        holder = give_way  # returns 0
+    else:
+        holder.argtypes, holder.restype = [], ctypes.c_void_p
     from numba import njit
 
-    def look(flag: Any, most: int) -> int:
+    found: Callable[[Any, int, int], int] = njit(nogil=True)(looking(give_way, holder))
+    found(np.ones(1, np.int64), 1, 1)
+    return found
+
+
+def looking(
+    give_way: Callable[[], int], holder: Callable[[], int]
+) -> Callable[[Any, int, int], int]:
+    """Return a function that waits for a flag, and then for nobody to hold a lock.
+
+    Yielding the processor at each look for the flag keeps a busy machine from waiting for the
+    waiter.
+
+    Parameters
+    ----------
+    holder : says who holds it, 0 for nobody
+    """
+
+    def look(flag: Any, most: int, patience: int) -> int:
         for _ in range(most):
-            if flag[0] != 0:
+            if flag[0] != _NOTHING:
                 break
             give_way()
+        if flag[0] == _SOMETHING:
+            for _ in range(patience):
+                if holder() == 0:
+                    break
+            give_way()  # whoever lets go says so some nanoseconds before it is free
         return int(flag[0])
 
-    found: Callable[[Any, int], int] = njit(nogil=True)(look)
-    found(np.ones(1, np.int64), 1)
-    return found
+    return look

@@ -25,8 +25,6 @@ except ImportError:  # another interpreter
     from signal import getsignal
     from signal import signal as set_signal
 
-__all__ = ["Interrupts", "raised_by_a_handler"]
-
 #: What people, timers and service managers send; not every operating system has all.
 _SIGNALS = tuple(
     int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)

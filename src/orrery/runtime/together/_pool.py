@@ -31,16 +31,6 @@ from ._capacity import DoesNotFitError, is_shortage, misfit, shortage
 from ._inbox import Inbox, looker
 from ._memory import HOST, Memory
 
-__all__ = [
-    "PROCESS",
-    "LocalWorker",
-    "WorkerFailedError",
-    "WorkerHungError",
-    "WorkerPool",
-    "core_sets",
-    "processors_name",
-]
-
 T = TypeVar("T")
 
 #: What the name of a worker ends with that is a process.

@@ -35,8 +35,6 @@ from ._transfers import Copy, Key
 if TYPE_CHECKING:
     from ._executor import PlacedNetwork
 
-__all__ = ["CopyTime", "Outcome", "Request", "Straight", "Visit", "act_of", "copying"]
-
 #: Does a step or a copy to the values of a request.
 Act = Callable[[dict[Key, Any]], None]
 
