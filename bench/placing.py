@@ -5,18 +5,20 @@ Networks are measured as the study ``duet`` measures them: all ways in turn, rat
 PyTorch, node by node and compiled, in a process of its own (it is not among the workers). A
 network that is a single path is compared with all these called directly, so that the executor and
 the fallback count too. What a step costs is that of a chain whose subgraphs do nothing, less
-calling them one after the other. ``BENCH_SHORT=1`` leaves out PyTorch and the largest networks and
-measures for shorter; ``BENCH_PARTS=networks,single,steps`` names the parts to measure.
+calling them one after the other, and that of forks whose branches take up a processor for a time,
+less the longer branches. ``BENCH_SHORT=1`` leaves out PyTorch and the largest networks and measures
+for shorter; ``BENCH_PARTS=networks,single,steps`` names the parts to measure.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -32,6 +34,7 @@ from orrery.runtime.together import (
     PROCESS,
     Fallback,
     LocalWorker,
+    PlacedNetwork,
     Step,
     WorkerPool,
     core_sets,
@@ -63,6 +66,8 @@ SHORT = replace(EFFORT, networks=tuple(n for n in BRANCHED if n not in LARGE), p
                 races_s=15.0, rounds_s=15.0, sweep_s=8.0, torch="off")  # fmt: skip
 WORTH = 1.3
 SUBGRAPHS, REQUESTS = 32, 200
+#: Seconds of two branches beside each other.
+BRANCHES = (200e-6, 150e-6)
 AGAIN = " again"
 
 
@@ -211,25 +216,59 @@ def of_singles(workers: Sequence[LocalWorker], *, torch: bool) -> list[Figure]:
     )]  # fmt: skip
 
 
+@dataclass(eq=False)
 class Nothing:
-    """A back end whose subgraphs hand on what they are given."""
+    """A back end whose subgraphs hand on what they are given.
 
-    name = "nothing"
+    Parameters
+    ----------
+    seconds : operator -> how long it first takes up the processor, as libraries do: without the
+        interpreter's lock
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    name: str = "nothing"
 
     def refuses(self, graph: Graph) -> None:
         return None
 
     def prepare(self, graph: Graph) -> Executable:
-        (read,), (made,) = graph.inputs, graph.outputs
-        return _HandsOn(read, made)
+        seconds = sum(self.seconds.get(node.op, 0.0) for node in graph.nodes)
+        if seconds:
+            take_up(1e-9)  # compiled before anything is timed
+        return _HandsOn(graph.inputs[0], graph.outputs[0], seconds)
 
 
 class _HandsOn:
-    def __init__(self, read: str, made: str) -> None:
-        self.read, self.made = read, made
+    def __init__(self, read: str, made: str, seconds: float) -> None:
+        self.read, self.made, self.seconds = read, made, seconds
 
     def run(self, inputs: Any) -> dict[str, Any]:
+        if self.seconds:
+            take_up(self.seconds)
         return {self.made: inputs[self.read]}
+
+
+def take_up(seconds: float) -> None:
+    """Take up the processor for a time, without the interpreter's lock, as libraries do."""
+    _looking_at_the_clock()(round(seconds * 1e9), np.zeros(2, np.int64))
+
+
+@cache
+def _looking_at_the_clock() -> Callable[[int, Any], None]:
+    tell = ctypes.CDLL(None).clock_gettime
+    tell.argtypes, tell.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_int
+    monotonic = time.CLOCK_MONOTONIC
+    from numba import njit
+
+    def look(nanoseconds: int, moment: Any) -> None:
+        tell(monotonic, moment.ctypes)
+        until = moment[0] * 1_000_000_000 + moment[1] + nanoseconds
+        while moment[0] * 1_000_000_000 + moment[1] < until:
+            tell(monotonic, moment.ctypes)
+
+    made: Callable[[int, Any], None] = njit(nogil=True)(look)
+    return made
 
 
 @cache
@@ -282,14 +321,66 @@ def step_seconds(
     return found
 
 
+def forks(count: int) -> Graph:
+    """Return operators on four numbers: count times one, two beside each other, and one."""
+    nodes = []
+    for k in range(count):
+        nodes += [
+            Node(name=f"a{k}", op="Relu", inputs=(f"x{k}",), outputs=(f"a{k}",)),
+            Node(name=f"b{k}", op="Neg", inputs=(f"a{k}",), outputs=(f"b{k}",)),
+            Node(name=f"c{k}", op="Abs", inputs=(f"a{k}",), outputs=(f"c{k}",)),
+            Node(name=f"d{k}", op="Add", inputs=(f"b{k}", f"c{k}"), outputs=(f"x{k + 1}",)),
+        ]
+    return Graph(
+        name="forks", inputs=("x0",), outputs=(f"x{count}",), nodes=tuple(nodes),
+        types={"x0": TensorType(dtype="float32", shape=(4,))},
+    ).infer()  # fmt: skip
+
+
+def fork_seconds(
+    requests: int, count: int = SUBGRAPHS // 4, *, branches: tuple[float, float] = BRANCHES
+) -> list[float]:
+    """Return seconds a subgraph above the longer of two branches, one per request.
+
+    Two workers: the first begins and has the first branch, the second has the other and joins.
+    What the branches take is told by the clock, whatever else the machine does.
+    """
+    graph, sets = forks(count), list(core_sets().values())
+    own = sets[1:] or sets
+    backend = Nothing({"Neg": branches[0], "Abs": branches[1]})
+    workers = [
+        LocalWorker(name=f"w{k}", processors=own[k % len(own)], backend=backend, label="nothing")
+        for k in range(2)
+    ]
+    steps = [
+        Step(region=Region(graph=graph, nodes=(node.name,)), worker=f"w{int(node.name[0] in 'cd')}")
+        for node in graph.nodes
+    ]
+    inputs = {"x0": np.zeros(4, np.float32)}
+    with WorkerPool(workers) as pool:
+        network = PlacedNetwork(graph, steps, pool)
+        found = []
+        for _ in range(requests + requests // 10):  # the first ones warm up
+            begun = time.perf_counter()
+            network.run(inputs)
+            found.append((time.perf_counter() - begun - count * max(branches)) / (4 * count))
+    return found[requests // 10 :]
+
+
 def of_steps() -> list[Figure]:
-    """What a subgraph costs beside its work, on one worker and handed to and fro between two."""
-    made = []
-    for said, pattern, processes in (
+    """What a subgraph costs beside its work: on one worker, to and fro between two, in forks."""
+    chains = (
         ("on one worker", (0,), False), ("to and fro between two", (0, 1), False),
         ("to and fro, one of two a process", (0, 1), True),
-    ):  # fmt: skip
-        values = [1e6 * s for s in step_seconds(pattern, REQUESTS, processes=processes)]
+    )  # fmt: skip
+    measured = {
+        said: step_seconds(pattern, REQUESTS, processes=processes)
+        for said, pattern, processes in chains
+    }
+    measured["forked and joined between two"] = fork_seconds(REQUESTS)
+    made = []
+    for said, seconds in measured.items():
+        values = [1e6 * s for s in seconds]
         made.append(Figure(
             name=f"placing: executor, a subgraph {said}", unit="us", target=50.0,
             value=float(np.median(values)), runs=tuple(values),

@@ -6,7 +6,15 @@ import math
 from dataclasses import replace
 
 import pytest
-from bench.placing import EFFORT, chain, of_gains, of_prediction, of_search, step_seconds
+from bench.placing import (
+    EFFORT,
+    chain,
+    fork_seconds,
+    of_gains,
+    of_prediction,
+    of_search,
+    step_seconds,
+)
 
 from orrery.studies.duet import Case
 
@@ -79,3 +87,9 @@ def test_a_chain_is_timed_per_subgraph() -> None:
         assert len(found) == 20
         assert all(math.isfinite(seconds) for seconds in found)
         assert max(found) > 0  # the executor costs something
+
+
+def test_forks_are_timed_above_their_longer_branch() -> None:
+    found = fork_seconds(10, 2, branches=(2e-3, 1e-3))
+    assert len(found) == 10
+    assert all(seconds > 0 for seconds in found)  # no branch ends before its time
