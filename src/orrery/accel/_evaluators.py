@@ -10,8 +10,6 @@ from orrery.plan import Plan
 from ._record import Evaluator, Tensors
 from ._registry import resolve
 
-__all__ = ["plan_evaluators"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Device:

@@ -23,16 +23,6 @@ from orrery.graph import TRAINING_DOMAIN, Node, Region
 
 from ._layer import Array, Layer, Matrices, Read, Sizes, axes_of, known_pads, pads_of, windows
 
-__all__ = [
-    "GRAD_INPUT",
-    "GRAD_WEIGHT",
-    "make_grad_input",
-    "make_grad_weight",
-    "phases_of",
-    "read_grad_input",
-    "read_grad_weight",
-]
-
 #: Gradients of a convolution with respect to its image and to its filters.
 GRAD_INPUT = f"{TRAINING_DOMAIN}.ConvGradInput"
 GRAD_WEIGHT = f"{TRAINING_DOMAIN}.ConvGradWeight"

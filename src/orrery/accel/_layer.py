@@ -17,18 +17,6 @@ from numpy.typing import NDArray
 from orrery.errors import SpecError
 from orrery.graph import Node
 
-__all__ = [
-    "Array",
-    "Layer",
-    "Matrices",
-    "Read",
-    "Sizes",
-    "axes_of",
-    "known_pads",
-    "pads_of",
-    "windows",
-]
-
 Array = NDArray[Any]
 Sizes = tuple[int, ...]
 #: batches, filters, positions, terms, and the input that plays the weights

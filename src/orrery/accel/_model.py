@@ -21,8 +21,6 @@ from orrery.provenance import Source
 
 from ._convolution import Convolution, read_convolution
 
-__all__ = ["ConvolutionCost", "Dataflow", "Power", "Work"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:

@@ -19,16 +19,6 @@ from orrery.progress import SILENT, Progress
 from orrery.provenance import Source
 from orrery.timeline import Timeline
 
-__all__ = [
-    "Accelerator",
-    "Evaluator",
-    "Generator",
-    "Simulator",
-    "Tensors",
-    "Tolerance",
-    "describe",
-]
-
 Tensors = Mapping[str, NDArray[Any]]  #: tensor name -> value
 
 #: (region, its inputs) -> its outputs, bit for bit as the machine computes them.

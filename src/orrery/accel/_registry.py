@@ -16,8 +16,6 @@ from orrery.registry import Registry
 
 from ._record import Accelerator
 
-__all__ = ["ACCELERATORS", "parameters", "read_call", "resolve"]
-
 #: accelerator name -> function of a few parameters that returns an `Accelerator`
 ACCELERATORS = Registry(
     "accelerator",

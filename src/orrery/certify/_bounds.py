@@ -26,8 +26,6 @@ from orrery.plan import Plan
 from ._regions import Regions
 from ._report import Proved, Violations
 
-__all__ = ["ANY_PLAN", "EVERY_LAYER_WHOLE", "WholeSeconds", "check_bounds"]
-
 ANY_PLAN = "any plan"
 EVERY_LAYER_WHOLE = "plans of whole layers on any devices"
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from orrery.certificate import Box
 
-__all__ = ["NEVER", "Cells", "Held", "fits"]
-
 #: later than any instant of any clock
 NEVER = 2**62
 

@@ -27,8 +27,6 @@ from ._period import check_period
 from ._regions import Regions
 from ._report import Report, Violations
 
-__all__ = ["check_certificate"]
-
 
 def check_certificate(
     certificate: Certificate,

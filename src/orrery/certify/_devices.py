@@ -16,8 +16,6 @@ from orrery.plan import Plan
 
 from ._report import Violations
 
-__all__ = ["check_devices"]
-
 _PS = 10**12
 
 

@@ -26,8 +26,6 @@ from ._regions import Known, Regions
 from ._report import Violations
 from ._tensors import Story, Track
 
-__all__ = ["check_flow"]
-
 #: Operators that show the same bytes another way.
 _VIEWS = frozenset({"Constant", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze",
                     "Transpose", "Unsqueeze"})  # fmt: skip

@@ -18,8 +18,6 @@ from orrery.hardware import Link, System
 
 from ._report import Violations
 
-__all__ = ["check_links", "overfull"]
-
 _PS = 10**12
 #: relative rounding of rates and times kept as floating-point numbers
 _HAIR = 1e-9

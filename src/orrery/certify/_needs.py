@@ -18,8 +18,6 @@ from orrery.graph import Graph, Node
 
 from ._reshape import reshaped
 
-__all__ = ["Need", "operand_needs", "summed_loops", "whole_box"]
-
 Span = tuple[int, int]
 #: per input of the node: the part it needs, None for nothing
 Need = list[Box | None]

@@ -15,8 +15,6 @@ from orrery.plan import Plan
 
 from ._report import Violations
 
-__all__ = ["check_period"]
-
 
 def check_period(
     certificate: Certificate, plan: Plan, computations: Sequence[Computation], found: Violations

@@ -20,8 +20,6 @@ from ._cells import fits
 from ._needs import Need, operand_needs, summed_loops, whole_box
 from ._report import Violations
 
-__all__ = ["Known", "Regions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:

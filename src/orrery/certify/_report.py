@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["KINDS", "Proved", "Report", "Violation", "Violations"]
-
 #: kind of violation -> what it says
 KINDS: Mapping[str, str] = MappingProxyType({
     "absent": "something is read, sent or kept where it is not (yet)",

@@ -13,8 +13,6 @@ from math import prod
 
 from orrery.certificate import Box
 
-__all__ = ["reshaped"]
-
 Span = tuple[int, int]
 
 

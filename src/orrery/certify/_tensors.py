@@ -22,8 +22,6 @@ from orrery.certificate import Box, Computation, Delivery, Resident
 from ._cells import NEVER, Cells, Held
 from ._report import Violations
 
-__all__ = ["Story", "Track"]
-
 
 @dataclass(slots=True, kw_only=True)
 class Story:

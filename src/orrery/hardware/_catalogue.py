@@ -17,8 +17,6 @@ from ._document import parse
 from ._records import System
 from ._yaml import read_system
 
-__all__ = ["THIS_MACHINE", "CatalogueEntry", "catalogue", "load_system", "system_names"]
-
 #: The name of the machine at hand; `runtime` measures it, so whoever wants it hands a probe in.
 THIS_MACHINE = "this-machine"
 

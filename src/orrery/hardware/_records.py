@@ -14,9 +14,6 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.provenance import Source
 from orrery.store import content_hash, encode
 
-__all__ = ["Calibration", "Compute", "Device", "Flash", "Link", "Memory", "System"]
-
-
 #: endings of the names of fields in which zero has a meaning
 _MAY_BE_ZERO = ("latency_s", "_j_per_byte", "_j_per_bit", "_j", "idle_power_w", "static_power_w")
 

@@ -16,8 +16,6 @@ from orrery.units import indefinite, read_quantity
 
 from ._document import Item
 
-__all__ = ["SourcedReader"]
-
 R = TypeVar("R")
 
 _NAME = re.compile(r"[^\W_][\w.:+-]{0,199}")  # letters of any alphabet

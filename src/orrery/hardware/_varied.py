@@ -21,8 +21,6 @@ from ._records import System
 from ._yaml import system_of
 from .spatial import Architecture, architecture_of
 
-__all__ = ["Description", "read_description"]
-
 #: keys by which entries of lists are named
 _NAMES = ("name", "axis", "switch")
 

@@ -41,8 +41,6 @@ from ._document import Item, parse, read_bytes
 from ._records import Calibration, Compute, Device, Flash, Link, Memory, System
 from ._sourced import SourcedReader
 
-__all__ = ["ELEMENT_TYPES", "OPERATOR_CLASSES", "read_system", "read_system_text", "system_of"]
-
 #: Names of element types, as the graph uses them.
 ELEMENT_TYPES = (
     "bool", "int2", "uint2", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32",

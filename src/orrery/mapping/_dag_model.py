@@ -30,8 +30,6 @@ from typing import Any
 from ._solver import constraint_programming
 from ._tables import Tables
 
-__all__ = ["DagModel", "Placement", "interchangeable", "roomy", "sendings"]
-
 #: transfers that may take a channel, up to which there are windows from each begin to the end of
 #: everything and from the start to each arrival, and windows from each begin to each arrival
 _WINDOWS, _ALL_WINDOWS = 24, 6

@@ -22,8 +22,6 @@ from ._memory import Shortage
 from ._schedule import Scheduler, Trial
 from ._tables import Tables
 
-__all__ = ["LayerReason", "LayersExplained", "explain_layers"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerReason:

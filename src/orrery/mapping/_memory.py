@@ -12,8 +12,6 @@ from bisect import insort
 from collections.abc import Sequence
 from itertools import accumulate
 
-__all__ = ["Occupancy", "Shortage"]
-
 
 class Shortage(Exception):
     """A region (-1: the schedule as a whole) needs `need` bytes on a device that has `have`.

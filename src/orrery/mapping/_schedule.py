@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from ._memory import Occupancy, Shortage
 from ._tables import Tables
 
-__all__ = ["Schedule", "Scheduler", "Sent", "Trial"]
-
 
 class _Calendar:
     """When something is busy; earliest gaps.

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from orrery.errors import MissingExtraError
 from orrery.progress import Progress, Step
 
-__all__ = ["Limits", "Verdict", "constraint_programming", "linear_bound", "share_out", "solve"]
-
 _POLL_S = 0.05
 
 

@@ -23,16 +23,6 @@ from orrery.plan import ModelReference
 from orrery.progress import SILENT, Progress
 from orrery.timeline import MOST_PS, PS_PER_S
 
-__all__ = [
-    "LONGEST_S",
-    "Configuration",
-    "Tables",
-    "Workload",
-    "fill_tables",
-    "number_workload",
-    "with_links",
-]
-
 #: What no clock can say, no plan may take.
 LONGEST_S = MOST_PS / PS_PER_S
 

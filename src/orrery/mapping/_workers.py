@@ -23,8 +23,6 @@ from typing import Any, Generic, TypeVar
 from uuid import uuid4
 from weakref import WeakSet
 
-__all__ = ["Shared", "run_all"]
-
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")

@@ -16,8 +16,6 @@ from ._verilog import ModuleNotes, write_verilog
 if TYPE_CHECKING:
     from .parts._shared import FlatPort
 
-__all__ = ["build"]
-
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
 _CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
 _PICK = re.compile(r"^  cell \$shift (\S+)\n    parameter \\A_SIGNED ([01])$", re.MULTILINE)

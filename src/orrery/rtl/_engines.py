@@ -27,8 +27,6 @@ from ._circuit import Circuit
 from ._driver import driver_text, harness_text
 from ._yosys import ToolError, run_yosys, write_scratch
 
-__all__ = ["ENGINES", "Engine", "load_engine", "run_tool", "run_verilator"]
-
 Engine = Literal["cxxrtl", "verilator"]
 
 #: Every engine, the quicker build first.

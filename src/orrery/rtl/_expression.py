@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from ._netlist import Bit, Cell, Wire, is_constant
 
-__all__ = ["Expression", "Writer", "constant"]
-
 #: How an expression must be surrounded: its operands are as wide as itself, or are to be extended
 #: by zeros, or by their sign.
 _ANY, _UNSIGNED, _SIGNED = "", "u", "s"

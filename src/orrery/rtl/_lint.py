@@ -10,8 +10,6 @@ from ._circuit import Circuit, Finding
 from ._engines import run_verilator
 from ._yosys import run_yosys, write_scratch
 
-__all__ = ["WAIVED", "lint"]
-
 #: Verilator's rules that are not reported, each with its reason.
 WAIVED = {
     "DECLFILENAME": "several modules stand in one file",

@@ -10,11 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = [
-    "Assign", "Bit", "Cell", "Memory", "Module", "Process", "Switch", "Wire", "is_constant",
-    "read_modules", "simplify",
-]  # fmt: skip
-
 Bit = str | tuple[str, int]
 
 _TOKEN = re.compile(r"\s*(\{|\}|\[\d+(?::\d+)?\]|\d+'[01x]*|[\\$]\S+)")

@@ -13,8 +13,6 @@ from orrery.errors import SpecError
 
 from ._netlist import Bit, Cell, Module, Switch, read_modules
 
-__all__ = ["INSIDE", "check_rules", "guard_memories"]
-
 #: Attribute of a memory whose author vouches that no address names a row it does not have.
 INSIDE = "addresses_inside"
 _CLOCK: Bit = ("\\clk", 0)

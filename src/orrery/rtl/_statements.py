@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from ._expression import Writer
 from ._netlist import Assign, Bit, Module, Process, Switch
 
-__all__ = ["Clocked", "Statement", "chain", "clocked", "function_of", "lines_of", "reads"]
-
 #: A name in Verilog text that is no part of a literal and no system function; constant bounds.
 _READ = re.compile(r"(?<![\w'$.])([A-Za-z_]\w*)(\[\d+(?::\d+)?\])?")
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError
 
-__all__ = ["pack_words", "unpack_words", "words_of"]
-
 _WORD = 64
 
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from orrery.errors import MissingExtraError, OrreryError
 from orrery.store import Cache, content_hash
 
-__all__ = ["ToolError", "run_yosys", "write_scratch"]
-
 #: Runs in the child: reads passes.json in its folder, runs them, leaves the marker.
 _CHILD = """
 import json, sys

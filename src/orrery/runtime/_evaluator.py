@@ -12,8 +12,6 @@ from orrery.graph import Region, numpy_dtype
 
 from ._backend import Tensors
 
-__all__ = ["DeviceFailedError", "Evaluator", "checked_outputs", "read_only"]
-
 #: (region, its inputs by tensor name) -> its outputs by tensor name
 Evaluator = Callable[[Region, Tensors], Tensors]
 

@@ -19,8 +19,6 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Gpu", "Machine", "allowed_processors", "describe_machine", "usable_memory_bytes"]
-
 _VECTOR_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile",
     "neon", "asimd", "sve", "sve2",

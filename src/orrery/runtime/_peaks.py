@@ -22,8 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DiskSpeed", "measure_disk", "measure_macs", "measure_memory", "measure_others"]
-
 _BLOCK = 1 << 20
 
 

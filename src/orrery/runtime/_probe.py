@@ -35,8 +35,6 @@ from orrery.store import Cache, content_hash
 from ._machine import Gpu, Machine, describe_machine
 from ._peaks import measure_disk, measure_macs, measure_memory, measure_others
 
-__all__ = ["probe_machine", "this_machine"]
-
 _SCHEMA = "1"
 
 _THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -16,8 +16,6 @@ from orrery.plan import Assignment, Plan, Transfer, check_plan
 
 from ._backend import Tensors
 
-__all__ = ["Action", "Place", "Program", "check_fit", "make_program"]
-
 Place = tuple[str, str]  #: (device or host, tensor with its model's prefix)
 
 

@@ -27,8 +27,6 @@ from ._parties import PartyPool, Traffic, traffic_of
 from ._reference import reference_evaluator
 from ._writer import Crew, Writer, check_travels, joined
 
-__all__ = ["ShardedLayer", "ShardedRun", "run_sharded"]
-
 Array = NDArray[Any]
 
 

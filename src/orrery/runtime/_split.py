@@ -31,8 +31,6 @@ from ._parties import Answer, PartyFailedError, PartyPool, Traffic, traffic_of
 from ._steps import Key, Program
 from ._writer import Crew, Writer, check_travels, joined
 
-__all__ = ["SplitRun", "run_split"]
-
 Array = NDArray[Any]
 
 #: Number of results' buffers, and of further copies below it; layers have 0 …, homes -1.

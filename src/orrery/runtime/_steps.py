@@ -13,8 +13,6 @@ from orrery.graph import Region
 
 from ._evaluator import Evaluator
 
-__all__ = ["FREE", "Change", "Drop", "Key", "Program", "Round", "Turn", "part_of"]
-
 Array = NDArray[Any]
 Key = tuple[int, str]  #: (layer, tensor or operand); layer -1 for tensors between layers
 

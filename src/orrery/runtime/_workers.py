@@ -20,8 +20,6 @@ from orrery.errors import SpecError
 
 from ._machine import allowed_processors
 
-__all__ = ["usable_cores", "worker_processes"]
-
 #: How long ended processes are waited for.
 _GRACE_S = 5.0
 

@@ -20,8 +20,6 @@ from orrery.graph import ArrayConstant, Constant, Graph, Region, TensorType, num
 from ._evaluator import Evaluator
 from ._steps import FREE, Change, Drop, Key, Program, Round, Turn
 
-__all__ = ["Crew", "Writer", "check_travels", "joined", "piece"]
-
 Array = NDArray[Any]
 
 #: (tensor, layout it is needed in, among all ends) -> how it gets there, None if it need not move

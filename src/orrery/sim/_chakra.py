@@ -22,8 +22,6 @@ from orrery.timeline import Timeline
 
 from ._chakra_wire import COLLECTIVES, ChakraNode, ChakraTrace, Value
 
-__all__ = ["chakra_traces"]
-
 _PS_PER_MICRO = 10**6
 #: at one instant what arrives comes first, what leaves last
 _RANKED = {"COMM_RECV": 0, "COMP": 1, "COMM_COLL": 2, "COMM_SEND": 3}

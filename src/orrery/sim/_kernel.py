@@ -15,8 +15,6 @@ from collections.abc import Callable
 from orrery.errors import SpecError
 from orrery.timeline import MOST_PS, PS_PER_S, Span
 
-__all__ = ["Kernel", "Server", "to_ps"]
-
 Action = Callable[[], None]
 
 

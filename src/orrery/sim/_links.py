@@ -16,8 +16,6 @@ from orrery.hardware import Link, System
 
 from ._engine import fill
 
-__all__ = ["Channels", "fair_rates"]
-
 
 class Channels:
     """The directed channels of a system.

@@ -15,18 +15,6 @@ from orrery.cost import Expansion
 from orrery.plan import Assignment, Plan
 from orrery.timeline import MemorySample
 
-__all__ = [
-    "Changes",
-    "HeldTimes",
-    "Times",
-    "activations",
-    "holdings",
-    "peaks",
-    "residents",
-    "samples",
-    "with_residents",
-]
-
 #: memory -> (instant, bytes more or less)
 Changes = dict[str, list[tuple[int, int]]]
 

@@ -23,8 +23,6 @@ from orrery.timeline import MOST_PS, PS_PER_S
 from ._kernel import Kernel, to_ps
 from ._links import Channels
 
-__all__ = ["PhaseNetwork", "Wire", "fair_paces"]
-
 #: Shares of a channel are sums of fractions; this much above 1 is rounding.
 _FULL = 1.0 + 1e-12
 

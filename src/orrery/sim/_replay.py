@@ -33,8 +33,6 @@ from ._links import Channels
 from ._memory import Times, activations, samples, with_residents
 from ._tabulate import PlanTables, tabulate
 
-__all__ = ["Replayer", "replay"]
-
 #: Fewer assignments and transfers than this are played in plain Python: loading the compiler and
 #: its cached result takes longer (about a second) than the events would.
 COMPILE_FROM = 40_000

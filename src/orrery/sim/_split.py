@@ -25,8 +25,6 @@ from ._kernel import Kernel, to_ps
 from ._memory import HeldTimes, holdings, residents, samples, with_residents
 from ._phases import PhaseNetwork, Wire
 
-__all__ = ["Computed", "Moved", "PartSeconds", "SplitPlayer", "SplitReplay", "replay_split"]
-
 #: assignment, number of the party, round -> seconds of that part
 PartSeconds = Callable[[Assignment, int, int], float]
 

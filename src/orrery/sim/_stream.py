@@ -38,8 +38,6 @@ from ._phases import PhaseNetwork, Wire
 from ._split import PartSeconds, SplitPlayer, leaves_of
 from ._tabulate import PlanTables
 
-__all__ = ["Entry", "Stream", "play_split", "play_whole"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

@@ -18,8 +18,6 @@ from orrery.plan import Plan, Transfer
 from ._kernel import to_ps
 from ._links import Channels
 
-__all__ = ["PlanTables", "tabulate"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanTables:

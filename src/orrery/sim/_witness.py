@@ -30,8 +30,6 @@ from orrery.timeline import PS_PER_S, Timeline
 from ._replay import Replayer
 from ._split import PartSeconds, SplitReplay, replay_split
 
-__all__ = ["part_of", "replay_certified"]
-
 
 def replay_certified(
     plan: Plan,

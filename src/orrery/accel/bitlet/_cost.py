@@ -62,8 +62,6 @@ from ._statistics import (
 )
 from .columns import Coded, constant_rows
 
-__all__ = ["PUBLISHED_ZEROS", "BitletCost", "array_power", "weight_statistics"]
-
 #: Mean weight-bit sparsity of the published networks: up to 8 bits, and up to 16.
 PUBLISHED_ZEROS = {8: (0.7015 + 0.7685 + 0.7778 + 0.6633) / 4,
                    16: (0.7431 + 0.75 + 0.6892 + 0.7083) / 4}  # fmt: skip

@@ -27,8 +27,6 @@ from ._format import FixedFormat, Mode, NumberFormat, number_format
 from ._function import BitletFunction, bitlet_tolerance
 from ._pipeline import Pipeline, shipped
 
-__all__ = ["BitletCircuit", "bitlet"]
-
 _PAPER = Source(
     basis=Basis.PUBLISHED, where="Lu et al., Distilling Bit-level Sparsity Parallelism for General "
     "Purpose Deep Learning Acceleration, MICRO 2021",

@@ -20,25 +20,6 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError, did_you_mean
 
-__all__ = [
-    "ABSENT",
-    "FLOATS",
-    "MODES",
-    "MOST_FIXED_BITS",
-    "Fields",
-    "FixedFormat",
-    "FloatFormat",
-    "Mode",
-    "NumberFormat",
-    "check_integers",
-    "check_whole",
-    "exponents",
-    "from_bits",
-    "number_format",
-    "split",
-    "to_bits",
-]
-
 Array = NDArray[Any]
 
 #: ``faithful``: subnormals, infinities and NaN as the released circuit treats their bits.

@@ -35,15 +35,6 @@ from .._record import Tensors, Tolerance
 from ._engine import Array, Engine, kernel, powers
 from ._format import FLOATS, Fields, FixedFormat, FloatFormat, split, to_bits
 
-__all__ = [
-    "BitletBound",
-    "BitletFunction",
-    "bitlet_tolerance",
-    "check_terms",
-    "grid_limit",
-    "grid_step",
-]
-
 #: Magnitudes above this may overflow on the way; nothing is promised about them.
 _LARGEST = float(np.finfo(np.float32).max) / 4
 

@@ -22,8 +22,6 @@ from .._record import Tensors
 from ._cycles import BitletArray, LayerCycles, count_layer, schedule
 from ._function import BitletFunction
 
-__all__ = ["NetworkCycles", "run_network"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkCycles:

@@ -33,14 +33,6 @@ from ._engine import MOST_GROUP, Array
 from ._format import FixedFormat, FloatFormat, Mode, check_integers, number_format, split, to_bits
 from ._function import grid_step, on_grid
 
-__all__ = [
-    "BitStatistics",
-    "bit_statistics",
-    "expected_aligned_cycles",
-    "expected_cycles",
-    "merge_statistics",
-]
-
 #: Published value sparsity counts weights below this as zeros.
 SMALL = 1e-5
 _BLOCK = 1 << 20

@@ -17,8 +17,6 @@ from orrery.graph import Region, Statistics
 from orrery.hardware import Architecture, Device
 from orrery.plan import KernelSchedule
 
-__all__ = ["OPERATORS", "SpatialCost", "product_of"]
-
 #: operators that are one product of two operands, and so one nest
 OPERATORS = ("Conv", "MatMul", "Gemm")
 

@@ -12,8 +12,6 @@ from .._record import Accelerator, Tolerance, describe
 from ._cost import OPERATORS, SpatialCost
 from ._function import SpatialFunction, SpatialTolerance
 
-__all__ = ["spatial", "spatial_of"]
-
 #: where an architecture names no publication of its own
 _SURVEY = Source(
     basis=Basis.PUBLISHED,

@@ -25,8 +25,6 @@ from .._formats import UNIT, quantise, quantum, rounding_bound
 from .._record import Tensors
 from ._cost import product_of, terms_of
 
-__all__ = ["SpatialFunction", "SpatialTolerance"]
-
 Array = NDArray[Any]
 
 

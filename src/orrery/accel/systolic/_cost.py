@@ -19,8 +19,6 @@ from .._convolution import Convolution, ceil_div
 from .._formats import ACCUMULATOR_TERMS
 from .._model import Work
 
-__all__ = ["SystolicArray"]
-
 WORD_BYTES = 4  #: tensors lie off chip as float32
 
 

@@ -12,8 +12,6 @@ from .._record import Accelerator, Tolerance, describe
 from ._cost import SystolicArray
 from ._function import SystolicFunction
 
-__all__ = ["systolic"]
-
 _PAPER = Source(
     basis=Basis.PUBLISHED, where="MARS (DAC 2023), systolic design; Kung, Why systolic "
     "architectures?, IEEE Computer 1982",

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from .._convolution import Convolution, ceil_div
 from .._model import Work
 
-__all__ = ["TiledLoops"]
-
 WORD_BITS = 32  #: the network's tensors lie in memory as float32 whatever the multipliers take
 
 

@@ -12,8 +12,6 @@ from .._record import Accelerator, Tolerance, describe
 from ._cost import TiledLoops
 from ._function import TiledFunction
 
-__all__ = ["tiled"]
-
 _PAPER = Source(
     basis=Basis.PUBLISHED, where="Zhang et al., Optimizing FPGA-based Accelerator Design for Deep "
     "Convolutional Neural Networks, FPGA 2015",

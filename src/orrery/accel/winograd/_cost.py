@@ -19,8 +19,6 @@ from .._convolution import Convolution, ceil_div
 from .._model import Work
 from ._transform import TRANSFORMS, pieces
 
-__all__ = ["WinogradArray"]
-
 WORD_BYTES = 4  #: tensors and transformed weights lie off chip in 32-bit words
 
 #: Products are below 2³² (18-bit tiles, 16-bit weights); sums of this many fit the 48-bit

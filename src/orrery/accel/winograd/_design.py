@@ -13,8 +13,6 @@ from ._cost import WinogradArray
 from ._function import WinogradFunction, WinogradTolerance
 from ._transform import TRANSFORMS
 
-__all__ = ["winograd"]
-
 _PAPER = Source(
     basis=Basis.PUBLISHED, where="MARS (DAC 2023), Winograd design; Lavin and Gray, CVPR 2016",
     note="the first paper's parameters could not be read; the algorithm is the second's",

@@ -33,8 +33,6 @@ from .._formats import quantise, quantum, rounding_bound, tree_sum
 from .._record import Tensors
 from ._transform import TAPS, TRANSFORMS, Piece, Transform, pieces
 
-__all__ = ["WinogradFunction", "WinogradTolerance"]
-
 #: Magnitudes above this may overflow on the way; nothing is promised about them.
 _LARGEST = float(np.finfo(np.float32).max) / 4
 

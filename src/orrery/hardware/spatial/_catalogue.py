@@ -11,8 +11,6 @@ from ._records import Architecture
 from ._timeloop import is_timeloop, read_timeloop
 from ._yaml import read_architecture
 
-__all__ = ["architecture_names", "architecture_text", "load_architecture"]
-
 _FOLDER = Path(__file__).parent / "catalogue"
 
 

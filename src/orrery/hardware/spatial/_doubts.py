@@ -18,8 +18,6 @@ from orrery.units import format_quantity
 
 from ._records import ROLES, Architecture, Level
 
-__all__ = ["BANDS", "doubts"]
-
 #: kind -> joules per bit (of a MAC: joules), least and most
 BANDS = {
     "register": (0.9e-15, 1.2e-12), "buffer": (16e-15, 16e-12),

@@ -20,8 +20,6 @@ from orrery.units import read_quantity
 from .._document import Item, parse
 from .._sourced import SourcedReader
 
-__all__ = ["EnergyRow", "EnergyTable", "energy_table", "energy_tables"]
-
 _FOLDER = Path(__file__).parent / "tables"
 
 

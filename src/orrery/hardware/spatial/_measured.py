@@ -10,8 +10,6 @@ from orrery.provenance import Basis, Source
 
 from ._records import Architecture
 
-__all__ = ["measured_text"]
-
 
 def measured_text(text: str, architecture: Architecture) -> str:
     """Return YAML of an array with the overhead, bandwidth and interval of another one.

@@ -21,8 +21,6 @@ from orrery.provenance import Source
 
 from .._records import check_numbers
 
-__all__ = ["ROLES", "Architecture", "ArrayAxis", "Level"]
-
 #: What a level may hold: activations that come in, weights (or the second factor), results.
 ROLES = ("input", "weight", "output")
 

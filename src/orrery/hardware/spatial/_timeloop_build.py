@@ -28,8 +28,6 @@ from ._records import ROLES, Architecture, ArrayAxis, Level
 from ._timeloop_rules import DATASPACE, listed, loops_along, roles
 from ._timeloop_tree import Fan, Part, Rule, whole
 
-__all__ = ["Build"]
-
 Energies = Mapping[str, Mapping[str, float]]
 
 _TAKEN = {

@@ -17,8 +17,6 @@ from .._document import Item
 from ._records import ROLES
 from ._timeloop_tree import Fan, Part, Rule
 
-__all__ = ["DATASPACE", "DIMENSIONS", "factors", "listed", "loops_along", "order", "role", "roles"]
-
 #: dimension of the customary convolution -> loop
 DIMENSIONS = {"N": "N", "G": "G", "C": "Cin", "M": "Cout", "K": "Cout", "P": "W", "Q": "H",
               "R": "Kw", "S": "Kh"}  # fmt: skip

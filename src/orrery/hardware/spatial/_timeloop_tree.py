@@ -24,8 +24,6 @@ from orrery.errors import did_you_mean
 
 from .._document import Item
 
-__all__ = ["TAGS", "Fan", "Part", "Rule", "flatten", "whole"]
-
 TAGS = ("!Container", "!Component", "!Parallel", "!Hierarchical", "!Nothing", "!Pipelined")
 
 _RANGE = re.compile(r"([^\[\]]*)\[(\d{1,10})\.\.(\d{1,10})\]", re.ASCII)

@@ -18,8 +18,6 @@ from orrery.provenance import Basis, Source
 
 from ._records import ROLES, Architecture, ArrayAxis, Level
 
-__all__ = ["FREEDOMS", "array_without", "narrowed_array", "scaled_array", "wired_array"]
-
 #: What an array may be free to do, and what it is without it.
 FREEDOMS: Mapping[str, str] = {
     "multicast": "every read serves one element",

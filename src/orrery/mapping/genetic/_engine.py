@@ -20,8 +20,6 @@ from orrery.errors import CancelledError, SpecError
 from orrery.progress import SILENT, Progress
 from orrery.store import read_record, write_record
 
-__all__ = ["HOPELESS", "Evolution", "Evolved", "Genomes", "evolve"]
-
 G = TypeVar("G")
 
 #: Values from here on belong to genomes that break a rule; the less, the nearer to keeping it.

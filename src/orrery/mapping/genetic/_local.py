@@ -17,8 +17,6 @@ from ..sets._mapping import Placed, SetMapping, evaluate
 from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
 
-__all__ = ["local_search", "shortage"]
-
 _RUN = 24  #: units that may change their way of being shared together
 
 

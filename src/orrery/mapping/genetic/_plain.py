@@ -24,8 +24,6 @@ from ._local import shortage
 from ._settings import TwoLevelSearch
 from ._two_level import genomes_of
 
-__all__ = ["UniformSets", "random_sets", "single_set", "uniform_sets"]
-
 
 def random_sets(
     problem: Problem, *, draws: int = 100, seed: int = 0, most_sets: int = 4,

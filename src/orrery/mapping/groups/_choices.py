@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALIKE", "arrange", "bests", "front", "ranked"]
-
 #: Choices of a group that are tried together first.
 ALIKE = 16
 #: A choice is compared with so many others of its group, the least ones.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Row", "Tape", "Value"]
-
 (ADD, LESS, TIMES, MOST, SHARE, ABOVE, FILL, ADD_C, TIMES_C, MOST_C, SHARE_C, ABOVE_C, CEILING,
  NEAREST, STEPS, OVER, KEPT, LEAVE) = range(18)  # fmt: skip
 

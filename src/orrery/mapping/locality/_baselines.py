@@ -17,8 +17,6 @@ from orrery.progress import SILENT, Progress
 from ._four_steps import computation_first
 from ._problem import LocalityProblem, LocalitySchedule, bind_weights, retime
 
-__all__ = ["one_per_kind", "random_locality", "safe_four_steps"]
-
 
 def safe_four_steps(
     problem: LocalityProblem, *, progress: Progress = SILENT

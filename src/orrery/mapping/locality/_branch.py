@@ -21,8 +21,6 @@ from orrery.progress import SILENT, Progress, Step
 from ._bound import LocalityBound, Rows, bound_rows, sent_cases
 from ._problem import LocalityProblem
 
-__all__ = ["branch_bound"]
-
 #: Work on each case: fewer rounds than at the root, because its weights start from its parent's.
 _ROUNDS, _STEPS = 4, 150
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from ._problem import LocalityProblem, LocalitySchedule
 
-__all__ = ["LocalityFault", "check_locality"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalityFault:

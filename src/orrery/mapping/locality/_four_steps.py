@@ -27,8 +27,6 @@ from orrery.progress import SILENT, Progress
 
 from ._problem import LocalityProblem, LocalitySchedule, bind_weights, duration
 
-__all__ = ["computation_first", "four_steps"]
-
 #: The order in which kinds are served in each round of step 1.
 _KINDS = ("CNN", "LSTM", "FC")
 

@@ -27,8 +27,6 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError
 
-__all__ = ["LocalityProblem", "LocalitySchedule", "bind_weights", "retime", "sequence_of"]
-
 Table = NDArray[np.float64]
 
 

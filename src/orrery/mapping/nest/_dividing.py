@@ -17,8 +17,6 @@ from orrery.plan import Infeasible
 
 from ._find import best_nest
 
-__all__ = ["dividing_nest"]
-
 #: evaluations before the best so far stands
 MOST = 5_000_000
 

@@ -18,8 +18,6 @@ from orrery.timeline import PS_PER_S
 from ..groups import Row, Tape, Value
 from ._terms import Space, Term
 
-__all__ = ["Formula"]
-
 #: Nothing, so far.
 ZERO: Value = 0.0
 ONE: Value = 1.0

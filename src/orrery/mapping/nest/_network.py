@@ -19,8 +19,6 @@ from orrery.store import Cache, content_hash, encode
 from ._find import NestFound, best_nest
 from ._program import worth_of
 
-__all__ = ["nest_key", "nest_network"]
-
 #: Part of every key: raise it when the space, the search or the price of a nest changes.
 _EDITION = 5
 

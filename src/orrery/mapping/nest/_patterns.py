@@ -28,8 +28,6 @@ from itertools import pairwise, product
 from orrery.cost.nest import NestProblem
 from orrery.hardware import Architecture
 
-__all__ = ["Boundary", "Pattern", "boundaries_of", "distinct", "patterns_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boundary:

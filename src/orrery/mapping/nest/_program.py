@@ -15,8 +15,6 @@ from orrery.hardware import Architecture
 from ._formula import Formula
 from ._terms import Space, Term
 
-__all__ = ["ENTERS", "Program", "program_of", "unpriced", "worth_of"]
-
 #: What of a group that is not decided enters a bound.
 ENTERS = ("least", "most", "one")
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ._resident_price import Point
 from ._resident_space import Setting, Step, Steps
 
-__all__ = ["ROUNDED", "Chosen", "Way", "front", "shortest"]
-
 #: (cycles, joules) -> point, per setting
 Points = Mapping[Setting, Mapping[tuple[float, float], Point]]
 

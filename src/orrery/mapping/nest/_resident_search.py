@@ -19,8 +19,6 @@ from ._resident_front import ROUNDED, Chosen, Way, front, shortest
 from ._resident_price import Goal, Prices
 from ._resident_space import Steps
 
-__all__ = ["Search"]
-
 #: Prices of a cycle that are tried at most, and a gap that is not worth another.
 PRICES, CLOSE = 12, 1e-4
 #: a price of a cycle at which joules only decide between equally fast ways

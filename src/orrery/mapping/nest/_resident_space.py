@@ -19,8 +19,6 @@ from itertools import pairwise, product
 from orrery.cost.nest import NestProblem, Stages, Tail, Tile, room_bits, row_tiles, tensor_bits
 from orrery.hardware import Architecture
 
-__all__ = ["Part", "Setting", "Step", "Steps", "steps_of"]
-
 #: tensors that stay, each with the place of the last stage that reads it there
 State = tuple[tuple[str, int], ...]
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from orrery.cost.nest import NestProblem
 from orrery.hardware import Architecture
 
-__all__ = ["Place", "factor_tuples", "mappings_of", "options_of", "places_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

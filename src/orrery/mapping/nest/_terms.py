@@ -24,8 +24,6 @@ from ._counts import FIRST, KEEP, MERGE, MOST, SLIDE, WITHIN, element_counts, ti
 from ._patterns import Boundary, Pattern, boundaries_of
 from ._space import Place, options_of, places_of
 
-__all__ = ["Group", "Space", "Term"]
-
 Roles = tuple[int, ...]
 _Key = tuple[int, tuple[int, ...] | None, tuple[int, int] | None]
 

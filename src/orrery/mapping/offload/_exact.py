@@ -40,8 +40,6 @@ from ._select import Selection
 from ._settings import OffloadSearch
 from ._timing import Timing, time_step
 
-__all__ = ["Proof", "every_choice", "prove"]
-
 #: Units of time in a step with everything moved: the finer, the longer the solver takes.
 _RESOLUTION = 2**24
 _MOST_TENSORS = 14

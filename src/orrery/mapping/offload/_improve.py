@@ -21,8 +21,6 @@ from ._mend import SAME, Standing, mend
 from ._problem import DROP, KEEP, Columns
 from ._select import Selection
 
-__all__ = ["improve"]
-
 
 def improve(
     columns: Columns, start: Standing, *, least_bytes: int, evaluations: int, progress: Progress

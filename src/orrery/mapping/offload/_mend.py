@@ -18,8 +18,6 @@ from ._problem import DROP, KEEP, PACK, WRITE, Choices, Columns
 from ._select import Selection, packs
 from ._timing import Shortage, Timing, time_step
 
-__all__ = ["SAME", "Standing", "least_disk", "least_room", "mend", "way_out"]
-
 #: Steps whose seconds differ by less than this share are equally long: sums are rounded.
 SAME = 1e-9
 

@@ -17,8 +17,6 @@ from ._mend import way_out
 from ._problem import DROP, KEEP, WRITE, Choices, Columns
 from ._select import Selection, ratio
 
-__all__ = ["other_selections"]
-
 #: Tensors that are made again one from the other.
 _CHAINS = (1, 3, 7, 15, 40)
 

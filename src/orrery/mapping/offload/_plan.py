@@ -27,8 +27,6 @@ from ._select import Selection, packs, ratio, two_phases
 from ._settings import OffloadSearch
 from ._timing import Move, Timing, time_step, waiting_bytes
 
-__all__ = ["plan_offload"]
-
 
 def plan_offload(
     profile: StepProfile, search: OffloadSearch | None = None, progress: Progress = SILENT

@@ -8,8 +8,6 @@ from typing import Final, Protocol
 
 from orrery.offload_plan import Action, SavedTensor, StepProfile
 
-__all__ = ["ACTIONS", "DROP", "KEEP", "PACK", "WRITE", "Choices", "Columns", "columns_of"]
-
 #: what becomes of a tensor: it stays, is written as it is, is written packed, is made again
 KEEP: Final = 0
 WRITE: Final = 1

@@ -23,8 +23,6 @@ from orrery.units import format_quantity, format_si
 from ._problem import KEEP, PACK, WRITE, Choices, Columns
 from ._timing import write_delays
 
-__all__ = ["Selection", "packs", "ratio", "two_phases"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:

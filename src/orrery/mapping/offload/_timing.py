@@ -32,8 +32,6 @@ from dataclasses import dataclass
 
 from ._problem import DROP, KEEP, PACK, WRITE, Columns
 
-__all__ = ["Move", "Shortage", "Timing", "time_step", "waiting_bytes", "write_delays"]
-
 Move = tuple[int, bool, float, float]  #: tensor, whether it is written, begin, end
 
 

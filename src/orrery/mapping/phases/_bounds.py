@@ -23,8 +23,6 @@ from .._solver import linear_bound
 from ._problem import PlacementProblem
 from ._search import greedy
 
-__all__ = ["Bounds", "bounds_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:

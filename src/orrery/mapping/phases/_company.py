@@ -12,8 +12,6 @@ import heapq
 import math
 from dataclasses import dataclass, field
 
-__all__ = ["Tasks"]
-
 
 @dataclass(slots=True)
 class Tasks:

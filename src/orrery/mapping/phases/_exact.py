@@ -21,8 +21,6 @@ from ._search import Placed, descend, greedy, single_workers
 from ._tree import Placement, Tree
 from ._windows import better_windows
 
-__all__ = ["Standing", "all_placements", "best_placement", "quickest_placements", "standing"]
-
 #: Placements nearer than this share of their seconds count as equally quick: sums are rounded.
 _SAME = 1e-9
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["expected_s"]
-
 #: Of fewer runs a fixed time cannot be told from a factor.
 _LINE = 3
 

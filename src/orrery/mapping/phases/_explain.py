@@ -21,8 +21,6 @@ import numpy as np
 from ._problem import PlacementProblem
 from ._state import Timing
 
-__all__ = ["Loss", "Losses", "losses_of"]
-
 Cause = Literal["bound", "limit", "cuts", "company", "drift", "hand-over", "split", "even"]
 
 #: What takes less than this share of the whole is not called a cause.

@@ -24,8 +24,6 @@ from typing import Literal
 from orrery.errors import SpecError
 from orrery.graph import Graph, Region
 
-__all__ = ["Partition", "Phase", "Subgraph", "partition"]
-
 Kind = Literal["sequential", "multi-path"]
 
 

@@ -26,8 +26,6 @@ from orrery.errors import ModelError, SpecError
 from ._partition import Partition
 from ._state import Sending, Settled, State, Timing
 
-__all__ = ["Flow", "Passage", "PlacedPhase", "PlacementProblem", "Worker", "flows_of"]
-
 HOST = "host"  #: the memory in which inputs lie and to which outputs return
 
 

@@ -30,9 +30,6 @@ from ._state import State
 from ._tree import Placement, Tree
 from ._windows import better_windows
 
-__all__ = ["Correction", "Placed", "Race", "Raced", "Ran", "descend", "greedy",
-           "greedy_correction", "single_workers", "smallest_workers"]  # fmt: skip
-
 #: A change that moves less than this share of the whole can gain no more, which nobody can measure.
 _WORTH = 0.005
 

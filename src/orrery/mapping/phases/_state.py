@@ -20,8 +20,6 @@ from ._company import Tasks
 if TYPE_CHECKING:
     from ._problem import PlacementProblem
 
-__all__ = ["Sending", "Settled", "State", "Timing"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:

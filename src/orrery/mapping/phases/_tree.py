@@ -23,8 +23,6 @@ from orrery.progress import Progress
 from ._problem import Passage, PlacementProblem
 from ._state import State
 
-__all__ = ["Placement", "Tree", "worthwhile"]
-
 Placement = tuple[int, ...]
 
 

@@ -17,8 +17,6 @@ from ._problem import PlacementProblem
 from ._state import State
 from ._tree import Placement, worthwhile
 
-__all__ = ["better_windows"]
-
 #: Subgraphs of a window; how many may be put somewhere in one, and in all.
 _WIDTH, _LOOKS, _ALL_LOOKS = 7, 3_000, 150_000
 

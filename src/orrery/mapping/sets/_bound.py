@@ -24,8 +24,6 @@ from ._exact import TooManyStatesError
 from ._problem import Problem
 from ._series import PROOF, series_optimum
 
-__all__ = ["PATH_BOUND", "path_bound_ps", "series_bound_ps"]
-
 #: of which plans the bound of a path is proved
 PATH_BOUND = (
     "every layer, element-wise ones too, by itself in its fastest way, whole on any device or "

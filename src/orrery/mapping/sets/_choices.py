@@ -36,9 +36,6 @@ from ._classes import SetClass
 from ._routes import NEVER, Ints, Links, phase_ps
 from ._units import Case
 
-__all__ = ["Choice", "Filler", "Pricer", "Shape", "fill", "shapes_of", "to_ps"]
-
-
 Messages = tuple[tuple[int, int, int], ...]  #: source, target, bytes
 
 

@@ -17,8 +17,6 @@ from itertools import product
 
 from .._tables import Tables
 
-__all__ = ["SetClass", "like_devices", "set_classes"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetClass:

@@ -29,17 +29,6 @@ from ._mapping import Placed, SetMapping
 from ._problem import Problem
 from ._routes import NEVER, Ints
 
-__all__ = [
-    "Explanation",
-    "LayerClass",
-    "Other",
-    "SetReason",
-    "UnitReason",
-    "explain_sets",
-    "layer_classes",
-    "mapping_of",
-]
-
 #: Sweeps over a set's units when its choices are found anew for another design.
 _SWEEPS = 2
 

@@ -18,8 +18,6 @@ from ._memory import held_bytes, lives_of
 from ._problem import Problem
 from ._routes import Ints
 
-__all__ = ["Costs", "Flat", "State", "flatten", "new_state"]
-
 #: capacities from here on are all the same to compiled code
 _MOST_BYTES = 2**62 - 1
 

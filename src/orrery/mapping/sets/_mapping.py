@@ -22,8 +22,6 @@ from ._memory import needs_bytes
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = ["Placed", "SetMapping", "Times", "evaluate", "feasible", "fits", "places_of", "plan_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:

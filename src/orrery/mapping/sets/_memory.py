@@ -19,8 +19,6 @@ from ._choices import Choice
 from ._problem import Problem
 from ._routes import Ints
 
-__all__ = ["Lives", "held_bytes", "lives_of", "needs_bytes"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lives:

@@ -29,9 +29,6 @@ from ._classes import SetClass, like_devices, set_classes
 from ._routes import NEVER, Ints, Links, links_of, reshard_ps
 from ._units import Unit, case_of, local_name, units_of
 
-__all__ = ["Freedoms", "Problem", "fill_problem", "fill_problems", "restrict"]
-
-
 #: times of a region that differ by less are no reason to compute it elsewhere
 _ALIKE = 1e-9
 

@@ -25,16 +25,6 @@ from ._mapping import Placed, SetMapping, evaluate, fits, plan_of
 from ._problem import Problem
 from ._routes import NEVER
 
-__all__ = [
-    "PROOF",
-    "best_mapping",
-    "best_series",
-    "combine_networks",
-    "period_ps",
-    "refused_by_all",
-    "series_optimum",
-]
-
 #: what the bound of `best_mapping` says
 PROOF = (
     "no plan is faster in which sets of like devices take over from each other, each once, layers "

@@ -18,8 +18,6 @@ from orrery.graph import Region
 
 from .._tables import Workload
 
-__all__ = ["Case", "Unit", "case_of", "local_name", "units_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from ._parameters import Parameter
 
-__all__ = ["Effect", "Effects", "main_effects"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:

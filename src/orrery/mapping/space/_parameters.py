@@ -20,8 +20,6 @@ from functools import cached_property
 from orrery.errors import SpecError
 from orrery.units import DIMENSIONS
 
-__all__ = ["Parameter", "read_parameter"]
-
 MOST_VALUES = 10_000
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\s\d.*+][^\s*+]*)?\s*")

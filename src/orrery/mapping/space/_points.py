@@ -11,8 +11,6 @@ from orrery.errors import SpecError
 
 from ._parameters import Parameter
 
-__all__ = ["grid_size", "one_at_a_time", "points_of"]
-
 #: points up to which a subset is drawn by shuffling all
 _SHUFFLED = 1_000_000
 MOST_POINTS = 1_000_000

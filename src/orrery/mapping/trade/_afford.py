@@ -17,8 +17,6 @@ import numpy as np
 from .._tables import Tables
 from ..sets._problem import Problem
 
-__all__ = ["Budget", "affordable", "among"]
-
 #: choices of devices that are searched at most, and that are looked at
 _MOST, _LOOKED = 6, 20_000
 

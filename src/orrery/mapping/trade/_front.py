@@ -41,8 +41,6 @@ from ._joules import EnergyUnknownError, fill_joules
 from ._plans import traded_plan
 from ._search import NO_CEILINGS, Ceilings, Trader
 
-__all__ = ["conflict", "front_plans", "non_dominated"]
-
 #: Rungs of the ladders: periods, and ceilings of energy.
 _PERIODS = 5
 _CEILINGS = 4

@@ -30,8 +30,6 @@ from ..sets._mapping import SetMapping, evaluate, places_of
 from ..sets._problem import Problem
 from ..sets._routes import NEVER, Links
 
-__all__ = ["EnergyUnknownError", "Joules", "energy_known", "fill_joules", "idle_w"]
-
 Floats = NDArray[np.float64]
 
 

@@ -33,8 +33,6 @@ from ..sets._routes import NEVER
 from ._joules import Joules
 from ._weighed import weigh
 
-__all__ = ["NO_CEILINGS", "Ceilings", "Point", "Traded", "Trader"]
-
 Taken = tuple[int, ...]
 
 #: one unit of a reference mapping's value is so many whole ones in a search

@@ -18,8 +18,6 @@ from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
 from ._joules import Floats, Joules
 
-__all__ = ["Weighed", "weigh"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed(Problem):

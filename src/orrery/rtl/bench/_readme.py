@@ -25,11 +25,6 @@ from ._run import ICARUS_OPTIONS, VERILATOR_OPTIONS, BenchTool, compile_bench
 from ._testbench import bench_files, bench_name, vector_stamps
 from ._vectors import PlainVectors, Vectors, as_vectors, count_of
 
-__all__ = [
-    "AreaRecord", "Block", "CircuitRecord", "FpgaRecord", "MutationRecord", "circuit_files",
-    "circuit_record", "read_circuit_record", "refuse_others", "write_circuit",
-]  # fmt: skip
-
 _KIND, _SCHEMA = "circuit", 1
 _RECORD = "circuit.json"
 

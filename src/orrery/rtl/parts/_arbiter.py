@@ -18,8 +18,6 @@ from amaranth.lib.wiring import In, Out
 from .._circuit import Timing
 from ._part import Part, check_whole, log2_ceil, shape_name, shape_of, shape_text
 
-__all__ = ["Arbiter"]
-
 
 class Arbiter(Part):
     """Merges streams into one, round robin: nobody waits for more than one item of each other.

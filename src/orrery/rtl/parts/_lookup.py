@@ -30,8 +30,6 @@ from ._part import (
     shape_text,
 )
 
-__all__ = ["LookUpUnit"]
-
 #: Bits of address above which a table is surely a mistake.
 _MOST_ADDRESS_BITS = 20
 #: Of input and output, so that `evaluate` stays within int64.

@@ -17,8 +17,6 @@ from .._circuit import Timing
 from .._rules import INSIDE
 from ._part import Part, check_whole, digest
 
-__all__ = ["MemoryWrapper"]
-
 
 class MemoryWrapper(Part):
     """Rows of bits that are written at the clock's edge and read a cycle later.

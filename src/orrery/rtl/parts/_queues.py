@@ -24,8 +24,6 @@ from .._circuit import Timing
 from .._rules import INSIDE
 from ._part import Part, check_whole, shape_name, shape_of, shape_text, shared
 
-__all__ = ["Fifo", "RegisterSlice", "SkidBuffer"]
-
 
 class Fifo(Part):
     """A first-in, first-out queue of `depth` items between two streams.

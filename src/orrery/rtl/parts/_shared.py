@@ -31,8 +31,6 @@ from orrery.errors import SpecError
 
 from .._verilog import KEYWORDS
 
-__all__ = ["FlatPort", "ModuleLibrary", "Shared", "flat_ports"]
-
 #: What a module, a port or a stream may be called in RTLIL and Verilog alike.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: Modules that simulation puts around a circuit.

@@ -14,8 +14,6 @@ from orrery.errors import SpecError
 from .._circuit import Timing
 from ._part import Part, shape_text, shared
 
-__all__ = ["Streamed"]
-
 
 class Streamed(Part):
     """Gives a part with plain ports a stream of inputs and a stream of outputs.

@@ -33,8 +33,6 @@ from ._record import Macro, MemoryUse, ModuleArea, Synthesis, Verified
 from ._stimulus import check_amounts, check_ports
 from ._timing import longest_paths
 
-__all__ = ["synthesise"]
-
 _TIMEOUT_S = 3600.0
 #: ABC's own script but for its first step: `&fraig -x` takes minutes on multipliers and `ifraig`
 #: seconds, at the same area (fp32 multiplier: 4788 for 4797 NAND2, 2.5 s for 22 s and more).

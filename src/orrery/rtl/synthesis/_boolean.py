@@ -9,8 +9,6 @@ from typing import Any
 
 from orrery.errors import SpecError
 
-__all__ = ["Expression", "evaluate", "names_in", "parse", "truth_table", "verilog"]
-
 #: ``("name", pin)``, ``("const", 0 or 1)``, ``("!", a)``, ``("&" | "|" | "^", a, b)``
 Expression = tuple[Any, ...]
 

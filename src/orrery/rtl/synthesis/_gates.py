@@ -21,8 +21,6 @@ from ._boolean import Expression
 from ._library import Cell, Library
 from ._netlist import MiscompiledError
 
-__all__ = ["FALSE", "TRUE", "Meaning", "Nodes", "Pins", "gate_graph", "netlist_graph"]
-
 FALSE, TRUE = 0, 1
 #: Pin of a cell -> the literals of its bits, lowest first.
 Pins = Callable[[str], list[int]]

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from orrery.errors import SpecError
 
-__all__ = ["Group", "read_groups"]
-
 
 @dataclass(slots=True)
 class Group:

@@ -21,8 +21,6 @@ from . import _boolean
 from ._groups import Group, read_groups
 from ._library import Arc, Cell, FlipFlop, Library, Pin, Setup, Table
 
-__all__ = ["OWN_LIBRARY", "parse_library", "read_library"]
-
 #: The library of this package: areas in NAND2 equivalents.
 OWN_LIBRARY = Path(__file__).with_name("cells.lib")
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from ._boolean import Expression, names_in, truth_table
 
-__all__ = ["Arc", "Cell", "FlipFlop", "Library", "Pin", "Setup", "Table"]
-
 _LOADS = {"total_output_net_capacitance", "constrained_pin_transition"}
 _SLEWS = {
     "input_net_transition", "input_transition_time", "related_pin_transition",

@@ -9,8 +9,6 @@ from orrery.errors import SpecError
 from ._boolean import Expression, names_in, verilog
 from ._library import Cell, Library
 
-__all__ = ["cell_models"]
-
 
 def cell_models(library: Library, names: Iterable[str]) -> str:
     """Return one Verilog module for each cell, written from its Liberty functions.

@@ -25,15 +25,6 @@ from ._aiger import AndGraph, Bits, from_bits, read_aiger
 from ._record import Verified
 from ._stimulus import MOST_BITS, Stimulus, check_amounts, check_ports, given, own
 
-__all__ = [
-    "MiscompiledError",
-    "Reference",
-    "and_graph",
-    "check_inputs",
-    "verify_graph",
-    "verify_netlist",
-]
-
 #: Inputs of one run, one row a cycle from a reset on -> outputs, as an engine's ``cycles``.
 Reference = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 

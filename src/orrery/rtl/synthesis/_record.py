@@ -7,17 +7,6 @@ from dataclasses import dataclass, field
 
 from .._circuit import Circuit
 
-__all__ = [
-    "Macro",
-    "MemoryUse",
-    "ModuleArea",
-    "Resources",
-    "Step",
-    "Synthesis",
-    "TimingPath",
-    "Verified",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Macro:

@@ -32,8 +32,6 @@ from ._primitives import xilinx_meaning
 from ._record import Resources, Verified
 from ._stimulus import check_amounts, check_ports
 
-__all__ = ["FAMILIES", "resources"]
-
 _TIMEOUT_S = 3600.0
 
 

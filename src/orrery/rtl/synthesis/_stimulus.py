@@ -14,10 +14,6 @@ from orrery.errors import SpecError, did_you_mean
 from .._circuit import Circuit, Port
 from ._aiger import Bits, to_bits
 
-__all__ = [
-    "EXHAUSTIVE_BITS", "MOST_BITS", "Stimulus", "check_amounts", "check_ports", "given", "own",
-]  # fmt: skip
-
 #: A combinational circuit of no more input bits than this is compared on every input.
 EXHAUSTIVE_BITS = 16
 #: Bits of stimulus that one call makes at most, so that wide circuits fit into memory.

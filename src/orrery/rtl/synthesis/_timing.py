@@ -19,8 +19,6 @@ from .._circuit import Circuit
 from ._library import Arc, Cell, Library, Table
 from ._record import Step, TimingPath
 
-__all__ = ["longest_paths"]
-
 #: Buffers, or pins of a buffer's size, that a buffer drives; the least delay is near this.
 _STAGE = 4
 #: Rising, falling.

@@ -19,8 +19,6 @@ from orrery.errors import SpecError, did_you_mean
 from orrery.graph import PRECISION_KEY, Graph, numpy_dtype
 from orrery.store import content_hash
 
-__all__ = ["IMAGENET", "LABELS", "LabelledData", "batch_size", "read_labelled", "result_of"]
-
 Array = NDArray[Any]
 
 #: Names under which labels may stand, the first that is there is taken.

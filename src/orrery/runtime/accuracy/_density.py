@@ -17,8 +17,6 @@ from orrery.provenance import Basis, Source
 from ._data import LabelledData, batch_size
 from ._running import usual_backend
 
-__all__ = ["measure_densities"]
-
 
 def measure_densities(
     graph: Graph, data: LabelledData, *, progress: Progress = SILENT

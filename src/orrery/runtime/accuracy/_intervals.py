@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CONFIDENCE", "PairedChange", "exact_share", "mean_interval", "paired", "wilson"]
-
 CONFIDENCE = 0.95
 
 #: Below so many samples the mean of arbitrary errors is not near enough to normal.

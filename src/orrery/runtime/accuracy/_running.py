@@ -20,8 +20,6 @@ from .._reference import ReferenceBackend
 from ._data import LabelledData, result_of
 from ._scores import TaskMetric
 
-__all__ = ["answers", "chained", "usual_backend"]
-
 
 def usual_backend(graph: Graph) -> Backend:
     """Return ONNX Runtime where it is installed and takes the network, else the NumPy reference."""

@@ -21,8 +21,6 @@ from orrery.graph import Graph
 from ._data import LabelledData, result_of
 from ._intervals import CONFIDENCE, mean_interval, wilson
 
-__all__ = ["TASK_METRICS", "TaskMetric", "task_metric"]
-
 Array = NDArray[Any]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ._c_text import Operand, Step, Writer, emitter, number
 from ._style import CStyle
 
-__all__ = ["broadcast"]
-
 
 def broadcast(operand: Operand, counters: tuple[str, ...]) -> str:
     """Return an operand's element where its axes of size 1 stretch over the counters."""

@@ -23,8 +23,6 @@ from . import _c_matrix, _c_pointwise, _c_reduce, _c_window
 from ._c_text import EMITTERS, Operand, Step, Writer, number
 from ._style import CStyle
 
-__all__ = ["CSource", "c_source"]
-
 _FILLED = (_c_matrix, _c_pointwise, _c_reduce, _c_window)  # importing them fills the table
 
 #: Operators that only give a tensor another shape: nothing is written for them.

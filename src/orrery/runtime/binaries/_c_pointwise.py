@@ -10,8 +10,6 @@ from ._c_matrix import broadcast
 from ._c_text import Step, Writer, emitter, flat, number
 from ._style import CStyle
 
-__all__: list[str] = []
-
 #: operator -> C expression of v
 _UNARY = {
     "Relu": "v > 0.0f ? v : 0.0f",

@@ -8,8 +8,6 @@ from typing import Any
 from ._c_text import Step, Writer, emitter, flat, number
 from ._style import CStyle
 
-__all__: list[str] = []
-
 #: operator -> start, what one more value does to `sum`, and the end
 _REDUCE = {
     "ReduceSum": ("0.0f", "sum += v;", "sum"),

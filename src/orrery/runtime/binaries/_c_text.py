@@ -17,8 +17,6 @@ from orrery.graph import Node
 
 from ._style import CStyle
 
-__all__ = ["EMITTERS", "Emitter", "Operand", "Step", "Writer", "emitter", "flat", "number"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operand:

@@ -25,8 +25,6 @@ from ._c_network import CSource, c_source
 from ._style import CStyle
 from ._targets import MissingCompilerError, find_target
 
-__all__ = ["BuildError", "CBinary", "CRecipe", "build_c", "run_c"]
-
 Form = Literal["shared", "executable", "object", "archive", "firmware"]
 _SUFFIX = {"shared": ".so", "executable": "", "object": ".o", "archive": ".a", "firmware": ".bin"}
 

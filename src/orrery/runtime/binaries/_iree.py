@@ -25,8 +25,6 @@ from orrery.graph import Graph, onnx_bytes
 from ._compile import BuildError
 from ._targets import find_target
 
-__all__ = ["IreeBinary", "IreeRecipe", "build_iree", "run_iree"]
-
 _LIMIT_S = 1800.0
 
 #: What LLVM is told besides the triple, by target.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from orrery.errors import OrreryError, UnknownNameError
 
-__all__ = ["TARGETS", "MissingCompilerError", "Target", "find_target"]
-
 
 class MissingCompilerError(OrreryError):
     """A compiler, linker or emulator that a build needs is not on this machine."""

@@ -24,8 +24,6 @@ from orrery.graph import CANONICAL_OPSET, Graph, onnx_bytes
 from ._compile import BuildError
 from ._targets import find_target
 
-__all__ = ["TvmBinary", "TvmRecipe", "build_tvm", "run_tvm"]
-
 _LIMIT_S = 1800.0
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__: list[str] = []
-
 
 def _build(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     import tvm

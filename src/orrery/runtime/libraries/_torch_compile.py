@@ -10,8 +10,6 @@ from typing import Any
 
 from ._torch_program import Program, Runner
 
-__all__ = ["recorded", "settled"]
-
 #: Compiled code must take less than this share of the time to be kept.
 _WORTH = 0.97
 _ROUNDS, _MOST_ROUNDS, _LONG_S = 5, 100, 0.5

@@ -10,8 +10,6 @@ from orrery.graph import Node, TensorType
 from ._torch_shape import take
 from ._torch_table import operation
 
-__all__: list[str] = []
-
 
 def _front(t: Any, indices: Any, size: int) -> Any:
     """Return indices counted from the front; those outside stay outside, and are refused later."""

@@ -10,8 +10,6 @@ from orrery.graph import Node, TensorType
 
 from ._torch_table import operation, torch_dtype
 
-__all__: list[str] = []
-
 
 @operation("MatMul")
 def matmul(t: Any, a: Any, b: Any) -> Any:

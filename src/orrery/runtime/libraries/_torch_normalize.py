@@ -9,8 +9,6 @@ from orrery.graph import Node, TensorType
 
 from ._torch_table import operation
 
-__all__: list[str] = []
-
 
 @operation("Softmax", wide=True)
 def softmax(t: Any, x: Any, *, axis: int = -1) -> Any:

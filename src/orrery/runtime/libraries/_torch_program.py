@@ -21,8 +21,6 @@ from orrery.units import format_quantity
 from ._library import foreign_operators
 from ._torch_table import DTYPES, OPERATIONS, Operation
 
-__all__ = ["Constants", "Program", "from_numpy", "make_program", "refused", "to_numpy"]
-
 #: Values of up to so many elements are worked out on the host by the reference.
 _HOST_ELEMENTS = 1 << 14
 

@@ -9,8 +9,6 @@ from orrery.graph import Node, TensorType
 
 from ._torch_table import operation
 
-__all__: list[str] = []
-
 _USUAL = {
     "LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",),
 }  # fmt: skip

@@ -8,8 +8,6 @@ from typing import Any
 
 from ._torch_table import operation, register
 
-__all__: list[str] = []
-
 
 def _axes(axes: Any, rank: int, noop: int) -> tuple[int, ...]:
     if axes is None or axes.size == 0:

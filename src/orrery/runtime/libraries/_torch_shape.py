@@ -10,8 +10,6 @@ from orrery.graph import Node, TensorType
 
 from ._torch_table import operation
 
-__all__ = ["take"]
-
 
 def _list(values: Any) -> list[int]:
     return [int(v) for v in values.ravel()]

@@ -22,8 +22,6 @@ import numpy as np
 from orrery.graph import Graph, Node, dtype_name, find_operator
 from orrery.graph import TensorType as Type
 
-__all__ = ["DTYPES", "OPERATIONS", "Operation", "operation", "register", "torch_dtype"]
-
 #: Element types that PyTorch computes in as NumPy does.
 DTYPES = (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",

@@ -13,8 +13,6 @@ from orrery.graph import Node, TensorType
 from ._torch_shape import take
 from ._torch_table import operation
 
-__all__: list[str] = []
-
 Ints = Sequence[int]
 _SAME = ("SAME_UPPER", "SAME_LOWER")
 

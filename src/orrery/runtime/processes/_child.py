@@ -31,8 +31,6 @@ from ._block import act_of
 from ._layout import BOARD_BYTES, WRAP, Box, Layout, Program
 from ._words import LOOKS, Words
 
-__all__ = ["main"]
-
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 

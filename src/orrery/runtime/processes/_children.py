@@ -33,8 +33,6 @@ from ..together._pool import LocalWorker, WorkerFailedError, WorkerHungError, Wo
 from ._layout import BOARD_BYTES, MOST_CHILDREN, WRAP, Box, Program
 from ._words import Words
 
-__all__ = ["Child", "Children", "children_of"]
-
 #: How long a child that was told to end is waited for, and one that starts.
 _GRACE_S, _START_S = 2.0, 120.0
 

@@ -20,9 +20,6 @@ from orrery.graph import Graph, numpy_dtype
 
 from ._words import LINE, Words
 
-__all__ = ["BOARD_BYTES", "MOST_CHILDREN", "WRAP", "Box", "Layout", "Part", "Program", "Spot",
-           "layout_of", "unshared"]  # fmt: skip
-
 #: Requests that may wait for one child; each network has one under way.
 _RING = 1024
 #: Counters of requests stay below this.

@@ -12,8 +12,6 @@ from orrery.graph import Graph, Node
 
 from ._openvino_integers import SMALL, integers_computed_otherwise
 
-__all__ = ["refused_operators"]
-
 #: Operators that the library lacks.
 _LACKING = frozenset({
     "BitCast", "CausalConvWithState", "CumProd", "DeformConv", "Det", "LinearAttention",

@@ -20,8 +20,6 @@ import numpy as np
 
 from orrery.graph import Constant, Graph, Node, TensorType
 
-__all__ = ["SMALL", "integer_limit", "integers_computed_otherwise"]
-
 #: least and most, both included
 Range = tuple[int, int]
 

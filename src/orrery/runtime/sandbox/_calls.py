@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-__all__ = ["ALLOWED", "MEANINGS", "NUMBERS", "QUIET", "call_name", "meaning_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Numbers:

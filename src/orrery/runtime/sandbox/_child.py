@@ -23,8 +23,6 @@ from typing import Any, NoReturn
 from ._confine import Held, bound, leave_namespaces, shut
 from ._probe import Emulated, Limits, Native, Probe
 
-__all__ = ["REPORT", "LoadError", "main"]
-
 #: What is reported: ``p`` and the watcher's number, ``s`` and how the other ended, its memory.
 REPORT = struct.Struct("<cqq")
 

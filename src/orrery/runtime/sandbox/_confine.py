@@ -22,8 +22,6 @@ from pathlib import Path
 from ._filter import install_filter
 from ._probe import Limits
 
-__all__ = ["Held", "bound", "leave_namespaces", "shut"]
-
 _NEW_USER, _NEW_NET, _NEW_PID, _NEW_IPC = 0x10000000, 0x40000000, 0x20000000, 0x08000000
 _NOBODY = 65534
 _DIE_WITH_PARENT, _DUMPABLE, _NO_NEW_RIGHTS = 1, 4, 38

@@ -20,8 +20,6 @@ from ._registers import convention
 if TYPE_CHECKING:
     from ._child import Runner
 
-__all__ = ["Machine", "emulated"]
-
 _PAGE = 1 << 12
 _STACK_BYTES, _HEAP_BYTES, _MOST_COPIED = 1 << 20, 256 << 20, 1 << 28
 _CODE_CACHE_BYTES = 64 << 20

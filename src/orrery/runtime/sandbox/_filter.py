@@ -16,8 +16,6 @@ from collections.abc import Sequence
 
 from ._calls import ALLOWED, NUMBERS, QUIET
 
-__all__ = ["install_filter", "program"]
-
 _LOAD, _EQUAL, _ABOVE, _ANY, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERROR, _TELL, _END = 0x7FFF0000, 0x00050000, 0x7FC00000, 0x80000000
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16

@@ -33,8 +33,6 @@ from ._calls import meaning_of
 from ._child import REPORT
 from ._probe import Answer, Emulated, Failure, Limits, Probe, VirtualMachine
 
-__all__ = ["run_probe"]
-
 #: The room's door is passed by: what it shows takes a second to load, and none of it is needed.
 _BOOT = (
     "import json, sys, types; said = json.loads(sys.argv[1]); sys.path[:] = said.pop('path'); "

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._emulator import Machine
 
-__all__ = ["library_function"]
-
 _ONE = (
     "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "fabs",
     "floor", "log", "log10", "log1p", "log2", "nearbyint", "rint", "round", "roundeven", "sin",

@@ -20,8 +20,6 @@ from ._probe import VirtualMachine
 if TYPE_CHECKING:
     from ._child import Runner
 
-__all__ = ["virtual_machine"]
-
 Array = NDArray[Any]
 #: Loads what is foreign, then maps inputs to outputs.
 Load = Callable[[], Callable[[list[Array]], list[Array]]]

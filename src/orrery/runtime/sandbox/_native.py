@@ -18,8 +18,6 @@ from ._probe import Block, Call, Native, Pointer
 if TYPE_CHECKING:
     from ._child import Runner
 
-__all__ = ["loadable", "movable", "native"]
-
 _SHARED, _WHERE_PUT = 3, 2
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 _DYNAMIC, _FLAGS, _IS_EXECUTABLE = 2, 0x6FFFFFFB, 0x08000000

@@ -8,21 +8,6 @@ from typing import Literal
 
 from orrery.errors import SpecError
 
-__all__ = [
-    "Answer",
-    "Block",
-    "Call",
-    "Emulated",
-    "Failure",
-    "Limits",
-    "Native",
-    "Piece",
-    "Pointer",
-    "Probe",
-    "VirtualMachine",
-    "Watched",
-]
-
 Architecture = Literal["x86-64", "aarch64", "armv7", "thumb"]
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Convention", "convention"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:

@@ -14,8 +14,6 @@ from orrery.rtl.parts import BarrelShifter, LeadingOne, Part, Shared
 from .._engine import MOST_QUANT, PACKED_BITS
 from .._format import FloatFormat, Mode
 
-__all__ = ["PACK_FIXED_CYCLES", "PACK_FLOAT_CYCLES", "PackFixed", "PackFloat"]
-
 PACK_FLOAT_CYCLES, PACK_FIXED_CYCLES = 4, 1
 
 

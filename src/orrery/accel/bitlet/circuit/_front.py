@@ -13,8 +13,6 @@ from orrery.rtl.parts import BarrelShifter, Part, Shared
 
 from .._format import FixedFormat, FloatFormat, Mode
 
-__all__ = ["Align", "FixedPair", "FloatPair"]
-
 _AT_ONCE = Timing(latency=0, interval=1, rule="combinational")
 
 

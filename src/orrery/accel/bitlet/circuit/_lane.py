@@ -11,8 +11,6 @@ from amaranth.lib.wiring import In, Out
 from orrery.rtl import Timing
 from orrery.rtl.parts import BarrelShifter, Part, Shared
 
-__all__ = ["CheckWindow", "Lane"]
-
 
 class CheckWindow(Part):
     """What one look at the next bits of a lane finds, and how far the pointer moves.

@@ -11,8 +11,6 @@ from amaranth.lib.wiring import In, Out
 from orrery.rtl import Timing
 from orrery.rtl.parts import Part
 
-__all__ = ["Recode"]
-
 
 class Recode(Part):
     """Writes a magnitude in non-adjacent form with one carry chain.

@@ -24,8 +24,6 @@ from .._format import FixedFormat
 from .._function import grid_step, on_grid
 from ._file import Coded, encode, weight_words, word_columns
 
-__all__ = ["DECODERS", "constant_rows", "store_weights", "tile_bytes"]
-
 Array = NDArray[Any]
 
 #: Decoders of an array; with them coded weights of all formats come as fast as the published

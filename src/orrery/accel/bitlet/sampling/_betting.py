@@ -26,8 +26,6 @@ import numpy as np
 
 from .._engine import Array
 
-__all__ = ["Draws", "Path"]
-
 #: Each side errs once in forty draws of a whole sample.
 _LOG_CHANCE = math.log(40)
 #: Share of the capital that a bet may lose.

@@ -20,8 +20,6 @@ import numpy as np
 from .._engine import Array
 from ._betting import Draws, Path
 
-__all__ = ["Found", "Outline", "counted", "draw_sample"]
-
 #: Positions -> cycles of rows (n, rows) and of tiles in lockstep (n, tiles).
 Count = Callable[[Array], tuple[Array, Array]]
 #: Positions of the first round; kinds of positions that get a prediction each.

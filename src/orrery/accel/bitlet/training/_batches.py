@@ -15,8 +15,6 @@ from .._engine import Array
 from .._format import check_whole
 from ._checks import check_arrays, check_finite
 
-__all__ = ["draw_batches", "trained_network"]
-
 #: Epochs, and the number of a draw.
 _MOST = 2**63 - 1
 

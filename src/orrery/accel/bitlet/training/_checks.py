@@ -11,8 +11,6 @@ from orrery.graph import Graph
 
 from ..._record import Tensors
 
-__all__ = ["check_arrays", "check_batch", "check_finite", "check_states"]
-
 
 def check_arrays(given: object, *, where: str, what: str) -> None:
     """Refuse what is no mapping from names to arrays.

@@ -31,8 +31,6 @@ from .._engine import Array
 from .._format import FixedFormat, NumberFormat, from_bits, to_bits
 from .._function import grid_step
 
-__all__ = ["PHASES", "Part", "Phase", "TrainingProduct", "operands", "training_products"]
-
 Phase = Literal["forward", "input gradient", "weight gradient"]
 PHASES: tuple[Phase, ...] = ("forward", "input gradient", "weight gradient")
 Part = Literal["weights", "activations", "errors"]

@@ -10,8 +10,6 @@ from ..._record import Tensors
 from .._cycles import BitletArray, LayerCycles, schedule
 from ._products import Part, Phase
 
-__all__ = ["PhaseCycles", "ProductChoice", "TrainingStep"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseCycles:

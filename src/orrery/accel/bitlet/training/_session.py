@@ -41,8 +41,6 @@ from ._records import PhaseCycles, ProductChoice, TrainingStep
 if TYPE_CHECKING:
     from ._trainer import BitletTrainer
 
-__all__ = ["FIRST_SCALE", "GOOD_STEPS", "LEAST_SCALE", "MOST_SCALE", "Session"]
-
 #: The dynamic loss scale begins here, doubles after so many good steps, and halves on overflow.
 FIRST_SCALE, GOOD_STEPS = 2.0**16, 200
 #: A scale below this means that no scale helps; above the other, binary32 itself would overflow.
