@@ -25,7 +25,6 @@ from orrery.graph import Graph, Region, TensorType
 from orrery.runtime import OnnxRuntimeBackend
 from orrery.runtime.processes import ProcessNetwork, placed_network, refuses_processes, why_not
 from orrery.runtime.processes._children import children_of
-from orrery.runtime.processes._words import this_processor
 from orrery.runtime.together import (
     Fallback,
     LocalWorker,
@@ -36,6 +35,7 @@ from orrery.runtime.together import (
     WorkerPool,
     observe,
 )
+from orrery.runtime.together._request import this_processor
 
 from .child_backend import Faulty
 from .graphs import diamond, image, ladder

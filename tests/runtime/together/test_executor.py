@@ -29,6 +29,7 @@ from orrery.runtime.together import (
     _pool,
     core_sets,
 )
+from orrery.runtime.together._request import this_processor
 
 OWN = tuple(sorted(os.sched_getaffinity(0)))
 
@@ -135,6 +136,26 @@ def test_threads_stay_on_their_processors(timeout_s: float | None) -> None:
     assert where["a"] == where["d"] == frozenset(OWN)
     assert where["b"] == {OWN[0]}
     assert where["c"] == {OWN[1 % len(OWN)]}
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="needs two processors")
+@pytest.mark.parametrize("took_s", [0.0, 1.0])
+def test_whoever_asks_works_on_the_last_workers_processor(took_s: float) -> None:
+    """Bound to it, or without where requests are brief and it is there anyway."""
+    graph, seen = diamond(), list[object]()
+    fake = Fake(began=lambda name: seen.append((name, this_processor())))
+
+    def ask() -> None:  # whoever asks was on the other one, and is there afterwards
+        os.sched_setaffinity(0, OWN[-1:])
+        network.took_s = took_s
+        network.run(INPUT)
+        seen.append(tuple(os.sched_getaffinity(0)))
+
+    with WorkerPool(workers(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, [("a b", "w1"), ("c d", "w0")]), pool)
+        with ThreadPoolExecutor(1) as caller:
+            caller.submit(ask).result(60)
+    assert seen == [("a", OWN[1]), ("c", OWN[0]), OWN[-1:]]
 
 
 def test_times_of_an_outcome_and_its_timeline(pool: WorkerPool) -> None:

@@ -36,20 +36,16 @@ from .._evaluator import owned
 from ..together._executor import Outcome, PlacedNetwork, Step, _owners
 from ..together._interrupts import Interrupts, raised_by_a_handler
 from ..together._pool import PROCESS, WorkerFailedError, WorkerHungError, WorkerPool
-from ..together._request import failure_of, to_be_bound_to
+from ..together._request import failure_of, is_to_be_bound, to_be_bound_to
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
-from ._words import this_processor, why_not
+from ._words import why_not
 
 __all__ = ["ProcessNetwork", "placed_network", "refuses_processes"]
 
 #: While whoever asks sleeps, it looks after signals and the time so often.
 _SLICE_S = 0.1
-
-#: Whoever asks for what took less stays on its processor without being bound to it: the system
-#: moves a thread that runs only some milliseconds apart, and binding takes 10 µs of each request.
-_BRIEF_S = 2e-3
 
 
 def refuses_processes(graph: Graph, steps: Sequence[Step], pool: WorkerPool) -> str | None:
@@ -322,7 +318,7 @@ class ProcessNetwork(PlacedNetwork):
             try:
                 self._enter(asked)
                 own = self._home
-                if own is not None and (self._took_s > _BRIEF_S or this_processor() not in own):
+                if own is not None and is_to_be_bound(own, self._took_s):
                     before = os.sched_getaffinity(0)
                     os.sched_setaffinity(0, own)
                 with self._turn:

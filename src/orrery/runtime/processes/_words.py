@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "LOOKS", "Words", "looker", "this_processor", "why_not"]
+__all__ = ["LINE", "LOOKS", "Words", "looker", "why_not"]
 
 #: Words (of 4 bytes) to a cache line: what different processes write lies in different lines.
 LINE = 16
@@ -60,19 +60,6 @@ def _system() -> Callable[..., int]:
                      ctypes.c_void_p, ctypes.c_long]  # fmt: skip
     found: Callable[..., int] = call
     return found
-
-
-@functools.cache
-def _asking() -> Callable[[], int]:
-    call = ctypes.PyDLL(None).sched_getcpu
-    call.argtypes, call.restype = [], ctypes.c_int
-    found: Callable[[], int] = call
-    return found
-
-
-def this_processor() -> int:
-    """Return the processor that the calling thread is on."""
-    return _asking()()
 
 
 class Words:

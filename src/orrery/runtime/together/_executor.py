@@ -10,6 +10,7 @@ Judge:   the whole network on the reference (tests/runtime/together/test_executo
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,18 @@ from .._evaluator import owned
 from ._interrupts import Interrupts
 from ._memory import HOST
 from ._pool import WorkerFailedError, WorkerHungError, WorkerPool, on_processors
-from ._request import Act, CopyTime, Outcome, Request, Straight, Visit, act_of, copying
+from ._request import (
+    Act,
+    CopyTime,
+    Outcome,
+    Request,
+    Straight,
+    Visit,
+    act_of,
+    copying,
+    is_to_be_bound,
+    to_be_bound_to,
+)
 from ._transfers import Copy, CopyFailedError, CopyHungError, transfers_of
 
 __all__ = ["CopyTime", "Outcome", "PlacedNetwork", "Step"]
@@ -107,6 +119,9 @@ class PlacedNetwork:
         self.lock = threading.Lock()
         #: the request and step that each processor serves last
         self.tails: dict[str, tuple[Request, int]] = {}
+        #: of the last step's worker, for whoever asks; None where every thread is on them anyway
+        self.home = to_be_bound_to(workers[-1].processors) if workers[-1].processors else None
+        self.took_s = math.inf
         one_worker = len({s.worker for s in self.steps}) == 1 and workers[0].memory is None
         self.straight = Straight(self) if one_worker else None
 
@@ -201,12 +216,10 @@ class PlacedNetwork:
 
         Nobody then waits for a thread to wake at the begin and at the end.
         """
-        worker = self.steps[-1].worker
+        worker, own = self.steps[-1].worker, self.home
         self.pool.clear(worker, own=True)
-        with (
-            Interrupts() as interrupts,
-            on_processors(self.pool.workers[worker].processors),
-        ):
+        bound = () if own is None or not is_to_be_bound(own, self.took_s) else tuple(own)
+        with Interrupts() as interrupts, on_processors(bound):
             request = self._begin(inputs, here=worker, interrupts=interrupts)
             try:
                 request.work_here()
@@ -220,6 +233,7 @@ class PlacedNetwork:
             raise interrupts.raised
         answer = request.told
         if isinstance(answer, Outcome):
+            self.took_s = answer.latency_s
             return answer
         if answer is None:  # given up, and answered by whoever it was given up for
             return request.future.result()

@@ -9,6 +9,8 @@ Judge:   the whole network on the reference; failures, hangs and interrupts by m
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +36,9 @@ from ._transfers import Copy, Key
 
 if TYPE_CHECKING:
     from ._executor import PlacedNetwork
+
+#: Seconds of a request so brief that nobody is bound to processors for it.
+_BRIEF_S = 2e-3
 
 #: Does a step or a copy to the values of a request.
 Act = Callable[[dict[Key, Any]], None]
@@ -483,6 +488,31 @@ def to_be_bound_to(processors: Sequence[int]) -> frozenset[int] | None:
         return None
     own = frozenset(processors)
     return None if own >= {*allowed_processors(), *os.sched_getaffinity(os.getpid())} else own
+
+
+def is_to_be_bound(own: frozenset[int], took_s: float) -> bool:
+    """Say whether the asking thread must be bound to processors, by how long such a request took.
+
+    For a brief one it need only be there: the system moves a thread that runs only some
+    milliseconds apart, and binding takes 10 µs of each request.
+    """
+    return took_s > _BRIEF_S or this_processor() not in own
+
+
+def this_processor() -> int:
+    """Return the processor that the calling thread is on, -1 where the system does not tell."""
+    return _asking()()
+
+
+@functools.cache
+def _asking() -> Callable[[], int]:
+    try:
+        call = ctypes.PyDLL(None).sched_getcpu
+    except AttributeError:
+        return lambda: -1
+    call.argtypes, call.restype = [], ctypes.c_int
+    found: Callable[[], int] = call
+    return found
 
 
 def act_of(executable: Executable, memory: Memory | None, reads: Sequence[tuple[str, Key]]) -> Act:
