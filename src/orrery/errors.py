@@ -7,7 +7,7 @@ not an error: it returns an `orrery.plan.Infeasible`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
     "CancelledError",
@@ -18,6 +18,7 @@ __all__ = [
     "SpecError",
     "UnknownNameError",
     "UnsupportedOperatorsError",
+    "check_choice",
     "nearest",
     "printable",
 ]
@@ -130,6 +131,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` or an empty string."""
     near = nearest(name, known)
     return f", did you mean {near!r}?" if near else ""
+
+
+def check_choice(
+    where: str, found: str, known: Collection[str], *, fix: str = "correct the name"
+) -> str:
+    """Return `found` if it is one of the known names; the error offers the nearest.
+
+    Raises
+    ------
+    SpecError : it is none of them
+    """
+    if found in known:
+        return found
+    raise SpecError(where, found=found, wanted=f"one of {', '.join(known)}",
+                    fix=f"{fix}{did_you_mean(str(found), known)}")  # fmt: skip
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ import yaml
 from .errors import SpecError
 from .store import encode, open_plain, strict_convert
 
-__all__ = ["describe", "read_settings", "setting", "to_record"]
+__all__ = ["describe", "read_settings", "require", "setting", "to_record"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,23 @@ T = TypeVar("T")
 def setting(default: Any, help: str) -> Any:
     """Return a dataclass field with a default and one sentence of help."""
     return field(default=default, metadata={"help": help})
+
+
+def require(where: str, settings: Any, **wanted: tuple[str, bool]) -> None:
+    """Refuse settings that are not as wanted.
+
+    Parameters
+    ----------
+    wanted : by name of a setting: what it should be, in words, and whether it is
+
+    Raises
+    ------
+    SpecError : the first that is not
+    """
+    for name, (text, right) in wanted.items():
+        if not right:
+            raise SpecError(f"{where}: {name}", found=getattr(settings, name), wanted=text,
+                            fix="correct the setting")  # fmt: skip
 
 
 def describe(type_: type[Any]) -> dict[str, tuple[Any, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 FLOOR = {
     "units", "errors", "provenance", "registry", "settings", "store", "progress", "plan",
-    "timeline", "evidence", "certificate", "offload_plan",
+    "timeline", "evidence", "certificate", "offload_plan", "compiled",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "graph": set(),
