@@ -61,7 +61,7 @@ def test_bad_keys_of_a_file_are_refused_with_the_line() -> None:
     for before, after, said in (
         ("convolution:", "convolutions:", "did you mean 'convolution'"),
         ("overhead:", "overheads:", "did you mean 'overhead'"),
-        ('"0.6 x"', '"0.6"', "a ratio with a unit"),
+        ("0.6 x", "0.6", "a ratio with a unit"),
     ):
         with pytest.raises(SpecError) as error:
             read_system_text(text.replace(before, after, 1), "own.yaml")

@@ -10,7 +10,7 @@ YAML's own idea of numbers (octal, sexagesimal, ``1_000``) never reaches a quant
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,6 @@ import yaml
 from orrery.errors import SpecError, did_you_mean
 from orrery.store import open_plain
 from orrery.units import indefinite
-
-__all__ = ["Item", "parse", "read_bytes"]
 
 _MOST_BYTES = 1 << 20
 _MOST_EVENTS = 50_000
@@ -84,10 +82,14 @@ class Item:
                     wanted=f"one of {', '.join(allowed)}",
                     fix=f"remove or correct it{did_you_mean(key, allowed)}",
                 )  # fmt: skip
-        for key in required:
+        self.require(table, *required)
+        return table
+
+    def require(self, table: Mapping[str, Item], *keys: str) -> None:
+        """Refuse a table of this item that lacks a key."""
+        for key in keys:
             if key not in table:
                 raise self.error(found=f"no {key!r}", wanted=f"a {key}", fix=f"add `{key}:`")
-        return table
 
     def boolean(self) -> bool:
         if self.data not in ("true", "false"):

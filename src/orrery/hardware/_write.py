@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import yaml
 
 from orrery.provenance import Source
 from orrery.units import DIMENSIONS
@@ -19,8 +21,6 @@ from ._yaml import (
     MEMORY_KEYS,
 )
 
-__all__ = ["write_system"]
-
 
 def write_system(system: System) -> str:
     """Return a system as YAML text, every number with the name of its source.
@@ -30,32 +30,15 @@ def write_system(system: System) -> str:
     catalogue entry are resolved: their values are written, not the choice.
     """
     names = _name_sources(system)
-    lines = [f"name: {_text(system.name)}"]
-    if system.description:
-        lines.append(f"description: {_text(system.description)}")
-    if system.host:
-        lines.append(f"host: {_text(system.host)}")
-    lines.append("sources:")
-    for source, name in names.items():
-        lines.append(
-            f"  {name}: {{basis: {source.basis.value}, where: {_text(source.where)}, "
-            f"note: {_text(source.note)}}}"
-        )
-    lines.append("devices:")
-    for device in system.devices:
-        lines += _device(device, names)
     known = {system.host, *(device.name for device in system.devices)}
     ends = dict.fromkeys(end for link in system.links for end in link.ends)
-    switches = tuple(end for end in ends if end not in known)
-    if switches:
-        lines.append(f"switches: {_list(switches)}")
-    if system.links:
-        lines.append("links:")
-    for link in system.links:
-        parts = [f"name: {_text(link.name)}", f"ends: {_list(link.ends)}",
-                 f"duplex: {_bool(link.duplex)}", *_numbers(link, LINK_KEYS, names)]  # fmt: skip
-        lines.append(f"  - {{{', '.join(parts)}}}")
-    return "\n".join(lines) + "\n"
+    return _yaml({
+        "name": system.name, "description": system.description, "host": system.host,
+        "sources": _sources(names), "devices": [_device(d, names) for d in system.devices],
+        "switches": tuple(end for end in ends if end not in known),
+        "links": tuple({"name": link.name, "ends": link.ends, "duplex": link.duplex,
+                        **_numbers(link, LINK_KEYS, names)} for link in system.links),
+    })  # fmt: skip
 
 
 def _name_sources(system: System) -> dict[Source, str]:
@@ -71,59 +54,64 @@ def _name_sources(system: System) -> dict[Source, str]:
     return found
 
 
-def _device(device: Device, names: Mapping[Source, str]) -> list[str]:
-    lines = [f"  - name: {_text(device.name)}", f"    kind: {_text(device.kind)}"]
-    if device.group:
-        lines.append(f"    group: {_text(device.group)}")
-    if device.designs:
-        lines.append(f"    designs: {_list(device.designs)}")
-    if device.operators is not None:
-        lines.append(f"    operators: {_list(device.operators)}")
-    lines += [f"    {part}" for part in _numbers(device, DEVICE_KEYS, names)]
-    compute = ", ".join(_numbers(device.compute, COMPUTE_KEYS, names))
-    lines += [f"    compute: {{{compute}}}", "    memories:"]
-    for memory in device.memories:
-        parts = [f"name: {_text(memory.name)}", f"offchip: {_bool(memory.offchip)}"]
-        lines.append(f"      - {{{', '.join(parts + _numbers(memory, MEMORY_KEYS, names))}}}")
-    if device.calibration is not None:
-        lines.append("    calibration:")
-        lines += [f"      {p}" for p in _numbers(device.calibration, CALIBRATION_KEYS, names)]
-    if device.flash:
-        lines.append("    flash:")
-    for disk in device.flash:
-        parts = [f"name: {_text(disk.name)}", *_numbers(disk, FLASH_KEYS, names)]
-        lines.append(f"      - {{{', '.join(parts)}}}")
-    return lines
+def _device(device: Device, names: Mapping[Source, str]) -> dict[str, Any]:
+    return _said({
+        "name": device.name, "kind": device.kind, "group": device.group, "designs": device.designs,
+        "operators": None if device.operators is None else list(device.operators),
+        **_numbers(device, DEVICE_KEYS, names),
+        "compute": _numbers(device.compute, COMPUTE_KEYS, names),
+        "memories": [{"name": one.name, "offchip": one.offchip,
+                      **_numbers(one, MEMORY_KEYS, names)} for one in device.memories],
+        "calibration": device.calibration and _numbers(device.calibration, CALIBRATION_KEYS, names),
+        "flash": tuple({"name": disk.name, **_numbers(disk, FLASH_KEYS, names)}
+                       for disk in device.flash),
+    })  # fmt: skip
 
 
 def _numbers(
-    record: Any,
-    keys: Mapping[str, tuple[str, str, bool]],
-    names: Mapping[Source, str],
-) -> list[str]:
-    """Return ``key: {value: "…", source: …}`` for every number that is set."""
-    parts = []
-    for key, (name, dimension, _) in keys.items():
+    record: Any, keys: Mapping[str, tuple[Any, ...]], names: Mapping[Source, str],
+    unsaid: Source | None = None,
+) -> dict[str, dict[str, str]]:  # fmt: skip
+    """Return every number that is set: its value, or one for each type, and its source.
+
+    Parameters
+    ----------
+    keys : key -> field, dimension
+    unsaid : source of those without one
+    """
+    found = {}
+    for key, (name, dimension, *_) in keys.items():
         value = getattr(record, name)
         unit = next(u for u, factor in DIMENSIONS[dimension].items() if factor == 1.0)
-        if isinstance(value, Mapping):
-            if value:
-                inner = "".join(f', {dtype}: "{v!r} {unit}"' for dtype, v in value.items())
-                parts.append(f"{key}: {{source: {names[record.sources[name]]}{inner}}}")
-        elif value is not None:
-            source = names[record.sources[name]]
-            parts.append(f'{key}: {{value: "{value!r} {unit}", source: {source}}}')
-    return parts
+        if value is None or value == {}:
+            continue
+        values = value if isinstance(value, Mapping) else {"value": value}
+        texts = {kind: f"{number!r} {unit}" for kind, number in values.items()}
+        found[key] = {**texts, "source": names[record.sources.get(name, unsaid)]}
+    return found
 
 
-def _text(text: str) -> str:
-    # A JSON string is a YAML double-quoted scalar.
-    return json.dumps(text, ensure_ascii=False)
+def _sources(names: Mapping[Source, str]) -> dict[str, dict[str, str]]:
+    """Return the table of sources."""
+    return {
+        name: {"basis": source.basis.value, "where": source.where, "note": source.note}
+        for source, name in names.items()
+    }
 
 
-def _list(texts: tuple[str, ...]) -> str:
-    return f"[{', '.join(map(_text, texts))}]"
+def _said(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table without what it does not say: None, no text, no tuple's items."""
+    return {key: value for key, value in table.items() if value not in (None, "", ())}
 
 
-def _bool(value: bool) -> str:
-    return "true" if value else "false"
+class _Dumper(yaml.SafeDumper):
+    """Writes out what stands twice: the reader takes no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(table: Mapping[str, Any]) -> str:
+    """Return a table as text, without what it does not say; innermost tables take a line each."""
+    return yaml.dump(_said(table), Dumper=_Dumper, sort_keys=False, allow_unicode=True,
+                     default_flow_style=None, width=math.inf)  # fmt: skip

@@ -23,8 +23,6 @@ from ._timeloop_tree import TAGS, Rule, flatten
 from ._write import write_architecture
 from ._yaml import read_architecture_text
 
-__all__ = ["Timeloop", "is_timeloop", "read_timeloop"]
-
 _CONSTRAINTS = ("architecture_constraints", "mapspace_constraints", "constraints", "mapspace")
 _READ = ("architecture", "problem", "mapping", "ERT", "variables", *_CONSTRAINTS)
 #: top-level keys that say nothing about cost, or say again what others say
@@ -185,9 +183,7 @@ def _rules(item: Item) -> list[Rule]:
     found = []
     for entry in listed.items("a list of constraints") if listed else ():
         table = entry.table()
-        for key in ("target", "type"):
-            if key not in table:
-                raise entry.error(found=f"no {key}", wanted=f"`{key}:`", fix="add it")
+        entry.require(table, "target", "type")
         found.append(Rule(target=_RANGE.sub("", table["target"].text()), item=entry,
                           type=table["type"].text(), table=table))  # fmt: skip
     return found
@@ -212,10 +208,7 @@ def _energies(item: Item) -> dict[str, dict[str, float]]:
         prices = found.setdefault(name, {})
         for action in part["actions"].items():
             row = action.table()
-            if "energy" not in row or "name" not in row:
-                raise action.error(
-                    found="no energy", wanted="`name:` and `energy:`", fix="add them"
-                )
+            action.require(row, "name", "energy")
             value = _number(row["energy"])
             prices[row["name"].text()] = max(value, prices.get(row["name"].text(), 0.0))
     return found

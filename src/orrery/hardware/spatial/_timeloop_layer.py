@@ -28,8 +28,6 @@ from ._records import ROLES
 from ._timeloop_rules import factors, order, role, whole_or_none
 from ._timeloop_tree import whole
 
-__all__ = ["TimeloopDirective", "TimeloopProblem", "TimeloopTensor", "read_mapping", "read_problem"]
-
 _SPATIAL = (("W", "Kw"), ("H", "Kh"), ("D", "Kd"))
 
 
@@ -86,9 +84,7 @@ def read_problem(item: Item, notes: list[str]) -> TimeloopProblem:
             fix="write the shape out: shapes by name lie in Timeloop's own folders",
         )
     inner = {key.replace("-", "_"): value for key, value in shape.data.items()}
-    for key in ("dimensions", "data_spaces"):
-        if key not in inner:
-            raise shape.error(found=f"no {key}", wanted=f"`{key}:`", fix="add it")
+    shape.require(inner, "dimensions", "data_spaces")
     instance = table["instance"].table() if "instance" in table else table
     names = [entry.text() for entry in inner["dimensions"].items()]
     strides = _coefficients(inner, instance, names, notes)
@@ -131,8 +127,7 @@ def _coefficients(
     used: dict[str, None] = {}
     for entry in inner["coefficients"].items() if "coefficients" in inner else ():
         table = entry.table("a coefficient")
-        if "name" not in table:
-            raise entry.error(found="no name", wanted="`name:`", fix="add it")
+        entry.require(table, "name")
         used[table["name"].text()] = None
         if "default" in table:
             found[table["name"].text()] = whole(table["default"])
@@ -155,9 +150,7 @@ def _spaces(
     found: list[tuple[str, bool, tuple[tuple[tuple[str, int], ...], ...]]] = []
     for entry in item.items("a list of data spaces"):
         table = {key.replace("-", "_"): value for key, value in entry.table().items()}
-        for key in ("name", "projection"):
-            if key not in table:
-                raise entry.error(found=f"no {key}", wanted=f"`{key}:`", fix="add it")
+        entry.require(table, "name", "projection")
         axes = tuple(_axis(axis, names, strides) for axis in table["projection"].items(
             "a list of axes, each a sum of dimensions"))  # fmt: skip
         written = "read_write" in table and table["read_write"].text().lower() == "true"
@@ -252,9 +245,7 @@ def read_mapping(
     rows = []
     for entry in item.items("a list of directives"):
         table = entry.table()
-        for key in ("target", "type"):
-            if key not in table:
-                raise entry.error(found=f"no {key}", wanted=f"`{key}:`", fix="add it")
+        entry.require(table, "target", "type")
         if table["type"].text() in ("temporal", "spatial"):
             rows.append((entry, table))
         else:

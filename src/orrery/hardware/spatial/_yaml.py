@@ -35,8 +35,6 @@ from .._sourced import SourcedReader
 from ._energy import energy_table
 from ._records import ROLES, Architecture, ArrayAxis, Level
 
-__all__ = ["architecture_of", "read_architecture", "read_architecture_text"]
-
 _CHIP = {"area": ("area_mm2", "area"), "process": ("process_nm", "length"),
          "price": ("price_usd", "price"), "static_power": ("static_power_w", "power"),
          "clock": ("clock_hz", "frequency"), "run_overhead": ("overhead_s", "time")}  # fmt: skip
