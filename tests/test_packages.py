@@ -11,12 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 IMPORTS = [
-    "altair", "amaranth", "angr", "bitstring", "cloudpickle", "cyclopts", "gmpy2", "hypothesis",
-    "iree.compiler", "iree.runtime", "jinja2", "lightning", "ml_dtypes", "msgspec", "numba",
-    "numpy", "onnx", "onnxruntime",
-    "ortools.sat.python.cp_model", "psutil", "pycparser", "pyosys.libyosys", "ray", "rich",
-    "safetensors", "scipy", "sklearn", "torch", "transformers", "tvm", "unicorn", "vcd",
-    "vl_convert", "xgboost", "yaml",
+    "altair", "amaranth", "angr", "bitstring", "cloudpickle", "cyclopts", "gmpy2",
+    "google.protobuf", "hypothesis", "iree.compiler", "iree.runtime", "jinja2", "lightning",
+    "ml_dtypes", "msgspec", "numba", "numpy", "onnx", "onnxruntime", "ortools.sat.python.cp_model",
+    "psutil", "pycparser", "pyosys.libyosys", "ray", "rich", "safetensors", "scipy", "sklearn",
+    "torch", "transformers", "tvm", "unicorn", "vcd", "vl_convert", "xgboost", "yaml",
 ]  # fmt: skip
 
 

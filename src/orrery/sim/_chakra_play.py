@@ -22,8 +22,6 @@ from orrery.timeline import MOST_PS, Span, Timeline
 
 from ._chakra_wire import COLLECTIVES, ChakraNode, ChakraTrace
 
-__all__ = ["play_chakra"]
-
 _Key = tuple[int, int]  # rank, id
 _KINDS = {"COMP": "compute", "COMM_SEND": "transfer", "COMM_RECV": "transfer",
           "COMM_COLL": "transfer", "MEM_LOAD": "read", "MEM_STORE": "write"}  # fmt: skip
@@ -54,7 +52,7 @@ def play_chakra(
         some member calls less often, two ranks of one device's name, a duration that is none,
         parts that wait for each other for ever, an end that no clock can say
     """
-    names = [_device(rank, trace) for rank, trace in enumerate(traces)]
+    names = [str(one.attributes.get("device", f"rank {rank}")) for rank, one in enumerate(traces)]
     for rank, name in enumerate(names):
         if names.index(name) < rank:
             raise SpecError(
@@ -81,10 +79,6 @@ def play_chakra(
         jobs[place[send]].after.append(place[receive])
         jobs[place[receive]].left += 1
     return _played(names, nodes, jobs)
-
-
-def _device(rank: int, trace: ChakraTrace) -> str:
-    return str(trace.attributes.get("device", f"rank {rank}"))
 
 
 def _played(

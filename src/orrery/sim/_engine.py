@@ -19,9 +19,8 @@ from functools import cache
 from math import ceil
 from typing import Any
 
+from orrery.compiled import machine_code
 from orrery.timeline import MOST_PS
-
-__all__ = ["compiled", "fill", "simulate"]
 
 Table = Any  # a list, or a NumPy array once compiled
 
@@ -262,14 +261,5 @@ def simulate(
 @cache
 def compiled() -> Callable[..., int]:
     """Return `simulate` compiled to machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
     # `simulate` calls `fill` by its module name, so `fill` itself must become compilable.
-    register_jitable(fill)
-    function: Callable[..., int]
-    try:
-        function = njit(cache=True)(simulate)
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        function = njit(simulate)
-    return function
+    return machine_code(simulate, calls=(fill,))[0]

@@ -27,8 +27,6 @@ from ._split import PartSeconds
 from ._stream import Entry, Stream, play_split, play_whole
 from ._tabulate import tabulate
 
-__all__ = ["Pipeline", "least_period", "replay_pipeline"]
-
 #: inputs of the first attempt; doubled until they are steady
 _FIRST = 8
 #: a rhythm may take so many inputs to repeat
@@ -52,9 +50,8 @@ class Pipeline:
     least_period_s, busiest : what the busiest device or link takes for one input, and its name
     device_busy_s : per device and input
     link_busy_s : per link, for how long one input's transfers fill it (its busier direction)
-    link_slowed_s, alone_slowed_s : per link, by how much transfers end later because others share
-        it, per input under load, and for one alone; summed over transfers, so more than the input
-        may lose
+    link_slowed_s : per link, by how much transfers end later because others share it, per input
+        under load; summed over transfers, so more than the input may lose
     peak_bytes : per memory, of all inputs on their way
     """
 
@@ -70,7 +67,6 @@ class Pipeline:
     device_busy_s: Mapping[str, float]
     link_busy_s: Mapping[str, float]
     link_slowed_s: Mapping[str, float]
-    alone_slowed_s: Mapping[str, float]
     peak_bytes: Mapping[str, int]
 
 
@@ -204,7 +200,6 @@ class _Search:
             device_busy_s={n: ps / PS_PER_S for n, ps in busy.items() if n not in links},
             link_busy_s={n: ps / PS_PER_S for n, ps in busy.items() if n in links},
             link_slowed_s=_seconds(_per_link(self.channels, slowed, sum)),
-            alone_slowed_s=_seconds(_per_link(self.channels, one.channel_slowed_ps[0], sum)),
             peak_bytes=stream.peak_bytes,
         )  # fmt: skip
 
