@@ -18,17 +18,6 @@ from orrery.graph import Node, Region
 
 from ._record import Tensors
 
-__all__ = [
-    "Convolution",
-    "Operands",
-    "absolute_convolution",
-    "ceil_div",
-    "operands",
-    "read_convolution",
-    "shifted",
-    "to_output",
-]
-
 Array = NDArray[Any]
 
 
@@ -212,7 +201,11 @@ def shifted(image: Array, sizes: Convolution, row: int, column: int) -> Array:
 
 def absolute_convolution(image: Array, weights: Array, sizes: Convolution) -> Array:
     """Convolve magnitudes in float64: [groups, batch, filters, R, C], the scale of error bounds."""
-    image, weights = np.abs(image.astype(np.float64)), np.abs(weights.astype(np.float64))
+    return convolve(np.abs(image.astype(np.float64)), np.abs(weights.astype(np.float64)), sizes)
+
+
+def convolve(image: Array, weights: Array, sizes: Convolution) -> Array:
+    """Return [groups, batch, filters, R, C] of float64 operands, tap after tap."""
     total = np.zeros((sizes.groups, sizes.batch, sizes.filters, *sizes.output))
     for row in range(sizes.kernel[0]):
         for column in range(sizes.kernel[1]):

@@ -7,6 +7,7 @@ Judge:   integer arithmetic in Python and float64 (tests/accel/test_functions.py
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,22 +20,13 @@ from ._convolution import (
     Convolution,
     Operands,
     absolute_convolution,
+    convolve,
     operands,
     read_convolution,
-    shifted,
     to_output,
 )
 from ._formats import quantise, quantum, rounding_bound
 from ._record import Tensors
-
-__all__ = [
-    "ConvolutionTolerance",
-    "fixed16_bound",
-    "fixed16_convolution",
-    "float32_bound",
-    "output_stage",
-    "require",
-]
 
 
 def require(sizes: Convolution | str, region: Region) -> Convolution:
@@ -55,14 +47,19 @@ def fixed16_convolution(given: Operands, sizes: Convolution) -> Array:
     """Return [groups, batch, filters, R, C] in float32."""
     image_step, weight_step = steps(given)
     image, weights = quantise(given.image, image_step), quantise(given.weights, weight_step)
-    shape = (sizes.groups, sizes.batch, sizes.filters, *sizes.output)
-    total = np.zeros(shape)
-    for row in range(sizes.kernel[0]):
-        for column in range(sizes.kernel[1]):
-            pixels = shifted(image, sizes, row, column)
-            flat = pixels.reshape(sizes.groups, sizes.batch, sizes.channels, -1)
-            total += (weights[:, None, :, :, row, column] @ flat).reshape(shape)
+    total = convolve(image, weights, sizes)
     return output_stage(total, image_step * weight_step.reshape(sizes.groups, sizes.filters), given)
+
+
+def evaluated(
+    region: Region, inputs: Tensors, precision: str,
+    float32: Callable[[Operands, Convolution], Array],
+) -> Tensors:  # fmt: skip
+    """Return a convolution in fixed point, which no order of additions changes, or by `float32`."""
+    sizes = require(read_convolution(region), region)
+    given = operands(region, inputs, sizes)
+    run = fixed16_convolution if precision == "fixed16" else float32
+    return {region.members[0].outputs[0]: to_output(run(given, sizes), sizes)}
 
 
 def output_stage(accumulator: Array, step: Array, given: Operands) -> Array:

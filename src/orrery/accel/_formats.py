@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, check_choice
 from orrery.provenance import Basis, Source
-
-__all__ = ["FORMATS", "NumberFormat", "number_format", "quantise", "quantum", "tree_sum"]
 
 Array = NDArray[Any]
 
@@ -61,11 +59,7 @@ ACCUMULATOR_TERMS = 2**17
 
 def number_format(name: str, *, where: str) -> NumberFormat:
     """Return a number format; an unknown name is refused and the nearest offered."""
-    if name not in FORMATS:
-        raise SpecError(
-            f"{where}: precision", found=name, wanted=f"one of {', '.join(FORMATS)}",
-            fix=f"correct the name{did_you_mean(name, FORMATS)}",
-        )  # fmt: skip
+    check_choice(f"{where}: precision", name, FORMATS)
     return FORMATS[name]
 
 

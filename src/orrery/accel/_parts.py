@@ -10,19 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, check_choice
 from orrery.hardware import Compute, Device, Memory
 from orrery.provenance import Basis, Source
-
-__all__ = [
-    "PARTS",
-    "Part",
-    "board",
-    "part",
-    "require_buffer",
-    "require_dsps",
-    "require_positive",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +75,7 @@ PARTS: Mapping[str, Part] = {
 
 def part(name: str, *, where: str) -> Part:
     """Return a part by name; an unknown name is refused and the nearest offered."""
-    if name not in PARTS:
-        raise SpecError(
-            f"{where}: part", found=name, wanted=f"one of {', '.join(PARTS)}",
-            fix=f"correct the name{did_you_mean(name, PARTS)}",
-        )  # fmt: skip
+    check_choice(f"{where}: part", name, PARTS)
     return PARTS[name]
 
 

@@ -15,20 +15,10 @@ import numpy as np
 
 from orrery.graph import Region
 
-from .._convolution import (
-    Array,
-    Convolution,
-    Operands,
-    operands,
-    read_convolution,
-    shifted,
-    to_output,
-)
-from .._fixed import fixed16_convolution, require
+from .._convolution import Array, Convolution, Operands, shifted
+from .._fixed import evaluated
 from .._formats import tree_sum
 from .._record import Tensors
-
-__all__ = ["SystolicFunction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +29,7 @@ class SystolicFunction:
     precision: str
 
     def __call__(self, region: Region, inputs: Tensors) -> Tensors:
-        sizes = require(read_convolution(region), region)
-        given = operands(region, inputs, sizes)
-        if self.precision == "fixed16":
-            result = fixed16_convolution(given, sizes)
-        else:
-            result = self._float32(given, sizes)
-        return {region.members[0].outputs[0]: to_output(result, sizes)}
+        return evaluated(region, inputs, self.precision, self._float32)
 
     def _float32(self, given: Operands, sizes: Convolution) -> Array:
         shape = (sizes.groups, sizes.batch, sizes.filters, *sizes.output)
