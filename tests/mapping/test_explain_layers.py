@@ -65,8 +65,7 @@ def test_the_plan_itself_takes_what_its_schedule_says() -> None:
     regions = range(len(tables.workload.regions))
     trial = Trial(configuration=tuple(rows[0] for rows in tables.of_device), order=regions)
     schedule = scheduler.schedule(trial)
-    plan = build_plan(schedule, tables, searcher="test", settings={},
-                      predicted_latency_s=schedule.makespan_s)  # fmt: skip
+    plan = build_plan(schedule, tables, searcher="test", settings={})
     found = explain_layers(tables, plan)
     assert found.makespan_s <= schedule.makespan_s * (1 + 1e-9)
 

@@ -28,8 +28,6 @@ from ._memory import Shortage
 from ._schedule import Schedule, Scheduler, Trial
 from ._tables import LONGEST_S, Tables
 
-__all__ = ["balanced", "best_alone", "random_mapping", "single_device"]
-
 
 def balanced(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
     """Map region by region to where each is done first, links taken to be free.
@@ -41,9 +39,8 @@ def balanced(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
         return explain_refusals(tables)
     configuration = best_alone(tables)
     w, t = tables.workload, tables
-    capacity = usable_bytes(tables, memory_share)
     devices = range(len(t.of_device))
-    left = list(capacity)
+    left = usable_bytes(tables, memory_share)
     held: list[set[int]] = [set() for _ in devices]
     free, home = [0.0] * len(devices), dict[int, int]()
     made: dict[int, float] = {}
@@ -72,11 +69,7 @@ def balanced(tables: Tables, *, memory_share: float = 1.0) -> Plan | Infeasible:
         for tensor in w.outputs[region]:
             home[tensor], made[tensor] = device, end
     trial = Trial(configuration=configuration, order=range(len(mapping)), mapping=mapping)
-    try:
-        schedule = Scheduler(tables, capacity).schedule(trial)
-    except Shortage as short:
-        return explain_shortage(short, tables, capacity)
-    return _plan(schedule, tables, "balanced", {"memory_share": memory_share})
+    return plan_of_trial(trial, tables, "balanced", memory_share=memory_share)
 
 
 def _arrival(
@@ -221,6 +214,18 @@ def best_alone(tables: Tables) -> tuple[int, ...]:
     return mend_cover(tables, [min(rows, key=merit) for rows in tables.of_device])
 
 
+def plan_of_trial(
+    trial: Trial, tables: Tables, searcher: str, *, memory_share: float
+) -> Plan | Infeasible:
+    """Schedule what was decided with its true transfers, and write it as a plan."""
+    capacity = usable_bytes(tables, memory_share)
+    try:
+        schedule = Scheduler(tables, capacity).schedule(trial)
+    except Shortage as short:
+        return explain_shortage(short, tables, capacity)
+    return _plan(schedule, tables, searcher, {"memory_share": memory_share})
+
+
 def _plan(
     schedule: Schedule,
     tables: Tables,
@@ -229,5 +234,4 @@ def _plan(
 ) -> Plan | Infeasible:
     if schedule.makespan_s > LONGEST_S:
         return explain_time(schedule.makespan_s, tables)
-    return build_plan(schedule, tables, searcher=searcher, settings=record,
-                      predicted_latency_s=schedule.makespan_s)  # fmt: skip
+    return build_plan(schedule, tables, searcher=searcher, settings=record)

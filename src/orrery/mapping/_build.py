@@ -16,15 +16,6 @@ from ._memory import Shortage
 from ._schedule import Schedule, Sent
 from ._tables import LONGEST_S, Tables
 
-__all__ = [
-    "build_plan",
-    "explain_cover",
-    "explain_refusals",
-    "explain_shortage",
-    "explain_time",
-    "plan_notes",
-]
-
 
 def build_plan(
     schedule: Schedule,
@@ -32,7 +23,6 @@ def build_plan(
     *,
     searcher: str,
     settings: Mapping[str, str | int | float | bool],
-    predicted_latency_s: float,
 ) -> Plan:
     """Write a schedule as a plan."""
     w = tables.workload
@@ -68,7 +58,7 @@ def build_plan(
         models=w.references,
         system=SystemReference(name=tables.system.name, digest=tables.system.digest),
         assignments=assignments, transfers=transfers, objective="latency", searcher=searcher,
-        settings=settings, predicted_latency_s=predicted_latency_s,
+        settings=settings, predicted_latency_s=schedule.makespan_s,
         resident_bytes={
             tables.ends[d]: size for d, size in enumerate(schedule.resident_bytes)
             if size or d in schedule.device

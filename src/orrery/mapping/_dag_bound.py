@@ -23,8 +23,6 @@ from ._greedy import usable_bytes
 from ._solver import share_out
 from ._tables import Tables
 
-__all__ = ["Bound", "dag_bound", "period_bound", "rounding_s", "split_bound"]
-
 _Row = NDArray[np.float64]
 
 
@@ -89,22 +87,16 @@ def period_bound(tables: Tables) -> Bound:
     return _bound(parts, "every region whole on one device, inputs in a row")
 
 
-def split_bound(tables: Tables, share_s: NDArray[np.float64] | None = None) -> Bound:
+def split_bound(tables: Tables) -> Bound:
     r"""Return a bound for plans that may split every region over any devices.
 
-    Parameters
-    ----------
-    share_s : configurations × regions; a share f of region r costs configuration c at least
-        ``f * share_s[c, r]``. Without it, the seconds of the whole region are taken: right where a
-        share of the work takes at least that share of the time, wrong where a piece runs at a
-        better rate than the whole (a width that leaves lanes idle); then hand in the seconds at the
-        best rate.
+    A share of a region is taken to last that share of the whole at least, which is wrong where a
+    piece runs at a better rate than the whole (a width that leaves lanes idle).
 
     Notes
     -----
-    Let w[d, r] be the least ``share_s`` of region r over the configurations of device d, and
-    f[d, r] the shares of a plan, which sum to at least one over d (overlaps and repeated work only
-    add).
+    Let w[d, r] be the least seconds of region r over the configurations of device d, and f[d, r]
+    the shares of a plan, which sum to at least one over d (overlaps and repeated work only add).
 
     *Critical path.* All parties of a region begin and end together, so it lasts
     t >= f[d, r] w[d, r] for every d, hence 1 <= sum_d f[d, r] <= t sum_d 1 / w[d, r]: no region is
@@ -120,8 +112,7 @@ def split_bound(tables: Tables, share_s: NDArray[np.float64] | None = None) -> B
     *Host results.* Every byte of a result crosses a link of the host. Inputs do not count: of a
     split region's input, what no kernel touches need not be sent.
     """
-    seconds = tables.seconds if share_s is None else share_s
-    best = _best(tables, seconds)
+    best = _best(tables)
     able = np.isfinite(best)
     with np.errstate(divide="ignore"):
         together = 1.0 / np.where(able, 1.0 / np.where(able, best, 1.0), 0.0).sum(axis=0)
@@ -143,10 +134,9 @@ def rounding_s(tables: Tables) -> float:
     return (2 * len(tables.workload.regions) + 1) / PS_PER_S
 
 
-def _best(tables: Tables, seconds: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def _best(tables: Tables) -> NDArray[np.float64]:
     """Return devices × regions: seconds under the best configuration for each."""
-    seconds = tables.seconds if seconds is None else seconds
-    return np.array([seconds[list(rows)].min(axis=0) for rows in tables.of_device])
+    return np.array([tables.seconds[list(rows)].min(axis=0) for rows in tables.of_device])
 
 
 def _work(best: NDArray[np.float64]) -> float:

@@ -24,10 +24,9 @@ from itertools import product
 from typing import Any
 
 from orrery.certificate import WHOLE_LAYERS
-from orrery.errors import SpecError
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
-from orrery.settings import setting, to_record
+from orrery.settings import require, setting, to_record
 
 from ._build import build_plan
 from ._dag_bound import dag_bound, rounding_s
@@ -37,8 +36,6 @@ from ._memory import Occupancy
 from ._schedule import Schedule, Sent
 from ._solver import Limits, Verdict, constraint_programming, solve
 from ._tables import LONGEST_S, Tables
-
-__all__ = ["Certified", "DagSearch", "exact_dag"]
 
 #: Units of time in the best known schedule: fine enough that rounding is lost in the gap's digits.
 RESOLUTION = 2**30
@@ -67,16 +64,12 @@ class DagSearch:
     seed: int = setting(0, "Seed of the solver's random choices.")
 
     def __post_init__(self) -> None:
-        wanted = {
-            "work": ("above 0", self.work > 0), "limit_s": ("0 or more", self.limit_s >= 0),
-            "workers": ("one or more", self.workers >= 1),
-            "memory_share": ("above 0, at most 1", 0.0 < self.memory_share <= 1.0),
-            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
-        }  # fmt: skip
-        for name, (text, right) in wanted.items():
-            if not right:
-                raise SpecError(f"exact mapper: {name}", found=getattr(self, name), wanted=text,
-                                fix="correct the setting")  # fmt: skip
+        require(
+            "exact mapper", self, work=("above 0", self.work > 0),
+            limit_s=("0 or more", self.limit_s >= 0), workers=("one or more", self.workers >= 1),
+            memory_share=("above 0, at most 1", 0.0 < self.memory_share <= 1.0),
+            seed=("0 or more, below 2^31", 0 <= self.seed < 2**31),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +138,6 @@ def exact_dag(
     limit_s = known[0].makespan_s if known else _serial_s(tables)
     if limit_s > LONGEST_S and isinstance(warm, Infeasible):
         return warm
-    tight = not all(roomy(tables, size) for size in capacity)
     tight = not all(roomy(tables, size) for size in capacity)
     lower_s, spent, resolution, proved = simple.value_s, 0.0, RESOLUTION, False
     steps = [(COARSE, 0.25), (FINE, 0.75)] if tight else [(RESOLUTION, 1.0)]
@@ -250,8 +242,7 @@ def _certify(
     lower_s = min(lower_s, ranked[0].makespan_s)  # sums in another order differ in the last digit
 
     def plan_of(schedule: Schedule) -> Plan:
-        plan = build_plan(schedule, tables, searcher="exact", settings=record,
-                          predicted_latency_s=schedule.makespan_s)  # fmt: skip
+        plan = build_plan(schedule, tables, searcher="exact", settings=record)
         return replace(plan, seed=settings.seed, lower_bound_s=lower_s, bound=WHOLE_LAYERS)
 
     best, plan = ranked[0], plan_of(ranked[0])

@@ -25,12 +25,11 @@ from numpy.typing import NDArray
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
 
-from ._baselines import best_alone
-from ._build import build_plan, explain_cover, explain_refusals, explain_shortage, explain_time
+from ._baselines import best_alone, plan_of_trial
+from ._build import explain_cover, explain_refusals
 from ._greedy import usable_bytes
-from ._memory import Shortage
-from ._schedule import Scheduler, Trial
-from ._tables import LONGEST_S, Tables
+from ._schedule import Trial
+from ._tables import Tables
 from .locality import (
     LocalityProblem,
     LocalitySchedule,
@@ -39,8 +38,6 @@ from .locality import (
     safe_four_steps,
     sequence_of,
 )
-
-__all__ = ["LocalityCase", "four_steps_plan", "locality_of", "published_four_steps_plan"]
 
 #: combinations of ready layers and devices that the first step may have to try at once
 _MOST_COMBINATIONS = 1_000_000
@@ -221,17 +218,8 @@ def _placed(
     case: LocalityCase, found: LocalitySchedule, tables: Tables, memory_share: float, searcher: str
 ) -> Plan | Infeasible:
     """Schedule what the steps decided with its true transfers, and write it as a plan."""
-    capacity = usable_bytes(tables, memory_share)
     trial = Trial(
         configuration=case.configuration, order=sequence_of(found, case.problem),
         mapping=found.assigned,
     )  # fmt: skip
-    try:
-        schedule = Scheduler(tables, capacity).schedule(trial)
-    except Shortage as short:
-        return explain_shortage(short, tables, capacity)
-    if schedule.makespan_s > LONGEST_S:
-        return explain_time(schedule.makespan_s, tables)
-    return build_plan(schedule, tables, searcher=searcher,
-                      settings={"memory_share": memory_share},
-                      predicted_latency_s=schedule.makespan_s)  # fmt: skip
+    return plan_of_trial(trial, tables, searcher, memory_share=memory_share)

@@ -25,19 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.cost import CostModel
-from orrery.errors import SpecError
 from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
-from orrery.settings import setting, to_record
+from orrery.settings import require, setting, to_record
 
 from ._build import build_plan, explain_cover, explain_refusals, explain_shortage, explain_time
 from ._memory import Shortage
 from ._schedule import Schedule, Scheduler, Trial
 from ._tables import LONGEST_S, Tables, fill_tables, number_workload
-
-__all__ = ["GreedySearch", "greedy", "greedy_schedules", "mend_cover", "usable_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +52,8 @@ class GreedySearch:
     )
 
     def __post_init__(self) -> None:
-        if self.configurations < 1:
-            raise SpecError("greedy: configurations", found=self.configurations,
-                            wanted="one or more", fix="correct the setting")  # fmt: skip
-        if not 0.0 < self.memory_share <= 1.0:
-            raise SpecError("greedy: memory_share", found=self.memory_share,
-                            wanted="above 0, at most 1", fix="correct the setting")  # fmt: skip
+        require("greedy", self, configurations=("one or more", self.configurations >= 1),
+                memory_share=("above 0, at most 1", 0.0 < self.memory_share <= 1.0))  # fmt: skip
 
 
 def greedy(
@@ -102,15 +95,9 @@ def greedy(
         return ranked
     record = to_record(settings)
     if judge is None:
-        best = ranked[0]
-        return build_plan(best, tables, searcher="greedy", settings=record,
-                          predicted_latency_s=best.makespan_s)  # fmt: skip
-    plans = [
-        build_plan(s, tables, searcher="greedy", settings=record, predicted_latency_s=s.makespan_s)
-        for s in ranked
-    ]
-    judged = [judge(plan) for plan in plans]
-    return plans[min(range(len(plans)), key=judged.__getitem__)]
+        return build_plan(ranked[0], tables, searcher="greedy", settings=record)
+    plans = (build_plan(one, tables, searcher="greedy", settings=record) for one in ranked)
+    return min(plans, key=judge)
 
 
 def greedy_schedules(

@@ -27,7 +27,7 @@ from orrery.graph import Graph
 from orrery.hardware import System
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
-from orrery.settings import setting, to_record
+from orrery.settings import require, setting, to_record
 from orrery.timeline import PS_PER_S
 from orrery.units import format_quantity
 
@@ -62,8 +62,6 @@ from .trade import (
     layers_bound_j,
     sets_bound_j,
 )
-
-__all__ = ["MACHINE", "METHODS", "Found", "MapSearch", "Tried", "map_by"]
 
 #: how the note begins that says what no plan at all of the machine undercuts
 MACHINE = "On the whole machine no plan is faster than"
@@ -107,16 +105,12 @@ class MapSearch:
     seed: int = setting(0, "Seed of everything random; the same seed gives the same plan.")
 
     def __post_init__(self) -> None:
-        wanted = {
-            "loops": ("1 to 3", 1 <= self.loops <= 3),
-            "set_sizes": ("1 or more each", all(size >= 1 for size in self.set_sizes)),
-            "draws": ("1 or more", self.draws >= 1),
-            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
-        }
-        for name, (text, right) in wanted.items():
-            if not right:
-                raise SpecError(f"search: {name}", found=getattr(self, name), wanted=text,
-                                fix="correct the setting")  # fmt: skip
+        require(
+            "search", self, loops=("1 to 3", 1 <= self.loops <= 3),
+            set_sizes=("1 or more each", all(size >= 1 for size in self.set_sizes)),
+            draws=("1 or more", self.draws >= 1),
+            seed=("0 or more, below 2^31", 0 <= self.seed < 2**31),
+        )  # fmt: skip
         if self.search not in ("auto", *METHODS):
             raise UnknownNameError("search method", self.search, ["auto", *METHODS])
         GreedySearch(configurations=self.configurations, memory_share=self.memory_share)

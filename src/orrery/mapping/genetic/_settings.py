@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from orrery.errors import SpecError
-from orrery.settings import setting
+from orrery.settings import require, setting
 
 from ._engine import Evolution
-
-__all__ = ["TwoLevelSearch", "closer_look", "lower_level", "upper_level"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +33,13 @@ class TwoLevelSearch:
         least = {"population": 2, "islands": 1, "exchange": 1, "elite": 1, "tournament": 1,
                  "patience": 1, "most_sets": 1, "lower_population": 2, "generations": 0,
                  "lower_generations": 0, "polish": 0, "seed": 0}  # fmt: skip
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                self._refuse(name, f"{bound} or more")
-        if self.elite >= self.population:
-            self._refuse("elite", f"less than the population of {self.population}")
-        if not 0 <= self.crossover <= 1:
-            self._refuse("crossover", "0 to 1")
-        if self.polish > 4:
-            self._refuse("polish", "4 or less: the time grows with it")
-
-    def _refuse(self, name: str, wanted: str) -> None:
-        raise SpecError(
-            f"two-level search: {name}", found=getattr(self, name), wanted=wanted,
-            fix=f"correct {name}",
+        where = "two-level search"
+        require(where, self, **{name: (f"{bound} or more", getattr(self, name) >= bound)
+                                for name, bound in least.items()})  # fmt: skip
+        require(
+            where, self, crossover=("0 to 1", 0 <= self.crossover <= 1),
+            elite=(f"less than the population of {self.population}", self.elite < self.population),
+            polish=("4 or less: the time grows with it", self.polish <= 4),
         )  # fmt: skip
 
 

@@ -37,8 +37,6 @@ from ._local import local_search, shortage
 from ._settings import TwoLevelSearch, closer_look, lower_level, upper_level
 from ._within import Features, least_steps, share_range
 
-__all__ = ["FoundSets", "genomes_of", "two_level"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSets:
@@ -432,15 +430,13 @@ class _Sets:
 
     # -- repair and seeds -------------------------------------------------------------------------
 
-    def _repaired(self, parts: list[list[_Part]], random: np.random.Generator) -> _Genome | None:
-        """Return a partition, or None where some network is left without devices."""
-        try:
-            return self._repair(parts, random)
-        except _NoRoomError:
-            return None
+    def _repaired(
+        self, parts: list[list[_Part]], random: np.random.Generator | None
+    ) -> _Genome | None:
+        """Make a partition of parts: what no devices are left for shrinks, or its neighbour's.
 
-    def _repair(self, parts: list[list[_Part]], random: np.random.Generator | None) -> _Genome:
-        """Make a partition of parts: what no devices are left for shrinks, or its neighbour's."""
+        None where some network is left without devices.
+        """
         free = list(self.sizes)
         order = list(range(self.networks))
         if random is not None:
@@ -453,6 +449,8 @@ class _Sets:
                 fitting = self._fit(part.set_class, free, sum(free) - waiting)
                 if fitting is None and not kept:
                     fitting = self._any(free)
+                    if fitting is None:
+                        return None
                 if fitting is None:
                     continue
                 if fitting != part.set_class:
@@ -480,15 +478,13 @@ class _Sets:
                 best = k
         return best
 
-    def _any(self, free: list[int]) -> int:
-        for k, one in enumerate(self.p.classes):
-            if all(c <= f for c, f in zip(one.counts, free)):
-                return k
-        raise _NoRoomError
+    def _any(self, free: list[int]) -> int | None:
+        return next((k for k, one in enumerate(self.p.classes)
+                     if all(c <= f for c, f in zip(one.counts, free))), None)  # fmt: skip
 
     def seeds(self) -> list[_Genome]:
         """Return genomes from what slow links separate: each component for all, and in pairs."""
-        found: dict[_Genome, None] = {}
+        found: dict[_Genome | None, None] = {}
         options = [*self.components, *(k for k, one in enumerate(self.p.classes)
                                        if one.parties == 1)]  # fmt: skip
         for k in options:
@@ -497,17 +493,14 @@ class _Sets:
                 for network, (begin, end) in enumerate(self.spans):
                     mine = k if network % 2 == 0 else rival
                     parts.append([self._part(mine, begin, end, None)])
-                try:
-                    found[self._repair(parts, None)] = None
-                except _NoRoomError:
-                    continue
+                found[self._repaired(parts, None)] = None
                 cut = self._best_cut(k, rival)
                 if k != rival and self.networks == 1 and cut is not None:
                     begin, end = self.spans[0]
-                    found[self._repair([[
+                    found[self._repaired([[
                         self._part(k, begin, cut, None), self._part(rival, cut, end, None),
                     ]], None)] = None  # fmt: skip
-        return list(found)
+        return [genome for genome in found if genome is not None]
 
     def _best_cut(self, one: int, other: int) -> int | None:
         """Return where the first network is best cut between two sets, by its units' profiles."""
@@ -525,10 +518,6 @@ class _Sets:
 
 def _key(placed: Placed) -> tuple[int, int, int, int]:
     return placed.first, placed.last, placed.set_class, placed.design
-
-
-class _NoRoomError(Exception):
-    """More networks than devices can be had for; raised and caught inside this module."""
 
 
 def _components(problem: Problem) -> list[int]:

@@ -25,9 +25,10 @@ from ..sets._problem import Problem
 from ..sets._routes import NEVER, Ints
 from ._engine import HOPELESS, Evolution, evolve
 
-__all__ = ["Features", "Ways", "least_steps", "share_range"]
-
 Floats = NDArray[np.float64]
+
+#: share of units that a mutation changes
+_MUTATED = 0.03
 
 
 class Features:
@@ -97,13 +98,11 @@ class Ways:
 class _Range:
     """Genomes of one set over its units."""
 
-    def __init__(
-        self, evaluator: Evaluator, features: Features, placed: Placed, *, rate: float
-    ) -> None:
+    def __init__(self, evaluator: Evaluator, features: Features, placed: Placed) -> None:
         problem = evaluator.problem
         self.units = np.arange(placed.first, placed.last)
         parties = problem.classes[placed.set_class].parties
-        self.columns, self.rate = features.columns, rate
+        self.columns = features.columns
         self.features = features.of(parties)[placed.first : placed.last]
         self.steps = np.full(self.features.shape[:2], NEVER, np.int64)
         for i, u in enumerate(self.units):
@@ -159,7 +158,7 @@ class _Range:
             b = min(count, a + 1 + int(random.geometric(0.2)))
             priorities[a:b], direct[a:b] = random.standard_normal(self.columns), -1
         else:
-            hit = random.random(count) < max(self.rate, 1.0 / count)
+            hit = random.random(count) < max(_MUTATED, 1.0 / count)
             priorities[hit] += random.standard_normal((int(hit.sum()), self.columns))
             direct[hit] = -1
             for i in np.flatnonzero(hit & (random.random(count) < 0.5)):
@@ -194,17 +193,16 @@ class _Range:
 
 def share_range(
     evaluator: Evaluator, features: Features, placed: Placed, settings: Evolution, *,
-    rate: float = 0.03, genetic: bool = True, communication: bool = True,
+    genetic: bool = True, communication: bool = True,
 ) -> Ints:  # fmt: skip
     """Return the choice of every unit of a set.
 
     Parameters
     ----------
-    rate : share of units that a mutation changes
     genetic : search; else unit by unit what is fastest as those before stand
     communication : weigh fetches; else each unit's fastest choice by itself
     """
-    genomes = _Range(evaluator, features, placed, rate=rate)
+    genomes = _Range(evaluator, features, placed)
     if not communication:
         return genomes.quickest
     running = genomes.running

@@ -5,19 +5,14 @@ from ._exact import ChainOptimum, TooManyStatesError, chain_optimum
 from ._explain import (
     Explanation,
     LayerClass,
-    Other,
-    SetReason,
-    UnitReason,
     explain_sets,
     layer_classes,
     mapping_of,
 )
 from ._fast import Evaluator, Running
-from ._mapping import Placed, SetMapping, Times, evaluate, feasible, plan_of
+from ._mapping import Placed, SetMapping, evaluate, feasible, plan_of
 from ._problem import Problem, fill_problem, fill_problems, restrict
 from ._sensitivity import (
-    Candidate,
-    Change,
     Sensitivity,
     compare_cases,
     fill_scaled,
@@ -37,22 +32,16 @@ from ._series import (
 __all__ = [
     "PATH_BOUND",
     "PROOF",
-    "Candidate",
     "ChainOptimum",
-    "Change",
     "Evaluator",
     "Explanation",
     "LayerClass",
-    "Other",
     "Placed",
     "Problem",
     "Running",
     "Sensitivity",
     "SetMapping",
-    "SetReason",
-    "Times",
     "TooManyStatesError",
-    "UnitReason",
     "best_mapping",
     "best_series",
     "chain_optimum",

@@ -18,7 +18,7 @@ sets that keeps the order of units.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,6 @@ from orrery.progress import SILENT, Progress
 from ._mapping import Placed
 from ._problem import Problem
 from ._routes import NEVER, Ints
-
-__all__ = ["ChainOptimum", "TooManyStatesError", "chain_optimum"]
 
 Table = NDArray[np.int64]
 
@@ -58,13 +56,10 @@ class ChainOptimum:
     ----------
     value_ps : devices taken of each group -> picoseconds until the last unit's results are home
     next_ps : the least `upper_ps` that leaves out fewer states
-    relaxed : what stays behind is fetched later as from wherever that is cheapest, so that values
-        are lower bounds; a mapping may take longer
     """
 
     value_ps: Mapping[tuple[int, ...], int]
     next_ps: int
-    relaxed: bool
     _solver: _Chain
 
     def mapping(
@@ -106,8 +101,7 @@ def chain_optimum(
     """
     solver = _Chain(problem, network, behind, upper_ps, period_ps, most_states, forget, progress)
     value_ps = solver.solve()
-    return ChainOptimum(value_ps=value_ps, next_ps=solver.next, _solver=solver,
-                        relaxed=behind == "relaxed" or solver.forgets)  # fmt: skip
+    return ChainOptimum(value_ps=value_ps, next_ps=solver.next, _solver=solver)
 
 
 class _Chain:
@@ -141,12 +135,13 @@ class _Chain:
         ]
         self.row = [{u: i for i, u in enumerate(taken)} for taken in self.taken]
         self.hands: dict[tuple[int, int, int], Ints] = {}
-        self.forgets = forget is not None and self._forget(used, forget)
+        if forget is not None:
+            self._forget(used, forget)
         self.rest = self._rest()
         self.tables: list[list[Table]] = []
 
-    def _forget(self, used: Mapping[int, list[int]], most: int) -> bool:
-        """Forget what is needed last wherever there are too many states; say whether any was."""
+    def _forget(self, used: Mapping[int, list[int]], most: int) -> None:
+        """Forget what is needed last wherever there are too many states."""
         gone: set[int] = set()
         for place in range(len(self.live)):
             left = [t for t in self.live[place] if t not in gone]
@@ -156,7 +151,6 @@ class _Chain:
             while len(left) > 1 and self._states(place) > most:
                 gone.add(left.pop())
                 self.live[place] = tuple(sorted(left))
-        return bool(gone)
 
     def _states(self, place: int) -> int:
         return sum(math.prod(self._shape(k, place)) for k in range(len(self.p.classes)))
@@ -400,21 +394,16 @@ class _Chain:
 
     def _leaving(self, k: int, place: int) -> tuple[Any, ...]:
         """Index of states from which a set may hand over: nothing waits to be read by it."""
-        parties = self.p.classes[k].parties
-        axes = []
-        for tensor in self.live[place]:
-            half = len(self.p.layouts[tensor][parties])
-            axes.append(np.r_[0:half, 2 * half : 2 * half + self._left(tensor)])
-        return _mesh(len(self.p.designs[k]), len(self.taken[k]), axes)
+        return self._mesh(k, place, lambda half, left: np.r_[0:half, 2 * half : 2 * half + left])
 
     def _arriving(self, k: int, place: int) -> tuple[Any, ...]:
         """Index of states just after a hand-over: all waits to be read, or lies behind."""
+        return self._mesh(k, place, lambda half, left: np.r_[half : 2 * half + left])
+
+    def _mesh(self, k: int, place: int, axis: Callable[[int, int], Ints]) -> tuple[Any, ...]:
         parties = self.p.classes[k].parties
-        axes = []
-        for tensor in self.live[place]:
-            half = len(self.p.layouts[tensor][parties])
-            axes.append(np.r_[half : 2 * half + self._left(tensor)])
-        return _mesh(len(self.p.designs[k]), len(self.taken[k]), axes)
+        axes = [axis(len(self.p.layouts[t][parties]), self._left(t)) for t in self.live[place]]
+        return np.ix_(np.arange(len(self.p.designs[k])), np.arange(len(self.taken[k])), *axes)
 
     def _hand(self, tensor: int, before: int, after: int) -> Ints:
         """Return what a hand-over costs from each state of leaving to each of arriving."""
@@ -557,10 +546,6 @@ def _reached(problem: Problem) -> dict[tuple[int, ...], None]:
         )
         found.update(dict.fromkeys(fresh))
     return found
-
-
-def _mesh(designs: int, rows: int, axes: list[Ints]) -> tuple[Any, ...]:
-    return np.ix_(np.arange(designs), np.arange(rows), *axes)
 
 
 def _min_plus(part: Table, axis: int, cost: Ints) -> Table:

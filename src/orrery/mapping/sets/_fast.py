@@ -9,8 +9,9 @@ Judge:   `evaluate` on random mappings and random changes of genes (tests).
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,6 @@ from ._kernels import compiled
 from ._mapping import Placed, SetMapping
 from ._problem import Problem
 from ._routes import Ints
-
-__all__ = ["Evaluator", "Running"]
 
 
 class Evaluator:
@@ -130,9 +129,7 @@ class Running:
     def __init__(self, evaluator: Evaluator, state: State, sets: Sequence[Placed]) -> None:
         self.evaluator, self.state, self.sets = evaluator, state, list(sets)
         self.costs = evaluator.costs(state)
-        self.makespan_ps, self.excess_bytes = map(
-            int, compiled().whole(evaluator.flat, self.costs, state)
-        )
+        self._run(compiled().whole)
 
     def choose(self, unit: int, choice: int) -> int:
         """Change the choice of one unit; return the makespan."""
@@ -144,35 +141,12 @@ class Running:
             self.state.set_of[unit] = number
             self.costs = self.evaluator.costs(self.state)
             return self._again(np.array([unit]), ways=True, choices=np.array([choice]))
-        makespan, excess = compiled().choose(
-            self.evaluator.flat, self.costs, self.state, unit, choice
-        )
-        self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
-        return self.makespan_ps
+        return self._run(compiled().choose, unit, choice)
 
     def configure(self, number: int, design: int) -> int:
         """Change the design of a set; return the makespan."""
         self.state.set_design[number] = design
         return self._again(np.flatnonzero(self.state.set_of == number), ways=False)
-
-    def replace_set(self, number: int, placed: Placed, choices: Sequence[int]) -> int:
-        """Put other devices (and design) in a set's place; return the makespan.
-
-        Parameters
-        ----------
-        choices : of the set's units in order
-        """
-        state = self.state
-        self.sets[number] = placed
-        state.set_class[number], state.set_design[number] = placed.set_class, placed.design
-        homes: dict[tuple[int, ...], int] = {}
-        for i, one in enumerate(self.sets):
-            state.home[i] = homes.setdefault(one.devices, len(homes))
-        state.on[number] = False
-        state.on[number, list(placed.devices)] = True
-        units = np.flatnonzero(state.set_of == number)
-        self.costs = self.evaluator.costs(self.state)
-        return self._again(units, ways=True, choices=np.array(choices, np.int64))
 
     def explore(self, units: Ints, choices: Ints) -> Ints:
         """Return the makespan after each of many changes of one choice, all from here."""
@@ -189,11 +163,7 @@ class Running:
         sweeps : most times over all units
         follow : units after a changed one that may answer it before the change is judged
         """
-        makespan, excess = compiled().descend(
-            self.evaluator.flat, self.costs, self.state, units, sweeps, follow
-        )
-        self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
-        return self.makespan_ps
+        return self._run(compiled().descend, units, sweeps, follow)
 
     def spread(self, units: Ints, wishes: Ints, length: int) -> int:
         """Give runs of units choices of one kind while that helps; return the makespan.
@@ -203,10 +173,7 @@ class Running:
         wishes : kinds × units, the choice of that kind or -1
         length : units in a run at most
         """
-        self.makespan_ps, self.excess_bytes = map(int, compiled().spread(
-            self.evaluator.flat, self.costs, self.state, units, wishes, length
-        ))  # fmt: skip
-        return self.makespan_ps
+        return self._run(compiled().spread, units, wishes, length)
 
     def reset(self, units: Ints, choices: Ints) -> int:
         """Change the choices of many units at once; return the makespan."""
@@ -217,10 +184,7 @@ class Running:
         self.state.set_of[units] = number
         self.costs = self.evaluator.costs(self.state)
         self.state.set_of[units] = -1
-        self.makespan_ps, self.excess_bytes = map(int, compiled().greedy(
-            self.evaluator.flat, self.costs, self.state, units, number
-        ))  # fmt: skip
-        return self.makespan_ps
+        return self._run(compiled().greedy, units, number)
 
     def mapping(self) -> SetMapping:
         """Return what stands now; every set's units must be neighbours."""
@@ -242,10 +206,12 @@ class Running:
     ) -> int:  # fmt: skip
         if choices is not None:
             self.state.choice[units] = choices
-        makespan, excess = compiled().again(
-            self.evaluator.flat, self.costs, self.state, units, ways
-        )
-        self.makespan_ps, self.excess_bytes = int(makespan), int(excess)
+        return self._run(compiled().again, units, ways)
+
+    def _run(self, kernel: Callable[..., Any], *what: Any) -> int:
+        """Run compiled code on the mapping as it stands; keep and return what it then takes."""
+        found = kernel(self.evaluator.flat, self.costs, self.state, *what)
+        self.makespan_ps, self.excess_bytes = map(int, found)
         return self.makespan_ps
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-__all__ = ["Compiled", "compiled"]
+from orrery.compiled import machine_code
 
 
 class Compiled(NamedTuple):
@@ -296,13 +296,6 @@ def _spread(f: Any, c: Any, m: Any, units: Any, wishes: Any, length: Any) -> Any
 @cache
 def compiled() -> Compiled:
     """Compile on first use (once per machine, where the cache can be written)."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for helper in (_add, _step, _tensor, _value, _excess, _put, _better, _answer):
-        register_jitable(helper)
+    helpers = (_add, _step, _tensor, _value, _excess, _put, _better, _answer)
     functions = (_whole, _again, _choose, _explore, _descend, _greedy, _spread)
-    try:
-        return Compiled(*(njit(cache=True, nogil=True)(function) for function in functions))
-    except RuntimeError:  # no folder in which the cache may lie
-        return Compiled(*(njit(nogil=True)(function) for function in functions))
+    return Compiled(*machine_code(*functions, calls=helpers, nogil=True))

@@ -8,7 +8,7 @@ Judge:   `reshard` and `phases_cost`, equal to the picosecond on random layouts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.compiled import machine_code
 from orrery.timeline import PS_PER_S
 
 from .._tables import Tables
-
-__all__ = ["NEVER", "Links", "links_of", "phase_ps", "reshard_ps"]
 
 Ints = NDArray[np.int64]
 
@@ -334,14 +333,7 @@ def _table(
 
 
 @cache
-def _compiled() -> tuple[Any, Any]:
-    """Compile on first use (once per machine, where the cache can be written)."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for helper in (_copy, _volume, _meet, _subtract, _pieces_of, _time_of, _change):
-        register_jitable(helper)
-    try:
-        return njit(cache=True)(_time_of), njit(cache=True)(_table)
-    except RuntimeError:  # no folder in which the cache may lie
-        return njit(_time_of), njit(_table)
+def _compiled() -> tuple[Callable[..., Any], ...]:
+    """Return `_time_of` and `_table` as machine code; loads the compiler on first use."""
+    helpers = (_copy, _volume, _meet, _subtract, _pieces_of, _time_of, _change)
+    return machine_code(_time_of, _table, calls=helpers)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.cost import CostModel
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, check_choice
 from orrery.hardware import Link, System
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
@@ -31,16 +31,6 @@ from ._mapping import SetMapping, evaluate, feasible
 from ._problem import Freedoms, Problem, fill_problems
 from ._routes import NEVER, Ints
 from ._series import best_mapping
-
-__all__ = [
-    "Candidate",
-    "Change",
-    "Sensitivity",
-    "compare_cases",
-    "fill_scaled",
-    "scale_links",
-    "set_texts",
-]
 
 #: which links are scaled: all, those with an end at the host, or the others
 Which = Literal["all", "host", "devices"]
@@ -145,9 +135,7 @@ def scale_links(system: System, factor: float, which: Which = "all") -> tuple[Li
     if not (math.isfinite(factor) and factor > 0):
         raise SpecError("factor of bandwidths", found=factor, wanted="a finite number above zero",
                         fix="1 leaves links as they are")  # fmt: skip
-    if which not in _WHICH:
-        raise SpecError("links to scale", found=which, wanted=f"one of {', '.join(_WHICH)}",
-                        fix=f"correct it{did_you_mean(which, _WHICH)}")  # fmt: skip
+    check_choice("links to scale", which, _WHICH)
     return tuple(
         replace(link, bandwidth_bytes_per_s=factor * link.bandwidth_bytes_per_s)
         if which == "all" or (which == "host") == (system.host in link.ends)
