@@ -8,8 +8,6 @@ from orrery.report import Cell, Column, Page, Table
 
 from ._machines import load_system
 
-__all__ = ["accelerators", "models", "operators", "system_document", "system_yaml", "systems"]
-
 
 def models() -> Page:
     """Return the networks of the library with their parameters and MACs."""

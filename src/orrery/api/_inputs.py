@@ -17,8 +17,6 @@ from orrery.store import open_plain
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["agreement", "make_inputs", "read_arrays", "write_arrays"]
-
 
 def make_inputs(
     graph: Graph,

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.cost import CostModel
     from orrery.hardware import System
 
-__all__ = ["cost_models", "load_system", "workers"]
-
 
 def load_system(system: object) -> System:
     """Return a system from a YAML file, a catalogue name, ``this-machine``, or a system."""

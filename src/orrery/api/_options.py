@@ -8,8 +8,6 @@ from typing import Literal
 from orrery.errors import SpecError
 from orrery.settings import setting
 
-__all__ = ["BeyondOptions", "ModelOptions", "TaskOptions", "numbers"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:

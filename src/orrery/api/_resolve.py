@@ -16,8 +16,6 @@ from .figures import BATCH_KEY, INFERENCE_KEY, PHASE_KEY
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["distinct", "load_model", "load_models"]
-
 
 def load_model(
     model: object,

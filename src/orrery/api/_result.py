@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.mapping import Tried
 
-__all__ = ["FILES", "InfeasibleError", "MapResult"]
-
 #: what `MapResult.write` writes
 FILES = {
     "plan": "plan.json",

@@ -19,8 +19,6 @@ from ._run_plan import run_plan
 from ._run_result import RunResult, facts, run_context, tolerance
 from .checking import judge_outputs
 
-__all__ = ["run"]
-
 
 def run(
     model: object,

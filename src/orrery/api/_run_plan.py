@@ -22,8 +22,6 @@ from .planned import load_planned
 if TYPE_CHECKING:
     from orrery.runtime import Backend, Execution
 
-__all__ = ["run_plan"]
-
 
 def run_plan(
     path: Path,

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from .keeping import Placement
 
-__all__ = ["RunResult", "facts", "run_context", "tolerance"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:

@@ -19,8 +19,6 @@ from ._result import MapResult
 from .flexing import array_card, names_array
 from .judging import LabelledTask, labelled_task
 
-__all__ = ["score"]
-
 
 def score(
     models: object = (),

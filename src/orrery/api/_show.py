@@ -16,8 +16,6 @@ from .pages import totals_text
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["show"]
-
 
 def show(
     model: object,

@@ -11,8 +11,6 @@ from .judging import judge_plan
 from .planned import load_planned
 from .tracing import write_chakra
 
-__all__ = ["simulate"]
-
 
 def simulate(
     plan: str | Path,

@@ -15,8 +15,6 @@ from .figures import BATCH_KEY
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["bind_shapes", "state_batch"]
-
 #: Names that exporters give the dimension that counts independent inferences.
 _BATCH_NAMES = ("batch", "batch_size", "N", "n", "B", "b")
 

@@ -12,8 +12,6 @@ from orrery.progress import SILENT, Progress
 from orrery.registry import Registry
 from orrery.report import Page
 
-__all__ = ["StudyRun", "studies", "study", "study_names"]
-
 _FRAME = Registry(
     "part of the study frame",
     {

@@ -19,8 +19,6 @@ from ._process import Terminated, blamed, drop, ending_cleanly, open_streams
 if TYPE_CHECKING:
     from cyclopts import App, Token
 
-__all__ = ["main"]
-
 CODES = (
     "Exit codes: 0 done, 1 a need is not met, 2 bad input or no plan, 3 a defect of orrery, "
     "130 interrupted, 143 told to end."

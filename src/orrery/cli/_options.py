@@ -17,16 +17,6 @@ from ._terminal import columns
 if TYPE_CHECKING:
     from orrery.api import Page
 
-__all__ = [
-    "JsonFlag",
-    "Model",
-    "Needs",
-    "Options",
-    "Out",
-    "json_document",
-    "show_page",
-]
-
 Model = Annotated[str, Parameter(help="ONNX file, or a name of `orrery models`.")]
 Options = Annotated[ModelOptions, Parameter(name="*", group="Network options")]
 JsonFlag = Annotated[

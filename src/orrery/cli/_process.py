@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from traceback import walk_tb
 from types import FrameType
 
-__all__ = ["Terminated", "blamed", "drop", "ending_cleanly", "open_streams", "stoppable"]
-
 
 class Terminated(BaseException):
     """The program was told to end (SIGTERM); what is being written is removed on the way out."""

@@ -13,8 +13,6 @@ from typing import Any
 
 from orrery.progress import Progress, Step
 
-__all__ = ["columns", "progress_bar", "written"]
-
 #: Nothing is laid out narrower; and no table or chart gains by being wider.
 _NARROWEST, _WIDEST = 60, 140
 

@@ -20,8 +20,6 @@ from orrery.hardware import System
 
 from ._transfer import NOTHING, Movement, moves_cost
 
-__all__ = ["all_gather", "all_reduce", "all_to_all", "broadcast", "halo_exchange", "reduce_scatter"]
-
 _ALGORITHMS = ("best", "ring", "direct")
 
 

@@ -15,8 +15,6 @@ from orrery.hardware import Device
 from orrery.plan import KernelSchedule
 from orrery.provenance import Source
 
-__all__ = ["Charge", "Cost", "CostModel", "Refusal"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:

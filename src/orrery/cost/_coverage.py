@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from orrery.errors import OrreryError
 from orrery.units import counted, format_quantity, format_si
 
-__all__ = ["Coverage", "Unpriced", "UnpricedError"]
-
 
 class UnpricedError(OrreryError):
     """A complete price was demanded and something has none."""

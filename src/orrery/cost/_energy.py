@@ -16,8 +16,6 @@ from orrery.timeline import PS_PER_S
 from ._cost import Charge
 from ._work import Work
 
-__all__ = ["IDLE", "bill", "energy_charges", "link_charges", "offchip_charge", "static_charge"]
-
 #: The action of idle power, in picoseconds.
 IDLE = "idle picosecond"
 

@@ -36,8 +36,6 @@ from .sharding import (
     shard,
 )
 
-__all__ = ["Expansion", "Holding", "Step", "expand", "strategy_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

@@ -18,8 +18,6 @@ from orrery.hardware import Device
 from ._cost import Cost
 from ._work import Work
 
-__all__ = ["ImplausibleCostError", "check_cost", "check_power"]
-
 #: Ten thousand times the Landauer limit of a 32-bit operation at room temperature; no published
 #: arithmetic comes near it from above by less than a factor of ten.
 LEAST_ENERGY_J = 1e-15

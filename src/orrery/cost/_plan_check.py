@@ -26,8 +26,6 @@ from ._expand import Expansion
 from ._plan_regions import PlannedRegion, plan_regions
 from .split import check_split
 
-__all__ = ["check_expanded", "check_flow"]
-
 _AGAIN = "make the plan again"
 
 

@@ -45,8 +45,6 @@ from .split import (
     split_times,
 )
 
-__all__ = ["PlanCost", "price"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCost:

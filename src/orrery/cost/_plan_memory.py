@@ -19,8 +19,6 @@ from ._plan_order import PlanTimes
 from ._plan_regions import PlannedRegion
 from ._work import moves_nothing
 
-__all__ = ["peak_memory"]
-
 _Tensor = tuple[int, str]  #: number of the network in the plan, name of the tensor in it
 
 

@@ -19,8 +19,6 @@ from orrery.plan import Plan
 
 from ._transfer import moves_cost
 
-__all__ = ["PlanTimes", "plan_times"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanTimes:

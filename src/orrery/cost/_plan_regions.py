@@ -9,8 +9,6 @@ from orrery.errors import SpecError
 from orrery.graph import Graph, Region
 from orrery.plan import Plan
 
-__all__ = ["PlannedRegion", "plan_regions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRegion:

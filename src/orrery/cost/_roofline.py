@@ -26,8 +26,6 @@ from ._guards import check_cost
 from ._work import Work, count_problem, unpriceable, work_of
 from .calibration import calibrated_s, macs_by_class
 
-__all__ = ["Bounds", "Roofline", "bounds", "roofline"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:

@@ -19,8 +19,6 @@ from orrery.hardware import Link, System
 from ._cost import Charge
 from ._energy import link_charges
 
-__all__ = ["Movement", "channels", "host_hop", "moves_cost", "route_of", "transfer_cost"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:

@@ -19,17 +19,6 @@ from orrery.graph import Graph, Node, Region, find_operator
 
 from ._cost import CostModel
 
-__all__ = [
-    "MOVES_NOTHING",
-    "Work",
-    "macs_by_type",
-    "moves_nothing",
-    "reads_values",
-    "signature",
-    "unpriceable",
-    "work_of",
-]
-
 #: Operators that only look at the same bytes another way: no data moves.
 MOVES_NOTHING = frozenset(
     {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}

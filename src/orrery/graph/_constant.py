@@ -15,8 +15,6 @@ from orrery.store import content_hash
 
 from ._types import BITS, TensorType, numpy_dtype
 
-__all__ = ["ArrayConstant", "Constant", "FileConstant", "SeededConstant", "dtype_name"]
-
 
 def dtype_name(dtype: Any) -> str:
     """Return the element type that a NumPy dtype stands for, e.g. ``float8e4m3fn``."""

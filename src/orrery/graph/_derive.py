@@ -33,8 +33,6 @@ from ._infer import known_values
 from ._operator import OPERATORS, TypeContext, find_operator
 from ._types import TensorType, numpy_dtype
 
-__all__ = ["DerivativeContext", "Tape", "backward", "derivative", "gradient_graph", "is_float"]
-
 Array = NDArray[Any]
 
 #: A tensor's name, an absent optional input, a number (takes the type of the node's first tensor),

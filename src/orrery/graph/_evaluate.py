@@ -15,8 +15,6 @@ from ._infer import require_known_operators
 from ._operator import find_operator
 from ._types import numpy_dtype
 
-__all__ = ["check_inputs", "evaluate", "evaluate_node"]
-
 
 def evaluate(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Run a graph node by node; a tensor is dropped after its last reader.

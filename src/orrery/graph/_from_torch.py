@@ -30,8 +30,6 @@ from ._graph import Graph
 from ._types import numpy_dtype
 from .torch_ops import TRANSLATORS, Walker, clean_name, element_type
 
-__all__ = ["from_torch"]
-
 #: Loggers that print a traceback before a trace fails.
 _NOISY = (
     "torch._dynamo", "torch._subclasses.fake_tensor", "torch.export", "torch._export",

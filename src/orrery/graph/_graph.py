@@ -25,8 +25,6 @@ from ._types import TensorType
 if TYPE_CHECKING:
     from ._operator import Operations
 
-__all__ = ["Graph", "Node", "Region"]
-
 #: Constants of up to so many elements are copied into the bodies that read them.
 _COPIED_ELEMENTS = 4096
 

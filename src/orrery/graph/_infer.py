@@ -27,8 +27,6 @@ from ._operator import Operations, TypeContext, find_operator
 from ._sizes import Sizes, propagate
 from ._types import LARGEST_SIZE, TensorType
 
-__all__ = ["bind", "count", "infer", "known_values", "macs_by_type", "require_known_operators"]
-
 #: Tensors with more elements than this are not folded: they are data, not shapes.
 _FOLD_LIMIT = 4096
 

@@ -21,8 +21,6 @@ from orrery.provenance import Basis, Source
 from ._graph import Graph
 from ._types import BITS
 
-__all__ = ["Statistics", "bit_density", "measure_statistics"]
-
 _BLOCK = 1 << 20  # elements unpacked at once: 32 MiB of bits for 4-byte words
 
 

@@ -25,15 +25,6 @@ from .interchange._tensors import TensorSource
 from .interchange._wire import lean
 from .interchange._writing import ExternalFile, Writer, constants_of, opset_for
 
-__all__ = [
-    "OperatorRow",
-    "graph_from_bytes",
-    "onnx_bytes",
-    "operator_table",
-    "read_onnx",
-    "write_onnx",
-]
-
 
 def read_onnx(path: str | Path, *, infer: bool = True) -> Graph:
     """Read an ONNX file of opset 11 or later.

@@ -29,19 +29,6 @@ from ._types import Dimension, TensorType
 if TYPE_CHECKING:
     from ._derive import DerivativeContext
 
-__all__ = [
-    "CANONICAL_OPSET",
-    "OPERATORS",
-    "RANDOM_OPERATORS",
-    "TRAINING_DOMAIN",
-    "Operations",
-    "Operator",
-    "TypeContext",
-    "find_operator",
-    "operator",
-    "operator_names",
-]
-
 #: All nodes have the semantics of this version of ONNX's default domain.
 CANONICAL_OPSET = 28
 

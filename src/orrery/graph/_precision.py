@@ -22,8 +22,6 @@ from ._constant import Constant
 from ._graph import Graph, Node
 from ._types import BITS, TensorType, numpy_dtype
 
-__all__ = ["PRECISION_KEY", "in_precision"]
-
 #: metadata entry of a graph whose precision was assumed
 PRECISION_KEY = "assumed precision"
 

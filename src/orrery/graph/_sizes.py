@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from ._graph import Node
 from ._types import Dimension, TensorType
 
-__all__ = ["Sizes", "propagate"]
-
 Sizes = tuple[Dimension, ...]
 _Known = Callable[[int], Sizes | None]
 

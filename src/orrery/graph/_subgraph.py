@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ._graph import Graph, Region
 
-__all__ = ["subgraph"]
-
 
 def subgraph(region: Region) -> Graph:
     """Return the region as a stand-alone graph.

@@ -27,8 +27,6 @@ from ._derive import Tape, backward, is_float
 from ._graph import Graph, Node
 from ._types import TensorType, numpy_dtype
 
-__all__ = ["initial_states", "learned_tensors", "phase_nodes", "saved_tensors", "training"]
-
 #: Inputs that are no weights though they are floating-point constants: moving statistics, tables
 #: of angles, bounds, sizes, ratios.
 FIXED_INPUTS: dict[str, tuple[int, ...]] = {

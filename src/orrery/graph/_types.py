@@ -11,8 +11,6 @@ import numpy as np
 
 from orrery.errors import ModelError
 
-__all__ = ["BITS", "LARGEST_SIZE", "Dimension", "TensorType", "numpy_dtype"]
-
 Dimension = int | str  #: a size, or the name of a size that is not bound yet
 
 #: No machine numbers the elements of a longer axis with 32 bits, and no network has one.

@@ -22,8 +22,6 @@ from ._graph import Graph
 from ._precision import ConvertedConstant
 from ._types import BITS, TensorType
 
-__all__ = ["read_safetensors", "with_weights"]
-
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64",
     "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32",

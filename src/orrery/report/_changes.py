@@ -18,8 +18,6 @@ from orrery.units import read_quantity
 
 from ._scorecard import FIGURES, check_figure
 
-__all__ = ["ChangeLimit", "FigureChange", "changed_figures", "over_limit", "parse_change_limit"]
-
 _LIMIT = re.compile(r"\s*([^<>=+\-]+?)\s*([<>])\s*([+-]?)\s*(\d[\d.eE]*)\s*(.*?)\s*")
 
 #: what may differ without making two figures of different things

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from orrery.units import format_quantity, format_si
 
-__all__ = ["NOT_KNOWN", "context_label", "format_value"]
-
 NOT_KNOWN = "not known"
 
 #: units that take an SI prefix; any other unit stands after a plain number

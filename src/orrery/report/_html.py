@@ -27,8 +27,6 @@ from ._text import render_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render_html", "write_report"]
-
 _SCRIPTS = ("core.js", "charts.js", "timeline.js", "strip.js", "diagram.js", "tables.js")
 
 

@@ -30,8 +30,6 @@ from ._sections import (
     Waterfall,
 )
 
-__all__ = ["SCHEMA", "to_document", "to_json"]
-
 SCHEMA = 1
 _KIND = {
     Text: "text", Table: "table", Series: "series", TimelineChart: "timeline",

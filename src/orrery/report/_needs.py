@@ -16,8 +16,6 @@ from orrery.units import read_quantity
 from ._format import format_value
 from ._scorecard import FIGURES, METRICS, FigureRule, Scorecard, value_text
 
-__all__ = ["Need", "Verdict", "judge", "parse_need", "parse_needs"]
-
 _NEED = re.compile(r"\s*([^<>=≤≥]+?)\s*(<=|>=|<|>|≤|≥)\s*([^<>=≤≥]+?)\s*")
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)?")
 _EXAMPLE = {"time": "33ms", "energy": "0.5J", "power": "75W", "size": "24GiB", "area": "100mm2",

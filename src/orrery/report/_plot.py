@@ -11,8 +11,6 @@ from orrery.timeline import Span
 from ._format import format_value
 from ._sections import Axis, Series
 
-__all__ = ["level", "plot", "sparkline", "strip"]
-
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _MARKS = "●▲■◆○△□◇"
 _HEIGHT = 14

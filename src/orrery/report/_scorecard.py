@@ -16,8 +16,6 @@ from orrery.provenance import Basis
 
 from ._format import NOT_KNOWN, format_value
 
-__all__ = ["FIGURES", "METRICS", "FigureRule", "Metric", "Scorecard", "make_scorecard"]
-
 #: the seven metrics, in the order in which a design is judged -> the question each answers
 METRICS: Mapping[str, str] = {
     "accuracy": "Can it do the task?",

@@ -17,28 +17,6 @@ from orrery.timeline import MemorySample, Timeline
 from ._needs import Verdict
 from ._scorecard import Scorecard
 
-__all__ = [
-    "Arrow",
-    "Axis",
-    "Box",
-    "Cell",
-    "Column",
-    "Diagram",
-    "Line",
-    "MemoryChart",
-    "Page",
-    "Point",
-    "Section",
-    "Series",
-    "Step",
-    "Strip",
-    "Table",
-    "Text",
-    "Tile",
-    "TimelineChart",
-    "Waterfall",
-]
-
 Cell = str | int | float | None
 
 

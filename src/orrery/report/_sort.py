@@ -6,8 +6,6 @@ import re
 
 from ._sections import Cell, Table
 
-__all__ = ["natural_key", "sort_rows"]
-
 _DIGITS = re.compile(r"(\d+)")
 
 

@@ -36,8 +36,6 @@ from ._sections import (
 )
 from ._sort import sort_rows
 
-__all__ = ["render_card", "render_text", "wrap"]
-
 #: characters below which text in a table is not elided: it goes on in another block instead
 _LEGIBLE = 28
 #: and the least that is left of a row's name, in a terminal that is narrower than a figure

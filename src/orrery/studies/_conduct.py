@@ -18,8 +18,6 @@ from orrery.store import whole_folder, write_record
 
 from ._frame import Record, Study, StudyFunction, StudyResult
 
-__all__ = ["CATALOGUE", "StudyRun", "conduct", "study_list", "study_names"]
-
 #: every study, in the order in which they are listed and run
 CATALOGUE: tuple[Study, ...] = (
     Study(

@@ -16,8 +16,6 @@ from orrery.errors import SpecError, did_you_mean
 from orrery.provenance import Basis
 from orrery.report import Section
 
-__all__ = ["Record", "Status", "Study", "StudyFunction", "StudyResult", "compared"]
-
 Status = Literal["match", "differs", "not reproducible"]
 
 

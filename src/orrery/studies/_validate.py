@@ -17,8 +17,6 @@ from orrery.store import encode, whole_folder, write_record, write_text
 
 from ._conduct import CATALOGUE, conduct
 
-__all__ = ["Replay", "ValidationRun", "set_names", "validate"]
-
 Verdict = Literal["as recorded", "better", "worse", "new", "not compared"]
 
 #: an error may grow by so much (a tenth of a percentage point) before it is worse

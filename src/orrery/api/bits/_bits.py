@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.accel.bitlet import BitStatistics
     from orrery.graph import Constant, Graph
 
-__all__ = ["FORMATS", "bit_sections"]
-
 #: what a user writes -> the format that bits are counted in
 FORMATS = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int16": "fixed16", "int8": "fixed8",
            "int4": "fixed4"}  # fmt: skip

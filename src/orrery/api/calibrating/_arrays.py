@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
     from orrery.hardware import Architecture
 
-__all__ = ["array_text_of", "calibrated_array"]
-
 EQUATION = (
     "overhead per run + cycles / clock, cycles of the best loop nest at the fitted off-chip "
     "bandwidth"

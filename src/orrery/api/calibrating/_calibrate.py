@@ -20,8 +20,6 @@ from ._samples import read_tables, samples_of
 if TYPE_CHECKING:
     from orrery.hardware import Device, System
 
-__all__ = ["calibrate"]
-
 EQUATION = (
     "overhead + max(MACs / (share x peak), other operations / (share x peak), "
     "off-chip bytes / (share x bandwidth)), MACs with a share per class of operators"

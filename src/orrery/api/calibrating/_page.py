@@ -11,8 +11,6 @@ from orrery.units import counted, format_quantity
 if TYPE_CHECKING:
     from orrery.cost.calibration import Constant, Validation
 
-__all__ = ["calibration_page"]
-
 
 def calibration_page(
     title: str, file: str, equation: str, constants: Sequence[Constant], latency: Validation,

@@ -18,8 +18,6 @@ from .._options import ModelOptions
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["layer_rows", "profile_table", "taken_with", "write_layers"]
-
 _PLAIN = ModelOptions()
 _WORDS = {
     "phase": ("prefill", "decode"), "training": ("true", "false"),

@@ -9,8 +9,6 @@ from orrery.cost.calibration import Constant, Held, Validation, overall
 from orrery.report import Page
 from orrery.store import read_record, whole_folder, write_record, write_text
 
-__all__ = ["CalibrationFile", "CalibrationResult", "LeftOut", "left_out", "read_calibration"]
-
 #: what `CalibrationResult.write` writes
 FILES = {
     "device": "calibrated.yaml",

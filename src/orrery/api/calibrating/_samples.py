@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Region
     from orrery.hardware import Device
 
-__all__ = ["read_tables", "regions_of", "samples_of"]
-
 _TASK = "read networks"
 
 

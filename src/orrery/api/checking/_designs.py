@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.accel import Evaluator
     from orrery.graph import Graph, Region
 
-__all__ = ["judge_designs"]
-
 Tensors = Mapping[str, NDArray[Any]]
 
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .._inputs import agreement
 
-__all__ = ["Judgement", "empty_outputs", "judge_outputs"]
-
 Tensors = Mapping[str, NDArray[Any]]
 
 

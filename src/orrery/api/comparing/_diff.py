@@ -16,8 +16,6 @@ from ._tables import beside_table, figure_table, layer_table, unmatched
 if TYPE_CHECKING:
     from orrery.report import FigureChange
 
-__all__ = ["Comparison", "diff"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

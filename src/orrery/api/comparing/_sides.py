@@ -14,8 +14,6 @@ from orrery.timeline import PS_PER_S, Timeline, read_timeline
 
 from ..nests import NestFile, read_nests
 
-__all__ = ["LayerTakes", "Side", "read_side"]
-
 #: kinds of spans in which a layer is computed; the others bring its data
 _WORK = "compute"
 

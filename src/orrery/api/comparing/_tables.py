@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.evidence import Evidence
     from orrery.report import FigureChange
 
-__all__ = ["beside_table", "figure_table", "layer_table", "unmatched"]
-
 #: what a layer has on one side alone, in words
 _ALONE = {"stays": "{}stays {}", "tiles": "{}in tiles of {}"}
 _UNITS = {"time": "s", "energy": "J"}

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.report import Need, Verdict
 
-__all__ = ["Candidate", "measured"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.mapping import Budget
     from orrery.report import Need, Verdict
 
-__all__ = ["budget_of", "refuse_contradiction", "why_none"]
-
 #: figures that are sums over the devices of a plan
 _SUMS = {"price": "price_usd", "area": "area_mm2"}
 

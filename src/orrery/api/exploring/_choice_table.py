@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orrery.mapping import Explanation, LayerClass, SetProblem
     from orrery.plan import Plan
 
-__all__ = ["explain_sections"]
-
 
 def explain_sections(
     problem: SetProblem, found: Explanation, classes: Sequence[LayerClass], plan: Plan,

@@ -12,8 +12,6 @@ from ..pages._set_names import devices_text
 if TYPE_CHECKING:
     from orrery.mapping import Explanation, LayerClass, SetProblem
 
-__all__ = ["EXPLAINED", "class_table", "design_table", "device_names"]
-
 #: titles of the sections
 EXPLAINED = (
     "What another choice would cost", "What another design would cost",

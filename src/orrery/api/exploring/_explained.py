@@ -18,8 +18,6 @@ from ._place_table import place_table
 if TYPE_CHECKING:
     from orrery.mapping import Found
 
-__all__ = ["explained", "explained_text"]
-
 #: Plans of up to so many regions are explained unasked: that takes less than a second.
 _FEW = 120
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.mapping import Ceilings, Found
     from orrery.report import Need
 
-__all__ = ["Front", "front_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:

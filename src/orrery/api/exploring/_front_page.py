@@ -10,8 +10,6 @@ from .._result import MapResult
 from ._candidate import Candidate
 from ._front import Front
 
-__all__ = ["FRONT", "front_sections", "front_text", "with_front"]
-
 #: titles of the sections
 FRONT = ("Plans that trade one figure for another", "Latency by number of devices",
          "Latency and energy")  # fmt: skip

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Span, Timeline
 
-__all__ = ["late_line"]
-
 #: Below this share the two are one figure with rounding.
 _SAME = 5e-4
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.sim import Pipeline
 
-__all__ = ["beside", "bounded", "doubts_of", "rhythm"]
-
 #: Below this share two periods are one with rounding.
 _SAME = 5e-4
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.mapping import LayersExplained
     from orrery.plan import Plan
 
-__all__ = ["place_table"]
-
 
 def place_table(found: LayersExplained, plan: Plan, price: PlanCost) -> Table:
     """Return a row per region of a plan of whole layers."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.sim import Pipeline
 
-__all__ = ["INPUTS", "in_a_row", "under_load", "under_load_text"]
-
 #: inputs to play at most, where nobody says how many; a quarter of it in plans of more regions
 _MOST, _LARGE = 64, 300
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Timeline
 
-__all__ = ["plan_figures"]
-
 
 def plan_figures(
     graphs: Sequence[Graph], system: System, plan: Plan, price: PlanCost, timeline: Timeline

@@ -8,17 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = [
-    "BATCH_KEY",
-    "INFERENCE_KEY",
-    "PHASE_KEY",
-    "batch_of",
-    "counts_as",
-    "is_training",
-    "precisions",
-    "shared_context",
-]
-
 #: metadata entry that says how many inferences one pass of a network is
 BATCH_KEY = "batch"
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Device, System
     from orrery.plan import Plan
 
-__all__ = ["doubtful", "doubts", "rests_on", "why_no_energy"]
-
 
 def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:
     """Return a short sentence that says on what kinds of constants a plan's figures rest."""

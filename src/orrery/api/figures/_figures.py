@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Timeline
 
-__all__ = ["WHY_UNKNOWN", "plan_figures"]
-
 #: metric -> why a mapping alone cannot tell
 WHY_UNKNOWN = {
     "flexibility": "only the networks given were priced on this system",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Region
     from orrery.plan import Plan
 
-__all__ = ["Formats", "formats_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formats:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.hardware import Device
 
-__all__ = ["with_ends", "with_intervals"]
-
 _NOTE = (
     "interval of one layer taken for all at once: wider than needed where errors cancel; its "
     "confidence is one of layers, not of their sum; an end below a proven bound stands for "

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Timeline
 
-__all__ = ["ends_s", "times"]
-
 _NOTE = "region durations from the cost models; links shared by transfers"
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from .._options import BeyondOptions
 
-__all__ = ["names_array"]
-
 
 def names_array(on: object, beyond: BeyondOptions) -> bool:
     """Return whether a text names an array and no system.

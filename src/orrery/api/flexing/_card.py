@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from orrery.hardware import Architecture
 
-__all__ = ["array_card", "products_of_network"]
-
 #: metric -> why it is not known as long as nobody asked
 WHY_UNKNOWN = {
     "accuracy": "no labelled data set was run: --data X.npz runs one on the array's number formats",

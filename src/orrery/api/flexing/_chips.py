@@ -18,8 +18,6 @@ from ._growth import Growth, Point
 if TYPE_CHECKING:
     from orrery.hardware import Architecture, System
 
-__all__ = ["chips_of", "grow_chips"]
-
 _LINK = "between chips"
 _SAME = "as each chip reaches its own memory"
 

@@ -19,8 +19,6 @@ from ._suite import Suite, products_of, too_wide
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
 
-__all__ = ["Coverage", "cover", "estimated"]
-
 
 def estimated(note: str = "") -> Source:
     """Return the source of what the engine of loop nests says."""

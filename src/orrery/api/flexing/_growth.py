@@ -11,8 +11,6 @@ from orrery.report import Cell, Column, Table
 from ..validating import UNCHECKED
 from ._coverage import estimated
 
-__all__ = ["Growth", "Point"]
-
 #: an efficiency below this share of the one before is a knee
 KNEE = 0.8
 

@@ -18,8 +18,6 @@ from ._variations import Variation, variations
 NO_CONTROL = "control and configuration are in no description"
 NO_AREA = "no area of a fixed-function variant was published; the report has shares of other chips"
 
-__all__ = ["Overhead", "overhead"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["BUDGET", "Problems", "Run", "run_layers"]
-
 #: evaluations per layer: about a second; the best nest so far stands, with its gap
 BUDGET = BeyondOptions().budget
 

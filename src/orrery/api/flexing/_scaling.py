@@ -15,8 +15,6 @@ from ._waterfall import network_bounds, worst_step
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
 
-__all__ = ["BATCHES", "DOUBLINGS", "grow_array", "grow_batch"]
-
 #: a quarter of the array, the array, four and sixteen times as many processing elements
 DOUBLINGS = (-2, 0, 2, 4)
 BATCHES = (1, 4, 16)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.graph import Region
     from orrery.hardware import Architecture
 
-__all__ = ["PublishedLayer", "Suite", "layer_region", "products_of", "published_suite", "too_wide"]
-
 #: precision -> bits of an integer; None: floating point
 WIDTHS: dict[str, int | None] = {"int4": 4, "int8": 8, "int16": 16, "float16": None}
 

@@ -11,8 +11,6 @@ from ._coverage import Coverage
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
 
-__all__ = ["Variation", "variations"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:

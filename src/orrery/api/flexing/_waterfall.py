@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.cost.nest import Bound
     from orrery.hardware import Architecture
 
-__all__ = ["network_bounds", "network_waterfall", "worst_step"]
-
 
 def network_bounds(
     problems: Problems, runs: Mapping[str, Run], architecture: Architecture

@@ -16,8 +16,6 @@ from orrery.units import format_si
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
 
-__all__ = ["ceilings", "shortfall"]
-
 #: ``cycles<=4e6`` and the like; a scorecard has no such figure
 _CYCLES = re.compile(r"\s*cycles\s*(<=|>=|<|>|≤|≥)\s*(\d[\d,_]*(?:\.\d*)?(?:[eE]\+?\d+)?)\s*")
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from orrery.cost.nest import Stages
     from orrery.mapping.nest import PartNest, StagedNests
 
-__all__ = ["check_layer", "part_lines", "without_nest"]
-
 
 def check_layer(stages: Stages, layer: str) -> None:
     """Refuse a layer that has no nest of its own.

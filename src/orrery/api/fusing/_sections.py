@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import PartNest, StagedNests
 
-__all__ = ["Verdict", "kept_table", "nothing", "outside_sets", "together"]
-
 
 def nothing(found: StagedNests) -> str:
     """Say why nothing fits, the reasons of most layers first."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import StagedNests
 
-__all__ = ["seek_together"]
-
 
 def seek_together(
     name: str, stages: Stages, architecture: Architecture, objective: str, *, keep: bool,

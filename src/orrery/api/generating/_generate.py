@@ -17,8 +17,6 @@ from ._page import circuit_page
 if TYPE_CHECKING:
     from orrery.accel import Accelerator
 
-__all__ = ["GenerateResult", "generate"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateResult:

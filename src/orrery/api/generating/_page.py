@@ -12,8 +12,6 @@ from orrery.units import counted
 if TYPE_CHECKING:
     from orrery.rtl.bench import Block, CircuitRecord
 
-__all__ = ["circuit_page"]
-
 
 def circuit_page(title: str, files: Mapping[str, str]) -> Page:
     """Return the page of a circuit's files; without a record among them, only the files."""

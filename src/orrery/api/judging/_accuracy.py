@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime import LabelledData, TaskMetric
 
-__all__ = ["LabelledTask", "labelled_task"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledTask:

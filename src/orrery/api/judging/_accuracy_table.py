@@ -13,8 +13,6 @@ from orrery.report import Cell, Column, Table
 if TYPE_CHECKING:
     from orrery.runtime import LabelledData, TaskMetric
 
-__all__ = ["changed", "table_of", "table_row"]
-
 
 def changed(first: NDArray[Any], second: NDArray[Any]) -> tuple[str, str]:
     """Return in words how much the share changed, and which samples did."""

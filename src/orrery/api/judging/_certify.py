@@ -13,8 +13,6 @@ from orrery.errors import printable
 if TYPE_CHECKING:
     from orrery.certify import Report
 
-__all__ = ["Certified", "certify"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certified:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Region
     from orrery.hardware import System
 
-__all__ = ["Durations", "check"]
-
 
 def check(
     certificate: Certificate, plan: Plan, graphs: Sequence[Graph], system: System

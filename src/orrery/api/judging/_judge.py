@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from orrery.mapping import Ceilings
     from orrery.report import Need
 
-__all__ = ["ceilings_of", "judge_plan", "plan_seconds"]
-
 
 def judge_plan(
     graphs: Sequence[Graph],

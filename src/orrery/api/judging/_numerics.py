@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime import Tensors
 
-__all__ = ["Numerics", "design_numerics", "plan_numerics", "whole_numerics"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numerics:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.hardware import System
 
-__all__ = ["first_line", "part_seconds", "period_s", "with_period"]
-
 
 def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
     """Return the seconds of a party's part of a round.

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from orrery.report import Cell, Column, Page, Table
 
-__all__ = ["array_source", "array_text", "arrays"]
-
 
 def arrays() -> Page:
     """Return the spatial accelerators of the catalogue and the tables of energies."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["array_figures", "nest_figures"]
-
 _WHERE = f"orrery {PROGRAM_VERSION} loop nests"
 
 

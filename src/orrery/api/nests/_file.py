@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from orrery.plan import KernelSchedule
 
-__all__ = ["KeptTensor", "LayerNest", "NestFile"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerNest:

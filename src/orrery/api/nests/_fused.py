@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound, StagedNests
 
-__all__ = ["FUSE", "fused_nest"]
-
 #: what may be joined: nothing; element-wise operators to the nest before; and tensors that stay
 FUSE = ("none", "tails", "on-chip")
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound, PartNest
 
-__all__ = ["layer_sections", "part_sections"]
-
 
 def layer_sections(
     name: str, problem: NestProblem, one: NestFound, architecture: Architecture,

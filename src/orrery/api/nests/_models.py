@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Region, Statistics
     from orrery.hardware import Architecture, Device, System
 
-__all__ = ["Nested", "nested", "with_nests"]
-
 #: evaluations per layer: seconds at most; beyond them the best nest so far stands
 BUDGET = 20_000_000
 

@@ -28,8 +28,6 @@ from ._zeros import ZeroOptions, layer_zeros
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["nest"]
-
 
 def nest(
     model: object,

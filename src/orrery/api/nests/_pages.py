@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["bill_table", "held_up", "layer_table", "level_table", "totals", "zero_table"]
-
 Nests = Mapping[str, "NestFound"]
 _TIES = {"latency": "Of equally fast nests those of least energy",
          "energy": "Of equally frugal nests the fastest"}  # fmt: skip

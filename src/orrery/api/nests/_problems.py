@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from orrery.cost.nest import NestProblem
     from orrery.graph import Graph
 
-__all__ = ["nest_problems"]
-
 
 def nest_problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:
     """Return the nests of all layers, and why others have none."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.mapping.nest import NestFound
     from orrery.plan import Infeasible
 
-__all__ = ["search_layers"]
-
 
 def search_layers(
     problems: Mapping[str, NestProblem], architecture: Architecture, objective: str,

@@ -14,8 +14,6 @@ from ._timeloop import notes_of
 if TYPE_CHECKING:
     from orrery.hardware import Architecture
 
-__all__ = ["ZEROS_SAVE", "array_sections", "checked", "listed"]
-
 #: why no reference set speaks for nests that make something of zeros
 ZEROS_SAVE = "zeros save some of it: sets are dense"
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Architecture
     from orrery.mapping.nest import NestFound
 
-__all__ = ["timeloop"]
-
 
 def timeloop(paths: Sequence[str | Path], *, objective: str = "", bill: bool = False) -> Page:
     """Return a page on Timeloop's files: the array as understood, its mapping priced.

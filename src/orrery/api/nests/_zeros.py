@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph, Statistics
     from orrery.runtime import LabelledData
 
-__all__ = ["ZeroOptions", "layer_zeros"]
-
 _OPERANDS = ("input", "weight")
 #: densities are taken to so many steps, so that layers of nearly equal ones are searched once
 _STEPS = 64

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.cost.interchange import Export, Nests
     from orrery.hardware import Architecture
 
-__all__ = ["Exported", "export_nests"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:

@@ -16,8 +16,6 @@ from ._wanted import nests_of, tool_and_path
 if TYPE_CHECKING:
     from orrery.cost.interchange import LayerOpinion
 
-__all__ = ["with_opinion"]
-
 
 def with_opinion(
     model: object, result: NestResult, opinion: str, *, options: ModelOptions | None = None

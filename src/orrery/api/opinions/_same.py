@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.cost.interchange import LayerPrint, Nests
     from orrery.cost.nest import NestMapping
 
-__all__ = ["same_nests"]
-
 #: one nest is cut for another tool in different ways, by what it was searched for
 _OBJECTIVES = ("latency", "energy", "edp")
 

@@ -15,8 +15,6 @@ from ..nests import NestResult, nest_problems
 if TYPE_CHECKING:
     from orrery.cost.nest import NestMapping, NestProblem
 
-__all__ = ["nests_of", "tool_and_path"]
-
 
 def tool_and_path(text: str, known: Iterable[str], *, where: str) -> tuple[str, Path]:
     """Read ``tool:PATH``.

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.plan import Plan
 
-__all__ = ["bound_words", "covers", "machine_bound"]
-
 
 def bound_words(plan: Plan) -> str:
     """Return of which plans the lower bound is proved; a gap says nothing of any others."""

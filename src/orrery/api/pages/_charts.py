@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.timeline import Timeline
 
-__all__ = ["energy_bill", "memory_chart", "timeline_chart"]
-
 
 def timeline_chart(timeline: Timeline, system: System, bound_s: float | None = None) -> Section:
     """Return what each device and link does over time, devices first; a lower bound as a line."""

@@ -11,8 +11,6 @@ from orrery.report import Column, Table
 if TYPE_CHECKING:
     from orrery.mapping import Tried
 
-__all__ = ["comparison"]
-
 
 def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
     """Return a row per search method: what its plan takes, and how much more than the best."""

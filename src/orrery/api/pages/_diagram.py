@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from orrery.hardware import System
     from orrery.plan import Plan
 
-__all__ = ["system_diagram"]
-
 
 def system_diagram(system: System, plan: Plan) -> Section:
     """Return devices and links; a device says how many regions it runs and how configured."""

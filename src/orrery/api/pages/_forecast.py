@@ -13,8 +13,6 @@ from ._bound import bound_words
 if TYPE_CHECKING:
     from orrery.cost import PlanCost
 
-__all__ = ["energy_bound", "forecast"]
-
 #: Below this share the two are one figure with rounding.
 _SAME = 5e-4
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
 
-__all__ = ["map_page"]
-
 
 def map_page(
     graphs: Sequence[Graph],

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from orrery.mapping import Tried
     from orrery.mapping.sets import Sensitivity
 
-__all__ = ["regrets"]
-
 #: rows shown besides the kept one; those that regret least
 _MOST = 12
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Device, System
     from orrery.plan import Plan
 
-__all__ = ["roofline_chart"]
-
 
 def roofline_chart(
     system: System, plan: Plan, price: PlanCost, regions: Mapping[str, Region]

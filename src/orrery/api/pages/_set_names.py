@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from orrery.graph import Region
     from orrery.plan import Assignment, Plan, Split
 
-__all__ = [
-    "ALONE",
-    "DeviceSet",
-    "devices_text",
-    "is_image",
-    "range_text",
-    "sets_of",
-    "strategy_text",
-]
-
 ALONE = "one device"
 
 _IMAGE_AXES = {"axis0": "N", "axis1": "C", "axis2": "H", "axis3": "W"}

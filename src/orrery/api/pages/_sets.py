@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.plan import Plan
 
-__all__ = ["set_sections"]
-
 _LETTERS = string.ascii_uppercase + string.digits + string.ascii_lowercase
 _MORE = "…"
 

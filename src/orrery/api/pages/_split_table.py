@@ -14,8 +14,6 @@ from ._terms import Terms
 if TYPE_CHECKING:
     from orrery.plan import Plan
 
-__all__ = ["split_table"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seconds:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.plan import Plan
     from orrery.timeline import Timeline
 
-__all__ = ["by_device", "device_table", "layer_table", "regions_of"]
-
 
 def regions_of(graphs: Sequence[Graph], plan: Plan) -> dict[str, Region]:
     """Return the region behind each region name of a plan."""

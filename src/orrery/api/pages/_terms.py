@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from orrery.cost import PlanCost
     from orrery.plan import Plan
 
-__all__ = ["SplitStep", "Terms", "terms_of"]
-
 #: term of a step -> what it is called on the page
 _TERMS = {"compute": "compute", "arrival": "resharding", "rotate": "rotation",
           "combine": "sums", "return": "return"}  # fmt: skip

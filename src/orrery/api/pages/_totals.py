@@ -11,8 +11,6 @@ from orrery.units import format_quantity
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["totals_text"]
-
 
 def totals_text(graph: Graph) -> Text:
     """Return the totals of a network, and what they leave out."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.hardware import System
 
-__all__ = ["load_planned", "planned_networks"]
-
 
 def load_planned(
     path: Path,

@@ -13,8 +13,6 @@ from typing import Literal
 from orrery.errors import SpecError
 from orrery.plan import Plan
 
-__all__ = ["found_again", "placed_beside"]
-
 _FLAG = {
     "model": "say where it is now: --model PATH (for `run`: --plan-model PATH)",
     "system": "say where it is now: --on PATH",

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["asked"]
-
 _OBJECTIVES = {"array": ("latency", "energy", "edp"),
                "system": ("latency", "throughput", "energy")}  # fmt: skip
 #: a parameter and one of its values

@@ -11,8 +11,6 @@ from orrery.units import counted
 from ._measures import Compared, Measure
 from ._rows import Row
 
-__all__ = ["cells", "columns", "front_charts", "front_table", "shortened"]
-
 #: points that a chart can show: beyond them those off the front are thinned out
 _MOST = 1_500
 

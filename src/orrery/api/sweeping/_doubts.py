@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["doubts_of", "wiring"]
-
 #: what an access, a millimetre and a second of a memory cost hangs on its size
 _OF_A_MEMORY = ("read", "write", "static_power", "area")
 

@@ -8,8 +8,6 @@ from orrery.report import Column, Table, Text
 
 from ._rows import Row
 
-__all__ = ["alike", "grounds", "lower_bounds", "without_figures", "workload_of"]
-
 
 def alike(rows: Sequence[Row]) -> list[bool]:
     """Return whether each point has figures of as many layers as any other of its workload."""

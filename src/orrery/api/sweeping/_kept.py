@@ -17,8 +17,6 @@ from orrery.provenance import PROGRAM_VERSION
 from ._rows import Header, Row
 from ._task import UNREAD
 
-__all__ = ["FILE", "Kept"]
-
 FILE = "points.jsonl"
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["KINDS", "based", "described"]
-
 #: what can be swept
 KINDS = ("array", "system")
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from ._grounds import workload_of
 from ._rows import Row
 
-__all__ = ["Compared", "Measure", "compared"]
-
 #: objective -> metrics that its search makes least, or weighs
 _LEAST = {"latency": ("latency", "throughput"), "energy": ("energy",)}
 _LEAST["throughput"] = _LEAST["latency"]

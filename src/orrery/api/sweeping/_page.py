@@ -17,8 +17,6 @@ from ._slopes import slope_sections
 if TYPE_CHECKING:
     from orrery.mapping.space import Parameter
 
-__all__ = ["sweep_page"]
-
 #: most points on the page; the files have all
 MOST_ROWS = 2_000
 #: percent that the best nest may be from its bound by rounding

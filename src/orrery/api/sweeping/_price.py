@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.evidence import Evidence
     from orrery.hardware import Architecture, Description, System
 
-__all__ = ["price_point", "read"]
-
 
 @lru_cache(maxsize=4)
 def _base(text: str, file: str) -> tuple[Description, Architecture | System]:

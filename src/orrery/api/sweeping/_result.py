@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from orrery.hardware import Description
     from orrery.mapping.space import Parameter
 
-__all__ = ["SweepResult", "read_sweep", "result_of"]
-
 #: what `SweepResult.write` writes, `best` only where one workload was swept on varied machines
 FILES = {
     "sweep": "sweep.json", "table": "sweep.csv", "report": "report.html",

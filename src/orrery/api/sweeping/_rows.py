@@ -9,8 +9,6 @@ from typing import Any
 from orrery.evidence import Evidence
 from orrery.provenance import PROGRAM_VERSION, Basis
 
-__all__ = ["Figure", "Header", "Row", "SweepFile", "figures_of"]
-
 #: what a changed machine would weigh and sell for is not in the description of the unchanged one
 _OF_THE_CHIP = {"area": "area", "price": "price"}
 

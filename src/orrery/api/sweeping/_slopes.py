@@ -14,8 +14,6 @@ from ._rows import Row
 if TYPE_CHECKING:
     from orrery.mapping.space import Effect, Effects, Parameter
 
-__all__ = ["slope_sections"]
-
 #: a mean that is this much larger is worth a word
 _WORTH = 1.001
 _OF_WORK = ("latency", "throughput", "energy", "energy-delay product")

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from orrery.mapping import MapSearch
     from orrery.mapping.space import Parameter
 
-__all__ = ["sweep"]
-
 
 def sweep(
     model: object,

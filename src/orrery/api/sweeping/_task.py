@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.mapping import MapSearch
 
-__all__ = ["APART", "OPTIONS", "UNREAD", "WORKLOAD", "Choice", "Task", "Workload", "engine",
-           "forget", "workload"]  # fmt: skip
-
 #: begins the key of a point whose network cannot be read: it may be readable the next time
 UNREAD = "unread "
 

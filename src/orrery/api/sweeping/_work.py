@@ -21,8 +21,6 @@ from ._task import UNREAD, Task
 if TYPE_CHECKING:
     from orrery.mapping.space import Parameter
 
-__all__ = ["Wanted", "priced", "wanted_of"]
-
 #: How often a stop by the user is looked for while processes work.
 _PATIENCE_S = 0.2
 #: What every process needs.

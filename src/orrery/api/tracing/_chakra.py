@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.sim import ChakraTrace
 
-__all__ = ["ChakraRun", "chakra", "write_chakra"]
-
 _LINKS = ("Links and their contention are not in a trace: a message takes as long as was recorded "
           "of it, and meets no other. A replay with contention can therefore end later than its "
           "own trace when played.")  # fmt: skip

@@ -14,8 +14,6 @@ from orrery.store import open_plain
 if TYPE_CHECKING:
     from orrery.sim import ChakraTrace
 
-__all__ = ["check_heads", "rank_files", "read_groups"]
-
 #: of the format: its first schema says none
 _VERSIONS = ("", "0.0.4")
 _MOST_BYTES = 1 << 26

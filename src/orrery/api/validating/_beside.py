@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from orrery.cost.validation import Nearest
     from orrery.hardware import Architecture
 
-__all__ = ["UNCHECKED", "beside", "nearest_of"]
-
 #: under tables of figures that `beside` does not reach
 UNCHECKED = "No figure here was held against a reference set: errors are not known."
 

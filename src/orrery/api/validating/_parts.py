@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.cost.validation import Nearest
     from orrery.hardware import Architecture
 
-__all__ = ["Part", "error_table", "known_errors", "nest_part"]
-
 #: figures of a layer, and what a whole network's figure of another name follows from
 WEIGHED = {"latency": "latency_s", "energy": "energy_j", "off-chip traffic": "offchip_bytes"}
 FOLLOW = {"throughput": "latency", "utilisation": "latency"}

@@ -10,8 +10,6 @@ from orrery.progress import SILENT, Progress
 from orrery.registry import Registry
 from orrery.report import Page
 
-__all__ = ["ValidationRun", "validate", "validation_sets"]
-
 _STUDIES = Registry(
     "part of validation",
     {"validate": "orrery.studies:validate", "names": "orrery.studies:set_names"},

@@ -28,8 +28,6 @@ from ._fit import LEAST_NOISE, Design, Floats, fit
 from ._samples import Constant, check_enough, fitted, measured_source
 from ._validate import CONFIDENCE, Validation, left_out_error
 
-__all__ = ["ArraySample", "CalibratedArray", "calibrate_array"]
-
 #: how many times slower than stated the off-chip memory is tried
 _FACTORS = np.geomspace(1 / 16, 64, 21)
 _OVERHEAD_S = 1e-6

@@ -27,8 +27,6 @@ from ._fit import Design, Fit, Floats, fit, present
 from ._samples import Constant, Sample, check_enough, fitted, measured_source
 from ._validate import CONFIDENCE, Validation, left_out_error
 
-__all__ = ["CalibratedDevice", "calibrate_device"]
-
 #: overhead in seconds at which the search starts
 _OVERHEAD_S = 1e-6
 _LONE = "rests on so few networks that the others do not tell it; its error is the fit's own"

@@ -21,8 +21,6 @@ from .._guards import LEAST_ENERGY_J, MOST_POWER_W
 from ._fit import Floats
 from ._samples import Constant, Sample
 
-__all__ = ["check_energies", "doubt_energies", "doubt_times"]
-
 #: times that rows may beat a stated peak before it is taken for a wrong unit
 MOST_RAISED = 10.0
 #: share of a peak below which the same is likely

@@ -21,8 +21,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DELTA", "LEAST_NOISE", "VAGUE", "Design", "Fit", "fit", "present"]
-
 Floats = NDArray[np.float64]
 
 #: logarithmic error from which on a row counts in proportion only

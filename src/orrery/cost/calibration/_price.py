@@ -19,8 +19,6 @@ from orrery.hardware import Calibration, Device
 
 from .._work import Work, macs_by_type
 
-__all__ = ["calibrated_s", "macs_by_class", "operator_class"]
-
 #: word in the name of an operator -> its class; the first that fits counts
 _WORDS = {
     "Conv": "convolution", "MatMul": "matrix-product", "Gemm": "matrix-product",

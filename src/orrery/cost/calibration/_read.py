@@ -25,8 +25,6 @@ from dataclasses import dataclass, replace
 from orrery.errors import SpecError, did_you_mean
 from orrery.hardware import ELEMENT_TYPES, OPERATOR_CLASSES
 
-__all__ = ["MeasuredRow", "read_measurements"]
-
 #: header -> (field, factor to the internal unit)
 _LATENCY = {f"latency_{unit}": 10.0**power
             for unit, power in (("s", 0), ("ms", -3), ("us", -6), ("ns", -9))}  # fmt: skip

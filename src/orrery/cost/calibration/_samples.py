@@ -20,9 +20,6 @@ from ._price import macs_by_class
 from ._read import MeasuredRow
 from ._validate import LEAST_NETWORKS, Validation, Without, cross_validate
 
-__all__ = ["Constant", "Sample", "check_enough", "fitted", "measured_source", "sample_of",
-           "sample_of_work"]  # fmt: skip
-
 LEAST_ROWS = 10
 #: rows per constant that a fit needs at least
 _ROWS_EACH = 3

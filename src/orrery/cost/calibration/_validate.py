@@ -24,18 +24,6 @@ from orrery.progress import SILENT, Progress
 
 from ._fit import Design, Fit, Floats, fit
 
-__all__ = [
-    "CONFIDENCE",
-    "LEAST_NETWORKS",
-    "Held",
-    "Validation",
-    "Without",
-    "cross_validate",
-    "left_out_error",
-    "overall",
-    "quantile",
-]
-
 #: networks left out -> the design that the others are fitted by, and the one that prices those
 #: left out; whatever either chooses or looks up may have seen the others alone
 Without = Callable[[frozenset[str]], tuple[Design, Design]]

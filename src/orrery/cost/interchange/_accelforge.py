@@ -35,8 +35,6 @@ from ._export import (
     text_of,
 )
 
-__all__ = ["export_accelforge"]
-
 TOOL = "AccelForge 1.0.467"
 
 #: our loop -> its rank variable

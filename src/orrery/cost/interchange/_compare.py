@@ -17,8 +17,6 @@ from orrery.hardware import Architecture
 from ..nest import NestCost
 from ._opinion import LayerOpinion
 
-__all__ = ["differences", "port_cycles"]
-
 #: shares below which two figures count as the same
 SAME = 0.01
 

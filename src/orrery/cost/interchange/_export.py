@@ -15,19 +15,6 @@ from orrery.store import whole_folder, write_text
 
 from ..nest import NestMapping, NestProblem
 
-__all__ = [
-    "Dumper",
-    "Export",
-    "Inline",
-    "InlineMap",
-    "Nests",
-    "covers_exactly",
-    "grouped",
-    "in_order",
-    "left_out",
-    "text_of",
-]
-
 #: layer -> its loops and how they run
 Nests = Mapping[str, tuple[NestProblem, NestMapping]]
 

@@ -18,8 +18,6 @@ from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError
 
-__all__ = ["LayerOpinion", "Part", "read_opinion"]
-
 _ROLES = {"O": "output", "W": "weight", "I": "input"}
 _WANTED = {
     "zigzag": "a folder with files ..._complete.json of ZigZag, or one of them",

@@ -21,8 +21,6 @@ from orrery.store import content_hash, encode
 from ..nest import NestMapping
 from ._export import Nests
 
-__all__ = ["PRINTS", "LayerPrint", "Prints", "prints_of", "read_prints"]
-
 #: beside what is written for the tool; its ``price.py`` puts the same beside, or into, the results
 PRINTS = "orrery.json"
 #: of an array or a level what no price follows from

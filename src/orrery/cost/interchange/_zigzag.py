@@ -25,8 +25,6 @@ from orrery.hardware import Architecture, Level
 from ..nest import Index, NestMapping, NestProblem, NestTensor
 from ._export import Export, Inline, Nests, covers_exactly, grouped, in_order, left_out, text_of
 
-__all__ = ["ZIGZAG_DIMENSIONS", "export_zigzag"]
-
 TOOL = "ZigZag 3.9.1"
 
 #: our loop -> its dimension

@@ -30,8 +30,6 @@ from ._mapping import NestMapping
 from ._price import NestCost, nest_cost
 from ._problem import NestProblem
 
-__all__ = ["Bound", "Change", "Explanation", "explain_nest", "nest_bounds"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:

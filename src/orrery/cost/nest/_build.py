@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from ..sharding._layer import SPATIAL, Layer, windows_of
 from ._problem import Index, NestProblem, NestTensor
 
-__all__ = ["Found", "Shape", "image_window", "problem", "read_window", "tensor"]
-
 #: nests in the order in which they run, or why there are none
 Found = tuple[NestProblem, ...] | str
 

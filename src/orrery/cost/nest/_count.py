@@ -37,8 +37,6 @@ from ._reach import (
     passes,
 )
 
-__all__ = ["Flow", "NestCounts", "count_nest"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:

@@ -19,8 +19,6 @@ from ._count import NestCounts, count_nest
 from ._mapping import NestMapping
 from ._problem import NestProblem
 
-__all__ = ["check_loops", "check_mapping", "footprint_bits", "overfull"]
-
 
 def check_mapping(
     problem: NestProblem, mapping: NestMapping, architecture: Architecture

@@ -24,8 +24,6 @@ from ..sharding._operators import _ELEMENTWISE
 from ._layers import nest_problem
 from ._problem import Index, NestProblem
 
-__all__ = ["OTHER_UNIT", "Stage", "Stages", "Tail", "Tile", "row_tiles", "stages_of"]
-
 #: why a stage has no nest that could have one: `stages_of` was asked to leave out passes
 OTHER_UNIT = "a pass over data, left to another unit"
 

@@ -27,8 +27,6 @@ from ._build import Found, image_window, problem, read_window, tensor
 from ._passes import PASSES, normalised
 from ._problem import NestProblem
 
-__all__ = ["nest_problem", "operand_density"]
-
 
 def nest_problem(region: Region) -> tuple[NestProblem, ...] | Refusal:
     """Return the loop nests of a region, in the order in which they run.

@@ -17,8 +17,6 @@ from orrery.errors import SpecError
 from orrery.hardware import Architecture
 from orrery.plan import KernelSchedule
 
-__all__ = ["SPACE", "NestMapping"]
-
 #: name of this space of schedules in plans
 SPACE = "loop nest"
 

@@ -17,8 +17,6 @@ from ..sharding._operators import _ELEMENTWISE
 from ._build import Found, problem, read_window, tensor
 from ._problem import Index, NestProblem, NestTensor
 
-__all__ = ["PASSES", "normalised"]
-
 _AXES = {1: ("G",), 2: ("N", "G"), 3: ("N", "G", "W"), 4: ("N", "G", "H", "W"),
          5: ("N", "G", "D", "H", "W")}  # fmt: skip
 

@@ -27,8 +27,6 @@ from ._problem import NestProblem
 from ._time import Moved, NestTime, moved_bits, nest_time
 from ._zeros import DENSE, Operations, Zeros
 
-__all__ = ["Bill", "NestCost", "nest_cost"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestCost:

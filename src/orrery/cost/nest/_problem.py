@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from orrery.errors import SpecError, UnknownNameError
 
-__all__ = ["LOOPS", "Index", "NestProblem", "NestTensor"]
-
 #: The one vocabulary of loops, so that an axis of an array can name what may run along it. A
 #: product A[M, K] B[K, L] has its rows in ``N``, L in ``Cout`` and K in ``Cin``; what is neither
 #: shared nor summed (groups, heads, batched products, channels of pooling) is ``G``.

@@ -27,11 +27,6 @@ import numpy.typing as npt
 
 from ._problem import Index
 
-__all__ = [
-    "EACH", "FREE", "INSIDE", "ONCE", "SLIDE", "WHICH", "Digits", "Reach", "axis_reach",
-    "distinct", "loop_reach", "passes",
-]  # fmt: skip
-
 EACH, WHICH, ONCE, SLIDE, FREE, INSIDE = "EWOSFI"
 
 #: (factor, kind), outermost first

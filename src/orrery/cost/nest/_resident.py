@@ -26,16 +26,6 @@ from ._fused import Tail
 from ._price import Bill, NestCost
 from ._time import _networks, _port
 
-__all__ = [
-    "TailCost",
-    "keep_on_chip",
-    "keeping_levels",
-    "room_bits",
-    "tail_cost",
-    "tensor_bits",
-    "with_tail",
-]
-
 #: what an element-wise operation is charged with
 AS_A_MAC = Source(basis=Basis.ASSUMED, where="multiply-accumulate of the array",
                   note="what a post-processor takes is not published")  # fmt: skip

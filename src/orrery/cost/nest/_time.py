@@ -29,9 +29,6 @@ from orrery.hardware import Architecture, Level
 from ._count import Flow, NestCounts
 from ._zeros import DENSE, Zeros
 
-__all__ = ["Moved", "NestTime", "moved_bits", "nest_time"]
-
-
 #: read and written, or at a parent and its child; whole wherever instances move equally much
 Bits = tuple[int | Fraction, int | Fraction]
 

@@ -15,8 +15,6 @@ from orrery.hardware import Timeloop, TimeloopDirective, TimeloopProblem
 from ._mapping import NestMapping
 from ._problem import Index, NestProblem, NestTensor
 
-__all__ = ["nest_of_timeloop", "problem_of_timeloop"]
-
 
 def problem_of_timeloop(problem: TimeloopProblem) -> NestProblem:
     """Return a layer of Timeloop's as a problem of loops and tensors."""

@@ -19,8 +19,6 @@ from fractions import Fraction
 
 from orrery.errors import SpecError
 
-__all__ = ["DENSE", "Operations", "Zeros"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from orrery.errors import SpecError
 
-__all__ = ["Box", "Span", "cut", "subtract", "tiles"]
-
 Span = tuple[int, int]  #: first index, and one past the last
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 from ._layer import Builder, Layer, free, whole
 from ._nest import Axis, Loop, Nest, follow
 
-__all__ = ["INDEXING"]
-
 
 def _loops(sizes: tuple[int, ...], held: int | None = None) -> tuple[list[Loop], list[Axis]]:
     """Return a loop per axis of a result, but for one that is held, and its axes."""

@@ -15,17 +15,6 @@ from orrery.graph import Graph, Node, TensorType
 
 from ._nest import Axis, Loop, Nest, Operand, Spans, Window, plain
 
-__all__ = [
-    "SPATIAL",
-    "Builder",
-    "Layer",
-    "free",
-    "image_axes",
-    "local_window",
-    "whole",
-    "windows_of",
-]
-
 #: rank of an image -> names of its spatial loops
 SPATIAL = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
 

@@ -20,8 +20,6 @@ from orrery.graph import TensorType
 
 from ._box import Box, cut, subtract, tiles
 
-__all__ = ["Layout", "Message", "Phase", "Resharding", "mesh_weights", "reshard", "sums_into"]
-
 _ALGORITHMS = ("ring", "direct")
 
 

@@ -16,8 +16,6 @@ from orrery.graph import Node
 
 from ._box import Box, Span
 
-__all__ = ["Axis", "Loop", "Nest", "Operand", "Reach", "Spans", "Window", "follow", "plain"]
-
 Spans = Mapping[str, Span]  #: loop name -> the part of it that is run
 
 

@@ -22,8 +22,6 @@ from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, who
 from ._nest import Axis, Loop, Nest, Spans, follow
 from ._training import TRAINING, batch_norm, cross_entropy
 
-__all__ = ["nest_of"]
-
 _ELEMENTWISE = frozenset("""
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
     Cast Ceil Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual

@@ -29,8 +29,6 @@ from .._work import reads_values
 from ._layout import Layout, Phase, reshard
 from ._sharding import Sharding, combining, shard_region, transitions
 
-__all__ = ["ShardedCost", "phases_cost", "resharding_seconds", "sharded_cost"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardedCost:

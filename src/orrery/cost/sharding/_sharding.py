@@ -29,8 +29,6 @@ from ._nest import Nest, Operand
 from ._operators import nest_of
 from ._strategy import Strategy, strategy_problem
 
-__all__ = ["Shard", "Sharding", "combining", "shard", "shard_region", "transitions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:

@@ -23,8 +23,6 @@ from .._cost import Refusal
 from ._nest import Nest, Operand
 from ._operators import nest_of
 
-__all__ = ["COMBINES", "Shared", "Strategy", "ring_size", "strategies", "strategy_problem"]
-
 #: What becomes of partial sums: everybody gets the sum, each gets a piece of it, or they stay.
 COMBINES = ("all_reduce", "reduce_scatter", "none")
 

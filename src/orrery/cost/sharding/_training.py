@@ -15,8 +15,6 @@ from typing import Any
 from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, whole, windows_of
 from ._nest import Axis, Loop, Nest, Operand, Reach, Spans
 
-__all__ = ["TRAINING", "batch_norm", "cross_entropy"]
-
 _OVERLAP = "windows that overlap add to the same pixels"
 
 

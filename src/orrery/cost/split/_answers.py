@@ -22,8 +22,6 @@ from .._guards import check_cost
 from .._work import Work, count_problem, reads_values, signature, unpriceable, work_of
 from ..sharding import Sharding, shard_region
 
-__all__ = ["Answer", "ShardPrices", "kind_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

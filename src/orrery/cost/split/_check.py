@@ -23,8 +23,6 @@ from .._expand import Expansion, expand
 from .._plan_regions import PlannedRegion
 from ..sharding import Nest, nest_of
 
-__all__ = ["check_split"]
-
 _AGAIN = "make the plan again"
 _ENDS = ("all_reduce", "reduce_scatter")
 

@@ -21,8 +21,6 @@ from .._expand import Expansion, Holding, Step
 from .._work import moves_nothing
 from ._times import SplitTimes
 
-__all__ = ["split_memory"]
-
 _Interval = tuple[int, int, int]  #: begin, end, bytes
 
 

@@ -25,8 +25,6 @@ from .._transfer import Movement, channels, moves_cost, route_of
 from ..sharding import Phase, Resharding
 from ._answers import Answer
 
-__all__ = ["PricedStep", "StepCost", "price_steps"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:

@@ -18,8 +18,6 @@ from .._expand import Expansion
 from .._plan_order import PlanTimes
 from ._steps import PricedStep
 
-__all__ = ["SplitTimes", "split_times"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitTimes:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from ._set import ValidationSet
 
-__all__ = ["OUTSIDE", "Nearest", "dataflow_of", "nearest_set", "operator_kind", "over_parts"]
-
 OUTSIDE = "outside every set"
 
 #: how many times smaller or larger than any layer of a set one may be

@@ -15,8 +15,6 @@ from orrery.store import encode, open_plain, strict_convert
 
 from ._set import MOST_ROWS, ValidationRow, ValidationSet
 
-__all__ = ["read_sets", "recorded_sets", "sets_text"]
-
 _PLACE = Path(__file__).with_name("sets.yaml")
 _HEAD = (
     "# Written by `orrery validate --record FILE`: our errors on every reference set.\n"

@@ -17,8 +17,6 @@ from orrery.hardware.spatial import ArrayAxis, Level
 
 from ..nest import LOOPS
 
-__all__ = ["catalogued"]
-
 _ASIDE = ("name", "description", "notes", "sources", "area_mm2", "price_usd", "process_nm")
 
 

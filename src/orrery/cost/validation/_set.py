@@ -18,8 +18,6 @@ import numpy as np
 
 from orrery.errors import SpecError
 
-__all__ = ["ValidationRow", "ValidationSet", "measured_set"]
-
 #: sets of more rows are recorded without them
 MOST_ROWS = 40
 #: sets of fewer rows have no percentiles worth the name

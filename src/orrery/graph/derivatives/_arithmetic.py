@@ -12,8 +12,6 @@ import numpy as np
 from .._derive import DerivativeContext, derivative
 from .._types import numpy_dtype
 
-__all__: list[str] = []
-
 
 @derivative("Add", "Sum")
 def add(c: DerivativeContext) -> list[str | None]:

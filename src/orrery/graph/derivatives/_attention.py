@@ -17,8 +17,6 @@ from .._derive import DerivativeContext, derivative
 from .._types import numpy_dtype
 from ..operators._attention import allowed_keys
 
-__all__: list[str] = []
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:

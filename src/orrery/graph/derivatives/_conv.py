@@ -13,8 +13,6 @@ from .._derive import DerivativeContext, derivative
 from .._operator import TRAINING_DOMAIN
 from ..operators._conv import transpose_window
 
-__all__: list[str] = []
-
 
 def _bias(c: DerivativeContext) -> str | None:
     """Add up over batch and space."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from .._derive import DerivativeContext, derivative
 
-__all__ = ["sigmoid_slope"]
-
 #: (context, input, output, gradient of the output) -> gradient of the input
 Slope = Callable[[DerivativeContext, str, str, str], str]
 

@@ -19,8 +19,6 @@ from .._operator import TRAINING_DOMAIN, Array, Operations, TypeContext, find_op
 from .._types import TensorType
 from ..operators._rules import in_float32, integers, known_integers
 
-__all__: list[str] = []
-
 
 @derivative("Resize")
 def resize(c: DerivativeContext) -> list[str | None]:

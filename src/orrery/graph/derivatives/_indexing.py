@@ -10,8 +10,6 @@ import numpy as np
 from .._derive import DerivativeContext, derivative
 from ._shape import scatter_rows
 
-__all__: list[str] = []
-
 
 @derivative("Gather")
 def gather(c: DerivativeContext) -> list[str | None]:

@@ -10,8 +10,6 @@ from typing import Any
 from .._derive import DerivativeContext, derivative
 from ..operators._matrix import equation_terms
 
-__all__: list[str] = []
-
 
 def _swapped(c: DerivativeContext, x: str) -> str:
     rank = len(c.shape(x))

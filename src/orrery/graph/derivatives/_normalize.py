@@ -17,8 +17,6 @@ from .._derive import DerivativeContext, derivative
 from .._types import numpy_dtype
 from ..operators._rules import is_narrow
 
-__all__: list[str] = []
-
 _FLOAT32 = 1  #: ONNX's number
 Rule = Callable[[DerivativeContext], list[str | None]]
 

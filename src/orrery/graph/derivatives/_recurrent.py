@@ -24,8 +24,6 @@ from ..operators._activation import sigmoid
 from ..operators._recurrent import recurrent_count
 from ..operators._rules import in_float32, quiet
 
-__all__: list[str] = []
-
 #: name -> (function, slope in terms of its value)
 _ACTIVATIONS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any]]] = {
     "sigmoid": (sigmoid, lambda y: y * (1 - y)),

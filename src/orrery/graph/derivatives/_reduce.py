@@ -11,8 +11,6 @@ import numpy as np
 
 from .._derive import DerivativeContext, derivative
 
-__all__: list[str] = []
-
 
 def _axes(c: DerivativeContext) -> tuple[int, ...]:
     rank = len(c.shape(c.inputs[0]))

@@ -13,8 +13,6 @@ from .._derive import DerivativeContext, derivative
 from .._types import numpy_dtype
 from ..operators._shape import pad_pairs, slices, window_of
 
-__all__ = ["scatter_rows"]
-
 
 @derivative("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(c: DerivativeContext) -> list[str | None]:

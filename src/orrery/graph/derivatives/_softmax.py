@@ -10,8 +10,6 @@ import numpy as np
 from .._derive import DerivativeContext, derivative
 from .._types import numpy_dtype
 
-__all__: list[str] = []
-
 
 @derivative("Softmax")
 def softmax(c: DerivativeContext) -> list[str | None]:

@@ -12,8 +12,6 @@ from orrery.errors import ModelError, did_you_mean
 from .._graph import Node
 from ._tensors import TensorSource
 
-__all__ = ["GRAPH", "attribute_value", "check_node", "fill_attribute", "real"]
-
 # AttributeProto.AttributeType
 FLOAT, INT, STRING, TENSOR, GRAPH = 1, 2, 3, 4, 5
 FLOATS, INTS, STRINGS, TENSORS, GRAPHS = 6, 7, 8, 9, 10

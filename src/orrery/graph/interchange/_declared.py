@@ -15,8 +15,6 @@ from orrery.errors import ModelError
 from .._graph import Graph
 from ._tensors import ELEMENT_NAMES
 
-__all__ = ["Declared", "declared_type", "require_agreement"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:

@@ -26,8 +26,6 @@ from ._scope import Frame, Names, Scope, Value, in_order, sparse_value, value_ty
 from ._tensors import TensorSource
 from ._upgrade import OLDEST_OPSET, upgrade
 
-__all__ = ["EMBEDDED_ELEMENTS", "STATES_KEY", "Reader"]
-
 #: The metadata property that holds a graph's states.
 STATES_KEY = "orrery.states"
 

@@ -17,8 +17,6 @@ from .._graph import Node
 from .._types import LARGEST_SIZE, Dimension, TensorType
 from ._tensors import ELEMENT_NAMES, TensorSource
 
-__all__ = ["Frame", "Names", "Scope", "Value", "in_order", "sparse_value", "value_type"]
-
 #: A sparse tensor is made dense; more elements than this are refused.
 _MOST_DENSE_ELEMENTS = 1 << 28
 

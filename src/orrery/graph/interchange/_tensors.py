@@ -22,8 +22,6 @@ from orrery.errors import ModelError
 from .._constant import ArrayConstant, Constant, FileConstant, unpack_codes
 from .._types import BITS, TensorType, numpy_dtype
 
-__all__ = ["ELEMENT_CODES", "ELEMENT_NAMES", "TensorSource", "pack_bytes"]
-
 #: ONNX's number of each element type (TensorProto.DataType)
 ELEMENT_CODES: dict[str, int] = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,

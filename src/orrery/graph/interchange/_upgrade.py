@@ -20,8 +20,6 @@ from orrery.errors import ModelError
 
 from .._graph import Node
 
-__all__ = ["OLDEST_OPSET", "Surroundings", "changed_since", "upgrade"]
-
 #: Files of older opsets are refused: their operators differ too much to be worth the rules.
 OLDEST_OPSET = 11
 

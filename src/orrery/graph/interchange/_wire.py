@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from orrery.errors import ModelError
 
-__all__ = ["LARGE_BYTES", "Lean", "lean"]
-
 #: Constants of fewer bytes stay in the message: a mapping would cost more than it saves.
 LARGE_BYTES = 1024
 

@@ -24,8 +24,6 @@ from ._reading import EMBEDDED_ELEMENTS, STATES_KEY
 from ._scope import Names
 from ._tensors import ELEMENT_CODES, pack_bytes
 
-__all__ = ["FIRST_WRITTEN_OPSET", "ExternalFile", "Writer", "constants_of", "opset_for"]
-
 #: From this opset on every version of an operator can be said in the semantics of today.
 FIRST_WRITTEN_OPSET = 21
 

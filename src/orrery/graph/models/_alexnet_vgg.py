@@ -14,8 +14,6 @@ from .._graph import Graph
 from .._types import Dimension
 from ._builder import Builder, scaled
 
-__all__ = ["alexnet", "c3d", "vgg"]
-
 
 def alexnet(
     name: str, *, batch: Dimension = 1, dtype: str = "float32", image: int = 224,

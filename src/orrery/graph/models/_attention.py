@@ -11,8 +11,6 @@ from orrery.errors import SpecError
 
 from ._builder import Builder
 
-__all__ = ["Heads", "attend", "gelu_mlp", "head_size", "split_heads"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:

@@ -22,8 +22,6 @@ from .._graph import Graph, Node
 from .._operator import TypeContext, find_operator
 from .._types import Dimension, TensorType, numpy_dtype
 
-__all__ = ["BELOW", "Builder", "Size", "scaled"]
-
 Size = int | tuple[int, ...]
 
 #: Metadata key before an input's name: its whole numbers are below this.

@@ -19,8 +19,6 @@ from .._graph import Graph
 from .._types import BITS
 from ._table import ROWS, SMALL
 
-__all__ = ["MODELS", "Model", "ModelCatalogue", "build_model", "count_macs", "count_parameters"]
-
 #: No axis of a tensor is longer.
 _LARGEST_SIZE = 2**31 - 1
 

@@ -22,8 +22,6 @@ from .._types import Dimension
 from ._attention import Heads, attend, gelu_mlp, head_size, split_heads
 from ._builder import Builder
 
-__all__ = ["PHASES", "gpt2", "llama"]
-
 PHASES = ("prefill", "decode")
 
 #: What a masked score becomes: far below any score, within the type's range.

@@ -11,8 +11,6 @@ from .._graph import Graph
 from .._types import Dimension
 from ._builder import Builder, scaled
 
-__all__ = ["densenet"]
-
 
 def densenet(
     name: str, *, blocks: tuple[int, ...], growth: int, first: int, batch: Dimension = 1,

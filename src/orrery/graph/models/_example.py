@@ -14,8 +14,6 @@ from .._graph import Graph
 from .._types import TensorType, numpy_dtype
 from ._builder import BELOW
 
-__all__ = ["example_inputs"]
-
 
 def example_inputs(graph: Graph, *, seed: int = 0) -> dict[str, NDArray[Any]]:
     """Return seeded inputs that a network accepts: normal numbers, valid indices.

@@ -12,8 +12,6 @@ from .._graph import Graph
 from .._types import Dimension
 from ._builder import Builder, Size, scaled
 
-__all__ = ["googlenet", "inception_v3"]
-
 #: 1×1, 3×3 reduce, 3×3, "5×5" reduce, "5×5", pool: Szegedy et al. 2014, table 1
 _MODULES: dict[str, tuple[int, int, int, int, int, int]] = {
     "3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64),

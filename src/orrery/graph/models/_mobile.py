@@ -12,8 +12,6 @@ from .._graph import Graph
 from .._types import Dimension
 from ._builder import Builder, scaled
 
-__all__ = ["mobilenet_v2", "squeezenet"]
-
 #: expansion, channels, repeats, first stride: Sandler et al. 2018, table 2
 _INVERTED = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),

@@ -27,8 +27,6 @@ from .._types import Dimension
 from ._builder import Builder, scaled
 from ._recurrent import lstm
 
-__all__ = ["multimodal"]
-
 #: Falls in size up to this factor become the convolution's stride; larger ones are pooled.
 _LARGEST_STRIDE = 4
 

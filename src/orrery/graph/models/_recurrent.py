@@ -18,8 +18,6 @@ from .._types import Dimension
 from ._builder import Builder
 from ._resnet import resnet_features
 
-__all__ = ["lstm", "memn2n", "siamese_lstm", "wide_deep"]
-
 
 def lstm(b: Builder, x: str, hidden: int, *, bias: bool = True, name: str = "lstm") -> str:
     """Add a forward LSTM over [steps, batch, features]; returns [steps, batch, hidden].

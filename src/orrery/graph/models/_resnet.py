@@ -15,8 +15,6 @@ from .._graph import Graph
 from .._types import Dimension
 from ._builder import Builder, scaled
 
-__all__ = ["cifar_resnet", "resnet", "resnet_features"]
-
 
 def resnet(
     name: str, *, blocks: tuple[int, ...], bottleneck: bool, inner: float = 1.0,

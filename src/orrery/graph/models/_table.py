@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ROWS", "SMALL"]
-
 Member = tuple[str, int, int, dict[str, Any]]
 
 _IMAGES = "image classification (ImageNet)"

@@ -19,8 +19,6 @@ from .._types import Dimension
 from ._attention import Heads, attend, gelu_mlp, head_size, split_heads
 from ._builder import Builder
 
-__all__ = ["bert", "mt_dnn", "vit"]
-
 
 def bert(
     name: str, *, batch: Dimension = 1, dtype: str = "float32", sequence: int = 128,

@@ -34,8 +34,6 @@ from ._rules import (
     with_dtype,
 )
 
-__all__ = ["log_softmax", "sigmoid", "softmax", "softplus"]
-
 
 def _simple(name: str, steps: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register an element-wise activation of so many elementary steps per element."""

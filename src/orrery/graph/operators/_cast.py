@@ -28,8 +28,6 @@ from ._rules import (
     with_dtype,
 )
 
-__all__ = ["convert", "quantize", "spread"]
-
 _RANGES = {
     "uint16": (0, 65535), "int16": (-32768, 32767), "uint8": (0, 255), "int8": (-128, 127),
     "uint4": (0, 15), "int4": (-8, 7), "uint2": (0, 3), "int2": (-2, 1),

@@ -25,8 +25,6 @@ from .._operator import Array, Operations, TypeContext, operator
 from .._types import Dimension, TensorType, numpy_dtype
 from ._rules import agree
 
-__all__ = ["CONTROL_FLOW", "bodies_run", "run_body"]
-
 
 def run_body(body: Graph, values: Sequence[Any]) -> list[Any]:
     """Evaluate a body on its inputs in order (captured tensors last); returns its outputs.

@@ -23,8 +23,6 @@ from .._types import Dimension, TensorType
 from ._pool import Ints, Window, axis_value, check_window, fold, pooled_shape, unfold
 from ._rules import agree, in_float32, integers, known_integers, plus, times
 
-__all__ = ["convolution_shape", "convolve", "convolve_columns", "transpose_window"]
-
 #: Columns are made for at most this many elements at a time (128 MiB of float32).
 _COLUMN_ELEMENTS = 1 << 25
 

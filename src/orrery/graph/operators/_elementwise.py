@@ -28,9 +28,6 @@ from ._rules import (
     with_dtype,
 )
 
-__all__ = ["erf", "wide_power"]
-
-
 # -- shape rules and counts -------------------------------------------------------------------
 
 

@@ -25,8 +25,6 @@ from ._conv import convolution_shape, convolve_columns
 from ._pool import Ints, Window
 from ._rules import Shape, axes_of, formula, in_float32, integers, known_integers, nothing
 
-__all__ = ["sample"]
-
 # -- kernels of interpolation ---------------------------------------------------------------------
 
 

@@ -19,8 +19,6 @@ from .._operator import Array, Operations, TypeContext, operator
 from .._types import Dimension, TensorType
 from ._rules import agree, axis_of, known_integers, nothing, per_input, same_type
 
-__all__: list[str] = []
-
 
 def _positions(indices: Array, size: int, where: str) -> Array:
     """Return indices counted from the front.

@@ -21,9 +21,6 @@ from .._types import Dimension, TensorType
 from ._cast import quantize
 from ._rules import Shape, agree, broadcast_shapes, in_float32, quiet
 
-__all__ = ["equation_terms", "product_shape"]
-
-
 # -- MatMul -----------------------------------------------------------------------------------
 
 

@@ -24,8 +24,6 @@ from .._operator import TRAINING_DOMAIN, Array, Operations, TypeContext, operato
 from .._types import Dimension, TensorType
 from ._rules import in_float32, integers, known_integers, per_input, plus, times
 
-__all__ = ["Ints", "Window", "axis_value", "check_window", "fold", "pooled_shape", "unfold"]
-
 Ints = Sequence[int]
 
 

@@ -21,8 +21,6 @@ from .._types import TensorType
 from ._activation import sigmoid, softplus
 from ._rules import Shape, agree, in_float32, quiet
 
-__all__ = ["recurrent_count"]
-
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 Function = Callable[[Any], Any]
 

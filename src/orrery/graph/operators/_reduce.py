@@ -26,8 +26,6 @@ from ._rules import (
     same_type,
 )
 
-__all__: list[str] = []
-
 _Evaluate = Callable[..., Any]
 
 

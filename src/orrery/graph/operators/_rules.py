@@ -21,35 +21,6 @@ from orrery.store import content_hash
 from .._operator import Array, Operations, TypeContext
 from .._types import Dimension, TensorType, numpy_dtype
 
-__all__ = [
-    "ELEMENT_TYPES",
-    "Shape",
-    "agree",
-    "axes_of",
-    "axis_of",
-    "broadcast",
-    "broadcast_shapes",
-    "broadcast_to_bool",
-    "divide_out",
-    "element_dtype",
-    "element_type",
-    "formula",
-    "in_float32",
-    "integers",
-    "is_narrow",
-    "known_integers", "known_sizes",
-    "nothing",
-    "outer_type",
-    "per_input",
-    "per_output",
-    "plus",
-    "quiet",
-    "reduced_shape",
-    "same_type",
-    "times",
-    "with_dtype",
-]  # fmt: skip
-
 Shape = tuple[Dimension, ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _LONGEST_NAME = 80  #: characters

@@ -34,8 +34,6 @@ from ._rules import (
     times,
 )
 
-__all__ = ["pad_pairs", "slices", "window_of"]
-
 _END = 2**31 - 1  #: slice ends from here on mean "to the end"
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 #: Klambauer et al. 2017, the fixed point of self-normalising networks, as PyTorch rounds it.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 

@@ -12,8 +12,6 @@ import numpy as np
 
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 
 def _many(value: Any, count: int) -> list[int]:
     """Return one number per spatial axis."""

@@ -10,8 +10,6 @@ from typing import Any
 
 from ._translation import Operand, Translation, Value, is_float, translates
 
-__all__ = ["promoted"]
-
 _RANKS = (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
 )  # fmt: skip

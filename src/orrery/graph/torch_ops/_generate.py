@@ -9,8 +9,6 @@ import numpy as np
 
 from ._translation import Operand, Translation, Value, is_float, translates
 
-__all__ = ["filled"]
-
 
 def filled(t: Translation, value: Operand, sizes: list[Operand]) -> Value:
     """Return a tensor of the result's type with one value everywhere."""

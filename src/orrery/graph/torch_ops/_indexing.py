@@ -11,8 +11,6 @@ import numpy as np
 
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 
 @translates("embedding")
 def embedding(

@@ -16,8 +16,6 @@ import numpy as np
 from ._normalize import vector_norm
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__ = ["linear_layer"]
-
 
 @translates("linear")
 def linear(t: Translation, x: Value, weight: Value, bias: Value | None = None) -> Value:

@@ -12,8 +12,6 @@ import numpy as np
 from .._types import numpy_dtype
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 
 def _fill(t: Translation, given: Value | None, size: int, value: float, dtype: str) -> Value:
     return given if given is not None else t.constant(np.full(size, value), dtype, "filled")

@@ -13,8 +13,6 @@ import numpy as np
 
 from ._translation import Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 _ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from ._translation import Operand, Translation, Value, translates
 
-__all__: list[str] = []
-
 
 def _axes(t: Translation, x: Value, dim: Any) -> Value:
     """Return axes to reduce; none given means all of them."""

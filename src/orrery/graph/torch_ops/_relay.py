@@ -19,8 +19,6 @@ from .._constant import ArrayConstant, Constant
 from .._graph import Node
 from .._operator import find_operator
 
-__all__ = ["relay"]
-
 _LAYOUT = {"Concat", "Flatten", "Gather", "Reshape", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 
 

@@ -12,8 +12,6 @@ import numpy as np
 
 from ._translation import Operand, Refusal, Translation, Value, translates
 
-__all__: list[str] = []
-
 _TO_THE_END = 2**63 - 1
 
 

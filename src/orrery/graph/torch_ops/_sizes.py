@@ -6,8 +6,6 @@ from dataclasses import replace
 
 from ._translation import Operand, Translation, Value, translates
 
-__all__ = ["size_arithmetic"]
-
 
 @translates("sym_size.int")
 def sym_size(t: Translation, x: Value, dim: int) -> Operand:

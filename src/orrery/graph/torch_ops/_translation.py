@@ -24,8 +24,6 @@ from .._training import LEARNED_KEY, PADDING_KEY, STOPS_KEY
 from .._types import TensorType, numpy_dtype
 from ._relay import relay
 
-__all__ = ["TRANSLATORS", "Refusal", "Translation", "Value", "is_float", "translates"]
-
 #: Constants up to this many elements are shown to shape rules as values.
 _VALUE_LIMIT = 4096
 

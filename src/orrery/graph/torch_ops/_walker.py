@@ -20,8 +20,6 @@ from .._types import BITS, TensorType
 from ._sizes import size_arithmetic
 from ._translation import TRANSLATORS, Refusal, Translation, Value, clean_name
 
-__all__ = ["Walker", "element_type"]
-
 #: Checks of a program on itself; they compute nothing.
 _CHECKS = re.compile(r"aten\.(_assert\w*|sym_constrain_range\w*|_functional_assert\w*)\.\w+")
 

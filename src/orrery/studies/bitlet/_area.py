@@ -22,8 +22,6 @@ from .._frame import Record, compared
 from ._blocks import BLOCKS, SHARED, BlockArea, block_areas
 from ._published import PAPER
 
-__all__ = ["AREAS", "area_of_element", "area_parts", "sum_records"]
-
 #: process in nm -> area of 32 elements by block, mm2, and the total printed below them.
 AREAS: Mapping[int, tuple[Mapping[str, float], float]] = {
     28: ({"preprocessing": 0.553, "wire orchestrator and decoder": 0.570,

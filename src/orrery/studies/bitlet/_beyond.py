@@ -35,8 +35,6 @@ from orrery.report import Cell, Column, Section, Table
 from .._frame import Record, compared
 from ._runs import Trained
 
-__all__ = ["beyond_part"]
-
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _WHOLE = (4, 8, 16)
 _STORED = ("fixed4", "fixed8", "fixed16", "fp16", "bf16", "fp32")

@@ -16,8 +16,6 @@ from typing import Any
 
 from orrery.rtl import Circuit, Synthesis, run_yosys, simulation, synthesise
 
-__all__ = ["BLOCKS", "SHARED", "BlockArea", "block_areas", "by_block"]
-
 SHARED = "used by several"
 
 

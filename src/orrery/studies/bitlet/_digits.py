@@ -12,8 +12,6 @@ import numpy as np
 from orrery.accel.bitlet import draw_batches
 from orrery.graph import ArrayConstant, Graph, Node, TensorType
 
-__all__ = ["BATCH", "LEARNT", "Digits", "read_digits", "small_network"]
-
 #: Images of a batch, and to learn from; the others are to be tested.
 BATCH, LEARNT = 32, 1437
 

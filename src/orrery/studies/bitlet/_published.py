@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CASES", "EFFICIENCY", "HEADLINES", "PEAKS", "SCALING", "Case", "Headline"]
-
 PAPER = "Lu et al., Bitlet, MICRO 2021"
 
 

@@ -28,8 +28,6 @@ from orrery.report import Column, Table, format_value
 from .._frame import Record, compared
 from ._published import CASES, PAPER, SCALING
 
-__all__ = ["Trained", "accuracy_tables", "scaling_records", "trained_files", "trained_records"]
-
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _FORMATS = ("fp32", "fp16", "fixed16", "fixed8", "fixed4")
 

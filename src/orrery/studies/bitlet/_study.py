@@ -23,8 +23,6 @@ from ._published import CASES, EFFICIENCY, HEADLINES, PAPER, PEAKS, Case
 from ._runs import accuracy_tables, scaling_records, trained_files, trained_records
 from ._training import training_part
 
-__all__ = ["bitlet_study"]
-
 ELEMENTS, GROUP, FPGA_HZ = 32, 64, 200e6
 _DRAWN = "bits drawn independently with the published share of zeros of each network"
 

@@ -32,8 +32,6 @@ from orrery.report import Column, Section, Table, Text
 from .._frame import Record, compared
 from ._digits import BATCH, LEARNT, Digits, read_digits, small_network
 
-__all__ = ["training_part"]
-
 RATE = 0.05
 _SOURCE = (
     "scikit-learn's digits, 1437 images to learn from and 360 to be tested; no published value"

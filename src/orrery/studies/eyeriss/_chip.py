@@ -29,8 +29,6 @@ from orrery.hardware import Architecture
 from ._layers import Conv, conv_problem
 from ._rows import RowStationary, Sets, row_nest
 
-__all__ = ["ALEXNET_HOW", "ChipLayer", "overlapped", "run_layer", "vgg_how"]
-
 #: bits of a nonzero value (16) and the run of zeros before it (5): three such pairs in 64
 RUN_BITS = 64 / 3
 

@@ -27,8 +27,6 @@ from .._frame import Record
 from ._energy import energy_j
 from ._layers import ALEXNET, conv_problem
 
-__all__ = ["dataflow_records", "rival", "with_array"]
-
 #: joules of a word that an element receives or passes on: twice a multiplication's picojoule
 NEIGHBOUR_J = 2e-12
 LEAST, MOST = 1.4, 2.5

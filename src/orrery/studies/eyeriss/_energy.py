@@ -23,8 +23,6 @@ from orrery.hardware import Architecture
 from ._layers import Conv, conv_problem
 from ._rows import ORDER, RowStationary, Sets, divisors, row_nest
 
-__all__ = ["Found", "all_mappings", "array_halves", "by_part", "energy_j", "least", "price"]
-
 #: sums stay; filters stay; images stay
 ORDERS = (ORDER, ("N", "H", "Cout", "Cin"), ("Cout", "Cin", "N", "H"), ("N", "H", "Cin", "Cout"))
 

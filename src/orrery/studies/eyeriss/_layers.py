@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from orrery.cost.nest import Index, NestProblem, NestTensor
 
-__all__ = ["ALEXNET", "ALEXNET_FC", "MOBILENET", "VGG16", "Conv", "conv_problem"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:

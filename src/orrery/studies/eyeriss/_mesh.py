@@ -18,8 +18,6 @@ from .._frame import Record, compared
 from ._layers import ALEXNET, ALEXNET_FC, MOBILENET, Conv, conv_problem
 from ._published import V2_MEMORY, V2_NETWORKS, V2_TABLE
 
-__all__ = ["MESH_NETWORKS", "mesh_records"]
-
 #: nests priced per layer at most
 BUDGET = 1_000_000
 #: least joules times cycles: of nests that are equally fast, joules differ severalfold

@@ -29,8 +29,6 @@ from ._published import (
     V2_PEAK_GOPS,
 )
 
-__all__ = ["JOUPPI", "WIDTH", "other_records", "tpu_tops"]
-
 WIDTH = 16384
 BANDWIDTH = 34e9
 JOUPPI = "Jouppi et al., ISCA 2017"

@@ -22,8 +22,6 @@ from orrery.progress import Progress
 from ._layers import ALEXNET, VGG16, Conv, conv_problem
 from ._published import ALEXNET_MEASURED, VGG_MEASURED, Measured
 
-__all__ = ["BUDGET", "PlainLayer", "plain_layers"]
-
 #: nests priced per layer at most
 BUDGET = 10_000_000
 #: network, its layers, what was measured, batch

@@ -4,29 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "ALEXNET_ALL_MS",
-    "ALEXNET_MEASURED",
-    "BARS",
-    "BEST_ACCESSES",
-    "FIGURE_10",
-    "TABLE_5",
-    "TPU",
-    "TPU_CNN",
-    "TPU_PEAK_TOPS",
-    "TPU_RIDGE",
-    "V2_MEMORY",
-    "V2_NETWORKS",
-    "V2_PEAK_GOPS",
-    "V2_TABLE",
-    "VGG_ALL_MS",
-    "VGG_MEASURED",
-    "VGG_TOTAL_MS",
-    "WORST_ACCESSES",
-    "Measured",
-    "OnMesh",
-]
-
 FIGURE_10 = "Chen et al., ISCA 2016, fig. 10, as encoded in nn_dataflow's test"
 TABLE_5 = "Chen et al., JSSC 2017, tables V and VI, as transcribed in cucapra/fodlam"
 

@@ -19,8 +19,6 @@ from .._frame import Record, compared
 from ._layers import ALEXNET, ALEXNET_FC, conv_problem
 from ._published import BEST_ACCESSES, WORST_ACCESSES
 
-__all__ = ["accesses", "reuse_records"]
-
 SOURCE = "lecture notes of V. Sze et al. on the 724 million multiplications of AlexNet"
 
 

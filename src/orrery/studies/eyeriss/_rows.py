@@ -18,8 +18,6 @@ from orrery.cost.nest import NestMapping
 
 from ._layers import Conv
 
-__all__ = ["ORDER", "RowStationary", "Sets", "divisors", "row_nest"]
-
 #: loops over the buffer's tiles, outermost first; sums stay until all channels are through
 ORDER = ("Cout", "N", "H", "Cin")
 

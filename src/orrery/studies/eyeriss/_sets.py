@@ -13,8 +13,6 @@ from ._others import JOUPPI, WIDTH
 from ._plain import BUDGET, PlainLayer
 from ._published import FIGURE_10, TABLE_5, TPU, TPU_CNN, V2_MEMORY, V2_NETWORKS, V2_TABLE
 
-__all__ = ["eyeriss_sets"]
-
 #: layers of the chip -> multiplications of the batch that was measured
 _CHIP = {f"AlexNet {layer.name}": 4 * layer.macs for layer in ALEXNET} | {
     f"VGG-16 {layer.name}": 3 * layer.macs for layer in VGG16

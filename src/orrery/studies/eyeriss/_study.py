@@ -37,8 +37,6 @@ from ._reuse import reuse_records
 from ._rows import RowStationary
 from ._sets import eyeriss_sets
 
-__all__ = ["eyeriss_study"]
-
 BATCH_OF_FIGURE = 16
 #: the figure's unit: 1e9 multiplications, of 1 pJ in the array's file
 BAR_J = 1e-3

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ._price import Constants, TileTime, cycles
 from ._rows import MeasuredRow
 
-__all__ = ["Shape", "fit", "halves", "shapes_of", "spearman"]
-
 #: floors in cycles and bytes per cycle that are tried, coarse; the best is refined three times
 _FLOORS, _RATES = (50.0, 1000.0), (1.0, 64.0)
 _STEPS, _ROUNDS = 13, 4

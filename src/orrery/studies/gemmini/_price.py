@@ -23,8 +23,6 @@ from orrery.hardware.spatial import load_architecture
 
 from ._rows import MeasuredRow, parse_mapping
 
-__all__ = ["Constants", "TileTime", "array", "cycles", "tile_nest", "tile_time", "whole_cycles"]
-
 BASE = "gemmini-16"
 #: bits per cycle at which tiles are priced once; times scale with it
 REFERENCE_BITS = 8.0

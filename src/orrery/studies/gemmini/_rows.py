@@ -22,8 +22,6 @@ from pathlib import Path
 
 from orrery.errors import SpecError
 
-__all__ = ["MeasuredRow", "data_file", "parse_mapping", "read_rows"]
-
 LETTERS = "NCKPQRS"
 #: the smallest array that any row implies
 _LEAST_SIDE = 4

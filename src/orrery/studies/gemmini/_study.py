@@ -17,8 +17,6 @@ from ._fit import Shape, fit, halves, shapes_of
 from ._price import BASE, Constants, cycles, tile_time, whole_cycles
 from ._rows import MeasuredRow, data_file, read_rows
 
-__all__ = ["gemmini_study"]
-
 SOURCE = "DOSA release, firesim_results.csv: 1567 mappings, cycles on RTL under FireSim"
 JUDGE = "RTL cycles, shapes that were not fitted"
 SEED = 7

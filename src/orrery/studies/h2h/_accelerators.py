@@ -20,8 +20,6 @@ from math import ceil
 
 from orrery.provenance import Basis, Source
 
-__all__ = ["ACCELERATORS", "CATALOGUE_SOURCE", "ListedAccelerator", "ListedLayer", "costs_s"]
-
 CATALOGUE_SOURCE = Source(
     basis=Basis.PUBLISHED,
     where="github dkgzc/MARCH, accelerator/*.py; equations as in github xyzxinyizhang/H2H",

@@ -27,8 +27,6 @@ from orrery.progress import SILENT, Progress
 
 from ._workloads import WORKLOADS, build_problem
 
-__all__ = ["BANDWIDTHS_GB_PER_S", "Case", "Effort", "compile_seconds", "run_case"]
-
 #: The link bandwidths of the sweep.
 BANDWIDTHS_GB_PER_S = (0.125, 0.25, 0.5, 1.25)
 

@@ -18,8 +18,6 @@ from ._cases import BANDWIDTHS_GB_PER_S, RESERVED, Case, Effort, compile_seconds
 from ._judges import CLAIMS, RELEASED, WITHOUT_CROSS_EDGES, WORKLOAD_SIZES
 from ._workloads import WORKLOADS, build_problem, layers_of
 
-__all__ = ["h2h_study"]
-
 _H2H = "arXiv 2204.13852 (abstract)"
 _MARS = "arXiv 2307.12234 (abstract)"
 _RUN = "released code, run on the same tables"

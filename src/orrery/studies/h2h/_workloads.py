@@ -23,8 +23,6 @@ from orrery.mapping import LocalityProblem
 
 from ._accelerators import ACCELERATORS, BITS_PER_WORD, ListedLayer, costs_s
 
-__all__ = ["WORKLOADS", "build_problem", "layers_of"]
-
 #: Model of the library -> name in tables.
 WORKLOADS: Mapping[str, str] = {
     "vlocnet": "VLocNet", "casia-surf": "CASIA-SURF", "vfs": "VFS", "facebagnet": "FaceBagNet",

@@ -35,8 +35,6 @@ from orrery.timeline import PS_PER_S
 
 from ._platform import DESIGNS, SIZES
 
-__all__ = ["BASELINES", "Case", "Way", "latency_s", "run_case"]
-
 #: ways that the searches are held against -> what each is
 BASELINES = {
     "greedy by layers": "layer by layer where it ends first, devices balanced, layers whole (the "

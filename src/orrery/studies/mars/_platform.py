@@ -13,19 +13,6 @@ from orrery.accel import resolve
 from orrery.cost import CostModel, roofline
 from orrery.hardware import System, load_system
 
-__all__ = [
-    "ARCHITECTURES",
-    "CLAIMS",
-    "DESIGNS",
-    "DESIGN_SWEEP",
-    "NETWORKS",
-    "SIZES",
-    "Effort",
-    "models_of",
-    "platform",
-    "with_designs",
-]
-
 #: library name -> as the paper calls it
 NETWORKS = {
     "alexnet": "AlexNet", "vgg16": "VGG-16", "resnet34": "ResNet-34", "resnet101": "ResNet-101",

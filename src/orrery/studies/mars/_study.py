@@ -15,8 +15,6 @@ from ._platform import ARCHITECTURES, CLAIMS, DESIGNS, NETWORKS, Effort, models_
 from ._sweeps import DesignRow, LinkSweep, Which, sweep_designs, sweep_links
 from ._tables import sections_of
 
-__all__ = ["mars_study"]
-
 _PAPER = "arXiv 2307.12234 (abstract)"
 _SUMMARY = "a summary of the paper (DAC 2023)"
 _REASON = (

@@ -32,8 +32,6 @@ from orrery.timeline import PS_PER_S
 from ._case import Case
 from ._platform import DESIGN_SWEEP, DESIGNS, SIZES, models_of, with_designs
 
-__all__ = ["DesignRow", "LinkSweep", "Which", "sweep_designs", "sweep_links"]
-
 #: links that are scaled
 Which = Literal["all", "host", "devices"]
 

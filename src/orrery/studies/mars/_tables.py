@@ -11,8 +11,6 @@ from ._case import BASELINES, Case
 from ._platform import DESIGNS, NETWORKS
 from ._sweeps import DesignRow, LinkSweep
 
-__all__ = ["sections_of"]
-
 _LINKS = {"all": "all links", "host": "links of the host", "devices": "links among FPGAs"}
 
 

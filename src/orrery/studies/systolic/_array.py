@@ -13,8 +13,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["output_stationary", "stationary_operand"]
-
 Matrix = NDArray[np.int64]
 
 

@@ -18,8 +18,6 @@ from orrery.report import Column, Table
 from .._frame import Record, StudyResult, compared
 from ._array import output_stationary, stationary_operand
 
-__all__ = ["FLOWS", "engine_time", "systolic_study"]
-
 SOURCE = (
     "3 N - 3 and 4 N - 3 as computed here: closed forms of the compute cycles that SCALE-Sim 3.0.0 "
     "was seen to report for N of 4 to 32 (the paper's own count is one more)"

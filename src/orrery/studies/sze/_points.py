@@ -21,8 +21,6 @@ from .._frame import Record, compared
 from ..eyeriss._chip import overlapped
 from ..eyeriss._layers import ALEXNET, ALEXNET_FC, Conv, conv_problem
 
-__all__ = ["array", "offchip_bytes", "point_records"]
-
 JSSC = "Chen et al., JSSC 2017 (Eyeriss)"
 JETCAS = "Chen et al., JETCAS 2019 (Eyeriss v2), table VI, from memory, unconfirmed"
 TPU = "Jouppi et al., ISCA 2017, section 7"

@@ -43,8 +43,6 @@ from orrery.report import (
 from .._frame import Record, StudyResult, compared
 from ._points import array, point_records
 
-__all__ = ["ARRAYS", "sze_study"]
-
 ARRAYS = ("eyeriss-v1", "eyeriss-v2", "tpu-v1", "nvdla-like", "gemmini-16", "tpu-like-32")
 WHERE = "Sze et al., IEEE Solid-State Circuits Magazine 12(3), 2020, table 2"
 #: evaluations of nests per layer at scale 1
