@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from orrery.errors import ModelError
 from orrery.graph import Operations, TensorType, numpy_dtype
-from orrery.graph.operators._rules import ELEMENT_TYPES, element_type
+from orrery.graph._types import ELEMENT_CODES as CODES
+from orrery.graph.operators._rules import element_type
 
 from .operator_kit import apply, count, infer
 
-CODES = {name: code for code, name in ELEMENT_TYPES.items()}
 FLOAT8 = ["float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"]
 
 

@@ -409,7 +409,7 @@ class Region:
     @property
     def operators(self) -> frozenset[str]:
         """Operators of all members and of the nodes in their bodies."""
-        inner = (node for body in _bodies(self.members) for node in body.nodes)
+        inner = (node for body in bodies_of(self.members) for node in body.nodes)
         return frozenset(node.operator for node in (*self.members, *inner))
 
     @property
@@ -448,18 +448,18 @@ class Region:
         return sum(self.graph.type(t).size_bytes for t in tensors)
 
 
-def _bodies(nodes: Iterable[Node]) -> Iterator[Graph]:
+def bodies_of(nodes: Iterable[Node]) -> Iterator[Graph]:
     """Yield the bodies of nodes and the bodies in these."""
     for node in nodes:
         for value in node.attributes.values():
             if isinstance(value, Graph):
                 yield value
-                yield from _bodies(value.nodes)
+                yield from bodies_of(value.nodes)
 
 
 def _inner_constants(nodes: Iterable[Node], outer: Mapping[str, Constant]) -> tuple[Constant, ...]:
     """Return the constants inside bodies, but not those that are copies of an outer one."""
-    bodies = list(_bodies(nodes))
+    bodies = list(bodies_of(nodes))
     named = {name for body in bodies for name in body.constants}
     seen = {_identity(name, outer[name]) for name in named if name in outer}
     found = []

@@ -25,6 +25,16 @@ BITS: dict[str, int] = {
     "complex64": 64, "complex128": 128, "string": 0,
 }  # fmt: skip
 
+#: element type -> ONNX's number for it (`TensorProto.DataType`), as in attributes ``to``, ``dtype``
+ELEMENT_CODES: dict[str, int] = {
+    "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
+    "string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13,
+    "complex64": 14, "complex128": 15, "bfloat16": 16, "float8e4m3fn": 17, "float8e4m3fnuz": 18,
+    "float8e5m2": 19, "float8e5m2fnuz": 20, "uint4": 21, "int4": 22, "float4e2m1": 23,
+    "float8e8m0": 24, "uint2": 25, "int2": 26,
+}  # fmt: skip
+ELEMENT_NAMES = {code: name for name, code in ELEMENT_CODES.items()}
+
 _ML: dict[str, Any] = {
     "bfloat16": ml_dtypes.bfloat16, "float8e4m3fn": ml_dtypes.float8_e4m3fn,
     "float8e4m3fnuz": ml_dtypes.float8_e4m3fnuz, "float8e5m2": ml_dtypes.float8_e5m2,

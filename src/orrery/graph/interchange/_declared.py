@@ -13,7 +13,7 @@ from typing import Any
 from orrery.errors import ModelError
 
 from .._graph import Graph
-from ._tensors import ELEMENT_NAMES
+from .._types import ELEMENT_NAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

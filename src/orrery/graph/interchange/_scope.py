@@ -14,8 +14,8 @@ from orrery.errors import ModelError
 
 from .._constant import ArrayConstant, Constant
 from .._graph import Node
-from .._types import LARGEST_SIZE, Dimension, TensorType
-from ._tensors import ELEMENT_NAMES, TensorSource
+from .._types import ELEMENT_NAMES, LARGEST_SIZE, Dimension, TensorType
+from ._tensors import TensorSource
 
 #: A sparse tensor is made dense; more elements than this are refused.
 _MOST_DENSE_ELEMENTS = 1 << 28

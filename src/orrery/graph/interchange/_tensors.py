@@ -20,17 +20,7 @@ from numpy.typing import NDArray
 from orrery.errors import ModelError
 
 from .._constant import ArrayConstant, Constant, FileConstant, unpack_codes
-from .._types import BITS, TensorType, numpy_dtype
-
-#: ONNX's number of each element type (TensorProto.DataType)
-ELEMENT_CODES: dict[str, int] = {
-    "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
-    "string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13,
-    "complex64": 14, "complex128": 15, "bfloat16": 16, "float8e4m3fn": 17, "float8e4m3fnuz": 18,
-    "float8e5m2": 19, "float8e5m2fnuz": 20, "uint4": 21, "int4": 22, "float4e2m1": 23,
-    "float8e8m0": 24, "uint2": 25, "int2": 26,
-}  # fmt: skip
-ELEMENT_NAMES = {code: name for name, code in ELEMENT_CODES.items()}
+from .._types import BITS, ELEMENT_CODES, ELEMENT_NAMES, TensorType, numpy_dtype
 
 #: element type -> (field that holds its values when they are not raw, dtype of that field)
 _TYPED_FIELDS: dict[str, tuple[str, type]] = {

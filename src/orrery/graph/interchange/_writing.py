@@ -16,13 +16,13 @@ import numpy as np
 from orrery.errors import ModelError
 
 from .._constant import ArrayConstant, Constant, FileConstant
-from .._graph import Graph, Node
+from .._graph import Graph, Node, bodies_of
 from .._operator import CANONICAL_OPSET
-from .._types import TensorType
+from .._types import ELEMENT_CODES, TensorType
 from ._attributes import GRAPH, TENSOR, TENSORS, fill_attribute
 from ._reading import EMBEDDED_ELEMENTS, STATES_KEY
 from ._scope import Names
-from ._tensors import ELEMENT_CODES, pack_bytes
+from ._tensors import pack_bytes
 
 #: From this opset on every version of an operator can be said in the semantics of today.
 FIRST_WRITTEN_OPSET = 21
@@ -84,26 +84,17 @@ def raw_chunks(constant: Constant) -> Iterator[Any]:
 
 def constants_of(graph: Graph) -> Iterator[Constant]:
     """Yield all constants of a graph and of the bodies in it."""
-    yield from graph.constants.values()
-    for body in _bodies(graph):
-        yield from constants_of(body)
-
-
-def _bodies(graph: Graph) -> Iterator[Graph]:
-    for node in graph.nodes:
-        for value in node.attributes.values():
-            if isinstance(value, Graph):
-                yield value
+    for part in (graph, *bodies_of(graph.nodes)):
+        yield from part.constants.values()
 
 
 def opset_for(graph: Graph, schema: Schema) -> int:
     """Return the smallest opset from 21 on that can say every node of the graph."""
     needed = FIRST_WRITTEN_OPSET
-    for node in graph.nodes:
-        while needed < CANONICAL_OPSET and not _says(node, graph.types, schema, needed):
-            needed += 1
-    for body in _bodies(graph):
-        needed = max(needed, opset_for(body, schema))
+    for part in (graph, *bodies_of(graph.nodes)):
+        for node in part.nodes:
+            while needed < CANONICAL_OPSET and not _says(node, part.types, schema, needed):
+                needed += 1
     return needed
 
 

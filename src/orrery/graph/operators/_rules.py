@@ -19,20 +19,11 @@ from orrery.errors import ModelError
 from orrery.store import content_hash
 
 from .._operator import Array, Operations, TypeContext
-from .._types import Dimension, TensorType, numpy_dtype
+from .._types import ELEMENT_CODES, ELEMENT_NAMES, Dimension, TensorType, numpy_dtype
 
 Shape = tuple[Dimension, ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _LONGEST_NAME = 80  #: characters
-
-#: ONNX's numbers for element types (`TensorProto.DataType`), as in attributes ``to`` and ``dtype``
-ELEMENT_TYPES: dict[int, str] = {
-    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
-    8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
-    14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8e4m3fn", 18: "float8e4m3fnuz",
-    19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1",
-    24: "float8e8m0", 25: "uint2", 26: "int2",
-}  # fmt: skip
 
 
 # -- element types ----------------------------------------------------------------------------
@@ -46,7 +37,7 @@ def element_type(code: int) -> str:
     ModelError : no such element type
     """
     try:
-        return ELEMENT_TYPES[int(code)]
+        return ELEMENT_NAMES[int(code)]
     except KeyError:
         raise ModelError(
             "element type", found=code, wanted="a number of ONNX's TensorProto.DataType, 1 to 26",
@@ -239,11 +230,6 @@ def broadcast(context: TypeContext) -> list[TensorType | None]:
     return [TensorType(dtype=context.input(0).dtype, shape=shape)]
 
 
-def broadcast_to_bool(context: TypeContext) -> list[TensorType | None]:
-    """All inputs broadcast; the output is bool."""
-    return [with_dtype(t, "bool") for t in broadcast(context) if t is not None]
-
-
 def reduced_shape(context: TypeContext, shape: Shape, axes: Iterable[int], keepdims: bool) -> Shape:
     """Return a shape with axes reduced to 1, or dropped."""
     gone = set(axes_of(context, axes, len(shape)))
@@ -292,7 +278,7 @@ def _first_output(context: TypeContext) -> int:
 
 _NARROW = frozenset(
     numpy_dtype(name)
-    for name in ELEMENT_TYPES.values()
+    for name in ELEMENT_CODES
     if name in ("float16", "bfloat16") or name.startswith(("float8", "float4"))
 )
 
