@@ -60,3 +60,33 @@ def test_functions_of_a_stripped_file(level: str, tmp_path: Path) -> None:
     assert not by_address[addresses["count"]].floats
     assert functions.reached(infer.address)[0] == infer
     assert functions.at(scale.address + 1) == scale
+
+
+_LATE = """
+static float w[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+static float gain = 1.0f;
+float shared[8] = {1, 2};
+void set_up(void) { for (int i = 0; i < 8; i++) w[i] *= 2; }
+void set_gain(float x) { gain = x; }
+void set_shared(void) { for (int i = 0; i < 8; i++) shared[i] *= 2; }
+void net(const float *x, float *y) {
+    for (int i = 0; i < 8; i++) y[i] = x[i] * w[i] * gain + shared[i];
+}
+"""
+
+
+@pytest.mark.needs("gcc")
+def test_who_has_the_address_of_writable_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text(_LATE)
+    path = tmp_path / "a.so"
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", path, "a.c"], cwd=tmp_path, check=True)
+    functions, addresses = _found(path)
+
+    def who(name: str) -> set[int]:
+        return {one.address for at, to in functions.data if to == addresses[name]
+                and (one := functions.at(at)) is not None}  # fmt: skip
+
+    assert addresses["set_up"] in who("w")
+    assert who("gain") == {addresses["set_gain"]}  # who only reads it does not change it
+    assert addresses["set_shared"] in who("shared")
+    assert addresses["set_gain"] not in who("w") | who("shared")

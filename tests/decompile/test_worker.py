@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
-from orrery.decompile._frame import Records, Stage, check_stages, run_stages
+from orrery.decompile._frame import Records, Stage, StageReport, check_stages, run_stages
 from orrery.decompile._limits import RecoverLimits
-from orrery.decompile._worker import Ended, run_in_child
-from orrery.errors import CancelledError, SpecError
+from orrery.decompile._worker import _HEAD, Ended, _Listener, run_in_child
+from orrery.errors import CancelledError, OrreryError, SpecError
 from orrery.progress import SILENT, Progress, Step
 
 from . import toy_stages as toy
@@ -78,6 +81,19 @@ def test_what_was_finished_is_kept_when_time_is_up() -> None:
     first, last = ended.reports
     assert (first.status, last.status) == ("done", "stopped")
     assert last.detail == f"out of time: the whole may take {time_s:g} s"
+
+
+@pytest.mark.parametrize("body", [b"{]", b"7", b'{"name": "x"}', b"[]", b"\xff"])
+@pytest.mark.parametrize("kind", [b"e", b"p"])
+def test_what_a_process_that_was_taken_over_says_is_not_believed(kind: bytes, body: bytes) -> None:
+    hearing, saying = os.pipe()
+    os.write(saying, _HEAD.pack(kind, len(body)) + body)
+    os.close(saying)
+    listener = _Listener(hearing, {"x": StageReport(name="x", status="not run")}, SILENT,
+                         time.monotonic() + 60)  # fmt: skip
+    with pytest.raises(OrreryError, match="do not trust the file"):
+        listener.listen()
+    os.close(hearing)
 
 
 def test_a_user_may_stop_it() -> None:

@@ -16,8 +16,6 @@ from typing import TypeVar, cast
 from orrery.errors import OrreryError, SpecError
 from orrery.progress import SILENT, Progress
 
-__all__ = ["Records", "Stage", "StageReport", "check_stages", "run_stages"]
-
 Record = TypeVar("Record")
 
 

@@ -22,8 +22,6 @@ from ._code import own_stubs
 from ._unwinding import unwound_functions
 from .images import Image, ImageError
 
-__all__ = ["Function", "Functions", "find_functions"]
-
 #: More code than this is no network's; it is refused rather than read for hours.
 _MOST_CODE_BYTES = 256 << 20
 
@@ -48,6 +46,8 @@ _JUMP = re.compile(r"(?:loop|j[a-z]+|b(?:\.?[a-z]{2})?(?:\.[wn])?|cbn?z|tbn?z)")
 _TARGET = re.compile(r"#?(0x[0-9a-f]+|\d+)$")
 _RELATIVE = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
 _PAGE = re.compile(r"(x\d+), #?(0x[0-9a-f]+)")
+_PAGE_ACCESS = re.compile(r"\[(x\d+)(?:, #?(0x[0-9a-f]+|\d+))?\]")
+_READING = {"cmp", "test", "bt", "push", "call", "jmp", "nop"}
 _PAGE_ADD = re.compile(r"x\d+, (x\d+), #?(0x[0-9a-f]+|\d+)$")
 
 
@@ -84,10 +84,17 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Functions:
-    """All functions of a binary, by address."""
+    """All functions of a binary, by address.
+
+    Attributes
+    ----------
+    data : (instruction, address) of writable memory whose address code makes or that it stores to,
+        on machines that address by their counter
+    """
 
     each: tuple[Function, ...]
     found: str = ""
+    data: tuple[tuple[int, int], ...] = ()
 
     def at(self, address: int) -> Function | None:
         """Return the function that an address lies in."""
@@ -122,6 +129,7 @@ class _Sweep:
     jumps: list[tuple[int, int]] = field(default_factory=list)
     leaps: list[tuple[int, int]] = field(default_factory=list)
     taken: list[tuple[int, int]] = field(default_factory=list)
+    stores: list[tuple[int, int]] = field(default_factory=list)
     floats: list[int] = field(default_factory=list)
     moves: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
@@ -161,7 +169,9 @@ def find_functions(image: Image) -> Functions:
         for one in _filled(sorted(starts), image, sweep)
     ]  # fmt: skip
     many = sum(1 for one in functions if one.computes)
-    return Functions(each=tuple(functions),
+    data = ((at, image.references.get(to, to)) for at, to in (*sweep.taken, *sweep.stores))
+    return Functions(each=tuple(functions), data=tuple((at, to) for at, to in data
+                                                       if not image.is_constant(to)),
                      found=f"{len(functions)} functions, {many} with floats in loops")  # fmt: skip
 
 
@@ -214,6 +224,9 @@ def _swept(image: Image) -> _Sweep:
         for begin, data, thumb in _parts(image, segment.address, segment.data):
             engine = _disassembler(image.architecture, thumb=thumb)
             for at, size, mnemonic, operands in engine.disasm_lite(data, begin):
+                place = _stored(mnemonic, operands, at + size, pages)
+                if place is not None and (place[1] or place[0] in image.references):
+                    sweep.stores.append((at, place[0]))
                 if floating.fullmatch(mnemonic):
                     sweep.floats.append(at)
                     if _PRODUCT.fullmatch(mnemonic):
@@ -232,6 +245,20 @@ def _swept(image: Image) -> _Sweep:
                     if taken is not None:
                         sweep.taken.append((at, taken))
     return sweep
+
+
+def _stored(
+    mnemonic: str, operands: str, after: int, pages: dict[str, int]
+) -> tuple[int, bool] | None:
+    """Return the one address at which an instruction reads or stores, and whether it stores."""
+    if "[rip " in operands and mnemonic != "lea" and (near := _RELATIVE.search(operands)):
+        first = "[rip " in operands.partition(",")[0] and mnemonic not in _READING
+        return after + int(near[1] + near[2], 0), first
+    if pages and mnemonic in ("ldr", "str"):
+        far = _PAGE_ACCESS.search(operands)
+        if far is not None and far[1] in pages:
+            return pages[far[1]] + int(far[2] or "0", 0), mnemonic == "str"
+    return None
 
 
 def _taken(mnemonic: str, operands: str, after: int, pages: dict[str, int]) -> int | None:

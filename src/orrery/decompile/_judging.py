@@ -19,8 +19,6 @@ from orrery.graph import Graph, Node
 
 from ._recovery import Recovery
 
-__all__ = ["LEAST_PARAMETERS", "Verdict", "is_learned", "judge"]
-
 Verdict = Literal["whole", "partial", "none"]
 
 #: Operators that learn; a network has one of them with its own parameters.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from orrery.store import strict_convert
 
 from ._evidence import RecoveredNode, RecoveredWeight
 from ._frame import Records
+from ._functions import Functions
 from ._judging import Verdict, judge
 from ._limits import Lost, each
 from ._opening import Container, Opened, Request
@@ -153,6 +154,8 @@ def _best(
         routine = routines.get(entry) or routines[entry & ~1]
         program: Program = program_of_routines(routine, routines, opened.images[0])
         recovery = recover_program(program, routines, name=stem)
+        doubts = _may_change(recovery, functions, entry)
+        recovery = replace(recovery, unmatched=(*recovery.unmatched, *doubts))
         verdict, reason = judge(
             recovery, contained=False, named=named, alone=functions.alone(entry)
         )
@@ -206,6 +209,18 @@ def _best(
         best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),
                        loose=tuple(loose.values()))  # fmt: skip
     return replace(best, tried=tuple(tried), notes=notes)
+
+
+def _may_change(recovery: Recovery, functions: Functions, entry: int) -> Iterator[Unmatched]:
+    """Yield code elsewhere that has the address of writable memory the network reads."""
+    known = {one.address for one in functions.reached(entry)}
+    for at, to in functions.data:
+        one = functions.at(at)
+        owner = at if one is None else one.address
+        if owner not in known and any(low <= to < high for low, high in recovery.writable):
+            known.add(owner)
+            yield Unmatched(address=at, reason=f"has the address of numbers at {to:#x} that the "
+                            "network uses, and may have changed them before it runs")  # fmt: skip
 
 
 def _name(routines: Mapping[int, Routine], entry: int) -> str:

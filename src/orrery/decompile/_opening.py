@@ -25,8 +25,6 @@ from .containers import (
 from .images import Image, ImageError, open_image
 from .linking import traced_program
 
-__all__ = ["COMPANION", "Container", "Opened", "Request", "contain", "open_binary"]
-
 _MOST_BYTES = 4 << 30
 #: What is said of a constant that stands in the file given beside the binary.
 COMPANION = " of the companion"

@@ -28,8 +28,6 @@ from ._reading import AllFunctions, Lifted, list_functions, read_functions
 from ._recovery import Recovery
 from ._worker import run_in_child
 
-__all__ = ["STAGES", "BinaryError", "Recovered", "recover_binary"]
-
 STAGES = (
     Stage(name="binary", summary="the file as it lies in memory", needs=(Request,),
           gives=Opened, run=open_binary),

@@ -28,8 +28,6 @@ from .tensors import (
 )
 from .topology import assemble
 
-__all__ = ["Recovery", "recover_program"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
@@ -42,6 +40,7 @@ class Recovery:
     unmatched : what is not in the graph, with address and reason
     notes : for people
     inputs, outputs : names of buffers of the program, in the order of its arguments
+    writable : (begin, end) of writable memory whose numbers it uses as they stand in the file
     """
 
     graph: Graph | None
@@ -51,6 +50,7 @@ class Recovery:
     notes: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    writable: tuple[tuple[int, int], ...] = ()
 
 
 def recover_program(
@@ -93,7 +93,7 @@ def recover_program(
     return Recovery(
         graph=assembled.graph, nodes=assembled.nodes, weights=assembled.weights,
         unmatched=matched.unmatched, notes=tuple(notes), inputs=program.inputs,
-        outputs=program.outputs,
+        outputs=program.outputs, writable=matched.writable,
     )  # fmt: skip
 
 

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 
 from .images import Image, Segment
 
-__all__ = ["unwound_functions"]
-
 #: Version 1; where the frames are, relative; how many there are, a word; the table, relative.
 _HEAD = b"\x01\x1b\x03\x3b"
 _MOST = 1_000_000

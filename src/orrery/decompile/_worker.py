@@ -30,8 +30,6 @@ from orrery.progress import Progress, Step
 from ._frame import Records, Stage, StageReport, check_stages, run_stages
 from ._limits import RecoverLimits, bound_memory
 
-__all__ = ["Ended", "main", "run_in_child"]
-
 _BOOT = (
     "import json, sys; said = json.loads(sys.argv[1]); sys.path[:] = said.pop('path'); "
     "from orrery.decompile._worker import main; main(**said)"
@@ -142,7 +140,14 @@ class _Listener:
                 kind, body = message
                 if kind == b"f":
                     return True
-                self._take(kind, body)
+                try:
+                    self._take(kind, body)
+                except (ValueError, TypeError, AttributeError, LookupError) as error:
+                    raise OrreryError(
+                        f"recover: found {type(error).__name__} in what the process that reads the "
+                        "binary says, wanted its reports; the binary has taken it over: do not "
+                        "trust the file"
+                    ) from None
             done = sum(one.status == "done" for one in self._reports.values())
 
     def _message(self) -> tuple[bytes, bytes] | None:

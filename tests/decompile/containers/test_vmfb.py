@@ -14,13 +14,14 @@ from orrery.decompile.containers import (
     Place,
     follow_vmfb,
     is_vmfb,
-    kernel_addresses,
     kernel_table,
     read_vmfb,
 )
 from orrery.decompile.containers._vmfb_code import decode
 from orrery.decompile.images import ImageError, open_image
 from orrery.runtime.binaries import OPERATORS, blind_module
+
+from .kernels import kernel_addresses
 
 DATA = Path(__file__).with_name("data")
 FILE = (DATA / "conv.vmfb").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,6 @@ from ..matching.kernels import Kernels, between, network, number, op, row_major
 
 def kernel(k: Kernels, address: int, *arguments: str) -> Routine:
     """Return the stores put down so far as a function of its arguments."""
-    from dataclasses import replace
-
     steps = tuple(replace(s, instruction=address + 4 * n) for n, s in enumerate(k.steps))
     return Routine(
         address=address, arguments=tuple(Symbol(a, "argument") for a in arguments), steps=steps
@@ -99,8 +98,6 @@ def test_an_entry_that_calls_kernels_on_the_same_buffer() -> None:
     routines = {r.address: r for r in (convolution(), relu(144), product(144, 5))}
     program = program_of_routines(entry, routines)
     assert (program.inputs, program.outputs) == (("in",), ("out",))
-    from dataclasses import replace
-
     buffers = {
         **program.buffers,
         "image@0x8000": Buffer(name="image@0x8000", role="constant", data=data, origin=".rodata",
@@ -167,10 +164,35 @@ def test_a_kernel_that_is_missing_leaves_the_rest() -> None:
         ),
     )  # fmt: skip
     recovery = recover_program(program_of_calls(sequence, {sequence.calls[0].key: relu(144)}))
-    assert any("mystery" in note for note in recovery.notes)
+    assert any("mystery, which was not read" in u.reason for u in recovery.unmatched)
     assert recovery.graph is not None
     assert [n.op for n in recovery.graph.nodes] == ["Relu"]
     assert any("output y" in u.reason for u in recovery.unmatched)
+
+
+def test_a_kernel_that_is_missing_is_not_bridged() -> None:
+    """Its result lies where an older one lay, which the next kernel must not get."""
+    buffers = {
+        "x": Buffer(name="x", role="input", shape=(144,), size_bytes=576),
+        "s": Buffer(name="s", role="temporary", size_bytes=576),
+        "t": Buffer(name="t", role="temporary", size_bytes=576),
+        "y": Buffer(name="y", role="output", size_bytes=576),
+    }
+
+    def call(number_: int, *names: str) -> KernelCall:
+        return KernelCall(kernel=Kernel(name="", number=number_),
+                          arguments=tuple(Place(buffer=name) for name in names))  # fmt: skip
+
+    sequence = Sequence(
+        entry="main", buffers=buffers, inputs=("x",), outputs=("y",),
+        calls=(call(1, "x", "s"), call(1, "s", "t"), call(7, "t", "s"), call(1, "s", "y")),
+    )  # fmt: skip
+    recovery = recover_program(program_of_calls(sequence, {sequence.calls[0].key: relu(144)}))
+    assert any("number 7, which was not read" in u.reason for u in recovery.unmatched)
+    assert recovery.graph is None or "y" not in recovery.graph.outputs
+    doubtful = replace(sequence, calls=(call(1, "x", "y"),), doubts=("a branch",))
+    recovery = recover_program(program_of_calls(doubtful, {sequence.calls[0].key: relu(144)}))
+    assert [u.reason for u in recovery.unmatched] == ["a branch"]
 
 
 def test_weights_that_are_elsewhere_are_absent_and_the_graph_stands() -> None:

@@ -16,12 +16,12 @@ from orrery.decompile.containers import (
     VmProgram,
     find_vm_programs,
     follow_vm_program,
-    named_kernels,
 )
 from orrery.decompile.images import open_image
 from orrery.decompile.linking import find_kernels, runtime_pointers
 from orrery.graph import example_inputs
 from orrery.runtime.binaries import SMALL_NETWORKS, TvmBinary, build_tvm, rename, run_tvm, strip
+from tests.decompile.containers.kernels import named_kernels
 
 pytestmark = pytest.mark.needs("tvm", "gcc")
 

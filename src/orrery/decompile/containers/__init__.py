@@ -1,7 +1,7 @@
 """What frameworks wrap around their kernels: order of calls, buffers, constants."""
 
 from . import _vmfb_device
-from ._kernels import PREFIX, kernel_addresses, kernel_table, named_kernels
+from ._kernels import PREFIX, kernel_table
 from ._sequence import COPY, FILL, CallKey, Kernel, KernelCall, Place, Sequence
 from ._stream import ContainerError
 from ._vm_calls import follow_vm_program
@@ -41,9 +41,7 @@ __all__ = [
     "follow_vm_program",
     "follow_vmfb",
     "is_vmfb",
-    "kernel_addresses",
     "kernel_table",
-    "named_kernels",
     "read_vm_program",
     "read_vmfb",
 ]

@@ -9,8 +9,6 @@ import struct
 
 from ._stream import ContainerError
 
-__all__ = ["Flat", "Table"]
-
 
 class Flat:
     """The bytes of one FlatBuffer."""

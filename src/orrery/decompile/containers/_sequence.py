@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from ..forms import Buffer
 
-__all__ = ["COPY", "FILL", "CallKey", "Kernel", "KernelCall", "Place", "Sequence"]
-
 #: Numbers of kernels that a device has itself: fill (of one place; constants: the pattern, its
 #: bytes and the place's) and copy (from the first place to the second; constants: how many bytes).
 FILL, COPY = -1, -2
@@ -86,6 +84,7 @@ class Sequence:
     Attributes
     ----------
     entry : name of the function that was followed
+    doubts : what of the pass is not sure to be so: branches that values decide, unknown calls
     """
 
     entry: str
@@ -94,4 +93,5 @@ class Sequence:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     kernels: Mapping[int, Kernel] = field(default_factory=dict)

@@ -6,8 +6,6 @@ import struct
 
 from orrery.errors import OrreryError
 
-__all__ = ["ContainerError", "Stream"]
-
 
 class ContainerError(OrreryError, ValueError):
     """A serialised program that contradicts itself or ends early."""

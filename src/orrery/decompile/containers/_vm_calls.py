@@ -22,8 +22,6 @@ from ._sequence import Kernel, KernelCall, Place, Sequence
 from ._stream import ContainerError
 from ._vm_program import VmCall, VmConstant, VmFunction, VmOperand, VmProgram
 
-__all__ = ["follow_vm_program"]
-
 _MOST_CALLS, _MOST_DEPTH = 100_000, 32
 
 
@@ -94,6 +92,7 @@ class _Runner:
         self.calls: list[KernelCall] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.notes: dict[str, None] = {}
+        self.doubts: dict[str, None] = {}
         self.kernels: dict[int, Kernel] = {}
 
     def run(self, function: VmFunction) -> Sequence:
@@ -113,6 +112,7 @@ class _Runner:
         return Sequence(
             entry=function.name, buffers=self.buffers, calls=calls, inputs=tuple(inputs),
             outputs=tuple(outputs), notes=tuple(self.notes), kernels=self.kernels,
+            doubts=tuple(self.doubts),
         )  # fmt: skip
 
     def _shaped(self, call: KernelCall) -> KernelCall:
@@ -157,7 +157,7 @@ class _Runner:
                 at += call.jump
                 continue
             if call.kind == "if":
-                self.notes["a branch on a value is followed as if it were true"] = None
+                self.doubts["a branch on a value is followed as if it were true"] = None
                 at += 1
                 continue
             if len(self.calls) >= _MOST_CALLS:
@@ -209,7 +209,7 @@ class _Runner:
             return tuple(values)
         if tensors:
             name = self.program.functions[call.function].name
-            self.notes[f"a call that was not understood: {name or 'unnamed'} ({text})"] = None
+            self.doubts[f"a call that was not understood: {name or 'unnamed'} ({text})"] = None
         return None
 
     def _kind(self, operand: VmOperand, value: _Value) -> str:

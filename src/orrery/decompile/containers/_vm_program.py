@@ -17,11 +17,6 @@ from orrery.graph import numpy_dtype
 
 from ._stream import ContainerError, Stream
 
-__all__ = [
-    "VmCall", "VmConstant", "VmFunction", "VmOperand", "VmProgram", "find_vm_programs",
-    "read_vm_program",
-]  # fmt: skip
-
 _MAGIC = {0xD225DE2F4214151D: 1, 0xD225DE2F4214151E: 2}
 _TENSOR_MAGIC = 0xDD5E40F096B4A13F
 _KINDS = ("register", "immediate", "constant", "function")

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from ._flat import Flat
 from ._stream import ContainerError
 
-__all__ = ["ModuleFunction", "Segment", "VmfbModule", "is_vmfb", "read_vmfb"]
-
 _ZIP = b"PK\x03\x04"
 _ALIGN = 64
 

@@ -18,8 +18,6 @@ from ._stream import ContainerError
 from ._vmfb import ModuleFunction, Segment, VmfbModule
 from ._vmfb_code import Instruction, decode
 
-__all__ = ["follow_vmfb"]
-
 _MOST_STEPS, _MOST_DEPTH, _MOST_CALLS, _MOST_BUFFERS = 100_000, 64, 50_000, 20_000
 
 #: What operands of the wrong kind or number end in.

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from ._stream import ContainerError, Stream
 
-__all__ = ["Instruction", "decode"]
-
 #: Shorthand of one operand: r register, g global, t type, d data segment, f function, s text,
 #: i/I immediate of 32/64 bits, h of 16, b branch target, o branch operands, v list, k table.
 _BINARY, _UNARY, _TERNARY = "rrr", "rr", "rrrr"

@@ -15,8 +15,6 @@ from functools import cached_property
 
 from ._image import Architecture, ImageError
 
-__all__ = ["Elf", "ElfSection", "ElfSegment", "ElfSymbol", "Relocation"]
-
 _MACHINES: dict[int, Architecture] = {62: "x86-64", 183: "aarch64", 40: "armv7"}
 _OTHERS = {
     2: "SPARC", 3: "i386", 8: "MIPS", 20: "PowerPC", 21: "PowerPC64", 22: "S390", 94: "Xtensa",
@@ -192,8 +190,8 @@ class Elf:
         """Return the rows of a symbol table."""
         link = self.sections[section.link] if section.link < len(self.sections) else None
         strings = self._slice(link.offset, link.size) if link else b""
-        data = self.bytes_at(section.offset, section.size)
-        return tuple(self._symbol_rows(data, strings))
+        held = self.bytes_at if self.form == "object" else self._slice  # else they are hints
+        return tuple(self._symbol_rows(held(section.offset, section.size), strings))
 
     @cached_property
     def static_symbols(self) -> tuple[ElfSymbol, ...]:
@@ -275,17 +273,18 @@ class Elf:
 
     @cached_property
     def dynamic_symbols(self) -> tuple[ElfSymbol, ...]:
-        """The symbols that the dynamic loader sees, found without section headers."""
-        for section in self.sections:
-            if section.kind == DYNSYM:
-                return self.symbols(section)
+        """The symbols that the dynamic loader sees, found as it finds them."""
+        section = next((s for s in self.sections if s.kind == DYNSYM), None)
         table, strings = self.dynamic.get(6), self.dynamic.get(5)
         begin = self.file_offset(table[0]) if table else None
         if begin is None or not table:
-            return ()
+            return self.symbols(section) if section is not None and not table else ()
         size = 24 if self.wide else 16
-        # No tag says how many there are; linkers put the strings right behind them.
+        # No tag says how many there are; linkers put the strings right behind them. A section,
+        # which no loader reads, is believed in nothing else.
         end = strings[0] if strings and strings[0] > table[0] else table[0] + size
+        if section is not None and section.offset == begin:
+            end = table[0] + section.size
         count = min((end - table[0]) // size, (len(self.data) - begin) // size)
         return tuple(self._symbol_rows(self._slice(begin, count * size), self.dynamic_strings))
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from ._image import Architecture
 from ._memory import Memory
 
-__all__ = ["Fixup", "apply_fixup", "wants_slot"]
-
 #: Kinds that refer to a slot holding the symbol's address rather than to the symbol.
 _SLOT: dict[Architecture, set[int]] = {
     "x86-64": {9, 41, 42}, "aarch64": {311, 312, 309}, "armv7": {96},

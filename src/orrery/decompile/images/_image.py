@@ -16,8 +16,6 @@ from typing import Literal
 
 from orrery.errors import OrreryError
 
-__all__ = ["Architecture", "Image", "ImageError", "Section", "Segment", "Symbol"]
-
 Architecture = Literal["x86-64", "aarch64", "armv7", "thumb"]
 
 #: More is never read at once: a zero-filled segment may claim any size.
@@ -97,6 +95,7 @@ class Image:
     form : ``shared``, ``executable``, ``object``, ``archive`` or ``firmware``
     segments : by address, none overlapping
     constant : (begin, end) ranges of memory that nobody writes once it is loaded
+    elsewhere : (begin, end) of memory that a loader fills from other libraries
     imports : address → linkage name: stubs, and places that stand for functions of other files
     references : address of a pointer in memory → where it points, of pointers that a loader sets
     entries : addresses where code is known to begin, the likeliest first; even for Thumb code
@@ -112,6 +111,7 @@ class Image:
     sections: tuple[Section, ...] = ()
     symbols: tuple[Symbol, ...] = ()
     constant: tuple[tuple[int, int], ...] = ()
+    elsewhere: tuple[tuple[int, int], ...] = ()
     imports: Mapping[int, str] = field(default_factory=dict)
     references: Mapping[int, int] = field(default_factory=dict)
     entries: tuple[int, ...] = ()

@@ -11,8 +11,6 @@ from ._image import Image, ImageError, Section, Symbol
 from ._loaded import Names, packing
 from ._memory import Memory, Part
 
-__all__ = ["link"]
-
 _KINDS = {1: "object", 2: "function", 10: "function"}
 _MOST_FIXUPS = 8_000_000
 
@@ -50,7 +48,7 @@ def link(objects: Sequence[Elf], name: str, *, base: int, form: str) -> Image:
     for number, elf in enumerate(objects):
         builder.lay(number, elf, lambda s: bool(s.flags & 4))
     builder.names = Names(_up(builder.end, 4096))
-    undefined = sum(1 for elf in objects for s in _table(elf) if not s.section)
+    undefined = sum(1 for elf in objects for s in _table(elf) if not s.section or s.kind == 10)
     builder.end = builder.names.base + 16 * (undefined + 1)
     for number, elf in enumerate(objects):
         builder.lay(number, elf, lambda s: not s.flags & 4 and not s.flags & 1)
@@ -58,6 +56,8 @@ def link(objects: Sequence[Elf], name: str, *, base: int, form: str) -> Image:
         builder.lay(number, elf, lambda s: not s.flags & 4 and bool(s.flags & 1))
     for number, elf in enumerate(objects):
         builder.define(number, elf)
+    for elf in objects:
+        builder.set_aside(elf)
     for number, elf in enumerate(objects):
         builder.resolve(number, elf)
     builder.put_slots()
@@ -113,28 +113,32 @@ class _Linker:
         """Give addresses to symbols."""
         arm = elf.architecture == "armv7"
         for index, row in enumerate(_table(elf)):
-            if row.section == 0xFFF2:  # common: memory that whoever links it sets aside
-                if row.name in self.shared:
-                    continue
-                address = _up(self.end, max(min(row.value, 4096), 16))
-                self.memory.add(Part(address=address, data=bytearray(), size_bytes=row.size,
-                                     name="common", writable=True, executable=False))  # fmt: skip
-                self.end = address + row.size
-                self.shared[row.name] = _Place(address)
-                continue
             start = self.laid.get((number, row.section))
             if not row.section or start is None:
                 continue
             thumb = arm and row.kind == 2 and bool(row.value & 1)
             place = _Place(start + (row.value & ~1 if thumb else row.value), thumb)
+            address = place.address
+            if row.kind == 10:
+                place = _Place(self.names.chosen(address))
             self.own[number, index] = place
             if row.binding and row.name:
                 self.shared.setdefault(row.name, place)
             if row.name and row.kind in (0, 1, 2, 10) and not row.name.startswith("$"):
                 self.symbols.append(Symbol(
-                    name=row.name, address=place.address, size_bytes=row.size,
+                    name=row.name, address=address, size_bytes=row.size,
                     kind=_KINDS.get(row.kind, "other"), exported=bool(row.binding), thumb=thumb,
                 ))  # fmt: skip
+
+    def set_aside(self, elf: Elf) -> None:
+        """Give addresses to common symbols, of which no member says what stands there."""
+        for row in _table(elf):
+            if row.section == 0xFFF2 and row.name not in self.shared:
+                address = _up(self.end, max(min(row.value, 4096), 16))
+                self.memory.add(Part(address=address, data=bytearray(), size_bytes=row.size,
+                                     name="common", writable=True, executable=False))  # fmt: skip
+                self.end = address + row.size
+                self.shared[row.name] = _Place(address)
         self.slots_base = _up(self.end, 4096)
 
     def resolve(self, number: int, elf: Elf) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ._elf import NOBITS, SYMTAB, Elf, ElfSymbol
 from ._image import Image, Section, Symbol
 from ._memory import Memory, Part, entropy
 from ._stubs import find_stubs
 
-__all__ = ["Names", "load", "packing"]
-
 #: Relocations of the dynamic loader: machine → kind → what to write.
 _DYNAMIC = {
-    "x86-64": {1: "symbol", 6: "symbol", 7: "symbol", 8: "base", 37: "base", 5: "copy"},
-    "aarch64": {257: "symbol", 1025: "symbol", 1026: "symbol", 1027: "base", 1032: "base",
+    "x86-64": {1: "symbol", 6: "symbol", 7: "symbol", 8: "base", 37: "chosen", 5: "copy"},
+    "aarch64": {257: "symbol", 1025: "symbol", 1026: "symbol", 1027: "base", 1032: "chosen",
                 1024: "copy"},
-    "armv7": {2: "symbol", 21: "symbol", 22: "symbol", 23: "base", 160: "base", 20: "copy"},
+    "armv7": {2: "symbol", 21: "symbol", 22: "symbol", 23: "base", 160: "chosen", 20: "copy"},
 }  # fmt: skip
 
 #: Kinds of symbols as ELF numbers them.
@@ -34,6 +33,10 @@ class Names:
 
     def place(self, name: str) -> int:
         return self._places.setdefault(name, self.base + 16 * len(self._places))
+
+    def chosen(self, resolver: int) -> int:
+        """Return the place of the function that code chooses by the processor when it is loaded."""
+        return self.place(f"the function that the code at {resolver:#x} chooses")
 
     @property
     def table(self) -> dict[int, str]:
@@ -57,13 +60,18 @@ def load(elf: Elf) -> Image:
             name=f"load{index}", readable=bool(segment.flags & 4),
             writable=bool(segment.flags & 2), executable=bool(segment.flags & 1),
         ))  # fmt: skip
+    for one, other in pairwise(memory.parts):
+        if other.address < one.end:  # which of them is seen is the loader's affair
+            raise elf.error(f"two segments that both lie at {other.address:#x}",
+                            "one at each address", "it is damaged or made to mislead")  # fmt: skip
     if not memory.parts:
         raise elf.error("nothing to load", "a program or a shared object",
                         "give the file that is run, not its debugging information")  # fmt: skip
     top = max(part.end for part in memory.parts)
     names = Names((top + 0xFFFF) & ~0xFFF)
     notes: list[str] = []
-    references = dict(_resolve(elf, memory, names, notes))
+    elsewhere: list[tuple[int, int]] = []
+    references = dict(_resolve(elf, memory, names, notes, elsewhere))
     symbols = _symbols(elf)
     segments = memory.segments()
     stubs = find_stubs(elf.architecture, segments, memory, names.table)
@@ -79,9 +87,9 @@ def load(elf: Elf) -> Image:
             for s in elf.sections
             if s.flags & 2 and s.address
         ),
-        symbols=symbols, constant=tuple(_constant(elf)), imports={**names.table, **stubs},
-        references=references, entries=entries, thumb_entries=thumb,
-        notes=tuple(notes), needed=elf.needed,
+        symbols=symbols, constant=tuple(_constant(elf)), elsewhere=tuple(elsewhere),
+        imports={**names.table, **stubs}, references=references, entries=entries,
+        thumb_entries=thumb, notes=tuple(notes), needed=elf.needed,
     )  # fmt: skip
 
 
@@ -92,7 +100,9 @@ def _constant(elf: Elf) -> Iterator[tuple[int, int]]:
             yield segment.address, segment.address + segment.memory_size
 
 
-def _resolve(elf: Elf, memory: Memory, names: Names, notes: list[str]) -> Iterator[tuple[int, int]]:
+def _resolve(
+    elf: Elf, memory: Memory, names: Names, notes: list[str], elsewhere: list[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
     """Write every pointer that the loader sets; yields place and target."""
     known, symbols = _DYNAMIC[elf.architecture], elf.dynamic_symbols
     size, unread = memory.pointer_bytes, 0
@@ -112,15 +122,21 @@ def _resolve(elf: Elf, memory: Memory, names: Names, notes: list[str]) -> Iterat
             if action is None:
                 unread += row.kind != 0
                 continue
-            target = addend
-            if action != "base":
+            target = names.chosen(addend) if action == "chosen" else addend
+            if action in ("symbol", "copy"):
                 symbol = symbols[row.symbol] if row.symbol < len(symbols) else None
                 if symbol is None:
                     unread += 1
                     continue
                 if action == "copy":
+                    elsewhere.append((row.offset, row.offset + symbol.size))
+                    notes.append(f"{symbol.size} bytes at {row.offset:#x} come from another "
+                                 "library when it is loaded")  # fmt: skip
                     continue
-                target += symbol.value if symbol.section else names.place(symbol.name)
+                if not symbol.section:
+                    target += names.place(symbol.name)
+                else:
+                    target += names.chosen(symbol.value) if symbol.kind == 10 else symbol.value
             if memory.put(row.offset, target, size):
                 yield row.offset, target % (1 << 8 * size)
     for place in _relative(elf, memory):

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from ._image import ImageError, Segment
 
-__all__ = ["Memory", "Part", "entropy"]
-
 #: Sections and segments may overlap in the file; together they never take more than this.
 _MOST_COPIES, _ALWAYS_BYTES = 4, 64 << 20
 

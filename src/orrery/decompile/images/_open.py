@@ -14,8 +14,6 @@ from ._linked import link
 from ._loaded import load
 from ._memory import entropy
 
-__all__ = ["OBJECT_BASE", "open_image"]
-
 #: Where objects are put when nobody says where they lie.
 OBJECT_BASE = 0x40_0000
 

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from ._image import Architecture, Segment
 from ._memory import Memory
 
-__all__ = ["find_stubs", "stub_slots"]
-
 
 def find_stubs(
     architecture: Architecture, segments: Sequence[Segment], memory: Memory,

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from ..images import Image
 from ._weights import find_floats
 
-__all__ = ["HARDENING", "KINDS", "Leak", "find_leaks"]
-
 #: kind -> what it is, for people
 KINDS = {
     "symbol": "names of functions and data",

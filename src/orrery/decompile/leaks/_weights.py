@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "find_floats"]
-
 _Words = NDArray[np.uint32]
 
 #: A window is so many floats; a run is at least one window.

@@ -15,8 +15,6 @@ from ._integers import linear_over
 from ._nest import Range
 from ._statement import Refusal
 
-__all__ = ["bounds", "merged_ranges", "ranges_of"]
-
 
 def bounds(form: Linear, extents: Mapping[Symbol, int]) -> tuple[int, int]:
     """Return the least and the greatest value of a form over all turns."""

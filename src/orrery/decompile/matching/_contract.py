@@ -27,8 +27,6 @@ from ..tensors import Tensor, Tensors
 from ._nest import Axis, Nest, Range
 from ._statement import Refusal
 
-__all__ = ["Field", "contracted", "product_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:

@@ -25,8 +25,6 @@ from ._memory import Memory
 from ._statement import Refusal, Statement, place_of
 from ._views import constant_view
 
-__all__ = ["copied"]
-
 _MOST_TURNS = 1 << 22
 
 

@@ -24,8 +24,6 @@ from ._integers import lattice
 from ._statement import Refusal
 from ._views import box_of
 
-__all__ = ["HOLE", "Elements", "number_code"]
-
 Codes = NDArray[np.int64]
 
 #: The code of what nobody wrote.

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
 from ..values import symbols_of
 
-__all__ = ["evaluate_integers", "grid", "lattice", "linear_over", "split_at"]
-
 #: More turns than this are not walked through to understand one integer.
 _MOST_TURNS = 1 << 21
 
@@ -75,7 +73,8 @@ def evaluate_integers(value: Value, turns: Mapping[Symbol, Ints]) -> NDArray[Any
     ``itof`` and ``utof`` give numbers of floating point; nothing else does.
     """
     if isinstance(value, Constant):
-        return _wrap(np.asarray(value.bits & (2**63 - 1), np.int64), value.width, signed=True)
+        bits = np.asarray(value.bits & (2**64 - 1), np.uint64)
+        return _wrap(bits.astype(np.int64), value.width, signed=True)
     if isinstance(value, Index):
         return _evaluate_linear(value.value, turns)
     if isinstance(value, Reduction):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from math import prod
+from math import gcd, prod
 
 from ..forms import (
     Invocation,
@@ -32,7 +32,7 @@ from ._conditions import merged_ranges, ranges_of
 from ._copying import copied
 from ._memory import Memory, memory_of
 from ._nest import Range
-from ._order import apart, guarded_loads, loads_of, stored_span, together
+from ._order import apart, breaks, guarded_loads, loads_of, stored_span, together
 from ._rolling import gathered, rolled_statements
 from ._statement import (
     Refusal,
@@ -48,8 +48,8 @@ from ._transposed import spread
 from ._values import Raising, factors_of, in_elements
 from ._views import hull
 
-__all__ = ["Matched", "arguments_used", "match"]
-
+_STATE = ("stores where the network has read what stood there before: what it computes depends on "
+          "its last run")  # fmt: skip
 _SUMS = {"fadd": "fadd", "fmax": "fmax", "max_x86": "fmax", "fmin": "fmin", "min_x86": "fmin"}
 
 
@@ -61,12 +61,14 @@ class Matched:
     ----------
     inputs, outputs : by the name of the buffer
     unmatched : stores and calls that are not in the tensors
+    writable : stretches of the binary's own writable memory, in bytes, taken as they stand in it
     """
 
     tensors: Tensors
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     unmatched: tuple[Unmatched, ...]
+    writable: tuple[tuple[int, int], ...] = ()
 
 
 def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Matched:
@@ -78,7 +80,7 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
         gathered(replace(s, value=canonical.value(s.value)), names)
         for s in map(_upward, statements)
     ]
-    statements, conflicts = apart(rolled_statements(statements))
+    statements, conflicts = apart(rolled_statements(statements, breaks(statements)))
     statements, conflicts = together(statements, conflicts)
     tensors = Tensors()
     written: dict[str, list[range]] = {}
@@ -92,9 +94,12 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
     for number, statement in enumerate(statements):
         tensors.source = f"{statement.address:#x}"
         try:
-            if number in conflicts:
-                raise Refusal(conflicts[number])
+            if number in conflicts or statement.refused:
+                raise Refusal(conflicts.get(number) or statement.refused)
             _matched(tensors, memory, statement)
+            if memory.stale:
+                unmatched.append(Unmatched(address=statement.address, reason=_STATE))
+                memory.stale = False
         except (Refusal, ArithmeticError, AssertionError, LookupError, TypeError, ValueError,
                 RecursionError) as error:  # fmt: skip
             # Code that nobody foresaw loses itself, not what is around it.
@@ -109,7 +114,9 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
         tensor = _output(program, name, memory, written, unmatched)
         if tensor is not None:
             outputs[name] = tensor
-    return Matched(tensors=tensors, inputs=inputs, outputs=outputs, unmatched=tuple(unmatched))
+    return Matched(tensors=tensors, inputs=inputs, outputs=outputs,
+                   unmatched=tuple(dict.fromkeys(unmatched)),
+                   writable=tuple(sorted(memory.writable)))  # fmt: skip
 
 
 def arguments_used(
@@ -119,9 +126,9 @@ def arguments_used(
     bindings = {symbol: View(buffer=symbol.name) for symbol in entry.arguments}
     program = Program(
         buffers={}, invocations=(Invocation(routine=entry, bindings=dict(bindings)),),
-        inputs=(), outputs=(),
+        inputs=tuple(symbol.name for symbol in entry.arguments), outputs=(),
     )  # fmt: skip
-    names = {symbol.name for symbol in entry.arguments}
+    names = set(program.inputs)
     read: set[str] = set()
     written: set[str] = set()
     for statement in statements_of(program, routines)[0]:
@@ -392,21 +399,16 @@ def _added(value: Value, statement: Statement) -> tuple[str, Value, Value] | Non
                 kept = Operation("select", (condition, body, neutral(operation, 32)), value.width)
                 return operation, kept, start
         found = comparison_of(condition)
-        if found is not None:
+        if found is not None and found[0] != "feq":
             _, a, b = found
-            pair = {id(then), id(otherwise)}
             if own(a) != own(b) and (own(then) != own(otherwise)):
                 body = b if own(a) else a
                 chosen = then if not own(then) else otherwise
-                if _alike(body, chosen) and pair:
+                if body == chosen:
                     # a < b ? b : a is a maximum, a < b ? a : b a minimum.
                     larger = own(a) is own(otherwise)
                     return ("fmax" if larger else "fmin"), body, a if own(a) else b
     return None
-
-
-def _alike(one: Value, other: Value) -> bool:
-    return one is other or one == other
 
 
 def _check_own(statement: Statement) -> None:
@@ -417,12 +419,9 @@ def _check_own(statement: Statement) -> None:
             continue
         least, most = hull(place.offset, ranges, statement.extents)
         if least <= high and low <= most:
-            box = [f for _, f in statement.place.offset.terms]
-            same = [f for _, f in place.offset.terms]
-            apart = (place.offset.constant - statement.place.offset.constant) % max(
-                1, min(map(abs, box), default=1)
-            )  # fmt: skip
-            if box == same and apart:
+            offset = statement.place.offset
+            step = gcd(*(f for _, f in (*offset.terms, *place.offset.terms)))
+            if step and (place.offset.constant - offset.constant) % step:
                 continue  # between the places that are stored
             raise Refusal("reads at other places what it stores: a recurrence")
 

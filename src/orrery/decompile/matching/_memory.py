@@ -23,8 +23,6 @@ from ..tensors import Tensor, Tensors
 from ._elements import HOLE, Elements
 from ._statement import IMAGE, Refusal
 
-__all__ = ["Dimension", "Memory", "memory_of"]
-
 #: (turns, step in elements), the largest step first
 Dimension = tuple[int, int]
 
@@ -83,6 +81,11 @@ class Memory:
         self._constants: dict[str, list[tuple[int, Buffer]]] = {}
         self._initial: dict[str, list[tuple[int, Buffer]]] = {}
         self._written = written
+        self._kept: dict[str, list[NDArray[np.int64]]] = {}
+        #: whether a store has gone where the next run of the program reads what stood there before
+        self.stale = False
+        #: stretches of the binary's own writable memory, in bytes, that were read as they stand
+        self.writable: set[tuple[int, int]] = set()
         for name, buffer in buffers.items():
             memory, base = memory_of(name)
             if buffer.data is not None or buffer.role == "constant":
@@ -106,6 +109,8 @@ class Memory:
                 stretch.start < high and low < stretch.stop
                 for stretch in self._written.get(memory, ())
             ):  # fmt: skip
+                if memory == IMAGE and buffer.role != "constant":
+                    self.writable.add((low, high))
                 return buffer, base
         return None
 
@@ -118,8 +123,17 @@ class Memory:
 
     def store(self, memory: str, low: int, box: Sequence[Dimension], tensor: Tensor) -> None:
         """Note that a tensor of the box's shape was stored."""
-        pieces = self._pieces.setdefault(memory, [])
         made = Piece(low, tuple(box), tensor)
+        self._overwrites(memory, made)
+        self._put(memory, made)
+
+    def _overwrites(self, memory: str, made: Part) -> None:
+        kept = self._kept.get(memory, ())
+        self.stale |= any(bool(np.isin(one, made.places).any()) for one in kept)
+
+    def _put(self, memory: str, made: Piece) -> None:
+        pieces = self._pieces.setdefault(memory, [])
+        tensor = made.tensor
         if made.dense:
             made.box = ((tensor.size, 1),)
         kept = [p for p in pieces if not _covers(made, p)]
@@ -141,12 +155,13 @@ class Memory:
         whole[places - low] = codes
         kept = np.flatnonzero(whole != HOLE)
         made = Scattered(kept + low, whole[kept], low, high)
+        self._overwrites(memory, made)
         self._pieces.setdefault(memory, []).append(made)
 
     def spoil(self, memory: str, low: int, high: int, address: str) -> None:
         """Note that a stretch of memory holds something that was not understood."""
         unknown = self._tensors.node("Unknown", (), (high - low,), address=address)
-        self.store(memory, low, ((high - low, 1),), unknown)
+        self._put(memory, Piece(low, ((high - low, 1),), unknown))
 
     def read(self, memory: str, low: int, high: int) -> tuple[Tensor, int]:
         """Return the tensor that lies over elements ``low … high - 1``, and where it begins.
@@ -165,7 +180,7 @@ class Memory:
             whole = self._put_together(touching[start:])
             if whole is not None and whole.low <= low and high <= whole.high:
                 if len(touching) - start > 1:
-                    self.store(memory, whole.low, whole.box, whole.tensor)
+                    self._put(memory, whole)
                 return whole.tensor, whole.low
         family = self._family(pieces, touching)
         before = self._at_start(memory, min(low, *(p.low for p in family)),
@@ -176,7 +191,14 @@ class Memory:
             whole = self._by_elements([*first, *family], low, high)
         if whole is None:
             raise Refusal(f"reads memory written in parts that leave holes ({memory}+{low * 4:#x})")
-        self.store(memory, whole.low, whole.box, whole.tensor)
+        if before is not None:
+            old = np.arange(max(before.low, whole.low), min(before.high, whole.high))
+            for part in family:
+                old = old[~np.isin(old, part.places)]
+            self._kept.setdefault(memory, []).append(old)
+            if old.size:
+                self.writable.add((int(old[0]) * 4, int(old[-1]) * 4 + 4))
+        self._put(memory, whole)
         return whole.tensor, whole.low
 
     def _at_start(self, memory: str, low: int, high: int) -> Piece | None:

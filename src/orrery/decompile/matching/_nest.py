@@ -17,8 +17,6 @@ from math import gcd, prod
 from ..forms import Linear, Symbol
 from ..tensors import Tensor, Tensors, common
 
-__all__ = ["Axis", "Nest", "Range"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:

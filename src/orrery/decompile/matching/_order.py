@@ -12,9 +12,9 @@ Judge:   tests with loops whose order matters, which must not be matched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from math import gcd, prod
 
 import numpy as np
@@ -26,8 +26,6 @@ from ._nest import Range
 from ._rolling import alike, rolled_nests
 from ._statement import Place, Refusal, Rewriter, Statement, addresses_of, place_of
 from ._views import hull
-
-__all__ = ["apart", "guarded_loads", "loads_of", "stored_span", "together"]
 
 _ELEMENT_BYTES = 4
 #: So many places are compared one by one to see whether two statements meet.
@@ -150,6 +148,52 @@ def apart(statements: Sequence[Statement]) -> tuple[list[Statement], dict[int, s
     return current, _conflicts(current)
 
 
+def breaks(statements: Sequence[Statement]) -> set[int]:
+    """Return statements that must not be put beside the first of their like in their loop nest.
+
+    What stands between stores where they read or store, or reads where they store.
+    """
+    found: set[int] = set()
+    begin = 0
+    for number, (one, other) in enumerate(pairwise((*statements, None)), 1):
+        if other is None or one is None or (one.loops, one.width) != (other.loops, other.width):
+            found |= {begin + k for k in _held_back(statements[begin:number])}
+            begin = number
+    return found
+
+
+def _held_back(run: Sequence[Statement]) -> Iterator[int]:
+    kinds: dict[object, int] = {}
+    kind = np.array([kinds.setdefault(alike(one), len(kinds)) for one in run])
+    if len(kinds) in (1, len(run)):
+        return
+    about: dict[tuple[str, bool], list[_Touch]] = {}
+    mine: list[list[_Touch]] = [[] for _ in run]
+    for touch in _touches(run):
+        about.setdefault((touch.place.memory, touch.writes), []).append(touch)
+        mine[touch.number].append(touch)
+    rows = {key: np.array([(t.low, t.high, t.number) for t in each]).T
+            for key, each in about.items()}  # fmt: skip
+    first: dict[int, int] = {}
+
+    def held(touch: _Touch, writes: bool, since: int) -> bool:
+        key = touch.place.memory, writes
+        if key not in rows:
+            return False
+        low, high, at = rows[key]
+        near = (low < touch.high) & (touch.low < high) & (since < at) & (at < touch.number)
+        near &= kind[at] != kind[touch.number]
+        return any(_meet(touch, about[key][k]) for k in np.flatnonzero(near))
+
+    for number, touches in enumerate(mine):
+        since = first.setdefault(int(kind[number]), number)
+        if since < number and any(
+            held(t, True, since) or (t.writes and held(t, False, since)) for t in touches
+        ):
+            yield number
+            first = {int(kind[number]): number}
+
+
 def together(
     statements: Sequence[Statement], conflicts: Mapping[int, str]
 ) -> tuple[list[Statement], dict[int, str]]:
@@ -165,7 +209,7 @@ def together(
     groups: list[list[int]] = []
     known: dict[object, int] = {}
     for number, statement in enumerate(statements):
-        key = number if number in conflicts else alike(statement)
+        key = number if number in conflicts or statement.refused else alike(statement)
         at = known.get(key)
         if at is not None and all(
             _commute(touches[number], touches[other]) for group in groups[at:] for other in group
@@ -296,11 +340,7 @@ def _conflicts(statements: Sequence[Statement]) -> dict[int, str]:
         if not write.writes or not statements[write.number].loops:
             continue
         for read, (a, b) in zip(touches, spans, strict=True):
-            if (
-                read.writes
-                or read.number == write.number
-                or read.place.memory != write.place.memory
-            ):
+            if read.number == write.number or read.place.memory != write.place.memory:
                 continue
             if not (a < high and low < b):
                 continue
@@ -308,8 +348,17 @@ def _conflicts(statements: Sequence[Statement]) -> dict[int, str]:
                 c for c in statements[write.number].loops
                 if c in statements[read.number].loops and statements[read.number].extents[c] > 1
             ]  # fmt: skip
-            if shared and not _same_turn(statements, write, read, shared):
-                found[read.number] = "a turn of a loop reads what another turn of it writes"
+            if read.writes:  # of two that store, the last turn's stay
+                shared = [c for c in shared if write.place.offset.factor(c)
+                          or read.place.offset.factor(c)]  # fmt: skip
+                if read.number < write.number:
+                    continue
+            if (
+                shared and not _same_turn(statements, write, read, shared)
+                and (not read.writes or _meet(write, read))
+            ):  # fmt: skip
+                what = "stores where" if read.writes else "reads what"
+                found[read.number] = f"a turn of a loop {what} another turn of it writes"
     return found
 
 

@@ -11,7 +11,7 @@ Judge:   tests write one sum unrolled, peeled and split in many ways.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 
@@ -20,8 +20,6 @@ import numpy as np
 from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
 from ._integers import lattice
 from ._statement import Rewriter, Statement, is_neutral, neutral, place_of
-
-__all__ = ["Term", "alike", "gathered", "rolled", "rolled_nests", "rolled_statements", "terms_of"]
 
 #: More terms are left as they are: looking for loops takes time by the square of their number.
 _MOST_TERMS = 4096
@@ -425,13 +423,19 @@ class _Gathering:
         return value
 
 
-def rolled_statements(statements: Sequence[Statement]) -> list[Statement]:
-    """Write neighbouring stores of one loop nest that differ in places only as one store."""
+def rolled_statements(statements: Sequence[Statement], breaks: Set[int]) -> list[Statement]:
+    """Write neighbouring stores of one loop nest that differ in places only as one store.
+
+    Parameters
+    ----------
+    breaks : numbers of statements that must not be put before those that precede them
+    """
     names = count()
     found: list[Statement] = []
     run: list[Statement] = []
-    for statement in statements:
-        if run and (run[-1].loops, run[-1].width) != (statement.loops, statement.width):
+    for number, statement in enumerate(statements):
+        same = run and (run[-1].loops, run[-1].width) == (statement.loops, statement.width)
+        if run and (not same or number in breaks or statement.refused or run[-1].refused):
             found += rolled_run(run, names)
             run = []
         run.append(statement)

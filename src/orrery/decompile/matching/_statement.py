@@ -8,8 +8,9 @@ Judge:   tests evaluate statements in the order of the program and compare memor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -32,22 +33,6 @@ from ..forms import (
 )
 from ..values import symbols_of, walk
 from ._integers import linear_over, split_at
-
-__all__ = [
-    "IMAGE",
-    "Place",
-    "Refusal",
-    "Rewriter",
-    "Statement",
-    "Unmatched",
-    "addresses_of",
-    "integer_of",
-    "is_neutral",
-    "neutral",
-    "number_of",
-    "place_of",
-    "statements_of",
-]
 
 #: The memory of addresses that are plain numbers: globals of the binary itself.
 IMAGE = "image"
@@ -85,6 +70,7 @@ class Statement:
     extents : turns of every counter, those inside of the value included
     loops : counters around it, the outermost first
     values' addresses : linear, with one `Symbol` of kind ``memory`` for the memory
+    refused : why it must not be matched, whatever it looks like
     """
 
     place: Place
@@ -94,6 +80,7 @@ class Statement:
     loops: tuple[Symbol, ...]
     extents: Mapping[Symbol, int]
     address: int
+    refused: str = ""
 
 
 Terms = Symbol | Operation | Load
@@ -233,6 +220,7 @@ class _Flattening:
             for loop in step.loops:
                 own.setdefault(loop.counter, Linear(0, ((self.renamed(loop.counter, label), 1),)))
         rewriter = _Renaming(own, label)
+        met = _Met(routine, rewriter) if _may_alias(bindings) else None
         for step in routine.steps:
             around = tuple(
                 Loop(counter=_only(own[loop.counter]), extent=rewriter.linear(loop.extent),
@@ -244,6 +232,7 @@ class _Flattening:
                 yield from self.store(
                     rewriter.linear(step.address), rewriter.value(step.value), step.width,
                     loops + around, conditions, step.instruction,
+                    None if met is None else partial(met.refusal, step),
                 )  # fmt: skip
             else:
                 yield from self.call(step, rewriter, loops + around, conditions, label, depth)
@@ -273,9 +262,32 @@ class _Flattening:
             )
         elif name.lstrip("_") not in ("free", "stack_chk_fail"):
             what = name or f"the function at {step.target:#x}"
-            self.unmatched.append(Unmatched(
-                address=step.instruction, reason=f"calls {what}, which was not read",
-            ))  # fmt: skip
+            reason = f"calls {what}, which was not read"
+            self.refuse(step.instruction, reason)
+            for number in numbers:  # what stands there now is not known
+                if number is not None and not self.stays(number):
+                    yield from self.store(number, Constant(0, 32), 32, loops, guards,
+                                          step.instruction, lambda _: reason)  # fmt: skip
+
+    def stays(self, pointer: Linear) -> bool:
+        """Whether a call leaves what a pointer leads to: constants, and inputs of the network."""
+        place, buffers = place_of(Linear(pointer.constant, tuple(
+            (t, f) for t, f in pointer.terms if isinstance(t, Symbol) and t.kind != "counter"
+        )), {}), self.program.buffers  # fmt: skip
+        if place is None:
+            return True
+        if place.memory != IMAGE:
+            held = buffers.get(place.memory)
+            given = place.memory in self.program.inputs
+            return (given and place.memory not in self.program.outputs) or (
+                held is not None and held.role == "constant"
+            )
+        at = place.offset.constant
+        return any(
+            name.startswith(f"{IMAGE}@") and held.role == "constant"
+            and 0 <= at - int(name.split("@")[1], 16) < (held.size_bytes or 0)
+            for name, held in buffers.items()
+        )  # fmt: skip
 
     def copy(
         self, name: str, arguments: list[Value], numbers: list[Linear | None],
@@ -311,6 +323,7 @@ class _Flattening:
     def store(
         self, address: Linear, value: Value, width: int, loops: tuple[Loop, ...],
         guards: tuple[Value, ...], instruction: int,
+        refusal: Callable[[Mapping[Symbol, int]], str] | None = None,
     ) -> Iterator[Statement]:  # fmt: skip
         if width > 32 and width % 32 == 0 and isinstance(value, Load | Constant):
             lane = Symbol(f"lane.{instruction:x}.{self.fresh}", "counter")
@@ -340,6 +353,7 @@ class _Flattening:
         made = self.linearised(Statement(
             place=Place(memory="", offset=address), value=value, width=width, guards=guards,
             loops=tuple(loop.counter for loop in loops), extents=extents, address=instruction,
+            refused="" if refusal is None else refusal(extents),
         ))  # fmt: skip
         if made is None:
             return
@@ -415,6 +429,57 @@ class _Renaming(Rewriter):
         if inner and isinstance(term, Symbol) and term not in self._known:
             own = replace(term, name=f"{self._label}/{term.name}")
             self._known[term] = Linear(0, ((own, 1),))
+
+
+def _may_alias(bindings: Bindings) -> bool:
+    """Whether two pointers of a call may lead to the same memory: those into the binary may."""
+    memories = [place.memory for form in bindings.values() if (place := place_of(form, {}))]
+    return IMAGE in memories or len(set(memories)) < len(memories)
+
+
+class _Met:
+    """What the steps of one call have stored so far, and through which argument.
+
+    A routine was read as if its arguments led to memory of their own. Where two of a call do not,
+    nobody knows any more whether a load through one is older than a store through the other.
+    """
+
+    def __init__(self, routine: Routine, rewriter: Rewriter) -> None:
+        self._arguments, self._rewriter = frozenset(routine.arguments), rewriter
+        self._stored: list[tuple[Terms | None, str, int, int]] = []
+
+    def refusal(self, step: Store, extents: Mapping[Symbol, int]) -> str:
+        """Take notice of a step; return why it must not be matched, if so."""
+        found = ""
+        for part in walk(step.value):
+            if isinstance(part, Load) and (read := self._span(part.address, part.width, extents)):
+                root, memory, low, high = read
+                if any(r != root and m == memory and a < high and low < b
+                       for r, m, a, b in self._stored):  # fmt: skip
+                    found = ("two arguments of a call lead to the same memory: whether it reads "
+                             "before it stores there is not known")  # fmt: skip
+        span = self._span(step.address, step.width, extents)
+        if span is not None:
+            root, memory, low, high = span
+            for at, (r, m, a, b) in enumerate(self._stored):
+                if (r, m) == (root, memory) and low <= b and a <= high:
+                    self._stored[at] = root, memory, min(low, a), max(high, b)
+                    break
+            else:
+                self._stored.append(span)
+        return found
+
+    def _span(
+        self, address: Linear, width: int, extents: Mapping[Symbol, int]
+    ) -> tuple[Terms | None, str, int, int] | None:
+        place = place_of(self._rewriter.linear(address), extents)
+        if place is None:
+            return None
+        root = next((t for t, _ in address.terms if t in self._arguments), None)
+        reach = [f * (extents[t] - 1) for t, f in place.offset.terms if isinstance(t, Symbol)]
+        at = place.offset.constant
+        return (root, place.memory, at + sum(min(r, 0) for r in reach),
+                at + sum(max(r, 0) for r in reach) + width // 8)  # fmt: skip
 
 
 def statements_of(

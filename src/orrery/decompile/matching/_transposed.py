@@ -20,8 +20,6 @@ from ._contract import Field
 from ._nest import Axis, Nest, Range
 from ._statement import Refusal
 
-__all__ = ["spread"]
-
 
 def spread(
     tensors: Tensors, before: Tensor, address: Linear, ranges: Sequence[Range], data: Field,

@@ -26,17 +26,17 @@ from ._statement import Refusal, Statement, integer_of, is_neutral, number_of, p
 from ._views import constant_view, hull, view
 from ._windows import windowed
 
-__all__ = ["Raising", "factors_of", "in_elements"]
-
 _BINARY = {"fadd": "Add", "fsub": "Sub", "fmul": "Mul", "fdiv": "Div"}
 _MAXIMA = {"fmax": "Max", "max_x86": "Max", "fmin": "Min", "min_x86": "Min"}
 _UNARY = {"fneg": "Neg", "fabs": "Abs", "fsqrt": "Sqrt", "ffloor": "Floor", "fceil": "Ceil",
           "fround": "Round"}  # fmt: skip
 _CALLS = {"exp": "Exp", "tanh": "Tanh", "erf": "Erf", "log": "Log", "pow": "Pow", "sqrt": "Sqrt",
           "sin": "Sin", "cos": "Cos", "fabs": "Abs", "floor": "Floor", "ceil": "Ceil",
-          "fmax": "Max", "fmin": "Min", "round": "Round"}  # fmt: skip
+          "fmax": "Max", "fmin": "Min"}  # fmt: skip
 _SAME = frozenset({"fwiden", "fnarrow", "bitcast"})
 _MOST_COUNTS = 1 << 22
+#: What is added to it in single precision is off by up to 6e-6.
+_LARGE = 100.0
 
 
 class Raising:
@@ -111,7 +111,11 @@ class Raising:
 
     def _value(self, value: Value) -> Field:
         if isinstance(value, Constant):
-            return Field(tensor=self.tensors.constant(number_of(value)), axes=())
+            with np.errstate(over="ignore"):
+                made = self.tensors.constant(number_of(value))
+            if made.scalar() in (0, np.inf, -np.inf) and made.scalar() != number_of(value):
+                raise Refusal("a number in double precision that single precision does not have")
+            return Field(tensor=made, axes=())
         if isinstance(value, Load):
             return self.load(value, ())
         if isinstance(value, Reduction):
@@ -153,6 +157,8 @@ class Raising:
         if name in ("fadd", "fma") or name in _MAXIMA:
             return self.total(_MAXIMA.get(name, "Add"), value)
         if name in _BINARY:
+            if name == "fsub":
+                _check_precise(inputs)
             fields = [self.value(part) for part in inputs]
             divisor = fields[1].tensor.value if name == "fdiv" else None
             if divisor is not None and not divisor.all():  # code that is, or was read, wrong
@@ -172,10 +178,21 @@ class Raising:
 
     def called(self, name: str, inputs: Sequence[Value]) -> Field:
         plain = name.split("@")[0].strip("_").removesuffix("_finite").strip("_")
+        if plain in ("round", "roundf"):
+            return self.rounded(self.value(inputs[0]))
         op = _CALLS.get(plain.removesuffix("f")) or _CALLS.get(plain)
         if op is None:
             raise Refusal(f"a call of {name}, which is not known")
         return self.apply(op, *(self.value(part) for part in inputs))
+
+    def rounded(self, x: Field) -> Field:
+        """Return x rounded as C does: halves away from zero, where ONNX's Round is to even."""
+        size = self.apply("Abs", x)
+        whole = self.apply("Floor", size)
+        below = self.apply("Less", self.apply("Sub", size, whole), self.scalar(0.5))
+        up = self.apply("Where", below, whole, self.apply("Add", whole, self.scalar(1.0)))
+        return self.apply("Where", self.apply("Less", x, self.scalar(0.0)), self.apply("Neg", up),
+                          up)  # fmt: skip
 
     def masked(self, value: Operation) -> Field:
         """Read a choice written as ``and`` of bits with a mask of a comparison."""
@@ -294,6 +311,8 @@ class Raising:
             return _MAXIMA.get(name, {"fadd": "Add"}.get(name, "")) == kind
 
         terms = terms_of(value, same, lambda part: is_neutral(part, kind))
+        if kind == "Add":
+            _check_precise([t.value for t in terms])
         terms = rolled(terms, self.extents, self.names, once=kind != "Add", region=self.region)
         if not terms:
             return self.scalar(0.0)
@@ -441,6 +460,13 @@ class Raising:
             if (symbol in a.axes) != (symbol in b.axes):
                 return symbol in a.axes
         return False
+
+
+def _check_precise(terms: Sequence[Value]) -> None:
+    """Refuse a large number added in double precision: in single precision the rest is lost."""
+    for part in terms:
+        if isinstance(part, Constant) and part.width == 64 and abs(number_of(part)) > _LARGE:
+            raise Refusal(f"adds {float(number_of(part)):g} in double precision")
 
 
 def in_elements(offset: Linear) -> Linear:

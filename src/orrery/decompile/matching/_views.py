@@ -18,8 +18,6 @@ from ._conditions import bounds
 from ._nest import Nest, Range
 from ._statement import Refusal
 
-__all__ = ["box_of", "constant_view", "hull", "view"]
-
 
 def hull(
     address: Linear, ranges: Sequence[Range], extents: Mapping[Symbol, int]

@@ -17,8 +17,6 @@ from ._nest import Axis, Nest, Range
 from ._statement import Refusal
 from ._views import view
 
-__all__ = ["windowed"]
-
 _REDUCTIONS = {"Add": "ReduceSum", "Max": "ReduceMax", "Min": "ReduceMin"}
 
 

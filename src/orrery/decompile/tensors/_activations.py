@@ -12,8 +12,6 @@ from ._rewriting import Rule
 from ._spreading import written_out
 from ._tensors import Tensor, Tensors
 
-__all__ = ["ACTIVATIONS", "scaled"]
-
 
 def scaled(t: Tensor) -> tuple[Tensor, float]:
     """Return a tensor without the numbers that it is multiplied and divided by, and these."""
@@ -106,6 +104,8 @@ def _clip(tensors: Tensors, t: Tensor) -> Tensor | None:
             x, low, high = found[0], 0.0, found[1]
     if t.op == "Where" and t.inputs[0].op in ("Less", "LessOrEqual"):
         (a, b), then, otherwise = t.inputs[0].inputs, t.inputs[1], t.inputs[2]
+        if then.scalar() is None:  # the same, asked the other way round
+            a, b, then, otherwise = b, a, otherwise, then
         bound = then.scalar()
         if bound is None:
             return None

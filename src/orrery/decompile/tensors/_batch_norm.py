@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from ._rewriting import noted
 from ._tensors import ELEMENTWISE, Tensor, Tensors
 
-__all__ = ["batch_norm", "folded_batch_norm", "plain_batch_norm"]
-
 
 def batch_norm(tensors: Tensors, t: Tensor, *, plain: bool = False) -> Tensor | None:
     """Read ``(x - mean) / sqrt(variance + epsilon) * scale + shift`` in any order."""

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-__all__ = ["Digits", "common", "compose", "groups_of", "identity", "normal", "refine"]
-
 
 @dataclass(frozen=True, slots=True)
 class Digits:

@@ -21,8 +21,6 @@ from ._rewriting import Rule, noted
 from ._spreading import as_transposed
 from ._tensors import Tensor, Tensors
 
-__all__ = ["NORMALISING", "PLAIN"]
-
 #: Constants of 24 bits that were computed in one or two steps agree to this.
 _CLOSE = 1e-6
 #: Anything below counts as minus infinity where a maximum is taken.
@@ -321,8 +319,8 @@ def _padded(tensors: Tensors, t: Tensor) -> Tensor | None:
             t.attribute("windows"), before, after, strict=True
         )
     )
-    if any(w[0] == 1 and (w[3] or w[4]) for w in windows):
-        return None
+    if any(max(w[3], w[4]) >= w[0] > 0 for w in windows if w[3] or w[4]):
+        return None  # some windows would hold nothing else
     return noted(tensors.node(t.op, (x,), t.shape, windows=windows), pad, because=because)
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ._tensors import Tensor, Tensors
 
-__all__ = ["Rule", "ancestors", "noted", "rewritten"]
-
 #: Returns what a tensor may be written as, None where the rule says nothing about it.
 Rule = Callable[[Tensors, Tensor], Tensor | None]
 

@@ -15,8 +15,6 @@ import numpy as np
 from ._rewriting import noted
 from ._tensors import Tensor, Tensors
 
-__all__ = ["as_transposed", "written_out"]
-
 
 def as_transposed(tensors: Tensors, t: Tensor) -> Tensor | None:
     """Write a convolution over a tensor with zeros between its elements as a transposed one."""

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from ._digits import Digits, compose, groups_of, identity, normal, refine
 
-__all__ = ["ELEMENTWISE", "Tensor", "Tensors"]
-
 Array = NDArray[Any]
 
 #: Operators that work on each element alone, with as many inputs.

@@ -20,10 +20,10 @@ from orrery.graph import ArrayConstant, Constant, Graph, Node, TensorType
 from .._evidence import RecoveredNode, RecoveredWeight
 from ..tensors import Tensor, Tensors, ancestors
 
-__all__ = ["Assembled", "assemble"]
-
 #: Operators that another one could stand for on the same shapes.
 _AMBIGUOUS = 0.9
+#: After the name of an input, where an output is stored in its place.
+AFTER = ".after"
 _BY_VALUES = 0.95
 
 
@@ -296,9 +296,11 @@ def assemble(
 
     Parameters
     ----------
-    inputs, outputs : by the names they shall have
+    inputs, outputs : by the names they shall have; an output in the place of an input is named as
+        what stands there afterwards
     """
-    outputs = {label: _plainest(tensors, t) for label, t in outputs.items()}
+    outputs = {f"{label}{AFTER}" if label in inputs else label: _plainest(tensors, t)
+               for label, t in outputs.items()}  # fmt: skip
     shaped, outputs = _shaped_inputs(tensors, inputs, outputs)
     writer = _Writer(tensors)
     for label, t in shaped.items():

@@ -30,8 +30,6 @@ from ..tensors import (
 )
 from ._reading import tensors_of
 
-__all__ = ["differences"]
-
 _MOST_NAMED = 20
 _COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min"})
 

@@ -9,18 +9,27 @@ Judge:   tests/decompile/topology and the binaries of tests/decompile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..forms import Buffer, Invocation, Program, Routine, Symbol, View
+from ..forms import (
+    Buffer,
+    Call,
+    Index,
+    Invocation,
+    Program,
+    Routine,
+    Symbol,
+    Unread,
+    View,
+    linear,
+)
 from ..matching import IMAGE, arguments_used
 
 if TYPE_CHECKING:
-    from ..containers import CallKey
+    from ..containers import CallKey, KernelCall
     from ..containers import Sequence as CallSequence
-    from ..images import Image
-
-__all__ = ["PART_BYTES", "program_of_calls", "program_of_routines"]
+    from ..images import Image, Segment
 
 #: So far apart stand the executables of one container, each of which begins near 0.
 PART_BYTES = 1 << 44
@@ -68,8 +77,8 @@ def program_of_calls(
 
     Parameters
     ----------
-    routines : by the call's key; a kernel whose routine is missing is noted and what depends on it
-        is not recovered
+    routines : by the call's key; a kernel whose routine is missing is a call that was not read,
+        and what depends on it is not recovered
     images : the container's executables, for constants; what lies in the second stands
         `PART_BYTES` above its own address, and so on
     """
@@ -77,13 +86,13 @@ def program_of_calls(
     for part, image in enumerate(images):
         buffers.update(_image_buffers(image, part * PART_BYTES))
     invocations: list[Invocation] = []
-    said = [*sequence.notes, *notes]
+    doubts = tuple(Unread(instruction=0, reason=one) for one in sequence.doubts)
+    if doubts:
+        invocations.append(Invocation(routine=Routine(address=0, unread=doubts)))
     for call in sequence.calls:
         routine = routines.get(call.key)
         if routine is None:
-            what = call.kernel.name or f"number {call.kernel.number}"
-            said.append(f"the kernel {what} could not be read")
-            continue
+            routine = _missing(call)
         bindings: dict[Symbol, View | int] = {}
         for symbol, argument in zip(routine.arguments, call.arguments, strict=False):
             if isinstance(argument, int):
@@ -93,31 +102,48 @@ def program_of_calls(
         invocations.append(Invocation(routine=routine, bindings=bindings))
     return Program(
         buffers=buffers, invocations=tuple(invocations), inputs=sequence.inputs,
-        outputs=sequence.outputs, notes=tuple(said),
+        outputs=sequence.outputs, notes=(*sequence.notes, *notes),
     )  # fmt: skip
+
+
+def _missing(call: KernelCall) -> Routine:
+    """Return a routine of which nothing is known but that it is called."""
+    what = call.kernel.name or f"number {call.kernel.number}"
+    given = tuple(Symbol(f"given {k}", "argument") for k in range(len(call.arguments)))
+    values = tuple(Index(linear(0, {one: 1})) for one in given)
+    step = Call(target=f"the kernel {what}", arguments=values, result=Symbol("lost", "unknown"),
+                instruction=call.kernel.address or 0)  # fmt: skip
+    return Routine(address=step.instruction, arguments=given, steps=(step,))
 
 
 def _image_buffers(image: Image, base: int = 0) -> Mapping[str, Buffer]:
     """Return the binary's own memory that holds data, section by section where it has any."""
     found: dict[str, Buffer] = {}
+    for begin, end in image.elsewhere:  # the first that holds an address counts
+        label = f"{IMAGE}@{begin + base:#018x}"
+        found[label] = Buffer(name=label, role="constant", size_bytes=end - begin)
     for segment in image.segments:
-        if segment.size_bytes == 0 or not segment.readable:
+        if not segment.readable:
             continue
-        stretches = [
-            (max(s.address, segment.address), min(s.address + s.size_bytes, segment.end), s.name)
-            for s in image.sections
-            if s.address < segment.end and segment.address < s.address + s.size_bytes
-        ] or [(segment.address, segment.end, segment.name or "memory")]
-        for begin, end, name in stretches:
-            if end <= begin:
-                continue
+        for begin, end, name in _stretches(image, segment):
             start = begin - segment.address
-            data = segment.data[start : start + end - begin]
             role = "constant" if image.is_constant(begin, end - begin) else "temporary"
-            if role == "constant":
-                data = data.ljust(end - begin, b"\0")
             label = f"{IMAGE}@{begin + base:#x}"
             found[label] = Buffer(
-                name=label, role=role, size_bytes=end - begin, data=data, origin=name
-            )
+                name=label, role=role, size_bytes=end - begin, origin=name,
+                data=segment.data[start : start + end - begin],
+            )  # fmt: skip
     return found
+
+
+def _stretches(image: Image, segment: Segment) -> Iterator[tuple[int, int, str]]:
+    """Yield a segment's stretches, named by sections as far as these do not overlap."""
+    at = segment.address
+    bounds = sorted((s.address, s.address + s.size_bytes, s.name) for s in image.sections)
+    for begin, end, name in (*bounds, (segment.end, segment.end, "")):
+        if at < min(begin, segment.end):
+            yield at, min(begin, segment.end), f"{segment.name or 'memory'} at {at:#x}"
+            at = min(begin, segment.end)
+        if begin == at < (stop := min(end, segment.end)):
+            yield at, stop, name
+            at = stop

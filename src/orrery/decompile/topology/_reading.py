@@ -18,8 +18,6 @@ from orrery.graph import Graph, Node, evaluate_node
 
 from ..tensors import ELEMENTWISE, Tensor, Tensors
 
-__all__ = ["tensors_of"]
-
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _SAME = frozenset({"Identity", "Dropout"})
 
