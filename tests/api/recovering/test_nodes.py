@@ -95,3 +95,45 @@ def test_a_container_is_said_to_be_run_as_a_whole(binary: Path, recovered: Recov
     found, why = node_certificates(binary, contained, draw, None, None)
     assert found == {}
     assert "runtime" in why
+
+
+_CUT_OFF = """
+float fmodf(float, float);
+static const float w[40] = {%s};
+void infer(const float *in, float *part, float *out) {
+    for (int i = 0; i < 8; i++) part[i] = fmodf(in[i], 0.7f);
+    for (int i = 0; i < 5; i++) {
+        float sum = 0;
+        for (int j = 0; j < 8; j++) sum += in[j] * w[i * 8 + j];
+        sum = sum > 0 ? sum : 0;
+        out[i] = sum < 8 ? sum : 8;
+    }
+}
+"""
+
+
+def test_one_output_of_two_is_compared_where_it_is_and_with_large_inputs_too(
+    tmp_path: Path,
+) -> None:
+    """What is not recovered has room to be stored to; what is cut off at 8 is seen."""
+    weights = ", ".join(f"{one:.9g}f" for one in np.random.default_rng(9).standard_normal(40))
+    (tmp_path / "a.c").write_text(_CUT_OFF % weights)
+    words = ["-shared", "-fPIC", "-fno-builtin-fmodf", "a.c", "-o", "a.so", "-lm"]
+    subprocess.run(["gcc", "-O1", *words], cwd=tmp_path, check=True)
+    limits = RecoverLimits(time_s=120, memory_bytes=2 << 30, function_s=60)
+    found = recover_binary(tmp_path / "a.so", entry="infer", limits=limits)
+    assert found.verdict == "partial" and found.network is not None
+    graph = found.network.recovery.graph
+    assert graph is not None and len(graph.outputs) == 1
+    assert graph.outputs[0] == found.network.recovery.outputs[1]
+    checked = check_against(tmp_path / "a.so", found, rounds=2, seed=1, base=None,
+                            architecture=None, progress=SILENT)  # fmt: skip
+    assert checked.agrees, checked
+    nodes = tuple(replace(n, op="Relu", inputs=n.inputs[:1]) if n.op == "Clip" else n
+                  for n in graph.nodes)  # fmt: skip
+    assert nodes != graph.nodes
+    other = replace(found.network.recovery, graph=replace(graph, nodes=nodes))
+    wrong = replace(found, network=replace(found.network, recovery=other))
+    checked = check_against(tmp_path / "a.so", wrong, rounds=4, seed=1, base=None,
+                            architecture=None, progress=SILENT)  # fmt: skip
+    assert checked.error is not None and checked.error > TOLERANCE

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orrery.decompile import RecoveredWeight
     from orrery.graph import Graph
 
-__all__ = ["Certificate", "weight_certificates"]
-
 _PLACE = re.compile(r"(?:(?P<section>[^+]*)\+)?(?P<offset>0x[0-9a-f]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+$")
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.decompile import Recovered
 
-__all__ = ["Hardened", "harden_copy"]
-
 #: ELF machine -> the tools' name of what made it
 _TARGETS = {62: "x86-64", 183: "aarch64", 40: "armv7"}
 

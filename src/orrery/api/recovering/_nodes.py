@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from orrery.decompile import Network, RecoveredNode
     from orrery.graph import Graph
 
-__all__ = ["NodeCertificate", "node_certificates"]
-
 _WALL_S = 60.0
 
 

@@ -15,8 +15,6 @@ from ._tables import leak_table, stage_table, tried_table, unmatched_table, weig
 if TYPE_CHECKING:
     from orrery.decompile import Recovered
 
-__all__ = ["recovery_page"]
-
 _VERDICTS = {
     "whole": "A network was recovered; nothing of its code is left unmatched.",
     "partial": "A part of a network was recovered.",

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.sandbox import Block, Emulated, Pointer, Probe, Watched
 
-__all__ = ["emulation_of", "probe_of"]
-
 #: Where the runtime of a container comes from.
 _RUNTIMES = {"TVM virtual machine": "tvm", "IREE module": "iree"}
+#: Room for an output that was not recovered, whose size nobody knows: the code stores there.
+_SPARE_BYTES = 1 << 22
 Draws = Sequence[Mapping[str, NDArray[Any]]]
 
 
@@ -31,8 +31,10 @@ def probe_of(
     assert graph is not None  # the caller has looked
     if network.container:
         return _by_runtime(binary, network, graph, draws)
-    if network.entry is None or len(network.recovery.inputs) != len(graph.inputs):
+    if network.entry is None or set(network.recovery.inputs) != set(graph.inputs):
         return None, "how the function takes its arguments is not known"
+    if not _answers(network, graph):
+        return None, "none of what the function stores was recovered to the end"
     return _by_call(binary, network, graph, draws, base, architecture)
 
 
@@ -68,7 +70,7 @@ def _by_call(
         blocks, arguments, rounds = _given(network, graph, draws)
         calls = (Call(entry=network.entry or 0, arguments=arguments),)
         native = Native(file=movable(data), calls=calls, blocks=blocks, rounds=rounds,
-                        answers=network.recovery.outputs)  # fmt: skip
+                        answers=_answers(network, graph))  # fmt: skip
         return native, f"natively on this {platform.machine()}"
     emulated = emulation_of(binary, network, draws, base, architecture)
     return emulated, f"in an emulator of {emulated.architecture}"
@@ -80,19 +82,19 @@ def _given(
     """Return memory for inputs and outputs, what the entry is called with, and drawn inputs."""
     from orrery.runtime.sandbox import Block, Pointer
 
-    recovery = network.recovery
-    names = {
-        **dict(zip(recovery.inputs, graph.inputs)),
-        **dict(zip(recovery.outputs, graph.outputs)),
-    }
-    blocks = tuple(Block(name=name, size_bytes=_size(graph, tensor))
-                   for name, tensor in names.items())  # fmt: skip
+    recovery, known = network.recovery, {*graph.inputs, *graph.outputs}
+    names = dict.fromkeys((*recovery.inputs, *recovery.outputs))
+    sizes = {name: _size(graph, name) if name in known else _SPARE_BYTES for name in names}
+    blocks = tuple(Block(name=name, size_bytes=size) for name, size in sizes.items())
     arguments = tuple(Pointer(block=name) if name in names else 0 for name in network.arguments)
-    rounds = tuple(
-        {name: _bytes(one)[tensor] for name, tensor in zip(recovery.inputs, graph.inputs)}
-        for one in draws
-    )
-    return blocks, arguments, rounds
+    return blocks, arguments, tuple(map(_bytes, draws))
+
+
+def _answers(network: Network, graph: Graph) -> tuple[str, ...]:
+    from orrery.decompile.topology import AFTER
+
+    return tuple(name for name in network.recovery.outputs
+                 if name in graph.outputs or f"{name}{AFTER}" in graph.outputs)  # fmt: skip
 
 
 def emulation_of(
@@ -119,7 +121,7 @@ def emulation_of(
                            writable=one.writable, executable=one.executable)
                      for one in image.segments if one.size_bytes),
         imports=image.imports, calls=calls, blocks=blocks, rounds=rounds,
-        answers=network.recovery.outputs, watched=watched,
+        answers=_answers(network, graph), watched=watched,
     )  # fmt: skip
 
 

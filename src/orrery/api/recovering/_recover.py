@@ -16,8 +16,6 @@ from ._result import RecoverResult
 if TYPE_CHECKING:
     from orrery.decompile import Recovered
 
-__all__ = ["recover"]
-
 
 def recover(
     binary: str | Path,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orrery.decompile import Recovered, Verdict
     from orrery.graph import Graph
 
-__all__ = ["RecoverResult"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverResult:

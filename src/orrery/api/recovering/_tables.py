@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.decompile import Recovery, StageReport, Tried
     from orrery.decompile.leaks import Leak
 
-__all__ = ["leak_table", "stage_table", "tried_table", "unmatched_table", "weight_table"]
-
 
 def weight_table(recovery: Recovery, checked: Checked | None) -> Table:
     """Return where each parameter stands, and whether its bits are the file's."""
