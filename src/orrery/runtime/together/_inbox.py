@@ -64,15 +64,8 @@ class Inbox(Generic[T]):
     def get(self) -> T:
         """Return the next item, waiting for it."""
         self._flag[0] = _NOTHING  # whatever was sent before lies in the queue
-        try:
-            return self._queue.get_nowait()
-        except Empty:
-            look = looker() if self._looks else None
-            if look is not None and look(self._flag, self._looks, _PATIENCE) == _SOMETHING:
-                try:
-                    return self._queue.get_nowait()
-                except Empty:  # told to sleep in between
-                    pass
+        if self._looks and self._queue.empty() and (look := looker()) is not None:
+            look(self._flag, self._looks, _PATIENCE)
         return self._queue.get()
 
 
