@@ -16,16 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import MissingExtraError, ModelError, OrreryError, SpecError, did_you_mean
-from orrery.graph import Graph, Region, onnx_bytes, subgraph, write_onnx
+from orrery.errors import ModelError, check_choice
+from orrery.graph import Graph, Region, subgraph
 from orrery.progress import SILENT, Progress
 
 from ._backend import Backend, Executable, Tensors, input_check, memory_guard, memory_problem
-
-__all__ = ["OnnxRuntimeBackend", "layer_times", "region_evaluator"]
-
-#: A protocol buffer ends at 2 GiB; models with more constants than this go through a file.
-_LARGEST_IN_MEMORY = 1_500_000_000
+from .libraries._library import LARGEST_IN_MEMORY, foreign_operators, not_loaded, opened
 
 #: Element types that NumPy arrays can carry into and out of a session.
 _CARRIED = {
@@ -46,23 +42,19 @@ class OnnxRuntimeBackend:
     profile_folder : where sessions write how long each node took; empty: nowhere
     """
 
+    name: ClassVar[str] = "onnxruntime"
     threads: int = 0
     providers: Sequence[str] = ("CPUExecutionProvider",)
     optimize: bool = True
     profile_folder: str = ""
-    largest_in_memory_bytes: int = _LARGEST_IN_MEMORY
-
-    @property
-    def name(self) -> str:
-        return "onnxruntime"
+    largest_in_memory_bytes: int = LARGEST_IN_MEMORY
 
     def refuses(self, graph: Graph) -> str | None:
         """Refuse operators outside ONNX, element types that cannot cross the border, and tensors
         larger than this machine's memory.
         """
-        foreign = sorted({n.operator for n in graph.nodes if n.domain.startswith("orrery")})
-        if foreign:
-            return f"operators of training graphs, which ONNX lacks: {', '.join(foreign)}"
+        if (why := foreign_operators(graph)) is not None:
+            return why
         for name in (*graph.inputs, *graph.outputs):
             if name in graph.types and graph.types[name].dtype not in _CARRIED:
                 return f"tensor {name!r} is {graph.types[name].dtype}, which NumPy cannot hand over"
@@ -84,11 +76,8 @@ class OnnxRuntimeBackend:
                              fix="use the reference back end")  # fmt: skip
         available = library.get_available_providers()
         for provider in self.providers:
-            if provider not in available:
-                raise SpecError(
-                    "execution provider", found=provider, wanted=f"one of {', '.join(available)}",
-                    fix=f"install a build that has it{did_you_mean(provider, available)}",
-                )  # fmt: skip
+            check_choice("execution provider", provider, available,
+                         fix="install a build that has it")  # fmt: skip
         options = library.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 4  # what matters arrives as an exception
@@ -106,19 +95,10 @@ class OnnxRuntimeBackend:
         def session(model: bytes | str) -> Any:
             return library.InferenceSession(model, options, providers=list(self.providers))
 
-        weights = sum(constant.type.size_bytes for constant in graph.all_constants())
+        largest = self.largest_in_memory_bytes
         with memory_guard(graph):
-            made = guarded(graph, "preparing", lambda: self._open(graph, weights, session))
+            made = guarded(graph, "preparing", lambda: opened(graph, largest, session))
         return _Session(graph, made, list(dict.fromkeys(graph.outputs)), input_check(graph))
-
-    def _open(self, graph: Graph, weights: int, session: Callable[[bytes | str], Any]) -> Any:
-        if weights <= self.largest_in_memory_bytes:
-            return session(onnx_bytes(graph))
-        # The session has read the file when it is made, so the folder may go.
-        with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
-            path = Path(folder) / "model.onnx"
-            write_onnx(graph, path, external_data=True)
-            return session(str(path))
 
 
 @dataclass(slots=True)
@@ -211,12 +191,7 @@ def load_library() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
-            raise MissingExtraError("onnxruntime", "run", purpose="running a graph") from None
-        raise OrreryError(
-            f"running a graph: found a package 'onnxruntime' that does not load ({error}), "
-            "wanted a working one; run: pip install --force-reinstall onnxruntime"
-        ) from error
+        raise not_loaded("onnxruntime", "run", error) from None
     module: ModuleType = onnxruntime
     return module
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,6 @@ from orrery.progress import SILENT, Progress
 
 from ._evaluator import checked_outputs, read_only
 from ._steps import FREE, Change, Drop, Key, Program, Round, Turn, part_of
-
-__all__ = ["Answer", "PartyFailedError", "PartyPool", "Traffic", "Work", "traffic_of"]
 
 Array = NDArray[Any]
 
@@ -378,10 +375,7 @@ class PartyPool:
     def __enter__(self) -> PartyPool:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

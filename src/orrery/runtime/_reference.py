@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -12,16 +12,12 @@ from orrery.graph import Graph, Region, evaluate_node, find_operator
 
 from ._backend import Executable, Tensors, memory_guard, memory_problem
 
-__all__ = ["ReferenceBackend", "reference_evaluator"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceBackend:
     """Runs a graph node by node with NumPy."""
 
-    @property
-    def name(self) -> str:
-        return "reference"
+    name: ClassVar[str] = "reference"
 
     def refuses(self, graph: Graph) -> str | None:
         """Refuse operators without a reference, all named, and more than this machine's memory."""

@@ -1,18 +1,15 @@
 """How often is a network right? Labelled data, a score per sample, intervals that hold."""
 
-from ._data import IMAGENET, LABELS, LabelledData, read_labelled
+from ._data import LabelledData, read_labelled
 from ._density import measure_densities
-from ._intervals import CONFIDENCE, PairedChange, exact_share, mean_interval, paired, wilson
+from ._intervals import CONFIDENCE, exact_share, mean_interval, paired, wilson
 from ._running import answers, chained, usual_backend
 from ._scores import TASK_METRICS, TaskMetric, task_metric
 
 __all__ = [
     "CONFIDENCE",
-    "IMAGENET",
-    "LABELS",
     "TASK_METRICS",
     "LabelledData",
-    "PairedChange",
     "TaskMetric",
     "answers",
     "chained",

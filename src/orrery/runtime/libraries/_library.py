@@ -1,13 +1,18 @@
-"""What all libraries share: a package that is missing or broken, and names in what they raise."""
+"""What all libraries share: packages missing or broken, large models, names in what they raise."""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from orrery.errors import MissingExtraError, OrreryError
-from orrery.graph import Graph
+from orrery.graph import Graph, onnx_bytes, write_onnx
 
-__all__ = ["foreign_operators", "named_node", "not_loaded"]
+#: A protocol buffer ends at 2 GiB; models with more constants than this go through a file.
+LARGEST_IN_MEMORY = 1_500_000_000
 
 
 def not_loaded(package: str, extra: str, error: ImportError) -> OrreryError:
@@ -26,6 +31,17 @@ def foreign_operators(graph: Graph) -> str | None:
     if foreign:
         return f"operators of training graphs, which ONNX lacks: {', '.join(foreign)}"
     return None
+
+
+def opened(graph: Graph, largest_bytes: int, read: Callable[[bytes | str], Any]) -> Any:
+    """Return what a library makes of a graph: of its ONNX bytes, or of a file where it is large."""
+    if sum(constant.type.size_bytes for constant in graph.all_constants()) <= largest_bytes:
+        return read(onnx_bytes(graph))
+    # It has been read, and what is mapped stays mapped, so the folder may go.
+    with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(graph, path, external_data=True)
+        return read(str(path))
 
 
 def named_node(graph: Graph, message: str) -> str | None:

@@ -10,11 +10,9 @@ Judge:   ONNX's node tests, the NumPy reference on networks.
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -22,16 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import ModelError, SpecError
-from orrery.graph import Graph, onnx_bytes, write_onnx
+from orrery.graph import Graph
 
 from .._backend import Executable, Tensors, input_check, memory_guard, memory_problem
 from ..refusals import integer_limit, refused_operators
-from ._library import foreign_operators, named_node, not_loaded
-
-__all__ = ["OpenVinoBackend"]
-
-#: A protocol buffer ends at 2 GiB; models with more constants than this go through a file.
-_LARGEST_IN_MEMORY = 1_500_000_000
+from ._library import LARGEST_IN_MEMORY, foreign_operators, named_node, not_loaded, opened
 
 #: Element types that cross the border; float64 does not, as the library computes it in 32 bits.
 _CARRIED = {
@@ -56,6 +49,7 @@ class OpenVinoBackend:
     caveat : in what its outputs may differ from ONNX, for a reader
     """
 
+    name: ClassVar[str] = "openvino"
     caveat: ClassVar[str] = (
         "OpenVINO loses NaN: Relu, Exp, Clip, Softmax, maxima and minima make numbers of it. Where "
         "NaN in an output must stay NaN, take another back end (--workers onnxruntime)."
@@ -63,11 +57,7 @@ class OpenVinoBackend:
 
     threads: int = 0
     pinning: bool = False
-    largest_in_memory_bytes: int = _LARGEST_IN_MEMORY
-
-    @property
-    def name(self) -> str:
-        return "openvino"
+    largest_in_memory_bytes: int = LARGEST_IN_MEMORY
 
     def refuses(self, graph: Graph) -> str | None:
         """Refuse operators that the library lacks (all named), element types it would compute in
@@ -113,22 +103,13 @@ class OpenVinoBackend:
         }
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        weights = sum(constant.type.size_bytes for constant in graph.all_constants())
 
         def compiled(model: bytes | str) -> Any:
             return core.compile_model(core.read_model(model), "CPU", settings)
 
-        def opened() -> Any:
-            if weights <= self.largest_in_memory_bytes:
-                return compiled(onnx_bytes(graph))
-            # What is mapped stays mapped, so the folder may go.
-            with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
-                path = Path(folder) / "model.onnx"
-                write_onnx(graph, path, external_data=True)
-                return compiled(str(path))
-
+        largest = self.largest_in_memory_bytes
         with memory_guard(graph):
-            model = _guarded(graph, "preparing", opened)
+            model = _guarded(graph, "preparing", lambda: opened(graph, largest, compiled))
         return _Compiled(graph=graph, model=model, kept=_kept_inputs(graph, model),
                          check=input_check(graph), limit=integer_limit(graph))  # fmt: skip
 

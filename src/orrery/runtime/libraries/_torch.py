@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, OrreryError, SpecError, did_you_mean
+from orrery.errors import ModelError, OrreryError, SpecError, check_choice
 from orrery.graph import Graph, check_inputs, example_inputs
 
 from .._backend import Tensors, memory_guard, memory_problem
@@ -34,8 +34,6 @@ from ._torch_program import (
     storages,
     to_numpy,
 )
-
-__all__ = ["TorchBackend", "TorchExecutable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +52,10 @@ class TorchBackend:
         the first run.
     """
 
+    name: ClassVar[str] = "torch"
     device: str = "cpu"
     threads: int = 0
     compile: bool | None = False
-
-    @property
-    def name(self) -> str:
-        return "torch"
 
     def refuses(self, graph: Graph) -> str | None:
         """Refuse operators outside the table, all named, and other element types; PyTorch itself
@@ -97,9 +92,7 @@ class TorchBackend:
     def _check_device(self, library: Any) -> None:
         found = library.cuda.device_count() if self.device != "cpu" else 0
         known = ["cpu", *(f"cuda:{i}" for i in range(found))]
-        if self.device not in known:
-            raise SpecError("torch: device", found=self.device, wanted=f"one of {', '.join(known)}",
-                            fix=f"name one of these{did_you_mean(self.device, known)}")  # fmt: skip
+        check_choice("torch: device", self.device, known)
         if self.device != "cpu":
             # Convolutions on a GPU would round their operands to 10 bits otherwise.
             library.backends.cudnn.allow_tf32 = False
@@ -148,7 +141,9 @@ class TorchExecutable:
                 with memory_guard(graph), self._torch.no_grad():
                     program = make_program(self._torch, graph, self._constants)
                 kept = [*self._constants.values(), *program.known.values()]
-                self._ready[key] = _Ready(program, self._eager(program), frozenset(storages(kept)))
+                self._ready[key] = _Ready(
+                    program, partial(program.run, self._torch), frozenset(storages(kept))
+                )
             return self._ready[key]
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -166,7 +161,7 @@ class TorchExecutable:
             taken = held.union(storages(list(given.values())))
             # Nobody may write to a constant, or to an input, through an output.
             return {
-                name: to_numpy(t, value.clone() if _begin(value) in taken else value)
+                name: to_numpy(t, value.clone() if taken.intersection(storages([value])) else value)
                 for name, value in found.items()
             }
 
@@ -204,9 +199,6 @@ class TorchExecutable:
                         ready.runner, ready.compiled = runner, True
                 ready.settled = True
 
-    def _eager(self, program: Program) -> Runner:
-        return partial(program.run, self._torch)
-
     def _bound(self, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
         sizes: dict[str, int] = {}
         for name in self.graph.inputs:
@@ -217,10 +209,6 @@ class TorchExecutable:
                         wanted=f"{sizes[said]}, as in another input", fix="give equal sizes",
                     )  # fmt: skip
         return self.graph.bind(**sizes) if sizes else self.graph
-
-
-def _begin(tensor: Any) -> int:
-    return next(storages([tensor]))
 
 
 def load_library() -> ModuleType:

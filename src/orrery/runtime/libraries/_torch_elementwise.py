@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,6 @@ import numpy as np
 from orrery.graph import Node, TensorType
 
 from ._torch_table import DTYPES, operation, register, torch_dtype
-
-__all__: list[str] = []
 
 _SAME_NAME = (
     "Abs", "Neg", "Sign", "Reciprocal", "Sqrt", "Exp", "Log", "Sin", "Cos", "Tan",
@@ -24,14 +22,6 @@ _UNARY = {name: name.lower() for name in _SAME_NAME} | {
     "Round": "round", "BitwiseNot": "bitwise_not", "Not": "logical_not", "IsNaN": "isnan",
     "Ceil": "ceil", "Floor": "floor",
 }  # fmt: skip
-
-
-def _register_unary(name: str, function: str) -> None:
-    register(name, lambda t, x: getattr(t, function)(x))
-
-
-for _name, _function in _UNARY.items():
-    _register_unary(_name, _function)
 
 
 @operation("Identity")
@@ -74,12 +64,12 @@ _BINARY: dict[str, str] = {
 }  # fmt: skip
 
 
-def _register_binary(name: str, function: str) -> None:
-    register(name, lambda t, a, b: getattr(t, function)(a, b))
+def _register_plain(name: str, function: str) -> None:
+    register(name, lambda t, *tensors: getattr(t, function)(*tensors))
 
 
-for _name, _function in _BINARY.items():
-    _register_binary(_name, _function)
+for _name, _function in {**_UNARY, **_BINARY}.items():
+    _register_plain(_name, _function)
 register("Div", _divide)
 
 
@@ -128,77 +118,70 @@ def where(t: Any, condition: Any, x: Any, y: Any) -> Any:
 # -- activations ------------------------------------------------------------------------------
 
 
-def _activation(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return operation(name, wide=True)
+def _register_alpha(name: str, function: str, usual: float) -> None:
+    def run(t: Any, x: Any, *, alpha: float = usual) -> Any:
+        return getattr(t.nn.functional, function)(x, alpha)
+
+    register(name, run, wide=True)
 
 
-@_activation("LeakyRelu")
-def leaky_relu(t: Any, x: Any, *, alpha: float = 0.01) -> Any:
-    return t.nn.functional.leaky_relu(x, alpha)
+_register_alpha("LeakyRelu", "leaky_relu", 0.01)
+_register_alpha("Elu", "elu", 1.0)
+_register_alpha("Celu", "celu", 1.0)
 
 
-@_activation("PRelu")
+@operation("PRelu", wide=True)
 def prelu(t: Any, x: Any, slope: Any) -> Any:
     return t.where(x < 0, slope * x, x)
 
 
-@_activation("Elu")
-def elu(t: Any, x: Any, *, alpha: float = 1.0) -> Any:
-    return t.nn.functional.elu(x, alpha)
-
-
-@_activation("Celu")
-def celu(t: Any, x: Any, *, alpha: float = 1.0) -> Any:
-    return t.nn.functional.celu(x, alpha)
-
-
-@_activation("Selu")
+@operation("Selu", wide=True)
 def selu(t: Any, x: Any, *, alpha: float = 1.67326319217681884765625,
          gamma: float = 1.05070102214813232421875) -> Any:  # fmt: skip
     return gamma * t.where(x <= 0, alpha * t.expm1(x.clamp(max=0)), x)
 
 
-@_activation("Gelu")
+@operation("Gelu", wide=True)
 def gelu(t: Any, x: Any, *, approximate: str = "none") -> Any:
     return t.nn.functional.gelu(x, approximate=approximate)
 
 
-@_activation("HardSigmoid")
+@operation("HardSigmoid", wide=True)
 def hard_sigmoid(t: Any, x: Any, *, alpha: float = 0.2, beta: float = 0.5) -> Any:
     return (alpha * x + beta).clamp(0, 1)
 
 
-@_activation("HardSwish")
+@operation("HardSwish", wide=True)
 def hard_swish(t: Any, x: Any) -> Any:
     return x * (x / 6 + 0.5).clamp(0, 1)
 
 
-@_activation("Softplus")
+@operation("Softplus", wide=True)
 def softplus(t: Any, x: Any) -> Any:
     return x.clamp(min=0) + t.log1p(t.exp(-x.abs()))
 
 
-@_activation("Mish")
+@operation("Mish", wide=True)
 def mish(t: Any, x: Any) -> Any:
     return x * t.tanh(softplus(t, x))
 
 
-@_activation("Softsign")
+@operation("Softsign", wide=True)
 def softsign(t: Any, x: Any) -> Any:
     return x / (1 + x.abs())
 
 
-@_activation("Swish")
+@operation("Swish", wide=True)
 def swish(t: Any, x: Any, *, alpha: float = 1.0) -> Any:
     return t.nn.functional.silu(x) if alpha == 1.0 else x * t.sigmoid(alpha * x)
 
 
-@_activation("SwiGLU")
+@operation("SwiGLU", wide=True)
 def swiglu(t: Any, gate: Any, value: Any, *, alpha: float = 1.0) -> Any:
     return swish(t, gate, alpha=alpha) * value
 
 
-@_activation("ThresholdedRelu")
+@operation("ThresholdedRelu", wide=True)
 def thresholded_relu(t: Any, x: Any, *, alpha: float = 1.0) -> Any:
     return t.where(x > alpha, x, t.zeros_like(x))
 
