@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.compiled import machine_code
 from orrery.errors import SpecError
 
 from ._engine import Array
-
-__all__ = ["MOST_WINDOW", "Walk", "counter", "lane_cycles", "lane_passes", "walk"]
 
 #: A window beyond this would need a wider circuit than a group has weights.
 MOST_WINDOW = 64
@@ -146,16 +145,9 @@ def lane_cycles(ones: Array, window: int = 8) -> Array:
 @cache
 def counter(name: str) -> Callable[..., Any]:
     """Return one of this module's loops as machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for inner in (_transposed, _filled, _crowded, _walked):
-        register_jitable(inner)
-    function = {"fixed_cycles": _fixed_cycles, "float_cycles": _float_cycles}[name]
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    loops = {"fixed_cycles": _fixed_cycles, "float_cycles": _float_cycles}
+    return machine_code(loops[name], calls=(_transposed, _filled, _crowded, _walked),
+                        nogil=True, error_model="numpy")[0]  # fmt: skip
 
 
 def _transposed(x: Any) -> Any:

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, check_choice
 from orrery.graph import Region
 from orrery.timeline import PS_PER_S, Span, Timeline
 
@@ -50,26 +50,8 @@ from ._format import (
     to_bits,
 )
 from ._function import check_terms, check_weights, grid_step, on_grid
-from .columns import Coded, Storage, check_storage, constant_rows, store_weights, tile_bytes
+from .columns import STORAGES, Coded, Storage, constant_rows, store_weights, tile_bytes
 from .sampling import Outline, counted, draw_sample
-
-__all__ = [
-    "BROADCASTS",
-    "BitletArray",
-    "BitletSimulator",
-    "Broadcast",
-    "LayerCycles",
-    "Stage",
-    "count_fixed",
-    "count_layer",
-    "count_matrices",
-    "pipeline_cycles",
-    "schedule",
-    "stored_weights",
-    "tile_beats",
-    "tile_traffic",
-    "weight_cycles",
-]
 
 Broadcast = Literal["lockstep", "buffered"]
 BROADCASTS: tuple[Broadcast, ...] = ("lockstep", "buffered")
@@ -119,13 +101,8 @@ class BitletArray:
     storage: Storage = "plain"
 
     def __post_init__(self) -> None:
-        check_storage(self.storage, where="bitlet")
-        if self.broadcast not in BROADCASTS:
-            raise SpecError(
-                "bitlet: broadcast", found=self.broadcast,
-                wanted=f"one of {', '.join(BROADCASTS)}",
-                fix=f"correct the name{did_you_mean(self.broadcast, BROADCASTS)}",
-            )  # fmt: skip
+        check_choice("bitlet: storage", self.storage, STORAGES)
+        check_choice("bitlet: broadcast", self.broadcast, BROADCASTS)
         check_whole("bitlet: window", self.window, 1, MOST_WINDOW,
                     fix="the released engine looks at 8 bits")  # fmt: skip
         check_whole("bitlet: elements", self.elements, 1, MOST_ELEMENTS,

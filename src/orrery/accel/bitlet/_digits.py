@@ -47,39 +47,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError, did_you_mean
-
-__all__ = [
-    "DIGITS",
-    "Digits",
-    "check_digits",
-    "digit_lanes",
-    "digit_shares",
-    "digit_sums",
-    "floor_cycles",
-    "lane_places",
-    "lane_words",
-    "recoded",
-    "running_lanes",
-]
-
 Array = NDArray[Any]
 
 #: ``plain``: the bits of magnitudes, as published.
 Digits = Literal["plain", "signed", "split"]
 DIGITS: tuple[Digits, ...] = ("plain", "signed", "split")
-
-
-def check_digits(digits: str, *, where: str) -> None:
-    """Refuse an unknown way to write weights.
-
-    Raises
-    ------
-    SpecError : offers the nearest
-    """
-    if digits not in DIGITS:
-        raise SpecError(f"{where}: digits", found=digits, wanted=f"one of {', '.join(DIGITS)}",
-                        fix=f"correct the name{did_you_mean(digits, DIGITS)}")  # fmt: skip
 
 
 def digit_lanes(lanes: int, digits: Digits) -> int:

@@ -44,9 +44,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.compiled import machine_code
+from orrery.errors import SpecError, check_choice
 
-from ._digits import Digits, check_digits, running_lanes
+from ._digits import DIGITS, Digits, running_lanes
 from ._format import (
     FLOATS,
     MODES,
@@ -62,8 +63,6 @@ from ._format import (
     split,
     to_bits,
 )
-
-__all__ = ["MOST_GROUP", "MOST_QUANT", "Engine", "Partial", "kernel"]
 
 Array = NDArray[Any]
 
@@ -120,10 +119,8 @@ class Engine:
     digits: Digits = "plain"
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SpecError("bitlet: mode", found=self.mode, wanted=f"one of {', '.join(MODES)}",
-                            fix=f"correct the name{did_you_mean(self.mode, MODES)}")  # fmt: skip
-        check_digits(self.digits, where="bitlet")
+        check_choice("bitlet: mode", self.mode, MODES)
+        check_choice("bitlet: digits", self.digits, DIGITS)
         check_whole("bitlet: group", self.group, 1, MOST_GROUP, fix="the released engine has 64")
         if not self.mask:
             raise SpecError("bitlet: enabled", found=self.enabled,
@@ -317,18 +314,12 @@ def powers() -> Array:
 @cache
 def kernel(name: str) -> Callable[..., Any]:
     """Return one of this module's loops as machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for inner in (_group, _pack, _special):
-        register_jitable(inner)
-    function = {"float_groups": _float_groups, "fixed_groups": _fixed_groups,
-                "float_product": _float_product, "fixed_product": _fixed_product,
-                "truncation": _truncation}[name]  # fmt: skip
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    loops = {"float_groups": _float_groups, "fixed_groups": _fixed_groups,
+             "float_product": _float_product, "fixed_product": _fixed_product,
+             "truncation": _truncation}  # fmt: skip
+    return machine_code(
+        loops[name], calls=(_group, _pack, _special), nogil=True, error_model="numpy"
+    )[0]
 
 
 def _group(ew: Any, mw: Any, sw: Any, ea: Any, ma: Any, mask: int) -> Any:

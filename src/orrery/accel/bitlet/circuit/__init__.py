@@ -1,5 +1,5 @@
 """The processing element as a circuit; importing this package loads Amaranth."""
 
-from ._element import ProcessingElement, circuit
+from ._element import circuit
 
-__all__ = ["ProcessingElement", "circuit"]
+__all__ = ["circuit"]

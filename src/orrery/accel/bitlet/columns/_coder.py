@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MIXED", "ONE", "RAW", "SIGNS", "TURNED", "ZERO", "coder"]
+from orrery.compiled import machine_code
 
 #: What a tensor's column is: 0 or 1 throughout, raw, chosen by group as it is or turned over,
 #: or the signs of weights that are not zero.
@@ -22,16 +22,9 @@ _PARAMETER_BITS, _MOST_PARAMETER = 3, 7
 @cache
 def coder(name: str) -> Callable[..., Any]:
     """Return one of the loops as machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for inner in (_put, _put_raw, _take, _gap_bits, _chosen, _gather):
-        register_jitable(inner)
-    function = {"costs": _costs, "write": _write, "read": _read}[name]
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    loops = {"costs": _costs, "write": _write, "read": _read}
+    return machine_code(loops[name], calls=(_put, _put_raw, _take, _gap_bits, _chosen, _gather),
+                        nogil=True, error_model="numpy")[0]  # fmt: skip
 
 
 def _put(out: Any, at: int, value: Any, bits: int) -> Any:

@@ -37,24 +37,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError
 
 from .._format import FixedFormat, FloatFormat, NumberFormat, to_bits
 from ._coder import MIXED, ONE, RAW, SIGNS, TURNED, ZERO, coder
-
-__all__ = [
-    "BLOCK_ROWS",
-    "STORAGES",
-    "Coded",
-    "Storage",
-    "check_storage",
-    "decode",
-    "encode",
-    "entropy_bytes",
-    "header_bytes",
-    "weight_words",
-    "word_columns",
-]
 
 Array = NDArray[Any]
 
@@ -96,18 +82,6 @@ class Coded:
     def size_bytes(self) -> int:
         """Bytes of the whole file."""
         return self.header_bytes + int(self.block_bytes.sum())
-
-
-def check_storage(storage: str, *, where: str) -> None:
-    """Refuse an unknown way to store weights.
-
-    Raises
-    ------
-    SpecError : offers the nearest
-    """
-    if storage not in STORAGES:
-        raise SpecError(f"{where}: storage", found=storage, wanted=f"one of {', '.join(STORAGES)}",
-                        fix=f"correct the name{did_you_mean(storage, STORAGES)}")  # fmt: skip
 
 
 def header_bytes(columns: int) -> int:

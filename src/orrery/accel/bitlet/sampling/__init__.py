@@ -29,6 +29,6 @@ it would also hold if positions that nobody drew took all that their bounds allo
 """
 
 from ._betting import Draws, Path
-from ._sample import Found, Outline, counted, draw_sample
+from ._sample import Outline, counted, draw_sample
 
-__all__ = ["Draws", "Found", "Outline", "Path", "counted", "draw_sample"]
+__all__ = ["Draws", "Outline", "Path", "counted", "draw_sample"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError, check_choice
 from orrery.graph import Graph
 from orrery.progress import SILENT, Progress
 
@@ -17,8 +17,6 @@ from .._cycles import BitletArray
 from .._format import FixedFormat
 from ._records import TrainingStep
 from ._session import GOOD_STEPS, LEAST_SCALE, MOST_SCALE, Session
-
-__all__ = ["DISTILLED", "ROUNDINGS", "BitletTrainer", "Distilled", "Rounding"]
 
 Rounding = Literal["nearest", "stochastic"]
 ROUNDINGS: tuple[Rounding, ...] = ("nearest", "stochastic")
@@ -80,10 +78,7 @@ class BitletTrainer:
         for name, value, known in (
             ("rounding", self.rounding, ROUNDINGS), ("distil", self.distil, DISTILLED),
         ):  # fmt: skip
-            if value not in known:
-                raise SpecError(f"bitlet training: {name}", found=value,
-                                wanted=f"one of {', '.join(known)}",
-                                fix=f"correct the name{did_you_mean(value, known)}")  # fmt: skip
+            check_choice(f"bitlet training: {name}", value, known)
         form = self.array.engine.format
         fixed = isinstance(form, FixedFormat)
         if self.rounding == "stochastic" and not fixed:
