@@ -5,7 +5,7 @@ from ._baselines import one_per_kind, random_locality, safe_four_steps
 from ._bound import LocalityBound, critical_path_s, locality_bound
 from ._branch import branch_bound
 from ._check import LocalityFault, check_locality
-from ._four_steps import computation_first, four_steps
+from ._four_steps import four_steps
 from ._problem import LocalityProblem, LocalitySchedule, bind_weights, retime, sequence_of
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "bind_weights",
     "branch_bound",
     "check_locality",
-    "computation_first",
     "critical_path_s",
     "four_steps",
     "locality_bound",

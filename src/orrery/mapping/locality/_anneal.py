@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from orrery.errors import SpecError
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress, Step
-from orrery.settings import setting
+from orrery.settings import require, setting
 
 from ._baselines import one_per_kind, safe_four_steps
 from ._kernel import compiled
 from ._problem import LocalityProblem, LocalitySchedule, retime, sequence_of
-
-__all__ = ["LocalitySearch", "anneal_locality"]
 
 #: Slices between two looks at progress; a constant, because it decides where a round may stop.
 _SLICE = 20_000
@@ -46,13 +44,9 @@ class LocalitySearch:
     seed: int = setting(0, "Seed of the random moves.")
 
     def __post_init__(self) -> None:
-        for name, low in (("steps", 0), ("rounds", 1)):
-            if getattr(self, name) < low:
-                raise SpecError(f"locality search: {name}", found=getattr(self, name),
-                                wanted=f"{low} or more", fix="correct the setting")  # fmt: skip
-        if not 0 < self.cold <= self.hot:
-            raise SpecError("locality search: hot and cold", found=(self.hot, self.cold),
-                            wanted="0 < cold ≤ hot", fix="correct the settings")  # fmt: skip
+        require("locality search", self, steps=("0 or more", self.steps >= 0),
+                rounds=("1 or more", self.rounds >= 1),
+                cold=(f"0 < cold ≤ hot, {self.hot:g}", 0 < self.cold <= self.hot))  # fmt: skip
 
 
 def anneal_locality(

@@ -24,7 +24,7 @@ from a multiplicative subgradient method, and new rows from the average of the m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -33,11 +33,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.compiled import machine_code
 from orrery.progress import SILENT, Progress
 
 from ._problem import LocalityProblem
-
-__all__ = ["LocalityBound", "critical_path_s", "locality_bound"]
 
 Array = NDArray[Any]
 
@@ -78,7 +77,7 @@ class LocalityBound:
 def critical_path_s(problem: LocalityProblem) -> float:
     """Return the longest path with every layer computed where that is fastest, nothing sent."""
     fastest = problem.compute_s.min(axis=1)
-    ends = _longest(problem, fastest)[0]
+    ends = _longest(fastest, problem.topological(), problem.producers())[0]
     return float(ends.max())
 
 
@@ -243,8 +242,9 @@ class Rows:
     def separate(self, value: float) -> bool:
         """Add the rows that the average breaks most; return whether there were any."""
         d = self.average.sum(axis=1)
-        ends, into = _longest(self.problem, d)
-        tails, out_of = _tails(self.problem, d)
+        ends, into = _longest(d, self.problem.topological(), self.problem.producers())
+        tails, out_of = _longest(d, reversed(self.problem.topological()),
+                                 self.problem.consumers())  # fmt: skip
         found = [(float(ends.max()), self._path_row(d), 0.0), *self._windows(value)]
         for (h, j), inside in self.between.items():
             fixed = (0.0 if h is None else ends[h]) + (0.0 if j is None else tails[j])
@@ -301,7 +301,7 @@ class Rows:
         return True
 
     def _path_row(self, seconds: Array) -> Array:
-        ends, into = _longest(self.problem, seconds)
+        ends, into = _longest(seconds, self.problem.topological(), self.problem.producers())
         row = np.zeros(self.problem.compute_s.shape)
         for layer in _walk(int(ends.argmax()), into):
             row[layer, :] = 1.0
@@ -382,24 +382,21 @@ def _reach(problem: LocalityProblem) -> Array:
     return reach
 
 
-def _longest(problem: LocalityProblem, seconds: Array) -> tuple[Array, list[int]]:
-    """Return per layer the longest path that ends with it, and the layer before it there."""
-    ends, into = np.zeros(len(seconds)), [-1] * len(seconds)
-    producers = problem.producers()
-    for layer in problem.topological():
-        into[layer] = max(producers[layer], key=lambda p: ends[p], default=-1)
-        ends[layer] = seconds[layer] + (ends[into[layer]] if into[layer] >= 0 else 0.0)
-    return ends, into
+def _longest(
+    seconds: Array, order: Iterable[int], beside: Sequence[Sequence[int]]
+) -> tuple[Array, list[int]]:
+    """Return per layer the longest path to it, and the layer that is next to it there.
 
-
-def _tails(problem: LocalityProblem, seconds: Array) -> tuple[Array, list[int]]:
-    """Return per layer the longest path that starts with it, and the layer after it there."""
-    tails, out_of = np.zeros(len(seconds)), [-1] * len(seconds)
-    consumers = problem.consumers()
-    for layer in reversed(problem.topological()):
-        out_of[layer] = max(consumers[layer], key=lambda c: tails[c], default=-1)
-        tails[layer] = seconds[layer] + (tails[out_of[layer]] if out_of[layer] >= 0 else 0.0)
-    return tails, out_of
+    Parameters
+    ----------
+    order : of the layers, each after those `beside` it: its producers, or its consumers for paths
+        that start with it
+    """
+    longest, via = np.zeros(len(seconds)), [-1] * len(seconds)
+    for layer in order:
+        via[layer] = max(beside[layer], key=lambda p: longest[p], default=-1)
+        longest[layer] = seconds[layer] + (longest[via[layer]] if via[layer] >= 0 else 0.0)
+    return longest, via
 
 
 def _walk(layer: int | None, along: list[int]) -> list[int]:
@@ -514,9 +511,4 @@ def _weigh(
 @cache
 def _compiled() -> Callable[..., Any]:
     """Return `_weigh` as machine code; loads the compiler on first use."""
-    from numba import njit
-
-    try:
-        return njit(cache=True)(_weigh)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(_weigh)  # type: ignore[no-any-return]
+    return machine_code(_weigh)[0]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compiled"]
+from orrery.compiled import machine_code
 
 Array = NDArray[Any]
 
@@ -219,14 +219,6 @@ def anneal(
 
 
 @cache
-def compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def compiled() -> tuple[Callable[..., Any], ...]:
     """Return `makespan` and `anneal` as machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for inner in (makespan, draw, fill_memories):
-        register_jitable(inner)
-    try:
-        return njit(cache=True)(makespan), njit(cache=True)(anneal)
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(makespan), njit(anneal)
+    return machine_code(makespan, anneal, calls=(makespan, draw, fill_memories))

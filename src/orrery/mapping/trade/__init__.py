@@ -3,8 +3,8 @@
 from ._afford import Budget
 from ._front import conflict, front_plans, non_dominated
 from ._joules import EnergyUnknownError, Joules, fill_joules
-from ._plans import best_traded, layers_bound_j, sets_bound_j, traded_plan
-from ._search import NO_CEILINGS, Ceilings, Point, Traded, Trader
+from ._plans import best_traded, layers_bound_j, sets_bound_j
+from ._search import NO_CEILINGS, Ceilings, Trader
 
 __all__ = [
     "NO_CEILINGS",
@@ -12,8 +12,6 @@ __all__ = [
     "Ceilings",
     "EnergyUnknownError",
     "Joules",
-    "Point",
-    "Traded",
     "Trader",
     "best_traded",
     "conflict",
@@ -22,5 +20,4 @@ __all__ = [
     "layers_bound_j",
     "non_dominated",
     "sets_bound_j",
-    "traded_plan",
 ]

@@ -26,8 +26,6 @@ from ..sets._problem import Problem
 from ._joules import Joules, energy_known, idle_w
 from ._search import NO_CEILINGS, Ceilings, Traded, Trader
 
-__all__ = ["best_traded", "layers_bound_j", "sets_bound_j", "traded_plan"]
-
 #: of which plans bounds are proved
 _FORM = "no plan of these sets in series, units in this order"
 _WORDS = {"latency": "is faster", "energy": "takes less energy"}
@@ -35,7 +33,7 @@ _WORDS = {"latency": "is faster", "energy": "takes less energy"}
 
 def best_traded(
     joules: Joules, objective: Literal["latency", "energy"], ceilings: Ceilings = NO_CEILINGS, *,
-    searcher: str = "exact-sets", progress: Progress = SILENT,
+    progress: Progress = SILENT,
 ) -> Plan | Infeasible:  # fmt: skip
     """Return the plan of least energy or latency that keeps ceilings.
 
@@ -48,7 +46,7 @@ def best_traded(
     found = trader.least(objective, ceilings)
     if found.best is None:
         return _infeasible(trader, ceilings, found)
-    return traded_plan(joules.problem, found, objective, ceilings, searcher=searcher)
+    return traded_plan(joules.problem, found, objective, ceilings, searcher="exact-sets")
 
 
 def traded_plan(
