@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from orrery.graph import MODELS, operator_table
+from orrery.hardware import catalogue, write_system
 from orrery.report import Cell, Column, Page, Table
+from orrery.store import encode
 
 from ._machines import load_system
 
 
 def models() -> Page:
     """Return the networks of the library with their parameters and MACs."""
-    from orrery.graph import MODELS
-
     columns = (
         Column(name="name"),
         Column(name="family"),
@@ -27,8 +28,6 @@ def models() -> Page:
 
 def systems() -> Page:
     """Return the systems of the catalogue and their options."""
-    from orrery.hardware import catalogue
-
     entries = catalogue()
     rows: list[tuple[Cell, ...]] = [(e.name, e.devices, e.description) for e in entries]
     rows.append(("this-machine", None, "The machine you sit at, probed when asked for"))
@@ -50,15 +49,11 @@ def systems() -> Page:
 
 def system_yaml(name: str) -> str:
     """Return a catalogue system, a system file, or the probed ``this-machine`` as YAML text."""
-    from orrery.hardware import write_system
-
     return write_system(load_system(name))
 
 
 def system_document(name: str) -> dict[str, Any]:
     """Return a system with every number and its source as plain data."""
-    from orrery.store import encode
-
     system = load_system(name)
     records = {"devices": encode(system.devices), "links": encode(system.links)}
     return {"name": system.name, "host": system.host, "digest": system.digest, **records}
@@ -94,8 +89,6 @@ def accelerators() -> Page:
 
 def operators() -> Page:
     """Return the operators that are supported, and those of ONNX that are not, with why."""
-    from orrery.graph import operator_table
-
     table = operator_table()
     known = [row for row in table if row.claimed]
     missing = [row for row in table if not row.claimed]

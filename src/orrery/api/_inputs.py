@@ -6,16 +6,14 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Graph, example_inputs
 from orrery.store import open_plain
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 
 def make_inputs(
@@ -44,7 +42,6 @@ def make_inputs(
             )
     if seed < 0:
         raise SpecError("--seed", found=seed, wanted="zero or more", fix="correct it")
-    from orrery.graph import example_inputs
 
     return {**example_inputs(graph, seed=seed), **arrays}
 

@@ -6,20 +6,16 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost import CostModel, roofline
 from orrery.errors import SpecError, did_you_mean
-
-if TYPE_CHECKING:
-    from orrery.cost import CostModel
-    from orrery.hardware import System
+from orrery.graph import operator_names
+from orrery.hardware import THIS_MACHINE, System
+from orrery.hardware import load_system as load
 
 
 def load_system(system: object) -> System:
     """Return a system from a YAML file, a catalogue name, ``this-machine``, or a system."""
-    from orrery.hardware import THIS_MACHINE, System
-    from orrery.hardware import load_system as load
-
     if isinstance(system, System):
         return system
     if not isinstance(system, str | Path):
@@ -39,8 +35,6 @@ def load_system(system: object) -> System:
 
 def _check_operators(system: System) -> None:
     """Refuse operators that no network can have: hardware itself does not know them."""
-    from orrery.graph import operator_names
-
     known = operator_names()
     for device in system.devices:
         for name in device.operators or ():
@@ -56,7 +50,6 @@ def _check_operators(system: System) -> None:
 def cost_models(system: System) -> Mapping[str, CostModel]:
     """Return the cost models a system's devices need, by the names that stand in plans."""
     from orrery.accel import resolve
-    from orrery.cost import roofline
 
     from .nests import nested
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from orrery.errors import SpecError
-from orrery.mapping import METHODS, MapSearch
+from orrery.mapping import METHODS, MapSearch, map_by
 from orrery.plan import Infeasible, Plan
 from orrery.progress import SILENT, Progress
+from orrery.report import parse_needs
 from orrery.settings import read_settings, to_record
 
 from ._machines import cost_models, load_system, workers
@@ -62,9 +63,6 @@ def map(
     InfeasibleError : no plan exists; says what is short, or which needs contradict each other
     OrreryError : a network, system, option or need that cannot be read
     """
-    from orrery.mapping import map_by
-    from orrery.report import parse_needs
-
     parsed = parse_needs(needs)
     wanted = list(models) if isinstance(models, list | tuple) else [models]
     graphs = load_models(wanted, options)

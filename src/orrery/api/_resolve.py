@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import MODELS, Graph, build_model, in_precision, read_onnx
 
 from ._options import ModelOptions
 from ._sizes import bind_shapes, state_batch
 from .figures import BATCH_KEY, INFERENCE_KEY, PHASE_KEY
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 
 def load_model(
@@ -36,8 +34,6 @@ def load_model(
     SpecError, UnknownNameError : neither a file nor a library name; an option that does not apply
     ModelError, UnsupportedOperatorsError : the network cannot be read
     """
-    from orrery.graph import MODELS, Graph, in_precision, read_onnx
-
     options = options or ModelOptions()
     if isinstance(model, Graph):
         graph = _of_a_file(model, model.name, options)
@@ -85,8 +81,6 @@ def load_model(
 
 
 def _from_library(name: str, options: ModelOptions) -> Graph:
-    from orrery.graph import MODELS, build_model
-
     # A language model learns from every position, not from the last one alone.
     every = options.training and "all_logits" in MODELS[name].options
     given = {"all_logits": True} if every else {}

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.certificate import Certificate, write_certificate
+from orrery.certify import Report
+from orrery.cost import PlanCost
 from orrery.errors import SpecError, printable
 from orrery.evidence import Evidence
+from orrery.hardware import System, write_system
+from orrery.mapping import Tried
 from orrery.plan import Infeasible, Plan, write_plan
-from orrery.report import Page, Scorecard, Verdict
+from orrery.report import Page, Scorecard, Verdict, render_card, wrap, write_report
 from orrery.store import whole_folder, write_record, write_text
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity
-
-if TYPE_CHECKING:
-    from orrery.certify import Report
-    from orrery.cost import PlanCost
-    from orrery.hardware import System
-    from orrery.mapping import Tried
 
 #: what `MapResult.write` writes
 FILES = {
@@ -94,8 +91,6 @@ class MapResult:
 
     def render(self, width: int = 96) -> str:
         """Return `text` for a terminal of some columns, at least 60."""
-        from orrery.report import render_card, wrap
-
         from .judging import describe
         from .pages import covers, energy_bound, forecast, glance_text, machine_bound
 
@@ -126,9 +121,6 @@ class MapResult:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write plan, timeline, certificate, evidence, system, report: all of them, or none."""
-        from orrery.hardware import write_system
-        from orrery.report import write_report
-
         from .planned import placed_beside
 
         plan = placed_beside(self.plan, Path(folder))

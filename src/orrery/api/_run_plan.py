@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
+from orrery.accel import plan_evaluators
 from orrery.evidence import Evidence
 from orrery.progress import Progress
 from orrery.provenance import Basis, Source
 from orrery.report import Page, TimelineChart
+from orrery.runtime import Backend, Execution, execute, region_evaluator
 
 from ._inputs import make_inputs
 from ._run_result import RunResult, facts, run_context, tolerance
 from .checking import judge_designs, judge_outputs
 from .planned import load_planned
-
-if TYPE_CHECKING:
-    from orrery.runtime import Backend, Execution
 
 
 def run_plan(
@@ -35,9 +34,6 @@ def run_plan(
     progress: Progress,
 ) -> RunResult:
     """Run a plan with a thread per device of it, a process per device where regions are split."""
-    from orrery.accel import plan_evaluators
-    from orrery.runtime import execute, region_evaluator
-
     plan, graphs, system = load_planned(path, models)
     given = {
         m.prefix + name: value

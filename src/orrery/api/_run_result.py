@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from orrery.errors import SpecError
 from orrery.evidence import Evidence
+from orrery.graph import Graph
 from orrery.plan import Plan
 from orrery.report import Page, Text
 from orrery.store import whole_folder, write_record
@@ -22,8 +23,6 @@ from .checking import Judgement
 from .figures import batch_of, precisions
 
 if TYPE_CHECKING:
-    from orrery.graph import Graph
-
     from .keeping import Placement
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from orrery.errors import SpecError
 from orrery.evidence import Evidence
 from orrery.progress import SILENT, Progress
-from orrery.report import Page, Section, Text
+from orrery.report import Page, Section, Text, judge, make_scorecard, parse_needs
 from orrery.store import read_record
 
 from ._map import map
@@ -52,8 +52,6 @@ def score(
         or whose data do not fit it
     CancelledError : the caller asked to stop while the task ran
     """
-    from orrery.report import judge, make_scorecard, parse_needs
-
     from .figures import WHY_UNKNOWN
 
     networks = list(models) if isinstance(models, list | tuple) else [models]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.graph import Graph, measure_statistics
 from orrery.progress import SILENT, Progress
 from orrery.report import Column, Page, Section, Table
 from orrery.units import counted
@@ -12,9 +12,6 @@ from orrery.units import counted
 from ._options import ModelOptions
 from ._resolve import load_model
 from .pages import totals_text
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 
 def show(
@@ -99,8 +96,6 @@ def _layers(graph: Graph) -> Table:
 
 
 def _statistics(graph: Graph, progress: Progress) -> Table:
-    from orrery.graph import measure_statistics
-
     found = measure_statistics(graph, progress=progress)
     columns = (
         Column(name="constant"),

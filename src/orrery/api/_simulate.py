@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from orrery.report import parse_needs
+
 from ._result import MapResult
 from .exploring import under_load
 from .judging import judge_plan
@@ -37,8 +39,6 @@ def simulate(
     ------
     PlanMismatchError : the networks or the system are not those of the plan
     """
-    from orrery.report import parse_needs
-
     parsed = parse_needs(needs)
     read, graphs, system = load_planned(Path(plan), models, on, seen_from_here=True)
     result = judge_plan(graphs, system, read, needs=parsed, strict=strict)

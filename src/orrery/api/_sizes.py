@@ -6,14 +6,11 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.graph import Graph
 
 from .figures import BATCH_KEY
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 #: Names that exporters give the dimension that counts independent inferences.
 _BATCH_NAMES = ("batch", "batch_size", "N", "n", "B", "b")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+from orrery.accel.bitlet import BitStatistics, bit_statistics, expected_cycles, merge_statistics
 from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Constant, Graph
 from orrery.progress import SILENT, Progress
 from orrery.report import Column, Section, Table, Text
-
-if TYPE_CHECKING:
-    from orrery.accel.bitlet import BitStatistics
-    from orrery.graph import Constant, Graph
 
 #: what a user writes -> the format that bits are counted in
 FORMATS = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int16": "fixed16", "int8": "fixed8",
@@ -39,8 +36,6 @@ def bit_sections(
                 "show: formats", found=name or "none", wanted=f"some of {', '.join(FORMATS)}",
                 fix=f"correct the name{did_you_mean(name, FORMATS)}",
             )  # fmt: skip
-    from orrery.accel.bitlet import bit_statistics, merge_statistics
-
     weights = list(_weights(graph))
     if not weights:
         reason = "The network holds no weights of convolutions or matrix products."
@@ -106,8 +101,6 @@ def _places(found: dict[str, BitStatistics]) -> Table:
 
 
 def _sparsity(found: dict[str, BitStatistics]) -> Table:
-    from orrery.accel.bitlet import expected_cycles
-
     rows = tuple(
         (
             name, one.values, 100 * fmean(one.shares[1:] or one.shares), 100 * one.lane_sparsity,

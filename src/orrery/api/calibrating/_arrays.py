@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost import Refusal
+from orrery.cost.calibration import ArraySample, MeasuredRow, calibrate_array
+from orrery.cost.nest import LOOPS, NestProblem, nest_problem
 from orrery.errors import SpecError
+from orrery.hardware import (
+    Architecture,
+    architecture_names,
+    architecture_text,
+    load_architecture,
+    measured_text,
+    system_names,
+)
+from orrery.hardware.spatial import read_architecture_text
 from orrery.plan import Infeasible
 from orrery.progress import Progress
+from orrery.store import Cache
 from orrery.units import counted
 
 from .._options import ModelOptions
 from ._page import calibration_page
 from ._result import CalibrationFile, CalibrationResult, left_out
 from ._samples import read_tables, regions_of
-
-if TYPE_CHECKING:
-    from orrery.cost.calibration import ArraySample, MeasuredRow
-    from orrery.cost.nest import NestProblem
-    from orrery.hardware import Architecture
 
 EQUATION = (
     "overhead per run + cycles / clock, cycles of the best loop nest at the fitted off-chip "
@@ -32,8 +39,6 @@ def array_text_of(device: object) -> str | None:
 
     A name that systems and arrays share means the system.
     """
-    from orrery.hardware import architecture_names, architecture_text, system_names
-
     text = str(device)
     if text in architecture_names() and text not in system_names():
         return architecture_text(text)
@@ -50,11 +55,6 @@ def calibrated_array(
     options: ModelOptions | None, progress: Progress,
 ) -> CalibrationResult:  # fmt: skip
     """Fit overhead and off-chip bandwidth of an array; `text` is its YAML."""
-    from orrery.cost.calibration import calibrate_array
-    from orrery.cost.nest import LOOPS
-    from orrery.hardware import load_architecture, measured_text
-    from orrery.hardware.spatial import read_architecture_text
-
     architecture = load_architecture(name, loops=tuple(LOOPS))
     rows, file = read_tables(paths, architecture.clock_hz)
     layers = _Layers(rows, options, progress)
@@ -82,9 +82,6 @@ class _Layers:
     def __init__(
         self, rows: Sequence[MeasuredRow], options: ModelOptions | None, progress: Progress
     ) -> None:
-        from orrery.cost import Refusal
-        from orrery.cost.nest import nest_problem
-
         told = next((row for row in rows if row.work is not None), None)
         if told is not None:
             raise SpecError(told.where, found="work without shapes", wanted="a layer of a network, "
@@ -106,9 +103,7 @@ class _Layers:
 
     def search(self, architecture: Architecture) -> tuple[ArraySample, ...]:
         """Return the layers with their best nests; layers that do not fit are left out."""
-        from orrery.cost.calibration import ArraySample
         from orrery.mapping.nest import nest_network
-        from orrery.store import Cache
 
         nests = nest_network(self._problems, architecture, "latency", cache=Cache("nests"),
                              progress=self._progress)  # fmt: skip

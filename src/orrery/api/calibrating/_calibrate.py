@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost.calibration import calibrate_device
 from orrery.errors import SpecError, UnknownNameError
+from orrery.hardware import Device, System, read_system_text, write_system
 from orrery.progress import SILENT, Progress
 
 from .._machines import load_system
@@ -16,9 +17,6 @@ from ._arrays import array_text_of, calibrated_array
 from ._page import calibration_page
 from ._result import CalibrationFile, CalibrationResult, left_out
 from ._samples import read_tables, samples_of
-
-if TYPE_CHECKING:
-    from orrery.hardware import Device, System
 
 EQUATION = (
     "overhead + max(MACs / (share x peak), other operations / (share x peak), "
@@ -62,8 +60,6 @@ def calibrate(
         raise UnknownNameError("system or array", str(device), known) from None
     chosen = _chosen(system, of)
     rows, file = read_tables(files, chosen.compute.clock_hz)
-    from orrery.cost.calibration import calibrate_device
-    from orrery.hardware import read_system_text, write_system
 
     samples = samples_of(rows, chosen, options, progress)
     found = calibrate_device(chosen, samples, where=file, confidence=confidence,

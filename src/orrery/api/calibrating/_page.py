@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost.calibration import Constant, Validation, overall
 from orrery.report import Axis, Column, Line, Page, Point, Section, Series, Table, Text
 from orrery.units import counted, format_quantity
-
-if TYPE_CHECKING:
-    from orrery.cost.calibration import Constant, Validation
 
 
 def calibration_page(
@@ -40,7 +37,6 @@ def _summary(
     constants: Sequence[Constant], latency: Validation, confidence: float, equation: str
 ) -> Text:
     low, high = latency.interval
-    from orrery.cost.calibration import overall
 
     errors = overall(latency)
     before, after = (100 * errors[f"median error {when}"] for when in ("before", "after"))

@@ -7,16 +7,14 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Graph
 from orrery.report import Column, Table
 from orrery.store import write_text
 
 from .._options import ModelOptions
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 _PLAIN = ModelOptions()
 _WORDS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orrery.cost.calibration import Constant, Held, Validation, overall
-from orrery.report import Page
+from orrery.report import Page, write_report
 from orrery.store import read_record, whole_folder, write_record, write_text
 
 #: what `CalibrationResult.write` writes
@@ -79,8 +79,6 @@ class CalibrationResult:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the machine, the constants and the report: all of them, or none."""
-        from orrery.report import write_report
-
         with whole_folder(Path(folder)) as fresh:
             write_text(fresh / FILES["device"], self.yaml)
             write_record(fresh / FILES["calibration"], "calibration", 1, self.file)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost import roofline
+from orrery.cost.calibration import (
+    MeasuredRow,
+    Sample,
+    read_measurements,
+    sample_of,
+    sample_of_work,
+)
 from orrery.errors import OrreryError, SpecError, did_you_mean
+from orrery.graph import Graph, Region
+from orrery.hardware import Device
 from orrery.progress import Progress
+from orrery.store import content_hash, open_plain
 
 from .._options import ModelOptions
 from .._resolve import load_model
 from ._profile import taken_with
-
-if TYPE_CHECKING:
-    from orrery.cost.calibration import MeasuredRow, Sample
-    from orrery.graph import Graph, Region
-    from orrery.hardware import Device
 
 _TASK = "read networks"
 
@@ -31,9 +36,6 @@ def read_tables(
     ------
     SpecError : a file that cannot be read, or that is no table of measured layers
     """
-    from orrery.cost.calibration import read_measurements
-    from orrery.store import content_hash, open_plain
-
     texts: dict[str, str] = {}
     names: list[str] = []
     hashes: dict[str, Path] = {}
@@ -117,9 +119,6 @@ def samples_of(
     ------
     SpecError : as `regions_of`; a rate that the device lacks, with the line
     """
-    from orrery.cost import roofline
-    from orrery.cost.calibration import sample_of, sample_of_work
-
     told = [row for row in rows if row.work is not None]
     found = [sample_of_work(row, device) for row in told]
     named = [row for row in rows if row.work is None]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.cost import plan_regions
+from orrery.graph import Graph, Region
 from orrery.plan import Plan
 
 from .._inputs import agreement
@@ -20,7 +22,6 @@ from ._outputs import Judgement, empty_outputs
 
 if TYPE_CHECKING:
     from orrery.accel import Evaluator
-    from orrery.graph import Graph, Region
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -42,8 +43,6 @@ def judge_designs(
     otherwise : evaluates regions without a design, as in the execution
     rounding : error that another order of summation explains
     """
-    from orrery.cost import plan_regions
-
     alone: dict[str, NDArray[Any]] = {}
     reference: dict[str, NDArray[Any]] = {}
     shares: dict[str, float] = {}

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from orrery.report import Page, Section, Text
+from orrery.report import (
+    FigureChange,
+    Page,
+    Section,
+    Text,
+    changed_figures,
+    over_limit,
+    parse_change_limit,
+    write_report,
+)
 from orrery.store import whole_folder
 
 from ._sides import Side, read_side
 from ._tables import beside_table, figure_table, layer_table, unmatched
-
-if TYPE_CHECKING:
-    from orrery.report import FigureChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +43,6 @@ class Comparison:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the report as HTML, JSON and text: all of them, or none."""
-        from orrery.report import write_report
-
         with whole_folder(Path(folder)) as fresh:
             write_report(self.page, fresh)
         return {"report": Path(folder) / "report.html",
@@ -59,8 +62,6 @@ def diff(before: str | Path, after: str | Path, *, fail_if: str | Sequence[str] 
     ------
     SpecError, UnknownNameError : a folder without figures, a limit that cannot be read
     """
-    from orrery.report import changed_figures, over_limit, parse_change_limit
-
     texts = [fail_if] if isinstance(fail_if, str) else list(fail_if)
     limits = [parse_change_limit(text) for text in texts]
     sides = read_side(before), read_side(after)

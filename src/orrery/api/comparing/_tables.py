@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from orrery.report import Cell, Column, Section, Table, Text, format_value
+from orrery.evidence import Evidence
+from orrery.report import Cell, Column, FigureChange, Section, Table, Text, format_value
 
 from ._sides import LayerTakes, Side
-
-if TYPE_CHECKING:
-    from orrery.evidence import Evidence
-    from orrery.report import FigureChange
 
 #: what a layer has on one side alone, in words
 _ALONE = {"stays": "{}stays {}", "tiles": "{}in tiles of {}"}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.cost import CostModel
+from orrery.cost import price as price_plan
+from orrery.graph import Graph
+from orrery.hardware import System
 from orrery.plan import Plan
+from orrery.report import Need, Verdict, judge, make_scorecard
+from orrery.sim import replay_certified
 
 from ..judging._seconds import part_seconds, period_s
 from ._under_load import in_a_row
-
-if TYPE_CHECKING:
-    from orrery.cost import CostModel
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.report import Need, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +61,6 @@ def measured(
 
     Of `loaded` ones the throughput is that of inputs in a row, as far as one input can tell.
     """
-    from orrery.cost import price as price_plan
-    from orrery.report import judge, make_scorecard
-    from orrery.sim import replay_certified
-
     from ..figures import plan_figures
 
     price = price_plan(plan, graphs, system, costs)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.hardware import System
+from orrery.mapping import Budget
 from orrery.plan import Infeasible
+from orrery.report import Need, Verdict
 
 from .._result import InfeasibleError
-
-if TYPE_CHECKING:
-    from orrery.hardware import System
-    from orrery.mapping import Budget
-    from orrery.report import Need, Verdict
 
 #: figures that are sums over the devices of a plan
 _SUMS = {"price": "price_usd", "area": "area_mm2"}
@@ -27,8 +24,6 @@ def budget_of(needs: Sequence[Need], system: System) -> Budget | None:
     ------
     InfeasibleError : one device alone is too much, whichever it is
     """
-    from orrery.mapping import Budget
-
     limits = [need for need in needs if need.upper and need.figure in _SUMS]
     if not limits:
         return None

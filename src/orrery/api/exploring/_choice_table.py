@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from orrery.plan import Split
+from orrery.cost import PlanCost
+from orrery.mapping import Explanation, LayerClass, SetProblem
+from orrery.plan import Plan, Split
 from orrery.report import Cell, Column, Section, Table
 from orrery.timeline import PS_PER_S
 
 from ..pages._set_names import is_image, sets_of, strategy_text
 from ..pages._terms import terms_of
 from ._design_tables import EXPLAINED, class_table, design_table, device_names
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.mapping import Explanation, LayerClass, SetProblem
-    from orrery.plan import Plan
 
 
 def explain_sections(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.mapping import Explanation, LayerClass, SetProblem
 from orrery.report import Cell, Column, Table
 
 from ..pages._set_names import devices_text
-
-if TYPE_CHECKING:
-    from orrery.mapping import Explanation, LayerClass, SetProblem
 
 #: titles of the sections
 EXPLAINED = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.errors import CancelledError
+from orrery.mapping import Found, explain_layers, explain_sets, layer_classes, mapping_of
 from orrery.progress import Progress
 from orrery.report import Section, Table
 
@@ -14,9 +14,6 @@ from ._choice_table import explain_sections
 from ._design_tables import EXPLAINED, class_table
 from ._late import late_line
 from ._place_table import place_table
-
-if TYPE_CHECKING:
-    from orrery.mapping import Found
 
 #: Plans of up to so many regions are explained unasked: that takes less than a second.
 _FEW = 120
@@ -41,8 +38,6 @@ def explained(result: MapResult, found: Found, *, asked: bool, progress: Progres
 
 
 def _sections(result: MapResult, found: Found, progress: Progress) -> tuple[Section, ...]:
-    from orrery.mapping import explain_layers, explain_sets, layer_classes, mapping_of
-
     plan, problem = result.plan, found.problem()
     classes = layer_classes(problem.tables)
     sections: tuple[Section, ...]

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from orrery.errors import CancelledError
+from orrery.graph import Graph
+from orrery.hardware import System
+from orrery.mapping import Ceilings, Found, conflict, front_plans, non_dominated
 from orrery.plan import Infeasible, Plan
 from orrery.progress import Progress
+from orrery.report import Need
 
 from .._machines import cost_models
 from ..judging import judge_plan
 from ._candidate import Candidate, measured
 from ._ceilings import budget_of, why_none
 from ._under_load import under_load
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.mapping import Ceilings, Found
-    from orrery.report import Need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +39,6 @@ def front_of(
     ------
     SpecError : a need for a figure that is not known of any plan
     """
-    from orrery.mapping import conflict, front_plans, non_dominated
-
     costs, budget = cost_models(system), budget_of(needs, system)
     plans = [t.outcome for t in found.tried if isinstance(t.outcome, Plan)]
     interrupted = found.interrupted

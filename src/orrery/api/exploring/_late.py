@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.hardware import System
+from orrery.plan import Plan
 from orrery.report import format_value
-from orrery.timeline import PS_PER_S
+from orrery.timeline import PS_PER_S, Span, Timeline
 from orrery.units import counted
-
-if TYPE_CHECKING:
-    from orrery.hardware import System
-    from orrery.plan import Plan
-    from orrery.timeline import Span, Timeline
 
 #: Below this share the two are one figure with rounding.
 _SAME = 5e-4

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.graph import Graph
+from orrery.hardware import System
+from orrery.plan import Plan
 from orrery.report import format_value
+from orrery.sim import Pipeline
 
 from ..figures._context import is_training
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.plan import Plan
-    from orrery.sim import Pipeline
 
 #: Below this share two periods are one with rounding.
 _SAME = 5e-4

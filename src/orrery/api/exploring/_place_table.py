@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.mapping import LayersExplained
+from orrery.plan import Plan
 from orrery.report import Cell, Column, Table, format_value
 
 from ..pages._terms import terms_of
 from ._design_tables import EXPLAINED
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.mapping import LayersExplained
-    from orrery.plan import Plan
 
 
 def place_table(found: LayersExplained, plan: Plan, price: PlanCost) -> Table:

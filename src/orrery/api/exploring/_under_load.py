@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.evidence import Evidence
-from orrery.report import Cell, Column, Need, Section, Table, Text, judge
+from orrery.graph import Graph
+from orrery.report import Cell, Column, Need, Section, Table, Text, judge, make_scorecard
+from orrery.sim import Pipeline, replay_pipeline
 
 from .._result import MapResult
 from ..figures import WHY_UNKNOWN, batch_of
 from ..judging._seconds import part_seconds
 from ..pages import regions_of, titled_text
 from ._load_words import beside, bounded, doubts_of, rhythm
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.sim import Pipeline
 
 #: inputs to play at most, where nobody says how many; a quarter of it in plans of more regions
 _MOST, _LARGE = 64, 300
@@ -32,9 +29,6 @@ def under_load(
 
     The throughput of its card is then theirs, unless inputs need what those before them leave.
     """
-    from orrery.report import make_scorecard
-    from orrery.sim import replay_pipeline
-
     plan, price = result.plan, result.price
     made = {
         name: sum(region.graph.known_bytes(t) or 0 for t in region.outputs)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost, plan_regions
+from orrery.cost.nest import nest_problem
+from orrery.cost.validation import operator_kind
 from orrery.evidence import Evidence
+from orrery.graph import Graph
+from orrery.hardware import System
+from orrery.plan import Plan
+from orrery.timeline import Timeline
 
 from ..validating import Part, beside, known_errors
 from ._figures import plan_figures as unchecked_figures
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.plan import Plan
-    from orrery.timeline import Timeline
 
 
 def plan_figures(
@@ -35,9 +34,6 @@ def plan_figures(
 
 def _parts(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> Iterator[Part]:
     from orrery.accel import resolve
-    from orrery.cost import plan_regions
-    from orrery.cost.nest import nest_problem
-    from orrery.cost.validation import operator_kind
 
     planned = plan_regions(plan, graphs)
     models = {a.design: resolve(a.design).cost for a in plan.assignments if a.design}

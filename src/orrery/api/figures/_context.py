@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orrery.graph import Graph
+from orrery.graph import Graph
 
 #: metadata entry that says how many inferences one pass of a network is
 BATCH_KEY = "batch"

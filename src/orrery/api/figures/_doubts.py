@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.hardware import Device, System
+from orrery.plan import Plan
 from orrery.provenance import Basis, Source
 from orrery.report import Column, Section, Table
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.hardware import Device, System
-    from orrery.plan import Plan
 
 
 def doubts(used: Sequence[Device], system: System, plan: Plan) -> str:

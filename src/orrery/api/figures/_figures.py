@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
 from orrery.evidence import Evidence
+from orrery.graph import Graph
+from orrery.hardware import Device, System
+from orrery.plan import Plan
 from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
+from orrery.timeline import Timeline
 
 from ._context import shared_context
 from ._doubts import doubts, rests_on, why_no_energy
 from ._formats import formats_of
 from ._intervals import with_intervals
 from ._times import ends_s, times
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Graph
-    from orrery.hardware import Device, System
-    from orrery.plan import Plan
-    from orrery.timeline import Timeline
 
 #: metric -> why a mapping alone cannot tell
 WHY_UNKNOWN = {

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from orrery.cost import PlanCost, plan_regions
+from orrery.graph import Graph, Region
+from orrery.plan import Plan
 
 from ._context import precisions
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Graph, Region
-    from orrery.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,6 @@ def formats_of(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> list[For
     takes it; what computes nothing (a view) has no format.
     """
     from orrery.accel import resolve
-    from orrery.cost import plan_regions
 
     planned = plan_regions(plan, graphs)
     designs = {a.design: resolve(a.design) for a in plan.assignments if a.design}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost, roofline
 from orrery.evidence import Evidence
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.hardware import Device
+from orrery.hardware import Device
 
 _NOTE = (
     "interval of one layer taken for all at once: wider than needed where errors cancel; its "
@@ -26,8 +23,6 @@ def with_intervals(
 
     The widest interval of the devices counts, at the least confidence; links stay as described.
     """
-    from orrery.cost import roofline
-
     found = [device.calibration for device in used if device.calibration is not None]
     ends = [(c.low_ratio, c.high_ratio, c.interval_share, c.left_out_error or 0.0) for c in found
             if c.low_ratio is not None and c.high_ratio is not None

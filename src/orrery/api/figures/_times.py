@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from orrery.evidence import Evidence
+from orrery.graph import Graph
+from orrery.plan import Plan
 from orrery.provenance import PROGRAM_VERSION, Basis, Source
-from orrery.timeline import PS_PER_S
+from orrery.timeline import PS_PER_S, Timeline
 
 from ._context import batch_of, counts_as, is_training
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.plan import Plan
-    from orrery.timeline import Timeline
 
 _NOTE = "region durations from the cost models; links shared by transfers"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from orrery.hardware import architecture_names, system_names
+
 from .._options import BeyondOptions
 
 
@@ -13,8 +15,6 @@ def names_array(on: object, beyond: BeyondOptions) -> bool:
 
     Of a name that is both, an array is meant where flexibility or scalability is asked for.
     """
-    from orrery.hardware import architecture_names, system_names
-
     if not isinstance(on, str | Path):
         return False
     path = Path(on)

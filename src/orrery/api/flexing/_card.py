@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.evidence import Evidence
+from orrery.hardware import Architecture
 from orrery.progress import SILENT, Progress
 from orrery.report import Page, Section, judge, make_scorecard, parse_needs
 
@@ -20,11 +21,6 @@ from ._runs import Problems, run_layers
 from ._scaling import grow_array, grow_batch
 from ._suite import published_suite
 from ._waterfall import network_bounds, network_waterfall
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from orrery.hardware import Architecture
 
 #: metric -> why it is not known as long as nobody asked
 WHY_UNKNOWN = {

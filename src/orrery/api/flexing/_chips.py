@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.graph import operator_names
+from orrery.hardware import Architecture, Link, System, architecture_names
 from orrery.progress import SILENT, Progress
 from orrery.provenance import Basis, Source
 
@@ -14,9 +15,6 @@ from .._map import MapSearch, map
 from .._options import ModelOptions
 from .._result import MapResult
 from ._growth import Growth, Point
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture, System
 
 _LINK = "between chips"
 _SAME = "as each chip reaches its own memory"
@@ -33,8 +31,6 @@ def chips_of(architecture: Architecture, count: int) -> System:
     SpecError : an array without a rate of its off-chip memory, or one that no design stands for
     """
     from orrery.accel import resolve
-    from orrery.graph import operator_names
-    from orrery.hardware import Link, System, architecture_names
 
     where = f"{count} x {architecture.name}"
     if architecture.name not in architecture_names():

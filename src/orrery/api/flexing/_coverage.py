@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from orrery.evidence import Evidence
+from orrery.hardware import Architecture
 from orrery.progress import SILENT, Progress
 from orrery.provenance import PROGRAM_VERSION, Basis, Source
 from orrery.report import Cell, Column, Section, Table, Text
@@ -15,9 +15,6 @@ from orrery.report import Cell, Column, Section, Table, Text
 from ..validating import UNCHECKED
 from ._runs import BUDGET, Run, run_layers
 from ._suite import Suite, products_of, too_wide
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
 
 
 def estimated(note: str = "") -> Source:

@@ -6,17 +6,15 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestProblem
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
+from orrery.store import Cache
 
 from .._options import BeyondOptions
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
 
 #: evaluations per layer: about a second; the best nest so far stands, with its gap
 BUDGET = BeyondOptions().budget
@@ -70,7 +68,6 @@ def run_layers(
 ) -> dict[str, Run]:  # fmt: skip
     """Return the fastest runs of layers, of these the most frugal, in the order of `problems`."""
     from orrery.mapping.nest import nest_network
-    from orrery.store import Cache
 
     single = {(name, n): problem for name, parts in problems.items()
               for n, problem in enumerate(parts)}  # fmt: skip

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from orrery.errors import OrreryError, SpecError
+from orrery.hardware import Architecture
+from orrery.hardware.spatial import scaled_array
 from orrery.progress import SILENT, Progress
 
 from ._growth import Growth, Point
 from ._runs import BUDGET, Problems, run_layers
 from ._waterfall import network_bounds, worst_step
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
 
 #: a quarter of the array, the array, four and sixteen times as many processing elements
 DOUBLINGS = (-2, 0, 2, 4)
@@ -30,8 +28,6 @@ def grow_array(
     ----------
     memories : whether shared memories and their ports, off-chip too, grow with the array
     """
-    from orrery.hardware.spatial import scaled_array
-
     points = []
     for times in doublings:
         factor = 2.0**times

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost import Refusal
+from orrery.cost.nest import NestProblem, nest_problem
 from orrery.errors import SpecError
+from orrery.graph import ArrayConstant, Graph, Node, Region, TensorType
+from orrery.hardware import Architecture
 from orrery.settings import read_settings
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.graph import Region
-    from orrery.hardware import Architecture
 
 #: precision -> bits of an integer; None: floating point
 WIDTHS: dict[str, int | None] = {"int4": 4, "int8": 8, "int16": 16, "float16": None}
@@ -93,8 +91,6 @@ def layer_region(layer: PublishedLayer) -> Region:
     """Return a layer as a network of one node."""
     import numpy as np
 
-    from orrery.graph import ArrayConstant, Graph, Node, TensorType
-
     types = {f"x{i}": TensorType(dtype="float32", shape=shape)
              for i, shape in enumerate(layer.inputs)}  # fmt: skip
     inputs, constants = tuple(types), {}
@@ -113,9 +109,6 @@ def products_of(layer: PublishedLayer) -> tuple[NestProblem, ...] | str:
 
     What a layer does besides, such as a softmax between two products, is left to the host.
     """
-    from orrery.cost import Refusal
-    from orrery.cost.nest import nest_problem
-
     found = nest_problem(layer_region(layer))
     if isinstance(found, Refusal):
         return found.reason

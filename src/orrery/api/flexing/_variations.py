@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from orrery.hardware import Architecture
+from orrery.hardware.spatial import FREEDOMS, array_without, narrowed_array, wired_array
 
 from ._coverage import Coverage
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +29,6 @@ class Variation:
 
 def variations(coverage: Coverage) -> Iterator[Variation]:
     """Yield an array with one thing fixed at a time."""
-    from orrery.hardware.spatial import FREEDOMS, array_without, narrowed_array, wired_array
-
     array = coverage.architecture
     names = [layer.name for layer in coverage.suite.core.layers]
     able = {name: coverage.runs[name] for name in names if len(coverage.runs[name].found) == 1}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import Bound, nest_bounds
+from orrery.hardware import Architecture
 from orrery.report import Step, Waterfall
 
 from ._runs import Problems, Run
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import Bound
-    from orrery.hardware import Architecture
 
 
 def network_bounds(
@@ -22,8 +19,6 @@ def network_bounds(
     A step's time is the sum over the layers at that step's rate, so that the steps fall as those of
     each layer do.
     """
-    from orrery.cost.nest import Bound, nest_bounds
-
     seen: dict[object, tuple[Bound, ...]] = {}
     cycles: dict[str, float] = {}
     reasons: dict[str, str] = {}

@@ -6,15 +6,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.hardware import Architecture
 from orrery.plan import Infeasible
 from orrery.report import parse_need
 from orrery.units import format_si
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
 
 #: ``cycles<=4e6`` and the like; a scorecard has no such figure
 _CYCLES = re.compile(r"\s*cycles\s*(<=|>=|<|>|≤|≥)\s*(\d[\d,_]*(?:\.\d*)?(?:[eE]\+?\d+)?)\s*")

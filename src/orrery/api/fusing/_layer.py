@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orrery.cost.nest import Stages
 from orrery.errors import SpecError, UnknownNameError
+from orrery.mapping.nest import PartNest, StagedNests
 from orrery.units import counted, format_quantity
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import Stages
-    from orrery.mapping.nest import PartNest, StagedNests
 
 
 def check_layer(stages: Stages, layer: str) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.hardware import Architecture
+from orrery.mapping.nest import PartNest, StagedNests
 from orrery.report import Cell, Column, Table, Text
 from orrery.units import counted, format_quantity, format_si
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import PartNest, StagedNests
 
 
 def nothing(found: StagedNests) -> str:

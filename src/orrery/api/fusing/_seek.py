@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import Stages, Zeros
 from orrery.errors import SpecError
+from orrery.hardware import Architecture
+from orrery.mapping.nest import StagedNests
 from orrery.plan import Infeasible
 from orrery.progress import Progress
+from orrery.store import Cache
 
 from .._result import InfeasibleError
 from ._ceilings import ceilings, shortfall
 from ._sections import nothing
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import Stages, Zeros
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import StagedNests
 
 
 def seek_together(
@@ -35,7 +33,6 @@ def seek_together(
     keep : whether tensors may stay on chip
     """
     from orrery.mapping.nest import StagedNests, nest_stages
-    from orrery.store import Cache
 
     most_cycles, most_energy_j = ceilings(need, architecture)
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from orrery.evidence import Evidence
+from orrery.graph import Graph
 from orrery.progress import Progress
 from orrery.provenance import Basis, Source
 from orrery.report import Table
@@ -26,7 +27,6 @@ from ._numerics import Numerics, design_numerics, plan_numerics, whole_numerics
 
 if TYPE_CHECKING:
     from orrery.accel import Accelerator
-    from orrery.graph import Graph
     from orrery.runtime import LabelledData, TaskMetric
 
 

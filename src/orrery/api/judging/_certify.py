@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.certificate import Certificate, gap_of, read_certificate
+from orrery.certify import Report
 from orrery.errors import printable
-
-if TYPE_CHECKING:
-    from orrery.certify import Report
+from orrery.store import encode
+from orrery.timeline import PS_PER_S
+from orrery.units import format_quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,6 @@ class Certified:
     @property
     def document(self) -> dict[str, object]:
         """The same as plain data."""
-        from orrery.store import encode
-
         c = self.certificate
         return {
             "holds": self.report.holds, "violations": encode(self.report.violations),
@@ -70,9 +68,6 @@ def certify(path: str | Path, *, models: Sequence[object] = (), on: object = Non
 
 def _of_period(certificate: Certificate) -> Iterator[str]:
     """Yield the period of a plan for throughput, and its bound; latencies have none beside it."""
-    from orrery.timeline import PS_PER_S
-    from orrery.units import format_quantity
-
     period, least = certificate.period_ps, certificate.lower_bound_period_ps
     yield f"period {format_quantity((period or 0) / PS_PER_S, 's')}"
     if least is not None:
@@ -87,9 +82,6 @@ def describe(certificate: Certificate, report: Report, covers: str = "") -> str:
 
     `covers` says of which plans the bound is claimed, where that is told better than in its words.
     """
-    from orrery.timeline import PS_PER_S
-    from orrery.units import format_quantity
-
     took = f"makespan {format_quantity(certificate.makespan_ps / PS_PER_S, 's')}"
     if certificate.period_ps is not None:
         return "\n".join([str(report), took, *_of_period(certificate), ""])

@@ -9,27 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.certificate import Certificate, Computation, Part
+from orrery.certify import Report, check_certificate
+from orrery.cost import (
+    CostModel,
+    PlannedRegion,
+    Refusal,
+    Sharding,
+    Strategy,
+    plan_regions,
+    reads_values,
+    shard,
+    shard_region,
+    signature,
+    strategy_of,
+)
+from orrery.graph import Graph, Region
+from orrery.hardware import System
+from orrery.mapping.sets import PATH_BOUND, PROOF
 from orrery.plan import Assignment, Plan
 
 from .._machines import cost_models
-
-if TYPE_CHECKING:
-    from orrery.certify import Report
-    from orrery.cost import CostModel, PlannedRegion, Sharding
-    from orrery.graph import Graph, Region
-    from orrery.hardware import System
 
 
 def check(
     certificate: Certificate, plan: Plan, graphs: Sequence[Graph], system: System
 ) -> Report:  # fmt: skip
     """Check a certificate; the checker is told what parts take and believes nothing else."""
-    from orrery.certify import check_certificate
-    from orrery.mapping.sets import PATH_BOUND, PROOF
-
     told = Durations(plan, graphs, system, cost_models(system))
     return check_certificate(
         certificate, plan, graphs, system, told.of, told.whole, (PATH_BOUND, PROOF)
@@ -42,8 +49,6 @@ class Durations:
     def __init__(
         self, plan: Plan, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel]
     ) -> None:
-        from orrery.cost import plan_regions, reads_values, signature
-
         self._regions = plan_regions(plan, graphs)
         self._texts = {name: signature(p.region, models) for name, p in self._regions.items()}
         self._plan = {assignment.region: assignment for assignment in plan.assignments}
@@ -85,8 +90,6 @@ class Durations:
         return self._part_seconds(sharding, assignment, party, computation.round)
 
     def _sharding(self, assignment: Assignment) -> Sharding | None:
-        from orrery.cost import Refusal, Strategy, shard, strategy_of
-
         name, split = assignment.region, assignment.split
         if name not in self._shardings:
             strategy = strategy_of(assignment)
@@ -100,8 +103,6 @@ class Durations:
         self, sharding: Sharding, assignment: Assignment, party: int, turn: int
     ) -> float:
         """Price a part under the design that runs the whole region on all of the set's devices."""
-        from orrery.cost import shard_region
-
         name, part = assignment.region, sharding.shards[turn][party]
         for design in dict.fromkeys((assignment.design, None)):
             if all(self.whole(name, device, design) is not None for device in assignment.devices):

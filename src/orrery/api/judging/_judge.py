@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.cost import price as price_plan
 from orrery.errors import SpecError
+from orrery.graph import Graph
+from orrery.hardware import System
+from orrery.mapping import Ceilings
 from orrery.plan import Plan
+from orrery.report import Need, judge, make_scorecard
+from orrery.sim import replay_certified
 
 from .._machines import cost_models
 from .._result import InfeasibleError, MapResult
 from ._durations import check
 from ._seconds import first_line, part_seconds, period_s, with_period
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Graph
-    from orrery.hardware import System
-    from orrery.mapping import Ceilings
-    from orrery.report import Need
 
 
 def judge_plan(
@@ -31,10 +30,6 @@ def judge_plan(
     strict: bool = False,
 ) -> MapResult:
     """Price, replay and check a plan, whoever made it, and put the figures on a card."""
-    from orrery.cost import price as price_plan
-    from orrery.report import judge, make_scorecard
-    from orrery.sim import replay_certified
-
     from ..figures import WHY_UNKNOWN, plan_figures
     from ..pages import map_page, regions_of
 
@@ -74,9 +69,6 @@ def plan_seconds(
 
     A plan that does not fit takes for ever.
     """
-    from orrery.cost import price as price_plan
-    from orrery.sim import replay_certified
-
     costs = cost_models(system)
 
     def seconds(plan: Plan) -> float:
@@ -119,8 +111,6 @@ def ceilings_of(
     The second is None where no need bounds what pulls against the objective. It asks for nothing
     else: a need that no plan meets, or that mapping cannot know, gives no ceiling away.
     """
-    from orrery.mapping import Ceilings
-
     limits: dict[str, float] = {}
     for need in needs:
         if need.upper and need.figure in ("latency", "energy", "devices"):

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orrery.cost import plan_regions
 from orrery.errors import SpecError
+from orrery.graph import Graph, Region
 
 from .._result import MapResult
 from ..figures import precisions
 
 if TYPE_CHECKING:
     from orrery.accel import Accelerator
-    from orrery.graph import Graph
     from orrery.runtime import Tensors
 
 
@@ -52,7 +53,6 @@ def whole_numerics(graph: Graph) -> Numerics:
 def plan_numerics(graph: Graph, planned: MapResult) -> Numerics:
     """Return what computes the network as its plan's designs would, and how, in words."""
     from orrery.accel import resolve
-    from orrery.cost import plan_regions
     from orrery.runtime import chained, usual_backend
 
     backend, plan = usual_backend(graph), planned.plan
@@ -85,7 +85,6 @@ def design_numerics(graph: Graph, text: str, design: Accelerator | None = None) 
     UnknownNameError, SpecError : no such design, or one that refuses every node
     """
     from orrery.accel import resolve
-    from orrery.graph import Region
     from orrery.runtime import chained, usual_backend
 
     design, backend = design or resolve(text), usual_backend(graph)

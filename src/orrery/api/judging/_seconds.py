@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from orrery.certificate import Certificate
+from orrery.certify import Report
+from orrery.cost import PlanCost
+from orrery.hardware import System
 from orrery.plan import Assignment, Plan
+from orrery.sim import least_period
 from orrery.timeline import PS_PER_S
-
-if TYPE_CHECKING:
-    from orrery.certify import Report
-    from orrery.cost import PlanCost
-    from orrery.hardware import System
 
 
 def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
@@ -35,8 +33,6 @@ def part_seconds(price: PlanCost) -> Callable[[Assignment, int, int], float]:
 
 def period_s(plan: Plan, system: System, price: PlanCost) -> float:
     """Return after how long the next input can follow: what keeps a device or a link busiest."""
-    from orrery.sim import least_period
-
     return least_period(plan, system, part_seconds(price), expansion=price.expansion)
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orrery.cost.nest import LOOPS
+from orrery.hardware import (
+    architecture_names,
+    architecture_text,
+    energy_table,
+    energy_tables,
+    load_architecture,
+    write_architecture,
+)
 from orrery.report import Cell, Column, Page, Table
 
 
 def arrays() -> Page:
     """Return the spatial accelerators of the catalogue and the tables of energies."""
-    from orrery.hardware import architecture_names, energy_table, energy_tables, load_architecture
-
     made = [load_architecture(name) for name in architecture_names()]
     rows: list[tuple[Cell, ...]] = [
         (a.name, " x ".join(str(axis.size) for axis in a.axes),
@@ -39,9 +46,6 @@ def array_text(name: str) -> str:
 
     A description for Timeloop (a file, or a folder of them) is translated.
     """
-    from orrery.cost.nest import LOOPS
-    from orrery.hardware import architecture_text, load_architecture, write_architecture
-
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return write_architecture(load_architecture(name, loops=tuple(LOOPS)))
     return architecture_text(name)
@@ -49,8 +53,6 @@ def array_text(name: str) -> str:
 
 def array_source(on: str) -> str:
     """Return the YAML of an array that is a file, a folder or a name of the catalogue."""
-    from orrery.hardware import architecture_names
-
     if on in architecture_names():
         return array_text(on)
     files = sorted(Path(on).glob("*.y*ml")) if Path(on).is_dir() else [Path(on)]

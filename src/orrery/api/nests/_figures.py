@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orrery.evidence import Evidence
+from orrery.graph import Graph
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound
 from orrery.provenance import PROGRAM_VERSION, Basis, Source, weakest
 
 from ..figures import counts_as, is_training, shared_context, with_ends
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
 
 _WHERE = f"orrery {PROGRAM_VERSION} loop nests"
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import OTHER_UNIT, NestProblem, stages_of
 from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Graph
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound, StagedNests
 from orrery.progress import Progress
 from orrery.report import Page, Section, make_scorecard
 from orrery.units import counted
@@ -31,12 +34,6 @@ from ._result import NestResult, layer_nest
 from ._sections import ZEROS_SAVE, array_sections, checked, listed
 from ._zeros import ZeroOptions, layer_zeros
 
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.graph import Graph
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound, StagedNests
-
 #: what may be joined: nothing; element-wise operators to the nest before; and tensors that stay
 FUSE = ("none", "tails", "on-chip")
 
@@ -47,8 +44,6 @@ def fused_nest(
     progress: Progress,
 ) -> NestResult:  # fmt: skip
     """Return the nests of a network that are best together; parameters as of `nest`."""
-    from orrery.cost.nest import OTHER_UNIT, stages_of
-
     if fuse not in FUSE:
         raise SpecError("fuse", found=fuse, wanted=f"one of {', '.join(FUSE)}",
                         fix=f"choose one{did_you_mean(fuse, FUSE)}")  # fmt: skip

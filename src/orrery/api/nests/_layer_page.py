@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestCost, NestProblem, explain_nest, nest_bounds, nest_cost
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound, PartNest
 from orrery.report import Column, Section, Step, Table, Text, Waterfall
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestCost, NestProblem
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound, PartNest
 
 
 def layer_sections(
@@ -26,8 +23,6 @@ def layer_sections(
     ----------
     more : lines that are said of the nest
     """
-    from orrery.cost.nest import explain_nest, nest_bounds, nest_cost
-
     dense = nest_cost(problem, one.mapping, architecture)
     bounds = nest_bounds(problem, architecture, dense)
     more = (*more, *_zeros(one.cost, dense))
@@ -57,8 +52,6 @@ def layer_sections(
 
 def part_sections(name: str, one: PartNest, lines: Sequence[str]) -> list[Section]:
     """Return the same of a nest among others: dense, as it is without its tail."""
-    from orrery.cost.nest import nest_cost
-
     alone = nest_cost(one.problem, one.nest.mapping, one.architecture)
     return layer_sections(name, one.problem, replace(one.nest, cost=alone), one.architecture,
                           (*lines, *_zeros(one.nest.cost, alone)))  # fmt: skip

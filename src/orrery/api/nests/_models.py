@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
+from orrery.cost import Cost, CostModel, Refusal, plan_regions
+from orrery.cost.nest import nest_problem
+from orrery.graph import Graph, Region, Statistics
+from orrery.hardware import Architecture, Device, System
 from orrery.plan import Infeasible, KernelSchedule, Plan
-
-if TYPE_CHECKING:
-    from orrery.cost import Cost, CostModel, Refusal
-    from orrery.graph import Graph, Region, Statistics
-    from orrery.hardware import Architecture, Device, System
+from orrery.store import Cache
 
 #: evaluations per layer: seconds at most; beyond them the best nest so far stands
 BUDGET = 20_000_000
@@ -58,8 +58,6 @@ class Nested:
 
     def refuses(self, region: Region, device: Device) -> Refusal | None:
         """Return why not: what the model below refuses, or that no nest fits."""
-        from orrery.cost import Refusal
-
         refusal = self.model.refuses(region, device)
         if refusal is not None:
             return refusal
@@ -78,9 +76,7 @@ class Nested:
 
     def nest(self, region: Region) -> KernelSchedule | Infeasible:
         """Return the nest of a region that the model does not refuse."""
-        from orrery.cost.nest import nest_problem
         from orrery.mapping.nest import nest_key, nest_network
-        from orrery.store import Cache
 
         problems = nest_problem(region)
         if not isinstance(problems, tuple) or len(problems) != 1:
@@ -107,8 +103,6 @@ def with_nests(
     plan: Plan, graphs: Sequence[Graph], system: System, models: Mapping[str, CostModel]
 ) -> Plan:
     """Write the nests into a plan, so that it is priced the same wherever it is read."""
-    from orrery.cost import plan_regions
-
     if not any(isinstance(models.get(a.design or ""), Nested) for a in plan.assignments):
         return plan
     regions = plan_regions(plan, graphs)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import LOOPS
 from orrery.errors import SpecError, UnknownNameError
+from orrery.graph import Graph
+from orrery.hardware import load_architecture
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.report import Page, Section, make_scorecard
@@ -24,9 +26,6 @@ from ._result import NestFile, NestResult, layer_nest
 from ._search import search_layers
 from ._sections import ZEROS_SAVE, array_sections, checked, listed
 from ._zeros import ZeroOptions, layer_zeros
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 
 def nest(
@@ -66,9 +65,6 @@ def nest(
     SpecError : the file does not describe an array; no layer of the network can be mapped
     UnknownNameError : no such array, no such layer
     """
-    from orrery.cost.nest import LOOPS
-    from orrery.hardware import load_architecture
-
     architecture = load_architecture(on, loops=tuple(LOOPS))
     graph = load_model(model, options)
     if fuse != "none" or need or macs_only:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestProblem
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound
 from orrery.report import Cell, Column, Table, Text
 from orrery.units import format_si
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
 
 Nests = Mapping[str, "NestFound"]
 _TIES = {"latency": "Of equally fast nests those of least energy",

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.graph import Graph
+from orrery.cost import Refusal
+from orrery.cost.nest import NestProblem, nest_problem
+from orrery.graph import Graph
 
 
 def nest_problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:
     """Return the nests of all layers, and why others have none."""
-    from orrery.cost import Refusal
-    from orrery.cost.nest import nest_problem
-
     problems: dict[str, NestProblem] = {}
     left_out: dict[str, str] = {}
     for region in graph.regions():

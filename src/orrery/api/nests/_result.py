@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import printable
 from orrery.evidence import Evidence
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound
 from orrery.plan import Infeasible
-from orrery.report import Page, Scorecard
+from orrery.report import Page, Scorecard, render_text, write_report
 from orrery.store import read_record, whole_folder, write_record, write_text
 
 from ._file import KeptTensor, LayerNest, NestFile
 from ._pages import held_up
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
 
 __all__ = ["KeptTensor", "LayerNest", "NestFile", "NestResult", "layer_nest", "read_nests"]
 
@@ -71,14 +68,10 @@ class NestResult:
     @property
     def text(self) -> str:
         """The page as text."""
-        from orrery.report import render_text
-
         return printable(render_text(self.page))
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write nests, evidence, array and report: all of them, or none."""
-        from orrery.report import write_report
-
         with whole_folder(Path(folder)) as fresh:
             write_record(fresh / FILES["nests"], "nests", 1, self.file)
             write_record(fresh / FILES["evidence"], "evidence", 1, self.evidence)

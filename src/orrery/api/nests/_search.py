@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestProblem, Zeros
+from orrery.hardware import Architecture
+from orrery.mapping.nest import NestFound
+from orrery.plan import Infeasible
 from orrery.progress import Progress
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem, Zeros
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
-    from orrery.plan import Infeasible
+from orrery.store import Cache
 
 
 def search_layers(
@@ -27,9 +25,7 @@ def search_layers(
     zeros : region -> its zeros; regions that are not named are dense
     most : evaluations per layer before the search gives up the proof; None: plenty
     """
-    from orrery.cost.nest import Zeros
     from orrery.mapping.nest import nest_network
-    from orrery.store import Cache
 
     dense, alike = Zeros(), dict[str, tuple["Zeros", dict[str, "NestProblem"]]]()
     for name, problem in problems.items():

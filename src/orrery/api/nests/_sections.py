@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from orrery.evidence import Evidence
+from orrery.hardware import Architecture, doubts
 from orrery.report import Section, Table, Text
 
 from ..validating import Part, beside, error_table, known_errors
 from ._timeloop import notes_of
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
 
 #: why no reference set speaks for nests that make something of zeros
 ZEROS_SAVE = "zeros save some of it: sets are dense"
@@ -32,8 +29,6 @@ def listed(title: str, reasons: Mapping[str, str], tone: str) -> Text:
 
 def array_sections(architecture: Architecture) -> list[Section]:
     """Return what a reader should know of the array: how it was read, which energies are odd."""
-    from orrery.hardware import doubts
-
     found: list[Section] = [notes_of(architecture)] if architecture.notes else []
     if warned := doubts(architecture):
         found.append(Text(title="Doubtful energies", paragraphs=tuple(warned), tone="warning"))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import check_mapping, nest_cost, nest_of_timeloop, problem_of_timeloop
 from orrery.errors import SpecError
+from orrery.hardware import Architecture, read_timeloop
+from orrery.mapping.nest import NestFound, best_nest
 from orrery.plan import Infeasible
 from orrery.report import Cell, Column, Page, Section, Table, Text
 from orrery.units import format_si
 
 from ..validating import error_table, nest_part
 from ._pages import bill_table
-
-if TYPE_CHECKING:
-    from orrery.hardware import Architecture
-    from orrery.mapping.nest import NestFound
 
 
 def timeloop(paths: Sequence[str | Path], *, objective: str = "", bill: bool = False) -> Page:
@@ -33,10 +31,6 @@ def timeloop(paths: Sequence[str | Path], *, objective: str = "", bill: bool = F
     ------
     SpecError : files that do not describe an array; a mapping that does not fit it
     """
-    from orrery.cost.nest import check_mapping, nest_cost, nest_of_timeloop, problem_of_timeloop
-    from orrery.hardware import read_timeloop
-    from orrery.mapping.nest import NestFound, best_nest
-
     said = read_timeloop(*(Path(path) for path in paths))
     array = said.architecture
     sections: list[Section] = [notes_of(array), _levels(array)] if array.notes else [_levels(array)]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from orrery.cost.nest import Zeros, operand_density
 from orrery.errors import SpecError, did_you_mean
+from orrery.graph import Graph, Statistics, measure_statistics
 from orrery.progress import Progress
 from orrery.settings import setting
 
@@ -17,8 +19,6 @@ from .._inputs import read_arrays
 from .._options import numbers
 
 if TYPE_CHECKING:
-    from orrery.cost.nest import Zeros
-    from orrery.graph import Graph, Statistics
     from orrery.runtime import LabelledData
 
 _OPERANDS = ("input", "weight")
@@ -64,8 +64,6 @@ def layer_zeros(
     ------
     SpecError : an operand that is none, a share outside 0 to 1, data without effect
     """
-    from orrery.cost.nest import Zeros, operand_density
-
     for option, names in (("--gate", options.gate), ("--skip", options.skip)):
         for name in names:
             _operand(option, name)
@@ -108,7 +106,6 @@ def layer_zeros(
 def _statistics(
     graph: Graph, options: ZeroOptions, progress: Progress
 ) -> tuple[Statistics, str]:  # fmt: skip
-    from orrery.graph import measure_statistics
     from orrery.runtime import measure_densities, read_labelled
 
     if options.data is None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost.interchange import (
+    PRINTS,
+    Export,
+    Nests,
+    export_accelforge,
+    export_zigzag,
+    prints_of,
+)
+from orrery.cost.nest import nest_cost
+from orrery.hardware import Architecture
+from orrery.mapping.nest import dividing_nest
 from orrery.report import Text
 
 from .._options import ModelOptions
 from ..nests import NestResult
 from ._wanted import nests_of, tool_and_path
-
-if TYPE_CHECKING:
-    from orrery.cost.interchange import Export, Nests
-    from orrery.hardware import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +57,6 @@ def export_nests(
     SpecError : no layer can be said in its language
     UnknownNameError : another tool
     """
-    from orrery.cost.interchange import PRINTS, export_accelforge, export_zigzag, prints_of
-    from orrery.cost.nest import nest_cost
-    from orrery.mapping.nest import dividing_nest
-
     exports: dict[str, Callable[[Nests, Architecture], Export]] = {
         "zigzag": export_zigzag, "accelforge": export_accelforge,
     }  # fmt: skip

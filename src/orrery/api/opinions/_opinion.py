@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost.interchange import LayerOpinion, differences, read_opinion
+from orrery.cost.nest import nest_cost
 from orrery.errors import SpecError, UnknownNameError
 from orrery.report import Cell, Column, Section, Table, Text
 
@@ -12,9 +13,6 @@ from .._options import ModelOptions
 from ..nests import LayerNest, NestResult
 from ._same import same_nests
 from ._wanted import nests_of, tool_and_path
-
-if TYPE_CHECKING:
-    from orrery.cost.interchange import LayerOpinion
 
 
 def with_opinion(
@@ -32,9 +30,6 @@ def with_opinion(
     SpecError : files that the tool has not written so; results of another array or other layers
     UnknownNameError : another tool; no layer of the files is one of the network
     """
-    from orrery.cost.interchange import differences, read_opinion
-    from orrery.cost.nest import nest_cost
-
     tool, path = tool_and_path(opinion, ("zigzag", "accelforge"), where="--opinion")
     theirs = {one.layer: one for one in read_opinion(tool, path)}
     nests = nests_of(model, result, options)

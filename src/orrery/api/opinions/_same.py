@@ -4,16 +4,14 @@ nests they are of, where these were cut anew for the tool."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost.interchange import PRINTS, LayerPrint, Nests, prints_of, read_prints
+from orrery.cost.nest import NestMapping
 from orrery.errors import SpecError
+from orrery.mapping.nest import dividing_nest
 from orrery.report import Text
 
 from ..nests import NestResult
-
-if TYPE_CHECKING:
-    from orrery.cost.interchange import LayerPrint, Nests
-    from orrery.cost.nest import NestMapping
 
 #: one nest is cut for another tool in different ways, by what it was searched for
 _OBJECTIVES = ("latency", "energy", "edp")
@@ -30,8 +28,6 @@ def same_nests(
     ------
     SpecError : results of another array, or of layers that compute something else
     """
-    from orrery.cost.interchange import PRINTS, prints_of, read_prints
-
     there, here = read_prints(tool, path), prints_of(nests, result.architecture)
     if there is None:
         return _warned(f"Nobody has checked that the results in {path} are of this array and of "
@@ -58,9 +54,6 @@ def same_nests(
 
 def _cut(name: str, nests: Nests, result: NestResult, known: LayerPrint) -> NestMapping | None:
     """Return the nest that a layer's was cut to, as its hash tells."""
-    from orrery.cost.interchange import prints_of
-    from orrery.mapping.nest import dividing_nest
-
     problem, mapping = nests[name]
     for objective in dict.fromkeys((result.objective, *_OBJECTIVES)):
         made = dividing_nest(problem, mapping, result.architecture, objective)

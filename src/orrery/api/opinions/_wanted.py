@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestMapping, NestProblem
 from orrery.errors import SpecError, UnknownNameError
 
 from .._options import ModelOptions
 from .._resolve import load_model
 from ..nests import NestResult, nest_problems
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestMapping, NestProblem
 
 
 def tool_and_path(text: str, known: Iterable[str], *, where: str) -> tuple[str, Path]:
@@ -36,8 +33,6 @@ def nests_of(
     model: object, result: NestResult, options: ModelOptions | None
 ) -> dict[str, tuple[NestProblem, NestMapping]]:
     """Return the layers that have a nest, with what they compute."""
-    from orrery.cost.nest import NestMapping
-
     problems, _ = nest_problems(load_model(model, options))
     return {
         one.layer: (problems[one.layer], NestMapping.read(one.schedule, result.architecture))

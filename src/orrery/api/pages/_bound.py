@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from orrery.plan import Plan
+from orrery.certificate import WHOLE_LAYERS
+from orrery.mapping import MACHINE
+from orrery.mapping.sets import PATH_BOUND, PROOF
+from orrery.plan import Plan
 
 
 def bound_words(plan: Plan) -> str:
     """Return of which plans the lower bound is proved; a gap says nothing of any others."""
-    from orrery.certificate import WHOLE_LAYERS
-    from orrery.mapping.sets import PATH_BOUND, PROOF
-
     sizes = plan.settings.get("set_sizes")
     sets = f"sets of {sizes} equal devices" if sizes else "these sets of devices"
     words = {
@@ -30,6 +27,4 @@ def covers(plan: Plan) -> str:
 
 def machine_bound(plan: Plan) -> str:
     """Return the sentence of what no plan at all of the machine undercuts; empty without one."""
-    from orrery.mapping import MACHINE
-
     return next((note for note in plan.notes if note.startswith(MACHINE)), "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orrery.cost import Cost
+from orrery.hardware import System
 from orrery.report import (
     MemoryChart,
     Section,
@@ -11,12 +11,7 @@ from orrery.report import (
     TimelineChart,
     Waterfall,
 )
-from orrery.timeline import PS_PER_S
-
-if TYPE_CHECKING:
-    from orrery.cost import Cost
-    from orrery.hardware import System
-    from orrery.timeline import Timeline
+from orrery.timeline import PS_PER_S, Timeline
 
 
 def timeline_chart(timeline: Timeline, system: System, bound_s: float | None = None) -> Section:

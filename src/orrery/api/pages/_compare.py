@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.mapping import METHODS, Tried
 from orrery.plan import Infeasible, Plan
 from orrery.report import Column, Table
-
-if TYPE_CHECKING:
-    from orrery.mapping import Tried
 
 
 def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
     """Return a row per search method: what its plan takes, and how much more than the best."""
-    from orrery.mapping import METHODS
-
     energy = chosen.objective == "energy"
     best = min((t.seconds for t in tried if t.seconds is not None), default=None)
     rows: list[tuple[str | float | None, ...]] = []

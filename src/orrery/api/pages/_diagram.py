@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orrery.hardware import System
+from orrery.plan import Plan
 from orrery.report import Arrow, Box, Diagram, Section
 from orrery.units import counted, format_quantity, format_si
-
-if TYPE_CHECKING:
-    from orrery.hardware import System
-    from orrery.plan import Plan
 
 
 def system_diagram(system: System, plan: Plan) -> Section:

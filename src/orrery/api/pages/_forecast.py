@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orrery.cost import PlanCost
 from orrery.plan import Plan
 from orrery.report import format_value
 from orrery.timeline import Timeline
 
 from ._bound import bound_words
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
 
 #: Below this share the two are one figure with rounding.
 _SAME = 5e-4

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.graph import Graph
+from orrery.hardware import System
 from orrery.plan import Plan
 from orrery.report import Page, Scorecard, Section, Text, Verdict, format_value
 from orrery.timeline import Timeline
@@ -19,11 +21,6 @@ from ._roofline import roofline_chart
 from ._set_names import is_image
 from ._sets import set_sections
 from ._tables import device_table, layer_table, regions_of
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Graph
-    from orrery.hardware import System
 
 
 def map_page(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orrery.errors import SpecError, printable
-from orrery.report import Page
+from orrery.report import Page, Strip, render_text, to_document, write_report
 from orrery.store import whole_folder, write_record
 
 __all__ = [
@@ -26,16 +26,12 @@ _FILES = {"evidence": "evidence.json", "report": "report.html", "report data": "
 
 def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
     """Return a page as plain text; `rows` is the most shown of each table."""
-    from orrery.report import render_text
-
     # Names come from files; an escape sequence in one must not reach the terminal.
     return printable(render_text(page, width=width, rows=rows))
 
 
 def glance_text(page: Page, *, width: int = 96) -> str:
     """Return the strip of a page and the section after it as text; empty where there is none."""
-    from orrery.report import Strip, render_text
-
     first = next((n for n, s in enumerate(page.sections) if isinstance(s, Strip)), None)
     if first is None:
         return ""
@@ -45,8 +41,6 @@ def glance_text(page: Page, *, width: int = 96) -> str:
 
 def titled_text(page: Page, titles: Collection[str], *, width: int = 96, rows: int = 40) -> str:
     """Return the sections of some titles as text; empty where there is none."""
-    from orrery.report import render_text
-
     chosen = tuple(section for section in page.sections if section.title in titles)
     if not chosen:
         return ""
@@ -56,8 +50,6 @@ def titled_text(page: Page, titles: Collection[str], *, width: int = 96, rows: i
 
 def page_document(page: Page, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """Return a page, and the files that were written, as plain data."""
-    from orrery.report import to_document
-
     document = to_document(page)
     if files:
         document["files"] = {name: str(path) for name, path in files.items()}
@@ -76,8 +68,6 @@ def write_card(page: Page, folder: str | Path) -> dict[str, Path]:
     ------
     SpecError : a page without a card
     """
-    from orrery.report import write_report
-
     if page.scorecard is None:
         raise SpecError(page.title, found="no scorecard", wanted="the page of a score",
                         fix="score a network or evidence first")  # fmt: skip

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.mapping import Tried
+from orrery.mapping.sets import Sensitivity
 from orrery.report import Column, Table
 from orrery.timeline import PS_PER_S
-
-if TYPE_CHECKING:
-    from orrery.mapping import Tried
-    from orrery.mapping.sets import Sensitivity
 
 #: rows shown besides the kept one; those that regret least
 _MOST = 12

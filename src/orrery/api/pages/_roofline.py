@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.graph import Region
+from orrery.hardware import Device, System
+from orrery.plan import Plan
 from orrery.report import Axis, Line, Point, Section, Series
 
 from ._tables import by_device
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.graph import Region
-    from orrery.hardware import Device, System
-    from orrery.plan import Plan
 
 
 def roofline_chart(

@@ -6,11 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orrery.graph import Region
-    from orrery.plan import Assignment, Plan, Split
+from orrery.graph import Region
+from orrery.plan import Assignment, Plan, Split
 
 ALONE = "one device"
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import string
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import PlanCost
+from orrery.plan import Plan
 from orrery.report import Cell, Column, Section, Strip, Table, Tile, format_value
 
 from ._set_names import ALONE, DeviceSet, devices_text, range_text, sets_of, strategy_text
 from ._split_table import split_table
 from ._terms import SplitStep, Terms, terms_of
-
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.plan import Plan
 
 _LETTERS = string.ascii_uppercase + string.digits + string.ascii_lowercase
 _MORE = "…"

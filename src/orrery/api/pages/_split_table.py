@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.plan import Plan
 from orrery.report import Cell, Column, Table
 
 from ._set_names import DeviceSet, strategy_text
 from ._terms import Terms
-
-if TYPE_CHECKING:
-    from orrery.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

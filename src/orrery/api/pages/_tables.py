@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.cost import Cost, PlanCost, plan_regions
+from orrery.graph import Graph, Region
+from orrery.hardware import System
+from orrery.plan import Plan
 from orrery.report import Column, Section, Table
+from orrery.timeline import Timeline
 
 from ._set_names import devices_text
-
-if TYPE_CHECKING:
-    from orrery.cost import Cost, PlanCost
-    from orrery.graph import Graph, Region
-    from orrery.hardware import System
-    from orrery.plan import Plan
-    from orrery.timeline import Timeline
 
 
 def regions_of(graphs: Sequence[Graph], plan: Plan) -> dict[str, Region]:
     """Return the region behind each region name of a plan."""
-    from orrery.cost import plan_regions
-
     return {name: planned.region for name, planned in plan_regions(plan, graphs).items()}
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from orrery.cost import PlanCost
-    from orrery.plan import Plan
+from orrery.cost import PlanCost
+from orrery.plan import Plan
 
 #: term of a step -> what it is called on the page
 _TERMS = {"compute": "compute", "arrival": "resharding", "rotate": "rotation",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from orrery.graph import Graph
 from orrery.report import Text
 from orrery.units import format_quantity
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
 
 
 def totals_text(graph: Graph) -> Text:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.graph import Graph
+from orrery.hardware import System
 from orrery.plan import Plan, check_plan, read_plan
 from orrery.store import strict_convert
 
@@ -15,10 +16,6 @@ from .._machines import load_system
 from .._options import ModelOptions
 from .._resolve import distinct, load_model
 from ._origins import found_again
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.hardware import System
 
 
 def load_planned(

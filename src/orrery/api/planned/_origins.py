@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from orrery.errors import SpecError
+from orrery.graph import MODELS
+from orrery.hardware import THIS_MACHINE, system_names
 from orrery.plan import Plan
 
 _FLAG = {
@@ -83,8 +85,5 @@ def found_again(
 
 def _is_known(origin: str) -> bool:
     """Return whether text is a name of the library or the catalogue, and so no path."""
-    from orrery.graph import MODELS
-    from orrery.hardware import THIS_MACHINE, system_names
-
     name = origin.partition("(")[0].strip()  # a catalogue name may carry options
     return not origin or origin in MODELS or name in (THIS_MACHINE, *system_names())

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 from orrery.errors import OrreryError, SpecError, did_you_mean
+from orrery.graph import Graph, in_precision
+from orrery.hardware import Description
+from orrery.mapping.space import Parameter, read_parameter
 
 from ._doubts import wiring
 from ._price import read
 from ._task import WORKLOAD, Task
-
-if TYPE_CHECKING:
-    from orrery.hardware import Description
-    from orrery.mapping.space import Parameter
 
 _OBJECTIVES = {"array": ("latency", "energy", "edp"),
                "system": ("latency", "throughput", "energy")}  # fmt: skip
@@ -33,8 +31,6 @@ def asked(vary: Sequence[str], machine: Description, task: Task) -> list[Paramet
     OrreryError : a machine that cannot be read as it is; a path that leads nowhere, with the
         nearest; a path twice; a value that no point can have. What some cannot, they say later
     """
-    from orrery.mapping.space import read_parameter
-
     parameters = [read_parameter(text) for text in vary]
     if not parameters:
         raise SpecError("sweep", found="nothing to vary", wanted="--vary PATH=VALUE,VALUE,…",
@@ -59,8 +55,6 @@ def asked(vary: Sequence[str], machine: Description, task: Task) -> list[Paramet
 
 
 def _check(key: str, value: str, task: Task) -> None:
-    from orrery.graph import Graph, in_precision
-
     where = f"--vary {key}={value}"
     if key in ("batch", "context") and not (value.isascii() and value.isdigit() and int(value)):
         raise SpecError(where, found=value, wanted="a whole number, 1 or more", fix="correct it")

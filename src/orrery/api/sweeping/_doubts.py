@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orrery.hardware import Description
-    from orrery.mapping.space import Parameter
+from orrery.hardware import Description
+from orrery.mapping.space import Parameter
 
 #: what an access, a millimetre and a second of a memory cost hangs on its size
 _OF_A_MEMORY = ("read", "write", "static_power", "area")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orrery.errors import SpecError, UnknownNameError
+from orrery.hardware import (
+    THIS_MACHINE,
+    Description,
+    architecture_names,
+    architecture_text,
+    read_description,
+    system_names,
+    write_system,
+)
+from orrery.mapping.space import Parameter
 from orrery.store import open_plain
 
 from .._machines import load_system
 from ._task import WORKLOAD, Task
-
-if TYPE_CHECKING:
-    from orrery.hardware import Description
-    from orrery.mapping.space import Parameter
 
 #: what can be swept
 KINDS = ("array", "system")
@@ -31,15 +37,6 @@ def described(on: str | Path, kind: str = "") -> tuple[Description, str]:
     ------
     UnknownNameError, SpecError : no such file or name; one of another kind, or of both
     """
-    from orrery.hardware import (
-        THIS_MACHINE,
-        architecture_names,
-        architecture_text,
-        read_description,
-        system_names,
-        write_system,
-    )  # fmt: skip
-
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of machine", kind, KINDS)
     text = str(on)

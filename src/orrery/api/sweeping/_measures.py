@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from orrery.mapping import non_dominated
+
 from ._grounds import workload_of
 from ._rows import Row
 
@@ -102,8 +104,6 @@ def compared(rows: Sequence[Row], varied: Sequence[str], searched: Collection[st
     varied : paths
     searched : objectives of the points' searches; other figures are by-products
     """
-    from orrery.mapping import non_dominated
-
     least = {metric for name in searched for metric in _LEAST[name]}
     of_work = [replace(m, by_product=m.metric not in least)
                for m in (_BATCHED if "batch" in varied else _PLAIN)]  # fmt: skip

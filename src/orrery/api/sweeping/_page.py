@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from orrery.mapping.space import Parameter
 from orrery.report import Cell, Column, Page, Section, Table, Text, format_value
 from orrery.units import counted
 
@@ -13,9 +13,6 @@ from ._grounds import grounds, lower_bounds, without_figures
 from ._measures import Compared
 from ._rows import Row, SweepFile
 from ._slopes import slope_sections
-
-if TYPE_CHECKING:
-    from orrery.mapping.space import Parameter
 
 #: most points on the page; the files have all
 MOST_ROWS = 2_000

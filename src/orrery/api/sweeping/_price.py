@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from orrery.cost.nest import LOOPS
 from orrery.errors import CancelledError, OrreryError, SpecError
+from orrery.evidence import Evidence
+from orrery.hardware import Architecture, Description, System, read_description
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.store import Cache
@@ -18,15 +21,9 @@ from ..validating import beside, known_errors, nest_part
 from ._rows import Row, figures_of
 from ._task import APART, UNREAD, WORKLOAD, Choice, Task, Workload, workload
 
-if TYPE_CHECKING:
-    from orrery.evidence import Evidence
-    from orrery.hardware import Architecture, Description, System
-
 
 @lru_cache(maxsize=4)
 def _base(text: str, file: str) -> tuple[Description, Architecture | System]:
-    from orrery.hardware import read_description
-
     described = read_description(text, file)
     return described, read(described)
 
@@ -34,7 +31,6 @@ def _base(text: str, file: str) -> tuple[Description, Architecture | System]:
 def read(machine: Description) -> Architecture | System:
     """Read a description as what it is of."""
     from orrery.accel import resolve
-    from orrery.cost.nest import LOOPS
 
     if machine.kind == "array":
         return machine.architecture(loops=tuple(LOOPS))
@@ -92,7 +88,6 @@ def _evidence(
     task: Task, taken: Workload, machine: Architecture | System, progress: Progress
 ) -> tuple[Sequence[Evidence], dict[str, str]]:
     """Return the figures of a plan or of the best nests, and why layers have none."""
-    from orrery.hardware import Architecture
     from orrery.mapping.nest import nest_network
 
     from .._map import map as map_

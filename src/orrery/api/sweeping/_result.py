@@ -7,10 +7,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import printable
-from orrery.report import Page
+from orrery.hardware import Description
+from orrery.mapping.space import Parameter
+from orrery.report import Page, render_text, write_report
 from orrery.store import read_record, whole_folder, write_record, write_text
 
 from ._grounds import alike
@@ -18,10 +19,6 @@ from ._measures import Compared, compared
 from ._page import sweep_page
 from ._rows import Header, Row, SweepFile
 from ._task import WORKLOAD
-
-if TYPE_CHECKING:
-    from orrery.hardware import Description
-    from orrery.mapping.space import Parameter
 
 #: what `SweepResult.write` writes, `best` only where one workload was swept on varied machines
 FILES = {
@@ -69,14 +66,10 @@ class SweepResult:
     @property
     def text(self) -> str:
         """The page as text."""
-        from orrery.report import render_text
-
         return printable(render_text(self.page))
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write rows as JSON and CSV, the report, and the best machine: all of them, or none."""
-        from orrery.report import write_report
-
         files = {name: file for name, file in FILES.items() if name != "best" or self.best}
         with whole_folder(Path(folder)) as fresh:
             write_record(fresh / FILES["sweep"], "sweep", 1, self.file, indent=None)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from orrery.mapping.space import Effect, Effects, Parameter, main_effects
 from orrery.report import Cell, Column, Section, Table, Text
 
 from ._charts import shortened
 from ._measures import Compared, Measure
 from ._rows import Row
-
-if TYPE_CHECKING:
-    from orrery.mapping.space import Effect, Effects, Parameter
 
 #: a mean that is this much larger is worth a word
 _WORTH = 1.001
@@ -25,8 +22,6 @@ def slope_sections(
     parameters: Sequence[Parameter], priced: Priced, outcome: Compared, objective: str
 ) -> list[Section]:
     """Return the parameters ranked by what they do, their values one by one, ranges too narrow."""
-    from orrery.mapping.space import main_effects
-
     points = [point for _, point in priced]
     found: dict[Measure, Effects] = {}
     for measure in outcome.measures:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
 from orrery.errors import CancelledError, SpecError
+from orrery.hardware import Description
+from orrery.mapping import MapSearch
+from orrery.mapping.space import Parameter, points_of
+from orrery.mapping.space import one_at_a_time as stepped
 from orrery.progress import SILENT, Progress
 from orrery.settings import to_record
 from orrery.store import content_hash, encode
@@ -24,11 +28,6 @@ from ._result import SweepResult, result_of
 from ._rows import Header
 from ._task import Task, engine, forget
 from ._work import Wanted, priced, wanted_of
-
-if TYPE_CHECKING:
-    from orrery.hardware import Description
-    from orrery.mapping import MapSearch
-    from orrery.mapping.space import Parameter
 
 
 def sweep(
@@ -71,10 +70,6 @@ def sweep(
     ------
     SpecError, UnknownNameError : no such machine, no such path; a folder of another sweep
     """
-    from orrery.mapping import MapSearch
-    from orrery.mapping.space import one_at_a_time as stepped
-    from orrery.mapping.space import points_of
-
     if jobs < 0:
         raise SpecError("--jobs", found=jobs, wanted="0 (all cores) or more", fix="correct it")
     if one_at_a_time and samples is not None:

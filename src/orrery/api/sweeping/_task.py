@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
+from orrery.cost.nest import NestProblem
+from orrery.graph import Graph
+from orrery.mapping import MapSearch
 from orrery.provenance import PROGRAM_VERSION
 from orrery.settings import to_record
 from orrery.store import content_hash
@@ -16,11 +19,6 @@ from orrery.store import content_hash
 from .._options import ModelOptions
 from .._resolve import load_model
 from ..nests import nest_problems
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestProblem
-    from orrery.graph import Graph
-    from orrery.mapping import MapSearch
 
 #: begins the key of a point whose network cannot be read: it may be readable the next time
 UNREAD = "unread "

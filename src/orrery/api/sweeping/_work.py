@@ -8,18 +8,15 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from orrery.errors import OrreryError
+from orrery.mapping.space import Parameter
 from orrery.progress import Progress
 from orrery.store import content_hash
 
 from ._price import price_point
 from ._rows import Row
 from ._task import UNREAD, Task
-
-if TYPE_CHECKING:
-    from orrery.mapping.space import Parameter
 
 #: How often a stop by the user is looked for while processes work.
 _PATIENCE_S = 0.2

@@ -7,19 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from orrery.report import Cell, Column, Page, Table, Text
+from orrery.cost import work_of
+from orrery.graph import Graph
+from orrery.report import Cell, Column, Page, Table, Text, write_report
+from orrery.sim import ChakraTrace, chakra_traces, encode_chakra, play_chakra, read_chakra
 from orrery.store import atomic_write, whole_folder, write_text
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_si
 
 from .._result import MapResult
 from ._files import check_heads, rank_files, read_groups
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-    from orrery.sim import ChakraTrace
 
 _LINKS = ("Links and their contention are not in a trace: a message takes as long as was recorded "
           "of it, and meets no other. A replay with contention can therefore end later than its "
@@ -32,9 +30,6 @@ def write_chakra(result: MapResult, graphs: Sequence[Graph], folder: str | Path)
     Beside them ``devices.json`` says which rank is which device, and ``groups.json`` which ranks
     meet in collectives, as simulators take it.
     """
-    from orrery.cost import work_of
-    from orrery.sim import chakra_traces, encode_chakra
-
     from ..pages import regions_of
 
     operations = {}
@@ -69,8 +64,6 @@ class ChakraRun:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the timeline, which Perfetto opens, and the report: all or none."""
-        from orrery.report import write_report
-
         files = {"timeline": "timeline.json", "report": "report.html",
                  "report data": "report.json", "report text": "report.txt"}  # fmt: skip
         with whole_folder(Path(folder)) as fresh:
@@ -91,8 +84,6 @@ def chakra(paths: Sequence[str | Path]) -> ChakraRun:
     SpecError : no trace; a file that is none; ranks that are missing; traces that do not fit each
         other, or the ``groups.json`` beside them (see `play_chakra`)
     """
-    from orrery.sim import play_chakra, read_chakra
-
     files = rank_files([Path(path) for path in paths])
     traces = tuple(read_chakra(file) for file in files)
     told = check_heads(files, traces)

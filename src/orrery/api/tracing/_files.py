@@ -6,13 +6,10 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.sim import ChakraTrace
 from orrery.store import open_plain
-
-if TYPE_CHECKING:
-    from orrery.sim import ChakraTrace
 
 #: of the format: its first schema says none
 _VERSIONS = ("", "0.0.4")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orrery.cost.validation import OUTSIDE, Nearest, catalogued, dataflow_of, nearest_set
 from orrery.evidence import Evidence
-
-if TYPE_CHECKING:
-    from orrery.cost.validation import Nearest
-    from orrery.hardware import Architecture
+from orrery.hardware import Architecture
 
 #: under tables of figures that `beside` does not reach
 UNCHECKED = "No figure here was held against a reference set: errors are not known."
@@ -23,8 +20,6 @@ def nearest_of(
     metric: str, architecture: Architecture, operator: str, operations: int | None
 ) -> Nearest:
     """Return what is known of the error of a layer's figure on an array."""
-    from orrery.cost.validation import catalogued, dataflow_of, nearest_set
-
     return nearest_set(
         metric, dataflow=dataflow_of(architecture), operator=operator,
         bits=architecture.bits["weight"], operations=operations,
@@ -39,8 +34,6 @@ def beside(figure: Evidence, known: Mapping[str, Nearest]) -> Evidence:
     ----------
     known : metric -> what is known of its error; what is not named is outside every set
     """
-    from orrery.cost.validation import OUTSIDE
-
     if figure.metric not in CHECKED or figure.value is None:
         return figure
     near = known.get(figure.metric)

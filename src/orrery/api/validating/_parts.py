@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.cost.nest import NestCost, NestProblem
+from orrery.cost.validation import OUTSIDE, Nearest, operator_kind, over_parts
+from orrery.hardware import Architecture
 from orrery.report import Cell, Column, Table
 
 from ._beside import nearest_of
-
-if TYPE_CHECKING:
-    from orrery.cost.nest import NestCost, NestProblem
-    from orrery.cost.validation import Nearest
-    from orrery.hardware import Architecture
 
 #: figures of a layer, and what a whole network's figure of another name follows from
 WEIGHED = {"latency": "latency_s", "energy": "energy_j", "off-chip traffic": "offchip_bytes"}
@@ -43,8 +40,6 @@ def nest_part(
     outside: str = "",
 ) -> Part:  # fmt: skip
     """Return a layer's share as its loop nest has it."""
-    from orrery.cost.validation import operator_kind
-
     return Part(
         operator=operator_kind(operator, problem), operations=cost.operations.nominal,
         latency_s=cost.latency_s, energy_j=cost.energy_j,
@@ -59,8 +54,6 @@ def known_errors(parts: Sequence[Part]) -> dict[str, Nearest]:
 
     A part without an architecture (priced by another model) is outside every set.
     """
-    from orrery.cost.validation import OUTSIDE, Nearest, over_parts
-
     found = {}
     for metric, field in WEIGHED.items():
         shares = [(getattr(part, field) or 0.0, _near(metric, part)) for part in parts]
@@ -81,8 +74,6 @@ _NO_SET = "no set of the energy of off-chip memory"
 
 
 def _near(metric: str, part: Part) -> Nearest:
-    from orrery.cost.validation import OUTSIDE, Nearest
-
     if part.architecture is None or part.outside:
         how = part.outside or "no set of what is no spatial array"
         return Nearest(error=None, name=OUTSIDE, how=how)
