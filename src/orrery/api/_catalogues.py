@@ -18,8 +18,8 @@ def models() -> Page:
         Column(name="name"),
         Column(name="family"),
         Column(name="task"),
-        Column(name="parameters", kind="number"),
-        Column(name="MACs", unit="MAC", kind="number", help="one pass at batch 1"),
+        Column.number("parameters"),
+        Column.number("MACs", "MAC", help="one pass at batch 1"),
     )
     rows = tuple((m.name, m.family, m.task, m.parameters, m.macs) for m in MODELS.values())
     caption = "`orrery show NAME` builds one; weights are seeded and made only when read."
@@ -31,7 +31,7 @@ def systems() -> Page:
     entries = catalogue()
     rows: list[tuple[Cell, ...]] = [(e.name, e.devices, e.description) for e in entries]
     rows.append(("this-machine", None, "The machine you sit at, probed when asked for"))
-    columns = (Column(name="name"), Column(name="devices", kind="number"), Column(name="what"))
+    columns = (Column(name="name"), Column.number("devices"), Column(name="what"))
     listed = Table(
         title="Systems",
         columns=columns,
@@ -97,7 +97,7 @@ def operators() -> Page:
         columns=(
             Column(name="operator"),
             Column(name="domain", help="empty: ONNX's own"),
-            Column(name="opset", kind="number", help="of its newest version"),
+            Column.number("opset", help="of its newest version"),
             Column(name="derivative"),
         ),
         rows=tuple(

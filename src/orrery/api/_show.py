@@ -51,9 +51,9 @@ def _operators(graph: Graph) -> Table:
             row[1], row[2] = row[1] + work.macs, row[2] + work.others
     columns = (
         Column(name="operator"),
-        Column(name="nodes", kind="number"),
-        Column(name="MACs", unit="MAC", kind="number"),
-        Column(name="other operations", kind="number"),
+        Column.number("nodes"),
+        Column.number("MACs", "MAC"),
+        Column.number("other operations"),
     )
     return Table(
         title="Operators",
@@ -69,10 +69,10 @@ def _layers(graph: Graph) -> Table:
         Column(name="layer"),
         Column(name="operator"),
         Column(name="output"),
-        Column(name="MACs", unit="MAC", kind="number", bar=True),
-        Column(name="other operations", kind="number"),
-        Column(name="weights", unit="bytes", kind="number"),
-        Column(name="output size", unit="bytes", kind="number"),
+        Column.number("MACs", "MAC", bar=True),
+        Column.number("other operations"),
+        Column.number("weights", "bytes"),
+        Column.number("output size", "bytes"),
     )
     rows = []
     for region in graph.regions():
@@ -100,8 +100,8 @@ def _statistics(graph: Graph, progress: Progress) -> Table:
     columns = (
         Column(name="constant"),
         Column(name="type"),
-        Column(name="not zero", unit="%", kind="number"),
-        Column(name="one-bits", unit="%", kind="number"),
+        Column.number("not zero", "%"),
+        Column.number("one-bits", "%"),
     )
     rows = tuple(
         (

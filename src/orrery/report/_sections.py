@@ -47,6 +47,11 @@ class Column:
     help: str = ""
     bar: bool = False
 
+    @classmethod
+    def number(cls, name: str, unit: str = "", help: str = "", *, bar: bool = False) -> Column:
+        """Return a column of numbers."""
+        return cls(name=name, unit=unit, kind="number", help=help, bar=bar)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:

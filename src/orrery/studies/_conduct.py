@@ -267,7 +267,7 @@ def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
     def column(name: str, help: str = "") -> Column:
         if unit is None:
             return Column(name=name, help=help)
-        return Column(name=name, unit=unit, kind="number", help=help)
+        return Column.number(name, unit, help=help)
 
     def cell(value: float | None, own: str) -> Cell:
         return value if value is None or unit is not None else format_value(value, own)
@@ -278,10 +278,10 @@ def _figures(records: Sequence[Record]) -> tuple[Table, Table]:
             Column(name="figure"),
             column("published"),
             column("ours"),
-            Column(name="ratio", unit="x", kind="number", help="ours / published"),
+            Column.number("ratio", "x", help="ours / published"),
             Column(name="status", help="held against the published value; where there is none, "
                    "against the judge's"),
-            Column(name="took", unit="s", kind="number", help="to find ours"),
+            Column.number("took", "s", help="to find ours"),
         ),
         rows=tuple(
             (

@@ -276,10 +276,10 @@ def _worse(one: Replay) -> str:
 
 def _table(replays: Sequence[Replay]) -> Table:
     def percent(name: str, help: str = "") -> Column:
-        return Column(name=name, unit="%", kind="number", help=help)
+        return Column.number(name, "%", help=help)
 
     def times(name: str, help: str = "") -> Column:
-        return Column(name=name, unit="x", kind="number", help=help)
+        return Column.number(name, "x", help=help)
 
     rows = tuple(
         (one.now.name, one.now.quantity, one.now.against, one.now.count, 100 * one.now.median,
@@ -292,14 +292,14 @@ def _table(replays: Sequence[Replay]) -> Table:
     return Table(
         title="Reference sets", rows=rows,
         columns=(Column(name="set"), Column(name="of"), Column(name="against"),
-                 Column(name="rows", kind="number"), percent("median"),
+                 Column.number("rows"), percent("median"),
                  percent("P90", "nine rows of ten are at most so far off"), percent("worst"),
                  percent("bias", "median of the signed error: below zero, ours is too little"),
                  times("reference", "as multiple of ours, median over the rows"),
                  times("from", "tenth percentile; of fewer than ten rows the least"),
                  times("to", "ninetieth; of fewer than ten rows the largest"),
-                 Column(name="speaks for"),
-                 percent("recorded", "median over the same rows"), Column(name="verdict")),
+                 Column(name="speaks for"), percent("recorded", "median over the same rows"),
+                 Column(name="verdict")),
         caption="Errors are relative. A set speaks for figures of its quantity, dataflow, operator "
         "and width; sets whose array was changed, whose constants were fitted or that are of no "
         "layers speak for nothing.",
@@ -323,9 +323,8 @@ def _rows(one: ValidationSet) -> Table:
     noted = any(row.note for row in one.rows)
     return Table(
         title=one.name,
-        columns=(Column(name="of"), Column(name=f"reference{kind}", unit=unit, kind="number"),
-                 Column(name=f"ours{kind}", unit=unit, kind="number"),
-                 Column(name="error", unit="%", kind="number"),
+        columns=(Column(name="of"), Column.number(f"reference{kind}", unit),
+                 Column.number(f"ours{kind}", unit), Column.number("error", "%"),
                  *((Column(name="note"),) if noted else ())),
         rows=tuple((row.name, row.reference, row.ours, 100 * row.error,
                     *((row.note or None,) if noted else ())) for row in one.rows),

@@ -91,8 +91,8 @@ def _places(found: dict[str, BitStatistics]) -> Table:
     )  # fmt: skip
     return Table(
         title="Zero bits per significance position",
-        columns=(Column(name="position", kind="number", help="of the magnitude, highest first"),
-                 *(Column(name=name, unit="%", kind="number") for name in found)),
+        columns=(Column.number("position", help="of the magnitude, highest first"),
+                 *(Column.number(name, "%") for name in found)),
         rows=rows,
         caption="Position 1 of a floating format is the hidden one, zero only in zeros and "
         "subnormal numbers. Whole numbers: magnitudes on one symmetric grid a filter, -127 to 127 "
@@ -116,24 +116,24 @@ def _sparsity(found: dict[str, BitStatistics]) -> Table:
         title="Bit sparsity of the weights",
         columns=(
             Column(name="format"),
-            Column(name="weights", kind="number"),
-            Column(name="zeros of stored bits", unit="%", kind="number",
-                   help="floating: of the fraction alone, 23 bits in fp32; whole numbers: of the "
-                   "places that a symmetric grid uses, 7 in int8"),
-            Column(name="zeros of all lanes", unit="%", kind="number",
-                   help="floating: the hidden one too, 24 bits in fp32; whole numbers: the highest "
-                   "place too, which a symmetric grid never uses, 8 in int8"),
-            Column(name="published", unit="%", kind="number",
-                   help="mantissa sparsity of trained fp32 networks; it counts the hidden one"),
-            Column(name="zero values", unit="%", kind="number"),
-            Column(name="below 1e-5", unit="%", kind="number"),
-            Column(name="cycles of 64", kind="number",
-                   help="expected of a bit-interleaving engine whose bits were independent"),
-            Column(name="ones a weight", kind="number", help="of all bits of the magnitude"),
-            Column(name="signed digits a weight", kind="number",
-                   help="digits +1 and -1 of the magnitude in non-adjacent form"),
-            Column(name="cycles of 64, signed", kind="number",
-                   help="the same with a lane more, popping signed digits"),
+            Column.number("weights"),
+            Column.number("zeros of stored bits", "%",
+                help="floating: of the fraction alone, 23 bits in fp32; whole numbers: of the "
+                "places that a symmetric grid uses, 7 in int8"),
+            Column.number("zeros of all lanes", "%",
+                help="floating: the hidden one too, 24 bits in fp32; whole numbers: the highest "
+                "place too, which a symmetric grid never uses, 8 in int8"),
+            Column.number("published", "%",
+                help="mantissa sparsity of trained fp32 networks; it counts the hidden one"),
+            Column.number("zero values", "%"),
+            Column.number("below 1e-5", "%"),
+            Column.number("cycles of 64",
+                help="expected of a bit-interleaving engine whose bits were independent"),
+            Column.number("ones a weight", help="of all bits of the magnitude"),
+            Column.number("signed digits a weight",
+                          help="digits +1 and -1 of the magnitude in non-adjacent form"),
+            Column.number("cycles of 64, signed",
+                          help="the same with a lane more, popping signed digits"),
         ),
         rows=rows,
         caption="Published: 48.6 % (authors' slides of Bitlet). Cycles in floating point depend "

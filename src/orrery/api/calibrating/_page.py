@@ -66,8 +66,7 @@ def _constants(constants: Sequence[Constant]) -> Table:
     return Table(
         title="Constants",
         columns=(Column(name="constant"), Column(name="before"), Column(name="now"),
-                 Column(name="standard error", unit="%", kind="number"), Column(name="how"),
-                 Column(name="note")),
+                 Column.number("standard error", "%"), Column(name="how"), Column(name="note")),
         rows=tuple((c.name, shown(c.before, c.unit), shown(c.value, c.unit),
                     None if c.error is None else 100 * c.error, c.status, c.note)
                    for c in constants),
@@ -86,7 +85,7 @@ def _networks(what: str, validation: Validation, confidence: float) -> Table:
     return Table(
         title=f"Errors of {what}, each network left out in turn",
         columns=(Column(name="network"),
-                 *(Column(name=name, unit=unit, kind="number") for name, unit in numbers)),
+                 *(Column.number(name, unit) for name, unit in numbers)),
         rows=tuple((one.network, one.rows, *(100 * e for e in (*one.before, *one.after)),
                     100 * one.covered, one.total) for one in validation.held),
         caption="Constants and interval were fitted without the network of the line"

@@ -81,9 +81,8 @@ def profile_table(graph: Graph, times: Mapping[str, float]) -> Table:
     whole = sum(times.values())
     return Table(
         title="Layers",
-        columns=(Column(name="layer"), Column(name="operator"),
-                 Column(name="time", unit="s", kind="number"),
-                 Column(name="share", unit="%", kind="number")),
+        columns=(Column(name="layer"), Column(name="operator"), Column.number("time", "s"),
+                 Column.number("share", "%")),
         rows=tuple((name, graph.node(name).operator, seconds, 100 * seconds / whole)
                    for name, seconds in sorted(times.items(), key=lambda item: -item[1])),
         caption=f"Nothing fused; {len(graph.nodes) - len(times)} of {len(graph.nodes)} layers "

@@ -77,8 +77,8 @@ def layer_table(before: Side, after: Side, quantity: str) -> Table:
     same = len(names) - len(rows)
     return Table(
         title=f"{quantity.capitalize()} by layer",
-        columns=(Column(name="layer"), Column(name="before", unit=unit, kind="number"),
-                 Column(name="after", unit=unit, kind="number"), Column(name="change"),
+        columns=(Column(name="layer"), Column.number("before", unit), Column.number("after", unit),
+                 Column(name="change"),
                  Column(name="of all changes", help="signed share of the sum of all changes, each "
                         "taken without its sign"),
                  Column(name="what changed")),
@@ -134,8 +134,8 @@ def beside_table(before: Side, after: Side) -> Table:
                  for name in names)  # fmt: skip
     return Table(
         title="Beside layers",
-        columns=(Column(name="kind"), Column(name="before", unit="s", kind="number"),
-                 Column(name="after", unit="s", kind="number"), Column(name="change")),
+        columns=(Column(name="kind"), Column.number("before", "s"), Column.number("after", "s"),
+                 Column(name="change")),
         rows=rows, caption="Busy time summed over links and devices; much of it may overlap.",
         filterable=False,
     )  # fmt: skip

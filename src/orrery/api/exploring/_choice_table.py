@@ -61,13 +61,13 @@ def _unit_table(problem: SetProblem, found: Explanation, plan: Plan, price: Plan
             Column(name="choice"),
             Column(name="longest", help="the term that takes most of the time"),
             Column(name="busiest link"),
-            Column(name="link's share", unit="%", kind="number",
-                   help="of the longest layer's time for which its busiest link is busy"),
+            Column.number("link's share", "%",
+                          help="of the longest layer's time for which its busiest link is busy"),
             Column(name="next best", help="the cheapest other way to share it on its set, or on "
                    "the set before or after; all else held"),
-            Column(name="all slower by", unit="s", kind="number", bar=True,
-                   help="negative: the search left something"),
-            Column(name="in percent", unit="%", kind="number"),
+            Column.number("all slower by", "s", help="negative: the search left something",
+                          bar=True),
+            Column.number("in percent", "%"),
         ),
         rows=tuple(rows),
         caption="Whole makespans without contention, everything else as it is; choices that do not "

@@ -35,10 +35,10 @@ def design_table(problem: SetProblem, found: Explanation) -> Table:
         title=EXPLAINED[1],
         columns=(
             Column(name="set"), Column(name="design"), Column(name="other design"),
-            Column(name="slower, choices held", unit="%", kind="number",
-                   help="empty: it refuses what is chosen, or it does not fit"),
-            Column(name="slower, chosen anew", unit="%", kind="number", bar=True,
-                   help="choices of this set found anew by descent"),
+            Column.number("slower, choices held", "%",
+                          help="empty: it refuses what is chosen, or it does not fit"),
+            Column.number("slower, chosen anew", "%",
+                          help="choices of this set found anew by descent", bar=True),
         ),
         rows=tuple(rows),
         caption="All devices of a set under another design, other sets as they are.",
@@ -64,9 +64,9 @@ def class_table(classes: Sequence[LayerClass]) -> Table:
         title=EXPLAINED[2],
         columns=(
             Column(name="class", help="operator, kernel and stride"),
-            Column(name="layers", kind="number"),
+            Column.number("layers"),
             Column(name="prefers", help="share of its layers that are fastest under a design"),
-            *(Column(name=head, unit="s", kind="number") for head in heads),
+            *(Column.number(head, "s") for head in heads),
         ),
         rows=tuple(rows),
         caption="All layers of a class on one device, computing alone. Empty: the design refuses "

@@ -42,9 +42,9 @@ def place_table(found: LayersExplained, plan: Plan, price: PlanCost) -> Table:
             Column(name="busiest link"),
             Column(name="next best", help="the cheapest other device or design for it, all else "
                    "held"),
-            Column(name="all slower by", unit="s", kind="number", bar=True,
-                   help="negative: the search left something"),
-            Column(name="in percent", unit="%", kind="number"),
+            Column.number("all slower by", "s", help="negative: the search left something",
+                          bar=True),
+            Column.number("in percent", "%"),
         ),
         rows=tuple(rows),
         caption="Whole makespans by the list schedule in this plan's order, each transfer with its "

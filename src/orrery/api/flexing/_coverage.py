@@ -84,10 +84,9 @@ class Coverage:
             mean, worst = geometric_mean(used), min(used, default=None)
             by_group.append((group, len(names), len(used), _percent(mean), _percent(worst)))
         columns = (
-            Column(name="kind"), Column(name="layers", kind="number"),
-            Column(name="map", kind="number"),
-            Column(name="mean use", unit="%", kind="number", help="geometric mean of those"),
-            Column(name="least use", unit="%", kind="number"),
+            Column(name="kind"), Column.number("layers"), Column.number("map"),
+            Column.number("mean use", "%", help="geometric mean of those"),
+            Column.number("least use", "%"),
         )  # fmt: skip
         rows = tuple(self._row(layer.name, layer.group, layer.source)
                      for layer in self.suite.layers)  # fmt: skip
@@ -101,11 +100,10 @@ class Coverage:
                           "not mapped; `nest` prices them as if multipliers made them. "
                           + UNCHECKED),
             Table(title="Flexibility: layers", rows=rows, columns=(
-                Column(name="layer"), Column(name="kind"),
-                Column(name="use", unit="%", kind="number", bar=True),
-                Column(name="gap", unit="%", kind="number",
-                       help="by which a better nest could be faster at most"),
-                Column(name="why not"), Column(name="shape from"))),
+                Column(name="layer"), Column(name="kind"), Column.number("use", "%", bar=True),
+                Column.number("gap", "%", help="by which a better nest could be faster at most"),
+                Column(name="why not"), Column(name="shape from"),
+                )),
             Text(title="Precisions that do not map", tone="note", paragraphs=tuple(
                 f"{name}: {why}" for name, why in self.refused.items()) or ("None.",)),
         ]  # fmt: skip

@@ -94,10 +94,9 @@ class Growth:
             title=f"Scalability: {self.name}", rows=tuple(rows),
             caption=f"{self._said()} {UNCHECKED}",
             columns=(
-                Column(name="size"), Column(name="inferences", unit="/s", kind="number"),
-                Column(name="speed-up", unit="x", kind="number"),
-                Column(name="of ideal", unit="%", kind="number", bar=True),
-                Column(name="use", unit="%", kind="number"),
+                Column(name="size"), Column.number("inferences", "/s"),
+                Column.number("speed-up", "x"), Column.number("of ideal", "%", bar=True),
+                Column.number("use", "%"),
                 Column(name="loses most by", help="step of the bounds waterfall"),
             ),
         )  # fmt: skip

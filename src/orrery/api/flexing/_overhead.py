@@ -80,13 +80,11 @@ class Overhead:
                          energy, own_time, own_energy))  # fmt: skip
         own = self.coverage.utilisations([layer.name for layer in self.coverage.suite.core.layers])
         columns = (
-            Column(name="one thing fixed"), Column(name="what"),
-            Column(name="layers that map", kind="number"),
-            Column(name="mean use", unit="%", kind="number"),
-            Column(name="time", unit="x", kind="number", help="flexible / fixed"),
-            Column(name="energy", unit="x", kind="number", help="flexible / fixed"),
-            Column(name="time there", unit="x", kind="number", help="on what it was made for"),
-            Column(name="energy there", unit="x", kind="number", help="on what it was made for"),
+            Column(name="one thing fixed"), Column(name="what"), Column.number("layers that map"),
+            Column.number("mean use", "%"), Column.number("time", "x", help="flexible / fixed"),
+            Column.number("energy", "x", help="flexible / fixed"),
+            Column.number("time there", "x", help="on what it was made for"),
+            Column.number("energy there", "x", help="on what it was made for"),
         )  # fmt: skip
         number, mean = len(self.coverage.suite.core.layers), geometric_mean(own) or 0.0
         listed = Table(
@@ -98,9 +96,8 @@ class Overhead:
         )  # fmt: skip
         published = Table(
             title="Flexibility: published shares of support hardware", filterable=False,
-            columns=(Column(name="array"), Column(name="what"),
-                     Column(name="share", unit="%", kind="number"), Column(name="of"),
-                     Column(name="source")),
+            columns=(Column(name="array"), Column(name="what"), Column.number("share", "%"),
+                     Column(name="of"), Column(name="source")),
             rows=tuple((o.array, o.what, o.share, o.of, o.source)
                        for o in self.coverage.suite.overheads),
         )  # fmt: skip

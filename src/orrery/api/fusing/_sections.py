@@ -112,7 +112,7 @@ def kept_table(found: StagedNests) -> Table | None:
         for k in found.kept
     ]
     columns = (Column(name="tensor"), Column(name="made by"), Column(name="until"),
-               Column(name="size", unit="bytes", kind="number"),
+               Column.number("size", "bytes"),
                Column(name="off chip too", help="others read it later, or it is a result"),
     )  # fmt: skip
     made = Table(title=f"Kept in {found.level}", columns=columns, rows=tuple(rows))

@@ -78,11 +78,11 @@ def _blocks(record: CircuitRecord) -> Table:
         rows.append((block.name, block.instances, block.area, all_of, share))
     columns = (
         Column(name="module"),
-        Column(name="instances", kind="number", help="in the whole design"),
-        Column(name=f"area of one{f', {unit}' if unit else ''}", kind="number",
-               help="of its own cells, without the modules in it"),
-        Column(name="area of all", kind="number", bar=True),
-        Column(name="share in %", kind="number"),
+        Column.number("instances", help="in the whole design"),
+        Column.number(f"area of one{f', {unit}' if unit else ''}",
+                      help="of its own cells, without the modules in it"),
+        Column.number("area of all", bar=True),
+        Column.number("share in %"),
     )  # fmt: skip
     if record.area is None:
         caption = "Not synthesised: no areas."
@@ -107,7 +107,7 @@ def _amounts(record: CircuitRecord) -> list[Section]:
         ("look-up tables", fpga.lut), ("look-up tables as memory", fpga.lut_memory),
         ("flip-flops", fpga.flip_flop), ("DSP", fpga.dsp), ("block RAM", fpga.bram),
     )  # fmt: skip
-    columns = (Column(name="resource"), Column(name="count", kind="number"))
+    columns = (Column(name="resource"), Column.number("count"))
     caption = " ".join((f"{fpga.tool}, family {fpga.family}.", *fpga.notes))
     return [Table(title="FPGA resources", columns=columns, rows=kinds, caption=caption)]
 
@@ -118,8 +118,8 @@ def _ports(record: CircuitRecord) -> Table:
         for port in record.ports
     ]
     columns = (
-        Column(name="port"), Column(name="direction"), Column(name="bits", kind="number"),
-        Column(name="signed"), Column(name="meaning"),
+        Column(name="port"), Column(name="direction"), Column.number("bits"), Column(name="signed"),
+        Column(name="meaning"),
     )  # fmt: skip
     clock = (
         f"Clock {record.clock}, rising edge; reset {record.reset}, synchronous, high."
@@ -132,6 +132,6 @@ def _ports(record: CircuitRecord) -> Table:
 def _files(files: Mapping[str, str]) -> Table:
     rows = tuple((name, len(text.encode()), content_hash(text)) for name, text in files.items())
     columns = (
-        Column(name="file"), Column(name="size", unit="bytes", kind="number"), Column(name="hash"),
+        Column(name="file"), Column.number("size", "bytes"), Column(name="hash"),
     )  # fmt: skip
     return Table(title=counted(len(rows), "file"), columns=columns, rows=rows)

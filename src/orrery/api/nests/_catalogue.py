@@ -34,7 +34,7 @@ def arrays() -> Page:
     tables = [energy_table(name) for name in energy_tables()]
     energies = Table(
         title="Tables of energies",
-        columns=(Column(name="name"), Column(name="rows", kind="number"), Column(name="what")),
+        columns=(Column(name="name"), Column.number("rows"), Column(name="what")),
         rows=tuple((t.name, len(t.rows), t.description) for t in tables),
         caption="Named in an array's file: read: {table: NAME, row: ROW}.",
     )

@@ -28,9 +28,8 @@ def layer_sections(
     more = (*more, *_zeros(one.cost, dense))
     told = explain_nest(problem, one.mapping, architecture)
     columns = (
-        Column(name="change"), Column(name="cycles", kind="number"),
-        Column(name="energy", unit="J", kind="number"),
-        Column(name="times as fast", kind="number"),
+        Column(name="change"), Column.number("cycles"), Column.number("energy", "J"),
+        Column.number("times as fast"),
     )  # fmt: skip
     return [
         Text(title=f"Nest of {name}", paragraphs=(*_loops(one, architecture), *more)),

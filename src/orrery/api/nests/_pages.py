@@ -50,15 +50,13 @@ def layer_table(
 ) -> Table:
     """Return one row per layer."""
     columns = (
-        Column(name="layer"), Column(name="operator"),
-        Column(name="operations", kind="number"),
-        Column(name="cycles", kind="number", bar=True),
-        Column(name="utilisation", unit="%", kind="number",
-               help="operations done of all that the array could do in the time"),
-        Column(name="energy", unit="J", kind="number"),
-        Column(name="off chip", unit="bytes", kind="number"),
+        Column(name="layer"), Column(name="operator"), Column.number("operations"),
+        Column.number("cycles", bar=True),
+        Column.number("utilisation", "%",
+                      help="operations done of all that the array could do in the time"),
+        Column.number("energy", "J"), Column.number("off chip", "bytes"),
         Column(name="held up by", help="where most cycles go"),
-        Column(name="gap", unit="%", kind="number", help="0: no nest of the space is better"),
+        Column.number("gap", "%", help="0: no nest of the space is better"),
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for name, one in found.items():
@@ -97,10 +95,8 @@ def level_table(found: Nests, architecture: Architecture) -> Table:
         for (level, role), values in sorted(moved.items(), key=lambda item: order[item[0][0]])
     ]
     columns = (
-        Column(name="memory"), Column(name="data"),
-        Column(name="read", unit="bytes", kind="number"),
-        Column(name="written", unit="bytes", kind="number"),
-        Column(name="energy", unit="J", kind="number", bar=True),
+        Column(name="memory"), Column(name="data"), Column.number("read", "bytes"),
+        Column.number("written", "bytes"), Column.number("energy", "J", bar=True),
     )  # fmt: skip
     return Table(title="Traffic per memory", columns=columns, rows=tuple(rows))
 
@@ -115,9 +111,8 @@ def bill_table(found: Nests) -> Table:
     rows = tuple((resource, action, count, each, count * each, source)
                  for (resource, action, each, source), count in counts.items())  # fmt: skip
     columns = (
-        Column(name="where"), Column(name="action"), Column(name="times", kind="number"),
-        Column(name="each", unit="J", kind="number"),
-        Column(name="energy", unit="J", kind="number", bar=True), Column(name="source"),
+        Column(name="where"), Column(name="action"), Column.number("times"),
+        Column.number("each", "J"), Column.number("energy", "J", bar=True), Column(name="source"),
     )  # fmt: skip
     return Table(title="Bill of energy", columns=columns, rows=rows, sort_by="energy",
                  descending=True)  # fmt: skip
@@ -126,7 +121,7 @@ def bill_table(found: Nests) -> Table:
 def zero_table(found: Nests, said: str) -> Table:
     """Return the operations of each layer told apart: asked for, done, worked at, effectual."""
     columns = [Column(name="layer")] + [
-        Column(name=name, kind="number", help=what) for name, what in (
+        Column.number(name, help=what) for name, what in (
             ("operations", "what the layer asks for"),
             ("performed", "those that take a multiplier's cycle"),
             ("worked", "of these, those that no zero gates"),

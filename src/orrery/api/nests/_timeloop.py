@@ -84,13 +84,11 @@ def _figures(nests: dict[str, NestFound], array: Architecture) -> Table:
         rows.append((name, cost.operations.nominal, cost.cycles, int(hidden), time.compute,
                      100 * cost.active_share, cost.energy_j))  # fmt: skip
     columns = (
-        Column(name="nest"), Column(name="operations", kind="number"),
-        Column(name="cycles", kind="number"),
-        Column(name="cycles, all transfers hidden", kind="number",
-               help="as Timeloop counts: a level's transfers never wait for its one tile"),
-        Column(name="steps", kind="number", help="of the array at work"),
-        Column(name="active", unit="%", kind="number", help="elements that ever work"),
-        Column(name="energy", unit="J", kind="number"),
+        Column(name="nest"), Column.number("operations"), Column.number("cycles"),
+        Column.number("cycles, all transfers hidden",
+                      help="as Timeloop counts: a level's transfers never wait for its one tile"),
+        Column.number("steps", help="of the array at work"),
+        Column.number("active", "%", help="elements that ever work"), Column.number("energy", "J"),
     )  # fmt: skip
     caption = ("Here a tile that is not double-buffered is waited for, a result that leaves a "
                "memory is read there, elements that share data get it at once, and all memories "
@@ -114,8 +112,8 @@ def _traffic(nests: dict[str, NestFound]) -> Table:
                              sum(joules) if joules else None))  # fmt: skip
     columns = (
         *(Column(name=name) for name in ("nest", "memory", "data")),
-        *(Column(name=name, unit="bytes", kind="number") for name in ("read", "written")),
-        Column(name="energy", unit="J", kind="number", bar=True),
+        *(Column.number(name, "bytes") for name in ("read", "written")),
+        Column.number("energy", "J", bar=True),
     )  # fmt: skip
     return Table(title="Traffic per memory", columns=columns, rows=tuple(rows))
 
@@ -129,10 +127,9 @@ def _levels(array: Architecture) -> Table:
                      None if size is None else size / 8, level.word_bits, level.read_energy_j,
                      level.write_energy_j))  # fmt: skip
     columns = (
-        Column(name="memory"), Column(name="holds"), Column(name="instances", kind="number"),
-        Column(name="size", unit="bytes", kind="number"),
-        Column(name="word", unit="bit", kind="number"),
-        *(Column(name=n, unit="J", kind="number", help="per word") for n in ("read", "write")),
+        Column(name="memory"), Column(name="holds"), Column.number("instances"),
+        Column.number("size", "bytes"), Column.number("word", "bit"),
+        *(Column.number(n, "J", help="per word") for n in ("read", "write")),
     )  # fmt: skip
     spread = "; ".join(
         f"{axis.name}: {axis.size}" + (f", for {', '.join(axis.loops)}" if axis.loops else "")

@@ -84,12 +84,9 @@ def _table(
 ) -> Table:  # fmt: skip
     """Return the figures side by side; equal runs of a layer count there as often as here."""
     columns = (
-        Column(name="layer"), Column(name="cycles", kind="number"),
-        Column(name="cycles there", kind="number"),
-        Column(name="there / here", kind="number"),
-        Column(name="energy", unit="J", kind="number"),
-        Column(name="energy there", unit="J", kind="number"),
-        Column(name="there / here, energy", kind="number"),
+        Column(name="layer"), Column.number("cycles"), Column.number("cycles there"),
+        Column.number("there / here"), Column.number("energy", "J"),
+        Column.number("energy there", "J"), Column.number("there / here, energy"),
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     sums: list[list[float | None]] = []

@@ -33,10 +33,9 @@ def comparison(tried: Sequence[Tried], chosen: Plan) -> Table:
     return Table(
         title="Ways to map, compared",
         columns=(
-            Column(name="method"), Column(name=word, unit=unit, kind="number"),
-            Column(name=f"{'more' if energy else 'longer'} than the best", unit="%", kind="number"),
-            Column(name="its lower bound", unit=unit, kind="number"),
-            Column(name="devices", kind="number"),
+            Column(name="method"), Column.number(word, unit),
+            Column.number(f"{'more' if energy else 'longer'} than the best", "%"),
+            Column.number("its lower bound", unit), Column.number("devices"),
             Column(name="what it does"),
         ),
         rows=tuple(rows),

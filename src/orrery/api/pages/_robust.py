@@ -38,10 +38,10 @@ def _matrix(found: Sensitivity) -> Table:
         title="If links were slower or faster",
         columns=(
             Column(name="mapping"),
-            Column(name="most regret", unit="%", kind="number",
-                   help="how much longer than the best at the bandwidth where that is worst"),
+            Column.number("most regret", "%",
+                help="how much longer than the best at the bandwidth where that is worst"),
             *(
-                Column(name=f"{factor:g} × bandwidth", unit="s", kind="number")
+                Column.number(f"{factor:g} × bandwidth", "s")
                 for factor in found.factors
             ),
             Column(name="its sets"),

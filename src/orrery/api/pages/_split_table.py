@@ -60,7 +60,7 @@ def split_table(
             Column(name="layer"),
             Column(name="set"),
             Column(name="split", help="loop/parts; a ring passes parts of one operand round"),
-            *(Column(name=t.name, unit="s", kind="number", help=t.help, bar=t.name == "time")
+            *(Column.number(t.name, "s", help=t.help, bar=t.name == "time")
               for t in shown),
             Column(name="longest", help="the term that takes most of its time"),
             Column(name="busiest link"),

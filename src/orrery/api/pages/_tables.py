@@ -34,15 +34,14 @@ def layer_table(plan: Plan, price: PlanCost, regions: dict[str, Region]) -> Sect
         Column(name="operator"),
         Column(name="device"),
         Column(name="design", help="what the device is configured with; empty: as it is"),
-        Column(name="MACs", unit="MAC", kind="number"),
-        Column(name="weights", unit="bytes", kind="number"),
-        Column(name="off-chip", unit="bytes", kind="number", help="bytes to and from DRAM"),
-        Column(name="time", unit="s", kind="number", bar=True),
-        Column(name="energy", unit="J", kind="number"),
-        Column(
-            name="useful MACs",
-            unit="%",
-            kind="number",
+        Column.number("MACs", "MAC"),
+        Column.number("weights", "bytes"),
+        Column.number("off-chip", "bytes", help="bytes to and from DRAM"),
+        Column.number("time", "s", bar=True),
+        Column.number("energy", "J"),
+        Column.number(
+            "useful MACs",
+            "%",
             help="MACs asked for as a share of those the machine issues: below 100 % where "
             "tiles are padded, above where an algorithm needs fewer multiplications",
         ),
@@ -85,11 +84,11 @@ def device_table(system: System, plan: Plan, timeline: Timeline) -> Section:
     busy, total = timeline.busy_s(), timeline.makespan_s
     columns = (
         Column(name="device"),
-        Column(name="regions", kind="number"),
-        Column(name="busy", unit="s", kind="number"),
-        Column(name="share of time", unit="%", kind="number", bar=True),
-        Column(name="weights and resident tensors", unit="bytes", kind="number"),
-        Column(name="memory", unit="bytes", kind="number"),
+        Column.number("regions"),
+        Column.number("busy", "s"),
+        Column.number("share of time", "%", bar=True),
+        Column.number("weights and resident tensors", "bytes"),
+        Column.number("memory", "bytes"),
     )
     mine = by_device(plan)
     rows = tuple(

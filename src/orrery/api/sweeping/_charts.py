@@ -89,9 +89,9 @@ def _lower_left(
 def columns(row: Row, measures: Sequence[Measure], *more: Column) -> tuple[Column, ...]:
     """Return the columns of a table of points."""
     return (
-        Column(name="point", kind="number"),
+        Column.number("point"),
         *(Column(name=name) for name in shortened(row.choices)),
-        *(Column(name=m.title, unit=m.unit, kind="number") for m in measures),
+        *(Column.number(m.title, m.unit) for m in measures),
         *more,
     )
 

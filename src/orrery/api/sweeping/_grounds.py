@@ -74,7 +74,7 @@ def grounds(rows: Sequence[Row]) -> Table:
     names = ("figure", "basis", "weakest input", "bound", "validation error", "note")
     return Table(
         title="What the figures rest on",
-        columns=(*(Column(name=name) for name in names), Column(name="points", kind="number")),
+        columns=(*(Column(name=name) for name in names), Column.number("points")),
         rows=tuple((*(cell or None for cell in key), n) for key, n in sorted(lines.items())),
         caption="A machine that differs from its description rests on an assumption: that it "
         "could be built so.",

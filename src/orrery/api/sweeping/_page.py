@@ -99,10 +99,9 @@ def _best(rows: Sequence[Row], outcome: Compared) -> Table:
                           *rows[best].choices.values()))  # fmt: skip
     return Table(
         title="Least of each measure",
-        columns=(Column(name="measure"), Column(name="among"),
-                 Column(name="least"),
-                 Column(name="worst by", unit="x", kind="number",
-                        help="the largest of the sweep, in multiples of the least"),
+        columns=(Column(name="measure"), Column(name="among"), Column(name="least"),
+                 Column.number("worst by", "x",
+                               help="the largest of the sweep, in multiples of the least"),
                  *(Column(name=name) for name in shortened(rows[0].choices))),
         rows=tuple(lines), filterable=False,
         caption="Of equal points the first." + (

@@ -62,10 +62,11 @@ def _ranking(
         title="Which parameter matters most",
         columns=(
             Column(name="of"), Column(name="parameter"), Column(name="values"),
-            Column(name="worst/best", unit="x", kind="number", bar=True,
-                   help="of the means over all other parameters, the largest over the least"),
-            Column(name="elasticity", kind="number",
-                   help="percent by which it moves when the parameter grows by one percent"),
+            Column.number("worst/best", "x",
+                help="of the means over all other parameters, the largest over the least",
+                bar=True),
+            Column.number("elasticity",
+                help="percent by which it moves when the parameter grows by one percent"),
             Column(name="best at"),
         ),
         rows=tuple(lines),
@@ -93,7 +94,7 @@ def _by_value(
     return Table(
         title="Value by value",
         columns=(Column(name="parameter"), Column(name="value"),
-                 *(Column(name=m.name, unit="x", kind="number", bar=True) for m in found)),
+                 *(Column.number(m.name, "x", bar=True) for m in found)),
         rows=tuple(lines),
         caption="Means over all other parameters, in multiples of the parameter's best value.",
     )  # fmt: skip

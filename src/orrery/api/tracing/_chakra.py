@@ -101,12 +101,12 @@ def chakra(paths: Sequence[str | Path]) -> ChakraRun:
         rows.append((rank, name, count["COMP"], count["COMM_SEND"], count["COMM_RECV"],
                      count["COMM_COLL"], sent, computing, busy.get(name, 0.0)))  # fmt: skip
     columns = (
-        Column(name="rank", kind="number"), Column(name="device"),
-        *(Column(name=n, kind="number") for n in ("computations", "sends", "receives",
+        Column.number("rank"), Column(name="device"),
+        *(Column.number(n) for n in ("computations", "sends", "receives",
                                                   "collectives")),
-        Column(name="sent", unit="bytes", kind="number"),
-        Column(name="computing", unit="s", kind="number"),
-        Column(name="busy", unit="s", kind="number", help="computing or in a message"),
+        Column.number("sent", "bytes"),
+        Column.number("computing", "s"),
+        Column.number("busy", "s", help="computing or in a message"),
     )  # fmt: skip
     nodes = sum(len(trace.nodes) for trace in traces)
     said = (f"{nodes:,} nodes of {len(traces)} ranks, done after "

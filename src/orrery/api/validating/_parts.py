@@ -107,17 +107,15 @@ def error_table(parts: Sequence[Part]) -> Table:
             ))  # fmt: skip
     return Table(
         title="How far off such figures were", rows=tuple(rows),
-        columns=(Column(name="figure"), Column(name="operator"),
-                 Column(name="layers", kind="number"),
-                 Column(name="share", unit="%", kind="number", help="of the figure of all layers"),
+        columns=(Column(name="figure"), Column(name="operator"), Column.number("layers"),
+                 Column.number("share", "%", help="of the figure of all layers"),
                  Column(name="nearest set"),
-                 Column(name="error", unit="%", kind="number",
-                        help="median over the set's rows, of ours over the reference"),
-                 Column(name="reference", unit="x", kind="number",
-                        help="as multiple of ours, median over the set's rows"),
-                 Column(name="from", unit="x", kind="number", help="tenth percentile"),
-                 Column(name="to", unit="x", kind="number", help="ninetieth"),
-                 Column(name="how near")),
+                 Column.number("error", "%",
+                               help="median over the set's rows, of ours over the reference"),
+                 Column.number("reference", "x",
+                               help="as multiple of ours, median over the set's rows"),
+                 Column.number("from", "x", help="tenth percentile"),
+                 Column.number("to", "x", help="ninetieth"), Column(name="how near")),
         caption="Outside every set, the broadest reason is said. `orrery validate` replays "
         "the sets and says what their errors come from.",
     )  # fmt: skip

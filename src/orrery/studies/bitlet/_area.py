@@ -159,13 +159,12 @@ def _shares(found: ElementArea) -> Table:
     return Table(
         title="Area by block beside the published", rows=tuple(rows),
         columns=(
-            Column(name="block"), Column(name=f"ours, {unit}", kind="number"),
-            Column(name="ours in %", kind="number", bar=True),
-            *(Column(name=f"published at {process} nm in %", kind="number", bar=True)
+            Column(name="block"), Column.number(f"ours, {unit}"),
+            Column.number("ours in %", bar=True),
+            *(Column.number(f"published at {process} nm in %", bar=True)
               for process in AREAS),
-            Column(name="ours without flip-flops in %", kind="number",
-                   help="shares of the gates alone"),
-            Column(name="of it flip-flops in %", kind="number"),
+            Column.number("ours without flip-flops in %", help="shares of the gates alone"),
+            Column.number("of it flip-flops in %"),
         ),
         caption=f"{found.circuit.name}, one element of {found.apart.area:.6g} {unit}, "
         f"{100 * found.apart.sequential_share:.3g} % flip-flops; published: 32 elements, shares of "
@@ -225,7 +224,7 @@ def _fpga(fpga: Resources) -> Table:
     checked = "not simulated" if fpga.verified is None else f"{fpga.verified.compared} cycles"
     return Table(
         title=f"One element on an FPGA ({fpga.family})", rows=rows,
-        columns=(Column(name="resource"), Column(name="count", kind="number")),
+        columns=(Column(name="resource"), Column.number("count")),
         caption=f"{fpga.tool}, before placement; netlist compared with the RTL: {checked}. "
         "The authors' IP for a ZU15EG takes 27 K look-up tables and 7 K flip-flops at 200 MHz; "
         "it is another build, so the figures are not compared.",

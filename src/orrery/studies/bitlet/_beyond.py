@@ -192,9 +192,8 @@ def _digit_table(rows: list[tuple[Cell, ...]]) -> Table:
     return Table(
         title="Signed digits: cycles of 64 MACs", rows=tuple(rows),
         columns=(Column(name="weights"), Column(name="format"),
-                 *(Column(name=name, kind="number") for name in DIGITS),
-                 Column(name="plain or signed by group", kind="number"),
-                 Column(name="no recoding below", kind="number")),
+                 *(Column.number(name) for name in DIGITS),
+                 Column.number("plain or signed by group"), Column.number("no recoding below")),
         caption="All give the same values bit for bit. An odd weight has a digit at the lowest "
         "place in every form with digits -1, 0 and 1, so signed digits stop at about half the "
         "weights, as plain bits do; `split` gives that place a second lane.",
@@ -242,12 +241,10 @@ def _columns(
         ))  # fmt: skip
     table = Table(
         title=f"Weights as bit columns: {whose}", rows=tuple(rows),
-        columns=(Column(name="format"), Column(name="plain", unit="B", kind="number"),
-                 Column(name="columns", unit="B", kind="number"),
-                 Column(name="of plain", kind="number"), Column(name="entropy", kind="number"),
-                 Column(name="layers that gain"), Column(name="all traffic", kind="number"),
-                 Column(name="latency", kind="number"),
-                 Column(name="DRAM energy saved", unit="J", kind="number")),
+        columns=(Column(name="format"), Column.number("plain", "B"), Column.number("columns", "B"),
+                 Column.number("of plain"), Column.number("entropy"),
+                 Column(name="layers that gain"), Column.number("all traffic"),
+                 Column.number("latency"), Column.number("DRAM energy saved", "J")),
         caption="The accelerator's own files, the filters of a tile in four blocks, read back "
         "and compared. The last three are the whole network's, batch 1, activations included, "
         "traffic and latency over the plain version's; DRAM at the pJ/bit of the device, decoders' "

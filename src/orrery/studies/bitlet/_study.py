@@ -159,10 +159,9 @@ def _headlines(rows: list[tuple[Case, float, dict[str, float]]]) -> list[Record]
 
 
 def _machines(rows: list[tuple[Case, float, dict[str, float]]], groups: int) -> Table:
-    columns = [Column(name="network"), Column(name="bits", kind="number")]
+    columns = [Column(name="network"), Column.number("bits")]
     for name in PUBLISHED_CYCLES:
-        columns += [Column(name=name, kind="number"),
-                    Column(name=f"{name}, published", kind="number")]  # fmt: skip
+        columns += [Column.number(name), Column.number(f"{name}, published")]  # fmt: skip
     cells: list[tuple[Cell, ...]] = []
     for place, (case, _, beside) in enumerate(rows):
         if tuple(NETWORKS)[place] != case.name:
@@ -181,9 +180,9 @@ def _machines(rows: list[tuple[Case, float, dict[str, float]]], groups: int) -> 
 def _products() -> Table:
     return Table(
         title="What the published rates say of each other",
-        columns=(Column(name="network"), Column(name="rate x GFLOPs x cycles", kind="number"),
-                 Column(name="clock that it stands for", unit="Hz", kind="number"),
-                 Column(name="cycles without distilling", kind="number")),
+        columns=(Column(name="network"), Column.number("rate x GFLOPs x cycles"),
+                 Column.number("clock that it stands for", "Hz"),
+                 Column.number("cycles without distilling")),
         rows=tuple(
             (c.name, c.fps * c.gflops * c.cycles,
              c.fps * c.gflops * 1e9 * c.cycles / (ELEMENTS * 2 * GROUP),
@@ -199,8 +198,8 @@ def _products() -> Table:
 def _quotients() -> Table:
     return Table(
         title="Headlines and what they are quotients of",
-        columns=(Column(name="headline"), Column(name="printed", unit="x", kind="number"),
-                 Column(name="quotient", unit="x", kind="number"), Column(name="definition")),
+        columns=(Column(name="headline"), Column.number("printed", "x"),
+                 Column.number("quotient", "x"), Column(name="definition")),
         rows=tuple((h.name, h.printed, h.over / h.under, h.means) for h in HEADLINES),
         caption="Quotients of figures as published; none of them is ours.",
     )  # fmt: skip

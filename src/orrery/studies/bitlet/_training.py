@@ -174,15 +174,11 @@ def training_part(scale: float, progress: Progress) -> tuple[list[Record], list[
     first = Table(
         title="Training on the array", rows=(_judge_row(judges), *rows),
         columns=(
-            Column(name="computed"), Column(name="right", unit="%", kind="number"),
-            Column(name="worst seed", unit="%", kind="number"),
-            Column(name="loss of the last epoch", kind="number"),
-            Column(name="errors lost", unit="%", kind="number"),
-            Column(name="steps skipped", kind="number"),
-            Column(name="forward", kind="number"), Column(name="input gradient", kind="number"),
-            Column(name="weight gradient", kind="number"),
-            Column(name="backward over forward", kind="number"),
-            Column(name="step", unit="s", kind="number"),
+            Column(name="computed"), Column.number("right", "%"), Column.number("worst seed", "%"),
+            Column.number("loss of the last epoch"), Column.number("errors lost", "%"),
+            Column.number("steps skipped"), Column.number("forward"),
+            Column.number("input gradient"), Column.number("weight gradient"),
+            Column.number("backward over forward"), Column.number("step", "s"),
         ),
         caption=f"A network of two convolutions and a linear layer, batches of {BATCH}, momentum, "
         f"{epochs} epochs, mean of {seeds} seeds; tested on the array too. Every product of all "
@@ -249,12 +245,9 @@ def _distilled(data: Digits, learned: Mapping[str, Any]) -> Table:
         title="Weight gradients: which operand is distilled", rows=tuple(rows),
         columns=(
             Column(name="step"), Column(name="layer"), Column(name="operand"),
-            Column(name="zeros", unit="%", kind="number"),
-            Column(name="zero bits, fp32", unit="%", kind="number"),
-            Column(name="zero bits, fixed8", unit="%", kind="number"),
-            Column(name="by place, highest first, %"),
-            Column(name="cycles, fp32", kind="number"),
-            Column(name="cycles, fixed8", kind="number"),
+            Column.number("zeros", "%"), Column.number("zero bits, fp32", "%"),
+            Column.number("zero bits, fixed8", "%"), Column(name="by place, highest first, %"),
+            Column.number("cycles, fp32"), Column.number("cycles, fixed8"),
             Column(name="fewer in fp32"),
         ),
         caption="A weight gradient multiplies activations by errors, with no weights between them. "

@@ -125,14 +125,14 @@ def _figure(scale: float, progress: Progress) -> tuple[list[Record], Table]:
         records += dataflow_records(machine, costs, BATCH_OF_FIGURE, progress)
     return records, Table(
         title="Mappings of least energy, AlexNet of 16 images on 16 x 16 elements",
-        columns=(Column(name="layer"), *(Column(name=n, kind="number") for n in numbers),
+        columns=(Column(name="layer"), *(Column.number(n) for n in numbers),
                  Column(name="tiles, outermost first"),
-                 Column(name="RF in full", kind="number",
-                        help="with filling and emptying registers, in 10^9 MACs"),
-                 Column(name="all", kind="number", help="energy, in 10^9 MACs"),
-                 Column(name="free optimum", kind="number",
-                        help="of all nests on this array, proven; empty: not searched"),
-                 Column(name="priced", kind="number", help="nests priced for the proof")),
+                 Column.number("RF in full",
+                               help="with filling and emptying registers, in 10^9 MACs"),
+                 Column.number("all", help="energy, in 10^9 MACs"),
+                 Column.number("free optimum",
+                               help="of all nests on this array, proven; empty: not searched"),
+                 Column.number("priced", help="nests priced for the proof")),
         rows=tuple(rows),
         caption="p filters and q channels take turns in an element; the buffer keeps the sums of "
         "m filters and n images. Tiles divide their loops, as the published analysis has them; "
@@ -258,9 +258,9 @@ def _table(title: str, ran: Mapping[str, ChipLayer], origin: str) -> Table:
     names = ("multiplications", "networks of the buffer", "filters of passes", "together")
     return Table(
         title=title,
-        columns=(Column(name="layer"), *(Column(name=n, kind="number", unit="s") for n in names),
-                 Column(name="DRAM, runs of zeros", kind="number", unit="bytes"),
-                 Column(name="DRAM, 16-bit words", kind="number", unit="bytes")),
+        columns=(Column(name="layer"), *(Column.number(n, "s") for n in names),
+                 Column.number("DRAM, runs of zeros", "bytes"),
+                 Column.number("DRAM, 16-bit words", "bytes")),
         rows=tuple((name, layer.compute_ms / 1e3, layer.port_ms / 1e3, layer.filters_ms / 1e3,
                     layer.ms / 1e3, layer.dram_bytes, layer.dram_dense_bytes)
                    for name, layer in ran.items()),

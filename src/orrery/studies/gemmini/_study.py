@@ -183,7 +183,7 @@ def _groups(shapes: Sequence[Shape]) -> Table:
 
 
 def _numbers(*named: tuple[str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name=name, unit=unit, kind="number") for name, unit in named)
+    return tuple(Column.number(name, unit) for name, unit in named)
 
 
 def _table(shapes: Sequence[Shape]) -> Table:

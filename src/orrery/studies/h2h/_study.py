@@ -217,30 +217,27 @@ def _explained(compiled: float) -> Text:
     )
 
 
-def _number(name: str, unit: str = "s", help: str = "") -> Column:
-    return Column(name=name, unit=unit, kind="number", help=help)
-
-
 def _outcomes(cases: Sequence[Case]) -> Table:
     return Table(
         title="Makespans",
         columns=(
             Column(name="workload"),
-            _number("GB/s", ""),
-            _number("as published", "s", "what the flow claims; not valid where rules are broken"),
-            _number("order broken", ""),
-            _number("overlaps", ""),
+            Column.number("GB/s"),
+            Column.number("as published", "s",
+                          "what the flow claims; not valid where rules are broken"),
+            Column.number("order broken"),
+            Column.number("overlaps"),
             Column(name="other rules broken"),
-            _number("made safe"),
-            _number("one per kind"),
-            _number("random", "s", "the best of 300"),
-            _number("ours"),
-            _number("bound", "s", "no valid schedule is faster"),
-            _number("gap", "%"),
-            _number("below as published", "%"),
-            _number("below made safe", "%"),
-            _number("energy of ours", "J"),
-            _number("took"),
+            Column.number("made safe", "s"),
+            Column.number("one per kind", "s"),
+            Column.number("random", "s", "the best of 300"),
+            Column.number("ours", "s"),
+            Column.number("bound", "s", "no valid schedule is faster"),
+            Column.number("gap", "%"),
+            Column.number("below as published", "%"),
+            Column.number("below made safe", "%"),
+            Column.number("energy of ours", "J"),
+            Column.number("took", "s"),
         ),
         rows=tuple(
             (
@@ -266,15 +263,15 @@ def _steps(cases: Sequence[Case]) -> Table:
         title="The published flow, step by step",
         columns=(
             Column(name="workload"),
-            _number("GB/s", ""),
-            _number("1 computation first"),
-            _number("2 weights bound"),
-            _number("3 activations kept"),
-            _number("4 remapped"),
-            _number("released code, 1"),
-            _number("released code, 4"),
-            _number("separate annealing"),
-            _number("ours"),
+            Column.number("GB/s"),
+            Column.number("1 computation first", "s"),
+            Column.number("2 weights bound", "s"),
+            Column.number("3 activations kept", "s"),
+            Column.number("4 remapped", "s"),
+            Column.number("released code, 1", "s"),
+            Column.number("released code, 4", "s"),
+            Column.number("separate annealing", "s"),
+            Column.number("ours", "s"),
         ),
         rows=tuple(
             (
@@ -294,8 +291,8 @@ def _catalogue() -> Section:
         title="The twelve accelerators",
         columns=(
             Column(name="name"), Column(name="board"), Column(name="kind"),
-            _number("10⁹ operations/s", ""), _number("clock", "Hz"),
-            _number("memory", "bytes"), _number("power", "W"),
+            Column.number("10⁹ operations/s"), Column.number("clock", "Hz"),
+            Column.number("memory", "bytes"), Column.number("power", "W"),
         ),
         rows=tuple(
             (a.name, a.board, a.kind, a.gop_per_s, a.clock_hz, a.memory_bytes, a.power_w)

@@ -29,10 +29,6 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _number(name: str, unit: str = "s", help: str = "") -> Column:
-    return Column(name=name, unit=unit, kind="number", help=help)
-
-
 def _explained() -> Text:
     return Text(
         title="How to read this",
@@ -72,12 +68,12 @@ def _ways(cases: Sequence[Case]) -> Table:
         title="Ways to map",
         columns=(
             Column(name="network"), Column(name="way"),
-            _number("predicted", "s", "without contention"), _number("replayed"),
-            _number("above exact", "%", "replayed; below zero: faster than the exact search"),
-            _number("bound of sets", "s", "no plan of sets in series is faster"),
-            _number("gap", "%", "predicted above that bound"),
-            Column(name="certificate"), _number("search took"),
-            _number("filling took", "s", "once for all ways"),
+            Column.number("predicted", "s", "without contention"), Column.number("replayed", "s"),
+            Column.number("above exact", "%", "replayed; below zero: faster than the exact search"),
+            Column.number("bound of sets", "s", "no plan of sets in series is faster"),
+            Column.number("gap", "%", "predicted above that bound"),
+            Column(name="certificate"), Column.number("search took", "s"),
+            Column.number("filling took", "s", "once for all ways"),
         ),
         rows=tuple(rows),
         caption="The bound holds for sets in series; the greedy ways and the single device keep "
@@ -90,7 +86,7 @@ def _reductions(cases: Sequence[Case]) -> Table:
     others = ("single device", *BASELINES, "list schedule")
     return Table(
         title="Latency of the two-level search below other ways",
-        columns=(Column(name="network"), *(_number(f"below {o}", "%") for o in others)),
+        columns=(Column(name="network"), *(Column.number(f"below {o}", "%") for o in others)),
         rows=tuple(
             (NETWORKS[case.network], *(_percent(case.reduction(other)) for other in others))
             for case in cases
@@ -108,7 +104,7 @@ def _sets(cases: Sequence[Case]) -> Table:
     ]
     return Table(
         title="Sets",
-        columns=(Column(name="network"), Column(name="way"), _number("set", ""),
+        columns=(Column(name="network"), Column(name="way"), Column.number("set"),
                  Column(name="FPGAs × design: layers")),
         rows=tuple(rows),
     )  # fmt: skip
@@ -125,8 +121,8 @@ def _ablations(cases: Sequence[Case]) -> Table:
             rows.append((NETWORKS[case.network], name, without, longer))
     return Table(
         title="What each idea is worth",
-        columns=(Column(name="network"), Column(name="with"), _number("latency"),
-                 _number("longer than with all", "%")),
+        columns=(Column(name="network"), Column(name="with"), Column.number("latency", "s"),
+                 Column.number("longer than with all", "%")),
         rows=tuple(rows),
         caption="Exact search under each restriction, but for the two of the two-level search, "
         "which keep all freedoms. Without contention. What a single design cannot do, the board's "
@@ -159,10 +155,10 @@ def _links(links: Sequence[LinkSweep]) -> Table:
         columns=(
             Column(name="network"),
             Column(name="scaled"),
-            _number("times bandwidth", ""),
-            _number("best latency"),
-            _number("gap", "%"),
-            *(_number(f"below {baseline}", "%") for baseline in BASELINES),
+            Column.number("times bandwidth"),
+            Column.number("best latency", "s"),
+            Column.number("gap", "%"),
+            *(Column.number(f"below {baseline}", "%") for baseline in BASELINES),
             Column(name="sets of the optimum"),
             Column(name="changes", help="against the bandwidth before"),
         ),
@@ -185,7 +181,7 @@ def _regrets(links: Sequence[LinkSweep]) -> list[Table]:
         title="Regret over bandwidths",
         columns=(
             Column(name="network"), Column(name="mapping"),
-            _number("most regret", "%", "longer than the best at the bandwidth where worst"),
+            Column.number("most regret", "%", "longer than the best at the bandwidth where worst"),
             Column(name="regrets least"),
         ),
         rows=tuple(rows),
@@ -224,8 +220,8 @@ def _designs(rows: Sequence[DesignRow]) -> Table:
         title="Other designs",
         columns=(
             Column(name="network"), Column(name="with"), Column(name="in the place of"),
-            _number("best latency"), _number("against the platform", "%"),
-            _number("below greedy by layers", "%"), Column(name="designs used"),
+            Column.number("best latency", "s"), Column.number("against the platform", "%"),
+            Column.number("below greedy by layers", "%"), Column(name="designs used"),
         ),
         rows=tuple(shown),
         caption="Exact search without contention. Only designs that their part has DSP slices "

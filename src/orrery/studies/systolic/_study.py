@@ -114,7 +114,7 @@ def systolic_study(scale: float, progress: Progress) -> StudyResult:
             ))  # fmt: skip
     table = Table(
         title="What makes up the cycles",
-        columns=(Column(name="dataflow"), *(Column(name=name, kind="number") for name in (
+        columns=(Column(name="dataflow"), *(Column.number(name) for name in (
             "rows and columns", "steps", "loading", "wavefront", "together",
             "published, from zero"))),
         rows=tuple(rows),
