@@ -14,22 +14,10 @@ from orrery.evidence import Evidence
 from orrery.hardware import System, write_system
 from orrery.mapping import Tried
 from orrery.plan import Infeasible, Plan, write_plan
-from orrery.report import Page, Scorecard, Verdict, render_card, wrap, write_report
-from orrery.store import whole_folder, write_record, write_text
+from orrery.report import Page, Scorecard, Verdict, render_card, wrap, write_result
+from orrery.store import write_record, write_text
 from orrery.timeline import Timeline, write_timeline
 from orrery.units import format_quantity
-
-#: what `MapResult.write` writes
-FILES = {
-    "plan": "plan.json",
-    "timeline": "timeline.json",
-    "certificate": "certificate.json",
-    "evidence": "evidence.json",
-    "system": "system.yaml",
-    "report": "report.html",
-    "report data": "report.json",
-    "report text": "report.txt",
-}
 
 
 class InfeasibleError(SpecError):
@@ -125,11 +113,11 @@ class MapResult:
 
         plan = placed_beside(self.plan, Path(folder))
         certificate = replace(self.certificate, models=plan.models, system=plan.system)
-        with whole_folder(Path(folder)) as fresh:
-            write_plan(fresh / "plan.json", plan)
-            write_timeline(fresh / "timeline.json", self.timeline)
-            write_certificate(fresh / "certificate.json", certificate)
-            write_record(fresh / "evidence.json", "evidence", 1, self.evidence)
-            write_text(fresh / "system.yaml", write_system(self.system))
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in FILES.items()}
+        return write_result(folder, self.page, {
+            "plan": ("plan.json", lambda path: write_plan(path, plan)),
+            "timeline": ("timeline.json", lambda path: write_timeline(path, self.timeline)),
+            "certificate": ("certificate.json", lambda path: write_certificate(path, certificate)),
+            "evidence": ("evidence.json",
+                         lambda path: write_record(path, "evidence", 1, self.evidence)),
+            "system": ("system.yaml", lambda path: write_text(path, write_system(self.system))),
+        })  # fmt: skip

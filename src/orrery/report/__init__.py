@@ -8,7 +8,7 @@ from ._changes import (
     parse_change_limit,
 )
 from ._format import format_value
-from ._html import render_html, write_report
+from ._html import render_html, write_report, write_result
 from ._json import to_document, to_json
 from ._needs import Need, Verdict, judge, parse_need, parse_needs
 from ._scorecard import FIGURES, METRICS, FigureRule, Metric, Scorecard, make_scorecard
@@ -79,4 +79,5 @@ __all__ = [
     "to_json",
     "wrap",
     "write_report",
+    "write_result",
 ]

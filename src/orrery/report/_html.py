@@ -10,13 +10,13 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orrery.store import write_text
+from orrery.store import whole_folder, write_text
 
 from ._format import context_label, format_value
 from ._json import to_document, to_json
@@ -27,6 +27,8 @@ from ._text import render_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+#: what `write_report` writes
+_FILES = {"report": "report.html", "report data": "report.json", "report text": "report.txt"}
 _SCRIPTS = ("core.js", "charts.js", "timeline.js", "strip.js", "diagram.js", "tables.js")
 
 
@@ -88,6 +90,23 @@ def write_report(page: Page, folder: Path) -> tuple[Path, Path, Path]:
         write_text(folder / name, text)
     html, record, plain = (folder / name for name in texts)
     return html, record, plain
+
+
+def write_result(
+    folder: str | Path, page: Page, beside: Mapping[str, tuple[str, Callable[[Path], None]]]
+) -> dict[str, Path]:
+    """Write a result and its report into a folder: all files, or none; return them by name.
+
+    Parameters
+    ----------
+    beside : files beside the report: name -> (file, what writes it)
+    """
+    with whole_folder(Path(folder)) as fresh:
+        for file, write in beside.values():
+            write(fresh / file)
+        write_report(page, fresh)
+    names = {name: file for name, (file, _) in beside.items()} | _FILES
+    return {name: Path(folder) / file for name, file in names.items()}
 
 
 def _template(name: str) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress, Step
 from orrery.registry import Registry
-from orrery.report import Cell, Column, Page, Section, Table, Text, format_value, write_report
-from orrery.store import whole_folder, write_record
+from orrery.report import Cell, Column, Page, Section, Table, Text, format_value, write_result
+from orrery.store import write_record
 
 from ._frame import Record, Study, StudyFunction, StudyResult
 
@@ -97,13 +97,6 @@ CATALOGUE: tuple[Study, ...] = (
     ),
 )
 
-FILES = {
-    "records": "records.json",
-    "report": "report.html",
-    "report data": "report.json",
-    "report text": "report.txt",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRun:
@@ -148,10 +141,9 @@ class StudyRun:
             "scale": self.scale, "seconds": self.seconds,
             "records": [record.to_document() for record in self.result.records],
         }  # fmt: skip
-        with whole_folder(Path(folder)) as fresh:
-            write_record(fresh / "records.json", "study", 1, body)
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in FILES.items()}
+        return write_result(folder, self.page, {
+            "records": ("records.json", lambda path: write_record(path, "study", 1, body)),
+        })  # fmt: skip
 
 
 def conduct(

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from orrery.cost.validation import ValidationSet, measured_set, recorded_sets, sets_text
 from orrery.errors import SpecError, UnknownNameError
 from orrery.progress import SILENT, Progress
-from orrery.report import Column, Page, Section, Table, Text, format_value, write_report
-from orrery.store import encode, whole_folder, write_record, write_text
+from orrery.report import Column, Page, Section, Table, Text, format_value, write_result
+from orrery.store import encode, write_record, write_text
 
 from ._conduct import CATALOGUE, conduct
 
@@ -27,8 +27,6 @@ SHOWN_ROWS = 40
 GONE = "its study makes it no more"
 _FIGURES = ("median", "p90", "worst")
 _UNITS = {"s", "J", "W", "bytes"}
-FILES = {"sets": "validation.json", "report": "report.html", "report data": "report.json",
-         "report text": "report.txt"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +139,10 @@ class ValidationRun:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write sets and report: all files, or none."""
-        with whole_folder(Path(folder)) as fresh:
-            body = {"scale": self.scale, "seconds": self.seconds, "sets": self.documents}
-            write_record(fresh / FILES["sets"], "validation", 1, body)
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in FILES.items()}
+        body = {"scale": self.scale, "seconds": self.seconds, "sets": self.documents}
+        return write_result(folder, self.page, {
+            "sets": ("validation.json", lambda path: write_record(path, "validation", 1, body)),
+        })  # fmt: skip
 
     def record(self, file: Path) -> None:
         """Write the sets as the package carries them; those not replayed stay as recorded.

@@ -6,17 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orrery.cost.calibration import Constant, Held, Validation, overall
-from orrery.report import Page, write_report
-from orrery.store import read_record, whole_folder, write_record, write_text
-
-#: what `CalibrationResult.write` writes
-FILES = {
-    "device": "calibrated.yaml",
-    "calibration": "calibration.json",
-    "report": "report.html",
-    "report data": "report.json",
-    "report text": "report.txt",
-}
+from orrery.report import Page, write_result
+from orrery.store import read_record, write_record, write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +70,11 @@ class CalibrationResult:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the machine, the constants and the report: all of them, or none."""
-        with whole_folder(Path(folder)) as fresh:
-            write_text(fresh / FILES["device"], self.yaml)
-            write_record(fresh / FILES["calibration"], "calibration", 1, self.file)
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in FILES.items()}
+        return write_result(folder, self.page, {
+            "device": ("calibrated.yaml", lambda path: write_text(path, self.yaml)),
+            "calibration": ("calibration.json",
+                            lambda path: write_record(path, "calibration", 1, self.file)),
+        })  # fmt: skip
 
 
 def read_calibration(path: Path) -> CalibrationFile:

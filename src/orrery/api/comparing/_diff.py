@@ -14,9 +14,8 @@ from orrery.report import (
     changed_figures,
     over_limit,
     parse_change_limit,
-    write_report,
+    write_result,
 )
-from orrery.store import whole_folder
 
 from ._sides import Side, read_side
 from ._tables import beside_table, figure_table, layer_table, unmatched
@@ -43,11 +42,7 @@ class Comparison:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the report as HTML, JSON and text: all of them, or none."""
-        with whole_folder(Path(folder)) as fresh:
-            write_report(self.page, fresh)
-        return {"report": Path(folder) / "report.html",
-                "report data": Path(folder) / "report.json",
-                "report text": Path(folder) / "report.txt"}  # fmt: skip
+        return write_result(folder, self.page, {})
 
 
 def diff(before: str | Path, after: str | Path, *, fail_if: str | Sequence[str] = ()) -> Comparison:

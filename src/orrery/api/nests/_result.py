@@ -10,23 +10,13 @@ from orrery.evidence import Evidence
 from orrery.hardware import Architecture
 from orrery.mapping.nest import NestFound
 from orrery.plan import Infeasible
-from orrery.report import Page, Scorecard, render_text, write_report
-from orrery.store import read_record, whole_folder, write_record, write_text
+from orrery.report import Page, Scorecard, render_text, write_result
+from orrery.store import read_record, write_record, write_text
 
 from ._file import KeptTensor, LayerNest, NestFile
 from ._pages import held_up
 
 __all__ = ["KeptTensor", "LayerNest", "NestFile", "NestResult", "layer_nest", "read_nests"]
-
-#: what `NestResult.write` writes
-FILES = {
-    "nests": "nests.json",
-    "evidence": "evidence.json",
-    "architecture": "architecture.yaml",
-    "report": "report.html",
-    "report data": "report.json",
-    "report text": "report.txt",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +62,13 @@ class NestResult:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write nests, evidence, array and report: all of them, or none."""
-        with whole_folder(Path(folder)) as fresh:
-            write_record(fresh / FILES["nests"], "nests", 1, self.file)
-            write_record(fresh / FILES["evidence"], "evidence", 1, self.evidence)
-            write_text(fresh / FILES["architecture"], self.text_of_array)
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in FILES.items()}
+        return write_result(folder, self.page, {
+            "nests": ("nests.json", lambda path: write_record(path, "nests", 1, self.file)),
+            "evidence": ("evidence.json",
+                         lambda path: write_record(path, "evidence", 1, self.evidence)),
+            "architecture": ("architecture.yaml",
+                             lambda path: write_text(path, self.text_of_array)),
+        })  # fmt: skip
 
 
 def read_nests(path: Path) -> NestFile:

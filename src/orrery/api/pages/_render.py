@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from orrery.errors import SpecError, printable
-from orrery.report import Page, Strip, render_text, to_document, write_report
-from orrery.store import whole_folder, write_record
+from orrery.report import Page, Strip, render_text, to_document, write_result
+from orrery.store import write_record
 
 __all__ = [
     "Page",
@@ -19,9 +19,6 @@ __all__ = [
     "titled_text",
     "write_card",
 ]
-
-_FILES = {"evidence": "evidence.json", "report": "report.html", "report data": "report.json",
-          "report text": "report.txt"}  # fmt: skip
 
 
 def page_text(page: Page, *, width: int = 96, rows: int = 20) -> str:
@@ -72,7 +69,6 @@ def write_card(page: Page, folder: str | Path) -> dict[str, Path]:
         raise SpecError(page.title, found="no scorecard", wanted="the page of a score",
                         fix="score a network or evidence first")  # fmt: skip
     figures = tuple(figure for metric in page.scorecard.metrics for figure in metric.figures)
-    with whole_folder(Path(folder)) as fresh:
-        write_record(fresh / _FILES["evidence"], "evidence", 1, figures)
-        write_report(page, fresh)
-    return {name: Path(folder) / file for name, file in _FILES.items()}
+    return write_result(folder, page, {
+        "evidence": ("evidence.json", lambda path: write_record(path, "evidence", 1, figures)),
+    })  # fmt: skip

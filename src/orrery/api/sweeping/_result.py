@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orrery.errors import printable
 from orrery.hardware import Description
 from orrery.mapping.space import Parameter
-from orrery.report import Page, render_text, write_report
-from orrery.store import read_record, whole_folder, write_record, write_text
+from orrery.report import Page, render_text, write_result
+from orrery.store import read_record, write_record, write_text
 
 from ._grounds import alike
 from ._measures import Compared, compared
 from ._page import sweep_page
 from ._rows import Header, Row, SweepFile
 from ._task import WORKLOAD
-
-#: what `SweepResult.write` writes, `best` only where one workload was swept on varied machines
-FILES = {
-    "sweep": "sweep.json", "table": "sweep.csv", "report": "report.html",
-    "report data": "report.json", "report text": "report.txt", "best": "best.yaml",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +64,14 @@ class SweepResult:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write rows as JSON and CSV, the report, and the best machine: all of them, or none."""
-        files = {name: file for name, file in FILES.items() if name != "best" or self.best}
-        with whole_folder(Path(folder)) as fresh:
-            write_record(fresh / FILES["sweep"], "sweep", 1, self.file, indent=None)
-            write_text(fresh / FILES["table"], self._csv())
-            write_report(self.page, fresh)
-            if self.best:
-                write_text(fresh / FILES["best"], self.best)
-        return {name: Path(folder) / file for name, file in files.items()}
+        files: dict[str, tuple[str, Callable[[Path], None]]] = {
+            "sweep": ("sweep.json",
+                      lambda path: write_record(path, "sweep", 1, self.file, indent=None)),
+            "table": ("sweep.csv", lambda path: write_text(path, self._csv())),
+        }  # fmt: skip
+        if self.best:
+            files["best"] = "best.yaml", lambda path: write_text(path, self.best)
+        return write_result(folder, self.page, files)
 
     def _csv(self) -> str:
         metrics = {name: figure.unit for row in self.rows for name, figure in row.figures.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orrery.cost import work_of
 from orrery.graph import Graph
-from orrery.report import Cell, Column, Page, Table, Text, write_report
+from orrery.report import Cell, Column, Page, Table, Text, write_result
 from orrery.sim import ChakraTrace, chakra_traces, encode_chakra, play_chakra, read_chakra
 from orrery.store import atomic_write, whole_folder, write_text
 from orrery.timeline import Timeline, write_timeline
@@ -64,12 +64,9 @@ class ChakraRun:
 
     def write(self, folder: str | Path) -> dict[str, Path]:
         """Write the timeline, which Perfetto opens, and the report: all or none."""
-        files = {"timeline": "timeline.json", "report": "report.html",
-                 "report data": "report.json", "report text": "report.txt"}  # fmt: skip
-        with whole_folder(Path(folder)) as fresh:
-            write_timeline(fresh / "timeline.json", self.timeline)
-            write_report(self.page, fresh)
-        return {name: Path(folder) / file for name, file in files.items()}
+        return write_result(folder, self.page, {
+            "timeline": ("timeline.json", lambda path: write_timeline(path, self.timeline)),
+        })  # fmt: skip
 
 
 def chakra(paths: Sequence[str | Path]) -> ChakraRun:
