@@ -7,11 +7,13 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from orrery.accel import resolve
 from orrery.cost import CostModel, roofline
 from orrery.errors import SpecError, did_you_mean
 from orrery.graph import operator_names
 from orrery.hardware import THIS_MACHINE, System
 from orrery.hardware import load_system as load
+from orrery.runtime import this_machine, worker_processes
 
 
 def load_system(system: object) -> System:
@@ -25,8 +27,6 @@ def load_system(system: object) -> System:
             wanted="a path or a name",
             fix="see `orrery systems`",
         )
-    from orrery.accel import resolve
-    from orrery.runtime import this_machine
 
     loaded = load(system, probes={THIS_MACHINE: this_machine}, check_design=resolve)
     _check_operators(loaded)
@@ -49,8 +49,6 @@ def _check_operators(system: System) -> None:
 
 def cost_models(system: System) -> Mapping[str, CostModel]:
     """Return the cost models a system's devices need, by the names that stand in plans."""
-    from orrery.accel import resolve
-
     from .nests import nested
 
     models: dict[str, CostModel] = {"": roofline}
@@ -68,7 +66,5 @@ def workers(jobs: int, system: System) -> AbstractContextManager[Executor | None
     ----------
     jobs : processes, this one included; 0 for one per core
     """
-    from orrery.runtime import worker_processes
-
     needed = ("orrery.runtime", "orrery.mapping.genetic", "orrery.accel")
     return worker_processes(jobs if jobs < 0 or len(system.devices) > 1 else 1, preload=needed)

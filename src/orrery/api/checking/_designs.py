@@ -8,20 +8,19 @@ the execution against the same designs evaluated one after another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orrery.accel import Evaluator
 from orrery.cost import plan_regions
 from orrery.graph import Graph, Region
 from orrery.plan import Plan
+from orrery.runtime import reference_evaluator
 
 from .._inputs import agreement
 from ._outputs import Judgement, empty_outputs
-
-if TYPE_CHECKING:
-    from orrery.accel import Evaluator
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -119,8 +118,6 @@ def _one_after_another(
 
 def _share(region: Region, taken: Tensors, made: Tensors, limits: Tensors | None) -> float:
     """Return the largest error as a share of what is allowed there; infinite beyond a zero."""
-    from orrery.runtime import reference_evaluator
-
     worst = 0.0
     for name, want in reference_evaluator(region, taken).items():
         got, right = np.asarray(made[name], np.float64), np.asarray(want, np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from orrery.accel import resolve
 from orrery.cost import PlanCost, plan_regions
 from orrery.cost.nest import nest_problem
 from orrery.cost.validation import operator_kind
@@ -33,8 +34,6 @@ def plan_figures(
 
 
 def _parts(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> Iterator[Part]:
-    from orrery.accel import resolve
-
     planned = plan_regions(plan, graphs)
     models = {a.design: resolve(a.design).cost for a in plan.assignments if a.design}
     for assignment in plan.assignments:

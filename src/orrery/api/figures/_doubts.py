@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from orrery.accel import resolve
 from orrery.cost import PlanCost
 from orrery.hardware import Device, System
 from orrery.plan import Plan
@@ -49,8 +50,6 @@ def doubtful(system: System, plan: Plan) -> Section | None:
 def _doubtful(
     used: Sequence[Device], system: System, plan: Plan
 ) -> Iterator[tuple[str, str, Source]]:
-    from orrery.accel import resolve
-
     links = {name for transfer in plan.transfers for route in transfer.links for name in route}
     if plan.is_split:  # its messages are derived: any link of its devices may carry them
         ends = {device.name for device in used}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orrery.accel import resolve
 from orrery.cost import PlanCost, plan_regions
 from orrery.graph import Graph, Region
 from orrery.plan import Plan
@@ -26,8 +27,6 @@ def formats_of(graphs: Sequence[Graph], plan: Plan, price: PlanCost) -> list[For
     A region counts under its design's format only where the design, not the device as it is,
     takes it; what computes nothing (a view) has no format.
     """
-    from orrery.accel import resolve
-
     planned = plan_regions(plan, graphs)
     designs = {a.design: resolve(a.design) for a in plan.assignments if a.design}
     used: list[dict[str, None]] = [{} for _ in graphs]

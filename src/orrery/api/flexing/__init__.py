@@ -1,7 +1,6 @@
 """Beyond one network on one array: other layers, other sizes, and the card that shows them."""
 
-from ._asked import names_array
-from ._card import array_card, products_of_network
+from ._card import array_card, names_array, products_of_network
 from ._coverage import Coverage, cover
 from ._growth import Growth
 from ._overhead import Overhead, overhead

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from orrery.evidence import Evidence
-from orrery.hardware import Architecture
+from orrery.hardware import Architecture, architecture_names, system_names
 from orrery.progress import SILENT, Progress
 from orrery.report import Page, Section, judge, make_scorecard, parse_needs
 
 from .._options import BeyondOptions, ModelOptions, TaskOptions
 from .._resolve import load_model
 from ..nests import nest
-from ..nests._problems import nest_problems
+from ..nests._search import nest_problems
 from ._chips import grow_chips
 from ._coverage import cover
 from ._overhead import overhead
@@ -21,6 +23,21 @@ from ._runs import Problems, run_layers
 from ._scaling import grow_array, grow_batch
 from ._suite import published_suite
 from ._waterfall import network_bounds, network_waterfall
+
+
+def names_array(on: object, beyond: BeyondOptions) -> bool:
+    """Return whether a text names an array and no system.
+
+    Of a name that is both, an array is meant where flexibility or scalability is asked for.
+    """
+    if not isinstance(on, str | Path):
+        return False
+    path = Path(on)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return re.search(rb"^(levels|architecture)\s*:", path.read_bytes(), re.M) is not None
+    asked = beyond.flexibility or beyond.scalability
+    return str(on) in architecture_names() and (asked or str(on) not in system_names())
+
 
 #: metric -> why it is not known as long as nobody asked
 WHY_UNKNOWN = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from orrery.accel import resolve
 from orrery.errors import SpecError
 from orrery.graph import operator_names
 from orrery.hardware import Architecture, Link, System, architecture_names
@@ -30,8 +31,6 @@ def chips_of(architecture: Architecture, count: int) -> System:
     ------
     SpecError : an array without a rate of its off-chip memory, or one that no design stands for
     """
-    from orrery.accel import resolve
-
     where = f"{count} x {architecture.name}"
     if architecture.name not in architecture_names():
         raise SpecError(where, found="an array of a file, which no plan may name",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orrery.cost.nest import NestProblem
 from orrery.hardware import Architecture
-from orrery.mapping.nest import NestFound
+from orrery.mapping.nest import NestFound, nest_network
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
 from orrery.store import Cache
@@ -67,8 +67,6 @@ def run_layers(
     progress: Progress = SILENT,
 ) -> dict[str, Run]:  # fmt: skip
     """Return the fastest runs of layers, of these the most frugal, in the order of `problems`."""
-    from orrery.mapping.nest import nest_network
-
     single = {(name, n): problem for name, parts in problems.items()
               for n, problem in enumerate(parts)}  # fmt: skip
     keyed = {f"{name} ({n})": problem for (name, n), problem in single.items()}

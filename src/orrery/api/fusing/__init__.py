@@ -1,8 +1,7 @@
 """Loop nests of a network together: the search under ceilings, sections of a page."""
 
-from ._layer import check_layer, part_lines, without_nest
 from ._sections import Verdict, kept_table, outside_sets, together
-from ._seek import seek_together
+from ._seek import check_layer, part_lines, seek_together, without_nest
 
 __all__ = [
     "Verdict",

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
+from orrery.accel import Accelerator
 from orrery.evidence import Evidence
 from orrery.graph import Graph
 from orrery.progress import Progress
 from orrery.provenance import Basis, Source
 from orrery.report import Table
+from orrery.runtime import (
+    CONFIDENCE,
+    LabelledData,
+    TaskMetric,
+    answers,
+    describe_machine,
+    read_labelled,
+    task_metric,
+)
 
 from .._inputs import read_arrays
 from .._options import TaskOptions, numbers
@@ -24,10 +34,6 @@ from .._result import MapResult
 from ..figures import batch_of
 from ._accuracy_table import changed, table_of, table_row
 from ._numerics import Numerics, design_numerics, plan_numerics, whole_numerics
-
-if TYPE_CHECKING:
-    from orrery.accel import Accelerator
-    from orrery.runtime import LabelledData, TaskMetric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +82,10 @@ class LabelledTask:
         return [*figures, reference], table_of(self.metric, self.data, rows, own.formats, notes)
 
     def _scores(self, way: Numerics, graph: Graph) -> NDArray[Any]:
-        from orrery.runtime import answers
-
         task = f"{self.metric.name}, {way.name}"
         return answers(way.run, graph, self.data, self.metric, task=task, progress=self.progress)
 
     def _figure(self, way: Numerics, scores: NDArray[Any]) -> Evidence:
-        from orrery.runtime import CONFIDENCE, describe_machine
-
         value, between = self.metric.figures(scores)
         sure = {"confidence": f"{CONFIDENCE:.0%}, {self.metric.interval}"} if between else {}
         data = self.data
@@ -113,8 +115,6 @@ def labelled_task(
     ------
     SpecError, UnknownNameError : where they do not
     """
-    from orrery.runtime import read_labelled, task_metric
-
     path = Path(task.data or "")
     data = read_labelled(
         read_arrays(path), graph, name=path.name, samples=task.samples, seed=task.seed,

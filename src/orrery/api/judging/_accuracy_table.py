@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from orrery.evidence import Evidence
 from orrery.report import Cell, Column, Table
-
-if TYPE_CHECKING:
-    from orrery.runtime import LabelledData, TaskMetric
+from orrery.runtime import LabelledData, TaskMetric, paired
 
 
 def changed(first: NDArray[Any], second: NDArray[Any]) -> tuple[str, str]:
     """Return in words how much the share changed, and which samples did."""
-    from orrery.runtime import paired
-
     pair = paired(first, second)
     low, high = (100 * bound for bound in pair.interval)
     return (
@@ -49,7 +45,7 @@ def table_of(
     hows : of each way of computing, in words
     """
     sure = f"95 % intervals: {metric.interval}" if rows[0][2] else "too few for an interval"
-    paired = "; of differences in pairs: exact, conservative" if metric.share else ""
+    in_pairs = "; of differences in pairs: exact, conservative" if metric.share else ""
     headings = ("numerics", metric.name, "95 % interval", "right", "samples",
                 f"points against {held}", "samples (McNemar)")  # fmt: skip
     kept = [i for i in range(len(headings)) if any(row[i] not in (None, "") for row in rows)]
@@ -63,6 +59,6 @@ def table_of(
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
         caption=" ".join(f"{part[:1].upper()}{part[1:]}." for part in (
             "Measured: run by us", data.drawn, f"preprocessing: {data.preprocessing}",
-            f"{sure}{paired}", *hows)),
+            f"{sure}{in_pairs}", *hows)),
         filterable=False,
     )  # fmt: skip

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orrery.accel import Accelerator, resolve
 from orrery.cost import plan_regions
 from orrery.errors import SpecError
 from orrery.graph import Graph, Region
+from orrery.runtime import Tensors, chained, usual_backend
 
 from .._result import MapResult
 from ..figures import precisions
-
-if TYPE_CHECKING:
-    from orrery.accel import Accelerator
-    from orrery.runtime import Tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +37,6 @@ class Numerics:
 
 def whole_numerics(graph: Graph) -> Numerics:
     """Return the network in its own formats."""
-    from orrery.runtime import usual_backend
-
     backend, formats = usual_backend(graph), ", ".join(precisions(graph))
     return Numerics(
         subject=f"{graph.name} in {formats}", name=f"{formats} ({backend.name})",
@@ -52,9 +47,6 @@ def whole_numerics(graph: Graph) -> Numerics:
 
 def plan_numerics(graph: Graph, planned: MapResult) -> Numerics:
     """Return what computes the network as its plan's designs would, and how, in words."""
-    from orrery.accel import resolve
-    from orrery.runtime import chained, usual_backend
-
     backend, plan = usual_backend(graph), planned.plan
     placed = plan_regions(plan, [graph])
     designs = {a.design: resolve(a.design).evaluate for a in plan.assignments if a.design}
@@ -84,9 +76,6 @@ def design_numerics(graph: Graph, text: str, design: Accelerator | None = None) 
     ------
     UnknownNameError, SpecError : no such design, or one that refuses every node
     """
-    from orrery.accel import resolve
-    from orrery.runtime import chained, usual_backend
-
     design, backend = design or resolve(text), usual_backend(graph)
     regions = [Region(graph=graph, nodes=(node.name,)) for node in graph.nodes]
     refusals = [design.cost.refuses(region, design.device) for region in regions]

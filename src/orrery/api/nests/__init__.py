@@ -4,8 +4,8 @@ from ._catalogue import array_text, arrays
 from ._figures import nest_figures
 from ._models import nested, with_nests
 from ._nest import nest
-from ._problems import nest_problems
 from ._result import LayerNest, NestFile, NestResult, read_nests
+from ._search import nest_problems
 from ._timeloop import timeloop
 from ._zeros import ZeroOptions
 

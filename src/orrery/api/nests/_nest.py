@@ -21,9 +21,8 @@ from ._figures import nest_figures
 from ._fused import fused_nest
 from ._layer_page import layer_sections
 from ._pages import bill_table, layer_table, level_table, totals, zero_table
-from ._problems import nest_problems
 from ._result import NestFile, NestResult, layer_nest
-from ._search import search_layers
+from ._search import nest_problems, search_layers
 from ._sections import ZEROS_SAVE, array_sections, checked, listed
 from ._zeros import ZeroOptions, layer_zeros
 

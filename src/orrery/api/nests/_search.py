@@ -1,4 +1,4 @@
-"""The search over a network's layers: on all cores, kept on disk, zeros layer by layer."""
+"""The loop nests of a network's layers, and the search over them: on all cores, kept on disk."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from orrery.cost.nest import NestProblem, Zeros
+from orrery.cost import Refusal
+from orrery.cost.nest import NestProblem, Zeros, nest_problem
+from orrery.graph import Graph
 from orrery.hardware import Architecture
-from orrery.mapping.nest import NestFound
+from orrery.mapping.nest import NestFound, nest_network
 from orrery.plan import Infeasible
 from orrery.progress import Progress
 from orrery.store import Cache
+
+
+def nest_problems(graph: Graph) -> tuple[dict[str, NestProblem], dict[str, str]]:
+    """Return the nests of all layers, and why others have none."""
+    problems: dict[str, NestProblem] = {}
+    left_out: dict[str, str] = {}
+    for region in graph.regions():
+        found = nest_problem(region)
+        if isinstance(found, Refusal):
+            left_out[region.name] = found.reason
+            continue
+        for number, problem in enumerate(found, 1):
+            name = region.name if len(found) == 1 else f"{region.name} ({number})"
+            problems[name] = problem
+    return problems, left_out
 
 
 def search_layers(
@@ -25,8 +42,6 @@ def search_layers(
     zeros : region -> its zeros; regions that are not named are dense
     most : evaluations per layer before the search gives up the proof; None: plenty
     """
-    from orrery.mapping.nest import nest_network
-
     dense, alike = Zeros(), dict[str, tuple["Zeros", dict[str, "NestProblem"]]]()
     for name, problem in problems.items():
         mine = zeros.get(name, zeros.get(name.rpartition(" (")[0], dense))

@@ -21,7 +21,7 @@ from orrery.report import Text
 
 from .._options import ModelOptions
 from ..nests import NestResult
-from ._wanted import nests_of, tool_and_path
+from ._same import nests_of, tool_and_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

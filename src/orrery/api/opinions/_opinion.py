@@ -11,8 +11,7 @@ from orrery.report import Cell, Column, Section, Table, Text
 
 from .._options import ModelOptions
 from ..nests import LayerNest, NestResult
-from ._same import same_nests
-from ._wanted import nests_of, tool_and_path
+from ._same import nests_of, same_nests, tool_and_path
 
 
 def with_opinion(

@@ -1,8 +1,7 @@
 """From plans, prices and replays to report sections."""
 
-from ._bound import covers, machine_bound
-from ._compare import comparison
-from ._forecast import energy_bound, forecast
+from ._compare import comparison, regrets
+from ._forecast import covers, energy_bound, forecast, machine_bound
 from ._page import map_page
 from ._render import (
     Page,
@@ -13,7 +12,6 @@ from ._render import (
     titled_text,
     write_card,
 )
-from ._robust import regrets
 from ._tables import regions_of
 from ._totals import totals_text
 

@@ -13,10 +13,9 @@ from orrery.timeline import Timeline
 from orrery.units import counted
 
 from ..figures import doubtful
-from ._bound import bound_words
 from ._charts import energy_bill, memory_chart, timeline_chart
 from ._diagram import system_diagram
-from ._forecast import energy_bound, forecast
+from ._forecast import bound_words, energy_bound, forecast
 from ._roofline import roofline_chart
 from ._set_names import is_image
 from ._sets import set_sections

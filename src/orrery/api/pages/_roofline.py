@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from orrery.accel import resolve
 from orrery.cost import PlanCost
 from orrery.graph import Region
 from orrery.hardware import Device, System
@@ -80,8 +81,6 @@ def _same(one: Device, other: Device) -> bool:
 
 
 def _peak(device: Device, design: str, types: Iterable[str]) -> float | None:
-    from orrery.accel import resolve
-
     if design:
         # A design computes in its own format, whatever the network's tensors say.
         rates = list(resolve(design).device.compute.macs_per_s.values())

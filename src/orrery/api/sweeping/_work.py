@@ -12,6 +12,7 @@ from itertools import islice
 from orrery.errors import OrreryError
 from orrery.mapping.space import Parameter
 from orrery.progress import Progress
+from orrery.runtime import usable_cores, worker_processes
 from orrery.store import content_hash
 
 from ._price import price_point
@@ -60,8 +61,6 @@ def priced(
     CancelledError : the user asked to stop
     OrreryError : a process died, as when memory runs out; a network changed meanwhile
     """
-    from orrery.runtime import usable_cores, worker_processes
-
     done = total - len(wanted)
     jobs = min(jobs or usable_cores(), len(wanted)) if jobs >= 0 else jobs
     if 0 <= jobs <= 1:
