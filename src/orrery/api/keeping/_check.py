@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orrery.errors import SpecError
+from orrery.graph import Graph, Region
 from orrery.plan import Assignment, Plan
 
 from ._kept import WHOLE, worker_of
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-
-__all__ = ["check_parts", "check_placement"]
 
 #: Nothing that was ever compared took longer, and clocks end somewhere.
 _LONGEST_S = 1e6
@@ -66,8 +61,6 @@ def check_parts(path: Path, plan: Plan, graph: Graph) -> None:
     SpecError : a region said to run after others than those whose tensors it reads, a transfer of
         something that its worker does not hand to those workers, weights of a worker without any
     """
-    from orrery.graph import Region
-
     regions = {a.region: Region(graph=graph, nodes=a.nodes, label=a.region)
                for a in plan.assignments}  # fmt: skip
     makers = {t: name for name, region in regions.items() for t in region.outputs}

@@ -7,19 +7,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orrery.graph import Graph, write_onnx
 from orrery.plan import Assignment, Plan, write_plan
 from orrery.report import Page, write_report
 from orrery.store import write_text
 
 from ..planned import placed_beside
 from ._kept import plan_digest, worker_of
-
-if TYPE_CHECKING:
-    from orrery.graph import Graph
-
-__all__ = ["PLAN_KEY", "Placement", "node_notes"]
 
 #: metadata entry of an exported network: the hash of the plan that its nodes are annotated with
 PLAN_KEY = "orrery.plan"
@@ -70,8 +65,6 @@ class Placement:
 
         Weights of more than 1 GiB go into ``<path>.data`` beside it.
         """
-        from orrery.graph import write_onnx
-
         size = sum(constant.type.size_bytes for constant in self.graph.constants.values())
         write_onnx(
             self.graph, path, external_data=size > _EMBEDDED, node_metadata=node_notes(self.plan),

@@ -10,9 +10,6 @@ from orrery.errors import SpecError
 from orrery.plan import Assignment, Plan
 from orrery.store import content_hash, encode
 
-__all__ = ["WHOLE", "WORKER", "is_placement", "plan_digest", "refuse_placement", "thread_name",
-           "whole_ways", "worker_of"]  # fmt: skip
-
 WORKER = "worker of this machine"  #: the space of schedules whose points are workers
 WHOLE = "whole: "  #: settings: the whole network on one worker -> its median seconds
 

@@ -11,8 +11,6 @@ from orrery.plan import Plan, SystemReference
 from orrery.provenance import PROGRAM_VERSION
 from orrery.store import content_hash
 
-__all__ = ["backend_version", "machine_facts", "machine_here", "refuse_elsewhere"]
-
 
 def backend_version(name: str) -> str:
     """Return the version of a back end's library; empty where it is not installed."""

@@ -9,18 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orrery.graph import Graph
 from orrery.plan import Assignment, KernelSchedule, ModelReference, Plan, Transfer
 
 from ._kept import WHOLE, WORKER, thread_name, worker_of
 from ._machine import backend_version, machine_facts, machine_here
 
 if TYPE_CHECKING:
-    from orrery.graph import Graph
     from orrery.runtime.together import Comparison, LocalWorker, PlacedNetwork
 
     from ..placing import Choice
-
-__all__ = ["as_it_ran", "plan_of"]
 
 
 def plan_of(choice: Choice, way: str, *, seed: int) -> Plan:
