@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from orrery.errors import SpecError
-from orrery.settings import setting
-
-__all__ = ["OffloadSearch"]
+from orrery.settings import require, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +45,13 @@ class OffloadSearch:
     seed: int = setting(0, "exact: seed of the solver's random choices.")
 
     def __post_init__(self) -> None:
-        wanted = {
-            "method": ("two_phases, improved or exact",
-                       self.method in {"two_phases", "improved", "exact"}),
-            "least_bytes": ("0 or more", self.least_bytes >= 0),
-            "usable_share": ("above 0, at most 1", 0.0 < self.usable_share <= 1.0),
-            "effort": ("0 or more", self.effort >= 0),
-            "slack": ("1 or more", self.slack >= 1.0),
-            "work": ("above 0", self.work > 0), "limit_s": ("0 or more", self.limit_s >= 0),
-            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
-        }  # fmt: skip
-        for name, (text, right) in wanted.items():
-            if not right:
-                raise SpecError(f"offload planner: {name}", found=getattr(self, name), wanted=text,
-                                fix="correct the setting")  # fmt: skip
+        require(
+            "offload planner", self,
+            method=("two_phases, improved or exact",
+                    self.method in {"two_phases", "improved", "exact"}),
+            least_bytes=("0 or more", self.least_bytes >= 0),
+            usable_share=("above 0, at most 1", 0.0 < self.usable_share <= 1.0),
+            effort=("0 or more", self.effort >= 0), slack=("1 or more", self.slack >= 1.0),
+            work=("above 0", self.work > 0), limit_s=("0 or more", self.limit_s >= 0),
+            seed=("0 or more, below 2^31", 0 <= self.seed < 2**31),
+        )  # fmt: skip
