@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from ._c_text import Operand, Step, Writer, emitter, flat, number
 from ._style import CStyle
-
-__all__: list[str] = []
 
 _SAME = ("SAME_UPPER", "SAME_LOWER")
 
@@ -119,11 +117,13 @@ def _taps(
                 guards += [f"i{a} >= 0", f"i{a} < {window.sizes[a]}"]
                 text = f"i{a}"
             positions.append(text)
-        if guards:
-            with w.block(f"if ({' && '.join(guards)})"):
-                yield list(taps), positions
-        else:
+        with _guarded(w, guards):
             yield list(taps), positions
+
+
+def _guarded(w: Writer, guards: list[str]) -> AbstractContextManager[None]:
+    """Return the block that is done where all guards hold; without any it is no block."""
+    return w.block(f"if ({' && '.join(guards)})") if guards else nullcontext()
 
 
 def _join(group: str, per_group: int, inner: str) -> str:
@@ -171,7 +171,7 @@ def _conv_transpose(w: Writer, step: Step, style: CStyle) -> None:
     groups = int(step.attribute("group", 1))
     if step.attribute("auto_pad", "NOTSET") in _SAME or step.attribute("output_shape", None):
         raise step.refusal("padding that follows from the output's shape")
-    rank = x.shape[2:].__len__()
+    rank = len(x.shape) - 2
     kernel, sizes = weight.shape[2:], y.shape[2:]
     strides = tuple(step.attribute("strides", (1,) * rank))
     dilations = tuple(step.attribute("dilations", (1,) * rank))
@@ -196,15 +196,9 @@ def _conv_transpose(w: Writer, step: Step, style: CStyle) -> None:
                 text = f"i{a}"
             positions.append(text)
         out, read = _join(g, outputs, o), _join(g, inputs, c)
-        add = (
-            f"{y.at(n, out, *positions)} += "
-            f"{x.at(n, read, *here)} * {weight.at(read, o, *taps)};"
-        )  # fmt: skip
-        if guards:
-            with w.block(f"if ({' && '.join(guards)})"):
-                w.line(add)
-        else:
-            w.line(add)
+        with _guarded(w, guards):
+            w.line(f"{y.at(n, out, *positions)} += "
+                   f"{x.at(n, read, *here)} * {weight.at(read, o, *taps)};")  # fmt: skip
 
 
 @emitter("MaxPool", "GlobalMaxPool")

@@ -12,8 +12,6 @@ import numpy as np
 from orrery.graph import Graph
 from orrery.graph.models import Builder
 
-__all__ = ["OPERATORS", "SMALL_NETWORKS"]
-
 Build = Callable[[Builder], str]
 
 
@@ -67,38 +65,6 @@ def _binary(op: str, *second: int) -> Build:
     return build
 
 
-def _gemm(b: Builder) -> str:
-    return b.linear(b.input("x", 1, 24), 10, name="fc")
-
-
-def _matmul(b: Builder) -> str:
-    return b.op("MatMul", b.input("x", 5, 8), b.weight("w", 8, 7, scale=0.4), name="product")
-
-
-def _matmul_data(b: Builder) -> str:
-    return b.op("MatMul", b.input("x", 2, 5, 8), b.input("z", 2, 8, 6), name="product")
-
-
-def _norm(b: Builder) -> str:
-    return b.batch_norm(b.input("x", 1, 5, 4, 6))
-
-
-def _layer_norm(b: Builder) -> str:
-    return b.layer_norm(b.input("x", 3, 20))
-
-
-def _softmax(b: Builder) -> str:
-    return b.op("Softmax", b.input("x", 3, 10), name="softmax", axis=-1)
-
-
-def _lrn(b: Builder) -> str:
-    return b.op("LRN", b.input("x", 1, 8, 4, 5), name="lrn", size=5, alpha=0.02, beta=0.75)
-
-
-def _concat(b: Builder) -> str:
-    return b.concat(b.input("x", 1, 3, 4, 5), b.input("z", 1, 2, 4, 5))
-
-
 def _reduce(op: str, *axes: int) -> Build:
     def build(b: Builder) -> str:
         return b.op(op, b.input("x", 1, 4, 5, 6), b.constant(np.array(axes, np.int64), "axes"),
@@ -137,18 +103,24 @@ _OPERATORS: dict[str, Build] = {
     ),
     "global_average_pool": _pool("GlobalAveragePool"),
     "global_max_pool": _pool("GlobalMaxPool"),
-    "gemm": _gemm,
-    "matmul": _matmul,
-    "matmul_data": _matmul_data,
-    "batch_norm": _norm,
-    "layer_norm": _layer_norm,
-    "softmax": _softmax,
-    "lrn": _lrn,
+    "gemm": lambda b: b.linear(b.input("x", 1, 24), 10, name="fc"),
+    "matmul": lambda b: b.op(
+        "MatMul", b.input("x", 5, 8), b.weight("w", 8, 7, scale=0.4), name="product"
+    ),
+    "matmul_data": lambda b: b.op(
+        "MatMul", b.input("x", 2, 5, 8), b.input("z", 2, 8, 6), name="product"
+    ),
+    "batch_norm": lambda b: b.batch_norm(b.input("x", 1, 5, 4, 6)),
+    "layer_norm": lambda b: b.layer_norm(b.input("x", 3, 20)),
+    "softmax": lambda b: b.op("Softmax", b.input("x", 3, 10), name="softmax", axis=-1),
+    "lrn": lambda b: b.op(
+        "LRN", b.input("x", 1, 8, 4, 5), name="lrn", size=5, alpha=0.02, beta=0.75
+    ),
     "add": _binary("Add"),
     "add_channels": _binary("Add", 4, 1, 1),
     "mul": _binary("Mul"),
     "mul_channels": _binary("Mul", 4, 1, 1),
-    "concat": _concat,
+    "concat": lambda b: b.concat(b.input("x", 1, 3, 4, 5), b.input("z", 1, 2, 4, 5)),
     "relu": _unary("Relu"),
     "leaky_relu": _unary("LeakyRelu", alpha=0.2),
     "clip": _clip,
