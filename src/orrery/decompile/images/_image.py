@@ -95,7 +95,7 @@ class Image:
     form : ``shared``, ``executable``, ``object``, ``archive`` or ``firmware``
     segments : by address, none overlapping
     constant : (begin, end) ranges of memory that nobody writes once it is loaded
-    elsewhere : (begin, end) of memory that a loader fills from other libraries
+    elsewhere : (begin, end) of memory that other files fill, or of room for what they define
     imports : address → linkage name: stubs, and places that stand for functions of other files
     references : address of a pointer in memory → where it points, of pointers that a loader sets
     entries : addresses where code is known to begin, the likeliest first; even for Thumb code

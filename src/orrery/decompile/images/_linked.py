@@ -13,6 +13,8 @@ from ._memory import Memory, Part
 
 _KINDS = {1: "object", 2: "function", 10: "function"}
 _MOST_FIXUPS = 8_000_000
+#: Relocations of calls and jumps, which lead to functions only.
+_BRANCHES = {"x86-64": {4}, "aarch64": {282, 283}, "armv7": {1, 10, 28, 29, 30}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def link(objects: Sequence[Elf], name: str, *, base: int, form: str) -> Image:
         builder.define(number, elf)
     for elf in objects:
         builder.set_aside(elf)
+    builder.names.far = _up(builder.end, 1 << 24) + (1 << 24)
     for number, elf in enumerate(objects):
         builder.resolve(number, elf)
     builder.put_slots()
@@ -157,7 +160,8 @@ class _Linker:
                 if row.symbol >= len(table):
                     self.unread[row.kind] = self.unread.get(row.kind, 0) + 1
                     continue
-                place = self._meaning(number, row.symbol, table[row.symbol])
+                held = row.kind not in _BRANCHES[elf.architecture]
+                place = self._meaning(number, row.symbol, table[row.symbol], data=held)
                 target = place.address
                 if wants_slot(elf.architecture, row.kind):
                     target = self.slots.setdefault(
@@ -174,13 +178,15 @@ class _Linker:
                 else:
                     self.references[start + row.offset] = written
 
-    def _meaning(self, number: int, index: int, row: ElfSymbol) -> _Place:
+    def _meaning(self, number: int, index: int, row: ElfSymbol, *, data: bool) -> _Place:
         if row.section == 0xFFF1:
             return _Place(row.value)
         if row.binding and row.name in self.shared:
             return self.shared[row.name]
         found = self.own.get((number, index))
-        return found if found is not None else _Place(self.names.place(row.name or "(unnamed)"))
+        if found is not None:
+            return found
+        return _Place(self.names.place(row.name or "(unnamed)", data=data))
 
     def put_slots(self) -> None:
         """Write the slots that code reads addresses from."""
@@ -212,6 +218,7 @@ class _Linker:
             segments=self.memory.segments(), sections=tuple(self.sections),
             symbols=tuple(sorted(self.symbols, key=lambda s: (s.address, s.name))),
             thumb_entries=frozenset(s.address for s in functions if s.thumb),
-            constant=tuple(self.constant), imports=self.names.table, references=self.references,
+            constant=tuple(self.constant), elsewhere=tuple(self.names.outside.items()),
+            imports=self.names.table, references=self.references,
             entries=tuple(dict.fromkeys(s.address for s in ordered)), notes=tuple(notes),
         )  # fmt: skip

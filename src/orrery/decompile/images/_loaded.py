@@ -25,14 +25,29 @@ _KINDS = {1: "object", 2: "function", 10: "function"}
 _PACKED_BITS = 7.3
 
 
+#: So far apart lie what may be tensors of other files, and so many of them.
+_APART_BYTES, _MOST_APART = 1 << 24, 100
+#: Relocations of the dynamic loader that only functions have.
+_CALLED = {"x86-64": 7, "aarch64": 1026, "armv7": 22}
+
+
 class Names:
-    """Places that stand for what other files define: one address a name, 16 bytes apart."""
+    """Places that stand for what other files define, one a name: functions beside each other."""
 
-    def __init__(self, base: int) -> None:
-        self.base, self._places = base, dict[str, int]()
+    def __init__(self, base: int, far: int = 0) -> None:
+        self.base, self.far, self._places = base, far, dict[str, int]()
+        #: places of what may be data, with room for it
+        self.outside: dict[int, int] = {}
 
-    def place(self, name: str) -> int:
-        return self._places.setdefault(name, self.base + 16 * len(self._places))
+    def place(self, name: str, *, data: bool = False) -> int:
+        found = self._places.get(name)
+        if found is None:
+            found = self.base + 16 * len(self._places)
+            if data and len(self.outside) < _MOST_APART:
+                found = self.far + _APART_BYTES * len(self.outside)
+                self.outside[found] = found + _APART_BYTES
+            self._places[name] = found
+        return found
 
     def chosen(self, resolver: int) -> int:
         """Return the place of the function that code chooses by the processor when it is loaded."""
@@ -68,7 +83,7 @@ def load(elf: Elf) -> Image:
         raise elf.error("nothing to load", "a program or a shared object",
                         "give the file that is run, not its debugging information")  # fmt: skip
     top = max(part.end for part in memory.parts)
-    names = Names((top + 0xFFFF) & ~0xFFF)
+    names = Names((top + 0xFFFF) & ~0xFFF, far=(top + 2 * _APART_BYTES) & -_APART_BYTES)
     notes: list[str] = []
     elsewhere: list[tuple[int, int]] = []
     references = dict(_resolve(elf, memory, names, notes, elsewhere))
@@ -87,9 +102,10 @@ def load(elf: Elf) -> Image:
             for s in elf.sections
             if s.flags & 2 and s.address
         ),
-        symbols=symbols, constant=tuple(_constant(elf)), elsewhere=tuple(elsewhere),
-        imports={**names.table, **stubs}, references=references, entries=entries,
-        thumb_entries=thumb, notes=tuple(notes), needed=elf.needed,
+        symbols=symbols, constant=tuple(_constant(elf)),
+        elsewhere=(*elsewhere, *names.outside.items()), imports={**names.table, **stubs},
+        references=references, entries=entries, thumb_entries=thumb, notes=tuple(notes),
+        needed=elf.needed,
     )  # fmt: skip
 
 
@@ -134,7 +150,8 @@ def _resolve(
                                  "library when it is loaded")  # fmt: skip
                     continue
                 if not symbol.section:
-                    target += names.place(symbol.name)
+                    data = row.kind != _CALLED[elf.architecture]
+                    target += names.place(symbol.name, data=data)
                 else:
                     target += names.chosen(symbol.value) if symbol.kind == 10 else symbol.value
             if memory.put(row.offset, target, size):
