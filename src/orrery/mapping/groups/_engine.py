@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from orrery.compiled import machine_code
+
 from ._choices import ALIKE, arrange, bests, front, ranked
 from ._tape import (
     ABOVE,
@@ -52,8 +54,6 @@ from ._tape import (
     TIMES_C,
 )  # fmt: skip
 
-__all__ = ["engine"]
-
 #: Vectors of terms that are valued at once.
 BLOCK = 64
 #: Patterns that are tried by coordinate descent before the search proper begins.
@@ -63,15 +63,8 @@ HELPERS = 12
 @cache
 def engine() -> Callable[..., Any]:
     """Return `search` as machine code; loads the compiler on first use."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for inner in (ranked, _value, bests, _strike, front, _descend, _cut, arrange, _branch):
-        register_jitable(inner)
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(search)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return njit(nogil=True, error_model="numpy")(search)  # type: ignore[no-any-return]
+    helpers = (ranked, _value, bests, _strike, front, _descend, _cut, arrange, _branch)
+    return machine_code(search, calls=helpers, nogil=True, error_model="numpy")[0]
 
 
 def search(

@@ -3,11 +3,10 @@
 from ._dividing import dividing_nest
 from ._find import OBJECTIVES, NestFound, best_nest
 from ._network import nest_key, nest_network
-from ._resident import Kept, PartNest, StagedNests, nest_stages
+from ._resident import PartNest, StagedNests, nest_stages
 
 __all__ = [
     "OBJECTIVES",
-    "Kept",
     "NestFound",
     "PartNest",
     "StagedNests",

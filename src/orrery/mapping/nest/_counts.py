@@ -20,11 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..groups import ranked
+from orrery.compiled import machine_code
 
-__all__ = [
-    "FIRST", "KEEP", "MERGE", "MOST", "SLIDE", "WITHIN", "element_counts", "tile_counts",
-]  # fmt: skip
+from ..groups import ranked
 
 KEEP, MERGE, MOST, FIRST, SLIDE, WITHIN = range(6)
 
@@ -69,17 +67,7 @@ def _compact(rows: Rows, roles: tuple[int, ...]) -> tuple[Rows, NDArray[np.int64
 
 @cache
 def _kernels() -> tuple[Callable[..., Any], ...]:
-    from numba import njit
-    from numba.extending import register_jitable
-
-    register_jitable(ranked)
-    register_jitable(_parts)
-    register_jitable(_digits)
-    kernels = (_tiles, _elements, _join, _sliding)
-    try:
-        return tuple(njit(cache=True)(kernel) for kernel in kernels)
-    except RuntimeError:  # neither beside this file nor in the user's cache may it write
-        return tuple(njit(kernel) for kernel in kernels)
+    return machine_code(_tiles, _elements, _join, _sliding, calls=(ranked, _parts, _digits))
 
 
 def _tiles(rows: Any, extent: int, roles: Any) -> Any:

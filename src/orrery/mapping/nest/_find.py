@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.cost.nest import NestCost, NestMapping, NestProblem, Zeros, check_mapping, nest_cost
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import check_choice
 from orrery.hardware import Architecture
 from orrery.plan import Infeasible
 
@@ -25,8 +25,6 @@ from ._patterns import Pattern, distinct, patterns_of
 from ._program import Program, program_of, unpriced, worth_of
 from ._space import mappings_of
 from ._terms import Space
-
-__all__ = ["OBJECTIVES", "NestFound", "best_nest"]
 
 #: What can be sought: least cycles, least joules, least joules times cycles.
 OBJECTIVES = ("latency", "energy", "edp")
@@ -99,9 +97,7 @@ def best_nest(
     ------
     SpecError : an unknown objective; an energy objective where a price is not known
     """
-    if objective not in OBJECTIVES:
-        raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
-                        fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
+    check_choice("objective", objective, OBJECTIVES)
     space = Space(problem, architecture, dividing=dividing)
     zeros = zeros or Zeros()
     program = program_of(space, objective, zeros, most_cycles)

@@ -26,7 +26,7 @@ from orrery.cost.nest import (
     tensor_bits,
     with_tail,
 )
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import check_choice
 from orrery.hardware import Architecture
 from orrery.plan import Infeasible
 from orrery.progress import SILENT, Progress
@@ -38,8 +38,6 @@ from ._resident_front import Chosen
 from ._resident_price import Prices
 from ._resident_search import Search
 from ._resident_space import steps_of
-
-__all__ = ["Kept", "PartNest", "StagedNests", "nest_stages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +165,7 @@ def nest_stages(
     ------
     SpecError : an unknown objective; joules asked for where a price is not known
     """
-    if objective not in OBJECTIVES:
-        raise SpecError("objective", found=objective, wanted=f"one of {', '.join(OBJECTIVES)}",
-                        fix=f"choose one{did_you_mean(objective, OBJECTIVES)}")  # fmt: skip
+    check_choice("objective", objective, OBJECTIVES)
     stages, failed = _without_failed(stages, architecture, most, cache, executor, progress)
     able = keeping_levels(architecture)
     levels = able if keep else ()

@@ -13,7 +13,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from orrery.cost.nest import (
-    NestCost,
     NestProblem,
     Stages,
     TailCost,
@@ -34,8 +33,6 @@ from orrery.store import Cache
 from ._find import NestFound
 from ._network import nest_network
 from ._resident_space import Part, Setting
-
-__all__ = ["Goal", "Point", "Prices"]
 
 #: What nests are searched for: least cycles, or joules plus this price of a cycle.
 Goal = float | None
@@ -208,13 +205,9 @@ class Prices:
             if entry.found is not None:
                 nests.append(entry.found)
                 cycles += entry.found.cost.cycles + also * times
-                joules += _joules(entry.found.cost) + tail.energy_j * times
+                joules += sum(c.energy_j for c in entry.found.cost.charges) + tail.energy_j * times
         points = self.points.setdefault(setting, {})
         if len(nests) == len(setting.parts):
             point = Point(cycles=cycles, energy_j=joules, nests=tuple(nests))
             points.setdefault((cycles, joules), point)
         return bound
-
-
-def _joules(cost: NestCost) -> float:
-    return sum(charge.energy_j for charge in cost.charges)
