@@ -18,12 +18,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, check_choice
 
 from ._bits import lane_cycles
 from ._digits import (
+    DIGITS,
     Digits,
-    check_digits,
     digit_lanes,
     lane_places,
     lane_words,
@@ -31,8 +31,6 @@ from ._digits import (
 )
 from ._engine import MOST_QUANT, PACKED_BITS, Array, Engine
 from ._format import FixedFormat, FloatFormat, Mode, NumberFormat
-
-__all__ = ["Pipeline", "Vectors", "shipped", "vectors"]
 
 _TYPES: dict[str, Any] = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 #: Groups in a set of the bench.
@@ -65,7 +63,7 @@ class Pipeline:
     digits: Digits = "plain"
 
     def __post_init__(self) -> None:
-        check_digits(self.digits, where="bitlet circuit")
+        check_choice("bitlet circuit: digits", self.digits, DIGITS)
         whole = all(
             isinstance(size, int) and not isinstance(size, bool)
             for size in (self.lanes, self.group, self.window, self.beat, self.align)
@@ -86,7 +84,8 @@ class Pipeline:
                 raise SpecError(
                     f"bitlet circuit: {name}", found=size,
                     wanted=f"a divisor of the group, {self.group}",
-                    fix=f"take one of {', '.join(map(str, _divisors(self.group)))}",
+                    fix="take one of " + ", ".join(
+                        str(n) for n in range(1, self.group + 1) if self.group % n == 0),
                 )  # fmt: skip
         if not 2 <= self.window <= self.align:
             raise SpecError(
@@ -523,7 +522,3 @@ def _packed(values: Array, bits: int, stages: Pipeline) -> Array:
     padded[:, : flat.shape[1]] = flat
     packed = np.packbits(padded, axis=1, bitorder="little").view("<u8")
     return packed[:, 0] if words == 1 else packed
-
-
-def _divisors(size: int) -> list[int]:
-    return [n for n in range(1, size + 1) if size % n == 0]

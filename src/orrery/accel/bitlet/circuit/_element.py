@@ -17,13 +17,13 @@ from amaranth import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from orrery.errors import check_choice
 from orrery.rtl import Circuit, Timing
 from orrery.rtl.parts import (
     ComparatorTree,
     CompressorTree,
     Part,
     Shared,
-    check_choice,
     part_circuit,
 )
 
@@ -35,8 +35,6 @@ from ._back import PackFixed, PackFloat
 from ._front import Align, FixedPair, FloatPair, fixed_activation_bits
 from ._lane import Lane
 from ._recode import Recode
-
-__all__ = ["ProcessingElement", "circuit"]
 
 _SPECIAL = ("nan", "plus", "minus")
 
