@@ -11,7 +11,7 @@ import functools
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,15 +33,20 @@ __all__ = [
     "Backend",
     "Executable",
     "Measurement",
+    "Run",
     "Tensors",
+    "check_answer",
     "input_check",
     "least_bytes",
+    "looked_at_once",
     "measure",
     "memory_guard",
     "memory_problem",
 ]
 
 Tensors = Mapping[str, NDArray[Any]]  #: tensor name -> value
+
+Run = Callable[[Tensors], dict[str, NDArray[Any]]]  #: `run` of a prepared graph
 
 BACKENDS = Registry(
     "back end",
@@ -114,6 +119,55 @@ def input_check(graph: Graph) -> Callable[[Tensors], None]:
         check_inputs(graph, inputs)
 
     return check
+
+
+def check_answer(graph: Graph, names: Iterable[str], made: Tensors) -> None:
+    """Refuse what a back end gave for tensors of a graph, where it is something else.
+
+    Raises
+    ------
+    ModelError : one is missing, or has another element type or shape
+    """
+    for name in filter(None, names):
+        want, value = graph.types.get(name), made.get(name)
+        value = getattr(value, "tensor", value)  # of a worker with a memory of its own
+        dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+        if name not in made:
+            found = f"none, but {', '.join(map(repr, made)) or 'nothing at all'}"
+        elif want is None or (
+            (not isinstance(dtype, np.dtype) or want.dtype == "string"
+             or dtype == numpy_dtype(want.dtype))
+            and (shape is None or len(shape) == want.rank)
+            and all(isinstance(size, str) or size == own
+                    for size, own in zip(want.shape, shape or ()))
+        ):  # fmt: skip
+            continue
+        else:
+            found = f"{dtype}{list(shape or ())}"
+        raise ModelError(f"its answer for {name!r}", found=found, wanted=str(want or "a tensor"),
+                         fix="leave out this back end")  # fmt: skip
+
+
+def looked_at_once(
+    run: Run, graph: Graph, names: Iterable[str], put: Callable[[Run], object]
+) -> Run:
+    """Return what runs a prepared graph and looks at its answer, until one was right.
+
+    A back end that leaves out a tensor, or gives another one, is then named itself, and not
+    whoever reads the tensor.
+
+    Parameters
+    ----------
+    put : is given `run` once it has answered rightly, to be called from then on
+    """
+
+    def first(inputs: Tensors) -> dict[str, NDArray[Any]]:
+        made = run(inputs)
+        check_answer(graph, names, made)
+        put(run)
+        return made
+
+    return first
 
 
 class Executable(Protocol):

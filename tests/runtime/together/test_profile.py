@@ -294,6 +294,41 @@ def test_a_neighbour_that_fails_is_waited_for_by_nobody() -> None:
     assert all("RuntimeError: made up" in found.refusals[r.name, "bad"] for r in regions())
 
 
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_who_hangs_is_named_and_out_of_everything(
+    monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """At its first run, warming up, alone, in company or in turns; nobody hangs with it."""
+    monkeypatch.setattr(_profile, "_HANGS_S", 2.0)
+    release = threading.Event()
+
+    class Hanging(Resting):
+        def prepare(self, graph: Graph) -> Any:
+            made, state = _Prepared(self, graph), {"runs": 0}
+            run = made.run
+
+            def hangs(inputs: Any) -> dict[str, Any]:
+                state["runs"] += 1
+                if state["runs"] > after and graph.nodes[0].name == "b":
+                    release.wait(60)
+                return run(inputs)
+
+            made.run = hangs  # type: ignore[method-assign]
+            return made
+
+    try:
+        with pool_of(bad=Hanging(), good=Resting(rest_s=0.001)) as pool:
+            found = profile_subgraphs(diamond(), regions(), pool, INPUT, least_passes=3, width=100)
+            assert list(pool.lost) == ["bad"]
+            release.set()
+    finally:
+        release.set()
+    assert np.isfinite(found.median_s[:, 1]).all()
+    assert np.isinf(found.median_s[:, 0]).all()
+    said = "worker 'bad': subgraph 'b': found no answer after 2 s"
+    assert all(said in found.refusals[r.name, "bad"] for r in regions())
+
+
 @pytest.mark.parametrize("fault", [
     RuntimeError("device lost"), ValueError("made up"), SpecError("x", found="1", wanted="2",
                                                                   fix="z"),

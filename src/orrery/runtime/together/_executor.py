@@ -109,8 +109,8 @@ class PlacedNetwork:
         )
         #: per step and copy, what does it to the values of a request
         self.acts: list[Act] = [
-            *(act_of(one, worker.memory, reads) for one, worker, reads in zip(
-                self.ready, workers, transfers.reads, strict=True)),
+            *(act_of(one, worker.memory, reads, step.region) for one, worker, reads, step in zip(
+                self.ready, workers, transfers.reads, self.steps, strict=True)),
             *(copying(copy, pool.memories[copy.source if copy.target == HOST else copy.target])
               for copy in self.copies),
         ]  # fmt: skip

@@ -47,12 +47,10 @@ from orrery.progress import SILENT, Progress
 from orrery.provenance import PROGRAM_VERSION
 from orrery.store import Cache, content_hash
 
-from .._backend import Executable, Tensors, median_interval
+from .._backend import Executable, Tensors, check_answer, median_interval
 from .._machine import describe_machine
 from ._capacity import DoesNotFitError, is_shortage, shortage
-from ._pool import LocalWorker, WorkerFailedError, WorkerPool, forwarding
-
-__all__ = ["Profile", "profile_subgraphs"]
+from ._pool import LocalWorker, WorkerFailedError, WorkerHungError, WorkerPool, forwarding
 
 #: Bumped when the same profile would come out otherwise.
 _VERSION = "profile-7"
@@ -62,6 +60,9 @@ _Pair = tuple[int, int]
 
 #: What keeps a neighbour busy: subgraphs that take this share of its longest one or more.
 _HEAVY = 0.2
+
+#: Who is longer at a pass, or at a subgraph's first run, hangs; some compile what they run first.
+_HANGS_S = 300.0
 
 #: A pass shorter than this is made twice and timed the second time: a thread that slept, and what
 #: others left in the caches, would otherwise be timed with it.
@@ -256,25 +257,27 @@ class _Table:
             self._check(number)
 
     def drop(self, pair: _Pair, error: BaseException) -> None:
-        """Take a worker out for a region at which it failed.
+        """Take a worker out for a region at which it failed; for all where it hangs.
 
         Raises
         ------
         ModelError : no worker is left for the region
         """
         number, w = pair
-        region, worker = self.regions[number], self.workers[w]
-        if is_shortage(error):
-            free = None if worker.memory is None else worker.memory.free_bytes()
-            short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
-            self.infeasible[region.name, worker.name] = short
-            reason = str(short)
-        else:
-            self.failed = True
-            reason = _told(worker, region, error)
-        self.refusals[region.name, worker.name] = reason
-        del self.ready[pair]
-        self._check(number)
+        worker, pairs = self.workers[w], [pair]
+        if isinstance(error, WorkerHungError):
+            error = WorkerHungError(worker.name, self.regions[number].name, _HANGS_S)
+            pairs = [one for one in self.ready if one[1] == w]
+        for one in pairs:
+            region, reason = self.regions[one[0]], _told(worker, self.regions[one[0]], error)
+            if is_shortage(error):
+                free = None if worker.memory is None else worker.memory.free_bytes()
+                short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
+                self.infeasible[region.name, worker.name], reason = short, str(short)
+            self.failed |= not is_shortage(error)
+            self.refusals[region.name, worker.name] = reason
+            del self.ready[one]
+            self._check(one[0])
 
     def _check(self, number: int) -> None:
         if not any((number, w) in self.ready for w in range(len(self.workers))):
@@ -300,7 +303,9 @@ class _Table:
             at = next(w for w in order if (number, w) in self.ready)
             executable, worker = self.ready[number, at], self.workers[at]
             try:
-                made = pool.call(worker.name, partial(_run, executable, worker, feed))
+                made = pool.call(worker.name, partial(_run, executable, worker, feed),
+                                 timeout_s=_HANGS_S)  # fmt: skip
+                check_answer(self.regions[number].graph, self.regions[number].outputs, made)
                 return {name: made[name] for name in self.regions[number].outputs}
             except CancelledError:
                 raise
@@ -372,50 +377,57 @@ def _run_passes(
 
     Raises
     ------
-    ModelError : a worker fails at a region, and no other runs it
+    ModelError : a worker fails or hangs at a region, and no other runs it
     """
-    futures: list[Future[dict[_Pair, float]]] = []
     failed: dict[_Pair, Exception] = {}
-    company = _Company(len(group))
-    for turn, w in enumerate(group):
-        every = [pair for pair in table.ready if pair[1] == w]
+    group = [w for w in group if any(pair[1] == w for pair in table.ready)]
+    company, at = _Company(len(group)), dict.fromkeys(group, 0)
+
+    def work(turn: int, w: int) -> dict[_Pair, float]:
+        every, made = [pair for pair in table.ready if pair[1] == w], dict[_Pair, float]()
         # Side by side at the same subgraph they would want the same at every moment.
-        at = turn * len(every) // len(group)
-        own = every[at:] + every[:at]
-        future: Future[dict[_Pair, float]] = Future()
+        first = turn * len(every) // len(group)
+        own = every[first:] + every[:first]
 
-        def job(
-            own: Sequence[_Pair] = own,
-            future: Future[dict[_Pair, float]] = future,
-            worker: LocalWorker = table.workers[w],
-        ) -> None:
-            found: dict[_Pair, float] = {}
+        def run(pairs: Sequence[_Pair], into: dict[_Pair, float]) -> None:
+            for pair in pairs:
+                if pair not in failed:
+                    at[w] = pair[0]
+                    _time_into(into, failed, pair, table.ready[pair], table.workers[w],
+                               feeds[pair[0]])  # fmt: skip
 
-            def run(pairs: Sequence[_Pair], into: dict[_Pair, float]) -> None:
-                for pair in pairs:
-                    if pair not in failed:
-                        _time_into(into, failed, pair, table.ready[pair], worker, feeds[pair[0]])
+        if twice:
+            run(own, {})
+        if company.begin():
+            run(own, made)
+            company.timed()
+            longest = max(made.values(), default=0.0)
+            heavy = [pair for pair, took in made.items() if took >= _HEAVY * longest]
+            for pair in cycle(heavy):
+                if company.over():
+                    break
+                run([pair], {})
+        return made
 
-            with forwarding(future), company.member():
-                if twice:
-                    run(own, {})
-                if company.begin():
-                    run(own, found)
-                    company.timed()
-                    longest = max(found.values(), default=0.0)
-                    heavy = [pair for pair, took in found.items() if took >= _HEAVY * longest]
-                    for pair in cycle(heavy):
-                        if company.over():
-                            break
-                        run([pair], {})
-            if not future.done():
-                future.set_result(found)
+    futures = {w: Future[dict[_Pair, float]]() for w in group}
 
+    def job(turn: int, w: int) -> None:
+        with forwarding(futures[w]), company.member():
+            futures[w].set_result(work(turn, w))
+        pool.back(table.workers[w].name, futures[w])
+
+    for turn, w in enumerate(group):
         with company.member():
-            pool.post(table.workers[w].name, job)
-        futures.append(future)
-    wait(futures)
-    found = {pair: seconds for future in futures for pair, seconds in future.result().items()}
+            pool.post(table.workers[w].name, partial(job, turn, w))
+    found: dict[_Pair, float] = {}
+    wait(futures.values(), _HANGS_S)
+    for w, future in futures.items():
+        if future.done():
+            found |= future.result()
+        else:
+            name, region = table.workers[w].name, table.regions[at[w]].name
+            pool.lose(name, region, future)
+            failed[at[w], w] = WorkerHungError(name, region, _HANGS_S)
     for pair, error in failed.items():
         if pair in table.ready:
             table.drop(pair, error)
@@ -454,9 +466,12 @@ def _take_turns(
                 continue
             found: dict[_Pair, float] = {}
             failed: dict[_Pair, Exception] = {}
-            pool.call(table.workers[own].name, partial(
-                _time_into, found, failed, (number, own), table.ready[number, own],
-                table.workers[own], feeds[number]))  # fmt: skip
+            try:
+                pool.call(table.workers[own].name, partial(
+                    _time_into, found, failed, (number, own), table.ready[number, own],
+                    table.workers[own], feeds[number]), timeout_s=_HANGS_S)  # fmt: skip
+            except WorkerHungError as hung:
+                failed[number, own] = hung
             for at, error in failed.items():
                 table.drop(at, error)
             if timed and last >= 0 and found:
@@ -468,10 +483,11 @@ def _take_turns(
 
 
 class _Company:
-    """Workers that begin at once, and stay busy until all of them are timed."""
+    """Workers that begin at once, and stay busy until all of them are timed, or one hangs."""
 
     def __init__(self, count: int) -> None:
-        self._barrier = threading.Barrier(count) if count > 1 else None
+        self._until = time.perf_counter() + _HANGS_S / 2
+        self._barrier = threading.Barrier(max(1, count), timeout=_HANGS_S / 2)
         self._left, self._lock = count, threading.Lock()
 
     @contextmanager
@@ -486,16 +502,14 @@ class _Company:
         """Have nobody wait for who failed."""
         with self._lock:
             self._left = 0
-        if self._barrier is not None:
-            self._barrier.abort()
+        self._barrier.abort()
 
     def begin(self) -> bool:
         """Wait for the others; False where one of them has failed."""
-        if self._barrier is not None:
-            try:
-                self._barrier.wait()
-            except threading.BrokenBarrierError:
-                return False
+        try:
+            self._barrier.wait()
+        except threading.BrokenBarrierError:
+            return False
         return True
 
     def timed(self) -> None:
@@ -503,7 +517,7 @@ class _Company:
             self._left -= 1
 
     def over(self) -> bool:
-        return self._left <= 0
+        return self._left <= 0 or time.perf_counter() > self._until
 
 
 def _time_into(

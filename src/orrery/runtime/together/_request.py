@@ -17,14 +17,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orrery.errors import OrreryError
+from orrery.graph import Region
 
-from .._backend import Executable, Tensors
+from .._backend import Executable, Run, Tensors, looked_at_once
 from .._evaluator import read_only
 from .._machine import allowed_processors
 from ._capacity import is_shortage
@@ -368,7 +370,11 @@ class Straight:
         self.worker = network.steps[-1].worker
         #: None where a thread is on them anyway
         self.processors = to_be_bound_to(network.pool.workers[self.worker].processors)
-        self.runs = [getattr(one, "run_trusted", one.run) for one in network.ready]
+        self.runs: list[Run] = []
+        for number, (one, step) in enumerate(zip(network.ready, network.steps, strict=True)):
+            self.runs.append(looked_at_once(
+                getattr(one, "run_trusted", one.run), network.graph, step.region.outputs,
+                partial(self.runs.__setitem__, number)))  # fmt: skip
         #: per step, what it reads; None: all inputs there are
         self.reads = [
             None if k == 0 and set(step.region.inputs) == set(network.graph.inputs)
@@ -515,21 +521,31 @@ def _asking() -> Callable[[], int]:
     return found
 
 
-def act_of(executable: Executable, memory: Memory | None, reads: Sequence[tuple[str, Key]]) -> Act:
+def act_of(
+    executable: Executable, memory: Memory | None, reads: Sequence[tuple[str, Key]], region: Region
+) -> Act:
     """Return what runs a step where its worker reads and writes."""
+    run: Any
+
+    def bare(found: Callable[[Any], Any]) -> None:
+        nonlocal run
+        run = found
+
     if memory is None:
         run = getattr(executable, "run_trusted", executable.run)
 
         def act(values: dict[Key, Any]) -> None:
             values.update(run({name: values[at] for name, at in reads}))
 
-        return act
+    else:
+        run = partial(memory.launch, executable)
 
-    def launch(values: dict[Key, Any]) -> None:
-        made = memory.launch(executable, {name: values[at] for name, at in reads})
-        values.update({(name, memory.name): held for name, held in made.items()})
+        def act(values: dict[Key, Any]) -> None:
+            made = run({name: values[at] for name, at in reads})
+            values.update({(name, memory.name): held for name, held in made.items()})
 
-    return launch
+    run = looked_at_once(run, region.graph, region.outputs, bare)
+    return act
 
 
 def copying(copy: Copy, memory: Memory) -> Act:
