@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from orrery.api.choosing import placing_sections
 from orrery.api.placing import Choice, choose
@@ -17,13 +19,22 @@ from orrery.progress import SILENT
 from orrery.report import Text
 from orrery.runtime import OnnxRuntimeBackend
 from orrery.runtime.libraries._torch import TorchBackend
-from orrery.runtime.together import HOST, LocalWorker, TensorMemory, WorkerPool, core_sets
+from orrery.runtime.together import (
+    HOST,
+    Held,
+    LocalWorker,
+    TensorMemory,
+    WorkerFailedError,
+    WorkerPool,
+    core_sets,
+)
 
 from .test_run_here import towers
 
 pytestmark = [pytest.mark.torch, pytest.mark.needs("onnxruntime")]
 
-BRIEF = Effort(profile_s=0.5, race_s=0.2, races_s=0.5, most_raced=3, observed_s=0.2)
+BRIEF = Effort(profile_s=0.5, race_s=0.2, races_s=0.5, most_raced=3, observed_s=0.2,
+               alone_s=0.2)  # fmt: skip
 
 
 def workers(memory: TensorMemory) -> Sequence[LocalWorker]:
@@ -78,6 +89,32 @@ def test_what_does_not_fit_is_placed_elsewhere_and_said() -> None:
     assert "need" in said
     assert "have" in said
     assert "place it on another worker" in said
+
+
+class Narrow(TensorMemory):
+    """Lets nothing large pass, and not for lack of room."""
+
+    def put(self, array: NDArray[Any]) -> Held:
+        if array.nbytes >= 1 << 20:
+            raise ConnectionError("too much for the bus")
+        return super().put(array)
+
+
+def test_without_a_link_the_others_go_on() -> None:
+    """Its subgraphs could be timed; what goes there and back could not."""
+    choice = chosen(Narrow("apart"))
+    assert "apart" not in (*choice.networks, *choice.used)
+    assert any("Went on without apart: " in note and "too much for the bus" in note
+               for note in choice.notes)  # fmt: skip
+
+
+def test_without_a_link_and_without_others_it_is_said() -> None:
+    inputs = {"x": np.zeros((64, 256), np.float32)}
+    with (
+        WorkerPool(workers(Narrow("apart"))[1:]) as pool,
+        pytest.raises(WorkerFailedError, match=r"a transfer from host to apart.*too much for"),
+    ):
+        choose(towers(size=256), inputs, pool, repeats=3, cache=None, progress=SILENT, effort=BRIEF)
 
 
 def test_a_device_that_is_not_here_is_an_error(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.errors import SpecError
+from orrery.errors import OrreryError, SpecError
 from orrery.runtime import ReferenceBackend
-from orrery.runtime.together import LocalWorker, WorkerPool, fit_link, measure_links
+from orrery.runtime.together import (
+    LocalWorker,
+    WorkerFailedError,
+    WorkerPool,
+    fit_link,
+    measure_links,
+)
 from orrery.store import Cache
 
 from .test_executor import workers
@@ -83,3 +92,58 @@ def test_handing_over_between_workers(tmp_path: Path) -> None:
         for options in ({"repeats": 0}, {"sizes": [4]}, {"sizes": [0, 4]}):
             with pytest.raises(SpecError, match="links"):
                 measure_links(pool, **options)
+
+
+class Hard:
+    """A memory of NumPy arrays that are copied; what goes there or comes back may fail."""
+
+    def __init__(self, name: str, fails: str = "") -> None:
+        self.name, self.fails = name, fails
+
+    def put(self, array: Any) -> Any:
+        return self._copied("put", array)
+
+    def take(self, held: Any, *, lasting: bool = True) -> Any:
+        return self._copied("take", held)
+
+    def _copied(self, what: str, array: Any) -> Any:
+        if self.fails == what:
+            raise ConnectionError("made up")
+        return array.copy()
+
+
+@pytest.mark.parametrize("fails", ["put", "take"])
+def test_a_link_that_fails_is_left_out_where_that_is_wanted(fails: str, tmp_path: Path) -> None:
+    """With all others of its memory; nothing of that is kept."""
+    cache = Cache("links", folder=tmp_path)
+    host = workers()[0]
+    apart = [replace(host, name=f"in {name}", processors=(), memory=cast("Any", memory))
+             for name, memory in (("a", Hard("a")), ("b", Hard("b", fails)))]  # fmt: skip
+    with WorkerPool([host, *apart]) as pool:
+        with pytest.raises(WorkerFailedError, match=r"worker 'in b'.*ConnectionError: made up"):
+            measure_links(pool, sizes=[4, 64], repeats=3)
+        failed: dict[str, OrreryError] = {}
+        found = measure_links(pool, sizes=[4, 64], repeats=3, cache=cache, failed=failed)
+        assert {(link.source, link.target) for link in found} == {("host", "a"), ("a", "host")}
+        assert list(failed) == ["b"]
+        again: dict[str, OrreryError] = {}
+        measure_links(pool, sizes=[4, 64], repeats=3, cache=cache, failed=again)
+        assert list(again) == ["b"]
+
+
+def test_who_never_takes_what_is_handed_over_is_named() -> None:
+    """Not who handed it over."""
+    release = threading.Event()
+
+    def busy() -> None:
+        release.wait(60)
+
+    failed: dict[str, OrreryError] = {}
+    with WorkerPool(workers()) as pool:
+        pool.post("w1", busy)
+        try:
+            found = measure_links(pool, repeats=1, timeout_s=0.5, failed=failed)
+        finally:
+            release.set()
+    assert list(failed) == ["w1"]
+    assert {(link.source, link.target) for link in found} == {("all", "w0"), ("w0", "all")}

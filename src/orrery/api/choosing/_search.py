@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from typing import TYPE_CHECKING, Protocol
 
 from orrery.progress import Progress
@@ -17,8 +18,6 @@ from ._ways import Ways
 if TYPE_CHECKING:
     from orrery.mapping.phases import Partition, Placed, PlacementProblem, Standing
     from orrery.runtime.together import Profile, WorkerPool
-
-__all__ = ["in_one_piece", "problem_of", "search", "tries"]
 
 #: Up to so many subgraphs all placements are tried, however long; beyond, for a few seconds.
 _FEW, _MANY_TRIES, _TRIES = 10, 5_000_000, 100_000
@@ -41,17 +40,20 @@ class _Link(Protocol):
 
 
 def problem_of(
-    cut: Partition, profile: Profile, pool: WorkerPool, links: Iterable[_Link] = ()
-) -> PlacementProblem:
+    cut: Partition, profile: Profile, pool: WorkerPool, links: Iterable[_Link] = (),
+    without: Container[str] = (),
+) -> PlacementProblem:  # fmt: skip
     """Return the placement problem of timed subgraphs.
 
     Parameters
     ----------
     links : what hand-overs take, between memories or workers of one memory
+    without : workers that get nothing to do
     """
     import numpy as np
 
     from orrery.mapping.phases import Passage, PlacementProblem, Worker, flows_of
+    from orrery.runtime.together import HOST
 
     workers = tuple(
         Worker(name=w.name, processors=w.occupies, memory=w.memory_name)
@@ -61,9 +63,14 @@ def problem_of(
         (link.source, link.target): Passage(fixed_s=link.fixed_s, s_per_byte=link.s_per_byte)
         for link in links
     }
+    out = [worker.name in without for worker in workers]
+    unused = {worker.memory for worker in workers if worker.name in without}
+    for pair in permutations({HOST, *(worker.memory for worker in workers)}, 2):
+        if not unused.isdisjoint(pair):  # whatever it would take
+            passages.setdefault(pair, Passage())
     return PlacementProblem(
-        partition=cut, workers=workers, seconds=np.ascontiguousarray(profile.median_s),
-        flows=flows_of(cut), slower=profile.slower,
+        partition=cut, workers=workers, flows=flows_of(cut), slower=profile.slower,
+        seconds=np.ascontiguousarray(np.where(out, np.inf, profile.median_s)),
         passages=passages | {
             pair: replace(passages.get(pair, Passage()), change_s=longer_s)
             for pair, longer_s in profile.changes_s.items()

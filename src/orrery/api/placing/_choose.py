@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError
+from orrery.errors import ModelError, OrreryError, SpecError
 from orrery.progress import Progress
 from orrery.store import Cache
 
@@ -75,8 +75,20 @@ def choose(
             if uncut or len(regions) == 1:
                 raise
             least, uncut = math.inf, f"It was not cut into paths side by side: {error}"
-    links = measure_links(pool, cache=cache, progress=progress)
-    out = Out(problem_of(cut, profile, pool, links))
+    failed: dict[str, OrreryError] = {}
+    links = measure_links(pool, cache=cache, progress=progress, failed=failed)
+    gone = {
+        worker.name: error
+        for place, error in failed.items()
+        for worker in pool.workers.values()
+        if place in (worker.name, worker.memory_name)
+    }
+    try:
+        out = Out(problem_of(cut, profile, pool, links, gone))
+    except SpecError as error:  # nobody else runs all of it
+        raise next(iter(failed.values()), error) from error
+    out.whole |= gone.keys()
+    out.notes += [f"Went on without {name}: {error}" for name, error in gone.items()]
     while True:
         ways = Ways(out.problem, pool, inputs)
         try:

@@ -14,14 +14,14 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, SpecError
+from orrery.errors import ModelError, OrreryError, SpecError
 from orrery.progress import SILENT, Progress
 from orrery.store import Cache, content_hash
 
@@ -30,8 +30,6 @@ from .._machine import describe_machine
 from ._capacity import is_shortage
 from ._memory import HOST, Held
 from ._pool import Job, WorkerFailedError, WorkerHungError, WorkerPool
-
-__all__ = ["Link", "fit_link", "measure_links"]
 
 #: Bumped when the same links would come out otherwise.
 _VERSION = "links-1"
@@ -121,6 +119,7 @@ def _lines(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[
 def measure_links(
     pool: WorkerPool, *, sizes: Sequence[int] = _SIZES, repeats: int = 30, most_s: float = 5.0,
     timeout_s: float = 60.0, cache: Cache | None = None, progress: Progress = SILENT,
+    failed: MutableMapping[str, OrreryError] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Link, ...]:  # fmt: skip
     """Measure links between the memories of a pool's workers, the host's included, and between
@@ -134,12 +133,14 @@ def measure_links(
     repeats : of each; fewer when `most_s` is over, but never fewer than 3
     timeout_s : a single transfer that takes longer counts as a hang
     cache : of links of the same workers and machine; None measures always
+    failed : memories, and workers of the host's, at which transfers fail are noted here, with the
+        error, and their links left out; None raises it
 
     Raises
     ------
     SpecError : no repeat, fewer than two sizes
-    ModelError : a memory without room for two of the sizes
-    WorkerFailedError, WorkerHungError : a transfer that failed, or never arrived
+    WorkerFailedError, WorkerHungError : a transfer that failed or never arrived, or a memory
+        without room for two of the sizes
     """
     if repeats < 1 or len(set(sizes)) < 2 or min(sizes) < 1:
         raise SpecError("links", found=f"{repeats} repeats, {len(set(sizes))} sizes",
@@ -161,29 +162,44 @@ def measure_links(
     arrays = {size: np.zeros(size, np.uint8) for _, size in probes}
     times: dict[tuple[str, str], dict[int, list[float]]] = {r.name: {} for r in routes}
     left_out: set[tuple[tuple[str, str], int]] = set()
+    gone: MutableMapping[str, OrreryError] = {} if failed is None else failed
+
+    def fails(route: _Route, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}"
+        if not isinstance(error, WorkerFailedError | WorkerHungError):
+            error = WorkerFailedError(route.worker, route.what, told)
+        if failed is None:
+            raise error
+        gone[next(n for n in route.name if n != HOST) if route.copies else error.worker] = error
+
     until = clock() + most_s
     for turn in range(-1, repeats):  # the first is to warm up: threads wake, memory is mapped
         if turn >= 3 and clock() > until:
             break
         progress.step("timing transfers", max(turn, 0), repeats)
         for route, size in probes:
-            if (route.name, size) in left_out:
+            if (route.name, size) in left_out or not gone.keys().isdisjoint(route.name):
                 continue
             try:
                 seconds = route.seconds(arrays[size], clock, timeout_s)
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:  # whatever a library raises
                 if not is_shortage(error):
-                    told = f"{type(error).__name__}: {error}"
-                    raise WorkerFailedError(route.worker, route.what, told) from error
+                    fails(route, error)
                 left_out.add((route.name, size))
                 times[route.name].pop(size, None)
                 continue
             if turn >= 0:
                 times[route.name].setdefault(size, []).append(seconds)
-    found = tuple(_link(route, times[route.name]) for route in routes)
-    if cache is not None:
+    found: list[Link] = []
+    for route in routes:
+        if gone.keys().isdisjoint(route.name):
+            try:
+                found.append(_link(route, times[route.name]))
+            except ModelError as error:
+                fails(route, error)
+    if cache is not None and not gone:
         cache.put(cache_key, json.dumps([asdict(link) for link in found]).encode())
-    return found
+    return tuple(found)
 
 
 def _read(entry: Mapping[str, object]) -> Link:
@@ -286,7 +302,8 @@ class _Route:
         else:
             pool.post(self.start, guarded(depart))
         if not over.wait(timeout_s):
-            raise WorkerHungError(self.worker, self.what, timeout_s)
+            hangs = self.worker if self.copies else self.end if begun else self.start
+            raise WorkerHungError(hangs or HOST, self.what, timeout_s)
         if failed:
             raise failed[0]
         return ended[0] - begun[0]
