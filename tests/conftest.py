@@ -93,5 +93,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     from orrery.api.choosing import Effort
     from orrery.api.placing import _ready
 
-    quick = Effort(profile_s=0.1, race_s=0.1, races_s=0.3, most_raced=2, observed_s=0.1)
+    quick = Effort(profile_s=0.1, race_s=0.1, races_s=0.3, most_raced=2, observed_s=0.1,
+                   alone_s=0.1)  # fmt: skip
     monkeypatch.setattr(_ready, "choose", partial(_ready.choose, effort=quick))

@@ -102,10 +102,10 @@ def test_what_was_asked_before_it_is_closed_is_answered(kept: Path) -> None:
 
 
 class Flaky:
-    """A back end whose graphs fail from some moment on."""
+    """A back end whose graphs fail from some moment on, or after so many runs."""
 
-    def __init__(self, real: Any) -> None:
-        self.real, self.broken, self.name = real, False, real.name
+    def __init__(self, real: Any, runs: int = 1_000_000) -> None:
+        self.real, self.broken, self.name, self.runs = real, False, real.name, runs
 
     def refuses(self, graph: Graph) -> str | None:
         said: str | None = self.real.refuses(graph)
@@ -120,7 +120,8 @@ class _Flaky:
         self.owner, self.real = owner, real
 
     def run(self, inputs: Any) -> dict[str, Any]:
-        if self.owner.broken:
+        self.owner.runs -= 1
+        if self.owner.broken or self.owner.runs < 0:
             raise RuntimeError("the device fell off the bus")
         made: dict[str, Any] = self.real.run(inputs)
         return made
@@ -158,6 +159,26 @@ def test_when_a_worker_fails_the_whole_on_another_answers_and_it_is_said(
                 network.run(drawn(1))
             (note,) = network.notes
         assert "the device fell off the bus" in note
+
+
+@pytest.mark.skipif(len(SETS) < 2, reason="nobody else is here")
+def test_a_worker_that_fails_while_a_kept_plan_is_timed_is_left_out(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workers(wanted: Any) -> list[together.LocalWorker]:
+        return [
+            replace(worker, backend=Flaky(worker.backend, runs=3))
+            if worker.name == read_plan(kept).assignments[0].device else worker
+            for worker in together._devices.workers_here(wanted)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(together, "workers_here", workers)
+    found = orrery.run(kept, plan_models=(towers(layers=2, size=32),), repeats=6, check=True)
+    assert found.agrees
+    assert found.evidence[0].context["backend"] == f"{SETS[0]} onnxruntime"
+    said = " ".join(p for s in found.page.sections if isinstance(s, Text) for p in s.paragraphs)
+    assert "the device fell off the bus" in said
+    assert f"So the whole network runs on {SETS[0]} onnxruntime" in said
 
 
 def test_what_does_not_fit_is_refused_and_harms_nobody(kept: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,11 +33,11 @@ WHOLE = {"all": 0.013, "half0": 0.018, "half1": 0.018}
 
 
 def chosen(machine: Virtual, patch: pytest.MonkeyPatch, made: list[LocalWorker] | None = None,
-           repeats: int = 20) -> Choice:  # fmt: skip
+           repeats: int = 20, effort: Effort = EFFORT) -> Choice:  # fmt: skip
     machine.install(patch)
     with WorkerPool(made or workers()) as pool:
         return choose(towers(), INPUT, pool, repeats=repeats, cache=None, progress=SILENT,
-                      effort=EFFORT)  # fmt: skip
+                      effort=effort)  # fmt: skip
 
 
 def page(choice: Choice) -> str:
@@ -65,6 +66,42 @@ def test_a_half_that_is_quicker_is_a_way_too(monkeypatch: pytest.MonkeyPatch) ->
     found = chosen(Virtual(timed, {"all": 0.019, "half0": 0.005, "half1": 0.0091}), monkeypatch)
     assert found.alone == ("all", "half0")
     assert found.best == "half0"
+
+
+BRIEF = replace(EFFORT, race_s=0.2, races_s=0.5, most_raced=2)
+#: The half's subgraphs are the quicker ones, so that the whole on it is a way too.
+HALF = [[0.009, 0.004, 0.0041], [0.009, 0.004, 0.0041], [0.001, 0.001, 0.001]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("quicker", ["all", "half0"])
+def test_ways_in_one_piece_race_until_they_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, seed: int, quicker: str
+) -> None:
+    """They are 4 % apart, times vary by 5 %, and the comparison of all has six rounds."""
+    whole = {"all": 0.0104, "half0": 0.0104, "half1": 0.02, quicker: 0.01}
+    machine = Virtual(HALF, whole, lambda _: 0.02, noise=0.05, drift=0.2, seed=seed)
+    found = chosen(machine, monkeypatch, repeats=6, effort=BRIEF)
+    assert found.alone == ("all", "half0")
+    assert found.best == quicker
+    assert f"on {quicker} it was 1.0" in page(found)
+    assert "does not tell them apart" not in page(found)
+
+
+def test_ways_that_are_as_quick_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within what there is time for."""
+    whole = {"all": 0.01, "half0": 0.01, "half1": 0.02}
+    machine = Virtual(HALF, whole, lambda _: 0.02, noise=0.1)
+    found = chosen(machine, monkeypatch, effort=replace(BRIEF, alone_s=0.5))
+    assert "does not tell them apart, and the quicker one then is taken" in page(found)
+
+
+def test_ways_that_are_surely_apart_do_not_race_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {"all": 0.012, "half0": 0.01, "half1": 0.02}
+    machine = Virtual(HALF, whole, lambda _: 0.02, noise=0.01)
+    found = chosen(machine, monkeypatch, effort=BRIEF)
+    assert found.best == "half0"
+    assert "Ways in one piece" not in page(found)
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

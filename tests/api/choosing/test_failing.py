@@ -22,7 +22,8 @@ from .test_choosing import TIMED, WHOLE, page
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors are needed")
 
-LITTLE = Effort(profile_s=0.05, race_s=0.05, races_s=0.1, most_raced=4, observed_s=0.02)
+LITTLE = Effort(profile_s=0.05, race_s=0.05, races_s=0.1, most_raced=4, observed_s=0.02,
+                alone_s=0.05)  # fmt: skip
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Bad:
     fault: Exception | None = None
     makes: str = ""
     after: int = 0
+    in_parts: bool = False
     name: str = "bad"
     runs: int = field(default=0, compare=False)
 
@@ -40,15 +42,18 @@ class Bad:
 
     def prepare(self, graph: Graph) -> Any:
         ready, own = ReferenceBackend().prepare(graph), self
+        good = self.in_parts and len(graph.nodes) == len(towers().nodes)
 
         class Prepared:
             def run(self, inputs: Any) -> dict[str, Any]:
                 own.runs += 1
                 made = ready.run(inputs)
-                if own.runs <= own.after:
+                if own.runs <= own.after or good:
                     return made
                 if own.fault is not None:
                     raise own.fault
+                if own.makes in ("gone", "renamed"):
+                    return {f"{name}:0": v for name, v in made.items() if own.makes == "renamed"}
                 changed: Callable[[Any], Any] = {
                     "": lambda v: v, "double": lambda v: v * 2, "nan": lambda v: v * np.nan,
                     "half": lambda v: v[:1], "wide": lambda v: v.astype(np.float64),
@@ -117,14 +122,32 @@ def test_a_back_end_that_fails_while_it_is_compared_is_out(monkeypatch: pytest.M
     assert "Went on without a worker that failed: worker 'half0'" in page(found)
 
 
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("makes", ["gone", "renamed", "half", "wide", "nan"])
+def test_who_answers_wrongly_in_parts_alone_is_out(
+    monkeypatch: pytest.MonkeyPatch, makes: str, timed: bool
+) -> None:
+    """Whole it is right: so it is a way, but no part of the placement, whoever timed its parts."""
+    bad = Bad(makes=makes, in_parts=True)
+    found = chosen(monkeypatch, bad) if timed else chosen_by_times(monkeypatch, bad)
+    assert "half0" not in found.used
+    assert not found.deviates
+    if makes != "nan" and not timed:
+        said = [page(found), *(tried.note for tried in found.placed.log)]
+        assert any("worker 'half0'" in one and "its answer for 'y" in one for one in said)
+
+
 @pytest.mark.parametrize("makes", ["double", "nan", "half", "wide"])
 def test_who_computes_otherwise_is_not_taken(monkeypatch: pytest.MonkeyPatch, makes: str) -> None:
     """It would be the quickest; what it gives is not what the reference gives."""
     found = chosen_by_times(monkeypatch, Bad(makes=makes))
     assert "half0" not in (*found.used, *found.alone)
     said = page(found)
-    assert "The whole on half0 was left out: its output 'ys' is" in said
-    if makes in ("double", "nan"):  # others fail at what they are handed of it
+    if makes in ("half", "wide"):  # which is seen at once
+        assert "The whole on half0 was left out: worker 'half0'" in said
+        assert "its answer for 'ys'" in said
+    else:
+        assert "The whole on half0 was left out: its output 'ys' is" in said
         assert "Went on without workers whose back end is another one than that of all" in said
 
 

@@ -5,13 +5,12 @@ from ._choice import PLACED, Choice, Effort, Found
 from ._explained import explained
 from ._out import Out
 from ._page import placing_sections
-from ._requests import PATIENCE_S, answered, typical_request
+from ._requests import answered, patience_s, typical_request
 from ._search import in_one_piece, problem_of, search
 from ._ways import Ways
 from ._work import load_note, node_work
 
 __all__ = [
-    "PATIENCE_S",
     "PLACED",
     "Choice",
     "Effort",
@@ -24,6 +23,7 @@ __all__ = [
     "in_one_piece",
     "load_note",
     "node_work",
+    "patience_s",
     "placing_sections",
     "problem_of",
     "search",

@@ -11,8 +11,6 @@ from ._choice import PLACED, Choice
 if TYPE_CHECKING:
     from ._choice import Found
 
-__all__ = ["account", "apart_s", "basis", "is_paced", "left_out", "seconds"]
-
 #: A pace that has changed by less is not worth a word.
 _PACE = 0.02
 

@@ -18,8 +18,6 @@ from .._run_result import tolerance
 if TYPE_CHECKING:
     from orrery.graph import Graph
 
-__all__ = ["deviating"]
-
 Tensors = Mapping[str, NDArray[Any]]
 
 #: Back ends that say what is right, the one that is trusted most first.

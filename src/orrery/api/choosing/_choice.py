@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     )
     from orrery.runtime.together import Comparison, PlacedNetwork, Profile
 
-__all__ = ["PLACED", "Choice", "Effort", "Found"]
-
 PLACED = "placed"  #: the name of the placement among the ways that are compared
 
 
@@ -32,6 +30,7 @@ class Effort:
     race_s, races_s : of one race between placements, and of all of them
     most_raced : placements that may run
     observed_s : of watching the one that was kept
+    alone_s : of telling apart ways in one piece that the comparison of all leaves too near
     """
 
     profile_s: float = 30.0
@@ -39,6 +38,7 @@ class Effort:
     races_s: float = 40.0
     most_raced: int = 32
     observed_s: float = 5.0
+    alone_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,7 @@ class Choice:
     processes : whether the placement's workers are processes, save the last step's
     notes : what a reader should know of how it came about
     deviates : what the placement gives otherwise than is right, so that it is not taken
+    told : the quickest way in one piece, where ways raced that the comparison left too near
     found : None where the placement could not be watched at work
     """
 
@@ -87,6 +88,7 @@ class Choice:
     processes: bool = False
     notes: tuple[str, ...] = ()
     deviates: str = ""
+    told: str = ""
     found: Found | None = None
 
     @property
@@ -114,7 +116,7 @@ class Choice:
     @property
     def single(self) -> str:
         """The quickest way in one piece."""
-        return min(self.alone, key=self.comparison.median_s)
+        return self.told or min(self.alone, key=self.comparison.median_s)
 
     @property
     def used(self) -> tuple[str, ...]:

@@ -12,8 +12,6 @@ from ._ways import Ways
 if TYPE_CHECKING:
     from orrery.mapping.phases import Standing
 
-__all__ = ["explained"]
-
 
 def explained(
     choice: Choice, ways: Ways, greedy: Standing, kept: Standing, effort: Effort

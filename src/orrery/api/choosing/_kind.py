@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ._ways import Ways
 
-__all__ = ["if_processes", "race_kinds"]
-
 #: Processes are tried where hand-overs of so many seconds would take such a share of a request.
 _HAND_OVER_S, _SHARE = 1e-4, 0.01
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orrery.mapping.phases import PlacementProblem
 
-__all__ = ["Out"]
-
 
 class Out:
     """Workers that failed, or gave something else than is right.

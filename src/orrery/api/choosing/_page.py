@@ -15,8 +15,6 @@ from ._why import reasons, verdict
 if TYPE_CHECKING:
     from orrery.runtime.together import Outcome
 
-__all__ = ["placing_sections"]
-
 
 def placing_sections(choice: Choice, outcome: Outcome | None) -> list[Section]:
     """Return the comparison, the placement step by step, and when what ran (of one request)."""

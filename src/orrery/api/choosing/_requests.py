@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from orrery.runtime.together import Outcome, PlacedNetwork
 
-__all__ = ["PATIENCE_S", "answered", "patience_s", "typical_request"]
-
 #: A first request may take so long and so many times its prediction before it counts as hung.
-PATIENCE_S, _PATIENCE = 30.0, 50.0
+_PATIENCE_S, _PATIENCE = 30.0, 50.0
 
 #: For so long, and so many, requests are looked at to show a typical one.
 _LOOK_S, _LOOKS = 1.0, 9
@@ -21,7 +19,7 @@ _LOOK_S, _LOOKS = 1.0, 9
 
 def patience_s(usual_s: float) -> float:
     """Return how long a request may take of which so much is expected."""
-    return PATIENCE_S + _PATIENCE * usual_s
+    return _PATIENCE_S + _PATIENCE * usual_s
 
 
 def answered(outcome: Outcome) -> dict[str, NDArray[Any]]:

@@ -11,8 +11,6 @@ from ._choice import PLACED, Choice, Found
 if TYPE_CHECKING:
     from orrery.mapping.phases import Standing
 
-__all__ = ["forbids", "stands"]
-
 
 def stands(choice: Choice, found: Found) -> list[str]:
     """Return how well it was predicted, what no placement undercuts, and what search found."""

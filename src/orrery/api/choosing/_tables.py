@@ -7,8 +7,6 @@ from orrery.report import Cell, Column, Table
 from ._account import apart_s, basis, is_paced
 from ._choice import PLACED, Choice, Found
 
-__all__ = ["losses_table", "phases_table", "subgraphs_table", "times_table"]
-
 
 def losses_table(choice: Choice, found: Found) -> Table:
     """Return the time of the placement taken apart, beside that of the whole."""

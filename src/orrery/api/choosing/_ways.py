@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orrery.mapping.phases import PlacementProblem, Raced, Timing
     from orrery.runtime.together import PlacedNetwork, Step, WorkerPool
 
-__all__ = ["Ways"]
-
 
 class Ways:
     """What turns placements of a problem into networks on a pool of workers."""

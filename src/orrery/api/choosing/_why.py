@@ -12,8 +12,6 @@ from ._stands import forbids
 if TYPE_CHECKING:
     from orrery.mapping.phases import Loss
 
-__all__ = ["reasons", "verdict"]
-
 
 def verdict(choice: Choice) -> list[str]:
     """Return how quick the placement is beside the best whole, and how sure that is."""

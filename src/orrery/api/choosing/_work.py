@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from orrery.runtime import Executable
     from orrery.runtime.together import WorkerPool
 
-__all__ = ["load_note", "node_work"]
-
 
 def node_work(
     graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool, progress: Progress

@@ -10,8 +10,6 @@ from numbers import Real
 
 from orrery.errors import SpecError
 
-__all__ = ["Asked", "check_request"]
-
 #: Clocks of threads end not far beyond.
 _LONGEST_S = 1e8
 

@@ -15,8 +15,6 @@ from .._run_result import RunResult
 from ..keeping import is_placement
 from ._open import opened
 
-__all__ = ["is_kept", "run_here"]
-
 _HERE = "this-machine"
 
 #: options of `run` that say nothing where a network is placed here, and why

@@ -22,8 +22,6 @@ from ._choose import local_workers
 from ._ready import Ready, accepted, place_now
 from ._replay import planned_workers, replay
 
-__all__ = ["opened"]
-
 
 @contextmanager
 def opened(

@@ -15,8 +15,6 @@ from .._options import ModelOptions
 from ._open import opened
 from ._placed_model import PlacedModel
 
-__all__ = ["place"]
-
 Arrays = Mapping[str, NDArray[Any]]
 
 

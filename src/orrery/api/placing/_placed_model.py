@@ -19,8 +19,6 @@ from ..keeping import Placement
 from ._asked import Asked, check_request
 from ._ready import Ready, patience
 
-__all__ = ["PlacedModel"]
-
 Arrays = Mapping[str, NDArray[Any]]
 
 

@@ -18,15 +18,13 @@ from orrery.store import Cache
 
 from .._run_result import RunResult, facts, run_context, tolerance
 from ..checking import judge_outputs
-from ..choosing import PATIENCE_S, placing_sections, typical_request
+from ..choosing import patience_s, placing_sections, typical_request
 from ..keeping import Placement, as_it_ran, plan_of
 from ._choose import PLACED, choose
 
 if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.together import Comparison, Fallback, WorkerPool
-
-__all__ = ["Ready", "accepted", "latency", "patience", "place_now"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -102,7 +100,7 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
 def patience(seconds: object) -> float:
     """Return how long a request may take that took so many seconds before, until it has hung."""
     usual = float(seconds) if isinstance(seconds, int | float) else 0.0
-    return min(max(PATIENCE_S, 50 * usual), 1e8)  # beyond, the system's clock ends
+    return min(patience_s(usual), 1e8)  # beyond, the system's clock ends
 
 
 def latency(graph: Graph, way: str, found: Comparison, how: str, *, note: str) -> Evidence:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from orrery.graph import Graph
     from orrery.runtime.together import LocalWorker, PlacedNetwork, WorkerPool
 
-__all__ = ["AS_PLANNED", "planned_workers", "replay"]
-
 AS_PLANNED = "as planned"  #: the name of the plan among the ways of running its network
 
 
@@ -96,10 +94,11 @@ def replay(
     candidates = [AS_PLANNED, *whole_ways(plan)]
     if any(thread_name(name) not in pool.workers for name in plan.device_of().values()):
         candidates.remove(AS_PLANNED)
+    planned = [assignment.device for assignment in plan.assignments]
     for way in candidates:
         if len(ways) == (2 if AS_PLANNED in ways else 1):
             break
-        if (way != AS_PLANNED and way not in pool.workers) or (way,) == _only(plan):
+        if (way != AS_PLANNED and way not in pool.workers) or [way] == planned:
             continue
         try:
             ways[way] = _prepared(graph, plan, way, pool, said)
@@ -114,10 +113,13 @@ def replay(
                                   fix="place the network anew with --fresh")  # fmt: skip
     served = Fallback(ways)
     served.run(given, timeout_s=patience(plan.settings.get("measured_s")))
-    current = served.current or next(iter(ways))
+    while True:
+        current = served.current or next(iter(ways))
+        found = compare({current: partial(served.run, given)}, rounds=repeats, progress=progress)
+        if current == served.current:  # else a worker failed meanwhile, and was left out
+            break
     if current != AS_PLANNED:
         said.append(f"So the whole network runs on {current}; --fresh places it anew.")
-    found = compare({current: partial(ways[current].run, given)}, rounds=repeats, progress=progress)
     how = "a kept placement" if current == AS_PLANNED else current
     return Ready(
         graph=graph, plan=as_it_ran(plan, ways[current], found), served=served,
@@ -143,8 +145,3 @@ def _prepared(
         said.append(f"Its workers are threads now; they cannot be processes here: {reason}.")
         steps = [replace(step, worker=thread_name(step.worker)) for step in steps]
     return placed_network(graph, steps, pool)
-
-
-def _only(plan: Plan) -> tuple[str, ...]:
-    """Return the worker of a plan that has one assignment, which is a whole way itself."""
-    return (plan.assignments[0].device,) if len(plan.assignments) == 1 else ()

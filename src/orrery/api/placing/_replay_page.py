@@ -12,8 +12,6 @@ from orrery.units import format_quantity
 if TYPE_CHECKING:
     from orrery.runtime.together import Comparison, Outcome, PlacedNetwork
 
-__all__ = ["replay_sections"]
-
 
 def replay_sections(
     plan: Plan, found: Comparison, network: PlacedNetwork, outcome: Outcome, notes: Sequence[str]

@@ -13,8 +13,6 @@ from orrery.errors import OrreryError
 from orrery.graph import Graph
 from orrery.plan import Infeasible
 
-__all__ = ["DoesNotFitError", "is_shortage", "misfit", "needed_bytes", "shortage", "weight_bytes"]
-
 #: Operators whose output is their first input under another shape.
 _RENAMES = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 

@@ -26,8 +26,6 @@ from ..libraries._torch import load_library
 from ._memory import CudaMemory
 from ._pool import LocalWorker, core_sets, processors_name
 
-__all__ = ["Devices", "Gpu", "devices_here", "torch_left_out", "workers_here"]
-
 #: back end -> the package it needs, in the order in which they are offered for processors
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 

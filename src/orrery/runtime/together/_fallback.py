@@ -25,8 +25,6 @@ from ._capacity import is_shortage
 from ._executor import Outcome, PlacedNetwork
 from ._pool import WorkerFailedError, WorkerHungError
 
-__all__ = ["Fallback"]
-
 #: How often a request waits for the others to be over where new ones come in between.
 _TRIES = 10
 

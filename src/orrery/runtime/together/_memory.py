@@ -29,8 +29,6 @@ from ..libraries import _torch
 from ..libraries._torch_program import from_numpy, to_numpy
 from ._capacity import weight_bytes
 
-__all__ = ["HOST", "CudaMemory", "Held", "Memory", "MemoryFullError", "TensorMemory"]
-
 HOST = "host"  #: the name of the memory of NumPy arrays
 
 

@@ -21,8 +21,6 @@ from .._backend import Tensors
 from ._compare import SHORT_S
 from ._executor import Outcome, PlacedNetwork
 
-__all__ = ["Observed", "observe", "one_at_a_time"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:

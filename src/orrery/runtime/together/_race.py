@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from orrery.errors import CancelledError, OrreryError, SpecError
 
 from .._backend import median_interval
-from ._compare import in_turn, timed_warm
-
-__all__ = ["RaceResult", "race"]
+from ._compare import SHORT_S, in_turn, timed_warm
 
 _DOUBT = 0.05
 
@@ -57,6 +55,7 @@ def race(
     warmup: int = 1,
     most_s: float = 10.0,
     least_gain: float = 0.005,
+    short_s: float = SHORT_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> RaceResult:
     """Race ways; the first is the champion until another is surely quicker.
@@ -67,6 +66,7 @@ def race(
     warmup : rounds that are not counted
     most_s : no round is begun after so many seconds; what is not sure by then stays as it is
     least_gain : a way that surely gains less than this share over the champion is out
+    short_s : a run that takes less is made again and timed then: see `timed_warm`
 
     Raises
     ------
@@ -77,7 +77,7 @@ def race(
         raise SpecError("race", found=f"{len(ways)} ways, looks after {tuple(looks)} rounds",
                         wanted="one or more, and numbers that rise",
                         fix="correct the numbers")  # fmt: skip
-    course = _Course(ways, clock)
+    course = _Course(ways, clock, short_s)
     for _ in range(warmup):
         course.round(counted=False)
     until = clock() + most_s
@@ -96,8 +96,10 @@ def race(
 class _Course:
     """Who is still running, and who leads."""
 
-    def __init__(self, ways: Sequence[Callable[[], object]], clock: Callable[[], float]) -> None:
-        self.ways, self.clock = ways, clock
+    def __init__(
+        self, ways: Sequence[Callable[[], object]], clock: Callable[[], float], short_s: float
+    ) -> None:
+        self.ways, self.clock, self.short_s = ways, clock, short_s
         self.times: list[list[float]] = [[] for _ in ways]
         self.failures = ["" for _ in ways]
         self.running = list(range(len(ways)))
@@ -110,7 +112,7 @@ class _Course:
         self.turn += 1
         for way in order:
             try:
-                took = timed_warm(self.ways[way], self.clock)
+                took = timed_warm(self.ways[way], self.clock, self.short_s)
             except CancelledError:
                 raise
             except OrreryError as error:

@@ -18,8 +18,6 @@ from orrery.graph import Graph, Region
 from ._memory import HOST
 from ._pool import WorkerFailedError, WorkerHungError
 
-__all__ = ["Copy", "CopyFailedError", "CopyHungError", "Key", "Transfers", "transfers_of"]
-
 #: Where a value of a request lies: a tensor's name on the host, else with the memory's name.
 Key = str | tuple[str, str]
 

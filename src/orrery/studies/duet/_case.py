@@ -11,19 +11,6 @@ from orrery.runtime.together import Comparison
 
 from ._published import NETWORKS
 
-__all__ = [
-    "ALONE",
-    "IN_TURN",
-    "PLACED",
-    "SERVED",
-    "Case",
-    "Effort",
-    "Kind",
-    "Operators",
-    "Point",
-    "Sweep",
-]
-
 PLACED = "placed"  #: the placement, whether or not it is the quicker way
 SERVED = "as the command runs it"
 IN_TURN = "its subgraphs, one at a time"  #: the sum of what they take, without what is between

@@ -21,8 +21,6 @@ from orrery.store import Cache, content_hash, encode, strict_convert
 
 from ._case import PLACED, SERVED, Case, Effort
 
-__all__ = ["kept_or_measured"]
-
 #: Bumped when the same case would come out otherwise.
 _VERSION = "case-3"
 

@@ -40,8 +40,6 @@ from ._pytorch import pytorch_ways
 from ._rounds import Way, in_rounds, outside, timed
 from ._sweep import survey
 
-__all__ = ["SHORT_S", "TOLERANCE", "Chooser", "measure_case"]
-
 Chooser = Callable[..., Choice]
 _Maker = Callable[[tuple[int, ...]], Way]
 

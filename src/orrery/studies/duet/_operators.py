@@ -22,8 +22,6 @@ from orrery.runtime.together import LocalWorker, WorkerPool, profile_subgraphs
 from ._case import Effort, Operators, Point
 from ._rounds import Way, in_rounds
 
-__all__ = ["operators_of", "summed_seconds", "with_sums"]
-
 
 def summed_seconds(
     graph: Graph, problem: PlacementProblem, workers: Sequence[LocalWorker], inputs: Tensors,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CLAIMS", "NETWORKS", "PAPER", "Claim", "Network"]
-
 PAPER = "Zhang, Hu, Li: DUET, IPDPS 2021, abstract"
 
 

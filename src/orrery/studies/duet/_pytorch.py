@@ -27,8 +27,6 @@ from orrery.runtime import BACKENDS, Executable, Tensors, describe_machine, work
 from ._case import Kind
 from ._rounds import Way
 
-__all__ = ["Elsewhere", "pytorch_ways"]
-
 #: The compiler may take minutes; a network on which it takes longer is left out.
 _MOST_S = 900.0
 

@@ -13,8 +13,6 @@ from .._frame import Record, compared
 from ._case import ALONE, PLACED, SERVED, Case, Kind
 from ._published import CLAIMS, NETWORKS, PAPER, Claim
 
-__all__ = ["claim_records", "counted", "network_records", "why"]
-
 #: What the issue asks of a placement, its prediction, a single path, and a gain worth speaking of.
 _NEAR, _PREDICTED, _LOSS, _WORTH = 0.02, 0.10, 0.02, 1.3
 

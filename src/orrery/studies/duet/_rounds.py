@@ -14,8 +14,6 @@ from functools import partial
 
 from orrery.runtime.together import WorkerPool, compare
 
-__all__ = ["SHARES", "Way", "in_rounds", "outside", "percentiles", "timed"]
-
 #: Runs once and returns seconds.
 Way = Callable[[], float]
 

@@ -12,8 +12,6 @@ from ._published import CLAIMS, NETWORKS
 from ._records import why
 from ._rounds import SHARES, percentiles
 
-__all__ = ["sections_of"]
-
 _KINDS = {"served": "the quicker one", "steps": "no way to run it: what they sum to",
           "cpu": "whole, all cores", "gpu": "whole, GPU", "part": "whole, some cores"}  # fmt: skip
 

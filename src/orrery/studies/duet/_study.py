@@ -23,8 +23,6 @@ from ._measure import Chooser, measure_case
 from ._records import claim_records, network_records
 from ._sections import sections_of
 
-__all__ = ["conduct_on", "duet_study", "result_of"]
-
 #: Programs of others per processor from which times are theirs too.
 _IDLE = 0.25
 

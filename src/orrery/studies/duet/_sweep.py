@@ -24,8 +24,6 @@ from orrery.progress import Progress
 from ._case import IN_TURN, Effort, Point, Sweep
 from ._rounds import Way, in_rounds
 
-__all__ = ["survey"]
-
 Placement = tuple[int, ...]
 
 _MOST_MEASURED = 256
