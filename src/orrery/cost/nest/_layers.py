@@ -23,9 +23,9 @@ from orrery.graph import TRAINING_DOMAIN, Graph, Node, Region, Statistics
 from .._cost import Refusal
 from .._work import moves_nothing, unpriceable, work_of
 from ..sharding._layer import SPATIAL, Layer
-from ._build import Found, image_window, problem, read_window, tensor
+from ._build import Found, Shape, image_window, problem, read_window, tensor
 from ._passes import PASSES, normalised
-from ._problem import NestProblem
+from ._problem import Index, NestProblem
 
 
 def nest_problem(region: Region) -> tuple[NestProblem, ...] | Refusal:
@@ -83,24 +83,37 @@ def _reader(node: Node) -> Callable[[Layer], Found]:
 
 
 def _conv(layer: Layer, weights_at: int = 1) -> Found:
-    image, weights, out = layer.sizes(0), layer.sizes(weights_at), layer.out()
-    found = read_window(layer, image[2:], out[2:], weights[2:])
+    return _windowed(
+        layer, layer.sizes(0), layer.sizes(weights_at), layer.out(),
+        ("x", "input", "image"), ("w", "weight", "filters"), ("y", "output", "made"),
+    )  # fmt: skip
+
+
+def _windowed(
+    layer: Layer, image: Sequence[int], filters: Sequence[int], made: Sequence[int],
+    *operands: tuple[str, str, str],
+) -> Found:  # fmt: skip
+    """Return the products of filters with what their window sees at every place.
+
+    Parameters
+    ----------
+    image, filters, made : sizes of what the window moves over, of the filters (all groups' outputs
+        first, inputs of one group second) and of what there is at the places
+    operands : name and role of each tensor, and which of the three it is
+    """
+    found = read_window(layer, image[2:], made[2:], filters[2:])
     if isinstance(found, str):
         return found
     places, taps, window = found
-    batch, group, made, read = _channels(layer, image[0], weights[0], weights[1])
-    return (problem(
-        (batch, group, made, read, *places, *taps),
-        tensor("x", "input", (batch, group, read), *window),
-        tensor("w", "weight", (group, made, read), taps),
-        tensor("y", "output", (batch, group, made), places),
-    ),)  # fmt: skip
-
-
-def _channels(layer: Layer, batch: int, made: int, read: int) -> tuple[tuple[str, int], ...]:
-    """Return the loops over images, groups, channels made (of all groups) and read (of one)."""
-    group = int(layer.attribute("group", 1))
-    return ("N", batch), ("G", group), ("Cout", made // group), ("Cin", read)
+    groups = int(layer.attribute("group", 1))
+    batch, group = ("N", image[0]), ("G", groups)
+    out, read = ("Cout", made[1] // groups), ("Cin", filters[1])
+    axes: dict[str, tuple[Shape | Index, ...]] = {
+        "image": ((batch, group, read), *window), "filters": ((group, out, read), taps),
+        "made": ((batch, group, out), places),
+    }  # fmt: skip
+    return (problem((batch, group, out, read, *places, *taps),
+                    *(tensor(name, role, *axes[of]) for name, role, of in operands)),)  # fmt: skip
 
 
 def _conv_transpose(layer: Layer) -> Found:
@@ -148,34 +161,18 @@ def _begins(
 
 def _conv_grad_weight(layer: Layer) -> Found:
     """Add up dy · x over all images and places."""
-    image, gradient, weights = layer.sizes(0), layer.sizes(1), layer.out()
-    found = read_window(layer, image[2:], gradient[2:], weights[2:])
-    if isinstance(found, str):
-        return found
-    places, taps, window = found
-    batch, group, made, read = _channels(layer, image[0], gradient[1], weights[1])
-    return (problem(
-        (batch, group, made, read, *places, *taps),
-        tensor("x", "input", (batch, group, read), *window),
-        tensor("dy", "weight", (batch, group, made), places),
-        tensor("dw", "output", (group, made, read), taps),
-    ),)  # fmt: skip
+    return _windowed(
+        layer, layer.sizes(0), layer.out(), layer.sizes(1),
+        ("x", "input", "image"), ("dy", "weight", "made"), ("dw", "output", "filters"),
+    )  # fmt: skip
 
 
 def _conv_grad_input(layer: Layer) -> Found:
     """Scatter dy · w over the image, as a transposed convolution does."""
-    gradient, weights, image = layer.sizes(0), layer.sizes(1), layer.out()
-    found = read_window(layer, image[2:], gradient[2:], weights[2:])
-    if isinstance(found, str):
-        return found
-    places, taps, window = found
-    batch, group, made, read = _channels(layer, image[0], gradient[1], weights[1])
-    return (problem(
-        (batch, group, made, read, *places, *taps),
-        tensor("dy", "input", (batch, group, made), places),
-        tensor("w", "weight", (group, made, read), taps),
-        tensor("dx", "output", (batch, group, read), *window),
-    ),)  # fmt: skip
+    return _windowed(
+        layer, layer.out(), layer.sizes(1), layer.sizes(0),
+        ("dy", "input", "made"), ("w", "weight", "filters"), ("dx", "output", "image"),
+    )  # fmt: skip
 
 
 # -- products -------------------------------------------------------------------------------------
