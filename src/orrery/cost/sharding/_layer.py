@@ -136,7 +136,7 @@ def image_axes(layer: Layer, windows: Sequence[Window]) -> list[Axis]:
 def local_window(
     layer: Layer, windows: Sequence[Window], spans: Spans, *, kernel_shape: bool
 ) -> dict[str, Any]:
-    """Return explicit padding (what the part touches outside of the image) and kernel sizes."""
+    """Return explicit padding (what is touched outside of the image), kernel sizes, groups."""
     sizes = layer.sizes(0)[2:]
     begins, ends, kernel = [], [], []
     for size, name, window in zip(sizes, SPATIAL[len(sizes)], windows):
@@ -151,4 +151,9 @@ def local_window(
     changes: dict[str, Any] = {"pads": (*begins, *ends), "auto_pad": "NOTSET"}
     if kernel_shape:
         changes["kernel_shape"] = tuple(kernel)
-    return changes
+    return changes | local_group(spans)
+
+
+def local_group(spans: Spans) -> dict[str, Any]:
+    """Return how many groups of channels a part does, where there are groups."""
+    return {"group": spans["G"][1] - spans["G"][0]} if "G" in spans else {}

@@ -20,7 +20,7 @@ from .._work import unpriceable
 from ._indexing import INDEXING
 from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, whole, windows_of
 from ._nest import Axis, Loop, Nest, Spans, follow
-from ._training import TRAINING, batch_norm, cross_entropy
+from ._training import TRAINING, batch_norm, channels_of, cross_entropy
 
 _ELEMENTWISE = frozenset("""
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
@@ -70,35 +70,16 @@ def _conv(layer: Layer) -> Nest | str:
     kernels = [Loop(name=f"K{n.lower()}", extent=k, sums=True) for n, k in zip(names, weights[2:])]
     taps = [Axis(size=loop.extent, loop=loop.name) for loop in kernels]
     batch = Axis(size=image[0], loop="N")
-    fixed = {}
-    if group == 1:
-        channels = [
-            Loop(name="Cout", extent=weights[0]),
-            Loop(name="Cin", extent=weights[1], sums=True),
-        ]
-        read = Axis(size=image[1], loop="Cin")
-        made = Axis(size=weights[0], loop="Cout")
-        filters = [made, read]
-    else:
-        channels = [Loop(name="G", extent=group)]
-        fixed = dict.fromkeys(("Cout", "Cin"), f"a part of it lies across {group} groups; split G")
-        read = Axis(size=image[1], loop="G", block=image[1] // group)
-        made = Axis(size=weights[0], loop="G", block=weights[0] // group)
-        filters = [made, Axis(size=weights[1])]
+    channels, made, read, inner, fixed = channels_of(group, weights[0], image[1], "Cin")
     operands = [layer.operand(0, [batch, read, *image_axes(layer, windows)]),
-                layer.operand(1, [*filters, *taps])]  # fmt: skip
+                layer.operand(1, [made, inner, *taps])]  # fmt: skip
     if layer.has(2):
         operands.append(layer.operand(2, [made], once=True))
     result = layer.result(0, [batch, made, *(Axis(size=s.extent, loop=s.name) for s in spatial)])
-
-    def attributes(spans: Spans) -> dict[str, Any]:
-        changes = local_window(layer, windows, spans, kernel_shape=True)
-        if group > 1:
-            changes["group"] = spans["G"][1] - spans["G"][0]
-        return changes
-
-    return layer.nest([Loop(name="N", extent=image[0]), *channels, *spatial, *kernels],
-                      operands, [result], fixed, attributes)  # fmt: skip
+    return layer.nest(
+        [Loop(name="N", extent=image[0]), *channels, *spatial, *kernels], operands, [result], fixed,
+        lambda spans: local_window(layer, windows, spans, kernel_shape=True),
+    )  # fmt: skip
 
 
 def _pool(layer: Layer) -> Nest | str:

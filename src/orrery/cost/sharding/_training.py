@@ -12,32 +12,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._layer import SPATIAL, Builder, Layer, free, image_axes, local_window, whole, windows_of
+from ._layer import (
+    SPATIAL,
+    Builder,
+    Layer,
+    free,
+    image_axes,
+    local_group,
+    local_window,
+    whole,
+    windows_of,
+)
 from ._nest import Axis, Loop, Nest, Operand, Reach, Spans
 
 _OVERLAP = "windows that overlap add to the same pixels"
 
 
-def _channels(group: int, filters: int, image: int) -> tuple[list[Loop], Axis, Axis, Axis]:
-    """Return the loops of channels and the axes of dy's and of x's, and of a filter's inputs.
+def channels_of(
+    group: int, filters: int, image: int, sums: str = ""
+) -> tuple[list[Loop], Axis, Axis, Axis, dict[str, str]]:
+    """Return the loops of channels, the axes of dy's and of x's and of a filter's inputs.
+
+    And why channels do not split where there are groups.
 
     Parameters
     ----------
     filters, image : channels of the convolution's output and of its input
+    sums : the loop that is summed over
     """
-    inner = image // group
     if group == 1:
-        loops = [Loop(name="Cout", extent=filters), Loop(name="Cin", extent=image)]
+        loops = [Loop(name=name, extent=extent, sums=name == sums)
+                 for name, extent in (("Cout", filters), ("Cin", image))]  # fmt: skip
         seen = Axis(size=image, loop="Cin")
-        return loops, Axis(size=filters, loop="Cout"), seen, seen
+        return loops, Axis(size=filters, loop="Cout"), seen, seen, {}
     made = Axis(size=filters, loop="G", block=filters // group)
-    read = Axis(size=image, loop="G", block=inner)
-    return [Loop(name="G", extent=group)], made, read, Axis(size=inner)
-
-
-def _per_group(group: int) -> dict[str, str]:
-    why = "each group has channels of its own; split G"
-    return {} if group == 1 else {"Cout": why, "Cin": why}
+    read = Axis(size=image, loop="G", block=image // group)
+    fixed = dict.fromkeys(("Cout", "Cin"), f"a part of it lies across {group} groups; split G")
+    return [Loop(name="G", extent=group)], made, read, Axis(size=image // group), fixed
 
 
 def _conv_grad_weight(layer: Layer) -> Nest | str:
@@ -50,20 +61,14 @@ def _conv_grad_weight(layer: Layer) -> Nest | str:
     batch = Loop(name="N", extent=image[0], sums=True)
     places = [Loop(name=n, extent=e, sums=True) for n, e in zip(names, gradient[2:])]
     taps = [Loop(name=f"K{n.lower()}", extent=k) for n, k in zip(names, weights[2:])]
-    channels, made, read, inner = _channels(group, gradient[1], image[1])
+    channels, made, read, inner, fixed = channels_of(group, gradient[1], image[1])
     lead = Axis(size=image[0], loop="N")
-
-    def attributes(spans: Spans) -> dict[str, Any]:
-        changes = local_window(layer, windows, spans, kernel_shape=True)
-        if group > 1:
-            changes["group"] = spans["G"][1] - spans["G"][0]
-        return changes
-
     return layer.nest(
         [batch, *channels, *places, *taps],
         [layer.operand(0, [lead, read, *image_axes(layer, windows)]),
          layer.operand(1, [lead, made, *_axes(places)])],
-        [layer.result(0, [made, inner, *_axes(taps)])], _per_group(group), attributes,
+        [layer.result(0, [made, inner, *_axes(taps)])], fixed,
+        lambda spans: local_window(layer, windows, spans, kernel_shape=True),
     )  # fmt: skip
 
 
@@ -77,8 +82,7 @@ def _conv_grad_input(layer: Layer) -> Nest | str:
     if len(image) - 2 not in SPATIAL:
         return f"{len(image) - 2} spatial axes; up to 3 have names"
     group, names = int(layer.attribute("group", 1)), SPATIAL[len(image) - 2]
-    channels, made, read, inner = _channels(group, gradient[1], image[1])
-    channels = [Loop(name=c.name, extent=c.extent, sums=c.name == "Cout") for c in channels]
+    channels, made, read, inner, fixed = channels_of(group, gradient[1], image[1], "Cout")
     windows = windows_of(layer, image[2:], weights[2:], gradient[2:])
     reaches = [Reach(window=window) for window in windows]
     pixels = [Loop(name=n, extent=e) for n, e in zip(names, image[2:])]
@@ -90,16 +94,13 @@ def _conv_grad_input(layer: Layer) -> Nest | str:
     def attributes(spans: Spans) -> dict[str, Any]:
         around = [reach.padding(spans[name], spans) for name, reach in zip(names, reaches)]
         pads = (*(before for before, _ in around), *(after for _, after in around))
-        changes: dict[str, Any] = {"pads": pads, "auto_pad": "NOTSET"}
-        if group > 1:
-            changes["group"] = spans["G"][1] - spans["G"][0]
-        return changes
+        return {"pads": pads, "auto_pad": "NOTSET", **local_group(spans)}
 
     return layer.nest(
         [Loop(name="N", extent=image[0]), *channels, *pixels],
         [layer.operand(0, [lead, made, *places]),
          layer.operand(1, [made, inner, *_held(weights[2:])])],
-        [result], _per_group(group), attributes, lambda spans: {2: result.box(spans).sizes},
+        [result], fixed, attributes, lambda spans: {2: result.box(spans).sizes},
     )  # fmt: skip
 
 
