@@ -9,8 +9,6 @@ from orrery.hardware import catalogue, write_system
 from orrery.report import Cell, Column, Page, Table
 from orrery.store import encode
 
-from ._machines import load_system
-
 
 def models() -> Page:
     """Return the networks of the library with their parameters and MACs."""
@@ -49,11 +47,15 @@ def systems() -> Page:
 
 def system_yaml(name: str) -> str:
     """Return a catalogue system, a system file, or the probed ``this-machine`` as YAML text."""
+    from ._machines import load_system  # with the designs and back ends that lists do without
+
     return write_system(load_system(name))
 
 
 def system_document(name: str) -> dict[str, Any]:
     """Return a system with every number and its source as plain data."""
+    from ._machines import load_system
+
     system = load_system(name)
     records = {"devices": encode(system.devices), "links": encode(system.links)}
     return {"name": system.name, "host": system.host, "digest": system.digest, **records}
