@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orrery.errors import SpecError, did_you_mean
-
-__all__ = ["Circuit", "Finding", "Port", "Stream", "Timing"]
+from orrery.errors import check_choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +114,8 @@ class Circuit:
         ------
         SpecError : it has no such port; the nearest is named
         """
-        for port in self.ports:
-            if port.name == name:
-                return port
-        names = [port.name for port in self.ports]
-        raise SpecError(
-            f"circuit {self.name}", found=f"port {name!r}", wanted=f"one of {', '.join(names)}",
-            fix=f"name a port it has{did_you_mean(name, names)}",
-        )  # fmt: skip
+        named = {port.name: port for port in self.ports}
+        return named[check_choice(f"circuit {self.name}: port", name, named)]
 
     def stream(self, name: str) -> Stream:
         """Return the stream of this name.
@@ -132,12 +124,5 @@ class Circuit:
         ------
         SpecError : it has no such stream; the nearest is named
         """
-        for stream in self.streams:
-            if stream.name == name:
-                return stream
-        names = [stream.name for stream in self.streams]
-        raise SpecError(
-            f"circuit {self.name}", found=f"stream {name!r}",
-            wanted=f"one of {', '.join(names) or 'none: it has no streams'}",
-            fix=f"name a stream it has{did_you_mean(name, names)}",
-        )  # fmt: skip
+        named = {stream.name: stream for stream in self.streams}
+        return named[check_choice(f"circuit {self.name}: stream", name, named)]

@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ._circuit import Circuit, Port
+from ._given import plain_ports
 from ._words import words_of
-
-__all__ = ["driver_text", "harness_text"]
 
 #: How each engine holds its model and moves the words of a port.
 _ENGINES = {
@@ -271,9 +270,7 @@ def _streaming(circuit: Circuit, outs: list[tuple[int, Port]]) -> str:
     hold, over, drive, probe, check, move = [], [], [], [], [], []
     flip, back = [], []
     array_in = array_out = 0
-    in_stream = {name for s in circuit.streams for name in (*s.payload, s.valid, s.ready)}
-    plain = [p for p in circuit.ports if p.direction == "in" and p.name not in in_stream]
-    for k, port in enumerate(plain):
+    for k, port in enumerate(plain_ports(circuit, "in")):
         hold.append(f"  put(PORT(p{index[port.name]}), held[{k}]);")
     for k, stream in enumerate(circuit.streams):
         side, array = f"h.sides[{k}]", f"arrays[{k}]"

@@ -15,17 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orrery.errors import OrreryError, SpecError, did_you_mean
+from orrery.errors import OrreryError, SpecError, check_choice
 
-from ._circuit import Circuit, Port, Stream
+from ._circuit import Circuit, Stream
 from ._engines import ENGINES, Engine, load_engine
+from ._given import all_names, from_words, known_names, one_length, plain_ports, to_words
 from ._words import words_of
 from ._yosys import ToolError
-
-__all__ = [
-    "Cosimulation", "EnginesDisagree", "HandshakeError", "Simulation", "StreamRun", "cosimulate",
-    "simulation",
-]  # fmt: skip
 
 #: Rows or cycles between two looks at the keyboard.
 _CHUNK = 1 << 18
@@ -145,9 +141,9 @@ class Simulation:
         """
         ins = [port for port in self.circuit.ports if port.direction == "in"]
         outs = [port for port in self.circuit.ports if port.direction == "out"]
-        _same_names(f"{self.circuit.name}: inputs", inputs, [port.name for port in ins])
-        tables = [_to_words(inputs[port.name], port, self.circuit.name) for port in ins]
-        rows = _one_length(self.circuit.name, {p.name: len(t) for p, t in zip(ins, tables)})
+        all_names(f"{self.circuit.name}: inputs", inputs, [port.name for port in ins])
+        tables = [to_words(inputs[port.name], port, self.circuit.name) for port in ins]
+        rows = one_length(self.circuit.name, {p.name: len(t) for p, t in zip(ins, tables)})
         results = [np.zeros((rows, words_of(port.width)), dtype=np.uint64) for port in outs]
         with _Handle(self._library, 0) as handle:
             given, got = _pointers(tables), _pointers(results)
@@ -156,7 +152,7 @@ class Simulation:
                 self._library.orrery_cycles(
                     handle, ctypes.c_uint64(start), ctypes.c_uint64(end), given, got
                 )
-        return {port.name: _from_words(table, port) for port, table in zip(outs, results)}
+        return {port.name: from_words(table, port) for port, table in zip(outs, results)}
 
     def stream(
         self, items: Mapping[str, Items], *, outputs: Mapping[str, int],
@@ -193,13 +189,13 @@ class Simulation:
                 f"circuit {circuit.name}", found="no stream", wanted="streams to play items into",
                 fix="use cycles()",
             )  # fmt: skip
-        _same_names(f"{circuit.name}: items", items, [s.name for s in sources])
-        _known_names(f"{circuit.name}: outputs", outputs, [s.name for s in sinks])
+        all_names(f"{circuit.name}: items", items, [s.name for s in sources])
+        known_names(f"{circuit.name}: outputs", outputs, [s.name for s in sinks])
         pauses = _pauses(circuit, stalls)
-        plain = _plain_inputs(circuit)
+        plain = plain_ports(circuit, "in")
         fixed = dict(held or {})
-        _same_names(f"{circuit.name}: held", fixed, [port.name for port in plain])
-        constant = [_to_words([fixed[port.name]], port, circuit.name) for port in plain]
+        all_names(f"{circuit.name}: held", fixed, [port.name for port in plain])
+        constant = [to_words([fixed[port.name]], port, circuit.name) for port in plain]
         counts: dict[str, int] = {}
         given: list[NDArray[np.uint64]] = []
         for stream in sources:
@@ -220,7 +216,7 @@ class Simulation:
         found = iter(got)
         return StreamRun(
             outputs={
-                s.name: {p: _from_words(next(found), circuit.port(p)) for p in s.payload}
+                s.name: {p: from_words(next(found), circuit.port(p)) for p in s.payload}
                 for s in sinks
             },
             taken={s.name: when[s.name][when[s.name] >= 0] for s in sources},
@@ -292,11 +288,7 @@ def simulation(circuit: Circuit, engine: Engine = "cxxrtl") -> Simulation:
     ToolError : no C++ compiler (g++), or a tool failed
     MissingExtraError : the engine's package is not installed
     """
-    if engine not in ENGINES:
-        raise SpecError(
-            f"simulating {circuit.name}", found=engine, wanted=f"one of {', '.join(ENGINES)}",
-            fix=f"name an engine{did_you_mean(str(engine), ENGINES)}",
-        )  # fmt: skip
+    check_choice(f"simulating {circuit.name}", engine, ENGINES, fix="name an engine")
     return Simulation(circuit=circuit, engine=engine, _library=load_engine(circuit, engine))
 
 
@@ -395,15 +387,10 @@ def _shown(value: Any) -> str:
     return hex(sum(int(word) << (64 * place) for place, word in enumerate(value)))
 
 
-def _plain_inputs(circuit: Circuit) -> list[Port]:
-    used = {name for s in circuit.streams for name in (*s.payload, s.valid, s.ready)}
-    return [p for p in circuit.ports if p.direction == "in" and p.name not in used]
-
-
 def _pauses(circuit: Circuit, stalls: float | Mapping[str, float]) -> dict[str, int]:
     names = [stream.name for stream in circuit.streams]
     by_name = dict(stalls) if isinstance(stalls, Mapping) else dict.fromkeys(names, stalls)
-    _known_names(f"{circuit.name}: stalls", by_name, names)
+    known_names(f"{circuit.name}: stalls", by_name, names)
     for name, chance in by_name.items():
         if not 0.0 <= chance < 1.0:
             raise SpecError(
@@ -434,97 +421,9 @@ def _items(circuit: Circuit, stream: Stream, given: Any) -> tuple[list[NDArray[n
                 fix="give a mapping from port to array",
             )  # fmt: skip
         given = {stream.payload[0]: given}
-    _same_names(where, given, stream.payload)
-    tables = [_to_words(given[name], circuit.port(name), circuit.name) for name in stream.payload]
-    return tables, _one_length(where, dict(zip(stream.payload, map(len, tables))))
-
-
-def _same_names(where: str, given: Mapping[str, Any], wanted: Sequence[str]) -> None:
-    _known_names(where, given, wanted)
-    for name in wanted:
-        if name not in given:
-            raise SpecError(
-                where, found=f"nothing for {name}", wanted=f"{', '.join(wanted)}", fix=f"add {name}"
-            )  # fmt: skip
-
-
-def _known_names(where: str, given: Mapping[str, Any], wanted: Sequence[str]) -> None:
-    for name in given:
-        if name not in wanted:
-            raise SpecError(
-                where, found=name, wanted=f"names among {', '.join(wanted) or '(none)'}",
-                fix=f"correct the name{did_you_mean(str(name), wanted)}",
-            )  # fmt: skip
-
-
-def _one_length(where: str, lengths: Mapping[str, int]) -> int:
-    if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise SpecError(
-            where, found=f"lengths {said}", wanted="one length", fix="give every port as many rows"
-        )  # fmt: skip
-    return next(iter(lengths.values()), 0)
-
-
-def _to_words(values: ArrayLike, port: Port, circuit: str) -> NDArray[np.uint64]:
-    """Return checked values of a port as words, shape (n, words).
-
-    Raises
-    ------
-    SpecError : not integers, a shape that is none of the port's, a value it does not hold
-    """
-    where, words = f"{circuit}: port {port.name}", words_of(port.width)
-    table = np.asarray(values)
-    if not table.ndim:
-        raise SpecError(
-            where, found="one number alone", wanted="an array with a row a cycle",
-            fix="give a list or an array",
-        )  # fmt: skip
-    if table.size == 0:
-        table = table.astype(np.uint64)
-    if table.dtype.kind not in "iub":
-        raise SpecError(
-            where, found=f"values of type {table.dtype}", wanted="integers",
-            fix="cast them, or give wide numbers through pack_words",
-        )  # fmt: skip
-    if table.shape not in {(len(table),), (len(table), words)} or (
-        table.ndim == 1 and words > 1 and table.size
-    ):
-        raise SpecError(
-            where, found=f"shape {table.shape}", wanted=f"(n, {words})" if words > 1 else "(n,)",
-            fix="give one row an item, wide numbers through pack_words",
-        )  # fmt: skip
-    table = table.reshape(len(table), words)
-    spare = 64 * words - port.width
-    top = table[:, -1]
-    if table.size and words == 1:
-        low = -(1 << (port.width - 1)) if port.signed else 0
-        high = (1 << (port.width - 1)) - 1 if port.signed else (1 << port.width) - 1
-        smallest, largest = int(top.min()), int(top.max())
-        if smallest < low or largest > high:
-            raise SpecError(
-                where, found=smallest if smallest < low else largest,
-                wanted=f"values of [{low}, {high}]", fix="cut or scale them",
-            )  # fmt: skip
-    raw = np.ascontiguousarray(table.astype(np.uint64))
-    if words == 1:
-        return raw & np.uint64((1 << port.width) - 1)
-    if spare and raw.size and int(raw[:, -1].max()) >> (64 - spare):
-        raise SpecError(
-            where, found=f"bits above bit {port.width - 1}", wanted=f"{port.width} bits",
-            fix="give the words through pack_words",
-        )  # fmt: skip
-    return raw
-
-
-def _from_words(table: NDArray[np.uint64], port: Port) -> NDArray[Any]:
-    if port.width > 64:
-        return table
-    flat = table.reshape(-1)
-    if not port.signed:
-        return flat
-    spare = 64 - port.width
-    return (flat << np.uint64(spare)).view(np.int64) >> np.int64(spare)
+    all_names(where, given, stream.payload)
+    tables = [to_words(given[name], circuit.port(name), circuit.name) for name in stream.payload]
+    return tables, one_length(where, dict(zip(stream.payload, map(len, tables))))
 
 
 def _pointers(tables: Sequence[NDArray[np.uint64]]) -> Any:

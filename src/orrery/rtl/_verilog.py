@@ -21,8 +21,6 @@ from ._expression import Writer, constant
 from ._netlist import Assign, Bit, Cell, Module, Wire, read_modules, simplify
 from ._statements import Clocked, Statement, chain, clocked, function_of, lines_of, reads
 
-__all__ = ["KEYWORDS", "ModuleNotes", "write_verilog"]
-
 #: Words that Verilog or SystemVerilog keeps for itself.
 KEYWORDS = frozenset(
     """always always_comb always_ff always_latch and assert assign assume automatic before begin
@@ -111,12 +109,9 @@ def _port_order(module: Module, notes: ModuleNotes | None) -> list[str]:
     return [*first, *noted, *(name for name in ports if name not in {*first, *noted})]
 
 
-def _comment(paragraphs: list[str], indent: str = "") -> list[str]:
-    lines: list[str] = []
-    for text in paragraphs:
-        wrapped = textwrap.wrap(text, _COLUMNS - len(indent)) or [""]
-        lines += [f"// {indent}{line}".rstrip() for line in wrapped]
-    return lines
+def _comment(paragraphs: list[str]) -> list[str]:
+    wrapped = [line for text in paragraphs for line in textwrap.wrap(text, _COLUMNS) or [""]]
+    return [f"// {line}".rstrip() for line in wrapped]
 
 
 class _ModuleText:

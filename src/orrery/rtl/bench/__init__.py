@@ -1,32 +1,23 @@
 """A bench that ships with a circuit, its README and record, and how many mutants it catches."""
 
-from ._mutants import Mutant, MutationReport, mutant_circuit, mutants, mutation_score
+from ._mutants import mutant_circuit, mutants, mutation_score
 from ._readme import (
-    AreaRecord,
     Block,
     CircuitRecord,
-    FpgaRecord,
-    MutationRecord,
     circuit_files,
     circuit_record,
     read_circuit_record,
     refuse_others,
     write_circuit,
 )
-from ._run import BenchRun, BenchTool, run_bench
+from ._run import BenchTool, run_bench
 from ._testbench import bench_files
 from ._vectors import PlainVectors, StreamVectors, Vectors
 
 __all__ = [
-    "AreaRecord",
-    "BenchRun",
     "BenchTool",
     "Block",
     "CircuitRecord",
-    "FpgaRecord",
-    "Mutant",
-    "MutationRecord",
-    "MutationReport",
     "PlainVectors",
     "StreamVectors",
     "Vectors",

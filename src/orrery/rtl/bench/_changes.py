@@ -7,10 +7,9 @@ register's reset and enable are multiplexers before it. Nothing here runs a tool
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-__all__ = ["Cell", "Change", "changed_cell", "changes_of", "output_of", "sign_repeats"]
 
 Cell = dict[str, Any]
 #: (kind, choice): what is done to a cell.
@@ -74,7 +73,7 @@ def changes_of(
         for number, port in enumerate("AB"):
             if port in wires and sign_repeats(wires[port]):
                 yield "sign extension", number
-        if _parameter(cell, "A_SIGNED") and _wider(cell):
+        if int(cell["parameters"].get("A_SIGNED", "0"), 2) and _wider(cell):
             yield "sign extension", 2
     if kind in _WITH_CONSTANTS:
         for number, port in enumerate("AB"):
@@ -113,7 +112,7 @@ def changed_cell(cell: Cell, change: Change, fresh: Iterator[int]) -> dict[str, 
         wider = [next(fresh) for _ in range(len(amount) + 1)]
         operator = "$add" if kind.endswith("more") else "$sub"
         # One less than no shift is none: the amount has no sign.
-        more["amount"] = _binary(operator, amount, ["1"], wider)
+        more["amount"] = binary(operator, amount, ["1"], wider)
         wires["B"] = wider[:-1] if operator == "$sub" else wider
         new["parameters"]["B_WIDTH"] = _number(len(wires["B"]))
     elif cell["type"] == "$mux":
@@ -141,7 +140,17 @@ def changed_cell(cell: Cell, change: Change, fresh: Iterator[int]) -> dict[str, 
     return {"": new, **more}
 
 
-def _binary(operator: str, left: list[Any], right: list[Any], output: list[int]) -> Cell:
+def fresh_bits(parts: Any) -> Iterator[int]:
+    """Give numbers of bits that a module does not use yet."""
+    used = [bit for net in parts["netnames"].values() for bit in net["bits"]]
+    used += [
+        bit for c in parts["cells"].values() for bits in c["connections"].values() for bit in bits
+    ]
+    return itertools.count(max((bit for bit in used if isinstance(bit, int)), default=1) + 1)
+
+
+def binary(operator: str, left: list[Any], right: list[Any], output: list[int]) -> Cell:
+    """Return an operator of two operands without signs."""
     return {
         "hide_name": 1, "type": operator, "attributes": {},
         "parameters": {
@@ -173,10 +182,6 @@ def _wider(cell: Cell) -> bool:
     return len(cell["connections"]["Y"]) > min(w for w in widths if w)
 
 
-def _parameter(cell: Cell, name: str) -> int:
-    return int(cell["parameters"].get(name, "0"), 2)
-
-
 def _number(value: int) -> str:
     return f"{value:032b}"
 
@@ -184,7 +189,7 @@ def _number(value: int) -> str:
 def selected(bits: list[int], number: int, output: int) -> Cell:
     """Return a cell that says whether `bits` hold a number."""
     wanted = [str(number >> place & 1) for place in range(len(bits))]
-    return _binary("$eq", list(bits), wanted, [output])
+    return binary("$eq", list(bits), wanted, [output])
 
 
 def either(no: list[Any], yes: list[Any], select: int, output: list[Any]) -> Cell:

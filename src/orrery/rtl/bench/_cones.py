@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._yosys import ToolError, run_yosys
-from ._changes import Cell, Change, changed_cell, sign_repeats
-
-__all__ = ["MARK", "cone_unchanged", "is_operator", "marked"]
+from ._changes import Cell, Change, binary, changed_cell, fresh_bits, sign_repeats
 
 #: Attribute of the cells that are changed.
 MARK = "orrery_changed"
@@ -50,7 +48,7 @@ def cone_unchanged(
     if not seen:
         return True
     before = _upstream(gold, seen)
-    fresh = _numbers(parts)
+    fresh = fresh_bits(parts)
     new = {bit: next(fresh) for bit in sorted(touched)}
     made: dict[str, Cell] = {name: gold[name] for name in before}
     for name in after & before:
@@ -63,15 +61,7 @@ def cone_unchanged(
                 other["connections"][port] = [new.get(bit, bit) for bit in bits]
             made[f"{name}$changed${part}"] = other
     same = next(fresh)
-    made["compared"] = {
-        "hide_name": 0, "type": "$eq", "attributes": {},
-        "parameters": {
-            "A_SIGNED": f"{0:032b}", "B_SIGNED": f"{0:032b}", "A_WIDTH": f"{len(seen):032b}",
-            "B_WIDTH": f"{len(seen):032b}", "Y_WIDTH": f"{1:032b}",
-        },
-        "port_directions": {"A": "input", "B": "input", "Y": "output"},
-        "connections": {"A": seen, "B": [new[bit] for bit in seen], "Y": [same]},
-    }  # fmt: skip
+    made["compared"] = binary("$eq", seen, [new[bit] for bit in seen], [same])
     return _always(made, same, doing, timeout_s)
 
 
@@ -174,14 +164,3 @@ def _reached(first: Sequence[str], further: Any) -> set[str]:
                 found.add(name)
                 waiting.append(name)
     return found
-
-
-def _numbers(parts: Any) -> Iterator[int]:
-    used = {
-        bit for cell in parts["cells"].values() for bits in cell["connections"].values()
-        for bit in bits if not isinstance(bit, str)
-    }  # fmt: skip
-    number = max(used, default=1)
-    while True:
-        number += 1
-        yield number

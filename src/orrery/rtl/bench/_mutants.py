@@ -12,7 +12,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,11 @@ from orrery.errors import SpecError
 
 from .._circuit import Circuit
 from .._yosys import ToolError, run_yosys
-from ._changes import changed_cell, changes_of, either, output_of, said_of, selected
+from ._changes import changed_cell, changes_of, either, fresh_bits, output_of, said_of, selected
 from ._cones import MARK, cone_unchanged, is_operator
-from ._run import BenchTool, Compiled, compile_bench
+from ._run import BenchTool, compile_bench
 from ._testbench import bench_files, bench_name
 from ._vectors import Vectors
-
-__all__ = ["Mutant", "MutationReport", "mutant_circuit", "mutants", "mutation_score"]
 
 #: Name and bits of the input that chooses a mutant; 0 is the circuit itself.
 _CHOICE, _CHOICE_BITS = "orrery_mutant", 16
@@ -164,7 +162,9 @@ def mutant_circuit(circuit: Circuit, mutant: Mutant) -> Circuit:
     """Return one mutant as a circuit of its own, with the same ports and names."""
     design = _netlist(circuit)
     parts = design["modules"][mutant.module]
-    made = changed_cell(parts["cells"][mutant.cell], (mutant.kind, mutant.choice), _fresh(parts))
+    made = changed_cell(
+        parts["cells"][mutant.cell], (mutant.kind, mutant.choice), fresh_bits(parts)
+    )
     parts["cells"][mutant.cell] = made.pop("")
     for name, cell in made.items():
         parts["cells"][f"$mutant_{name}"] = cell
@@ -203,7 +203,9 @@ def mutation_score(
             why, log = "the circuit itself does not pass", "\n".join(first.said)
             raise ToolError(tool, doing=f"running the bench of {circuit.name}", why=why, log=log)
         with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
-            passed = list(pool.map(lambda mutant: _passes(made, mutant), among))
+            passed = list(
+                pool.map(lambda m: made.run(f"mutant={m.number}", "most=1").passed, among)
+            )
     alive = [mutant for mutant, good in zip(among, passed) if good]
     same = {mutant.number for mutant in alive if _proved_equal(circuit, mutant, proof_s)}
     return MutationReport(
@@ -212,10 +214,6 @@ def mutation_score(
         equivalent=tuple(m for m in alive if m.number in same),
         survivors=tuple(m for m in alive if m.number not in same), tool=tool,
     )  # fmt: skip
-
-
-def _passes(made: Compiled, mutant: Mutant) -> bool:
-    return made.run(f"mutant={mutant.number}", "most=1").passed
 
 
 def _netlist(circuit: Circuit) -> Any:
@@ -258,14 +256,6 @@ def _names(parts: Any) -> dict[object, str]:
     return names
 
 
-def _fresh(parts: Any) -> Iterator[int]:
-    used = [bit for net in parts["netnames"].values() for bit in net["bits"]]
-    used += [
-        bit for c in parts["cells"].values() for bits in c["connections"].values() for bit in bits
-    ]
-    return itertools.count(max((bit for bit in used if isinstance(bit, int)), default=1) + 1)
-
-
 def _texts(circuit: Circuit, design: Any, what: str) -> Any:
     passes = [
         "read_json design.json", f"hierarchy -check -top {circuit.name}", "check",
@@ -281,7 +271,7 @@ def _all_in_one(circuit: Circuit, among: Sequence[Mutant]) -> str:
     """Return the Verilog of all mutants in one, chosen by the plus-argument ``mutant``."""
     design = _netlist(circuit)
     modules = design["modules"]
-    numbers = {name: _fresh(parts) for name, parts in modules.items()}
+    numbers = {name: fresh_bits(parts) for name, parts in modules.items()}
     choice: dict[str, list[int]] = {}
 
     def choice_of(module: str) -> list[int]:

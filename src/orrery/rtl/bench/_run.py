@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import check_choice
 
 from .._circuit import Circuit
 from .._engines import run_tool, run_verilator
 from .._yosys import ToolError, write_scratch
 from ._testbench import bench_files, bench_name
 from ._vectors import Vectors
-
-__all__ = ["BENCH_TOOLS", "BenchRun", "BenchTool", "Compiled", "compile_bench", "run_bench"]
 
 BenchTool = Literal["icarus", "verilator"]
 BENCH_TOOLS: tuple[BenchTool, ...] = ("icarus", "verilator")
@@ -81,9 +79,7 @@ def compile_bench(
     ------
     ToolError : the simulator is not there or does not take the text
     """
-    if tool not in BENCH_TOOLS:
-        raise SpecError("bench", found=tool, wanted=f"one of {', '.join(BENCH_TOOLS)}",
-                        fix=f"name a simulator{did_you_mean(str(tool), BENCH_TOOLS)}")  # fmt: skip
+    check_choice("bench", tool, BENCH_TOOLS, fix="name a simulator")
     for name, text in files.items():
         write_scratch(folder / name, text)
     sources = [name for name in files if name.endswith(".v")]

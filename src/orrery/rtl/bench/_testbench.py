@@ -15,17 +15,14 @@ import numpy as np
 from orrery.errors import SpecError
 
 from .._circuit import Circuit, Port, Stream
+from .._given import numbers_of, plain_ports
 from ._vectors import (
     PlainVectors,
     StreamVectors,
     Vectors,
     as_vectors,
     count_of,
-    numbers_of,
-    plain_ports,
 )
-
-__all__ = ["bench_files", "bench_name", "vector_stamps"]
 
 #: After how many cycles resets cut off the short runs: at odd distances, so that they meet
 #: different items, some of them in flight. Ascending.

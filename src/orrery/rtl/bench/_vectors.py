@@ -7,20 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError
 
 from .._circuit import Circuit, Port, Stream
-from .._words import unpack_words, words_of
-
-__all__ = [
-    "PlainVectors", "StreamVectors", "Vectors", "as_vectors", "count_of", "numbers_of",
-    "plain_ports",
-]  # fmt: skip
+from .._given import all_names, known_names, numbers_of, plain_ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,68 +99,25 @@ def count_of(vectors: Vectors) -> int:
     return sum(_rows(ports.values(), "expected") for ports in vectors.expected.values())
 
 
-def plain_ports(circuit: Circuit, direction: str) -> list[Port]:
-    """Return the ports of one direction that belong to no stream."""
-    used = {name for s in circuit.streams for name in (*s.payload, s.valid, s.ready)}
-    return [p for p in circuit.ports if p.direction == direction and p.name not in used]
-
-
-def numbers_of(values: ArrayLike, port: Port, where: str) -> list[int]:
-    """Return the bit patterns of a port's values as integers from 0.
-
-    Raises
-    ------
-    SpecError : not integers, a wrong shape, a value the port does not hold
-    """
-    where = f"{where}: port {port.name}"
-    table, words = np.asarray(values), words_of(port.width)
-    if not table.ndim:
-        raise SpecError(where, found="one number alone", wanted="an array with a row each",
-                        fix="give a list or an array")  # fmt: skip
-    if not table.size:
-        return []
-    if table.dtype.kind not in "iub":
-        raise SpecError(where, found=f"values of type {table.dtype}", wanted="integers",
-                        fix="cast them, or give wide numbers through pack_words")  # fmt: skip
-    if table.shape not in {(len(table), words)} | ({(len(table),)} if words == 1 else set()):
-        raise SpecError(where, found=f"shape {table.shape}",
-                        wanted=f"(n, {words})" if words > 1 else "(n,)",
-                        fix="give one row an item, wide numbers through pack_words")  # fmt: skip
-    if words > 1:
-        if int(table[:, -1].max()) >> (port.width - 64 * (words - 1)):
-            raise SpecError(where, found=f"bits above bit {port.width - 1}",
-                            wanted=f"{port.width} bits", fix="give what fits")  # fmt: skip
-        return unpack_words(table.astype(np.uint64), port.width)
-    low = -(1 << (port.width - 1)) if port.signed else 0
-    high = (1 << (port.width - 1)) - 1 if port.signed else (1 << port.width) - 1
-    mask = (1 << port.width) - 1
-    numbers = [int(value) for value in table.reshape(-1)]
-    for value in (min(numbers), max(numbers)):
-        if not low <= value <= high:
-            raise SpecError(where, found=value, wanted=f"values of [{low}, {high}]",
-                            fix="cut or scale them")  # fmt: skip
-    return [value & mask for value in numbers]
-
-
 def _check_streams(circuit: Circuit, vectors: StreamVectors, where: str) -> None:
     if circuit.combinational or not circuit.streams:
         raise SpecError(where, found="items for streams", wanted="a circuit with clock and streams",
                         fix="give PlainVectors")  # fmt: skip
     sources = {s.name: s for s in circuit.streams if s.direction == "in"}
     sinks = {s.name: s for s in circuit.streams if s.direction == "out"}
-    _all_names(f"{where}: items", vectors.items, sources)
-    _some_names(f"{where}: expected", vectors.expected, sinks)
-    _all_names(f"{where}: held", vectors.held, [p.name for p in plain_ports(circuit, "in")])
+    all_names(f"{where}: items", vectors.items, sources)
+    known_names(f"{where}: expected", vectors.expected, sinks)
+    all_names(f"{where}: held", vectors.held, [p.name for p in plain_ports(circuit, "in")])
     for name, ports in (*vectors.items.items(), *vectors.expected.items()):
         stream = sources.get(name) or sinks[name]
-        _all_names(f"{where}: {name}", ports, stream.payload)
+        all_names(f"{where}: {name}", ports, stream.payload)
         _check_values(circuit, stream, ports, where)
     for name, value in vectors.held.items():
         numbers_of(np.array([value]), circuit.port(name), f"{where}: held")
     for what, stamps, tables in (
         ("taken", vectors.taken, vectors.items), ("given", vectors.given, vectors.expected),
     ):  # fmt: skip
-        _some_names(f"{where}: {what}", stamps, tables)
+        known_names(f"{where}: {what}", stamps, tables)
         for name, cycles in stamps.items():
             wanted, found = _rows(tables[name].values(), where), np.atleast_1d(np.asarray(cycles))
             rising = found.ndim == 1 and found.dtype.kind in "iu" and (np.diff(found) > 0).all()
@@ -192,9 +143,9 @@ def _check_values(
 def _check_plain(circuit: Circuit, vectors: PlainVectors, where: str) -> None:
     ins = [port.name for port in circuit.ports if port.direction == "in"]
     outs = [port.name for port in circuit.ports if port.direction == "out"]
-    _all_names(f"{where}: inputs", vectors.inputs, ins)
-    _some_names(f"{where}: expected", vectors.expected, outs)
-    _some_names(f"{where}: care", vectors.care, vectors.expected)
+    all_names(f"{where}: inputs", vectors.inputs, ins)
+    known_names(f"{where}: expected", vectors.expected, outs)
+    known_names(f"{where}: care", vectors.care, vectors.expected)
     tables = {**vectors.inputs, **vectors.expected}
     _rows([*tables.values(), *vectors.care.values()], where)
     for name, table in tables.items():
@@ -214,20 +165,3 @@ def _rows(tables: Iterable[ArrayLike], where: str) -> int:
         raise SpecError(where, found=f"lengths {', '.join(map(str, sorted(lengths)))}",
                         wanted="one length", fix="give every port as many rows")  # fmt: skip
     return lengths.pop() if lengths else 0
-
-
-def _some_names(where: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    names = list(known)
-    for name in given:
-        if name not in names:
-            raise SpecError(where, found=name, wanted=f"names among {', '.join(names) or 'none'}",
-                            fix=f"correct the name{did_you_mean(str(name), names)}")  # fmt: skip
-
-
-def _all_names(where: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    names = list(known)
-    _some_names(where, given, names)
-    for name in names:
-        if name not in given:
-            raise SpecError(where, found=f"nothing for {name}", wanted=", ".join(names),
-                            fix=f"add {name}")  # fmt: skip
