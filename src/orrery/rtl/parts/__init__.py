@@ -11,7 +11,7 @@ from ._compress import CompressorTree
 from ._float import BF16, FP16, FP32, FloatAdd, FloatFormat, FloatMultiply
 from ._lookup import LookUpUnit
 from ._memory import MemoryWrapper
-from ._part import Part, check_choice, part_circuit, shared
+from ._part import Part, part_circuit, shared
 from ._queues import Fifo, RegisterSlice, SkidBuffer
 from ._shared import Shared
 from ._streamed import Streamed
@@ -36,7 +36,6 @@ __all__ = [
     "Shared",
     "SkidBuffer",
     "Streamed",
-    "check_choice",
     "part_circuit",
     "shared",
 ]

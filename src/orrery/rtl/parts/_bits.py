@@ -8,19 +8,14 @@ from __future__ import annotations
 from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, check_choice
 
 from ._part import (
     Part,
-    Stages,
-    check_choice,
     check_whole,
     log2_ceil,
     pipeline_timing,
-    registered_stages,
 )
-
-__all__ = ["BarrelShifter", "LeadingOne"]
 
 
 class LeadingOne(Part):
@@ -191,11 +186,7 @@ class BarrelShifter(Part):
     def elaborate(self, platform: object) -> Module:
         """Shift by powers of two; either way is to the right, between two mirrors or none."""
         m = Module()
-        stages = Stages(
-            m,
-            self.enable if self._registers else C(1),
-            registered_stages(self._levels, self._registers),
-        )
+        stages = self.stages(m, self._levels, self._registers)
         both = self._direction == "both"
         right: Value = self.right if both else C(int(self._direction == "right"))
         leftward = self._direction == "left"  # else every level shifts to the right

@@ -10,20 +10,17 @@ from typing import Any
 from amaranth import C, Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib.wiring import In, Out
 
+from orrery.errors import check_choice
+
 from ._part import (
     Part,
-    Stages,
-    check_choice,
     check_whole,
     log2_ceil,
     pipeline_timing,
-    registered_stages,
     shape_name,
     shape_of,
     shape_text,
 )
-
-__all__ = ["ComparatorTree"]
 
 
 class ComparatorTree(Part):
@@ -102,11 +99,7 @@ class ComparatorTree(Part):
     def elaborate(self, platform: object) -> Module:
         """Halve the number of candidates in each level."""
         m = Module()
-        stages = Stages(
-            m,
-            self.enable if self._registers else C(1),
-            registered_stages(self._levels, self._registers),
-        )
+        stages = self.stages(m, self._levels, self._registers)
         candidates: list[tuple[Value, Value, Value]] = [
             (value, C(0, 0), self.present[k] if self._masked else C(1, 1))
             for k, value in enumerate(self.values)

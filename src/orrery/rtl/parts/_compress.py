@@ -13,22 +13,17 @@ from typing import Any
 from amaranth import C, Cat, Module, Shape, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from orrery.errors import SpecError
+from orrery.errors import SpecError, check_choice
 
 from ._part import (
     Part,
-    Stages,
-    check_choice,
     check_whole,
     digest,
     pipeline_timing,
-    registered_stages,
     shape_name,
     shape_of,
     shape_text,
 )
-
-__all__ = ["CompressorTree"]
 
 
 class CompressorTree(Part):
@@ -181,11 +176,7 @@ class CompressorTree(Part):
         """Replace groups of rows by their sums and carries until two are left."""
         m = Module()
         width = self._total.width
-        stages = Stages(
-            m,
-            self.enable if self._registers else C(1),
-            registered_stages(self._levels, self._registers),
-        )
+        stages = self.stages(m, self._levels, self._registers)
         rows: list[Value] = []
         for number, bits in enumerate(self._rows):
             row = Signal(width, name=f"row_{number}")

@@ -18,15 +18,11 @@ from amaranth.lib.wiring import In, Out
 from ._bits import BarrelShifter, LeadingOne
 from ._part import (
     Part,
-    Stages,
     check_whole,
     log2_ceil,
     pipeline_timing,
-    registered_stages,
     shared,
 )
-
-__all__ = ["BF16", "FP16", "FP32", "FloatAdd", "FloatFormat", "FloatMultiply"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +182,6 @@ class _FloatPart(Part):
             },
         )  # fmt: skip
 
-    def _make_stages(self, m: Module) -> Stages:
-        enable = self.enable if self._registers else C(1)
-        return Stages(m, enable, registered_stages(self._stages, self._registers))
-
 
 class FloatAdd(_FloatPart):
     """Adds two numbers of one format; the module's head states rounding and special values.
@@ -219,7 +211,7 @@ class FloatAdd(_FloatPart):
     def elaborate(self, platform: object) -> Module:
         """Align the smaller number, add, shift the leading one to the top, round."""
         m = Module()
-        form, stages = self._form, self._make_stages(m)
+        form, stages = self._form, self.stages(m, self._stages, self._registers)
         p = form.precision
         a, b = _Unpacked(m, form, self.a, "a"), _Unpacked(m, form, self.b, "b")
 
@@ -333,7 +325,7 @@ class FloatMultiply(_FloatPart):
     def elaborate(self, platform: object) -> Module:
         """Multiply the significands, shift the leading one to the top as far as allowed, round."""
         m = Module()
-        form, stages = self._form, self._make_stages(m)
+        form, stages = self._form, self.stages(m, self._stages, self._registers)
         p = form.precision
         a, b = _Unpacked(m, form, self.a, "a"), _Unpacked(m, form, self.b, "b")
 

@@ -13,27 +13,11 @@ from typing import Any, SupportsIndex
 from amaranth import Const, Module, Shape, Signal, Value
 from amaranth.lib import data, wiring
 
-from orrery.errors import SpecError, did_you_mean
+from orrery.errors import SpecError
 from orrery.store import content_hash
 
 from .._circuit import Circuit, Timing
 from ._shared import Shared
-
-__all__ = [
-    "Part",
-    "Stages",
-    "check_choice",
-    "check_whole",
-    "digest",
-    "log2_ceil",
-    "part_circuit",
-    "pipeline_timing",
-    "registered_stages",
-    "shape_name",
-    "shape_of",
-    "shape_text",
-    "shared",
-]
 
 
 class Part(wiring.Component):
@@ -56,42 +40,23 @@ class Part(wiring.Component):
         self, members: Mapping[str, Any], *, title: str, parameters: Mapping[str, int | str | bool],
         timing: Timing, summary: str, meanings: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self._title, self._parameters, self._timing = title, dict(parameters), timing
-        self._summary = summary
+        self.title, self.parameters, self.timing = title, dict(parameters), timing
+        self.summary = summary
+        self.meanings: Mapping[str, str] = {}
         super().__init__(wiring.Signature(dict(members)))
         there = {
             name
             for name, member in members.items()
             if not member.is_port or Shape.cast(member.shape).width
         }
-        self._meanings = {
+        self.meanings = {
             name: meaning for name, meaning in meanings.items() if name.partition("__")[0] in there
         }
 
-    @property
-    def title(self) -> str:
-        """Name of the module where nobody gives another."""
-        return self._title
-
-    @property
-    def parameters(self) -> Mapping[str, int | str | bool]:
-        """What it was made with, every parameter written out."""
-        return self._parameters
-
-    @property
-    def timing(self) -> Timing:
-        """When results come."""
-        return self._timing
-
-    @property
-    def summary(self) -> str:
-        """What it does, in one paragraph."""
-        return self._summary
-
-    @property
-    def meanings(self) -> Mapping[str, str]:
-        """Port or stream name -> what it carries."""
-        return self._meanings
+    def stages(self, module: Module, count: int, registers: int) -> Stages:
+        """Return its stages, of which so many end in registers that its `enable` moves."""
+        enable = self.enable if registers else Const(1)
+        return Stages(module, enable, registered_stages(count, registers))
 
 
 def part_circuit(part: Part, *, name: str = "") -> Circuit:
@@ -173,16 +138,6 @@ def check_whole(where: str, value: object, *, least: int, most: int | None = Non
             return number
     wanted = f"a whole number from {least}" + (f" to {most}" if most is not None else " upwards")
     raise SpecError(where, found=value, wanted=wanted, fix="give another number")
-
-
-def check_choice(where: str, value: str, choices: Collection[str]) -> str:
-    """Return `value` if it is one of the choices; the error offers the nearest."""
-    if value in choices:
-        return value
-    raise SpecError(
-        where, found=value, wanted=f"one of {', '.join(choices)}",
-        fix=f"name one of them{did_you_mean(str(value), choices)}",
-    )  # fmt: skip
 
 
 def shape_of(where: str, shape: Any, *, least: int = 1) -> Any:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._yosys import ToolError
+from orrery.compiled import machine_code
 
-__all__ = ["AndGraph", "from_bits", "read_aiger", "to_bits"]
+from .._yosys import ToolError
 
 Bits = NDArray[np.uint8]
 #: Words of input that are simulated in one piece, to bound memory.
@@ -135,46 +135,45 @@ def _packed(bits: Bits, words: int) -> NDArray[np.uint64]:
 
 @functools.cache
 def _kernel() -> Callable[..., Any]:
-    from numba import njit
+    return machine_code(_simulate)[0]
 
-    def simulate(driven, inputs, outputs, latches, gates, variables, start):  # type: ignore[no-untyped-def]
-        cycles, _, words = driven.shape
-        ones = np.uint64(0xFFFFFFFFFFFFFFFF)
-        zero = np.uint64(0)
-        read = np.zeros((cycles, len(outputs), words), np.uint64)
-        value = np.zeros((variables, words), np.uint64)
-        following = start.copy()
-        for t in range(cycles):
-            for k in range(len(inputs)):
-                for w in range(words):
-                    value[inputs[k], w] = driven[t, k, w]
-            for k in range(len(latches)):
-                for w in range(words):
-                    value[latches[k, 0], w] = following[k, w]
-            for k in range(len(gates)):
-                v, a, b = gates[k, 0], gates[k, 1], gates[k, 2]
-                one = ones if a & 1 else zero
-                other = ones if b & 1 else zero
-                a >>= 1
-                b >>= 1
-                for w in range(words):
-                    value[v, w] = (value[a, w] ^ one) & (value[b, w] ^ other)
-            for k in range(len(outputs)):
-                a = outputs[k]
-                one = ones if a & 1 else zero
-                for w in range(words):
-                    read[t, k, w] = value[a >> 1, w] ^ one
-            for k in range(len(latches)):
-                a = latches[k, 1]
-                one = ones if a & 1 else zero
-                for w in range(words):
-                    following[k, w] = value[a >> 1, w] ^ one
-        return read
 
-    try:
-        return njit(cache=True)(simulate)  # type: ignore[no-any-return]
-    except RuntimeError:  # nowhere to keep the compiled code, e.g. a read-only installation
-        return njit(simulate)  # type: ignore[no-any-return]
+def _simulate(
+    driven: Any, inputs: Any, outputs: Any, latches: Any, gates: Any, variables: Any, start: Any
+) -> Any:
+    """Play a graph cycle by cycle, 64 runs in a word."""
+    cycles, _, words = driven.shape
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF)
+    zero = np.uint64(0)
+    read = np.zeros((cycles, len(outputs), words), np.uint64)
+    value = np.zeros((variables, words), np.uint64)
+    following = start.copy()
+    for t in range(cycles):
+        for k in range(len(inputs)):
+            for w in range(words):
+                value[inputs[k], w] = driven[t, k, w]
+        for k in range(len(latches)):
+            for w in range(words):
+                value[latches[k, 0], w] = following[k, w]
+        for k in range(len(gates)):
+            v, a, b = gates[k, 0], gates[k, 1], gates[k, 2]
+            one = ones if a & 1 else zero
+            other = ones if b & 1 else zero
+            a >>= 1
+            b >>= 1
+            for w in range(words):
+                value[v, w] = (value[a, w] ^ one) & (value[b, w] ^ other)
+        for k in range(len(outputs)):
+            a = outputs[k]
+            one = ones if a & 1 else zero
+            for w in range(words):
+                read[t, k, w] = value[a >> 1, w] ^ one
+        for k in range(len(latches)):
+            a = latches[k, 1]
+            one = ones if a & 1 else zero
+            for w in range(words):
+                following[k, w] = value[a >> 1, w] ^ one
+    return read
 
 
 def read_aiger(

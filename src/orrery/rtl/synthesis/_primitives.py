@@ -15,7 +15,12 @@ from typing import Any
 
 from ._gates import FALSE, Meaning, Nodes, Pins
 
-__all__ = ["xilinx_meaning"]
+#: what a look-up table is -> its pins and its bits; None: as its parameter says
+_TABLES: Mapping[str, tuple[tuple[str, ...], int | None]] = {
+    **{f"LUT{n}": (tuple(f"I{k}" for k in range(n)), None) for n in range(1, 7)},
+    "INV": (("I",), 0b01),
+    **{f"MUXF{n}": (("I0", "I1", "S"), 0b1100_1010) for n in (7, 8, 9)},
+}
 
 
 def xilinx_meaning(cell: Mapping[str, Any]) -> Meaning | None:
@@ -23,20 +28,20 @@ def xilinx_meaning(cell: Mapping[str, Any]) -> Meaning | None:
     kind, facts = str(cell["type"]), cell["parameters"]
     if any(_number(v) for name, v in facts.items() if name.startswith("IS_")):
         return None  # an inverted pin
-    if kind[:3] == "LUT" and kind[3:] in {"1", "2", "3", "4", "5", "6"}:
-        return _Table(int(kind[3:]), _number(facts["INIT"]))
-    if kind == "INV":
-        return _Inverter()
-    if kind in {"MUXF7", "MUXF8", "MUXF9"}:
-        return _Choice()
-    if kind == "CARRY4":
-        return _Carry(4)
-    if kind == "CARRY8" and str(facts.get("CARRY_TYPE", "SINGLE_CY8")) == "SINGLE_CY8":
-        return _Carry(8)
+    if kind in _TABLES:
+        reads, table = _TABLES[kind]
+        return _Table(reads, table=_number(facts["INIT"]) if table is None else table)
+    if kind == "CARRY4" or (
+        kind == "CARRY8" and str(facts.get("CARRY_TYPE", "SINGLE_CY8")) == "SINGLE_CY8"
+    ):
+        return _Carry(("CI", "CYINIT", "DI", "S"), ("CO", "O"), bits=int(kind[5:]))
+    initial = _number(facts.get("INIT", "x"))
     if kind in {"FDRE", "FDSE"}:
-        return _Flop(kind == "FDSE", _number(facts.get("INIT", "x")) & 1)
-    if kind in {"SRL16E", "SRLC32E"}:
-        return _Shift(16 if kind == "SRL16E" else 32, _number(facts.get("INIT", "x")))
+        return _Flop(sets=kind == "FDSE", initial=initial & 1)
+    if kind == "SRL16E":
+        return _Shift(states=16, initial=initial, reads=("A0", "A1", "A2", "A3"), drives=("Q",))
+    if kind == "SRLC32E":
+        return _Shift(states=32, initial=initial, reads=("A",), drives=("Q", "Q31"))
     return None
 
 
@@ -51,13 +56,10 @@ def _number(value: Any) -> int:
 class _Logic:
     """A primitive without state."""
 
-    @property
-    def clock(self) -> str | None:
-        return None
-
-    @property
-    def states(self) -> int:
-        return 0
+    reads: Sequence[str]
+    drives: Sequence[str] = ("O",)
+    clock: None = None
+    states: int = 0
 
     def first(self, wanted: Callable[[str], int | None]) -> Sequence[int]:
         return []
@@ -66,20 +68,11 @@ class _Logic:
         return []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Table(_Logic):
-    """LUT1 to LUT6: bit number I5…I0 of `table`."""
+    """A look-up table: the bit of `table` whose number its pins spell, the first one lowest."""
 
-    inputs: int
     table: int
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return tuple(f"I{k}" for k in range(self.inputs))
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("O",)
 
     def outputs(self, nodes: Nodes, pins: Pins, held: Sequence[int]) -> Mapping[str, list[int]]:
         return {"O": [_read(nodes, [_one(pins, pin) for pin in self.reads], self.table)]}
@@ -97,52 +90,11 @@ def _read(nodes: Nodes, address: Sequence[int], table: int) -> int:
     return nodes.choose(address[-1], one, other)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inverter(_Logic):
-    """INV."""
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return ("I",)
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("O",)
-
-    def outputs(self, nodes: Nodes, pins: Pins, held: Sequence[int]) -> Mapping[str, list[int]]:
-        return {"O": [_one(pins, "I") ^ 1]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice(_Logic):
-    """MUXF7, MUXF8, MUXF9."""
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return ("I0", "I1", "S")
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("O",)
-
-    def outputs(self, nodes: Nodes, pins: Pins, held: Sequence[int]) -> Mapping[str, list[int]]:
-        low, high, select = (_one(pins, pin) for pin in self.reads)
-        return {"O": [nodes.choose(select, high, low)]}
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Carry(_Logic):
     """CARRY4 and CARRY8 as one chain."""
 
     bits: int
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return ("CI", "CYINIT", "DI", "S")
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("CO", "O")
 
     def outputs(self, nodes: Nodes, pins: Pins, held: Sequence[int]) -> Mapping[str, list[int]]:
         carry = nodes.either(_one(pins, "CI"), _one(pins, "CYINIT"))
@@ -155,28 +107,16 @@ class _Carry(_Logic):
         return {"O": sums, "CO": carries}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Flop:
     """FDRE and FDSE: clock enable, synchronous reset or set."""
 
     sets: bool
     initial: int
-
-    @property
-    def clock(self) -> str | None:
-        return "C"
-
-    @property
-    def states(self) -> int:
-        return 1
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return ()
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("Q",)
+    clock: str = "C"
+    states: int = 1
+    reads: Sequence[str] = ()
+    drives: Sequence[str] = ("Q",)
 
     def first(self, wanted: Callable[[str], int | None]) -> Sequence[int]:
         return [self.initial]
@@ -191,31 +131,18 @@ class _Flop:
         return [nodes.both(moved, _one(pins, "R") ^ 1)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Shift:
-    """SRL16E and SRLC32E: a shift register that is read at an address."""
+    """SRL16E and SRLC32E: a shift register of `states` bits that is read at an address."""
 
-    depth: int
+    states: int
     initial: int
-
-    @property
-    def clock(self) -> str | None:
-        return "CLK"
-
-    @property
-    def states(self) -> int:
-        return self.depth
-
-    @property
-    def reads(self) -> Sequence[str]:
-        return ("A0", "A1", "A2", "A3") if self.depth == 16 else ("A",)
-
-    @property
-    def drives(self) -> Sequence[str]:
-        return ("Q",) if self.depth == 16 else ("Q", "Q31")
+    reads: Sequence[str]
+    drives: Sequence[str]
+    clock: str = "CLK"
 
     def first(self, wanted: Callable[[str], int | None]) -> Sequence[int]:
-        return [self.initial >> k & 1 for k in range(self.depth)]
+        return [self.initial >> k & 1 for k in range(self.states)]
 
     def outputs(self, nodes: Nodes, pins: Pins, held: Sequence[int]) -> Mapping[str, list[int]]:
         left = list(held)
