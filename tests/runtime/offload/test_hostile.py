@@ -70,7 +70,7 @@ def test_sectors_of_equal_sums_that_changed_places_are_found(tmp_path: Path) -> 
     offload = session(tmp_path, block_bytes=1 << 16)
     try:
         with pytest.raises(OffloadError, match="altered data"), offload:
-            loss = (x * t).sum()
+            loss = (x * t).sum().square()  # what no node made leaves with the next node
             offload._transfers.drain()
             file = os.open(f"/proc/self/fd/{offload._files[0].descriptor}", os.O_RDWR)
             raw = os.pread(file, 1 << 20, 0)
@@ -344,5 +344,80 @@ def test_a_batch_that_is_a_view_of_all_data_leaves_them_where_they_are(tmp_path:
             assert report.passed_over["in memory that holds much more"] == 1
             assert report.moved.written_bytes < data.nbytes
             assert not report.remarks
+    finally:
+        offload.close()
+
+
+@pytest.mark.parametrize("planner", [everything(), again, by_rule(lambda t: False)])
+@pytest.mark.parametrize("written", [True, False])
+def test_a_backward_that_writes_to_what_the_program_holds_is_refused_the_next_time(
+    planner: Any, written: bool, tmp_path: Path
+) -> None:
+    """As without a session: its second gradient would be of other numbers."""
+    import torch
+
+    class Greedy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            (y,) = ctx.saved_tensors
+            return y.mul_(g).clone()
+
+    offload = OffloadSession(
+        OffloadSettings(folders=(tmp_path,), least_bytes=64, block_bytes=4096), planner
+    )
+    try:
+        for _ in range(2):
+            x = torch.randn(64, 64, requires_grad=True)
+            with offload:
+                y = Greedy.apply(x)  # type: ignore[no-untyped-call]
+                loss = (y * 2).sum()
+                if written:
+                    offload._transfers.drain()
+                loss.backward(retain_graph=True)
+                with pytest.raises((RuntimeError, OffloadError), match=r"in.?place"):
+                    loss.backward()
+            assert torch.equal(x.grad, 2 * x.detach().exp())
+    finally:
+        offload.close()
+
+
+@pytest.mark.parametrize("storage", ["exact", "fp16"])
+def test_what_an_operator_fills_after_it_saved_it_is_not_sent_before(
+    storage: str, tmp_path: Path
+) -> None:
+    """`rrelu` saves its noise before it draws it, and PyTorch does not count that it writes."""
+    import torch
+    from torch.nn.functional import rrelu
+
+    def gradient(around: Any, seed: int) -> Any:
+        torch.manual_seed(seed)
+        x = torch.randn(64, 64, requires_grad=True)
+        with around:
+            rrelu(x * 2, training=True).sum().backward()
+        return x.grad
+
+    from contextlib import nullcontext
+
+    wanted = [gradient(nullcontext(), seed) for seed in range(3)]
+    offload = session(tmp_path, storage=storage)
+    inner = Transfers.write
+
+    def at_once(self: Any, parcel: Any) -> None:
+        inner(self, parcel)
+        self.drain()
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Transfers, "write", at_once)
+            for seed in range(3):
+                found, off = gradient(offload, seed), 0 if storage == "exact" else 2e-3
+                torch.testing.assert_close(found, wanted[seed], rtol=0, atol=off)
+        assert all(report.offloaded for report in offload.reports)
     finally:
         offload.close()

@@ -20,8 +20,6 @@ import numpy as np
 
 from ._blocks import Bytes, padded
 
-__all__ = ["Arena", "aligned_bytes"]
-
 
 class _Region(np.ndarray[Any, np.dtype[np.uint8]]):
     """All of an arena. A class of its own: NumPy lets a view of a view hold the innermost array of
@@ -106,6 +104,8 @@ class Arena:
     @property
     def used_bytes(self) -> int:
         """Bytes of all pieces that somebody holds."""
+        if not self._freed:
+            return self._used
         with self._lock:
             self._take_back()
             return self._used

@@ -32,8 +32,6 @@ from ._errors import DamagedDataError, OffloadError
 from ._folders import Slot
 from ._parcel import Parcel
 
-__all__ = ["Errand", "begun_read", "begun_write", "read_problem"]
-
 
 @dataclass(slots=True)
 class Errand:

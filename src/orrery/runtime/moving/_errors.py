@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from orrery.errors import OrreryError
 
-__all__ = ["DamagedDataError", "OffloadError"]
-
 
 class OffloadError(OrreryError, RuntimeError):
     """A saved tensor cannot be had, or may not be used: where, found, wanted, fix."""

@@ -26,8 +26,6 @@ from ..direct_io import address_of
 from ._arena import aligned_bytes
 from ._blocks import EDGE_BYTES, SECTOR_BYTES, Bytes
 
-__all__ = ["ScratchFile", "Slot", "file_system", "sweep"]
-
 _PREFIX, _SUFFIX = "orrery-offload-", ".scratch"
 #: File systems whose files are memory: nothing is gained there.
 _IN_MEMORY = {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"}

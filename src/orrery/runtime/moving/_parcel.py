@@ -8,8 +8,6 @@ from typing import NamedTuple, Protocol
 from ._blocks import BlockLabel, Bytes
 from ._folders import Slot
 
-__all__ = ["Journey", "Parcel", "Source"]
-
 
 class Journey(NamedTuple):
     """One tensor's way to the files or back: seconds at which it began and ended."""

@@ -30,8 +30,6 @@ from ._errors import OffloadError
 from ._folders import ScratchFile
 from ._parcel import Journey, Parcel, Source
 
-__all__ = ["TransferCounts", "Transfers"]
-
 #: What somebody waits for goes before what nobody waits for yet.
 _NOW, _LATER = 0, 1
 T = TypeVar("T")
@@ -194,8 +192,9 @@ class Transfers:
             if self._queued and self._queued + size > self.queue_bytes:
                 self._wait(lambda: not self._queued or self._queued + size <= self.queue_bytes)
             parcel.blocks = [None] * -(-size // self.block_bytes)
-            self._queued += size
+            # First what counts it out again: an interrupt in between leaves nothing to wait for.
             self._push(_LATER, _Trip(parcel, True, len(parcel.blocks)))
+            self._queued += size
 
     def wait_for_writes(self, most_bytes: int) -> None:
         """Wait until no more than so many bytes are queued to be written, or being written."""
@@ -210,6 +209,8 @@ class Transfers:
         A read that nobody waits for (`now` false) does not begin without room in the arena.
         """
         self._refuse_other_process(parcel)
+        if parcel.here is not None:
+            return True
         with self._changed:
             self._refuse_closed(parcel)
             if parcel.here is not None or parcel.read_error is not None:
@@ -227,16 +228,19 @@ class Transfers:
                     return False
                 target = aligned_bytes(size)
                 self._counts["outside_bytes"] += target.size
+            parcel.trip = trip = _Trip(parcel, False, len(parcel.blocks))
+            self._push(_NOW if now else _LATER, trip)
             parcel.target = target[parcel.phase :]
             self._incoming += parcel.size_bytes
             self.asked_bytes += parcel.size_bytes
-            parcel.trip = trip = _Trip(parcel, False, len(parcel.blocks))
-            self._push(_NOW if now else _LATER, trip)
             return True
 
     def keep(self, parcel: Parcel) -> bool:
         """Leave a parcel in memory if it still is there; return whether it is."""
         self._refuse_other_process(parcel)
+        source = parcel.source
+        if source is None:  # for good: that needs no lock, for which threads may queue
+            return False
         with self._changed:
             if parcel.source is None:
                 return False
@@ -258,6 +262,8 @@ class Transfers:
         OffloadError : it could not be read
         """
         self._refuse_other_process(parcel)
+        if (here := parcel.here) is not None:
+            return here
         with self._changed:
             self._wait(lambda: parcel.here is not None or parcel.read_error is not None
                        or self._closed)  # fmt: skip
@@ -274,7 +280,9 @@ class Transfers:
         self._refuse_other_process()
         with self._changed:
             self._wait(
-                lambda: self._closed or not (self._queued or self._jobs or self._any_under_way())
+                lambda: (
+                    self._closed or not (self._queued > 0 or self._jobs or self._any_under_way())
+                )
             )
 
     def close(self) -> None:
@@ -493,12 +501,12 @@ class Transfers:
             if error is not None and parcel.read_error is None:
                 parcel.read_error = error
             if trip.left == 0:
-                if parcel.read_error is None:
-                    if parcel.target is not None:
-                        parcel.here = parcel.target[: parcel.size_bytes]
-                    parcel.generation += 1
+                here = None if parcel.target is None else parcel.target[: parcel.size_bytes]
                 parcel.target = parcel.trip = None
                 self._incoming -= trip.coming_bytes
+                if parcel.read_error is None:
+                    parcel.generation += 1
+                    parcel.here = here  # last: who finds it asks for no lock
         if trip.left == 0 and not (trip.write and parcel.stays):
             end = time.perf_counter() if end_s is None else end_s
             self.journeys.append(Journey(parcel.name, trip.write, trip.begin_s, end))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from orrery.errors import OrreryError
 from orrery.plan import Infeasible
 
-__all__ = ["OffloadInfeasibleError"]
-
 
 class OffloadInfeasibleError(OrreryError):
     """No plan keeps the step within its limit; `infeasible` says what is short."""

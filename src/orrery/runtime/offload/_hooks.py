@@ -27,9 +27,9 @@ from ._tensors import (
     HeldStorage,
     LeavingStorage,
     Modules,
-    Window,
     in_backward,
     is_shared,
+    node_number,
     rebuilt,
     rebuilt_whole,
     refuse_written,
@@ -47,8 +47,6 @@ from ._watch import MemoryWatch
 
 if TYPE_CHECKING:
     from ..devices import CudaDevice
-
-__all__ = ["Hooks"]
 
 #: Of what is measured while tensors are written, so many times are tried to hit a moment without.
 _RACES = 2
@@ -91,6 +89,8 @@ class Hooks:
         #: of a pass that is measured, what may still be written, and what was at the last look
         self._queue: list[tuple[Record, weakref.ref[Parcel]]] = []
         self._queue_before: tuple[Record, ...] = ()
+        self._unsent: list[tuple[Parcel, HeldStorage, Record]] = []
+        self._unsent_at = 0
 
     def begin(self) -> None:
         """Begin a step, and its first pass."""
@@ -102,6 +102,7 @@ class Hooks:
 
     def end(self) -> tuple[list[Pass], float]:
         """End a step; return its passes, and when the last one ended."""
+        self._send()
         end_s = self.now()
         for running in self.passes[-1:]:
             running.ended = self._moment()
@@ -126,6 +127,8 @@ class Hooks:
 
     def pack(self, tensor: Any) -> _Held:
         """Return what stands for a tensor that is saved."""
+        if self._unsent and node_number() != self._unsent_at:
+            self._send()
         if tensor.is_leaf and tensor.requires_grad:
             reason: str | None = "a parameter"
         else:
@@ -153,6 +156,8 @@ class Hooks:
 
     def unpack(self, held: _Held) -> Any:
         """Return the tensor that something stands for."""
+        if self._unsent:
+            self._send()
         if not self._backward_seen and in_backward():
             self._begin_backward()
         record = held.record
@@ -173,7 +178,7 @@ class Hooks:
             self._read_ahead(running)
         if running.plan is not None:
             # Last, so that the reads that began are seen.
-            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes)
+            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes, reading=True)
         return tensor
 
     # What is saved.
@@ -213,31 +218,49 @@ class Hooks:
             return Again(remade, HeldStorage.released(tensor), record, window_of(tensor))
         known = None if record.parcel is None else record.parcel()
         # Half the bits give the numbers again, not what another type sees in the bits.
-        if known is None or (record.halved and tensor.dtype != record.signature[1]):
+        halves = self.settings.storage == "fp16"
+        if known is None or (halves and tensor.dtype != record.signature[1]):
             return Kept(tensor, record)
         return Token(known, HeldStorage.released(tensor), record, window_of(tensor))
 
     def _sent(self, tensor: Any, record: Record) -> Token:
-        """Return what stands for a tensor that is written, with half the bits where wanted."""
-        held = source = HeldStorage(tensor.detach())
-        size, element_bytes = record.size_bytes, _element_bytes(tensor, record)
-        short = shortened(tensor) if self.settings.storage == "fp16" else None
-        if short is not None:
-            held.let_go()
-            source, off = short
-            self.off, record.halved = max(self.off, off), True
-            self.tallies["halved"] += 1
-            size, element_bytes = size // 2, element_bytes // 2
-        if self._device is not None:
-            source = LeavingStorage(held, self._device)
-        parcel = Parcel(next(self._numbers), record.name, size, element_bytes, source)
+        """Return what stands for a tensor that is written."""
+        held, element_bytes = HeldStorage(tensor.detach()), _element_bytes(tensor, record)
+        parcel = Parcel(next(self._numbers), record.name, record.size_bytes, element_bytes, held)
         record.parcel = weakref.ref(parcel)
         self.tallies["offloaded"] += 1
         token = Token(parcel, held, record, window_of(tensor))
-        if self.passes[-1].plan is None:
-            self._queue.append((record, record.parcel))
-        self._transfers.write(parcel)
+        if tensor.grad_fn is not None:
+            self._leave(parcel, held, record)
+            return token
+        # Operators save before they begin. What no node made may be theirs to fill, uncounted, as
+        # the noise of `rrelu` is: it waits for another operator. What a node made is there.
+        self._unsent.append((parcel, held, record))
+        self._unsent_at = node_number()
         return token
+
+    def _send(self) -> None:
+        """Let what waited for its operator's end leave."""
+        unsent, self._unsent = self._unsent, []
+        for parcel, held, record in unsent:
+            self._leave(parcel, held, record)
+
+    def _leave(self, parcel: Parcel, held: HeldStorage, record: Record) -> None:
+        """Begin to write, with half the bits where wanted."""
+        short = shortened(held.tensor) if self.settings.storage == "fp16" else None
+        if short is not None:
+            held.let_go()
+            parcel.source, off = short
+            self.off, record.halved = max(self.off, off), True
+            self.tallies["halved"] += 1
+            parcel.size_bytes, parcel.element_bytes = (
+                parcel.size_bytes // 2, parcel.element_bytes // 2
+            )  # fmt: skip
+        if self._device is not None:
+            parcel.source = LeavingStorage(held, self._device)
+        if self.passes and self.passes[-1].plan is None:
+            self._queue.append((record, weakref.ref(parcel)))
+        self._transfers.write(parcel)
 
     def _made_again(self, tensor: Any, record: Record, running: Pass) -> Again | None:
         """Return what stands for a tensor that is made again; None for what is to be written.
@@ -320,7 +343,7 @@ class Hooks:
                     f"backward: saved tensor {held.record.name!r}", found=str(error),
                     wanted="a calculation that gives it again", fix="set recompute=False",
                 ) from error  # fmt: skip
-            return self._as_held(held.record, held.window, tensor)
+            return self._as_held(held, tensor)
         if held.record is not None:
             self._note_need(held.record)
         if isinstance(held, Kept):
@@ -330,7 +353,7 @@ class Hooks:
             held.record.fetched = True
             if held.parcel.is_packed:
                 held.record.packed_bytes = held.parcel.travelled_bytes
-        return self._as_held(held.record, held.window, tensor)
+        return self._as_held(held, tensor)
 
     def _operand(self, held: _Held | Leaf) -> Any:
         """Return what something held stands for, to make another tensor from it.
@@ -349,7 +372,10 @@ class Hooks:
         record.needed_s = now if record.needed_s is None else record.needed_s
         record.released_s = now
         if self.passes:
+            asked = self._transfers.asked_bytes
             self._read_ahead(self.passes[-1])
+            if self._transfers.asked_bytes != asked:  # before anything is waited for
+                self._room_for(0)
 
     def _begin_making(self, held: Again, more_bytes: int) -> None:
         """Note that a tensor is needed, now that what it is made from is there, as is planned."""
@@ -359,21 +385,28 @@ class Hooks:
     def _room_for(self, more_bytes: int) -> None:
         """Have freed memory given back where so much more would not fit else."""
         plan = self.passes[-1].plan if self.passes else None
-        if plan is not None and more_bytes:
-            self._watch.make_room(None, plan.limit_bytes, more_bytes=more_bytes)
+        if plan is not None:
+            self._watch.make_room(None, plan.limit_bytes, more_bytes=more_bytes, reading=True)
 
-    def _as_held(self, record: Record, window: Window, tensor: Any) -> Any:
+    def _as_held(self, held: Token | Again, tensor: Any) -> Any:
         """Return a tensor as whoever still holds its memory has it by now.
 
-        Writes that nobody counts would show there without a session, too.
+        Writes that nobody counts would show there without a session, too; and a backward pass that
+        writes to what it was given is counted, so that the next one is refused.
         """
+        record = held.record
         if record.halved or self._device is not None:
             return tensor
+        parcel = None if record.parcel is None else record.parcel()
+        if parcel is not None and parcel.source is not None:
+            return tensor  # it never left
         root = still_held(record.storage, record.size_bytes)
-        if root is not None and record.parcel is not None:
-            parcel = record.parcel()
-            record.program_holds |= parcel is not None and parcel.source is None
-        return tensor if root is None else rebuilt(root, window)
+        if root is None:
+            return tensor
+        record.program_holds |= parcel is not None
+        alias = held.guard.tensor.detach()
+        alias.data = rebuilt(root, held.window)
+        return alias
 
     def _peek(self, held: _Held | Leaf) -> Any:
         """Return what something held stands for without taking it from those who will ask."""

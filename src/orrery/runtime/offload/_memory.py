@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import mmap
 import os
 import threading
 import weakref
@@ -18,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-__all__ = ["MemoryMeter", "Meter", "free_bytes", "groups_free_bytes", "trimmer"]
-
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+#: Pages of a piece of freed memory that is looked at: at first, and after pieces without any; and
+#: how many of those are looked at. The first is no longer than tensors that may leave often are.
+_PIECE, _LARGEST, _MISSES = 60, 512, 48
 #: Of a control group: its limit and what is used, version 2 and version 1.
 _FILES = {
     "cgroup2": ("memory.max", "memory.current"),
@@ -55,6 +57,7 @@ class MemoryMeter:
 
     def __init__(self) -> None:
         self._before = 0  # the most that was seen when others set the highest value back
+        self._text = ctypes.create_string_buffer(64)
         self._now = _opened("/proc/self/statm", os.O_RDONLY)
         self._status = _opened("/proc/self/status", os.O_RDONLY)
         self._reset = _opened("/proc/self/clear_refs", os.O_WRONLY)
@@ -65,7 +68,9 @@ class MemoryMeter:
         """Return the bytes at this moment."""
         if self._now < 0:
             return 0
-        return int(os.pread(self._now, 64, 0).split()[1]) * _PAGE
+        # Without letting go of the interpreter: who moves bytes would take it, at each hook.
+        size = _pread()(self._now, self._text, 64, 0)
+        return int(self._text.raw[: max(0, size)].split()[1]) * _PAGE
 
     def most(self) -> int:
         """Return the most bytes since `forget` was called."""
@@ -105,6 +110,14 @@ class MemoryMeter:
         self._now = self._status = self._reset = -1
 
 
+@functools.cache
+def _pread() -> Callable[..., int]:
+    found = ctypes.PyDLL(None).pread
+    found.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long)
+    found.restype = ctypes.c_ssize_t
+    return found
+
+
 def _opened(path: str, way: int) -> int:
     try:
         return os.open(path, way | os.O_CLOEXEC)
@@ -125,6 +138,47 @@ def trimmer() -> Callable[[], object] | None:
         return None
     trim.argtypes = (ctypes.c_size_t,)
     return functools.partial(trim, 0)
+
+
+def piecewise() -> Callable[[int], int] | None:
+    """Return what gives about so many bytes of freed memory back, and returns how many, or None.
+
+    It asks the C library for pieces, as anybody may, lets the system have their pages, and frees
+    them: what is not asked back stays, and is used again without fresh pages. It stops where
+    pieces that it gets are not in memory, though others might be.
+    """
+    try:
+        library, advise = ctypes.PyDLL(None), ctypes.CDLL(None).madvise
+        take, drop, look = library.malloc, library.free, library.mincore
+    except (OSError, AttributeError):
+        return None
+    take.argtypes, take.restype = (ctypes.c_size_t,), ctypes.c_void_p
+    drop.argtypes, drop.restype = (ctypes.c_void_p,), None
+    look.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+    def give(wanted_bytes: int) -> int:
+        held, given, misses, pages = list[int](), 0, 0, _PIECE
+        try:
+            while given < wanted_bytes and misses < _MISSES:
+                if (piece := take((pages + 1) * _PAGE)) is None:
+                    break
+                held.append(piece)
+                first, seen = -(-piece // _PAGE) * _PAGE, (ctypes.c_ubyte * pages)()
+                if look(first, pages * _PAGE, seen):
+                    break
+                there = bytes(seen).count(1)
+                if there and advise(first, pages * _PAGE, mmap.MADV_DONTNEED):
+                    break
+                given += there * _PAGE
+                misses += 2 * there < pages
+                pages = min(2 * pages, _LARGEST) if 2 * there < pages else _PIECE
+        finally:
+            for piece in held:
+                drop(piece)
+        return given
+
+    return give
 
 
 def free_bytes() -> int | None:

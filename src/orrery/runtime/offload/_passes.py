@@ -21,8 +21,6 @@ from ..moving import SECTOR_BYTES, Parcel, TransferCounts, padded
 from ..remaking import Remade, Way
 from ._tensors import HeldStorage, Window, counted_together, storage_key, version_of
 
-__all__ = ["Kept", "Moment", "Pass", "Record", "Token", "one_more"]
-
 
 @dataclass(slots=True)
 class Record:

@@ -39,8 +39,6 @@ from ._passes import Pass
 from ._rates import calibrated, first_rates, first_times
 from ._settings import OffloadSettings
 
-__all__ = ["PlanBook"]
-
 #: A step shows another rate when it differs by this factor, over at least so many sectors.
 _OTHER_RATE, _SECTORS_TO_JUDGE = 2.0, 2048
 #: So many steps in a row, at first and at the most.

@@ -24,8 +24,6 @@ from orrery.units import format_quantity, format_si
 from ..moving import TransferCounts
 from ._passes import Moment, Pass
 
-__all__ = ["Rates", "calibrated", "computed_s", "first_rates", "first_times", "scaled"]
-
 #: Less than this, moved or waited for, says nothing about a rate.
 _LEAST_BYTES: Final = 8 << 20
 _LEAST_S: Final = 0.01

@@ -9,8 +9,6 @@ from orrery.units import counted, format_quantity
 
 from ..moving import TransferCounts
 
-__all__ = ["StepReport"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:

@@ -11,8 +11,6 @@ from orrery.errors import SpecError
 
 from ..direct_io import SECTOR_BYTES, EngineName
 
-__all__ = ["OffloadSettings"]
-
 #: Fewest and most of each. A block passes through memory that is registered with the system, which
 #: takes a GiB at once; io_uring has four thousand requests under way in one ring at the most.
 _NUMBERS = (

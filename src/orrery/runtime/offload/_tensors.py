@@ -16,28 +16,6 @@ from ..remaking import bytes_of, covers_storage, halved, widened
 if TYPE_CHECKING:
     from ..devices import CudaDevice, Leaving
 
-__all__ = [
-    "HeldStorage",
-    "LeavingStorage",
-    "Modules",
-    "Window",
-    "counted_together",
-    "in_backward",
-    "is_shared",
-    "rebuilt",
-    "rebuilt_whole",
-    "refuse_written",
-    "root_of",
-    "shortened",
-    "still_held",
-    "storage_key",
-    "storage_number",
-    "version_of",
-    "why_stays",
-    "why_unmovable",
-    "window_of",
-]
-
 #: A batch is often a view of all data, which the program holds: writing that would free nothing. So
 #: what no node made stays where its memory is more than so many times as large.
 _MOST_BESIDE = 4
@@ -189,6 +167,18 @@ def _torch() -> tuple[Any, Any, Any, Any]:
     import torch
 
     return torch.Tensor, torch.nn.Parameter, torch.strided, torch._C._current_graph_task_id
+
+
+def node_number() -> int:
+    """Return the number that this thread's next node gets: another one in another operator."""
+    return int(_numbered()())
+
+
+@cache
+def _numbered() -> Any:
+    from torch._C import _autograd
+
+    return _autograd._get_sequence_nr
 
 
 def shortened(tensor: Any) -> tuple[HeldStorage, float] | None:
