@@ -7,8 +7,6 @@ from importlib import import_module
 
 from orrery.errors import MissingExtraError
 
-__all__ = ["CALLBACKS", "callback_class"]
-
 #: name of a callback -> the package whose class it is
 CALLBACKS = {
     "OffloadLightningCallback": "lightning",

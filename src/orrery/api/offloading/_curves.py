@@ -11,8 +11,6 @@ from orrery.report import Axis, Line, Point, Series
 if TYPE_CHECKING:
     from orrery.runtime.offload import StepReport
 
-__all__ = ["curves"]
-
 #: Points that a curve has at the most; of more steps the last are drawn.
 _DRAWN = 500
 

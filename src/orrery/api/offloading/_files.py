@@ -18,8 +18,6 @@ from ._page import session_page, steps_timeline
 if TYPE_CHECKING:
     from ._session import TrainingSession
 
-__all__ = ["write_files"]
-
 
 def write_files(session: TrainingSession, folder: str | Path) -> dict[str, Path]:
     """Write everything that is known of a session: all files, or none.

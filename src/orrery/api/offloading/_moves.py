@@ -9,8 +9,6 @@ from orrery.timeline import PS_PER_S, Span
 if TYPE_CHECKING:
     from ._session import TrainingSession
 
-__all__ = ["last_moves"]
-
 
 def last_moves(session: TrainingSession) -> list[Span]:
     """Return a span per transfer of the last step, as planned and as it was.

@@ -12,8 +12,6 @@ from orrery.progress import SILENT, Progress
 from ._options import OffloadOptions, size_bytes
 from ._session import TrainingSession
 
-__all__ = ["offload"]
-
 
 def offload(
     folders: str | Path | Sequence[str | Path],

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from orrery.mapping.offload import OffloadSearch
     from orrery.runtime.offload import OffloadSettings
 
-__all__ = ["OffloadOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffloadOptions:

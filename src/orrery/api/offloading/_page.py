@@ -17,8 +17,6 @@ from ._words import explained, plain_peak_bytes, remarks_of, written_bytes
 if TYPE_CHECKING:
     from ._session import TrainingSession
 
-__all__ = ["session_page", "steps_timeline"]
-
 #: Steps that a page lists; the files hold all.
 _SHOWN = 500
 

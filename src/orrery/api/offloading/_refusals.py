@@ -9,8 +9,6 @@ from orrery.errors import SpecError
 if TYPE_CHECKING:
     from orrery.runtime.offload import StepReport
 
-__all__ = ["refuse_idle"]
-
 
 def refuse_idle(report: StepReport) -> None:
     """Refuse a step without a plan that saved nothing, saved it elsewhere, or had no backward."""

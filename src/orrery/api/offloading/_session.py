@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orrery.report import Page
     from orrery.runtime.offload import OffloadSettings, StepReport
 
-__all__ = ["Planning", "TrainingSession"]
-
 _open, _MOST_PLANNINGS = threading.local(), 100
 
 

@@ -13,8 +13,6 @@ from orrery.units import counted, format_quantity
 if TYPE_CHECKING:
     from ._session import TrainingSession
 
-__all__ = ["explained", "plain_peak_bytes", "planned_line", "remarks_of", "written_bytes"]
-
 #: As the log of a plan says it.
 _SHOWN = "with what the first planned step showed"
 

@@ -30,8 +30,6 @@ from numpy.typing import NDArray
 from ..libraries import _torch
 from ._known import known_gpu
 
-__all__ = ["CudaDevice", "CudaMeter", "Leaving"]
-
 #: Tensors that may come back before what uses the first of them has been computed: a program that
 #: queues faster than its GPU computes would otherwise have them all there at once.
 _AHEAD = 2

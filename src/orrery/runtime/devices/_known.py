@@ -7,8 +7,6 @@ from typing import Any
 
 from orrery.errors import SpecError
 
-__all__ = ["known_gpu"]
-
 
 def known_gpu(library: Any, name: str, *, where: str, also: Sequence[str] = ()) -> str:
     """Return the name of a GPU that is here; ``cuda`` without a number is the one in use.

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from ._request import Bytes, Request
 
-__all__ = ["CallChannel"]
-
 
 class CallChannel:
     """One request at a time, by ``preadv`` and ``pwritev``; several threads make several."""

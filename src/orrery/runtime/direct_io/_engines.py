@@ -12,8 +12,6 @@ from ._calls import CallChannel
 from ._request import Channel
 from ._rings import RingChannel, why_no_ring
 
-__all__ = ["Engine", "EngineName", "open_engine"]
-
 EngineName: TypeAlias = Literal["io_uring", "threads"]
 
 

@@ -9,8 +9,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["SECTOR_BYTES", "Bytes", "Channel", "Request"]
-
 #: The strictest alignment that direct I/O asks for on common devices.
 SECTOR_BYTES = 4096
 #: A request that the system has no room for is made again so often, then it fails.

@@ -23,8 +23,6 @@ from collections.abc import Sequence
 
 from ._request import Bytes
 
-__all__ = ["Ring", "RingRefusedError", "address_of"]
-
 # Numbers of calls, flags and places: include/uapi/linux/io_uring.h; the calls have the same numbers
 # on all machines.
 _SETUP, _ENTER, _REGISTER = 425, 426, 427

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from ._request import Bytes, Request
 from ._ring import READ, READ_FIXED, READ_V, WRITE_FIXED, WRITE_V, Ring, address_of
 
-__all__ = ["RingChannel", "why_no_ring"]
-
 #: The mark of the request that ends a sleep; others have the number of their place.
 _WAKE = (1 << 64) - 1
 

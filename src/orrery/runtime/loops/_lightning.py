@@ -16,8 +16,6 @@ from lightning.pytorch.callbacks import Callback
 
 from ._step import LoopStep, Session
 
-__all__ = ["OffloadLightningCallback"]
-
 
 class OffloadLightningCallback(Callback):  # type: ignore[misc,unused-ignore]  # may be absent
     """Has each training batch of a Lightning Trainer run inside a session of `orrery.offload`.

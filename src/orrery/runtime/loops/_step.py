@@ -12,8 +12,6 @@ from typing import Protocol
 
 from ..offload import StepReport
 
-__all__ = ["LoopStep", "Session"]
-
 
 class Session(Protocol):
     """What `orrery.offload` returns: entered and left once for each step."""

@@ -18,8 +18,6 @@ from transformers import TrainerCallback
 
 from ._step import LoopStep, Session
 
-__all__ = ["OffloadTrainerCallback"]
-
 
 class OffloadTrainerCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # may be absent
     """Has each training step of a Trainer run inside a session of `orrery.offload`.

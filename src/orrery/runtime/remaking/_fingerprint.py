@@ -13,8 +13,6 @@ from __future__ import annotations
 import zlib
 from typing import Any, Final
 
-__all__ = ["bytes_of", "fingerprint"]
-
 _COLUMNS: Final = 4093
 _WORD: Final = 8
 

@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FORMULAS", "Formula", "UnmadeError"]
-
 #: Layer norm's node keeps the standard deviation but not the small number in it.
 _EPSILONS = (1e-5, 1e-12, 1e-6, 1e-8, 1e-3, 1e-7)
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MOST_OFF", "halved", "widened"]
-
 #: Half a unit in the last of eleven bits: what rounding costs an element that half precision can
 #: tell from zero with all its bits.
 MOST_OFF = 2.0**-11

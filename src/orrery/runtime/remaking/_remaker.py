@@ -27,8 +27,6 @@ from typing import Any
 from ._fingerprint import bytes_of, fingerprint
 from ._recipes import Recipe, UnmadeError, recipe_of
 
-__all__ = ["DEEPEST", "Again", "Remade", "Remaker", "Way"]
-
 #: Tensors made again from tensors that are made again, one in another.
 DEEPEST = 40
 #: Of one calculation on tensors of the same shapes so many are timed.

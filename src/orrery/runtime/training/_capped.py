@@ -29,8 +29,6 @@ from typing import Any, Literal
 
 from orrery.errors import OrreryError
 
-__all__ = ["Cap", "CappedProcess", "ChildFailedError", "cap_here"]
-
 _PREFIX = "orrery-cap-"
 _numbers = itertools.count()
 

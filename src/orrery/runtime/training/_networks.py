@@ -17,8 +17,6 @@ from typing import Any, Literal
 
 from orrery.errors import SpecError
 
-__all__ = ["DeepNetwork", "TrainableNetwork"]
-
 _CLASSES = 10
 _WORDS = 512
 _HEADS = 4

@@ -21,8 +21,6 @@ from orrery.errors import SpecError, did_you_mean
 
 from ._networks import DeepNetwork
 
-__all__ = ["WAYS", "Trainer", "WayOfHolding"]
-
 #: What is entered around forward and backward of a step.
 WayOfHolding = Callable[[], AbstractContextManager[Any]]
 

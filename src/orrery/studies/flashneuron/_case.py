@@ -11,8 +11,6 @@ from ._published import NETWORKS, Network
 from ._search import Found
 from ._trial import OURS, WAY_NAMES, Outcome
 
-__all__ = ["EIGHT", "Case", "Effort", "Point", "Round"]
-
 #: Ours with eight times the batch of plain training, where its largest is more than that.
 EIGHT = f"{OURS}, 8 x"
 _MIB = 1 << 20

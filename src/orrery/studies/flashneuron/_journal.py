@@ -17,8 +17,6 @@ from orrery.errors import SpecError
 from orrery.runtime import describe_machine
 from orrery.store import cache_folder, content_hash, encode, strict_convert
 
-__all__ = ["Journal"]
-
 T = TypeVar("T")
 
 _ROOT = Path(__file__).parents[2]

@@ -19,8 +19,6 @@ from ._published import Network
 from ._search import largest_batch
 from ._trial import OURS, WAY_NAMES, Outcome, Trial, attempt, rounds, scratch
 
-__all__ = ["measure_case"]
-
 #: Where the search begins, in multiples of the plain largest batch.
 _STARTS = {"checkpointing": 2, "naive file": 8, OURS: 8}
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from orrery.runtime.training import DeepNetwork
 
-__all__ = ["BATCH", "NETWORKS", "PAPER", "THROUGHPUT", "Network", "differences"]
-
 PAPER = "Bae et al., FlashNeuron, FAST 2021"
 #: From the abstract: the largest batch over that of the GPU's memory alone; samples/s in % more.
 BATCH, THROUGHPUT = (12.4, 14.0), 37.8

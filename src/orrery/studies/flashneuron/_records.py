@@ -13,8 +13,6 @@ from ._case import EIGHT, Case
 from ._published import BATCH, PAPER, THROUGHPUT
 from ._trial import OURS, Taken
 
-__all__ = ["claim_records", "network_records", "planned_steps"]
-
 _OURS = "this machine"
 _GAIN, _RATE, _PREDICTED = 8.0, 0.8, 0.15
 

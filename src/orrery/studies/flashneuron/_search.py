@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Found", "largest_batch"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:

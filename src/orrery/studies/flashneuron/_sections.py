@@ -13,8 +13,6 @@ from ._case import Point as CapPoint
 from ._published import differences
 from ._trial import OURS, WAY_NAMES
 
-__all__ = ["sections_of"]
-
 
 def sections_of(
     cases: Sequence[Case], cap: Cap, folder: Path, machine: str, lost: Sequence[str]

@@ -20,8 +20,6 @@ from ._published import Network
 from ._records import claim_records, network_records
 from ._sections import sections_of
 
-__all__ = ["conduct_on", "flashneuron_study"]
-
 
 def flashneuron_study(scale: float = 1.0, progress: Progress = SILENT) -> StudyResult:
     """Train deep networks within caps of memory, with and without saved tensors on the SSD.

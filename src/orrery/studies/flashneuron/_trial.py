@@ -20,18 +20,6 @@ from orrery.runtime.together import Comparison, in_turn
 from orrery.runtime.training import Cap, CappedProcess, DeepNetwork
 from orrery.units import format_quantity
 
-__all__ = [
-    "OURS",
-    "WAY_NAMES",
-    "Outcome",
-    "Taken",
-    "Trainee",
-    "Trial",
-    "attempt",
-    "rounds",
-    "scratch",
-]
-
 OURS = "offloading"
 #: ways as shown, and as the trainer calls them
 WAY_NAMES = {
