@@ -15,11 +15,11 @@ from orrery.graph import build_model
 from orrery.progress import SILENT
 from orrery.report import Table, Text
 from orrery.studies import StudyResult
+from orrery.studies._frame import shared_data as beside_checkout
 from orrery.studies.bitlet import bitlet_study
 from orrery.studies.bitlet._published import CASES, EFFICIENCY, HEADLINES
 from orrery.studies.bitlet._runs import (
     Trained,
-    _data,
     accuracy_rows,
     accuracy_tables,
     trained_files,
@@ -90,7 +90,7 @@ def test_more_elements_are_faster_but_not_in_proportion(found: StudyResult) -> N
 
 @pytest.mark.shared_data
 def test_trained_weights_agree_with_the_closed_form(found: StudyResult, shared_data: Path) -> None:
-    assert _data() == shared_data / "cifar10"
+    assert beside_checkout("cifar10") == shared_data / "cifar10"
     trained = [r for r in found.records if r.name.startswith("trained")]
     assert len(trained) == 4
     assert all(r.status == "match" for r in trained)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orrery.cost.validation import ValidationSet
@@ -137,6 +138,13 @@ def compared(
         judge=judge, judge_value=judge_value, status="match" if matches else "differs",
         note=f"{said}; {note}" if note else said, seconds=seconds,
     )  # fmt: skip
+
+
+def shared_data(*parts: str) -> Path | None:
+    """Return a file or folder of the data that lie beside the checkout, None where it is not."""
+    here = Path(__file__).resolve().parents
+    found = here[4].joinpath("shared", "data", *parts) if len(here) > 4 else None
+    return found if found is not None and found.exists() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from orrery.progress import Progress
 from orrery.provenance import Basis
 from orrery.report import Column, Table, format_value
 
-from .._frame import Record, compared
+from .._frame import Record, compared, shared_data
 from ._published import CASES, PAPER, SCALING
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -61,13 +61,6 @@ def scaling_records(scale: float, progress: Progress) -> list[Record]:
     return records
 
 
-def _data() -> Path | None:
-    """Return the folder of trained weights and images, if shared data lie beside the checkout."""
-    here = Path(__file__).resolve().parents
-    found = here[5] / "shared" / "data" / "cifar10" if len(here) > 5 else None
-    return found if found is not None and found.is_dir() else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """Files of a trained network.
@@ -99,7 +92,7 @@ def trained_files(weights: Path | None, data: Path | None) -> Trained | None:
     if data is not None:
         raise SpecError("study bitlet: --data", found=f"{data} alone", wanted="--weights as well",
                         fix="give the weights that the data are for")  # fmt: skip
-    folder = _data()
+    folder = shared_data("cifar10")
     if folder is None:
         return None
     return Trained(weights=folder / "resnet20.safetensors", data=folder / "test2000.npz")

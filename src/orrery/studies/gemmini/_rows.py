@@ -22,6 +22,8 @@ from pathlib import Path
 
 from orrery.errors import SpecError
 
+from .._frame import shared_data
+
 LETTERS = "NCKPQRS"
 #: the smallest array that any row implies
 _LEAST_SIDE = 4
@@ -30,11 +32,7 @@ _LEVEL = re.compile(r"L(\d)\[[WIO]+\]((?: [A-Z]\d+X?)+)")
 
 def data_file() -> Path | None:
     """Return the release's file, if shared data lie beside the checkout."""
-    here = Path(__file__).resolve().parents
-    if len(here) < 6:
-        return None
-    found = here[5] / "shared" / "data" / "gemmini" / "firesim_results.csv"
-    return found if found.is_file() else None
+    return shared_data("gemmini", "firesim_results.csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

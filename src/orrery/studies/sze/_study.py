@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from orrery.api import BeyondOptions, ModelOptions, TaskOptions, score
 from orrery.api.flexing import (
@@ -40,7 +39,7 @@ from orrery.report import (
     make_scorecard,
 )
 
-from .._frame import Record, StudyResult, compared
+from .._frame import Record, StudyResult, compared, shared_data
 from ._points import array, point_records
 
 ARRAYS = ("eyeriss-v1", "eyeriss-v2", "tpu-v1", "nvdla-like", "gemmini-16", "tpu-like-32")
@@ -113,16 +112,9 @@ def _network(name: str, small: bool) -> Graph:
     return build_model(name)
 
 
-def _data() -> Path | None:
-    """Return the folder of trained weights and images, if shared data lie beside the checkout."""
-    here = Path(__file__).resolve().parents
-    found = here[5] / "shared" / "data" / "cifar10" if len(here) > 5 else None
-    return found if found is not None and found.is_dir() else None
-
-
 def _accuracy(title: str, name: str, small: bool, progress: Progress) -> list[Evidence]:
     """Return how often the network with trained weights is right in an array's formats."""
-    folder = _data()
+    folder = shared_data("cifar10")
     if small or folder is None or title != "resnet20":
         return []
     options = ModelOptions(batch=100, weights=str(folder / "resnet20.safetensors"))
