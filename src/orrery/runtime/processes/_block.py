@@ -14,8 +14,6 @@ from .._backend import Executable
 from ._layout import layout_of
 from ._words import LOOKS, Words, looker
 
-__all__ = ["Block", "act_of"]
-
 
 class Block:
     """Shared memory of one network, gone with the last process that has it.

@@ -42,8 +42,6 @@ from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
 from ._words import why_not
 
-__all__ = ["ProcessNetwork", "placed_network", "refuses_processes"]
-
 #: While whoever asks sleeps, it looks after signals and the time so often.
 _SLICE_S = 0.1
 

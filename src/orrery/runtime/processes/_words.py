@@ -23,8 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "LOOKS", "Words", "looker", "why_not"]
-
 #: Words (of 4 bytes) to a cache line: what different processes write lies in different lines.
 LINE = 16
 
