@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from orrery.decompile.forms import Memory, Routine, Store, Symbol, evaluate
+from orrery.decompile.forms import Call, Memory, Routine, Store, Symbol, evaluate
 from orrery.decompile.images import Image, open_image
 from orrery.decompile.lifting import lift
 
 __all__ = [
     "KERNELS",
+    "OVERWRITING",
     "ROUNDING",
     "SOURCE",
     "Kernel",
@@ -181,6 +183,59 @@ void local(const float *x, float *y) {
   for (int i = 0; i < 8; i++)
     for (int j = 0; j < 8; j++) y[i * 8 + j] = padded[i * 10 + j] + padded[(i + 2) * 10 + j + 2];
 }
+void bordered(const float *x, const float *w, float *y) {
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 5; j++) {
+      float sum = w[9];
+      for (int k = 0; k < 3; k++)
+        for (int l = 0; l < 3; l++) {
+          int a = i + k - 1, b = j + l - 1;
+          if (a >= 0 && a < 4 && b >= 0 && b < 5) sum += x[a * 5 + b] * w[k * 3 + l];
+        }
+      y[i * 5 + j] = sum;
+    }
+}
+void scattered(const float *x, float *y) {
+  for (int i = 1, n = 0; n < 6; n++, i = i * 3 % 7) y[n] = x[i];
+}
+void halved(float *a, float *c) {
+  float t = a[0];
+  for (int i = 0; i < 8; i++) a[i] *= 0.5f;
+  c[0] = t;
+}
+void normal(float *x) {
+  float m = x[0], s = 0;
+  for (int i = 1; i < 7; i++) m = x[i] > m ? x[i] : m;
+  for (int i = 0; i < 7; i++) { x[i] = expf(x[i] - m); s += x[i]; }
+  for (int i = 0; i < 7; i++) x[i] /= s;
+}
+void replaced(float *a, const float *b, float *c) {
+  float t = a[0];
+  a[0] = 5;
+  for (int i = 0; i < 6; i++) c[i] = t * b[i];
+}
+void clamped(float *x, float *y) {
+  for (int i = 0; i < 9; i++) {
+    if (x[i] < 0) x[i] = 0;
+    y[i] = x[i] * 2;
+  }
+}
+void filtered(float *x) {
+  float before = x[0];
+  for (int i = 1; i < 9; i++) { float now = x[i]; x[i] = now + before; before = now; }
+}
+static __attribute__((noinline)) void act_on(float *h) {
+  for (int i = 0; i < 6; i++) h[i] *= 3;
+}
+void called(float *h, float *y) { float t = h[0]; act_on(h); y[0] = t; y[1] = h[0]; }
+void again(float *y, float *z, const float *b) {
+  y[0] = 1;
+  for (int i = 0; i < 6; i++) z[i] = b[i];
+  y[1] = y[0] * 2;
+}
+void counted(float *x) {
+  for (int i = 0; i < 5; i++) if (x[i] < 0) { x[i] = 0; x[5] += 1; }
+}
 """
 
 
@@ -205,7 +260,16 @@ KERNELS = {
     "moments": Kernel(arrays=(48, 48)), "sigmoid": Kernel(arrays=(11, 11)),
     "doubles": Kernel(arrays=(20, 2)), "local": Kernel(arrays=(64, 64)),
     "inplace": Kernel(arrays=(6, 6, 6)), "exchange": Kernel(arrays=(7, 7, 7)),
+    "bordered": Kernel(arrays=(20, 10, 20)), "scattered": Kernel(arrays=(7, 6)),
+    "halved": Kernel(arrays=(8, 1)), "normal": Kernel(arrays=(7,)),
+    "replaced": Kernel(arrays=(1, 6, 6)), "clamped": Kernel(arrays=(9, 9)),
+    "filtered": Kernel(arrays=(9,)), "called": Kernel(arrays=(6, 2)),
+    "again": Kernel(arrays=(2, 6, 6)), "counted": Kernel(arrays=(6,)),
 }  # fmt: skip
+#: They go on with numbers that they have overwritten in memory.
+OVERWRITING = (
+    "halved", "normal", "replaced", "clamped", "filtered", "called", "again", "counted"
+)  # fmt: skip
 _BASE = 0x7000_0000_0000
 
 #: How far a sum of a few dozen numbers of this size moves when its order changes.
@@ -261,7 +325,9 @@ def evaluated(image: Image, routine: Routine, name: str, seed: int = 0) -> list[
         if symbol.kind == "memory":  # memory that the function asks for, or what was put by
             known[symbol] = base - 0x1000_0000 + 0x10000 * number
             regions[known[symbol]] = bytearray(0x8000)
-    evaluate(routine, Memory(regions), known, functions=_library())
+    targets = [s.target for s in routine.steps if isinstance(s, Call)]
+    routines = {t: lift(image, t) for t in targets if isinstance(t, int)}
+    evaluate(routine, Memory(regions), known, functions=_library(), routines=routines)
     return [np.frombuffer(b, np.float32) for b in buffers]
 
 
@@ -280,13 +346,15 @@ def difference(
 ) -> tuple[Routine, float]:
     """Return (routine, greatest difference of its memory from the native function's).
 
-    The native function is that of ``judge``, the same text compiled for this machine, where the
-    library is for another.
+    Where it is not read as a whole, that is infinite. The native function is that of ``judge``, the
+    same text compiled for this machine, where the library is for another.
     """
     image = image or open_image(library)
     symbol = image.symbol(name)
     assert symbol is not None
     routine = lift(image, symbol.address)
+    if routine.unread:
+        return routine, math.inf
     wanted, found = native(judge or library, name), evaluated(image, routine, name)
     worst = 0.0
     for a, b in zip(wanted, found, strict=True):

@@ -21,8 +21,6 @@ from orrery.errors import SpecError
 from ._expressions import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 from ._routine import Call, Loop, Routine, Store
 
-__all__ = ["Memory", "evaluate"]
-
 _FLOATS = {"fadd": "+", "fsub": "-", "fmul": "*", "fdiv": "/"}
 _COMPARED = {"flt": "<", "fle": "<=", "feq": "=="}
 _EXTREMES = {

@@ -21,19 +21,6 @@ from hashlib import blake2b
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-__all__ = [
-    "ZERO",
-    "Constant",
-    "Index",
-    "Linear",
-    "Load",
-    "Operation",
-    "Reduction",
-    "Symbol",
-    "Value",
-    "linear",
-]
-
 Order = tuple[int, str, int]
 Kind = Literal["argument", "counter", "memory", "unknown"]
 
@@ -57,6 +44,24 @@ class _Shared:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, name) for name in type(self).__slots__)
+
+
+def _made(
+    key: tuple[Any, ...], parts: tuple[Any, ...], place: tuple[int, str],
+    symbols: frozenset[Symbol] = frozenset(),
+) -> Any:  # fmt: skip
+    """Return what no other is like, of a key (its class and its fields) and what it hashes by."""
+    made, number = object.__new__(key[0]), hash(parts)
+    for name, item in zip(key[0].__slots__, key[1:], strict=True):
+        _set(made, name, item)
+    _set(made, "_hash", number)
+    _set(made, "order", (*place, number))
+    _set(made, "symbols", symbols)
+    _KNOWN[key] = made
+    return made
 
 
 @cache
@@ -97,17 +102,10 @@ class Symbol(_Shared):
         key = (cls, name, kind)
         made: Symbol | None = _KNOWN.get(key)
         if made is None:
-            made = object.__new__(cls)
-            _set(made, "name", name)
-            _set(made, "kind", kind)
-            _set(made, "_hash", hash((_number(name), _number(kind))))
+            made = _made(key, (_number(name), _number(kind)), (2, f"{name} {kind}"))
             _set(made, "order", (2, f"{name} {kind}", 0))
             _set(made, "symbols", frozenset((made,)))
-            _KNOWN[key] = made
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Symbol, (self.name, self.kind)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -130,19 +128,12 @@ class Linear(_Shared):
         key = (cls, constant, terms)
         made: Linear | None = _KNOWN.get(key)
         if made is None:
-            made = object.__new__(cls)
             # Numbers of NumPy are equal to Python's and hash alike, but they overflow.
-            _set(made, "constant", int(constant))
-            _set(made, "terms", tuple((t, int(f)) for t, f in terms))
-            numbers = [(t._hash, _signless(f)) for t, f in made.terms]
-            _set(made, "_hash", hash((3, _signless(made.constant), *numbers)))
-            _set(made, "order", (3, "", made._hash))
-            _set(made, "symbols", _union(t.symbols for t, _ in terms))
-            _KNOWN[key] = made
+            constant, terms = int(constant), tuple((t, int(f)) for t, f in terms)
+            parts = (3, _signless(constant), *((t._hash, _signless(f)) for t, f in terms))
+            symbols = _union(t.symbols for t, _ in terms)
+            made = _made((cls, constant, terms), parts, (3, ""), symbols)
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Linear, (self.constant, self.terms)
 
     @property
     def is_constant(self) -> bool:
@@ -206,19 +197,8 @@ class Constant(_Shared):
 
     def __new__(cls, bits: int, width: int) -> Constant:
         key = (cls, bits, width)
-        made: Constant | None = _KNOWN.get(key)
-        if made is None:
-            made = object.__new__(cls)
-            _set(made, "bits", bits)
-            _set(made, "width", width)
-            _set(made, "_hash", hash((4, _signless(bits), width)))
-            _set(made, "order", (4, "", made._hash))
-            _set(made, "symbols", frozenset())
-            _KNOWN[key] = made
+        made: Constant = _KNOWN.get(key) or _made(key, (4, _signless(bits), width), (4, ""))
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Constant, (self.bits, self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -230,19 +210,8 @@ class Index(_Shared):
 
     def __new__(cls, value: Linear, width: int = 64) -> Index:
         key = (cls, value, width)
-        made: Index | None = _KNOWN.get(key)
-        if made is None:
-            made = object.__new__(cls)
-            _set(made, "value", value)
-            _set(made, "width", width)
-            _set(made, "_hash", hash((5, value._hash, width)))
-            _set(made, "order", (5, "", made._hash))
-            _set(made, "symbols", value.symbols)
-            _KNOWN[key] = made
+        made: Index = _KNOWN.get(key) or _made(key, (5, value._hash, width), (5, ""), value.symbols)
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Index, (self.value, self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -257,19 +226,10 @@ class Load(_Shared):
 
     def __new__(cls, address: Linear, width: int) -> Load:
         key = (cls, address, width)
-        made: Load | None = _KNOWN.get(key)
-        if made is None:
-            made = object.__new__(cls)
-            _set(made, "address", address)
-            _set(made, "width", width)
-            _set(made, "_hash", hash((6, address._hash, width)))
-            _set(made, "order", (0, "", made._hash))
-            _set(made, "symbols", address.symbols)
-            _KNOWN[key] = made
+        made: Load = _KNOWN.get(key) or _made(
+            key, (6, address._hash, width), (0, ""), address.symbols
+        )
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Load, (self.address, self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -299,18 +259,9 @@ class Operation(_Shared):
         key = (cls, name, inputs, width)
         made: Operation | None = _KNOWN.get(key)
         if made is None:
-            made = object.__new__(cls)
-            _set(made, "name", name)
-            _set(made, "inputs", inputs)
-            _set(made, "width", width)
-            _set(made, "_hash", hash((7, _number(name), width, *(v._hash for v in inputs))))
-            _set(made, "order", (1, name, made._hash))
-            _set(made, "symbols", _union(v.symbols for v in inputs))
-            _KNOWN[key] = made
+            parts = (7, _number(name), width, *(v._hash for v in inputs))
+            made = _made(key, parts, (1, name), _union(v.symbols for v in inputs))
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Operation, (self.name, self.inputs, self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -346,23 +297,10 @@ class Reduction(_Shared):
         key = (cls, operation, counter, extent, body, start, width, fused)
         made: Reduction | None = _KNOWN.get(key)
         if made is None:
-            made = object.__new__(cls)
-            for name, item in zip(_REDUCTION, key[1:], strict=True):
-                _set(made, name, item)
-            parts = (counter, extent, body, start)
-            _set(made, "_hash", hash((8, _number(operation), width, fused,
-                                      *(p._hash for p in parts))))  # fmt: skip
-            _set(made, "order", (6, operation, made._hash))
-            _set(made, "symbols", _union(p.symbols for p in parts[1:]))
-            _KNOWN[key] = made
+            inner = (extent, body, start)
+            parts = (8, _number(operation), width, fused, counter._hash, *(p._hash for p in inner))
+            made = _made(key, parts, (6, operation), _union(p.symbols for p in inner))
         return made
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Reduction, (
-            self.operation, self.counter, self.extent, self.body, self.start, self.width, self.fused
-        )  # fmt: skip
-
-
-_REDUCTION = ("operation", "counter", "extent", "body", "start", "width", "fused")
 
 Value = Constant | Index | Load | Operation | Reduction

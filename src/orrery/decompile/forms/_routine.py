@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from ._expressions import Linear, Symbol, Value
 
-__all__ = ["Buffer", "Call", "Invocation", "Loop", "Program", "Routine", "Store", "Unread", "View"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:

@@ -34,13 +34,12 @@ from orrery.decompile.values import (
     as_vector,
     condition_call,
     operate,
+    walk,
 )
 
 from ._flow import Block, Flow, LiftLimitError
 from ._source import Code, Machine
-from ._state import State, forget_overlaps, split_address
-
-__all__ = ["STACK", "Interpreter"]
+from ._state import State, distance_is_safe, forget_overlaps, split_address
 
 STACK = Symbol("stack", "memory")
 _BYTES = {"Ity_I1": 1, "Ity_I8": 1, "Ity_I16": 2, "Ity_I32": 4, "Ity_I64": 8, "Ity_F32": 4,
@@ -63,6 +62,11 @@ class Interpreter:
         self.called: int | None = None
         self.flows: dict[int, Flow | None] = {}
         self.signatures: dict[int, tuple[int, int, int] | None] = {}
+        self.kept: dict[tuple[int, Linear | None, int], Symbol] = {}
+        self.keeping: set[Symbol] = set()
+        self.summing: set[Symbol] = set()
+        self.made: list[Item | None] = []
+        self._reads: dict[Value, tuple[Load, ...]] = {}
         self.describe: Callable[[int], tuple[int, int, int] | None] | None = None
 
     def signature(self, target: int) -> tuple[int, int, int] | None:
@@ -188,12 +192,27 @@ class Interpreter:
                 Unread(instruction=self.here, reason="a store to an unknown address")
             )
             state.memory.clear()
+            state.vague.add(None)
             return
         pieces = [
             part
             for piece in as_vector(item)
             for part in (piece.inputs if _in_pieces(piece) else (piece,))
         ]  # fmt: skip
+        size = sum(p.width for p in pieces) // 8
+        if self.summing:  # what this block has made is put by as well
+            own = Cells({-1 - at: piece for at, piece in enumerate(pieces) if len(pieces) > 1})
+            for at, held in enumerate(self.made):
+                for part, piece in enumerate(() if held is None else as_vector(held)):
+                    own.pieces[-1000 - 8 * at - part] = piece
+            self.put_by(state, self.here, self._summed(form, size), own)
+            pieces = [own.pieces.get(-1 - at, piece) for at, piece in enumerate(pieces)]
+            for at, held in enumerate(self.made):
+                if held is not None:
+                    vector = tuple(
+                        own.pieces[-1000 - 8 * at - part] for part in range(len(as_vector(held)))
+                    )
+                    self.made[at] = vector if isinstance(held, tuple) else vector[0]
         for piece in pieces:
             value = self.build.as_bits(piece)
             size = value.width // 8
@@ -209,9 +228,83 @@ class Interpreter:
             cells = state.memory.setdefault(base, Cells())
             if guards:
                 cells.remove(self.build, offset, size)
+                state.vague.add(base)
             else:
                 cells.put(self.build, offset, piece)
             form = form + size
+
+    # -- what was read before it is overwritten --------------------------------------------------
+
+    def reads(self, value: Value) -> tuple[Load, ...]:
+        """Return what memory a value is made of, apart from what was put by."""
+        found = self._reads.get(value)
+        if found is None:
+            loads = (p for p in walk(value) if isinstance(p, Load))
+            found = tuple(p for p in loads if p.address.symbols.isdisjoint(self.keeping))
+            self._reads[value] = found
+        return found
+
+    def put_by(
+        self, state: State, where: int, touched: Callable[[Linear, int], bool],
+        more: Cells | None = None,
+    ) -> bool:  # fmt: skip
+        """Store numbers that are made of memory which is about to change, or has; tell if any.
+
+        An expression means what memory holds when a step is reached. What is known is put here
+        into memory of its own, from where it is read later on.
+
+        Parameters
+        ----------
+        where : a loop's head or a call: what is put by there is called the same each time
+        touched : whether so many bytes at an address change
+        more : what else is put by
+        """
+        known: dict[Load, bool] = {}
+        everything = [(None, state.registers), (None, more or Cells()), *state.memory.items()]
+        places: list[tuple[Linear | None, Cells, int]] = []
+        for base, cells in everything:
+            for at, piece in cells.pieces.items():
+                for load in () if self._points(base, at, piece) else self.reads(piece):
+                    if load not in known:
+                        known[load] = touched(load.address, load.width // 8)
+                    if known[load]:
+                        places.append((base, cells, at))
+                        break
+        found: dict[Value, Load] = {}
+        for base, cells, at in places:
+            piece = cells.pieces[at]
+            if piece not in found:
+                symbol = self.kept.get((where, base, at))
+                live = (v for _, other in everything for v in other.pieces.values())
+                if symbol is None or any(symbol in v.symbols for v in live):
+                    symbol = self.kept[where, base, at] = self.fresh("m", "memory")
+                    self.keeping.add(symbol)
+                found[piece] = Load(Linear(0, ((symbol, 1),)), piece.width)
+                self.steps.append(
+                    Store(address=found[piece].address, value=piece, width=piece.width,
+                          guards=state.guards, instruction=self.here)
+                )  # fmt: skip
+            cells.pieces[at] = found[piece]
+        return bool(places)
+
+    def _summed(self, form: Linear, size: int) -> Callable[[Linear, int], bool]:
+        """Return whether a load stands for many, some of which are from where is stored now.
+
+        Other loads are looked after when all stores are known, and seldom have to be put by.
+        """
+
+        def touched(other: Linear, length: int) -> bool:
+            bound = other.symbols & self.summing
+            return bool(bound) and not distance_is_safe(self.build, form, size, other, length)
+
+        return touched
+
+    def _points(self, base: Linear | None, at: int, piece: Value) -> bool:
+        """Return whether a piece may be a pointer: where it points is to stay known."""
+        low, high = self.machine.vectors
+        if isinstance(piece, Load) and piece.width == 64 == 8 * self.machine.word:
+            return base is not None or not low <= at < high
+        return isinstance(piece, Index)
 
     # -- blocks ----------------------------------------------------------------------------------
 
@@ -222,7 +315,7 @@ class Interpreter:
         for sure. ``state`` is changed into that at its end, with the guards of the last way out.
         """
         vex = block.code
-        temporaries: list[Item | None] = [None] * len(vex.tyenv.types)
+        temporaries = self.made = [None] * len(vex.tyenv.types)
         types = vex.tyenv.types
         leaving: list[tuple[int, State, int]] = []
         self.left -= len(vex.statements)

@@ -27,12 +27,10 @@ from orrery.decompile.forms import (
 from orrery.decompile.values import symbols_of
 
 from ._flow import Block, Flow, LiftLimitError, read_flow
-from ._state import State
+from ._state import State, distance_is_safe
 
 if TYPE_CHECKING:
     from ._walk import Walker
-
-__all__ = ["carry_out_call"]
 
 _SMALL = 60
 _DEEP = 5
@@ -94,6 +92,7 @@ def _in_place(walker: Walker, state: State, flow: Flow) -> bool:
                 if at in state.registers.pieces:
                     after.registers.pieces[at] = state.registers.pieces[at]
     state.registers, state.memory, state.guards = after.registers, after.memory, after.guards
+    state.vague = after.vague
     return True
 
 
@@ -190,6 +189,10 @@ def _copy(walker: Walker, state: State, kind: str) -> None:
     else:
         value = Load(source + moved, width)
     high = build.range(extent)[1]
+    most = 1 << 40 if high is None else high * size
+    engine.put_by(
+        state, engine.here, lambda form, n: not distance_is_safe(build, target, most, form, n)
+    )
     engine.steps.append(
         Store(address=target + moved, value=value, width=width, guards=state.guards,
               loops=(Loop(counter=counter, extent=extent, address=engine.here),),
@@ -205,6 +208,7 @@ def _forget(walker: Walker, state: State, target: Linear, size: int | None) -> N
     from ._state import forget_overlaps, split_address
 
     base, offset = split_address(target)
+    state.vague.add(base)
     if size is None:
         state.memory.pop(base, None)
         size = 1 << 40
@@ -230,10 +234,6 @@ def _unknown_call(walker: Walker, state: State, target: int | str, reason: str) 
         arguments += [_float_argument(walker, state, i, 4) for i in range(floats)]
         arguments += [_argument(walker, state, len(machine.integers) + i) for i in range(extra)]
     symbol = engine.fresh("c")
-    engine.steps.append(
-        Call(target=target or "?", arguments=tuple(arguments), result=symbol, guards=state.guards,
-             instruction=engine.here)
-    )  # fmt: skip
     if reason:
         engine.unread.append(Unread(instruction=engine.here, reason=reason))
     stack: list[int] = []
@@ -247,8 +247,13 @@ def _unknown_call(walker: Walker, state: State, target: int | str, reason: str) 
             for at in [a for a in cells.pieces if stack and a >= min(stack) and a < -8]:
                 del cells.pieces[at]
             kept[base] = cells
-    state.memory = kept
+    state.memory, state.vague = kept, {None}
     _return(walker, state)
+    engine.put_by(state, engine.here, lambda form, _: bool(stack) or not form.factor(STACK))
+    engine.steps.append(
+        Call(target=target or "?", arguments=tuple(arguments), result=symbol, guards=state.guards,
+             instruction=engine.here)
+    )  # fmt: skip
     word = machine.word * 8
     engine.put(state, machine.result, Index(Linear(0, ((symbol, 1),)), word))
     engine.put(

@@ -9,12 +9,10 @@ Judge:   brute force over random conditions; native runs of lifted kernels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orrery.decompile.forms import Constant, Index, Linear, Operation, Reduction, Symbol, Value
 from orrery.decompile.values import Builder, contains, known_bits, symbols_of
-
-__all__ = ["EXTREMES", "NEUTRAL", "Fold", "find_fold", "first_turn", "neutral", "roll_up"]
 
 NEUTRAL = {
     ("fadd", 32): 0x80000000, ("fadd", 64): 1 << 63, ("fmul", 32): 0x3F800000,
@@ -82,16 +80,7 @@ def find_fold(build: Builder, end: Value, old: Symbol) -> Fold | None:
             start = neutral(value.operation, value.width)
             if before is None or start is None:
                 return None
-            inner = Reduction(
-                value.operation,
-                value.counter,
-                value.extent,
-                value.body,
-                start,
-                value.width,
-                value.fused,
-            )
-            return [*before, (inner, False)]
+            return [*before, (replace(value, start=start), False)]
         if isinstance(value, Index):
             rest = value.value - Linear(0, ((old, 1),))
             if value.value.factor(old) != 1 or old in symbols_of(rest):
@@ -115,11 +104,8 @@ def find_fold(build: Builder, end: Value, old: Symbol) -> Fold | None:
             if has(inputs[1]):
                 return None
             before = peel(inputs[0])
-            return (
-                None
-                if before is None
-                else [*before, (build.negative(inputs[1], value.width), False)]
-            )
+            negative = build.negative(inputs[1], value.width)
+            return None if before is None else [*before, (negative, False)]
         if value.name != operation or len(inputs) != 2:
             return None
         inside = [has(v) for v in inputs]
@@ -186,15 +172,8 @@ def roll_up(
     body = addends[0][0]
     for more, _ in addends[1:]:
         body = build.float_operation("fadd", [body, more], width)
-    return Reduction(
-        fold.operation,
-        counter,
-        extent,
-        body,
-        build.as_bits(start),
-        width,
-        fused and len(addends) == 1,
-    )
+    fused = fused and len(addends) == 1
+    return Reduction(fold.operation, counter, extent, body, build.as_bits(start), width, fused)
 
 
 # -- the number of turns -------------------------------------------------------------------------

@@ -15,17 +15,6 @@ from typing import Any
 
 from ._source import Code, Machine, blocks_from, machine_of
 
-__all__ = [
-    "RETURNED",
-    "Block",
-    "Flow",
-    "LiftLimitError",
-    "NaturalLoop",
-    "live_registers",
-    "mask",
-    "read_flow",
-]
-
 RETURNED = -1
 """Where a function goes on that returns: no address of a block."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orrery.decompile.forms import Index, Linear, Load, Operation, Store, Symbol, Value
-from orrery.decompile.values import Cells, symbols_of
+from orrery.decompile.values import Cells, inner_of, is_named, symbols_of
 
 from ._block import STACK
 from ._evolution import find_fold
@@ -21,8 +21,6 @@ from ._turns import Guess, LoopMemory, Place, is_double, loads_of, written_regis
 
 if TYPE_CHECKING:
     from ._walk import Outcome, Walker
-
-__all__ = ["Learning"]
 
 
 class Learning:
@@ -146,7 +144,7 @@ class Learning:
         if grown is None:
             return False
         guess.kind, guess.step = "step", step
-        if width == 64 and self.build.wraps(form, width):
+        if width == 64 and (guess.half or self.build.wraps(form, width)):
             half = self.build.index(self.build.narrow(form, 32) + grown, 32)
             guess.value = self.build.extend(half, 64, signed=False)
         else:
@@ -289,7 +287,7 @@ class Learning:
                 return False
             if end == self._earlier(guess.value, Linear(1, ((self.counter, 1),))):
                 return False
-            return self._revert(place, guess)
+            return self._goes_below(guess, end) or self._revert(place, guess)
         if guess.kind == "remade":
             again = self._earlier(end, Linear(-1, ((self.counter, 1),)))
             if again == guess.value:
@@ -303,6 +301,17 @@ class Learning:
                 return False
             return self._revert(place, guess)
         return self._discover(place, guess, end, last=last)
+
+    def _goes_below(self, guess: Guess, end: Value) -> bool:
+        """Believe of a place that counts down that it is a number of 32 bits below 0, too."""
+        form, before = self.build.linear(guess.value), guess.value
+        if form is None or not is_named(end, "uextend") or inner_of(end).width != 32:
+            return False
+        after = self.build.linear(inner_of(end))
+        if after is None or after - self.build.narrow(form, 32) != guess.step:
+            return False
+        guess.half = True
+        return self._as_step(guess, guess.step) and guess.value != before
 
     def _revert(self, place: Place, guess: Guess) -> bool:
         guess.kind = "new"

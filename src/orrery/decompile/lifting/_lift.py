@@ -8,8 +8,11 @@ Judge:   the routine run on memory (forms) against the native function, bit by b
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from orrery.decompile.forms import (
     Call,
@@ -26,15 +29,13 @@ from orrery.decompile.images import Image
 from orrery.decompile.values import Builder, is_named, symbols_of
 
 from ._block import STACK, Interpreter
-from ._flow import LiftLimitError
+from ._flow import LiftLimitError, read_flow
 from ._overwritten import settled
 from ._rolling import Roller, halves
-from ._source import Code, ImageCode, machine_of
+from ._source import Code, ImageCode, Machine, machine_of
 from ._state import distance_is_safe
 from ._turns import loads_of, values_of
 from ._walk import Walker
-
-__all__ = ["Lifting", "lift"]
 
 _RECURSION = 20_000
 
@@ -81,30 +82,66 @@ def lift(
     if isinstance(code, Image):
         address = address | 1 if code.is_thumb(address) else address
         code = ImageCode(code)
-    machine = machine_of(code.architecture)
     settings = settings or Lifting()
-    source = code
-    engine = Interpreter(source, machine, statements=settings.statements)
-    known: dict[int, Routine] = {}
+    if arguments:
+        routine, build = _read(code, address, arguments, settings.statements)
+    else:
+        routine, build = _known(code, address, settings.statements)
+    if not settings.rolled or not routine.steps:
+        return routine
+    with _deep():
+        roller = Roller(build)
+        try:
+            steps = tuple(roller.steps(list(routine.steps)))
+        except (RecursionError, MemoryError, *_BROKEN) as error:
+            unread = Unread(instruction=address, reason=f"not rolled up: {type(error).__name__}")
+            return replace(routine, unread=(*routine.unread, unread))
+    notes = ("a sum is written in order of address, not as its lanes were added",)
+    return replace(routine, steps=steps, notes=notes if roller.reordered else ())
 
-    def describe(target: int) -> tuple[int, int, int] | None:
-        if target not in known:
-            known[target] = lift(source, target, settings=replace(settings, rolled=False))
-        return _signature(known[target])
 
-    engine.describe = describe
+_BROKEN = (AssertionError, KeyError, ValueError, IndexError, AttributeError, TypeError)
+#: What functions of a binary were read as, and what knows the ranges of their counters: who calls
+#: a function reads it to see what it takes.
+_READ: WeakKeyDictionary[Any, dict[tuple[int, int], tuple[Routine, Builder]]] = WeakKeyDictionary()
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Let expressions be as deep as code makes them."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _RECURSION))
     try:
-        return _lift(engine, address, arguments or {}, settings)
-    except LiftLimitError as error:
-        return _failed(engine, address, f"not read: {error}")
-    except (RecursionError, MemoryError) as error:
-        return _failed(engine, address, f"too large an expression ({type(error).__name__})")
-    except (AssertionError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-        return _failed(engine, address, f"the lifter failed: {type(error).__name__}: {error}")
+        yield
     finally:
         sys.setrecursionlimit(before)
+
+
+def _known(code: Code, address: int, statements: int) -> tuple[Routine, Builder]:
+    read, key = _READ.setdefault(code, {}), (address, statements)
+    if key not in read:
+        reason = Unread(instruction=address, reason="it calls itself")
+        read[key] = Routine(address=address, unread=(reason,)), Builder()
+        read[key] = _read(code, address, {}, statements)
+    return read[key]
+
+
+def _read(
+    code: Code, address: int, arguments: Mapping[int, int], statements: int
+) -> tuple[Routine, Builder]:
+    """Return a function not rolled up, and what its values were built with."""
+    engine = Interpreter(code, machine_of(code.architecture), statements=statements)
+    engine.describe = lambda target: _signature(_known(code, target, statements)[0])
+    with _deep():
+        try:
+            return _lift(engine, address, arguments), engine.build
+        except LiftLimitError as error:
+            reason = f"not read: {error}"
+        except (RecursionError, MemoryError) as error:
+            reason = f"too large an expression ({type(error).__name__})"
+        except _BROKEN as error:
+            reason = f"the lifter failed: {type(error).__name__}: {error}"
+    return _failed(engine, address, reason), engine.build
 
 
 def _failed(engine: Interpreter, address: int, reason: str) -> Routine:
@@ -115,11 +152,7 @@ def _failed(engine: Interpreter, address: int, reason: str) -> Routine:
     )  # fmt: skip
 
 
-def _lift(
-    engine: Interpreter, address: int, arguments: Mapping[int, int], settings: Lifting
-) -> Routine:
-    from ._flow import read_flow
-
+def _lift(engine: Interpreter, address: int, arguments: Mapping[int, int]) -> Routine:
     flow = read_flow(engine.code, address)
     engine.flows[address] = flow
     state = engine.entry_state()
@@ -138,20 +171,14 @@ def _lift(
     if after is not None:
         result = _result(engine, after.registers.pieces)
     steps = _without_dead(engine.build, [_flat_guards(s) for s in engine.steps])
-    steps = _without_stack(engine.build, steps)
+    steps = _without_stack(engine.build, [s for s in steps if not _is_put_by(engine.machine, s)])
     steps = [half for step in steps for half in halves(engine.build, step)]
     steps, older = settled(engine, _one_of_two(engine.build, steps))
-    notes: tuple[str, ...] = ()
-    if settings.rolled:
-        roller = Roller(engine.build)
-        steps = roller.steps(steps)
-        if roller.reordered:
-            notes = ("a sum is written in order of address, not as its lanes were added",)
+    steps = _without_kept(engine, steps, result)
     unread = [*engine.unread, *_unknown(engine, steps), *older]
     return Routine(
         address=address, name=engine.code.name(address), arguments=_arguments(steps, result),
         steps=tuple(steps), result=result, unread=tuple(dict.fromkeys(unread)),
-        notes=notes,
     )  # fmt: skip
 
 
@@ -207,6 +234,17 @@ def _without_stack(build: Builder, steps: list[Store | Call]) -> list[Store | Ca
         kept = new
 
 
+def _without_kept(
+    engine: Interpreter, steps: list[Store | Call], result: Value | None
+) -> list[Store | Call]:
+    """Return steps without what was put by and never read."""
+    read = set() if result is None else set(result.symbols)
+    for step in steps:
+        read |= {symbol for address, _ in loads_of(step) for symbol in address.symbols}
+    idle = engine.keeping - read
+    return [s for s in steps if not isinstance(s, Store) or idle.isdisjoint(s.address.symbols)]
+
+
 def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Call]:
     """Return steps without stores that another overwrites before anything reads them.
 
@@ -215,18 +253,19 @@ def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Cal
     """
     last: dict[tuple[Linear, int, tuple[Loop, ...], tuple[Value, ...]], int] = {}
     dead: set[int] = set()
-    reads: list[set[tuple[Linear, int]]] = []
+    reads: list[tuple[tuple[Loop, ...], set[tuple[Linear, int]]]] = []
     for number, step in enumerate(steps):
-        reads.append(loads_of(step))
+        reads.append((step.loops, loads_of(step)))
         if not isinstance(step, Store):
             last.clear()
             continue
         key = (step.address, step.width, step.loops, step.guards)
         before = last.get(key)
         if before is not None and not any(
-            address != step.address
+            # In a loop between the two, the first of them is read.
+            (address != step.address or loops != step.loops)
             and not distance_is_safe(build, step.address, step.width // 8, address, size)
-            for later in reads[before + 1 :]
+            for loops, later in reads[before + 1 :]
             for address, size in later
         ):
             dead.add(before)
@@ -236,6 +275,20 @@ def _without_dead(build: Builder, steps: list[Store | Call]) -> list[Store | Cal
 
 def _is_private(step: Store | Call) -> bool:
     return isinstance(step, Store) and step.address.factor(STACK) == 1
+
+
+def _is_put_by(machine: Machine, step: Store | Call) -> bool:
+    """Return whether a step keeps a register on the stack that a function gives back unchanged."""
+    if not isinstance(step, Store) or not _is_private(step) or not isinstance(step.value, Index):
+        return False
+    form = step.value.value
+    if form.constant or len(form.terms) != 1:
+        return False
+    ((term, factor),) = form.terms
+    if factor != 1 or not isinstance(term, Symbol) or term.kind != "unknown" or term.name[0] != "r":
+        return False
+    at = int(term.name[1:])
+    return at == machine.link or any(o <= at < o + size for o, size in machine.kept)
 
 
 def _is_read(

@@ -9,31 +9,56 @@ Judge:   native runs of lifted kernels (tests/decompile/lifting).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
-from orrery.decompile.forms import Index, Linear, Loop, Store, Symbol, Unread, Value
+from orrery.decompile.forms import (
+    Call,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Loop,
+    Store,
+    Symbol,
+    Unread,
+    Value,
+)
 from orrery.decompile.values import Cells, symbols_of
 
 from ._block import STACK
 from ._evolution import Fold, first_turn, roll_up
 from ._flow import LiftLimitError, NaturalLoop, mask
 from ._learning import Learning
-from ._state import State, join
-from ._turns import Guess, LoopMemory, Place, wrapped
+from ._overwritten import swapped
+from ._state import State, distance_is_safe, join, roots, split_address
+from ._turns import Guess, Place, loads_of, values_of, wrapped
 
 if TYPE_CHECKING:
     from ._walk import Outcome, Walker
 
-__all__ = ["LoopMemory", "run_loop"]
-
 _ATTEMPTS = 14
+#: A loop of which not all is learned is carried out turn by turn up to so many, where its end is
+#: sure; so many steps may come of it; after so many times that way is tried first.
+_FEW, _MOST_STEPS, _OFTEN = 16, 1000, 3
+_MOST_KNOWN = 64
 
 
 def run_loop(walker: Walker, loop: NaturalLoop, state: State) -> list[tuple[int, State]]:
     """Carry out a loop; return its way out with the state after it."""
-    run = _Run(walker, loop, state)
-    return run.out()
+
+    def overwritten(form: Linear, size: int) -> bool:
+        # A number is known to lie there: what a value reads there, it has read before.
+        base, offset = split_address(form)
+        cells = state.memory.get(base, Cells())
+        return any(
+            piece != Load(base + at, piece.width) for at, piece in cells.overlapping(offset, size)
+        )
+
+    walker.engine.put_by(state, loop.head, overwritten)
+    return _Run(walker, loop, state).out()
 
 
 class _Run(Learning):
@@ -41,6 +66,9 @@ class _Run(Learning):
 
     def out(self) -> list[tuple[int, State]]:
         """Find out about the loop and return its way out."""
+        ways = self._turn_by_turn() if self.memory.turned >= _OFTEN else None
+        if ways is not None:
+            return ways
         # Where the loop's own numbers lie in memory, its extent is not to be believed before them.
         self.extent = extent = None if self.memory.stack else self.memory.extent
         outcome: Outcome | None = None
@@ -67,6 +95,12 @@ class _Run(Learning):
             if not changed:
                 break
         assert outcome is not None
+        if self._doubtful(outcome, extent):
+            ways = self._turn_by_turn()
+            if ways is not None:
+                return ways
+        if self._puts_by():
+            return run_loop(self.walker, self.loop, self.before)
         self.memory.extent = extent if extent is not None and extent.is_constant else None
         return self._finish(outcome, extent)
 
@@ -90,6 +124,126 @@ class _Run(Learning):
             )
         del outcome
         return [(target, state) for target, state, _ in again.leaving]
+
+    def _doubtful(self, outcome: Outcome, extent: Linear | None) -> bool:
+        """Return whether something matters of which it was not learned how it changes.
+
+        That is what steps and ways out are made of, and where turns read what they add up.
+        """
+        if extent is not None and not (extent.is_constant and extent.constant < _FEW):
+            return False
+        new = {g.symbol for g in self.guesses.values() if g.kind == "new" and g.fold is None}
+        needed = [v for s in self.engine.steps[self.first :] for v in values_of(s)]
+        for _, state, _ in outcome.leaving:
+            needed += state.guards
+        for guess in self.guesses.values():
+            if guess.kind == "new" and guess.end is not None:
+                needed += self.engine.reads(guess.end)
+        return extent is None or any(not new.isdisjoint(v.symbols) for v in needed)
+
+    def _turn_by_turn(self) -> list[tuple[int, State]] | None:
+        """Return the ways out of a loop as if its turns were written out; None if no end is sure.
+
+        Nothing is believed: each turn is carried out on what the one before has left.
+        """
+        if self.walker.lost & self.loop.body:
+            return None
+        steps, unread = self.engine.steps[self.first :], self.engine.unread[self.unread :]
+        del self.engine.steps[self.first :]
+        del self.engine.unread[self.unread :]
+        state = self.before.copy()
+        for _ in range(_FEW):
+            outcome = self.walker.region(self.loop, state)
+            if len(self.engine.unread) > self.unread:
+                break
+            if not outcome.back:
+                self.memory.turned += 1
+                return [(target, after) for target, after, _ in outcome.leaving]
+            if outcome.leaving or len(self.engine.steps) > self.first + _MOST_STEPS:
+                break
+            state = join(self.build, outcome.back)
+            state.guards = self.before.guards
+        self.engine.steps[self.first :] = steps
+        self.engine.unread[self.unread :] = unread
+        return None
+
+    def _puts_by(self) -> bool:
+        """Put by what was read before the loop and is overwritten in it; return whether any was.
+
+        What one turn reads, the next one uses and either overwrites is said to be unread.
+        """
+        body, unread = self.engine.steps[self.first :], self.engine.unread[self.unread :]
+        own = {(p.base + p.offset, p.size) for p in self.guesses if p.base is not None}
+        stores = [  # what adds up in memory is stored after the loop
+            s for s in body if isinstance(s, Store)
+            and (s.loops or (s.address, s.width // 8) not in own)
+        ]  # fmt: skip
+        calls = any(isinstance(s, Call) for s in body)
+        grown: dict[frozenset[object], set[tuple[Linear, int]]] = {}
+        for step in stores:
+            grown.setdefault(frozenset(roots(step.address)), set()).add(
+                (step.address, step.width // 8)
+            )
+
+        @cache
+        def touched(form: Linear, size: int) -> bool:
+            return (calls and not form.factor(STACK)) or any(
+                not distance_is_safe(self.build, at, length, form, size)
+                for root, places in grown.items() if root == roots(form) or root & roots(form)
+                for at, length in places
+            )  # fmt: skip
+
+        self.touched = touched
+        self.newer = {
+            s.value: Load(s.address, s.width) for s in stores
+            if not s.loops and not s.guards and self._changed(s.value)
+        }  # fmt: skip
+        del self.engine.steps[self.first :]
+        del self.engine.unread[self.unread :]
+        if self.engine.put_by(self.before, self.loop.head, touched):
+            return True
+        self.engine.steps.extend(body)
+        self.engine.unread.extend(unread)
+        before = {self.counter: Index(Linear(-1, ((self.counter, 1),)), 64)}
+        near = {
+            (address, s.width // 8) for s in stores
+            for address in (s.address, self.build.replace_linear(s.address, before))
+        }  # fmt: skip
+        carried = {
+            (load.address, load.width // 8) for guess in self.guesses.values()
+            if guess.kind in ("remade", "first") for load in self.engine.reads(guess.value)
+        }  # fmt: skip
+        carried &= {read for step in body for read in loads_of(step)}
+        if any(
+            not distance_is_safe(self.build, at, length, *read)
+            for read in carried for at, length in near
+        ):  # fmt: skip
+            reason = "a turn uses what an earlier one has read and overwritten"
+            self.engine.unread.append(Unread(instruction=self.loop.head, reason=reason))
+        if any(self._changed(guard) for guard in self.before.guards):
+            reason = "a loop overwrites what decides whether it is carried out"
+            self.engine.unread.append(Unread(instruction=self.loop.head, reason=reason))
+        return False
+
+    def _changed(self, value: Value) -> bool:
+        """Return whether a value reads what the loop overwrites."""
+        return any(self.touched(x.address, x.width // 8) for x in self.engine.reads(value))
+
+    def _left(self, made: Callable[[Callable[[Value], Value]], Value]) -> Callable[[Value], Value]:
+        """Return how a turn's values are to be written so that they can be read after the loop.
+
+        What was stored is read from there; what else the loop has overwritten is not known.
+
+        Parameters
+        ----------
+        made : makes what is read afterwards of a turn's values
+        """
+        if not self._changed(made(lambda value: value)):
+            return lambda value: value
+        if not self._changed(made(swapped({v: Constant(0, v.width) for v in self.newer}))):
+            return swapped(self.newer)
+        reason = f"what a loop at 0x{self.loop.head:x} has read and overwritten"
+        return lambda value: self.engine.unknown(value.width, reason)
 
     # -- turns -----------------------------------------------------------------------------------
 
@@ -168,16 +322,16 @@ class _Run(Learning):
             if symbols_of(addend) & others:
                 return None
         counter = self.walker.counter()
-        build = self.build
+        build, fold = self.build, guess.fold
         build.ranges[counter] = build.ranges[self.counter]
-        fold = Fold(
-            guess.fold.operation,
-            tuple(
-                (build.replace(v, {self.counter: Index(Linear(0, ((counter, 1),)), 64)}), f)
-                for v, f in guess.fold.addends
-            ),
-        )
-        return roll_up(build, fold, counter, turns, guess.start)
+        self.engine.summing.add(counter)
+        known: dict[Symbol, Value] = {self.counter: Index(Linear(0, ((counter, 1),)), 64)}
+
+        def made(swap: Callable[[Value], Value]) -> Value:
+            addends = tuple((build.replace(swap(v), known), f) for v, f in fold.addends)
+            return roll_up(build, Fold(fold.operation, addends), counter, turns, guess.start)
+
+        return made(self._left(made))
 
     def _finals(self, after: State, extent: Linear) -> dict[Place, Value]:
         """Return what each place that changes holds after the loop."""
@@ -189,6 +343,7 @@ class _Run(Learning):
             known[guess.symbol] = found if found is not None else self.engine.unknown(
                 place.size * 8, f"what a loop at 0x{self.loop.head:x} makes of it turn by turn"
             )  # fmt: skip
+        self.known = known
         finals: dict[Place, Value] = {}
         for place, guess in self.guesses.items():
             value = self._end_value(after, place)
@@ -198,9 +353,14 @@ class _Run(Learning):
                 total = self._accumulated(guess, extent + 1)
                 finals[place] = total if total is not None else self.build.replace(value, known)
             else:
-                finals[place] = self.build.replace(value, known)
-        self.known = known
+                finals[place] = self._last(value)
         return finals
+
+    def _last(self, value: Value) -> Value:
+        """Return what a value of a turn is after the last one."""
+        turn = {self.counter: self.known[self.counter]}
+        swap = self._left(lambda swap: self.build.replace(swap(value), turn))
+        return self.build.replace(swap(value), self.known)
 
     def _after(self, target: int, after: State, finals: dict[Place, Value]) -> State:
         inner = {g.symbol for g in self.guesses.values()} | {self.counter}
@@ -211,15 +371,23 @@ class _Run(Learning):
                 registers[at] = value
             elif live & mask(at, value.width // 8):
                 changes = bool(symbols_of(value) & inner)
-                registers[at] = self.build.replace(value, self.known) if changes else value
-        state = State(Cells(registers), {}, self.before.guards)
+                registers[at] = self._last(value) if changes else value
+        state = State(Cells(registers), {}, self.before.guards, {None})
         for base, cells in after.memory.items():
             if not symbols_of(base) & inner:
                 kept = Cells(
-                    {at: v if not symbols_of(v) & inner else self.build.replace(v, self.known)
+                    {at: v if not symbols_of(v) & inner else self._last(v)
                      for at, v in cells.pieces.items()}
                 )  # fmt: skip
                 state.memory[base] = kept
+        for base, cells in self.before.memory.items():  # what no turn changes is still known
+            if base.factor(STACK) or len(cells.pieces) > _MOST_KNOWN:
+                continue
+            own = state.memory.setdefault(base, Cells())
+            for at, piece in cells.pieces.items():
+                size = piece.width // 8
+                if not any(own.overlapping(at, size)) and not self.touched(base + at, size):
+                    own.pieces[at] = piece
         for place, value in finals.items():
             if place.base is None:
                 state.registers.put(self.build, place.offset, value)

@@ -8,7 +8,7 @@ Judge:   native runs of lifted kernels (tests/decompile/lifting).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from orrery.decompile.forms import (
@@ -31,11 +31,11 @@ from ._block import Interpreter
 from ._state import distance_is_safe, roots, split_address
 from ._turns import loads_of
 
-__all__ = ["settled"]
-
 Root = Symbol | Operation | Load
 
-Written = dict[tuple[Linear, tuple[Loop, ...]], list[tuple[tuple[Value, ...], int]]]
+#: base and loops -> offset -> bytes, guards and number of each step that stores there
+Written = dict[tuple[Linear, tuple[Loop, ...]], dict[int, list[tuple[int, tuple[Value, ...], int]]]]
+_WIDEST = 8
 
 
 def settled(
@@ -61,8 +61,13 @@ def settled(
                 unread.append(Unread(instruction=step.instruction, reason=reason))
         result.append(made)
         held.note(step)
-        if isinstance(step, Store):
-            written.setdefault((step.address, step.loops), []).append((step.guards, number))
+        if isinstance(step, Store) and engine.keeping.isdisjoint(step.address.symbols):
+            base, offset = split_address(step.address)
+            _forget_changed(build, step, written)
+            there = written.setdefault((base, step.loops), {}).setdefault(offset, [])
+            there.append((step.width // 8, step.guards, number))
+        elif isinstance(step, Call):
+            written.clear()
     return [s for n, step in enumerate(result) for s in (*copies.before(n, step), step)], unread
 
 
@@ -71,22 +76,44 @@ def _older(build: Builder, step: Store | Call, written: Written) -> dict[tuple[L
     opposite = {build.negate(g) for g in step.guards}
     found = {}
     for address, size in loads_of(step):
-        for guards, number in written.get((address, step.loops), ()):
-            if not opposite.intersection(guards):
-                found[(address, size)] = number
-                break
+        base, offset = split_address(address)
+        places = written.get((base, step.loops))
+        numbers = [
+            number
+            for at in (range(offset - _WIDEST + 1, offset + size) if places else ())
+            for length, guards, number in (places or {}).get(at, ())
+            if at + length > offset and not opposite.intersection(guards)
+        ]
+        if numbers:
+            found[(address, size)] = min(numbers)
     return found
+
+
+def _forget_changed(build: Builder, step: Store, written: Written) -> None:
+    """Forget stores to what a loop after them may write: what is read from there on is newer.
+
+    What is older and used after it was put by before the loop.
+    """
+    for (base, loops), places in written.items():
+        if len(loops) >= len(step.loops) or step.loops[: len(loops)] != loops:
+            continue
+        if roots(base) != roots(step.address) and roots(base).isdisjoint(roots(step.address)):
+            continue
+        for at in list(places):
+            size = max(length for length, _, _ in places[at])
+            if not distance_is_safe(build, base + at, size, step.address, step.width // 8):
+                del places[at]
 
 
 def _reading_anew(
     build: Builder, step: Store, held: _Held, copies: _Copies, written: Written
 ) -> Store:
     """Return a step that reads what was stored from there, and older things from copies."""
-    guards = set(step.guards)
+    holding = set(step.guards)
     marks: dict[Value, tuple[Value, Value]] = {}
 
     def marked(value: Value) -> Value | None:
-        place = held.place(value, guards)
+        place = held.place(value, holding)
         if place is not None and value not in marks:
             symbol = Symbol(f"mark {len(marks)}", "unknown")
             marks[value] = (Index(Linear(0, ((symbol, 1),)), value.width), place)
@@ -98,8 +125,9 @@ def _reading_anew(
         Load(address, 8 * size): copies.of(address, size, step, number)
         for (address, size), number in sorted(older.items(), key=lambda item: item[0][0].order)
     }
+    guards = tuple(_Swap(known.get).value(g) for g in made.guards)
     known.update(marks.values())
-    return replace(made, value=_Swap(known.get).value(made.value))
+    return replace(made, value=_Swap(known.get).value(made.value), guards=guards)
 
 
 class _Held:
@@ -179,6 +207,11 @@ class _Copies:
                   instruction=step.instruction)
             for there, old in self.ahead.get(number, ())
         ]  # fmt: skip
+
+
+def swapped(known: Mapping[Value, Value]) -> Callable[[Value], Value]:
+    """Return what puts values in the place of others."""
+    return _Swap(known.get).value
 
 
 class _Swap:

@@ -33,8 +33,6 @@ from ._sequences import Block, blocks_of, in_order, moved, shape_of
 from ._state import distance_is_safe
 from ._turns import loads_of, values_of
 
-__all__ = ["Roller", "halves"]
-
 _LONGEST = 4096
 _FEWEST = 3
 

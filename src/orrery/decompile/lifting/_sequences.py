@@ -22,8 +22,6 @@ from orrery.decompile.forms import (
     Value,
 )
 
-__all__ = ["Block", "Shape", "blocks_of", "in_order", "moved", "shape_of"]
-
 Offsets = tuple[int, ...]
 Term = Symbol | Operation | Load
 

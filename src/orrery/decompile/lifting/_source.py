@@ -9,8 +9,6 @@ from typing import Any, Protocol
 from orrery.decompile.images import Image
 from orrery.errors import SpecError
 
-__all__ = ["ARCHITECTURES", "Code", "ImageCode", "Machine", "blocks_from", "machine_of"]
-
 
 class Code(Protocol):
     """A binary as a lifter sees it."""

@@ -15,22 +15,30 @@ from math import gcd
 from orrery.decompile.forms import Linear, Load, Operation, Symbol, Value
 from orrery.decompile.values import Builder, Cells
 
-__all__ = ["State", "distance_is_safe", "join", "roots", "split_address", "unsettled"]
+_STACK = Symbol("stack", "memory")
 
 
 @dataclass(slots=True)
 class State:
-    """Registers, known memory by base, and the conditions under which this point is reached."""
+    """Registers, known memory by base, and the conditions under which this point is reached.
+
+    Attributes
+    ----------
+    vague : bases beside which something was stored that is not known any more, None for all; what
+        is not known beside others is as a turn (or the function) found it
+    """
 
     registers: Cells
     memory: dict[Linear, Cells] = field(default_factory=dict)
     guards: tuple[Value, ...] = ()
+    vague: set[Linear | None] = field(default_factory=set)
 
     def copy(self) -> State:
         """Return the same, to be changed apart."""
         return State(
-            self.registers.copy(), {b: c.copy() for b, c in self.memory.items()}, self.guards
-        )
+            self.registers.copy(), {b: c.copy() for b, c in self.memory.items()}, self.guards,
+            set(self.vague),
+        )  # fmt: skip
 
 
 def split_address(form: Linear) -> tuple[Linear, int]:
@@ -96,6 +104,7 @@ def forget_overlaps(build: Builder, state: State, address: Linear, size: int) ->
         for at, piece in list(cells.pieces.items()):
             if not distance_is_safe(build, address, size, other + at, piece.width // 8):
                 del cells.pieces[at]
+                state.vague.add(other)
         if not cells.pieces:
             del state.memory[other]
 
@@ -157,13 +166,20 @@ def _choose(build: Builder, condition: Value, a: State, b: State) -> State:
     """Return a's values where the condition holds, else b's."""
     registers = _choose_cells(build, condition, a.registers, b.registers)
     memory = {}
-    for base, cells in a.memory.items():
-        other = b.memory.get(base)
-        if other is not None:
-            kept = _choose_cells(build, condition, cells, other)
-            if kept.pieces:
-                memory[base] = kept
-    return State(registers, memory, ())
+    vague = a.vague | b.vague
+    for base in {**a.memory, **b.memory}:
+        first, second = (s.memory.get(base, Cells()).copy() for s in (a, b))
+        for state, own, other in ((a, first, second), (b, second, first)):
+            if not {base, None} & state.vague and not base.factor(_STACK):
+                for at, piece in other.pieces.items():
+                    if not any(own.overlapping(at, piece.width // 8)):
+                        own.pieces[at] = Load(base + at, piece.width)
+        kept = _choose_cells(build, condition, first, second)
+        if kept.pieces:
+            memory[base] = kept
+        if kept.pieces.keys() != first.pieces.keys() | second.pieces.keys():
+            vague.add(base)
+    return State(registers, memory, (), vague)
 
 
 def _choose_cells(build: Builder, condition: Value, a: Cells, b: Cells) -> Cells:

@@ -13,17 +13,6 @@ from ._evolution import Fold
 from ._flow import Block, LiftLimitError
 from ._source import Machine
 
-__all__ = [
-    "Guess",
-    "LoopMemory",
-    "Place",
-    "is_double",
-    "loads_of",
-    "values_of",
-    "wrapped",
-    "written_registers",
-]
-
 DEEPEST = 14
 
 
@@ -45,6 +34,7 @@ class Guess:
     kind : ``new`` (a symbol, nothing known), ``same``, ``step``, ``remade`` or
         ``first`` (remade, but for the first turn)
     value : what it holds when a turn begins
+    half : whether what steps is a number of 32 bits that wraps around, above it 0
     """
 
     kind: Literal["new", "same", "step", "remade", "first"]
@@ -52,13 +42,19 @@ class Guess:
     start: Value
     value: Value
     step: Linear = ZERO
+    half: bool = False
     fold: Fold | None = None
     end: Value | None = None
 
 
 @dataclass(slots=True)
 class LoopMemory:
-    """What earlier times of carrying a loop out have shown of it."""
+    """What earlier times of carrying a loop out have shown of it.
+
+    Attributes
+    ----------
+    turned : how often it was carried out turn by turn
+    """
 
     wide: set[int] = field(default_factory=set)
     registers: set[tuple[int, int]] = field(default_factory=set)
@@ -67,6 +63,7 @@ class LoopMemory:
     stack: set[Place] = field(default_factory=set)
     extent: Linear | None = None
     hoped: set[Place] = field(default_factory=set)
+    turned: int = 0
 
 
 def wrapped(

@@ -21,8 +21,6 @@ from ._loops import run_loop
 from ._state import State, join
 from ._turns import LoopMemory
 
-__all__ = ["Outcome", "Walker"]
-
 
 @dataclass(slots=True)
 class Outcome:

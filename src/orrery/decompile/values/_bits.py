@@ -11,8 +11,6 @@ from ._numbers import Numbers
 from ._parts import inner_of, is_choice, is_named
 from ._parts import signed as as_signed
 
-__all__ = ["Bits"]
-
 
 class Bits(Numbers):
     """Makes values of other widths and of pieces of others."""

@@ -7,6 +7,7 @@ Judge:   native runs of lifted kernels (tests/decompile/lifting).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orrery.decompile.forms import (
     Constant,
@@ -22,8 +23,6 @@ from orrery.decompile.forms import (
 
 from ._choices import Choices
 
-__all__ = ["Builder"]
-
 
 class Builder(Choices):
     """Makes values; knows how far each counter goes."""
@@ -37,70 +36,86 @@ class Builder(Choices):
         return _Replacing(self, known).form(form)
 
 
-class _Replacing:
-    """One replacement; remembers what it has rewritten."""
+class Rebuilding:
+    """Writes values anew, put into shape again; each once."""
 
-    def __init__(self, build: Builder, known: Mapping[Symbol, Value]) -> None:
-        self.build, self.known = build, known
+    def __init__(self, build: Builder) -> None:
+        self.build = build
         self.done: dict[Value, Value] = {}
 
     def value(self, value: Value) -> Value:
-        if value.symbols.isdisjoint(self.known):
-            return value
+        """Return a value as it is now."""
         result = self.done.get(value)
         if result is None:
-            result = self.done[value] = self._value(value)
+            result = self.done[value] = self.anew(value)
         return result
 
-    def _value(self, value: Value) -> Value:
-        build = self.build
+    def anew(self, value: Value) -> Value:
+        """Return a value of its parts as they are now."""
         if isinstance(value, Constant):
             return value
         if isinstance(value, Index):
-            if len(value.value.terms) == 1 and value.value.constant == 0:
-                term, factor = value.value.terms[0]
-                if factor == 1 and isinstance(term, Symbol) and term in self.known:
-                    found = self.known[term]
-                    return found if found.width == value.width else build.extract(
-                        build.extend(found, value.width, signed=True), 0, value.width
-                    )  # fmt: skip
             form = self.form(value.value)
-            return value if form == value.value else build.index(form, value.width)
+            return value if form is value.value else self.build.index(form, value.width)
         if isinstance(value, Load):
-            form = self.form(value.address)
-            return value if form == value.address else Load(form, value.width)
+            return Load(self.address(value.address), value.width)
         if isinstance(value, Reduction):
-            body, start = self.value(value.body), self.value(value.start)
-            extent = self.form(value.extent)
-            if body is value.body and start is value.start and extent == value.extent:
-                return value
-            return Reduction(
-                value.operation, value.counter, extent, body, start, value.width, value.fused
-            )
+            return replace(value, extent=self.form(value.extent), body=self.value(value.body),
+                           start=self.value(value.start))  # fmt: skip
         inputs = [self.value(v) for v in value.inputs]
         if all(a is b for a, b in zip(inputs, value.inputs, strict=True)):
             return value
-        return remake(build, value, inputs)
+        return remake(self.build, value, inputs)
+
+    def address(self, form: Linear) -> Linear:
+        """Return where something lies now."""
+        return self.form(form)
 
     def form(self, form: Linear) -> Linear:
-        if form.symbols.isdisjoint(self.known):
-            return form
+        """Return a linear form of its terms as they are now."""
         constant, total = form.constant, dict[Symbol | Operation | Load, int]()
         for term, factor in form.terms:
-            new: Linear | None
-            if isinstance(term, Symbol):
-                found = self.known.get(term)
-                new = None if found is None else self.build.linear(found)
-            else:
-                rewritten = self.value(term)
-                new = None if rewritten is term else self.build.linear(rewritten)
+            now = self.symbol(term) if isinstance(term, Symbol) else self.value(term)
+            new = None if isinstance(now, Symbol) or now is term else self.build.linear(now)
             if new is None:
-                total[term] = total.get(term, 0) + factor
+                kept = now if isinstance(now, Symbol) else term
+                total[kept] = total.get(kept, 0) + factor
                 continue
             constant += new.constant * factor
             for part, times in new.terms:
                 total[part] = total.get(part, 0) + times * factor
         return linear(constant, total)
+
+    def symbol(self, symbol: Symbol) -> Value | Symbol:
+        """Return what stands for a symbol in a form."""
+        return symbol
+
+
+class _Replacing(Rebuilding):
+    """One replacement of symbols."""
+
+    def __init__(self, build: Builder, known: Mapping[Symbol, Value]) -> None:
+        super().__init__(build)
+        self.known = known
+
+    def value(self, value: Value) -> Value:
+        return value if value.symbols.isdisjoint(self.known) else super().value(value)
+
+    def form(self, form: Linear) -> Linear:
+        return form if form.symbols.isdisjoint(self.known) else super().form(form)
+
+    def symbol(self, symbol: Symbol) -> Value | Symbol:
+        return self.known.get(symbol, symbol)
+
+    def anew(self, value: Value) -> Value:
+        if isinstance(value, Index) and len(value.value.terms) == 1 and not value.value.constant:
+            term, factor = value.value.terms[0]
+            if factor == 1 and isinstance(term, Symbol) and term in self.known:
+                found, build = self.known[term], self.build
+                return found if found.width == value.width else build.extract(
+                    build.extend(found, value.width, signed=True), 0, value.width
+                )  # fmt: skip
+        return super().anew(value)
 
 
 def remake(build: Builder, old: Operation, inputs: list[Value]) -> Value:

@@ -24,8 +24,6 @@ from orrery.decompile.forms import (
     linear,
 )
 
-__all__ = ["Canonical", "comparison_of", "is_zero"]
-
 _Found = tuple[Value, Value, tuple[Any, ...]]
 
 

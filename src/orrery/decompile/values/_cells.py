@@ -8,8 +8,6 @@ from orrery.decompile.forms import Value
 
 from ._build import Builder
 
-__all__ = ["Cells", "Vector"]
-
 Vector = tuple[Value, ...]
 """A value wider than 64 bits: its pieces, the lowest first."""
 

@@ -25,8 +25,6 @@ from ._bits import Bits
 from ._concrete import known_bits
 from ._parts import children, inner_of, is_named
 
-__all__ = ["Choices"]
-
 _MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
 _ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
 _LESS = {"flt": "l", "fle": "le", "feq": "e", "funordered": "u"}

@@ -13,8 +13,6 @@ from orrery.decompile.forms import (
     Value,
 )
 
-__all__ = ["known_bits", "known_linear"]
-
 
 def known_bits(value: Value | Symbol, leaf: object, bits: int) -> int | None:
     """Return a value's bits where ``leaf`` (a symbol or an operation) is known to be ``bits``.

@@ -13,8 +13,6 @@ from orrery.decompile.forms import Index, Operation, Value
 from ._build import Builder
 from ._operators import UnknownOperatorError
 
-__all__ = ["condition_call"]
-
 _X86_NAMES = ("O", "B", "Z", "BE", "S", "P", "L", "LE")
 _X86_KINDS = ("add", "sub", "adc", "sbb", "logic", "inc", "dec", "shl", "shr")
 _ARM_NAMES = ("Z", "AE", "S", "O", "A", "GE", "G")

@@ -9,18 +9,17 @@ Judge:   the same operations on numbers (tests/decompile/lifting).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import gcd
 
 from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value, linear
 
 from ._parts import contains, is_choice, is_named, is_small, signed
 
-__all__ = ["Numbers", "Range"]
-
 Range = tuple[int | None, int | None]
 
 
-class Numbers:
+class Numbers(ABC):
     """Makes integers; knows how far each counter goes."""
 
     def __init__(self) -> None:
@@ -314,58 +313,71 @@ class Numbers:
         if isinstance(a, Load) and not arithmetic and places % 8 == 0:
             rest = Load(a.address + places // 8, width - places)
             return self.extend(rest, width, signed=False)
+        if is_named(a, "uhigh") and not arithmetic:
+            factor = self.constant(a.inputs[1]) or 0
+            divisor = _divisor(factor & ((1 << width) - 1), places + width)
+            form = self.linear(a.inputs[0])
+            if divisor is not None and form is not None and (self.range(form)[0] or 0) >= 0:
+                return self.floor_divide(a.inputs[0], divisor, width)
         name = "isar" if arithmetic else "ishr"
         return Operation(name, (a, self.number(places, 8)), width)
 
     def _magic(self, form: Linear, places: int, width: int) -> Value | None:
         """Return a division that was written as a multiplication by a reciprocal."""
         common = gcd(form.constant, *(f for _, f in form.terms))
-        if places < 32 or common < 1 << 16:
-            return None
-        by = round((1 << places) / common)
-        if by < 2 or not 0 < common * by - (1 << places) <= by << max(0, places - 31):
+        by = _divisor(common, places)
+        if by is None:
             return None
         inner = Linear(form.constant // common, tuple((t, f // common) for t, f in form.terms))
         return self.floor_divide(self.index(inner, width), by, width)
 
     # -- made further down the line of classes -----------------------------------------------------
 
+    @abstractmethod
     def compare(self, name: str, a: Value, b: Value) -> Value:
         """Return a comparison of integers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def select(self, condition: Value, then: Value, other: Value, width: int) -> Value:
         """Return one of two values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def negate(self, condition: Value) -> Value:
         """Return the opposite condition."""
-        raise NotImplementedError
 
+    @abstractmethod
     def both(self, a: Value, b: Value) -> Value:
         """Return the condition that both hold."""
-        raise NotImplementedError
 
+    @abstractmethod
     def either(self, a: Value, b: Value) -> Value:
         """Return the condition that one of them holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unequal(self, a: Value, b: Value) -> Value:
         """Return the condition that just one of them holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def extend(self, a: Value, to: int, *, signed: bool) -> Value:
         """Return a value in more bits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def concat(self, pieces: list[Value]) -> Value:
         """Return values side by side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decide(self, value: Operation) -> Value:
         """Return a condition on a comparison's outcome as that comparison."""
-        raise NotImplementedError
 
+    @abstractmethod
     def negative(self, a: Value, width: int) -> Value:
         """Return the number with its sign turned."""
-        raise NotImplementedError
+
+
+def _divisor(factor: int, places: int) -> int | None:
+    """Return what multiplying by a factor and shifting divides by; None where it does not."""
+    if places < 32 or factor < 1 << 16:
+        return None
+    by = round((1 << places) / factor)
+    left = factor * by - (1 << places)
+    return by if by >= 2 and 0 < left <= by << max(0, places - 31) else None

@@ -17,8 +17,6 @@ from orrery.decompile.forms import Operation, Value
 from ._build import Builder
 from ._cells import Vector
 
-__all__ = ["UnknownOperatorError", "as_value", "as_vector", "lanes", "operate"]
-
 Any_ = Value | Vector
 
 

@@ -16,18 +16,6 @@ from orrery.decompile.forms import (
     Value,
 )
 
-__all__ = [
-    "children",
-    "contains",
-    "inner_of",
-    "is_choice",
-    "is_named",
-    "is_small",
-    "signed",
-    "symbols_of",
-    "walk",
-]
-
 
 def signed(bits: int, width: int) -> int:
     """Return bits read as a number in two's complement."""
