@@ -17,8 +17,8 @@ from typing import Any
 
 from .._code import ImageCode
 from ..lifting._source import blocks_from, machine_of
-
-__all__ = ["Checks", "handed_to", "read_checks"]
+from ..values import signed
+from ._tracking import Tracking
 
 _MOST_BLOCKS, _BLOCK_BYTES = 4000, 600
 _PACKED_BYTES, _VALUE_AT, _MOST_ARGUMENTS, _MOST_AXES = 16, 8, 64, 16
@@ -145,18 +145,15 @@ class _State:
         """How much is known of the arguments."""
         return sum(one.kind in ("packed", "count", "field") for one in self.registers.values())
 
-    def copy(self) -> _State:
-        return _State(dict(self.registers), dict(self.stack))
 
-
-class _Walk:
+class _Walk(Tracking[_Known]):
     def __init__(self, code: ImageCode, address: int, end: int) -> None:
-        self.machine = machine_of(code.architecture)
+        super().__init__(machine_of(code.architecture))
         self.inside, self._plain = range(code.plain(address), end), code.plain
         self.facts: Facts = {}
         self.count: int | None = None
         self.calls: list[tuple[int, tuple[_Known | None, ...]]] = []
-        self._temporaries: dict[int, _Known] = {}
+        self._leads: list[tuple[int, _State]] = []
 
     def follow(self, code: ImageCode, start: int) -> None:
         machine = self.machine
@@ -178,22 +175,9 @@ class _Walk:
                     waiting.append((to, after))
 
     def _block(self, block: Any, address: int, state: _State) -> list[tuple[int, _State]]:
-        self._temporaries = {}
-        leads: list[tuple[int, _State]] = []
-        for statement in block.statements:
-            tag = statement.tag
-            if tag == "Ist_WrTmp":
-                self._set(statement.tmp, self._value(statement.data, state))
-            elif tag == "Ist_Put":
-                _put(state.registers, statement.offset, self._value(statement.data, state))
-            elif tag == "Ist_LoadG":
-                self._set(statement.dst, _loaded(self._value(statement.addr, state), state))
-            elif tag in ("Ist_Store", "Ist_StoreG"):
-                at = self._value(statement.addr, state)
-                if at is not None and at.kind == "stack":
-                    _put(state.stack, at.number, self._value(statement.data, state))
-            elif tag == "Ist_Exit" and statement.jumpkind == "Ijk_Boring":
-                leads.append((int(statement.dst.value), state.copy()))
+        self.registers, self.stack, self._leads = state.registers, state.stack, []
+        self.carry_out(block)
+        leads = self._leads
         to = int(block.next.con.value) if block.next.tag == "Iex_Const" else None
         if block.jumpkind == "Ijk_Call":
             if to is not None:
@@ -240,35 +224,42 @@ class _Walk:
 
     # -- expressions ---------------------------------------------------------------------------
 
-    def _set(self, temporary: int, value: _Known | None) -> None:
-        if value is None:
-            self._temporaries.pop(temporary, None)
-        else:
-            self._temporaries[temporary] = value
+    def left(self, to: int) -> None:
+        self._leads.append((to, _State(dict(self.registers), dict(self.stack))))
 
-    def _value(self, expression: Any, state: _State) -> _Known | None:
+    def number(self, value: int) -> _Known:
+        return _Known("number", value)
+
+    def on_stack(self, address: _Known | None) -> int | None:
+        return address.number if address is not None and address.kind == "stack" else None
+
+    def loaded(self, address: _Known | None) -> _Known | None:
+        if address is None:
+            return None
+        if address.kind == "stack":
+            return self.stack.get(address.number)
+        if address.kind == "packed":
+            number, rest = divmod(address.number, _PACKED_BYTES)
+            held = 0 <= number < _MOST_ARGUMENTS and rest == _VALUE_AT
+            return _Known("field", argument=number) if held else None
+        if address.kind == "field":
+            return _Known("field", argument=address.argument, path=(*address.path, address.number))
+        return None
+
+    def made(self, expression: Any) -> _Known | None:
         tag = expression.tag
-        if tag == "Iex_RdTmp":
-            return self._temporaries.get(expression.tmp)
-        if tag == "Iex_Const":
-            value = expression.con.value
-            return _Known("number", value) if isinstance(value, int) else None
-        if tag == "Iex_Get":
-            return state.registers.get(expression.offset)
-        if tag == "Iex_Load":
-            return _loaded(self._value(expression.addr, state), state)
         if tag == "Iex_Unop":
-            inner = self._value(expression.args[0], state)
+            inner = self.value(expression.args[0])
             # Widened, narrowed or turned, a field is still the field that it is compared as.
             return inner if "to" in expression.op else None
         if tag == "Iex_Binop":
-            one, other = (self._value(part, state) for part in expression.args)
+            one, other = (self.value(part) for part in expression.args)
             return self._binary(expression.op, one, other)
         if tag == "Iex_ITE":  # an instruction under a condition is taken as carried out
-            self._value(expression.cond, state)
-            return self._value(expression.iftrue, state)
+            self.value(expression.cond)
+            return self.value(expression.iftrue)
         if tag == "Iex_CCall" and expression.callee.name == "armg_calculate_condition":
-            self._flags([self._value(part, state) for part in expression.args])
+            self._flags([self.value(part) for part in expression.args])
         return None
 
     def _flags(self, values: list[_Known | None]) -> None:
@@ -292,7 +283,7 @@ class _Walk:
             return None
         bits = 32 if name.endswith("32") else 64
         if name.startswith(("Add", "Sub")) and other.kind == "number":
-            number = other.number - (1 << bits) if other.number >> (bits - 1) else other.number
+            number = signed(other.number, bits)
             if one.kind in ("number", "stack", "packed", "field"):
                 moved = one.number + (number if name.startswith("Add") else -number)
                 return _Known(one.kind, moved, one.argument, one.path)
@@ -324,24 +315,3 @@ class _Walk:
 
 def _pairs(value: _Known) -> tuple[tuple[_Known, int], ...]:
     return ((value, 0),) if value.kind == "field" else value.pairs
-
-
-def _put(held: dict[int, _Known], offset: int, value: _Known | None) -> None:
-    if value is None:
-        held.pop(offset, None)
-    else:
-        held[offset] = value
-
-
-def _loaded(address: _Known | None, state: _State) -> _Known | None:
-    if address is None:
-        return None
-    if address.kind == "stack":
-        return state.stack.get(address.number)
-    if address.kind == "packed":
-        number, rest = divmod(address.number, _PACKED_BYTES)
-        held = 0 <= number < _MOST_ARGUMENTS and rest == _VALUE_AT
-        return _Known("field", argument=number) if held else None
-    if address.kind == "field":
-        return _Known("field", argument=address.argument, path=(*address.path, address.number))
-    return None

@@ -20,8 +20,6 @@ from ..lifting._source import blocks_from
 from ._checks import handed_to
 from ._machine import KnownMachine, NotKnownError
 
-__all__ = ["traced_program"]
-
 _SET, _MOVE = "TVMBackendAnyListSetPackedArg", "TVMBackendAnyListMoveFromPackedReturn"
 _PACKED_BYTES = 16
 _NOTHING, _INTEGER, _POINTER = 0, 1, 4

@@ -21,11 +21,9 @@ from ..containers import COPY, FILL, KernelCall
 from ..forms import (
     Call,
     Constant,
-    Index,
     Linear,
     Load,
     Loop,
-    Operation,
     Reduction,
     Routine,
     Store,
@@ -35,11 +33,7 @@ from ..forms import (
 )
 from ..lifting import lift
 from ..values import Builder
-from ..values._build import remake
-
-__all__ = ["lift_dispatched", "moved", "own_kernel"]
-
-_Term = Symbol | Operation | Load
+from ..values._build import Rebuilding
 
 
 class _Layout:
@@ -133,15 +127,14 @@ def lift_dispatched(code: ImageCode, address: int, call: KernelCall, shift: int 
 _AXES = tuple(Symbol(f"g{axis}", "counter") for axis in "xyz")
 
 
-class _Rewriting:
+class _Rewriting(Rebuilding):
     """Addresses of our own become arguments, an instance's number becomes a counter."""
 
     def __init__(
         self, layout: _Layout, counts: tuple[int, int, int], shift: int, given: str = "given_"
     ) -> None:
+        super().__init__(Builder())
         self.layout, self.shift, self.given = layout, shift, given
-        self.build = Builder()
-        self._done: dict[int, tuple[Value, Value]] = {}
         self._numbers: dict[tuple[Linear, int], Linear] = {}
         for axis, (count, offset) in enumerate(zip(counts, (0, 4, 8), strict=True)):
             self.build.ranges[_AXES[axis]] = (0, count - 1)
@@ -171,62 +164,38 @@ class _Rewriting:
 
     def address(self, form: Linear) -> Linear:
         """Return an address: of a buffer from its start, of the file where the file now lies."""
-        made = self.form(form, address=True)
+        made = self._placed(form, address=True)
         based = any(isinstance(term, Symbol) and term.kind in ("argument", "memory")
                     for term, _ in made.terms)  # fmt: skip
         loaded = any(isinstance(term, Load) for term, _ in made.terms)
         return made if based or loaded else made + self.shift
 
-    def form(self, form: Linear, *, address: bool = False) -> Linear:
-        constant, total = form.constant, dict[_Term, int]()
+    def form(self, form: Linear) -> Linear:
+        return self._placed(form, address=False)
+
+    def _placed(self, form: Linear, *, address: bool) -> Linear:
         # No number of 32 bits is so odd that it could not be meant as a number.
-        far = constant >= self.layout.first >> 1 and (self.layout.wide or address)
-        if far and (number := self.layout.of(constant)) is not None:
-            constant -= self.layout.buffer(number)
-            total[Symbol(f"a{number}", "argument")] = 1
-        for term, factor in form.terms:
-            new = self._term(term)
-            constant += new.constant * factor
-            for part, times in new.terms:
-                total[part] = total.get(part, 0) + times * factor
-        return linear(constant, total)
+        far = form.constant >= self.layout.first >> 1 and (self.layout.wide or address)
+        number = self.layout.of(form.constant) if far else None
+        made = super().form(form)
+        if number is None:
+            return made
+        buffer = Linear(-self.layout.buffer(number), ((Symbol(f"a{number}", "argument"), 1),))
+        return made + buffer
 
-    def _term(self, term: _Term) -> Linear:
-        if isinstance(term, Symbol):
-            # What the kernel was given besides is no buffer, and must not bear a buffer's name.
-            if term.kind == "argument":
-                term = replace(term, name=f"{self.given}{term.name}")
-            return Linear(0, ((term, 1),))
-        made = self.value(term)
-        found = self.build.linear(made)
-        return Linear(0, ((term, 1),)) if found is None else found
+    def symbol(self, symbol: Symbol) -> Symbol:
+        # What the kernel was given besides is no buffer, and must not bear a buffer's name.
+        given = symbol.kind == "argument"
+        return replace(symbol, name=f"{self.given}{symbol.name}") if given else symbol
 
-    def value(self, value: Value) -> Value:
-        found = self._done.get(id(value))
-        if found is None:
-            # The value is kept with what came of it, or its number might be another's later.
-            found = self._done[id(value)] = (value, self._value(value))
-        return found[1]
-
-    def _value(self, value: Value) -> Value:
-        if isinstance(value, Constant):
-            return value
-        if isinstance(value, Index):
-            return self.build.index(self.form(value.value), value.width)
+    def anew(self, value: Value) -> Value:
         if isinstance(value, Load):
             number = self._numbers.get((value.address, value.width))
             if number is not None:
                 return self.build.index(number, value.width)
-            return Load(self.address(value.address), value.width)
-        if isinstance(value, Reduction):
-            if value.extent.is_constant:
-                self.build.ranges[value.counter] = (0, max(0, value.extent.constant - 1))
-            return replace(value, extent=self.form(value.extent), body=self.value(value.body),
-                           start=self.value(value.start))  # fmt: skip
-        inputs = [self.value(part) for part in value.inputs]
-        if all(new is old for new, old in zip(inputs, value.inputs, strict=True)):
-            return value
-        return remake(self.build, value, inputs)
+        if isinstance(value, Reduction) and value.extent.is_constant:
+            self.build.ranges[value.counter] = (0, max(0, value.extent.constant - 1))
+        return super().anew(value)
 
 
 def moved(routine: Routine, shift: int) -> Routine:

@@ -22,8 +22,6 @@ from ..images import Image
 from ._checks import Checks, read_checks
 from ._wrapper import arguments_handed_on
 
-__all__ = ["Place", "find_kernels", "in_order"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -217,7 +215,7 @@ def in_order(
         _ordered(call, orders.get((call.kernel.part, call.kernel.number)))
         for call in sequence.calls
     )
-    return replace(sequence, calls=calls), tuple(notes)
+    return replace(sequence, calls=calls, doubts=(*sequence.doubts, *notes)), ()
 
 
 def _ordered(call: KernelCall, order: tuple[int, ...] | None) -> KernelCall:

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from orrery.errors import OrreryError
 
 from .._code import ImageCode
+from ..forms import Index, Linear, Symbol, Value
 from ..images import ImageError
 from ..lifting._source import blocks_from, machine_of
-
-__all__ = ["KnownMachine", "NotKnownError"]
+from ..values import Builder, UnknownOperatorError, as_value, condition_call, operate
 
 _MOST_STEPS, _BLOCK_BYTES = 200_000, 600
 _STACK, _ENOUGH = 0x7000_0000, 0x10_0000
-
-_BINARY = re.compile(r"Iop_(Add|Sub|Mul|And|Or|Xor|Shl|Shr|Sar)(8|16|32|64)")
-_COMPARE = re.compile(r"Iop_(?:Cmp|CasCmp|ExpCmp)(EQ|NE|LT|LE)(8|16|32|64)([US]?)")
-_RESIZE = re.compile(r"Iop_(\d+)(U|S)?to(\d+)")
-_NOT = re.compile(r"Iop_Not(\d+)")
 
 
 class NotKnownError(OrreryError, ValueError):
@@ -52,6 +48,7 @@ class KnownMachine:
         self.memory: dict[int, int] = {}  # byte by byte
         self._temporaries: dict[int, int] = {}
         self._blocks: dict[int, Any] = {}
+        self._build, self._types = Builder(), None
         self._steps = 0
 
     # -- what is asked of it -------------------------------------------------------------------
@@ -141,7 +138,7 @@ class KnownMachine:
     def _statements(self, block: Any) -> int | None:
         """Carry out a block; returns where it is left early, if it is."""
         self._temporaries = {}
-        wide = block.tyenv
+        wide = self._types = block.tyenv
         for statement in block.statements:
             tag = statement.tag
             if tag == "Ist_WrTmp":
@@ -201,68 +198,30 @@ class KnownMachine:
             if condition is None:
                 return None
             return self._value(expression.iftrue if condition & 1 else expression.iffalse)
-        if tag == "Iex_Unop":
-            return _unary(expression.op, self._value(expression.args[0]))
-        if tag == "Iex_Binop":
-            return _binary(expression.op, *(self._value(part) for part in expression.args))
-        if tag == "Iex_CCall" and expression.callee.name == "armg_calculate_condition":
-            return _condition(*(self._value(part) for part in expression.args[:3]))
+        if tag in ("Iex_Unop", "Iex_Binop"):
+            return self._made(expression.args, partial(self._operate, expression.op[4:]))
+        if tag == "Iex_CCall":
+            name, width = expression.callee.name, expression.result_size(self._types)
+            return self._made(
+                expression.args, lambda inputs: condition_call(self._build, name, inputs, width)
+            )
         return None
 
+    def _operate(self, name: str, inputs: list[Value]) -> Value:
+        return as_value(operate(self._build, name, list(inputs), x86=self.machine.x86))
 
-#: How VEX numbers what made ARM's flags: a subtraction, a logical operation.
-_SUBTRACTED, _LOGICAL, _ALWAYS = 2, 5, 14
-
-
-def _condition(made: int | None, one: int | None, other: int | None) -> int | None:
-    """Return one of ARM's conditions; the lowest bit of its number turns it."""
-    if made is None:
-        return None
-    condition, kind = made >> 4, made & 15
-    if condition == _ALWAYS:
-        return 1
-    if one is None or other is None or kind not in (_SUBTRACTED, _LOGICAL):
-        return None
-    signed = [part - (part >> 31 << 32) for part in (one, other)]
-    if kind == _LOGICAL:
-        found = {0: one == 0, 1: bool(other), 2: signed[0] < 0}.get(condition >> 1)
-    else:
-        difference = one - other & 0xFFFFFFFF
-        found = {
-            0: one == other, 1: one >= other, 2: bool(difference >> 31), 4: one > other,
-            5: signed[0] >= signed[1], 6: signed[0] > signed[1],
-        }.get(condition >> 1)  # fmt: skip
-    return None if found is None else int(found) ^ (condition & 1)
-
-
-def _unary(operator: str, value: int | None) -> int | None:
-    if value is None:
-        return None
-    if match := _RESIZE.fullmatch(operator):
-        before, after = int(match[1]), int(match[3])
-        if match[2] == "S" and value >> (before - 1) & 1:
-            value -= 1 << before
-        return value & (1 << after) - 1
-    if match := _NOT.fullmatch(operator):
-        return ~value & (1 << int(match[1])) - 1
-    return None
-
-
-def _binary(operator: str, a: int | None, b: int | None) -> int | None:
-    if a is None or b is None:
-        return None
-    if match := _BINARY.fullmatch(operator):
-        bits = int(match[2])
-        signed = a - (1 << bits) if a >> (bits - 1) & 1 else a
-        made = {
-            "Add": lambda: a + b, "Sub": lambda: a - b, "Mul": lambda: a * b, "And": lambda: a & b,
-            "Or": lambda: a | b, "Xor": lambda: a ^ b, "Shl": lambda: a << min(b, 64),
-            "Shr": lambda: a >> min(b, 64), "Sar": lambda: signed >> min(b, 64),
-        }[match[1]]()  # fmt: skip
-        return int(made) & (1 << bits) - 1
-    if match := _COMPARE.fullmatch(operator):
-        bits = int(match[2])
-        if match[3] == "S":
-            a, b = (one - (1 << bits) if one >> (bits - 1) & 1 else one for one in (a, b))
-        return int({"EQ": a == b, "NE": a != b, "LT": a < b, "LE": a <= b}[match[1]])
-    return None
+    def _made(self, parts: Any, act: Callable[[list[Value]], Value]) -> int | None:
+        """Return what an operator makes of numbers, None where it is none that is known."""
+        inputs: list[Value] = []
+        for at, part in enumerate(parts):
+            number, width = self._value(part), part.result_size(self._types)
+            if width > 64:
+                return None
+            unknown = Index(Linear(0, ((Symbol(f"n{at}", "unknown"), 1),)), width)
+            inputs.append(unknown if number is None else self._build.number(number, width))
+        try:
+            made = act(inputs)
+        except UnknownOperatorError:
+            return None
+        found = self._build.constant(made)
+        return None if found is None else found & (1 << made.width) - 1

@@ -20,8 +20,8 @@ from .._code import ImageCode
 from .._functions import Function, Functions
 from ..images import ImageError
 from ..lifting._source import Machine, blocks_from, machine_of
-
-__all__ = ["runtime_pointers"]
+from ..values import signed
+from ._tracking import Tracking
 
 _BLOCK_BYTES = 600
 _CPU, _FLOAT, _TYPE_BITS = 1, 2, (8, 16, 32, 64)
@@ -73,7 +73,7 @@ _Value = tuple[str, int]
 
 def _meant(code: ImageCode, functions: Functions, walk: _Registers) -> str:
     """Say which function is called with the arguments there are; empty where none fits."""
-    first, (kind, bits) = walk.number(0), walk.element()
+    first, (kind, bits) = walk.given(0), walk.element()
     task = None if first is None else functions.at(code.plain(first))
     if first is not None and task is not None and task.address == code.plain(first):
         return "TVMBackendParallelLaunch"
@@ -82,65 +82,49 @@ def _meant(code: ImageCode, functions: Functions, walk: _Registers) -> str:
     return "TVMBackendFreeWorkspace" if first == _CPU else ""
 
 
-class _Registers:
+class _Registers(Tracking[_Value]):
     """Numbers in registers, and which pointer a value was read through."""
 
     def __init__(self, code: ImageCode, machine: Machine) -> None:
-        self.code, self.machine = code, machine
-        self.held: dict[int, _Value] = {machine.stack: ("stack", 0)}
-        self.stack: dict[int, _Value] = {}
+        super().__init__(machine)
+        self.code = code
+        self.registers = {machine.stack: ("stack", 0)}
 
-    def number(self, argument: int) -> int | None:
+    def given(self, argument: int) -> int | None:
         """Return an argument that comes in a register, where it is a known number."""
-        value = self.held.get(self.machine.integers[argument])
+        value = self.registers.get(self.machine.integers[argument])
         return value[1] if value is not None and value[0] == "number" else None
 
     def element(self) -> tuple[int | None, int | None]:
         """Return the fourth and fifth argument: on 32 bits a size before them fills two registers,
         and they come on the stack."""
         if self.machine.word == 8:
-            return self.number(3), self.number(4)
-        end = self.held.get(self.machine.stack)
+            return self.given(3), self.given(4)
+        end = self.registers.get(self.machine.stack)
         held = [self.stack.get(end[1] + at) for at in (0, 4)] if end and end[0] == "stack" else []
         numbers = [one[1] if one is not None and one[0] == "number" else None for one in held]
         return (numbers[0], numbers[1]) if held else (None, None)
 
     def after_call(self) -> None:
         kept = {offset for offset, _ in self.machine.kept} | {self.machine.stack}
-        self.held = {at: value for at, value in self.held.items() if at in kept}
-        end = self.held.get(self.machine.stack)
+        self.registers = {at: value for at, value in self.registers.items() if at in kept}
+        end = self.registers.get(self.machine.stack)
         if self.machine.link is None and end is not None:
-            self.held[self.machine.stack] = (end[0], end[1] + self.machine.word)
+            self.registers[self.machine.stack] = (end[0], end[1] + self.machine.word)
 
     def block(self, block: Any) -> int | None:
         """Carry out a block; returns the pointer that its end was read through, if it was."""
-        known: dict[int, _Value] = {}
-        for statement in block.statements:
-            tag = statement.tag
-            if tag == "Ist_WrTmp":
-                value = self._value(statement.data, known)
-                if value is not None:
-                    known[statement.tmp] = value
-            elif tag == "Ist_LoadG":
-                value = self._load(self._value(statement.addr, known))
-                if value is not None:
-                    known[statement.dst] = value
-            elif tag == "Ist_Put":
-                value = self._value(statement.data, known)
-                self.held.pop(statement.offset, None)
-                if value is not None:
-                    self.held[statement.offset] = value
-            elif tag in ("Ist_Store", "Ist_StoreG"):
-                at = self._value(statement.addr, known)
-                if at is not None and at[0] == "stack":
-                    value = self._value(statement.data, known)
-                    self.stack.pop(at[1], None)
-                    if value is not None:
-                        self.stack[at[1]] = value
-        to = self._value(block.next, known)
+        self.carry_out(block)
+        to = self.value(block.next)
         return to[1] if to is not None and to[0] == "read" else None
 
-    def _load(self, address: _Value | None) -> _Value | None:
+    def number(self, value: int) -> _Value:
+        return "number", value
+
+    def on_stack(self, address: _Value | None) -> int | None:
+        return address[1] if address is not None and address[0] == "stack" else None
+
+    def loaded(self, address: _Value | None) -> _Value | None:
         if address is None:
             return None
         if address[0] == "stack":
@@ -159,29 +143,20 @@ class _Registers:
             return None
         return ("read", address[1]) if empty else None
 
-    def _value(self, expression: Any, known: dict[int, _Value]) -> _Value | None:
+    def made(self, expression: Any) -> _Value | None:
         tag = expression.tag
-        if tag == "Iex_RdTmp":
-            return known.get(expression.tmp)
-        if tag == "Iex_Const":
-            value = expression.con.value
-            return ("number", value) if isinstance(value, int) else None
-        if tag == "Iex_Get":
-            return self.held.get(expression.offset)
-        if tag == "Iex_Load":
-            return self._load(self._value(expression.addr, known))
         if tag == "Iex_ITE":
-            return self._value(expression.iftrue, known)
+            return self.value(expression.iftrue)
         if tag == "Iex_Unop" and "to" in expression.op:
-            return self._value(expression.args[0], known)
+            return self.value(expression.args[0])
         if tag == "Iex_Binop":
-            one, other = (self._value(part, known) for part in expression.args)
+            one, other = (self.value(part) for part in expression.args)
             name = expression.op.removeprefix("Iop_")
             if one is None or other is None or other[0] != "number" or one[0] == "read":
                 return None
             if name in ("Add32", "Sub32", "Add64", "Sub64"):
                 bits = int(name[3:])
-                number = other[1] - (1 << bits) if other[1] >> (bits - 1) else other[1]
+                number = signed(other[1], bits)
                 made = one[1] + (number if name.startswith("Add") else -number)
                 return one[0], made & (1 << bits) - 1 if one[0] == "number" else made
             if name in ("And32", "And64", "Or32", "Or64") and one[0] == "number":

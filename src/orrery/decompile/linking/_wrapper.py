@@ -13,8 +13,8 @@ from typing import Any
 
 from .._code import ImageCode
 from ..lifting._source import Machine, blocks_from, machine_of
-
-__all__ = ["arguments_handed_on"]
+from ..values import signed
+from ._tracking import Tracking
 
 #: Of a packed argument: bytes each, and where its value stands.
 _PACKED_BYTES, _VALUE_AT = 16, 8
@@ -22,7 +22,7 @@ _MOST_BLOCKS, _BLOCK_BYTES = 4000, 600
 
 #: What is known of a value: a number; so many bytes from the packed arguments or from the stack's
 #: end; or the packed arguments that it was made of.
-_Known = tuple[str, int] | frozenset[int] | None
+_Known = tuple[str, int] | frozenset[int]
 
 
 def arguments_handed_on(
@@ -98,18 +98,14 @@ def _constant(expression: Any) -> int | None:
     return int(expression.con.value) if expression.tag == "Iex_Const" else None
 
 
-class _Walk:
+class _Walk(Tracking[_Known]):
     """Registers and stack along one way."""
 
     def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.registers: dict[int, _Known] = {
-            machine.integers[1]: ("packed", 0), machine.stack: ("stack", 0)
-        }  # fmt: skip
-        self.stack: dict[int, _Known] = {}
-        self.temporaries: dict[int, _Known] = {}
+        super().__init__(machine)
+        self.registers = {machine.integers[1]: ("packed", 0), machine.stack: ("stack", 0)}
 
-    def argument(self, number: int) -> _Known:
+    def argument(self, number: int) -> _Known | None:
         """Return an argument as the callee finds it."""
         if number < len(self.machine.integers):
             return self.registers.get(self.machine.integers[number])
@@ -119,47 +115,25 @@ class _Walk:
         above = number - len(self.machine.integers) + (self.machine.link is None)
         return self.stack.get(end[1] + above * self.machine.word)
 
-    def carry_out(self, block: Any, leaves_at: int | None) -> None:
-        self.temporaries = {}
-        for at, statement in enumerate(block.statements):
-            if at == leaves_at:
-                return
-            tag = statement.tag
-            if tag == "Ist_WrTmp":
-                self.temporaries[statement.tmp] = self._value(statement.data)
-            elif tag == "Ist_Put":
-                self.registers[statement.offset] = self._value(statement.data)
-            elif tag == "Ist_Store" or tag == "Ist_StoreG":
-                self._store(self._value(statement.addr), self._value(statement.data))
-            elif tag == "Ist_LoadG":
-                self.temporaries[statement.dst] = self._load(self._value(statement.addr))
+    def number(self, value: int) -> _Known:
+        return "number", value
 
-    def _store(self, address: _Known, value: _Known) -> None:
-        if isinstance(address, tuple) and address[0] == "stack":
-            self.stack[address[1]] = value
+    def on_stack(self, address: _Known | None) -> int | None:
+        return address[1] if isinstance(address, tuple) and address[0] == "stack" else None
 
-    def _load(self, address: _Known) -> _Known:
-        if isinstance(address, frozenset):
+    def loaded(self, address: _Known | None) -> _Known | None:
+        if isinstance(address, frozenset) or address is None:
             return address
-        if address is not None and address[0] == "stack":
+        if address[0] == "stack":
             return self.stack.get(address[1])
-        if address is not None and address[0] == "packed":
+        if address[0] == "packed":
             number, rest = divmod(address[1], _PACKED_BYTES)
             return frozenset((number,)) if rest == _VALUE_AT else None
         return None
 
-    def _value(self, expression: Any) -> _Known:
+    def made(self, expression: Any) -> _Known | None:
         tag = expression.tag
-        if tag == "Iex_RdTmp":
-            return self.temporaries.get(expression.tmp)
-        if tag == "Iex_Const":
-            value = expression.con.value
-            return ("number", value) if isinstance(value, int) else None
-        if tag == "Iex_Get":
-            return self.registers.get(expression.offset)
-        if tag == "Iex_Load":
-            return self._load(self._value(expression.addr))
-        values = [self._value(one) for one in expression.child_expressions]
+        values = [self.value(one) for one in expression.child_expressions]
         if tag == "Iex_Binop" and expression.op.startswith(("Iop_Add", "Iop_Sub")):
             return _sum(values[0], values[1], expression.op)
         if tag == "Iex_Unop" and len(values) == 1 and expression.op.endswith(("to64", "to32")):
@@ -167,18 +141,17 @@ class _Walk:
         return _made_of(values)
 
 
-def _sum(one: _Known, other: _Known, operator: str) -> _Known:
+def _sum(one: _Known | None, other: _Known | None, operator: str) -> _Known | None:
     sign, bits = (-1 if "Sub" in operator else 1), 32 if operator.endswith("32") else 64
     if isinstance(one, tuple) and isinstance(other, tuple):
         if other[0] == "number":
-            number = other[1] - (1 << bits) if other[1] >> (bits - 1) else other[1]
-            return one[0], one[1] + sign * number
+            return one[0], one[1] + sign * signed(other[1], bits)
         if one[0] == "number" and sign == 1:
             return _sum(other, one, operator)
         return None
     return _made_of([one, other])
 
 
-def _made_of(values: list[_Known]) -> _Known:
+def _made_of(values: list[_Known | None]) -> _Known | None:
     found = frozenset().union(*(one for one in values if isinstance(one, frozenset)))
     return found or None
