@@ -64,6 +64,17 @@ def test_stripped_copies_keep_weights_and_code_alone(form: str, tmp_path: Path) 
     assert b"expf" in data  # whoever links it dynamically must find what it imports
 
 
+def test_a_number_before_a_text_is_no_text(tmp_path: Path) -> None:
+    """48.0 ends with bytes that are letters."""
+    source, path, copy = tmp_path / "a.s", tmp_path / "a.o", tmp_path / "b.o"
+    source.write_text('.section .rodata\n.float 48, 48\n.asciz "TypeError"\n.asciz "another one"\n')
+    subprocess.run(["gcc", "-c", str(source), "-o", str(path)], check=True)
+    strip(path, copy, target="x86-64")
+    data = copy.read_bytes()
+    assert np.float32([48, 48]).tobytes() in data
+    assert b"Error" not in data and b"another" not in data
+
+
 def test_bytes_to_keep_are_kept_though_they_look_like_text(tmp_path: Path) -> None:
     """The same two texts, one of them declared to be weights."""
     (tmp_path / "a.c").write_text(

@@ -95,7 +95,16 @@ def _strings(data: bytes) -> Iterator[tuple[int, int]]:
             yield begin, begin + size
     for match in _RUN.finditer(data):
         if match.start() not in counted:
-            yield match.span()
+            yield _after_number(data, match.start()), match.end()
+
+
+def _after_number(data: bytes, begin: int) -> int:
+    """Return where a text begins that may stand right behind a number.
+
+    The upper bytes of 48.0 (00 00 40 42) look like two more letters, "@B".
+    """
+    word = begin & ~3
+    return word + 4 if begin - word >= 2 and not any(data[word:begin]) else begin
 
 
 def rename(
