@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from .images import Image, ImageError
 from .images._stubs import stub_slots
 
-__all__ = ["ImageCode", "own_stubs"]
-
 #: pointer that TVM's runtime fills in when it loads a library -> the function it then leads to
 _FILLED_IN = {
     f"__{name}": name
@@ -31,14 +29,17 @@ def own_stubs(image: Image) -> dict[int, int]:
 
 
 def _jump(architecture: str, place: int, target: int) -> bytes:
-    """Return a jump from one address to another; empty where none is known."""
+    """Return a jump from one address to another."""
     if architecture == "x86-64":
         return b"\xe9" + struct.pack("<i", target - place - 5)
     if architecture == "aarch64":
         return struct.pack("<I", 0x14000000 | (target - place) // 4 & 0x3FFFFFF)
     if not target & 1:
         return struct.pack("<I", 0xEA000000 | (target - place - 8) // 4 & 0xFFFFFF)
-    return b""
+    # To Thumb code: movw ip, movt ip, bx ip, as long as the stub that stands here.
+    halves = ((0xE300C000, target & 0xFFFF), (0xE340C000, target >> 16))
+    moves = [word | half >> 12 << 16 | half & 0xFFF for word, half in halves]
+    return struct.pack("<III", *moves, 0xE12FFF1C)
 
 
 class ImageCode:

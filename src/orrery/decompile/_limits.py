@@ -22,8 +22,6 @@ from typing import Generic, TypeVar
 
 from orrery.errors import SpecError
 
-__all__ = ["Lost", "RecoverLimits", "Unit", "bound_memory", "each"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -31,6 +29,8 @@ _DIE_WITH_PARENT = 1
 _HEAD = struct.Struct("<Q")
 #: What any item may take while there is time.
 _LEAST_S = 2.0
+#: A process that others keep from the processor is waited for so many times as long.
+_PATIENCE = 8
 #: No answer about one function is larger.
 _MOST_ANSWER = 1 << 30
 
@@ -90,7 +90,7 @@ def each(
 
     Parameters
     ----------
-    limit_s : for one item, by the clock
+    limit_s : of the processor, for one item; it waits for it eight times as long at most
     deadline_s : by `time.monotonic`: items that are not begun by then are not done
 
     Yields
@@ -101,9 +101,10 @@ def each(
     child: _Worker[Item, Result] | None = None
     try:
         for at, item in enumerate(items):
-            left = limit_s
+            left, wait = limit_s, _PATIENCE * limit_s
             if deadline_s is not None:
                 rest = deadline_s - time.monotonic()
+                wait = min(wait, rest)
                 # One item may take four times its part of what is left, no more.
                 left = min(left, rest, max(_LEAST_S, 4 * rest / (len(items) - at)))
                 if left <= 0:
@@ -111,7 +112,7 @@ def each(
                     continue
             if child is None:
                 child = _Worker(items, work)
-            result = child.ask(at, left)
+            result = child.ask(at, left, wait)
             if isinstance(result, Lost) and not child.alive:
                 child.end()
                 child = None
@@ -142,32 +143,38 @@ class _Worker(Generic[Item, Result]):
         os.close(answering)
         self.alive = True
 
-    def ask(self, number: int, limit_s: float) -> Result | Lost:
+    def ask(self, number: int, limit_s: float, wait_s: float) -> Result | Lost:
         try:
             os.write(self._ask, _HEAD.pack(number))
         except BrokenPipeError:
             return self._gone()
-        deadline = time.monotonic() + limit_s
-        head = self._read(_HEAD.size, deadline)
+        limits = self._used_s() + limit_s, time.monotonic() + wait_s
+        head = self._read(_HEAD.size, limits)
         if isinstance(head, Lost):
             return head
         size = _HEAD.unpack(head)[0]
         if size > _MOST_ANSWER:
             self.alive = False
             return Lost(f"its result has {size} bytes, which is more than is kept")
-        body = self._read(size, deadline + limit_s)
+        body = self._read(size, (limits[0] + limit_s, limits[1] + wait_s))
         if isinstance(body, Lost):
             return body
         found: Result | Lost = pickle.loads(body)  # written by a fork of this very process
         return found
 
-    def _read(self, size: int, deadline: float) -> bytes | Lost:
+    def _used_s(self) -> float:
+        """Return the processor time that the child has taken (see clock_getcpuclockid)."""
+        return time.clock_gettime(~self._pid << 3 | 2)
+
+    def _read(self, size: int, limits: tuple[float, float]) -> bytes | Lost:
         parts = bytearray()
         while len(parts) < size:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._answer], [], [], left)[0]:
+            left = min(limits[0] - self._used_s(), limits[1] - time.monotonic())
+            if left <= 0:
                 self.alive = False
                 return Lost("out of time")
+            if not select.select([self._answer], [], [], left)[0]:
+                continue  # others had the processor meanwhile
             part = os.read(self._answer, min(1 << 20, size - len(parts)))
             if not part:
                 return self._gone()

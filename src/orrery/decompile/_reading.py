@@ -26,8 +26,6 @@ from .linking import (
 )
 from .topology import PART_BYTES
 
-__all__ = ["AllFunctions", "Lifted", "list_functions", "read_functions"]
-
 #: So many functions are tried as the network's entry, and so many are read at most.
 _MOST_ENTRIES, _MOST_READ = 12, 2000
 
@@ -146,12 +144,18 @@ def read_functions(records: Records) -> Lifted:
         places, notes = find_kernels(sequence, functions, codes, dispatched=dispatched)
         of_call = _items(sequence, places, dispatched=dispatched)
 
+    stubs = [own_stubs(image) for image in opened.images]
+    lifted: dict[tuple[int, int], Routine] = {}
+
     def read(item: _Item) -> Routine:
         part, address, number = item
+        address = codes[part].plain(stubs[part].get(address, address))
         shift, start = part * PART_BYTES, _with_mode(opened.images[part], address)
         if sequence is not None and number >= 0:
             return lift_dispatched(codes[part], start, sequence.calls[number], shift)
-        return moved(lift(codes[part], start), shift)
+        if (part, address) not in lifted:  # a function and the stub that leads to it are read once
+            lifted[part, address] = moved(lift(codes[part], start), shift)
+        return lifted[part, address]
 
     deadline = time.monotonic() + request.lifting_s
     reader = _Reader(records, read, request.function_s, deadline)
