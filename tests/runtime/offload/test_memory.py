@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
@@ -62,36 +61,6 @@ print((meter.read() - before) >> 20)
         for told in ("no", "yes")
     )  # fmt: skip
     assert returned < 8 < 32 < kept
-
-
-def test_as_many_freed_pieces_as_are_wanted_leave_and_no_others() -> None:
-    """In a process of its own; what is in use keeps its bytes."""
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("another C library")
-    code = """
-import ctypes, json
-from orrery.runtime.offload._memory import MemoryMeter, piecewise
-library = ctypes.CDLL(None)
-library.malloc.restype = library.memset.restype = ctypes.c_void_p
-library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-size, meter, give = 8 << 20, MemoryMeter(), piecewise()
-def take(): return library.memset(library.malloc(size), 1, size)
-library.free(take())
-pieces = [take() for _ in range(16)]
-for piece in pieces[::2]: library.free(piece)  # between pieces that are in use
-before, found = meter.read(), []
-for _ in range(8):
-    given = give(10 << 20)
-    found.append((given >> 20, before - meter.read() - given))
-    before = meter.read()
-used = all(ctypes.string_at(piece, size) == bytes([1]) * size for piece in pieces[1::2])
-print(json.dumps([[given for given, _ in found], max(abs(off) for _, off in found) >> 10, used]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    given, off_kib, used = json.loads(done.stdout)
-    assert all(10 <= found <= 12 for found in given[:5])
-    assert given[-1] <= 2 and 56 <= sum(given) <= 64 and off_kib < 1024 and used
 
 
 def test_the_highest_value_is_each_meters_own() -> None:

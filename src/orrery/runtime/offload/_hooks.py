@@ -178,7 +178,7 @@ class Hooks:
             self._read_ahead(running)
         if running.plan is not None:
             # Last, so that the reads that began are seen.
-            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes, reading=True)
+            self._watch.make_room(look, running.plan.limit_bytes, record.size_bytes)
         return tensor
 
     # What is saved.
@@ -372,10 +372,7 @@ class Hooks:
         record.needed_s = now if record.needed_s is None else record.needed_s
         record.released_s = now
         if self.passes:
-            asked = self._transfers.asked_bytes
             self._read_ahead(self.passes[-1])
-            if self._transfers.asked_bytes != asked:  # before anything is waited for
-                self._room_for(0)
 
     def _begin_making(self, held: Again, more_bytes: int) -> None:
         """Note that a tensor is needed, now that what it is made from is there, as is planned."""
@@ -385,8 +382,8 @@ class Hooks:
     def _room_for(self, more_bytes: int) -> None:
         """Have freed memory given back where so much more would not fit else."""
         plan = self.passes[-1].plan if self.passes else None
-        if plan is not None:
-            self._watch.make_room(None, plan.limit_bytes, more_bytes=more_bytes, reading=True)
+        if plan is not None and more_bytes:
+            self._watch.make_room(None, plan.limit_bytes, more_bytes=more_bytes)
 
     def _as_held(self, held: Token | Again, tensor: Any) -> Any:
         """Return a tensor as whoever still holds its memory has it by now.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import mmap
 import os
 import threading
 import weakref
@@ -20,9 +19,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Pages of a piece of freed memory that is looked at: at first, and after pieces without any; and
-#: how many of those are looked at. The first is no longer than tensors that may leave often are.
-_PIECE, _LARGEST, _MISSES = 60, 512, 48
 #: Of a control group: its limit and what is used, version 2 and version 1.
 _FILES = {
     "cgroup2": ("memory.max", "memory.current"),
@@ -138,47 +134,6 @@ def trimmer() -> Callable[[], object] | None:
         return None
     trim.argtypes = (ctypes.c_size_t,)
     return functools.partial(trim, 0)
-
-
-def piecewise() -> Callable[[int], int] | None:
-    """Return what gives about so many bytes of freed memory back, and returns how many, or None.
-
-    It asks the C library for pieces, as anybody may, lets the system have their pages, and frees
-    them: what is not asked back stays, and is used again without fresh pages. It stops where
-    pieces that it gets are not in memory, though others might be.
-    """
-    try:
-        library, advise = ctypes.PyDLL(None), ctypes.CDLL(None).madvise
-        take, drop, look = library.malloc, library.free, library.mincore
-    except (OSError, AttributeError):
-        return None
-    take.argtypes, take.restype = (ctypes.c_size_t,), ctypes.c_void_p
-    drop.argtypes, drop.restype = (ctypes.c_void_p,), None
-    look.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-    def give(wanted_bytes: int) -> int:
-        held, given, misses, pages = list[int](), 0, 0, _PIECE
-        try:
-            while given < wanted_bytes and misses < _MISSES:
-                if (piece := take((pages + 1) * _PAGE)) is None:
-                    break
-                held.append(piece)
-                first, seen = -(-piece // _PAGE) * _PAGE, (ctypes.c_ubyte * pages)()
-                if look(first, pages * _PAGE, seen):
-                    break
-                there = bytes(seen).count(1)
-                if there and advise(first, pages * _PAGE, mmap.MADV_DONTNEED):
-                    break
-                given += there * _PAGE
-                misses += 2 * there < pages
-                pages = min(2 * pages, _LARGEST) if 2 * there < pages else _PIECE
-        finally:
-            for piece in held:
-                drop(piece)
-        return given
-
-    return give
 
 
 def free_bytes() -> int | None:

@@ -45,7 +45,6 @@ class MemoryWatch:
     meter : of the memory that is limited
     arena : whose free pages are given back too
     trim : gives back what the C library keeps; None: nothing can, or shall
-    some : gives back about so many bytes of that, and returns how many; None: it is all or nothing
     transfers : which know what is being read, whose memory may not be resident yet
 
     Attributes
@@ -56,11 +55,9 @@ class MemoryWatch:
     """
 
     def __init__(
-        self, meter: Meter, arena: Arena, trim: Callable[[], object] | None, transfers: Moving,
-        some: Callable[[int], int] | None = None,
-    ) -> None:  # fmt: skip
+        self, meter: Meter, arena: Arena, trim: Callable[[], object] | None, transfers: Moving
+    ) -> None:
         self.meter, self._arena, self._trim, self._transfers = meter, arena, trim, transfers
-        self._some = some
         self.peak_bytes = self.trims = 0
         self.away_s = self._fresh_s = self._looks_system_s = 0.0
         self._since_s: float | None = None
@@ -142,7 +139,7 @@ class MemoryWatch:
 
     def make_room(
         self, key: Hashable | None, limit_bytes: int | None, freed_bytes: int = 0,
-        more_bytes: int = 0, *, reading: bool = False,
+        more_bytes: int = 0,
     ) -> None:  # fmt: skip
         """In a planned step: give back what is free where the next growth could pass the limit.
 
@@ -151,7 +148,6 @@ class MemoryWatch:
         key : of the look whose growth comes next; None: only `more_bytes` do
         freed_bytes : that may become free, beside what grows, until the next call
         more_bytes : that will be taken beside what was taken when measured
-        reading : whether tensors are being read back, so that pages of the arena go last
         """
         if self._trim is None or limit_bytes is None:
             return
@@ -164,26 +160,15 @@ class MemoryWatch:
         room = limit_bytes - asked - grows
         if self._at_most > room:
             self._look_up(asked)
-        # The forward pass uses what it frees at once, and the backward pass what was read.
-        ways = (self._pages_back, self._some_back)
-        for give in reversed(ways) if reading else ways:
-            if self._at_most > room:
-                give(self._at_most - room)
-                self._look_up(asked)
+        if self._at_most > room and self._arena.spare_bytes >= _SLACK_BYTES:
+            # First what only reading needs: the forward pass uses what it frees at once.
+            self._arena.give_pages_back()
+            self._look_up(asked)
         if self._at_most > room and self._freed >= _SLACK_BYTES:
             self.give_back()
             self._look_up(asked)
         self._at_most += grows
         self._freed += grows + freed_bytes
-
-    def _pages_back(self, wanted_bytes: int) -> None:
-        if self._arena.spare_bytes >= _SLACK_BYTES:
-            self._arena.give_pages_back()
-
-    def _some_back(self, wanted_bytes: int) -> None:
-        """Give back little more than is needed: what stays is used again, what goes comes anew."""
-        if self._some is not None and self._freed >= _SLACK_BYTES:
-            self._freed -= min(self._freed, self._some(wanted_bytes + _SLACK_BYTES))
 
     def _look_up(self, asked: int) -> None:
         self._at_most = self.meter.read() + self._transfers.incoming_bytes - asked
