@@ -75,7 +75,8 @@ def test_a_design_that_is_none_is_named_with_file_and_line(
     main(["systems", "aws-f1"])
     lines = capsys.readouterr().out.splitlines()
     number = next(n for n, line in enumerate(lines) if "designs:" in line)
-    lines[number] = f'    designs: ["tiled(tm=64, tn=7)", "{design}"]'
+    before, _, _ = lines[number].partition("designs:")
+    lines[number] = f'{before}designs: ["tiled(tm=64, tn=7)", "{design}"]'
     path = tmp_path / "mine.yaml"
     path.write_text("\n".join(lines))
     said = refusal(["map", "alexnet", "--on", str(path)], capsys)
