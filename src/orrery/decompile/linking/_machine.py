@@ -20,6 +20,7 @@ from ..forms import Index, Linear, Symbol, Value
 from ..images import ImageError
 from ..lifting._source import blocks_from, machine_of
 from ..values import Builder, UnknownOperatorError, as_value, condition_call, operate
+from ._tracking import put
 
 _MOST_STEPS, _BLOCK_BYTES = 200_000, 600
 _STACK, _ENOUGH = 0x7000_0000, 0x10_0000
@@ -142,9 +143,9 @@ class KnownMachine:
         for statement in block.statements:
             tag = statement.tag
             if tag == "Ist_WrTmp":
-                self._set(self._temporaries, statement.tmp, self._value(statement.data))
+                put(self._temporaries, statement.tmp, self._value(statement.data))
             elif tag == "Ist_Put":
-                self._set(self.registers, statement.offset, self._value(statement.data))
+                put(self.registers, statement.offset, self._value(statement.data))
             elif tag in ("Ist_Store", "Ist_StoreG"):
                 if tag == "Ist_StoreG" and not self._decided(statement.guard):
                     continue
@@ -160,7 +161,7 @@ class KnownMachine:
                     value = None if address is None else self.load(address, size)
                 else:
                     value = self._value(statement.alt)
-                self._set(self._temporaries, statement.dst, value)
+                put(self._temporaries, statement.dst, value)
             elif tag == "Ist_Exit" and self._decided(statement.guard):
                 return int(statement.dst.value)
         return None
@@ -170,13 +171,6 @@ class KnownMachine:
         if value is None:
             raise NotKnownError("found a branch on a number that is not known")
         return bool(value & 1)
-
-    @staticmethod
-    def _set(held: dict[int, int], key: int, value: int | None) -> None:
-        if value is None:
-            held.pop(key, None)
-        else:
-            held[key] = value
 
     def _value(self, expression: Any) -> int | None:
         tag = expression.tag

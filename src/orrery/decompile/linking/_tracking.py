@@ -30,15 +30,15 @@ class Tracking(ABC, Generic[Known]):
         for statement in block.statements[:until]:
             tag = statement.tag
             if tag == "Ist_WrTmp":
-                _put(self._temporaries, statement.tmp, self.value(statement.data))
+                put(self._temporaries, statement.tmp, self.value(statement.data))
             elif tag == "Ist_Put":
-                _put(self.registers, statement.offset, self.value(statement.data))
+                put(self.registers, statement.offset, self.value(statement.data))
             elif tag == "Ist_LoadG":
-                _put(self._temporaries, statement.dst, self.loaded(self.value(statement.addr)))
+                put(self._temporaries, statement.dst, self.loaded(self.value(statement.addr)))
             elif tag in ("Ist_Store", "Ist_StoreG"):
                 at = self.on_stack(self.value(statement.addr))
                 if at is not None:
-                    _put(self.stack, at, self.value(statement.data))
+                    put(self.stack, at, self.value(statement.data))
             elif tag == "Ist_Exit" and statement.jumpkind == "Ijk_Boring":
                 self.left(int(statement.dst.value))
 
@@ -78,7 +78,8 @@ class Tracking(ABC, Generic[Known]):
         """Take notice that a branch may lead away here."""
 
 
-def _put(held: dict[int, Known], key: int, value: Known | None) -> None:
+def put(held: dict[int, Known], key: int, value: Known | None) -> None:
+    """Hold what is known under a key, nothing where nothing is."""
     if value is None:
         held.pop(key, None)
     else:
