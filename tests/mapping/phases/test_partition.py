@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import networkx as nx
 import pytest
 from hypothesis import given
@@ -158,6 +160,53 @@ def test_outputs_and_inputs_of_their_own_do_not_hide_towers(heads: float, aside:
     )
     last = {"join", "fused", *(f"h{k}" for k in range(3))}
     assert any({"join", "fused"} <= set(one) <= last for one in nodes(found))
+
+
+def gradients(levels: int) -> Graph:
+    """A chain and its gradients: shortcuts within shortcuts, with an output at each."""
+    layers = [("d0", ["x"], 1, 1)]
+    layers += [(f"d{k}", [f"d{k - 1}"], 1, 1) for k in range(1, levels)]
+    before = f"d{levels - 1}"
+    for k in reversed(range(levels)):
+        layers += [(f"u{k}", list(dict.fromkeys([before, f"d{k}"])), 1, 1),
+                   (f"g{k}", [f"u{k}", f"d{k}"], 1, 1)]  # fmt: skip
+        before = f"u{k}"
+    return graph(layers, inputs={"x": 1}, outputs=[before, *(f"g{k}" for k in range(levels))])
+
+
+def test_shortcuts_are_nested_deeper_than_functions_may_call_each_other() -> None:
+    network = gradients(300)
+    found = partition(network, work_of(network), least=0.01 * 3 * 300)
+    check(network, found)
+    assert found.is_single_path
+
+
+def test_many_light_nodes_take_little_memory() -> None:
+    """Of a chain that nobody wants to cut, each node needs all before it."""
+    network = chain([1.0] * 4000, [4] * 4001)
+    tracemalloc.start()
+    try:
+        found = partition(network, work_of(network), least=float("inf"))
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.subgraphs) == 1
+    assert most_bytes < 50e6
+
+
+def test_what_many_need_is_counted_once() -> None:
+    """A light node that two light ones read, which a third one joins: 3 and 1 are 4, not 5."""
+    layers = [("base", ["m"], 1, 1), ("left", ["base"], 1, 1), ("right", ["base"], 1, 1),
+              ("mask", ["left", "right"], 1, 1)]  # fmt: skip
+    before = "x"
+    for k in range(3):
+        layers += [(f"q{k}", [before], 9, 1), (f"k{k}", [before], 9, 1),
+                   (f"s{k}", [f"q{k}", f"k{k}", "mask"], 1, 1)]  # fmt: skip
+        before = f"s{k}"
+    network = graph(layers, inputs={"x": 1, "m": 1}, outputs=[before])
+    found = partition(network, work_of(network), least=4.5)
+    assert nodes(found)[0] == ("base", "left", "right", "mask")
+    check(network, found)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,9 @@ class _Paths:
 
 _Series = list[_Sequence | _Paths]
 
+#: Parts of a series, of which lists of nodes are still to be cut.
+_Uncut = list[_Sequence | _Paths | list[int]]
+
 
 def _join(before: _Series, after: _Series) -> _Series:
     """Return one series after another; stretches that meet become one."""
@@ -179,33 +182,45 @@ class _Cutter:
         light = self._light_from(nodes, self.before)
         rest = [node for node in nodes if node not in light]
         passed = [part for part in self._segments(rest) if isinstance(part, int)] if rest else []
-        found: set[int] = set()
+        found = 0
         for node, needs in light.items():
             stretches = {bisect(passed, r) for r in self.after[node] if r not in light}
             if len(stretches) > 1:
                 found |= needs
-        return found
+        return set(_numbers(found))
 
     def cut(self, nodes: list[int]) -> _Series:
         """Return nodes, in order, as a series of stretches and paths."""
         series: _Series = []
-        for segment in self._segments(nodes):
-            if isinstance(segment, int):
-                series = _join(series, [_Sequence([segment])])
-                continue
-            series = _join(series, self._beside(segment, len(nodes)))
+        todo: _Uncut = [nodes]  # the last one is next: shortcuts may be nested by the thousand
+        while todo:
+            part = todo.pop()
+            if isinstance(part, list):
+                parts: _Uncut = []
+                for one in self._segments(part):
+                    if isinstance(one, int):
+                        parts.append(_Sequence([one]))
+                    else:
+                        parts += self._beside(one, len(part))
+                todo += reversed(parts)
+            elif series and isinstance(part, _Sequence) and isinstance(series[-1], _Sequence):
+                series[-1].nodes += part.nodes
+            else:
+                series.append(part)
         return series
 
-    def _beside(self, segment: list[int], whole: int) -> _Series:
+    def _beside(self, segment: list[int], whole: int) -> _Uncut:
         """Return what lies between two nodes that everything passes."""
+        if self.total(segment) < 2 * self.least:  # for two paths
+            return [_Sequence(segment)]
         paths = self._components(segment)
         heavy = [path for path in paths if self.total(path) >= self.least]
         if len(heavy) < 2:
             if len(paths) == 1 and len(segment) == whole:
-                return self._without_a_cut(segment)
+                return [*self._without_a_cut(segment)]
             largest = max(paths, key=self.total)
             aside = [node for path in paths if path is not largest for node in path]
-            return _join([_Sequence(sorted(aside))] if aside else [], self.cut(largest))
+            return [*([_Sequence(sorted(aside))] if aside else []), largest]
         light = [node for path in paths if self.total(path) < self.least for node in path]
         smallest = min(heavy, key=self.total)
         smallest[:] = sorted([*smallest, *light])
@@ -276,15 +291,23 @@ class _Cutter:
         series = _join([_Sequence(sorted(first))] if first else [], inner)
         return _join(series, [_Sequence(sorted(last))] if last else [])
 
-    def _light_from(self, order: list[int], near: list[list[int]]) -> dict[int, frozenset[int]]:
-        """Return nodes that are light together with all of `near` that they need, and those."""
-        inside, light = set(order), dict[int, frozenset[int]]()
+    def _light_from(self, order: list[int], near: list[list[int]]) -> dict[int, int]:
+        """Return nodes that are light together with all of `near` that they need: those, as bits.
+
+        As sets they would fill the memory where thousands of nodes in a row are light.
+        """
+        inside, light, work = set(order), dict[int, int](), dict[int, float]()
         for node in order:
             needed = [n for n in near[node] if n in inside]
-            if all(n in light for n in needed):
-                needs = frozenset({node}).union(*(light[n] for n in needed))
-                if self.total(list(needs)) < self.least:
-                    light[node] = needs
+            if not all(n in light for n in needed):
+                continue
+            needs, total = 0, 0.0
+            for n in sorted(needed, key=lambda n: -work[n]):
+                more = light[n] & ~needs
+                total += work[n] if more == light[n] else self.total(_numbers(more))
+                needs |= more
+            if total + self.work[node] < self.least:
+                light[node], work[node] = needs | 1 << node, total + self.work[node]
         return light
 
     def _pieces(self, segment: list[int]) -> list[list[int]]:
@@ -408,6 +431,11 @@ class _Numbering:
             shared) else ()  # fmt: skip
         return Partition(graph=self.graph, subgraphs=subgraphs, phases=tuple(self.phases),
                          notes=notes)  # fmt: skip
+
+
+def _numbers(bits: int) -> list[int]:
+    """Return the numbers of the bits that are set."""
+    return [number for number, bit in enumerate(reversed(f"{bits:b}")) if bit == "1"]
 
 
 def _letters(number: int) -> str:
