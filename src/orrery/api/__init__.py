@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ._machines import load_system
     from ._map import map, read_factors, read_search, search_methods
     from ._options import BeyondOptions, ModelOptions, TaskOptions
+    from ._render import needs_met, page_document, page_text, write_card
     from ._resolve import load_model
     from ._result import InfeasibleError, MapResult
     from ._run import run
     from ._run_result import RunResult
     from ._score import score
-    from ._show import show
     from ._simulate import simulate
     from ._study import StudyRun, studies, study, study_names
     from .calibrating import CalibrationResult, calibrate
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         offload,
     )
     from .opinions import Exported, export_nests, with_opinion
-    from .pages import needs_met, page_document, page_text, write_card
     from .placing import PlacedModel, place
     from .recovering import RecoverResult, recover
+    from .showing import show
     from .sweeping import SweepResult, read_sweep, sweep
     from .tracing import ChakraRun, chakra
     from .validating import ValidationRun, validate, validation_sets
@@ -57,12 +57,12 @@ _PLACES = {
     "_machines": ("load_system",),
     "_map": ("MapSearch", "map", "read_factors", "read_search", "search_methods"),
     "_options": ("BeyondOptions", "ModelOptions", "TaskOptions"),
+    "_render": ("Page", "needs_met", "page_document", "page_text", "write_card"),
     "_resolve": ("load_model",),
     "_result": ("InfeasibleError", "MapResult"),
     "_run": ("run",),
     "_run_result": ("RunResult",),
     "_score": ("score",),
-    "_show": ("show",),
     "_simulate": ("simulate",),
     "_study": ("StudyRun", "studies", "study", "study_names"),
     "calibrating": ("CalibrationResult", "calibrate"),
@@ -79,9 +79,9 @@ _PLACES = {
         "offload",
     ),
     "opinions": ("Exported", "export_nests", "with_opinion"),
-    "pages": ("Page", "needs_met", "page_document", "page_text", "write_card"),
     "placing": ("PlacedModel", "place"),
     "recovering": ("RecoverResult", "recover"),
+    "showing": ("show",),
     "sweeping": ("SweepResult", "read_sweep", "sweep"),
     "tracing": ("ChakraRun", "chakra"),
     "validating": ("ValidationRun", "validate", "validation_sets"),

@@ -11,8 +11,7 @@ from orrery.errors import SpecError, UnknownNameError
 from orrery.graph import MODELS, Graph, build_model, in_precision, read_onnx
 
 from ._options import ModelOptions
-from ._sizes import bind_shapes, state_batch
-from .figures import BATCH_KEY, INFERENCE_KEY, PHASE_KEY
+from ._sizes import BATCH_KEY, INFERENCE_KEY, PHASE_KEY, bind_shapes, state_batch
 
 
 def load_model(

@@ -79,8 +79,9 @@ class MapResult:
 
     def render(self, width: int = 96) -> str:
         """Return `text` for a terminal of some columns, at least 60."""
+        from ._render import glance_text
         from .judging import describe
-        from .pages import covers, energy_bound, forecast, glance_text, machine_bound
+        from .pages import covers, energy_bound, forecast, machine_bound
 
         card = render_card(self.scorecard, self.verdicts, width=width)
         said = "\n".join(filter(None, (
@@ -96,7 +97,8 @@ class MapResult:
 
     def _ways(self, width: int) -> list[str]:
         """Return the comparison of search methods as text, where there is one."""
-        from .pages import comparison, page_text, regrets
+        from ._render import page_text
+        from .pages import comparison, regrets
 
         tables = (comparison(self.tried, self.plan),) if len(self.tried) > 1 else ()
         alone = Page(title="ways", sections=(*tables, *regrets(self.tried)))

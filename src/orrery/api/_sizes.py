@@ -10,7 +10,14 @@ from dataclasses import replace
 from orrery.errors import SpecError
 from orrery.graph import Graph
 
-from .figures import BATCH_KEY
+#: metadata entry that says how many inferences one pass of a network is
+BATCH_KEY = "batch"
+
+#: metadata entry that says what one inference is: ``image``, ``token``, ``sequence``
+INFERENCE_KEY = "inference"
+
+#: metadata entry that says in which phase a network is taken, e.g. ``decode, context 128``
+PHASE_KEY = "phase"
 
 #: Names that exporters give the dimension that counts independent inferences.
 _BATCH_NAMES = ("batch", "batch_size", "N", "n", "B", "b")

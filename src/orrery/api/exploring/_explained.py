@@ -56,6 +56,6 @@ def _sections(result: MapResult, found: Found, progress: Progress) -> tuple[Sect
 
 def explained_text(result: MapResult, *, width: int = 96) -> str:
     """Return as text what other choices would cost; empty where nobody asked."""
-    from ..pages import titled_text
+    from .._render import titled_text
 
     return titled_text(result.page, EXPLAINED, width=width)

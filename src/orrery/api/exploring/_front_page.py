@@ -24,7 +24,7 @@ def with_front(result: MapResult, front: Front) -> MapResult:
 
 def front_text(result: MapResult, *, width: int = 96) -> str:
     """Return the front as text; empty where nobody asked."""
-    from ..pages import titled_text
+    from .._render import titled_text
 
     return titled_text(result.page, FRONT[:1], width=width)
 

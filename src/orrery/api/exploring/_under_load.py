@@ -10,10 +10,11 @@ from orrery.graph import Graph
 from orrery.report import Cell, Column, Need, Section, Table, Text, judge, make_scorecard
 from orrery.sim import Pipeline, replay_pipeline
 
+from .._render import titled_text
 from .._result import MapResult
 from ..figures import WHY_UNKNOWN, batch_of
 from ..judging._seconds import part_seconds
-from ..pages import regions_of, titled_text
+from ..pages import regions_of
 from ._load_words import beside, bounded, doubts_of, rhythm
 
 #: inputs to play at most, where nobody says how many; a quarter of it in plans of more regions

@@ -2,9 +2,6 @@
 
 from ._checked import plan_figures
 from ._context import (
-    BATCH_KEY,
-    INFERENCE_KEY,
-    PHASE_KEY,
     batch_of,
     counts_as,
     is_training,
@@ -16,9 +13,6 @@ from ._figures import WHY_UNKNOWN
 from ._intervals import with_ends
 
 __all__ = [
-    "BATCH_KEY",
-    "INFERENCE_KEY",
-    "PHASE_KEY",
     "WHY_UNKNOWN",
     "batch_of",
     "counts_as",

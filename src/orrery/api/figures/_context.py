@@ -6,14 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from orrery.graph import Graph
 
-#: metadata entry that says how many inferences one pass of a network is
-BATCH_KEY = "batch"
-
-#: metadata entry that says what one inference is: ``image``, ``token``, ``sequence``
-INFERENCE_KEY = "inference"
-
-#: metadata entry that says in which phase a network is taken, e.g. ``decode, context 128``
-PHASE_KEY = "phase"
+from .._sizes import BATCH_KEY, INFERENCE_KEY, PHASE_KEY
 
 #: Element types of sizes, indices and conditions: their number says nothing about precision.
 _BESIDE = frozenset({"bool", "int32", "int64", "uint32", "uint64", "string"})

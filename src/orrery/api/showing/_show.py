@@ -9,9 +9,9 @@ from orrery.progress import SILENT, Progress
 from orrery.report import Column, Page, Section, Table
 from orrery.units import counted
 
-from ._options import ModelOptions
-from ._resolve import load_model
-from .pages import totals_text
+from .._options import ModelOptions
+from .._resolve import load_model
+from ._totals import totals_text
 
 
 def show(
@@ -34,7 +34,7 @@ def show(
     graph = load_model(model, options)
     sections: list[Section] = [totals_text(graph), _operators(graph), _layers(graph)]
     if statistics:
-        from .bits import bit_sections
+        from ..bits import bit_sections
 
         sections += [*bit_sections(graph, formats, progress=progress), _statistics(graph, progress)]
     subtitle = f"{counted(len(graph.nodes), 'node')}, {counted(len(graph.constants), 'constant')}"
