@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from orrery.decompile import RecoverLimits, recover_binary
+from orrery.decompile._evidence import RecoveredWeight
 from orrery.decompile._functions import find_functions
-from orrery.decompile._judging import LEAST_PARAMETERS, is_learned
+from orrery.decompile._judging import LEAST_PARAMETERS, is_learned, judge
+from orrery.decompile._recovery import Recovery
 from orrery.decompile.images import open_image
 from orrery.runtime.binaries import OPERATORS, CRecipe, build_c
 
@@ -61,6 +64,17 @@ def test_an_operator_that_is_all_of_a_file(name: str, tmp_path: Path) -> None:
     assert found.recovery is not None
     assert found.recovery.graph is not None
     assert len(found.recovery.graph.inputs) == 1  # parameters of its own are not asked for
+
+
+def test_weights_that_are_in_no_file_are_a_part_that_is_missing() -> None:
+    weight = RecoveredWeight(tensor="w", origin="", size_bytes=960, present=False)
+    recovery = Recovery(graph=OPERATORS["gemm"](), weights=(weight,))
+    verdict, reason = judge(recovery, contained=True, named=False, alone=False)
+    assert (verdict, reason) == ("partial", "the numbers of 1 weight are not in this file")
+    there = replace(recovery, weights=(replace(weight, present=True),))
+    assert judge(there, contained=True, named=False, alone=False) == ("whole", "")
+    bare = replace(recovery, graph=OPERATORS["relu"]())
+    assert "--with" in judge(bare, contained=False, named=False, alone=False)[1]
 
 
 _COMPANY = """

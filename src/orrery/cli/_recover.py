@@ -44,6 +44,10 @@ def recover(
     and never as evidence, so a stripped file does as well. The table tells for every operator where
     its code is and what it was recognised by; what could not be recognised is listed, not guessed.
 
+    Exit codes: 0 all of a network; 1 a part of one, or --check found a difference or could not run
+    the binary; 2 a file or an option that cannot be used; 4 no network was found, and the page says
+    whether all was read.
+
     Parameters
     ----------
     binary
@@ -52,7 +56,8 @@ def recover(
     output
         The ONNX file to write; what was recovered of a part is written too.
     with_
-        A file that holds the weights, where they are not in the binary.
+        A file that holds the weights, where they are not in the binary: what TVM wrote beside a
+        library, or the ELF object or library that defines the arrays this one takes from it.
     arch
         Of bare firmware: the processor whose code it is.
     base
@@ -83,6 +88,10 @@ def recover(
     """
     if inputs < 1:
         raise SpecError("--inputs", found=inputs, wanted="1 or more", fix="correct it")
+    taken = output is not None and output.exists() and binary.exists()
+    if output is not None and taken and (output.is_dir() or output.samefile(binary)):
+        raise SpecError("--output", found="a folder" if output.is_dir() else "the binary itself",
+                        wanted="a file to write to", fix="give another name")  # fmt: skip
     with stoppable() as cancelled, progress_bar(cancelled) as progress:
         result = api.recover(
             binary, companion=with_, architecture=arch, base=_number(base, "--base"),
@@ -95,7 +104,11 @@ def recover(
     if not json:
         for name, path in files.items():
             print(f"{name}: {path}")
+        if output is not None and "model" not in files:
+            print(f"model: {output} was not written, for there is none")
     if result.check is not None and not result.check.agrees:
+        return 1
+    if result.hardened is not None and result.hardened.recovered is None:
         return 1
     return _CODES[result.verdict]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orrery.graph import Graph, Node
+from orrery.units import counted
 
 from ._recovery import Recovery
 
@@ -72,6 +73,8 @@ def judge(
         return "partial", f"{len(recovery.unmatched)} places in the code were not matched"
     if ended:
         return "partial", ended[0]
+    if absent := [one.tensor for one in recovery.weights if not one.present]:
+        return "partial", f"the numbers of {counted(len(absent), 'weight')} are not in this file"
     return "whole", ""
 
 
@@ -84,15 +87,17 @@ def _refusal(recovery: Recovery, graph: Graph, *, alone: bool, ended: bool) -> s
     if learning and not learned:
         return ("operators were recognised, but their parameters look like a table that was "
                 "written by hand: name the function by --entry if it is a network")  # fmt: skip
+    absent = any(not one.present for one in recovery.weights)
+    elsewhere = "give the file with its weights by --with, or " if absent else ""
     if len(graph.nodes) >= _LEAST_OPERATORS and learned:
         if recovery.unmatched and len(graph.nodes) < len(recovery.unmatched):
             return "more of the code is unmatched than matched"
         return ""
     if recovery.unmatched or ended:
-        return ("operators were recognised, but none with parameters that leads to another: name "
-                "the function by --entry if it is a network")  # fmt: skip
+        return ("operators were recognised, but none with parameters that leads to another: "
+                f"{elsewhere}name the function by --entry if it is a network")  # fmt: skip
     if not alone:
         return ("operators were recognised, but none with parameters that leads to another, and "
-                "the file computes other things as well: name the function by --entry if it is a "
-                "network")  # fmt: skip
+                f"the file computes other things as well: {elsewhere}name the function by --entry "
+                "if it is a network")  # fmt: skip
     return ""

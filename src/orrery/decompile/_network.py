@@ -23,6 +23,7 @@ from ._opening import Container, Opened, Request
 from ._reading import AllFunctions, Lifted
 from ._recovery import Recovery, recover_program
 from .forms import Program, Routine
+from .images import Image
 from .leaks import Leak, find_leaks
 from .matching import Unmatched
 from .topology import PART_BYTES, program_of_calls, program_of_routines
@@ -30,6 +31,8 @@ from .topology import PART_BYTES, program_of_calls, program_of_routines
 __all__ = ["Leaks", "Network", "Tried", "Verdict", "list_leaks", "make_network", "pack", "unpack"]
 
 _HEAD = struct.Struct("<Q")
+#: So many functions of other files are named.
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +201,7 @@ def _best(
         if entries:
             reason = f"none of {len(entries)} functions that compute with floats could be matched"
             reason += f"; the likeliest: {tried[0].result}" if tried else ""
+        reason += _elsewhere(opened.images[0])
         return Network(verdict="none", reason=reason, recovery=Recovery(graph=None),
                        tried=tuple(tried), notes=notes)  # fmt: skip
     best = max(found, key=_worth)
@@ -207,8 +211,21 @@ def _best(
     if best.verdict == "none":
         loose = {(n.address, n.operator): n for one in found for n in one.recovery.nodes}
         best = replace(best, recovery=replace(best.recovery, graph=None, nodes=(), weights=()),
-                       loose=tuple(loose.values()))  # fmt: skip
+                       loose=tuple(loose.values()),
+                       reason=best.reason + _elsewhere(opened.images[0]))  # fmt: skip
     return replace(best, tried=tuple(tried), notes=notes)
+
+
+def _elsewhere(image: Image) -> str:
+    """Return what stands in other files that may hold the network instead."""
+    if not image.foreign:
+        return ""
+    named = ", ".join(image.foreign[:_MOST_NAMED])
+    more = len(image.foreign) - _MOST_NAMED
+    return (f"; functions of other files are called ({named}"
+            + (f" and {more} more" if more > 0 else "")
+            + f"; it links to {', '.join(image.needed) or 'none by name'}): where the network is "
+            "in one of these, give that file")  # fmt: skip
 
 
 def _may_change(recovery: Recovery, functions: Functions, entry: int) -> Iterator[Unmatched]:

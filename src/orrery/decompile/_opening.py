@@ -22,7 +22,7 @@ from .containers import (
     is_vmfb,
     read_vmfb,
 )
-from .images import Image, ImageError, open_image
+from .images import Image, ImageError, open_image, with_arrays
 from .linking import traced_program
 
 _MOST_BYTES = 4 << 30
@@ -132,6 +132,8 @@ def open_binary(records: Records) -> Opened:
         opened = Opened(name=name, data=data, images=images, module=module, companion=companion)
     else:
         image = open_image(data, base=request.base, architecture=request.architecture, name=name)
+        if request.companion is not None:
+            image = with_arrays(image, companion, request.companion.name, COMPANION)
         opened = Opened(name=name, data=data, images=(image,), companion=companion)
     for image in opened.images:
         records.notes.extend(image.notes)
@@ -142,6 +144,7 @@ def _contents(path: Path) -> bytes:
     try:
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
+            found = "a device or a pipe" if path.exists() and not path.is_dir() else found
             raise ImageError(str(path), found=found, wanted="a file", fix="correct the path")
         if path.stat().st_size > _MOST_BYTES:
             raise ImageError(
@@ -155,33 +158,76 @@ def _contents(path: Path) -> bytes:
 
 
 def contain(records: Records) -> Container:
-    """Return the calls of the network where the file, or its companion, states them."""
+    """Return the calls of the network where the file, or its companion, states them.
+
+    Raises
+    ------
+    ImageError, ContainerError : an entry that was named is not there
+    """
     request, opened = records[Request], records[Opened]
+    named = request.entry if isinstance(request.entry, str) else ""
     if opened.module is not None:
-        named = request.entry if isinstance(request.entry, str) else ""
         sequence = follow_vmfb(opened.module, named)
         return Container(sequence=sequence, kind="IREE module",
-                         programs=((0, f"IREE module {opened.module.name}"),))  # fmt: skip
+                         programs=((0, f"IREE module {opened.module.name}"),),
+                         notes=tuple(_unused(request, used=False, contained=True)))  # fmt: skip
     programs: list[tuple[int, str]] = []
     notes: list[str] = []
     found: Sequence | None = None
+    used = bool(opened.images[0].given)
     for base, place, data, program in _vm_programs(opened):
         programs.append((place, f"TVM virtual machine, {len(program.functions)} functions, "
                          f"{len(program.constants)} constants"))  # fmt: skip
         if found is not None:
             continue
         try:
-            named = request.entry if isinstance(request.entry, str) else ""
             if not any(f.kind == "bytecode" and f.code for f in program.functions):
                 image = opened.images[0]
                 program = traced_program(program, ImageCode(image), find_functions(image))
                 notes.append("the order of calls was read from machine code")
             where = COMPANION if data is opened.companion else ""
+            used |= bool(where)
             found = follow_vm_program(program, data, named, base=base, where=where)
         except ContainerError as error:
             notes.append(str(error))
+    if found is None:
+        named_entry(request, opened.images[0])
     kind = "TVM virtual machine" if found is not None else ""
+    notes += _unused(request, used=used, contained=found is not None)
     return Container(sequence=found, kind=kind, programs=tuple(programs), notes=tuple(notes))
+
+
+def named_entry(request: Request, image: Image) -> int | None:
+    """Return the address that the user named; None where none was.
+
+    Raises
+    ------
+    ImageError : no function is there
+    """
+    if isinstance(request.entry, int):
+        if not image.is_code(request.entry & ~1):
+            raise ImageError(image.name, found=f"no code at {request.entry:#x}",
+                             wanted="the address of a function", fix="correct --entry")  # fmt: skip
+        return request.entry
+    if request.entry is None:
+        return None
+    symbol = image.symbol(request.entry)
+    if symbol is None or not image.is_code(symbol.address):
+        raise ImageError(
+            image.name, found=f"no function named {request.entry!r}",
+            wanted="a linked name, or an address", fix="name one that the file has",
+        )  # fmt: skip
+    return symbol.address
+
+
+def _unused(request: Request, *, used: bool, contained: bool) -> Iterator[str]:
+    """Say what the user gave that nothing was made of."""
+    if request.companion is not None and not used:
+        yield (f"nothing of {request.companion.name} was used: it holds neither the program of a "
+               "virtual machine nor constant arrays that this file takes from another")  # fmt: skip
+    if contained and isinstance(request.entry, int):
+        yield (f"the entry {request.entry:#x} was not used: the file says itself which functions "
+               "are called; name one of its program's functions")  # fmt: skip
 
 
 def _vm_programs(opened: Opened) -> Iterator[tuple[int, int, bytes, VmProgram]]:

@@ -7,9 +7,10 @@ Judge:   networks compiled by several compilers for several machines (tests/deco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from orrery.errors import OrreryError
+from orrery.errors import MissingExtraError, OrreryError
 from orrery.progress import SILENT, Progress
 
 from ._frame import Stage, StageReport
@@ -99,9 +100,14 @@ def recover_binary(
 
     Raises
     ------
-    BinaryError : the file is none that can be read; says what it is and what to do
+    BinaryError : the file is none that can be read, or has no such entry; says what it is and what
+        to do
+    MissingExtraError : what reads machine code is not installed
     CancelledError : the user asked to stop
     """
+    for package in ("pyvex", "capstone"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "decompile", purpose="reading machine code")
     limits = limits or RecoverLimits()
     request = Request(
         path=Path(path), companion=None if companion is None else Path(companion), base=base,
@@ -112,6 +118,7 @@ def recover_binary(
     network = None if ended.kept is None else unpack(ended.kept)
     early = [one for one in ended.reports if one.status in ("failed", "stopped")]
     problem = ended.error or (f"stage {early[0].name}: {early[0].detail}" if early else "")
-    if ended.error and ended.reports[0].status != "done":
+    found = next(one for one in ended.reports if one.name == "functions")
+    if ended.error and ended.kept is None and found.status != "done":
         raise BinaryError(ended.error)
     return Recovered(network=network, stages=ended.reports, problem=problem)

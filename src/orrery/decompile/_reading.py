@@ -10,10 +10,10 @@ from ._code import ImageCode, own_stubs
 from ._frame import Records
 from ._functions import Functions, find_functions
 from ._limits import Lost, each
-from ._opening import Container, Opened, Request
+from ._opening import Container, Opened, Request, named_entry
 from .containers import CallKey, Sequence
 from .forms import Routine
-from .images import Image, ImageError
+from .images import Image
 from .lifting import lift
 from .linking import (
     Place,
@@ -76,12 +76,7 @@ class Lifted:
 
 
 def list_functions(records: Records) -> AllFunctions:
-    """Find functions, and those from which a network may be entered.
-
-    Raises
-    ------
-    ImageError : an entry that was named is not there
-    """
+    """Find functions, and those from which a network may be entered."""
     request, opened = records[Request], records[Opened]
     of = tuple(find_functions(image) for image in opened.images)
     if records[Container].sequence is not None:
@@ -91,19 +86,8 @@ def list_functions(records: Records) -> AllFunctions:
 
 def _entries(request: Request, image: Image, functions: Functions) -> tuple[int, ...]:
     """Return where a network may begin: functions that lead to loops over floats."""
-    if isinstance(request.entry, int):
-        if not image.is_code(request.entry & ~1):
-            raise ImageError(image.name, found=f"no code at {request.entry:#x}",
-                             wanted="the address of a function", fix="correct --entry")  # fmt: skip
-        return (request.entry,)
-    if request.entry is not None:
-        symbol = image.symbol(request.entry)
-        if symbol is None:
-            raise ImageError(
-                image.name, found=f"no function named {request.entry!r}",
-                wanted="a linked name, or an address", fix="name one that the file has",
-            )  # fmt: skip
-        return (symbol.address,)
+    if (named := named_entry(request, image)) is not None:
+        return (named,)
     counts, lone = {}, {}
     called = {to for one in functions.each for to in one.calls if to != one.address}
     computing = {one.address for one in functions.each if one.computes}

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NoReturn
 
 from orrery.errors import OrreryError, printable
 from orrery.progress import Progress, Step
@@ -225,17 +226,25 @@ def main(job: int, line: int, parent: int) -> None:
         )  # fmt: skip
     except OrreryError as error:
         say(b"x", str(error))
-    except MemoryError:
+    except (MemoryError, OSError) as error:
+        # Where a library that reads code is loaded late, the system's loader says it in its words.
+        if not isinstance(error, MemoryError) and "failed to map" not in str(error):
+            _defect()
         say(b"x", f"recover: found too little memory, wanted at most {limits.memory_bytes >> 20} "
             "MiB; allow it more")  # fmt: skip
     except RecursionError:
         say(b"x", "recover: found code nested too deeply, wanted a function that can be read; "
             "name another entry")  # fmt: skip
-    except Exception:  # a defect of a stage: its trace goes to the parent, which ends the recovery
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
+    except Exception:
+        _defect()
     say(b"f", None)
+
+
+def _defect() -> NoReturn:
+    """End with the trace of a stage's defect, which goes to the parent and ends the recovery."""
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -80,7 +80,7 @@ def check_against(
     graph = recovery.graph
     weights = weight_certificates(binary, graph, recovery.weights, base, architecture, companion)
     draws = [_scaled(example_inputs(graph, seed=seed + number), number) for number in range(rounds)]
-    probe, how = probe_of(binary, network, draws, base, architecture)
+    probe, how = probe_of(binary, network, draws, base, architecture, companion)
     if probe is None:
         return Checked(how="not run", rounds=0, asked=rounds, error=None, failure=how,
                        weights=weights)  # fmt: skip
@@ -95,7 +95,7 @@ def check_against(
         same += sum(int((got[name] == wanted[name]).sum()) for name in graph.outputs)
         numbers += sum(wanted[name].size for name in graph.outputs)
     nodes, unjudged = node_certificates(binary, network, draws[0], base, architecture,
-                                        progress=progress)  # fmt: skip
+                                        companion=companion, progress=progress)  # fmt: skip
     return Checked(
         how=how, rounds=len(answer.rounds), asked=rounds,
         error=max(errors) if answer.rounds else None, exact=same / numbers if numbers else 0.0,

@@ -48,7 +48,7 @@ class NodeCertificate:
 
 def node_certificates(
     binary: Path, network: Network, draw: Mapping[str, NDArray[Any]], base: int | None,
-    architecture: str | None, *, progress: Progress = SILENT,
+    architecture: str | None, *, companion: Path | None = None, progress: Progress = SILENT,
 ) -> tuple[dict[str, NodeCertificate], str]:  # fmt: skip
     """Return a certificate for each node, by name, and why there are none if there are not."""
     from orrery.runtime.sandbox import Limits, Watched, run_probe
@@ -63,7 +63,7 @@ def node_certificates(
         Watched(name=name, instructions=places, size_bytes=sizes[name])
         for name, places in alone.items()
     )
-    probe = emulation_of(binary, network, [draw], base, architecture, watched)
+    probe = emulation_of(binary, network, [draw], base, architecture, watched, companion)
     try:
         answer = run_probe(probe, Limits(wall_s=_WALL_S), progress=progress)
     except MissingExtraError as error:

@@ -67,8 +67,8 @@ def _summary(found: Recovered, checked: Checked | None) -> Text:
             lines.append(f"It is computed by the function at {network.entry:#x}{named}.")
         absent = [one.tensor for one in network.recovery.weights if not one.present]
         if absent:
-            lines.append(f"Absent weights, drawn as zeros: {', '.join(absent)}. Give the file "
-                         "that holds them with --with.")  # fmt: skip
+            lines.append(f"Absent weights, inputs of the network instead: {', '.join(absent)}. "
+                         "Give the file that holds them with --with.")  # fmt: skip
         lines += [*network.notes, *network.recovery.notes]
     lines += _checked(checked)
     bad = found.verdict != "whole" or (checked is not None and not checked.agrees)

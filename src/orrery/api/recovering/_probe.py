@@ -24,8 +24,9 @@ Draws = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def probe_of(
-    binary: Path, network: Network, draws: Draws, base: int | None, architecture: str | None
-) -> tuple[Probe | None, str]:
+    binary: Path, network: Network, draws: Draws, base: int | None, architecture: str | None,
+    companion: Path | None = None,
+) -> tuple[Probe | None, str]:  # fmt: skip
     """Return a probe and how it runs, or None and why it cannot be made."""
     graph = network.recovery.graph
     assert graph is not None  # the caller has looked
@@ -35,7 +36,7 @@ def probe_of(
         return None, "how the function takes its arguments is not known"
     if not _answers(network, graph):
         return None, "none of what the function stores was recovered to the end"
-    return _by_call(binary, network, graph, draws, base, architecture)
+    return _by_call(binary, network, graph, draws, base, architecture, companion)
 
 
 def _by_runtime(
@@ -61,18 +62,19 @@ def _by_runtime(
 
 def _by_call(
     binary: Path, network: Network, graph: Graph, draws: Draws, base: int | None,
-    architecture: str | None,
+    architecture: str | None, companion: Path | None,
 ) -> tuple[Probe, str]:  # fmt: skip
     from orrery.runtime.sandbox import Call, Native, loadable, movable
 
     data = binary.read_bytes()
-    if loadable(data) is None:
+    # A loader would look for what the companion holds among this system's libraries.
+    if loadable(data) is None and companion is None:
         blocks, arguments, rounds = _given(network, graph, draws)
         calls = (Call(entry=network.entry or 0, arguments=arguments),)
         native = Native(file=movable(data), calls=calls, blocks=blocks, rounds=rounds,
                         answers=_answers(network, graph))  # fmt: skip
         return native, f"natively on this {platform.machine()}"
-    emulated = emulation_of(binary, network, draws, base, architecture)
+    emulated = emulation_of(binary, network, draws, base, architecture, companion=companion)
     return emulated, f"in an emulator of {emulated.architecture}"
 
 
@@ -99,27 +101,32 @@ def _answers(network: Network, graph: Graph) -> tuple[str, ...]:
 
 def emulation_of(
     binary: Path, network: Network, draws: Draws, base: int | None, architecture: str | None,
-    watched: tuple[Watched, ...] = (),
+    watched: tuple[Watched, ...] = (), companion: Path | None = None,
 ) -> Emulated:  # fmt: skip
     """Return a probe that calls a network's entry in an emulator.
 
     Parameters
     ----------
     watched : instructions whose stores are answered as well
+    companion : the file that holds arrays of the network
     """
-    from orrery.decompile.images import open_image
+    from orrery.decompile.images import open_image, with_arrays
     from orrery.runtime.sandbox import Call, Emulated, Piece
 
     graph, entry = network.recovery.graph, network.entry or 0
     assert graph is not None
     blocks, arguments, rounds = _given(network, graph, draws)
     image = open_image(binary.read_bytes(), base=base, architecture=architecture, name=binary.name)
+    if companion is not None:
+        image = with_arrays(image, companion.read_bytes(), companion.name)
+    outside = tuple(Piece(address=at, data=one.data, size_bytes=len(one.data))
+                    for at, one in image.given.items() if image.segment(at) is None)  # fmt: skip
     calls = (Call(entry=entry | image.is_thumb(entry & ~1), arguments=arguments),)
     return Emulated(
         architecture=image.architecture,
         pieces=tuple(Piece(address=one.address, data=one.data, size_bytes=one.size_bytes,
                            writable=one.writable, executable=one.executable)
-                     for one in image.segments if one.size_bytes),
+                     for one in image.segments if one.size_bytes) + outside,
         imports=image.imports, calls=calls, blocks=blocks, rounds=rounds,
         answers=_answers(network, graph), watched=watched,
     )  # fmt: skip

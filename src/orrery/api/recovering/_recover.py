@@ -9,7 +9,7 @@ from orrery.progress import SILENT, Progress
 from orrery.units import read_quantity
 
 from ._check import Checked, check_against
-from ._harden import Hardened, harden_copy
+from ._harden import Hardened, check_hardenable, harden_copy
 from ._page import recovery_page
 from ._result import RecoverResult
 
@@ -45,13 +45,14 @@ def recover(
     check : on how many drawn inputs the binary is run, confined, and compared; 0 never runs it
     seed : of these inputs
     leaks : also list what the binary gives away without anybody reading its code
-    harden : where to write a copy without names and strings, which is then recovered as well
+    harden : where to write a copy without names and strings, which is then recovered as well, with
+        as little said of it as of the file; of an ELF file or an IREE module
     time, memory : of the whole, as text with a unit
 
     Raises
     ------
     OrreryError : the file cannot be read as a binary at all: says what it is and what to do
-    SpecError : a time or a memory without a unit
+    SpecError : a time or a memory without a unit; a file that cannot be hardened
     """
     from orrery.decompile import RecoverLimits, recover_binary
 
@@ -60,6 +61,8 @@ def recover(
         memory_bytes=int(read_quantity(memory, "size", where="limit-memory")),
     )
     path = Path(binary)
+    if harden is not None:
+        check_hardenable(path, Path(harden))
 
     def read(file: Path, where: int | str | None) -> Recovered:
         return recover_binary(
@@ -75,7 +78,9 @@ def recover(
                                 companion=Path(companion) if companion else None)  # fmt: skip
     hardened: Hardened | None = None
     if harden is not None:
-        hardened = harden_copy(path, Path(harden), found, read)
+        # The copy has no names: an entry that was named is the same address there.
+        address = None if entry is None or found.network is None else found.network.entry
+        hardened = harden_copy(path, Path(harden), found, lambda copy: read(copy, address))
     page = recovery_page(path, found, checked, hardened, leaks=leaks or harden is not None)
     graph = None if found.recovery is None else found.recovery.graph
     return RecoverResult(verdict=found.verdict, graph=graph, recovered=found, check=checked,

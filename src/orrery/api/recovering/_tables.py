@@ -52,8 +52,10 @@ def leak_table(leaks: Sequence[Leak], hardened: Hardened | None) -> Table:
         kinds = sorted({*hardened.before, *hardened.after})
         counts = ", ".join(f"{kind} {hardened.before.get(kind, 0)} → {hardened.after.get(kind, 0)}"
                            for kind in kinds)  # fmt: skip
-        caption += f" The copy {hardened.path.name} was recovered as well: {hardened.text}."
-        caption += f" Leaks, before → after: {counts or 'none'}."
+        was = "" if hardened.recovered is None else " was recovered as well"
+        caption += f" The copy {hardened.path.name}{was}: {hardened.text}."
+        if hardened.recovered is not None:
+            caption += f" Leaks, before → after: {counts or 'none'}."
     return Table(title="What the file gives away", columns=columns, rows=tuple(rows),
                  caption=caption)  # fmt: skip
 

@@ -294,6 +294,22 @@ class Elf:
         return tuple(_text(self.dynamic_strings, at) for at in self.dynamic.get(1, ()))
 
     @cached_property
+    def foreign(self) -> tuple[str, ...]:
+        """Names of functions of other libraries, those left out that state their names' versions.
+
+        The system's own libraries do; those of an application seldom.
+        """
+        where = self.dynamic.get(0x6FFF_FFF0)
+        place = self.file_offset(where[0]) if where else None
+        versions = b"" if place is None else self._slice(place, 2 * len(self.dynamic_symbols))
+        found = []
+        for at, symbol in enumerate(self.dynamic_symbols):
+            version = int.from_bytes(versions[2 * at : 2 * at + 2], "little") & 0x7FFF
+            if not symbol.section and symbol.binding == 1 and symbol.kind != 1 and version < 2:
+                found.append(symbol.name)
+        return tuple(name for name in found if name)
+
+    @cached_property
     def is_microcontroller(self) -> bool:
         """Whether build attributes name the M profile: Thumb code only."""
         for section in self.sections:

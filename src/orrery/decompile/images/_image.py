@@ -85,6 +85,14 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Bytes that a file takes from another one, and where they stand there, for people."""
+
+    data: bytes
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A binary in memory.
 
@@ -102,6 +110,8 @@ class Image:
     thumb_entries : those of them where Thumb code begins, of a file that mixes
     notes : what a reader should know: packed, incomplete, …
     needed : names of the libraries it links to
+    foreign : names of functions of other files, those of the system's own libraries left out
+    given : where a range of `elsewhere` begins → what stands there, where that file is known
     """
 
     name: str
@@ -118,6 +128,8 @@ class Image:
     thumb_entries: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    given: Mapping[int, Given] = field(default_factory=dict)
 
     @property
     def pointer_bytes(self) -> int:

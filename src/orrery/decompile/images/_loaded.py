@@ -105,7 +105,7 @@ def load(elf: Elf) -> Image:
         symbols=symbols, constant=tuple(_constant(elf)),
         elsewhere=(*elsewhere, *names.outside.items()), imports={**names.table, **stubs},
         references=references, entries=entries, thumb_entries=thumb, notes=tuple(notes),
-        needed=elf.needed,
+        needed=elf.needed, foreign=elf.foreign,
     )  # fmt: skip
 
 

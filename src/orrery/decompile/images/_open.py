@@ -95,18 +95,29 @@ def _opened(data: bytes, name: str, base: int | None, architecture: str | None) 
         return link(members, name, base=OBJECT_BASE if base is None else base, form="archive")
     if data[:4] == b"\x7fELF":
         elf = Elf(data, name)
+        if architecture not in (None, elf.architecture) and (
+            (elf.architecture, architecture) != ("armv7", "thumb")
+        ):
+            raise ImageError(name, found=f"an ELF file for {elf.architecture}",
+                             wanted=f"{architecture}, as it was said to be",
+                             fix="leave that out: the file says it itself")  # fmt: skip
+        if base is not None and elf.form != "object":
+            raise ImageError(name, found=f"an ELF file that is linked, and base {base:#x}",
+                             wanted="a base address for bare bytes or objects only",
+                             fix="leave it out: the file says itself where it lies")  # fmt: skip
         if elf.form == "object":
             return link([elf], name, base=OBJECT_BASE if base is None else base, form="object")
         return load(elf)
     if architecture is None or base is None:
         known = {b"MZ": "a Windows program", b"\xcf\xfa": "a Mach-O program", b"PK": "a zip file",
-                 b"\x1f\x8b": "a gzip file", b"#!": "a script"}  # fmt: skip
+                 b"\x1f\x8b": "a gzip file", b"#!": "a script",
+                 b"!<": "an archive that holds no members itself"}  # fmt: skip
         found = known.get(data[:2], f"bytes {data[:4].hex(' ')}")
         raise ImageError(
             name,
             found=found,
             wanted="an ELF file, an archive or a VM module",
-            fix="for a bare memory image give its base address and architecture",
+            fix="for a bare memory image give its base address and architecture (--base, --arch)",
         )
     return _firmware(data, name, base, architecture)
 

@@ -49,11 +49,12 @@ def constant_view(tensors: Tensors, buffer: Buffer, base: int, low: int, high: i
     """Return elements ``low … high`` of constant memory as they stand in the file."""
     start = low * 4 - base
     count = high - low + 1
-    where = f"{buffer.origin or buffer.name}+{start:#x} ({count * 4} bytes)"
+    named = buffer.origin or buffer.name
+    where = f"{named}+{start:#x} ({count * 4} bytes)"
     if buffer.data is None:
         if start == 0 and buffer.shape is not None and prod(buffer.shape) == count:
-            return tensors.absent(buffer.name, buffer.shape)
-        return tensors.absent(f"{buffer.name}+{start:#x}" if start else buffer.name, (count,))
+            return tensors.absent(named, buffer.shape)
+        return tensors.absent(f"{named}+{start:#x}" if start else named, (count,))
     data = buffer.data[start : start + count * 4].ljust(count * 4, b"\0")
     raw = np.frombuffer(data, np.uint8)
     shape: tuple[int, ...] = (count,)

@@ -120,8 +120,14 @@ def _image_buffers(image: Image, base: int = 0) -> Mapping[str, Buffer]:
     """Return the binary's own memory that holds data, section by section where it has any."""
     found: dict[str, Buffer] = {}
     for begin, end in image.elsewhere:  # the first that holds an address counts
-        label = f"{IMAGE}@{begin + base:#018x}"
-        found[label] = Buffer(name=label, role="constant", size_bytes=end - begin)
+        label, given = f"{IMAGE}@{begin + base:#018x}", image.given.get(begin)
+        if given is not None:
+            found[label] = Buffer(name=label, role="constant", size_bytes=len(given.data),
+                                  data=given.data, origin=given.origin)  # fmt: skip
+            continue
+        name = image.imports.get(begin)
+        found[label] = Buffer(name=label, role="constant", size_bytes=end - begin,
+                              origin=f"{name} of another file" if name else "")  # fmt: skip
     for segment in image.segments:
         if not segment.readable:
             continue

@@ -56,7 +56,9 @@ def strip(
         to be linked dynamically
     """
     tool = find_target(target).tool("strip")
-    words = ["--strip-unneeded"] if binary.suffix == ".o" else ["--strip-all"]
+    with binary.open("rb") as handle:
+        linked = handle.read(18)[16:] != b"\1\0"  # an object's references need its symbols
+    words = ["--strip-all"] if linked else ["--strip-unneeded"]
     done = subprocess.run([tool, *words, str(binary), "-o", str(copy)], capture_output=True,
                           text=True, check=False)  # fmt: skip
     if done.returncode:
