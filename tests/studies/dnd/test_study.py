@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bench import ordinary
 
+from orrery.decompile import RecoverLimits
 from orrery.errors import CancelledError
 from orrery.progress import Progress
 from orrery.report import render_text
@@ -71,6 +73,8 @@ def test_a_network_that_is_another_is_told_from_one_in_part() -> None:
     claimed = records["same network: tvm on x86-64"]
     assert (claimed.published, claimed.ours, claimed.status) == (100.0, 0.0, "differs")
     assert not any("iree" in name for name in records)
+    every = sum((o.compiler, o.target) == ("tvm", "x86-64") for o in matrix())
+    assert f"1 of the matrix's {every} binaries" in claimed.note
     copies = records["copies without names that come back as the original does"]
     assert (copies.ours, copies.status) == (100.0, "match")
     assert records["parameters found bit for bit"].status == "match"
@@ -121,6 +125,38 @@ def test_what_was_measured_is_kept_and_a_stop_loses_none_of_it(
     assert len(asked) == 6
 
 
+def test_a_bench_of_programs_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Programs that were begun in time are not looked into again; the others are named."""
+    looked = []
+
+    def fake(path: Path, kind: str, *_: object) -> Ordinary:
+        looked.append(path.name)
+        return Ordinary(name=path.name, kind=kind, state="none", whole=path.name != "b.so",
+                        named=("Identity",))  # fmt: skip
+
+    kinds = {"a.so": "algebra", "b.so": "algebra", "c.so": "codec"}
+    paths = {tmp_path / name: kind for name, kind in kinds.items()}
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    turns = ordinary.by_turns(paths)
+    assert [path.name for path, _ in turns] == ["a.so", "c.so", "b.so"]
+    monkeypatch.setattr(ordinary, "look_into", fake)
+    monkeypatch.setattr(ordinary, "Cache", lambda name: Cache(name, folder=tmp_path / "kept"))
+    clock = iter([0.0, 0.0, 9.0])
+    monkeypatch.setattr(ordinary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    limits = RecoverLimits()
+    first = list(ordinary._figures("programs", turns, limits, 5.0, 3))
+    assert looked == ["a.so", "c.so"] and "NOT LOOKED INTO, time was over: b.so" in first[0].note
+    assert (first[0].met, first[1].value, first[1].met) == (True, 2.0, False)
+    monkeypatch.setattr(ordinary, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    taken, number, whole = ordinary._figures("programs", turns, limits, 5.0, 3)
+    assert looked == ["a.so", "c.so", "b.so"] and "2 from an earlier run" in taken.note
+    assert "3 Identity" in taken.note and (number.value, number.met) == (3.0, True)
+    assert whole.value == 2.0 and whole.note == "in part: b.so"
+
+
 def test_programs_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
 
@@ -154,6 +190,20 @@ def test_a_network_that_cannot_be_judged_does_not_lose_the_others(
     monkeypatch.setattr(measuring, "recover", lambda *_, **__: recovered)
     found = measure(GEMM, Workshop(tmp_path), Effort())
     assert found.state == "another" and "judging it failed: AttributeError" in found.reason
+
+
+def test_a_defect_of_the_recovery_is_a_row_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("k13")
+
+    (tmp_path / "a.so").write_bytes(b"a binary")
+    monkeypatch.setattr(Workshop, "build", lambda *_: Built(path=tmp_path / "a.so"))
+    monkeypatch.setattr(measuring, "recover", broken)
+    found = measure(GEMM, Workshop(tmp_path), Effort())
+    assert (found.state, found.parameters) == ("none", 24 * 10 + 10)
+    assert found.reason == "a defect: KeyError: 'k13'"
 
 
 def test_what_is_not_installed_is_skipped_and_said(

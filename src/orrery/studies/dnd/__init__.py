@@ -2,6 +2,7 @@
 
 from ._cases import Asked, chosen, matrix
 from ._compare import Likeness, likeness, weights_found
+from ._keep import recalled
 from ._measure import Effort, Found, measure
 from ._ordinary import Ordinary, commands, look_into, numeric_programs
 from ._study import conduct_on, dnd_study
@@ -21,5 +22,6 @@ __all__ = [
     "matrix",
     "measure",
     "numeric_programs",
+    "recalled",
     "weights_found",
 ]

@@ -11,6 +11,7 @@ Judge:   the same attack with the original's own gradients on the same images; c
 from __future__ import annotations
 
 import math
+import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -196,8 +197,10 @@ def use(
         return _used(plain, taught(data, epochs=epochs), data, time_s, progress)
     except CancelledError:
         raise
-    except OrreryError as error:
-        return replace(plain, reason=str(error))
+    except Exception as error:  # a defect of ours must not lose the others
+        told = isinstance(error, OrreryError | subprocess.TimeoutExpired)
+        return replace(plain, reason=str(error) if told else
+                       f"a defect: {type(error).__name__}: {error}"[:300])  # fmt: skip
 
 
 def _used(plain: Used, graph: Graph, data: Images, time_s: float, progress: Progress) -> Used:

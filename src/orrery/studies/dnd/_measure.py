@@ -135,11 +135,13 @@ def measure(
         )  # fmt: skip
     except CancelledError:
         raise
-    except OrreryError as error:
-        like = likeness(None, wanted)
-        return Found(asked=asked, state="refused", reason=str(error), size_bytes=size,
-                     expected=like.expected, attributed=like.attributed, distance=like.distance,
-                     parameters=weights_found(None, wanted)[1])  # fmt: skip
+    except Exception as error:  # a defect of ours must not lose the others, nor pass for a refusal
+        like, told = likeness(None, wanted), isinstance(error, OrreryError)
+        reason = str(error) if told else f"a defect: {type(error).__name__}: {error}"[:300]
+        return Found(asked=asked, state="refused" if told else "none", reason=reason,
+                     size_bytes=size, expected=like.expected, attributed=like.attributed,
+                     distance=like.distance, parameters=weights_found(None, wanted)[1],
+                     )  # fmt: skip
     try:
         return replace(_judged(asked, result, wanted, effort), size_bytes=size)
     except CancelledError:

@@ -78,16 +78,21 @@ class Ordinary:
     state : ``none`` found, which is right; a network was ``taken`` to be in it; ``refused``: it
         is no binary that can be read
     whole : whether all of it was read within the limits; else what was read shows nothing wrong
-    loops : operators that were recognised without being taken for a network
+    named : operators that were recognised without being taken for a network, one a loop
     """
 
     name: str
     kind: str
     state: str
     whole: bool
-    loops: int = 0
+    named: tuple[str, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+
+    @property
+    def loops(self) -> int:
+        """How many loops compute as operators do."""
+        return len(self.named)
 
 
 def look_into(
@@ -107,10 +112,12 @@ def look_into(
         return Ordinary(name=path.name, kind=kind, state="refused", whole=True, reason=str(error))
     network = found.network
     results = [one.result for one in network.tried] if network else []
-    late = bool(found.problem) or any("out of time" in r or "not begun" in r for r in results)
+    results += [stage.detail for stage in found.stages if stage.name == "reading"]
+    words = ("out of time", "not begun", " lost")
+    late = bool(found.problem) or any(word in one for one in results for word in words)
     return Ordinary(
         name=path.name, kind=kind, state="none" if found.verdict == "none" else "taken",
-        whole=not late, loops=len(network.loose) if network else 0,
+        whole=not late, named=tuple(one.operator for one in network.loose) if network else (),
         reason=found.problem or (network.reason if network else ""),
         seconds=sum(stage.seconds for stage in found.stages),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from orrery.provenance import Basis
 
 from .._frame import Record, compared
 from ._attack import Used, interval
+from ._cases import matrix
 from ._measure import TOLERANCE, Found, judged_by
 from ._ordinary import Ordinary
 from ._published import BTD, BTD_SAME, CLAIMED_TARGETS, DND, DND_SAME
@@ -51,7 +52,9 @@ def case_records(found: Sequence[Found]) -> list[Record]:
 def _same(compiler: str, target: str, some: Sequence[Found]) -> Record:
     claimed = target in CLAIMED_TARGETS.get(compiler, ())
     lost = len(some) - sum(one.state == "same" for one in some)
-    note = f"{len(some)} binaries" + (f", {lost} not; the table of cases says why" if lost else "")
+    whole = sum((o.compiler, o.target) == (compiler, target) for o in matrix())
+    note = f"{len(some)} of the matrix's {whole} binaries"
+    note += f", {lost} of them not; the table of cases says why" if lost else ""
     return compared(
         f"same network: {compiler} on {target}", "%", ours=_share(some), basis=Basis.MEASURED,
         source=DND if claimed else _ISSUE, published=DND_SAME if claimed else None,

@@ -124,15 +124,16 @@ def conduct_on(
     ordinary, uses_made = programs(), used()
     return StudyResult(
         records=(*case_records(found), *ordinary_records(ordinary), *attack_records(uses_made)),
-        sections=sections_of(found, ordinary, uses_made, _notes(found, earlier)),
+        sections=sections_of(found, ordinary, uses_made, _notes(found, earlier, cache)),
     )
 
 
-def _notes(found: Sequence[Found], earlier: int) -> list[str]:
+def _notes(found: Sequence[Found], earlier: int, cache: Cache | None) -> list[str]:
     notes = []
-    if earlier:
+    if earlier and cache is not None:
         notes.append(f"{earlier} of {len(found)} binaries were measured by an earlier run with the "
-                     "same sources, compilers and limits.")  # fmt: skip
+                     "same sources, compilers and limits; what ran out of time did so beside what "
+                     f"else ran then. Remove {cache.folder} to measure them again.")  # fmt: skip
     tried = [one.seconds for one in found if one.tried]
     if tried and len(found) < len(matrix()):
         whole = statistics.fmean(tried) * len(matrix())
