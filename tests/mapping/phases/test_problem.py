@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.errors import SpecError
+from orrery.errors import ModelError, SpecError
+from orrery.graph import Graph, Node, TensorType
 from orrery.mapping.phases import Passage, PlacementProblem, Worker, flows_of, partition
 
 from ..cases import graph
@@ -112,6 +113,21 @@ def test_flows_by_hand() -> None:
              for f in towers().flows]  # fmt: skip
     assert found == [("x", 4, -1, (0, 1), False), ("a", 8, 0, (2,), False),
                      ("b", 8, 1, (2,), False), ("c", 8, 2, (), True)]  # fmt: skip
+
+
+def test_texts_count_as_no_bytes_and_unknown_sizes_are_refused() -> None:
+    texts = TensorType(dtype="string", shape=(2,))
+    nodes = [Node(name="e", op="Equal", inputs=("t", "t"), outputs=("same",)),
+             Node(name="n", op="NonZero", inputs=("same",), outputs=("where",))]  # fmt: skip
+    for count in (1, 2):
+        network = Graph(name="texts", nodes=tuple(nodes[:count]), inputs=("t",),
+                        outputs=("same", "where")[:count], types={"t": texts}).infer()  # fmt: skip
+        cut = partition(network, {"e": 1.0, "n": 1.0}, least=0)
+        if count == 1:
+            assert [(f.tensor, f.size_bytes) for f in flows_of(cut)] == [("t", 0), ("same", 2)]
+        else:
+            with pytest.raises(ModelError, match="'where': found 'a size that only running tells'"):
+                flows_of(cut)
 
 
 def test_phases_of_a_timing() -> None:

@@ -76,6 +76,8 @@ class Flow:
 def flows_of(partition: Partition) -> tuple[Flow, ...]:
     """Return the tensors that pass between subgraphs, or the border of the network.
 
+    Texts, which lie in the host's memory alone, count as no bytes.
+
     Raises
     ------
     ModelError : a tensor whose size is not known
@@ -88,7 +90,9 @@ def flows_of(partition: Partition) -> tuple[Flow, ...]:
         readers = {owner[c.name] for c in graph.consumers(tensor)} - {source}
         returned = tensor in graph.outputs
         if readers or returned:
-            size = graph.known_bytes(tensor)
+            size, kind = graph.known_bytes(tensor), graph.types.get(tensor)
+            if size is None and kind is not None and kind.is_bound:
+                size = 0  # texts
             if size is None:
                 raise ModelError(f"{graph.name}: tensor {tensor!r}", found="a size that only "
                                  "running tells", wanted="a known size",
