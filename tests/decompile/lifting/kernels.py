@@ -198,6 +198,9 @@ void bordered(const float *x, const float *w, float *y) {
 void scattered(const float *x, float *y) {
   for (int i = 1, n = 0; n < 6; n++, i = i * 3 % 7) y[n] = x[i];
 }
+void parted(const float *x, float *y) {
+  for (unsigned long i = 0; i < 12; i++) y[i] = x[i / 3 * 5 + i % 3];
+}
 void halved(float *a, float *c) {
   float t = a[0];
   for (int i = 0; i < 8; i++) a[i] *= 0.5f;
@@ -261,6 +264,7 @@ KERNELS = {
     "doubles": Kernel(arrays=(20, 2)), "local": Kernel(arrays=(64, 64)),
     "inplace": Kernel(arrays=(6, 6, 6)), "exchange": Kernel(arrays=(7, 7, 7)),
     "bordered": Kernel(arrays=(20, 10, 20)), "scattered": Kernel(arrays=(7, 6)),
+    "parted": Kernel(arrays=(18, 12)),
     "halved": Kernel(arrays=(8, 1)), "normal": Kernel(arrays=(7,)),
     "replaced": Kernel(arrays=(1, 6, 6)), "clamped": Kernel(arrays=(9, 9)),
     "filtered": Kernel(arrays=(9,)), "called": Kernel(arrays=(6, 2)),

@@ -11,6 +11,9 @@ from ._numbers import Numbers
 from ._parts import inner_of, is_choice, is_named
 from ._parts import signed as as_signed
 
+#: Where pointers are taken to lead to: multiples of so many bytes.
+_PAGE = 4096
+
 
 class Bits(Numbers):
     """Makes values of other widths and of pieces of others."""
@@ -145,11 +148,21 @@ class Bits(Numbers):
                 )  # fmt: skip
         if isinstance(a, Index) and isinstance(b, Index):
             for first, second in ((a, b), (b, a)):
-                step = _alignment(first.value)
+                step = self._alignment(first.value)
                 low, high = self.range(second.value)
                 if low is not None and high is not None and low >= 0 and high < step:
                     return self.add(a, b, width)
         return Operation("ior", (a, b), width)
+
+    def _alignment(self, form: Linear) -> int:
+        """Return the greatest power of two that divides a form whatever its terms are.
+
+        Pointers lead to where a page begins, as `place` has them: a part of an array is addressed
+        by setting bits where a compiler knows how it is aligned.
+        """
+        common = gcd(form.constant, *(f * _PAGE if t in self.pointers else f
+                                      for t, f in form.terms))  # fmt: skip
+        return common & -common if common else 1 << 62
 
     def bit_xor(self, a: Value, b: Value, width: int) -> Value:
         """Return the bits in which they differ."""
@@ -356,12 +369,6 @@ class Bits(Numbers):
             else:
                 flat.append(piece)
         return Operation("iconcat", tuple(flat), total)
-
-
-def _alignment(form: Linear) -> int:
-    """Return the greatest power of two that divides a form whatever its terms are."""
-    common = gcd(form.constant, *(f for _, f in form.terms))
-    return common & -common if common else 1 << 62
 
 
 def _starts(pieces: list[Value]) -> list[int]:

@@ -16,6 +16,7 @@ from orrery.decompile.forms import Operation, Value
 
 from ._build import Builder
 from ._cells import Vector
+from ._parts import is_named
 
 Any_ = Value | Vector
 
@@ -144,9 +145,11 @@ def _high_product(build: Builder, a: Value, b: Value, sign: bool) -> Value:
         if low is None or low >= 0:
             found = build.shift_right(build.index(form * factor, 128), build.number(64, 8), 128,
                                       arithmetic=True)  # fmt: skip
-            if isinstance(found, Operation) and found.name == "idiv":
+            # Where a shift follows the product, nothing is divided yet: by 2^64 alone.
+            by = build.constant(found.inputs[1]) if is_named(found, "idiv") else None
+            if isinstance(found, Operation) and by is not None and by < 1 << 63:
                 return Operation("idiv", (build.truncate(found.inputs[0], 64),
-                                          build.truncate(found.inputs[1], 64)), 64)  # fmt: skip
+                                          build.number(by, 64)), 64)  # fmt: skip
     return Operation("ihigh" if sign else "uhigh", (a, b), 64)
 
 
