@@ -187,3 +187,55 @@ def test_what_is_spread_out_alone_is_written_in_onnx() -> None:
     found = recovery.graph.evaluate({recovery.graph.inputs[0]: given_x})
     have = found[recovery.graph.outputs[0]].reshape(wanted.shape)
     np.testing.assert_array_equal(have, wanted)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_mean_of_what_lies_inside_in_lanes(other: bool) -> None:
+    """Rows four at a time, those at the edges by themselves, as vectors of rows are divided."""
+    sizes, channels = (9, 6), 3
+    k = Kernels()
+    k.input("x", (1, channels, *sizes))
+    k.memory("sums", channels * prod(sizes))
+    k.output("y", channels * prod(sizes))
+    c, row, column, *window = k.counters((channels, *sizes, 3, 3))
+    at = [linear(-1, {place: 1, w: 1}) for place, w in zip((row, column), window, strict=True)]
+    conditions = op("iand", *(between(f, n) for f, n in zip(at, sizes, strict=True)), width=1)
+    read = k.load("x", row_major([linear(0, {c: 1}), *at], (channels, *sizes)))
+    k.store("sums", row_major([c, row, column], (channels, *sizes)),
+            k.sum(window, op("select", conditions, read, number(0)), number(0)),
+            [c, row, column])  # fmt: skip
+    (channel, four) = k.counters((channels, 2))
+    plane = linear(0, {channel: prod(sizes)})
+    for place in range(sizes[1]):
+        across = 2 if place in (0, sizes[1] - 1) else 3
+        first = plane + place
+        by = (op("fmul", k.load("sums", first), number(0.25)) if across == 2
+              else op("fdiv", k.load("sums", first), number(6)))  # fmt: skip
+        k.store("y", first, by, [channel])
+        for lane in range(4):
+            here = linear(1 + lane, {four: 4})
+            below = op("ilt", Index(here), Constant(8, 64), width=1)
+            rows: Value = Index(linear(3))
+            if lane == 3:  # what is known of the others was decided beforehand
+                rows = op("select", below, rows, Index(linear(2)), width=64)
+            if other and (place, lane) == (2, 1):
+                rows = Index(linear(4))
+            count = op("itof", op("imul", rows, Index(linear(across)), width=64))
+            cell = first + here * sizes[1]
+            k.store("y", cell, op("fdiv", k.load("sums", cell), count), [channel, four])
+    attributes = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "count_include_pad": 0}
+    source = network([("AveragePool", ["x"], "y", attributes)], {"x": (1, channels, *sizes)}, {},
+                     ["y"])  # fmt: skip
+    if not other:
+        assert operators(recovered(k.program(), source)) == ["AveragePool"]
+        return
+    recovery = recover_program(k.program())
+    assert recovery.unmatched == () and recovery.graph is not None
+    assert "Div" in operators(recovery)
+    found, wanted = (g.evaluate({g.inputs[0]: np.ones((1, channels, *sizes), np.float32)})
+                     for g in (recovery.graph, source))  # fmt: skip
+    ratio = found[recovery.graph.outputs[0]].reshape(-1) / wanted["y"].reshape(-1)
+    odd = {(r * sizes[1] + 2) for r in (2, 6)}
+    np.testing.assert_allclose(
+        ratio, [0.75 if k % prod(sizes) in odd else 1 for k in range(ratio.size)], rtol=1e-6
+    )

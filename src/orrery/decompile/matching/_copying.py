@@ -4,7 +4,8 @@ What a compiler makes of a padded copy (rows outside of the image apart from tho
 by themselves, lanes of vectors) need not be understood to be carried out: which element goes where
 is computed for every turn, guards and choices included.
 
-Models:  stores of constants, of what is read, of a choice between such by conditions on counters.
+Models:  stores of constants, of what is read, of a choice between such by conditions on counters;
+         of these divided by a number that counters alone decide.
 Ignores: loops with more turns than `_MOST_TURNS`.
 Judge:   stores cut up at random against NumPy's own padding (tests/decompile/matching).
 """
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from ..forms import Constant, Index, Load, Symbol, Value
 from ..tensors import Tensors
 from ..values import is_named, walk
-from ._elements import HOLE, number_code
+from ._elements import HOLE, Numbers, number_code
 from ._integers import Ints, evaluate_integers, grid
 from ._memory import Memory
-from ._statement import Refusal, Statement, place_of
+from ._statement import Refusal, Statement, number_of, place_of
 from ._views import constant_view
 
 _MOST_TURNS = 1 << 22
@@ -35,7 +36,8 @@ def copied(tensors: Tensors, memory: Memory, statement: Statement) -> bool:
     ------
     Refusal : it reads what is not known
     """
-    if not _moves(statement.value):
+    value, by = _quotient(statement.value)
+    if not _moves(value):
         return False
     if prod(statement.extents[s] for s in statement.loops) > _MOST_TURNS:
         return False
@@ -51,11 +53,29 @@ def copied(tensors: Tensors, memory: Memory, statement: Statement) -> bool:
     places = carrying.number(Index(statement.place.offset))
     if places is None or (places % 4).any():
         return False
-    codes = carrying.codes(statement.value, holds)
-    if codes is None:
+    codes = carrying.codes(value, holds)
+    divisors = None if by is None else carrying.divisors(by)
+    if codes is None or (by is not None and divisors is None):
         return False
-    memory.scatter(statement.place.memory, places[holds] // 4, codes[holds])
+    memory.scatter(statement.place.memory, places[holds] // 4, codes[holds],
+                   None if divisors is None else divisors[holds])  # fmt: skip
     return True
+
+
+def _quotient(value: Value) -> tuple[Value, Value | None]:
+    """Return a value and the number that it is divided by; None where it is not divided."""
+    if is_named(value, "fmul"):
+        for one, other in (value.inputs, value.inputs[::-1]):
+            number = number_of(other) if isinstance(other, Constant) and other.width == 32 else None
+            if number is not None and abs(np.frexp(number)[0]) == 0.5:  # a power of two
+                inverse = np.float32(1) / number
+                return one, Constant(int(inverse.view(np.uint32)), 32)
+    if is_named(value, "fdiv"):
+        one, other = value.inputs
+        number = other.inputs[0] if is_named(other, "fnarrow") else other
+        if isinstance(other, Constant) or is_named(number, "itof") or is_named(number, "utof"):
+            return one, other
+    return value, None
 
 
 def _moves(value: Value) -> bool:
@@ -82,6 +102,19 @@ class _Carrying:
         if found is None or found.dtype.kind != "i":
             return None
         return np.broadcast_to(found, self.shape)
+
+    def divisors(self, value: Value) -> Numbers | None:
+        """Return a number of floating point in every turn; None where it is 0 or memory decides."""
+        if isinstance(value, Constant):
+            found = np.asarray(number_of(value), np.float32)
+        elif any(isinstance(part, Symbol) and part not in self.turns for part in walk(value)):
+            return None
+        else:
+            made = evaluate_integers(value, self.turns)
+            if made is None or made.dtype != np.float32:
+                return None
+            found = made
+        return np.broadcast_to(found, self.shape) if found.all() else None
 
     def codes(self, value: Value, holds: NDArray[np.bool_]) -> Ints | None:
         """Return the code of what is stored in every turn in which it is."""

@@ -5,7 +5,7 @@ tensor, and has a code of 64 bits that says which. Copying is copying codes; wha
 is as a whole is read off their steps.
 
 Models:  constants; a tensor seen through a box, rearranged, with one number around it; rows of
-         several of these beside each other.
+         several of these beside each other; elements divided by numbers, one for each.
 Ignores: stretches that several numbers surround.
 Judge:   stores cut up at random against NumPy's own padding (tests/decompile/matching).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from ._statement import Refusal
 from ._views import box_of
 
 Codes = NDArray[np.int64]
+Numbers = NDArray[np.float32]
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 #: The code of what nobody wrote.
 HOLE = np.iinfo(np.int64).min
@@ -59,9 +62,7 @@ class Elements:
             self._sources |= dict.fromkeys(t.sources)
             return -1 - t.value.view(np.uint32).astype(np.int64)
         if t.op == "Rearrange":
-            digits = t.digits
-            inner = self.of(t.inputs[0]).reshape(digits.sizes)
-            return inner.transpose(digits.order).reshape(t.shape)
+            return _rearranged(self.of(t.inputs[0]), t)
         if t.op == "Pad":
             around = list(zip(t.attribute("before"), t.attribute("after"), strict=True))
             fill = _code_of(t.attribute("fill"))
@@ -83,6 +84,26 @@ class Elements:
             return np.broadcast_to(self.of(t.inputs[0]), t.shape)
         self._leaves[t.number] = t
         return (np.arange(t.size, dtype=np.int64) | (t.number << _SHIFT)).reshape(t.shape)
+
+    def divided(self, t: Tensor) -> tuple[Codes, Numbers] | None:
+        """Return codes of elements and what each is divided by; None where `t` is no quotient.
+
+        A product with a power of two is one: its inverse is a number as well.
+        """
+        if t.op == "Rearrange":
+            inner = self.divided(t.inputs[0])
+            return None if inner is None else (_rearranged(inner[0], t), _rearranged(inner[1], t))
+        if t.op not in ("Mul", "Div"):
+            return None
+        x, numbers = t.inputs if t.op == "Div" or t.inputs[1].is_constant else t.inputs[::-1]
+        if x.is_constant or numbers.value is None or not numbers.value.all():
+            return None
+        by = np.asarray(numbers.value, np.float32)
+        if t.op == "Mul":
+            if (np.abs(np.frexp(by)[0]) != 0.5).any():
+                return None
+            by = np.float32(1) / by
+        return np.broadcast_to(self.of(x), t.shape), np.broadcast_to(by, t.shape)
 
     def tensor(self, codes: Codes) -> Tensor | None:
         """Return what a stretch is as one tensor; None where it is nothing that has a name."""
@@ -227,6 +248,11 @@ def _spacings(
             continue
         for sizes, begins, steps in _spacings(size, place - begin * below, walks[:-1], above):
             yield (*sizes, above // below), (*begins, begin), (*steps, step)
+
+
+def _rearranged(x: NDArray[_Kind], t: Tensor) -> NDArray[_Kind]:
+    """Return elements of what a tensor rearranges as they lie in it."""
+    return x.reshape(t.digits.sizes).transpose(t.digits.order).reshape(t.shape)
 
 
 def _bits(codes: Codes) -> NDArray[np.uint32]:

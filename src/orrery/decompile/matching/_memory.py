@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..forms import Buffer
-from ..tensors import Tensor, Tensors
-from ._elements import HOLE, Elements
+from ..tensors import Tensor, Tensors, noted
+from ._elements import HOLE, Elements, Numbers
 from ._statement import IMAGE, Refusal
 
 #: (turns, step in elements), the largest step first
@@ -58,12 +58,16 @@ class Piece:
 
 @dataclass(slots=True)
 class Scattered:
-    """Elements that were copied to places that make no box: codes of `Elements`."""
+    """Elements that were copied to places that make no box: codes of `Elements`.
+
+    Where there are divisors, each was divided by its own on the way.
+    """
 
     places: NDArray[np.int64]
     codes: NDArray[np.int64]
     low: int
     high: int
+    divisors: Numbers | None = None
 
 
 Part = Piece | Scattered
@@ -139,8 +143,15 @@ class Memory:
         kept = [p for p in pieces if not _covers(made, p)]
         self._pieces[memory] = [*kept, made]
 
-    def scatter(self, memory: str, places: NDArray[np.int64], codes: NDArray[np.int64]) -> None:
+    def scatter(
+        self, memory: str, places: NDArray[np.int64], codes: NDArray[np.int64],
+        divisors: Numbers | None = None,
+    ) -> None:  # fmt: skip
         """Note that elements were copied, the older first where a place comes twice.
+
+        Parameters
+        ----------
+        divisors : what each was divided by on the way, if anything
 
         Raises
         ------
@@ -155,6 +166,10 @@ class Memory:
         whole[places - low] = codes
         kept = np.flatnonzero(whole != HOLE)
         made = Scattered(kept + low, whole[kept], low, high)
+        if divisors is not None:
+            by = np.ones(high - low, np.float32)
+            by[places - low] = divisors
+            made.divisors = by[kept]
         self._overwrites(memory, made)
         self._pieces.setdefault(memory, []).append(made)
 
@@ -233,24 +248,51 @@ class Memory:
         begin, end = min(p.low for p in parts), max(p.high for p in parts)
         if low < begin or end < high or end - begin > _MOST_ELEMENTS:
             return None
-        codes = np.full(end - begin, HOLE, np.int64)
-        for part in parts:
-            if isinstance(part, Scattered):
-                codes[part.places - begin] = part.codes
-            elif _lost(part):
-                codes[part.places - begin] = HOLE
-            else:
-                codes[part.places - begin] = self.elements.of(part.tensor).reshape(-1)
-        holes = np.flatnonzero(codes == HOLE) + begin
-        left = int(max(holes[holes < high], default=begin - 1)) + 1
-        right = int(min(holes[holes >= low], default=end))
-        if left > low or right < high:
-            return None
-        for a, b in dict.fromkeys(((left, right), (low, high))):
-            made = self.elements.tensor(codes[a - begin : b - begin])
-            if made is not None:
-                return Piece(a, ((b - a, 1),), made)
-        return None
+        joined: Piece | None = None
+        for quotients in (False, True):  # parts that were divided are one quotient, if they can be
+            codes, by = np.full(end - begin, HOLE, np.int64), np.ones(end - begin, np.float32)
+            if not all(self._lay(part, codes, by, begin, quotients) for part in parts):
+                continue
+            holes = np.flatnonzero(codes == HOLE) + begin
+            left = int(max(holes[holes < high], default=begin - 1)) + 1
+            right = int(min(holes[holes >= low], default=end))
+            if left > low or right < high:
+                return None
+            for a, b in dict.fromkeys(((left, right), (low, high))):
+                made = self.elements.tensor(codes[a - begin : b - begin])
+                if made is None or (quotients and made.inner.op == "Concat"):
+                    continue
+                if quotients:
+                    divisors = self._tensors.constant(by[a - begin : b - begin].reshape(made.shape))
+                    made = self._tensors.apply("Div", made, divisors)
+                    noted(made, *(p.tensor.inner for p in parts if isinstance(p, Piece)))
+                piece = Piece(a, ((b - a, 1),), made)
+                if made.inner.op != "Concat":
+                    return piece
+                joined = joined or piece
+                break
+        return joined
+
+    def _lay(
+        self, part: Part, codes: NDArray[np.int64], by: Numbers, begin: int, quotients: bool
+    ) -> bool:
+        """Put a part among codes; return False where it is no quotient though all must be, or the
+        other way round."""
+        at = part.places - begin
+        if isinstance(part, Scattered):
+            if quotients != (part.divisors is not None):
+                return False
+            codes[at], by[at] = part.codes, 1 if part.divisors is None else part.divisors
+        elif _lost(part):
+            codes[at] = HOLE
+        elif quotients:
+            found = self.elements.divided(part.tensor)
+            if found is None:
+                return False
+            codes[at], by[at] = found[0].reshape(-1), found[1].reshape(-1)
+        else:
+            codes[at] = self.elements.of(part.tensor).reshape(-1)
+        return True
 
     @staticmethod
     def _family(pieces: Sequence[Part], touching: Sequence[Part]) -> list[Part]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
+from math import prod
 
 import numpy as np
 
@@ -134,8 +135,27 @@ def _merged(boxes: list[_Box], *, once: bool) -> list[_Box]:
         joined = _adjacent([_flat(box) for box in current])
         joined = _stacked(joined)
         if len(joined) == len(current):
-            return joined
+            whole = _by_points(joined)
+            return joined if whole is None else [whole]
         current = joined
+
+
+def _by_points(boxes: list[_Box]) -> _Box | None:
+    """Return boxes that lie between each other as one, where all their places are turns of loops.
+
+    Vectors that a compiler chose in two ways by turns come as two loops over every other one.
+    """
+    if len(boxes) < 2 or sum(prod(n for n, _ in box.loops) for box in boxes) > _MOST_TERMS:
+        return None
+    points: list[Steps] = []
+    for box in boxes:
+        mine = [box.base]
+        for turns, step in box.loops:
+            mine = [tuple(b + k * s for b, s in zip(one, step, strict=True))
+                    for one in mine for k in range(turns)]  # fmt: skip
+        points += mine
+    first = min(box.first for box in boxes)
+    return _lattice([_Box(point, (), first) for point in sorted(points)], ())
 
 
 def _within(one: _Box, other: _Box) -> bool:
