@@ -112,25 +112,19 @@ def of_search(cases: Sequence[Case]) -> list[Figure]:
 
 
 def of_prediction(cases: Sequence[Case]) -> list[Figure]:
-    """Predicted makespans of the placements against measured ones: from parts, and corrected."""
-    found = []
-    for word, seconds in (("predicted", [(c, c.predicted_s) for c in cases]),
-                          ("expected", [(c, c.expected_s) for c in cases])):  # fmt: skip
-        off = [(c.name, 100 * (s / c.measured_s - 1)) for c, s in seconds if s is not None]
-        if not off:
-            continue
-        errors = tuple(abs(error) for _, error in off)
-        said = "; ".join(f"{name} {error:+.1f}" for name, error in off)
-        how = "; corrected by other placements that raced, where three or more did"
-        if word == "predicted":
-            how = "; at the pace of the rounds, as subgraphs one at a time tell: " + ", ".join(
-                f"{c.name} x{c.pace:.2f} (without {_without(c):+.1f})" for c in cases if c.pace
-            )
-        found.append(Figure(
-            name=f"placing: {word} makespan off measured, median", unit="%", target=10.0,
-            value=float(np.median(errors)), runs=errors, note=said + how,
-        ))  # fmt: skip
-    return found
+    """Predicted makespans of the placements against measured ones."""
+    off = [(c.name, 100 * (c.predicted_s / c.measured_s - 1)) for c in cases]
+    if not off:
+        return []
+    errors = tuple(abs(error) for _, error in off)
+    said = "; ".join(f"{name} {error:+.1f}" for name, error in off)
+    how = ", ".join(f"{c.name} x{c.pace:.2f} (without {_without(c):+.1f})"
+                    for c in cases if c.pace)  # fmt: skip
+    return [Figure(
+        name="placing: predicted makespan off measured, median", unit="%", target=10.0,
+        value=float(np.median(errors)), runs=errors, note=f"{said}; at the pace of the rounds, as "
+        f"subgraphs one at a time tell: {how}",
+    )]  # fmt: skip
 
 
 def _without(case: Case) -> float:

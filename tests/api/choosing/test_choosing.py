@@ -170,9 +170,6 @@ def test_what_does_not_gain_is_run_whole(monkeypatch: pytest.MonkeyPatch, cost: 
     found = chosen(Virtual(TIMED, WHOLE, truth, noise=0.02), monkeypatch)
     assert found.best == "all"
     assert "So it is run whole, on all" in page(found)
-    # The others that raced took as long, whatever was predicted, so that this is expected.
-    assert found.placed.expected_s == pytest.approx(found.comparison.median_s(PLACED), rel=0.15)
-    assert "Corrected by how the other placements raced before" in page(found)
 
 
 def test_a_placement_that_fails_is_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,6 @@ def stands(choice: Choice, found: Found) -> list[str]:
     )  # fmt: skip
     said = [f"Predicted from its parts: {_seconds(predicted)}{how}, "
             f"{predicted / measured - 1:+.1%} of what was measured."]  # fmt: skip
-    expected = choice.placed.expected_s
-    if expected is not None:
-        said[0] += (f" Corrected by how the other placements raced before: {_seconds(expected)} "
-                    f"({expected / measured - 1:+.1%}).")  # fmt: skip
     least, under = _seconds(losses.bound_s), losses.undercut_s
     if under is not None:
         how = (

@@ -24,7 +24,6 @@ import numpy as np
 from orrery.errors import SpecError
 from orrery.progress import SILENT, Progress
 
-from ._expect import expected_s
 from ._problem import PlacementProblem
 from ._state import State
 from ._tree import Placement, Tree
@@ -118,9 +117,6 @@ class Placed:
     log : changes in the order in which they were tried
     proved : no placement is predicted to be quicker
     least_s : that no placement is predicted to undercut, as far as that was proved
-    expected_s : `predicted_s`, corrected by how the other placements turned out that raced (see
-        `_expect`); its own races are not in it. None without a race, or where fewer than three
-        others ran
     """
 
     placement: Placement
@@ -128,7 +124,6 @@ class Placed:
     predicted_s: float
     log: tuple[Correction, ...] = ()
     proved: bool = False
-    expected_s: float | None = None
     least_s: float = 0.0
 
 
@@ -209,11 +204,8 @@ def greedy_correction(
         if not entrants:
             break
         steward.hold(entrants)
-    predicted_s = problem.timing(steward.best).makespan_s
-    others = [(problem.timing(one).makespan_s, took) for one, took in steward.took.items()
-              if one != steward.best]  # fmt: skip
-    return Placed(placement=steward.best, seconds=steward.seconds, predicted_s=predicted_s,
-                  log=tuple(steward.log), expected_s=expected_s(predicted_s, others))  # fmt: skip
+    return Placed(placement=steward.best, seconds=steward.seconds, log=tuple(steward.log),
+                  predicted_s=problem.timing(steward.best).makespan_s)  # fmt: skip
 
 
 def _predicted(problem: PlacementProblem) -> Callable[[Placement], float]:
@@ -222,7 +214,7 @@ def _predicted(problem: PlacementProblem) -> Callable[[Placement], float]:
 
 @dataclass(slots=True)
 class _Steward:
-    """Keeps the best placement, and what each took; enters none twice, save the best."""
+    """Keeps the best placement; enters none twice, save the best."""
 
     race: Race
     left: int
@@ -231,7 +223,6 @@ class _Steward:
     seconds: float = float("inf")
     log: list[Correction] = field(default_factory=list)
     known: set[Placement] = field(default_factory=set)
-    took: dict[Placement, float] = field(default_factory=dict)
 
     def hold(self, entrants: Mapping[Placement, str]) -> None:
         """Race the best so far against others."""
@@ -241,8 +232,6 @@ class _Steward:
         self.known.update(entrants)
         self.left -= len(entrants)
         for placement, ran in zip(field_, found.runs, strict=True):
-            if ran.seconds is not None:
-                self.took[placement] = ran.seconds
             if placement in entrants:
                 kept = found.winner is not None and placement == field_[found.winner]
                 self.log.append(Correction(

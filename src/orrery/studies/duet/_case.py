@@ -165,7 +165,6 @@ class Case:
     blocks : comparisons of ways; the placement is in each
     chosen : the way that the command stands by; it was chosen in other rounds than these
     predicted_s : of the placement, from its parts, at the machine's pace of `blocks`
-    expected_s : the same, corrected by how others turned out that raced before; None: too few did
     cut_s : the subgraphs one after the other on the worker of the best way alone; None: not known
     bound_s, reason : what no placement undercuts by times alone, and because of what
     limit_s : what none undercuts while subgraphs slow each other down as measured; None: not known
@@ -187,7 +186,6 @@ class Case:
     blocks: tuple[Comparison, ...]
     chosen: str
     predicted_s: float
-    expected_s: float | None
     bound_s: float
     reason: str
     cut_s: float | None

@@ -114,7 +114,7 @@ def measure_case(
             for k in problem.order
         ),
         kinds=kinds, blocks=tuple(blocks), chosen=PLACED if choice.best == CHOSEN else choice.best,
-        predicted_s=slower * problem.timing(ours).makespan_s, expected_s=choice.placed.expected_s,
+        predicted_s=slower * problem.timing(ours).makespan_s,
         bound_s=bounds.best_s, reason=bounds.reason, limit_s=limit_s, pace=pace, busy=None,
         cut_s=None if cut_s is None else slower * cut_s, sweep=sweep, operators=operators,
         errors={name: judgement.error for name, judgement in judged.items()}, tolerance=TOLERANCE,
