@@ -13,7 +13,7 @@ from orrery.runtime import ReferenceBackend
 
 @dataclass(frozen=True)
 class Faulty:
-    """Fails, or sleeps, in every subgraph that holds a node, where the file says so by existing.
+    """Fails, sleeps, or leaves all out, in every subgraph that holds a node, as a file says.
 
     Children read the file at each run, so that a test can change its mind.
     """
@@ -41,6 +41,8 @@ class _Runs:
             said = Path(self.of.file).read_text(encoding="utf-8")
             if said == "fail":
                 raise ValueError("it was told to")
+            if said == "nothing":
+                return {}
             if said:
                 time.sleep(float(said))
         return self.made.run(inputs)

@@ -34,6 +34,7 @@ from orrery.runtime.together import (
     WorkerHungError,
     WorkerPool,
     observe,
+    watched,
 )
 from orrery.runtime.together._request import this_processor
 
@@ -210,8 +211,30 @@ def test_a_child_that_fails_says_why_and_goes_on(tmp_path: Path) -> None:
         told.write_text("fail")
         with pytest.raises(WorkerFailedError, match=r"'two process'.*sigmoid.*it was told to"):
             network.run(given)
+        told.write_text("nothing")
+        why = r"'two process'.*sigmoid.*its answer for '\w+': found 'none', wanted float32\["
+        with pytest.raises(WorkerFailedError, match=why):
+            network.run(given)
         told.write_text("")
         assert np.array_equal(network.run(given).outputs["e"], graph.evaluate(given)["e"])
+
+
+@pytest.mark.parametrize("node", ["sigmoid", "e"])
+def test_whoever_hangs_while_it_is_watched_is_named(node: str, tmp_path: Path) -> None:
+    """A child, or whoever asks for the last step's worker."""
+    told = tmp_path / "told"
+    told.write_text("")
+    graph, given = diamond(), image(diamond())
+    last = graph.nodes[-1].name
+    with pool_of(Faulty(last if node == "e" else node, str(told))) as pool:
+        network = both(graph, ["one", "one", "two", "one", "one"], pool)[1]
+        network.run(given)
+        told.write_text("600" if node == "sigmoid" else "20")
+        with pytest.raises(WorkerHungError) as caught:
+            watched(pool, lambda ask: ask(network, given), limit_s=1)
+        assert caught.value.worker == ("two process" if node == "sigmoid" else "one")
+        assert caught.value.region == (last if node == "e" else node)
+        assert all(one.future.done() for one in list(pool.under_way))  # nobody waits at the end
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped", "slow"])

@@ -133,7 +133,7 @@ def check_answer(graph: Graph, names: Iterable[str], made: Tensors) -> None:
         value = getattr(value, "tensor", value)  # of a worker with a memory of its own
         dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
         if name not in made:
-            found = f"none, but {', '.join(map(repr, made)) or 'nothing at all'}"
+            found = f"none, but {', '.join(map(repr, made))}" if made else "none"
         elif want is None or (
             (not isinstance(dtype, np.dtype) or want.dtype == "string"
              or dtype == numpy_dtype(want.dtype))

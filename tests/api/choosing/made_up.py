@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,8 +57,8 @@ class Virtual:
     truth : of a placement; none: what is predicted from `timed`
     noise : share by which times vary
     drift : share by which the machine gets slower and quicker again
-    apart : what a placement takes on processes, as a share of what it takes on threads; None: there
-        are none
+    apart : what a placement takes on processes, as a share of what it takes on threads, whose
+        hand-overs take 0.1 ms then; None: there are none
     """
 
     timed: Sequence[Sequence[float]]
@@ -87,7 +89,9 @@ class Virtual:
             original = getattr(together, name)
             patch.setattr(together, name, partial(original, clock=lambda: self.now))
         patch.setattr(together, "profile_subgraphs", lambda *_, **__: self.profile())
-        patch.setattr(together, "measure_links", lambda *_, **__: ())
+        links = [SimpleNamespace(source=a, target=b, fixed_s=1e-4, s_per_byte=0.0)
+                 for a, b in permutations(("all", "half0", "half1"), 2)]  # fmt: skip
+        patch.setattr(together, "measure_links", lambda *_, **__: links if self.apart else ())
         patch.setattr("orrery.api.placing._choose.node_work",
                       lambda *_: (dict.fromkeys("lrs", 1.0), ""))  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,18 @@ import pytest
 
 from orrery.api.choosing import PLACED, Choice, Effort, deviating
 from orrery.api.placing import choose
+from orrery.api.placing._again import timed_again
 from orrery.errors import OrreryError
-from orrery.graph import Graph, Node, TensorType
+from orrery.graph import Graph, Node, Region, TensorType
 from orrery.progress import SILENT
 from orrery.runtime import ReferenceBackend, together
-from orrery.runtime.together import WorkerPool
+from orrery.runtime.together import (
+    Fallback,
+    PlacedNetwork,
+    Step,
+    WorkerHungError,
+    WorkerPool,
+)
 
 from .made_up import INPUT, OWN, Virtual, towers, workers
 from .test_choosing import TIMED, WHOLE, page
@@ -36,6 +44,7 @@ class Bad:
     in_parts: bool = False
     name: str = "bad"
     runs: int = field(default=0, compare=False)
+    goes_on: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def refuses(self, graph: Graph) -> str | None:
         return None
@@ -52,6 +61,9 @@ class Bad:
                     return made
                 if own.fault is not None:
                     raise own.fault
+                if own.makes == "nothing for a long time":
+                    own.goes_on.wait(120)
+                    return made
                 if own.makes in ("gone", "renamed"):
                     return {f"{name}:0": v for name, v in made.items() if own.makes == "renamed"}
                 changed: Callable[[Any], Any] = {
@@ -120,6 +132,54 @@ def test_a_back_end_that_fails_while_it_is_compared_is_out(monkeypatch: pytest.M
         found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
     assert "half0" not in (*found.used, *found.alone)
     assert "Went on without a worker that failed: worker 'half0'" in page(found)
+
+
+@pytest.mark.parametrize("when", ["race", "compare", "observe"])
+def test_a_back_end_that_hangs_once_it_has_answered_is_out(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Whoever asks is then in its library for ever, and is left there."""
+    monkeypatch.setattr("orrery.api.choosing._requests._PATIENCE_S", 2.0)
+    bad = Bad()
+    Virtual(TIMED, {**WHOLE, "half0": 0.002}).install(monkeypatch)
+    original = getattr(together, when)
+
+    def hanging(*args: Any, **kwargs: Any) -> Any:
+        bad.makes = "nothing for a long time"
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(together, when, hanging)
+    with WorkerPool(workers(bad)) as pool:
+        try:
+            found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
+            assert list(pool.lost) == ["half0"]
+        finally:
+            bad.goes_on.set()
+    assert "half0" not in (*found.used, *found.alone)
+    assert "Went on without a worker that failed: worker 'half0'" in page(found)
+    assert "found no answer after 2." in page(found)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_kept_placement_whose_worker_hangs_is_run_otherwise(other: bool) -> None:
+    bad, graph = Bad(makes="nothing for a long time", after=3), towers()
+    region = Region(graph=graph, nodes=tuple("lrs"))
+    with WorkerPool(workers(bad)) as pool:
+        served = Fallback({
+            name: PlacedNetwork(graph, [Step(region=region, worker=worker)], pool)
+            for name, worker in (("kept", "half0"), ("whole", "all"))[: 1 + other]
+        })  # fmt: skip
+        try:
+            if other:
+                found, _ = timed_again(served, pool, INPUT, 5, SILENT, limit_s=2)
+                assert list(found.times_s) == ["whole"]
+                assert "'half0'" in served.notes[0]
+                assert "went on with whole" in served.notes[0]
+            else:
+                with pytest.raises(WorkerHungError, match="'half0'"):
+                    timed_again(served, pool, INPUT, 5, SILENT, limit_s=2)
+        finally:
+            bad.goes_on.set()
 
 
 @pytest.mark.parametrize("timed", [True, False])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from orrery.runtime.together import (
     profile_subgraphs,
 )
 
-from .test_executor import INPUT, OWN, PLACED, diamond, same, steps
+from .test_executor import INPUT, OWN, PLACED, Fake, diamond, same, steps
 
 #: fault -> what becomes of an answer
 FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -100,6 +100,42 @@ def test_where_all_is_on_one_worker_too(fault: str) -> None:
         with pytest.raises(WorkerFailedError) as told:
             network.run(INPUT)
         assert told.value.region == network.steps[1].region.name
+
+
+@pytest.mark.parametrize("fault", ["leaves out", "renames", "flattens", "lists"])
+@pytest.mark.parametrize("node", ["b", "d"])
+@pytest.mark.parametrize("how", ["watched", "here", "on one"])
+def test_who_was_right_at_first_is_named_too(fault: str, node: str, how: str) -> None:
+    """One that somebody reads, and one that goes to whoever asked."""
+    if (fault, node) == ("flattens", "d"):
+        pytest.skip("what nobody fails at is not looked at")
+    graph, wrong = diamond(), Wrong(node, "")
+    placed = [(nodes, {"b": "w0", "d": "w0"}.get(nodes, where)) for nodes, where in PLACED]
+    if how == "on one":
+        placed = [(nodes, "w0") for nodes, _ in PLACED]
+    timeout_s = 60 if how == "watched" else None
+    with WorkerPool(workers(wrong)) as pool:
+        network = PlacedNetwork(graph, steps(graph, placed), pool)
+        same(network.run(INPUT, timeout_s=timeout_s).outputs, graph, INPUT)
+        wrong.fault = fault
+        with pytest.raises(WorkerFailedError) as told:
+            network.run(INPUT, timeout_s=timeout_s)
+        assert (told.value.worker, told.value.region) == ("w0", node)
+        if fault != "lists":
+            assert f"its answer for 'y{node}'" in str(told.value)
+        wrong.fault = ""
+        same(network.run(INPUT, timeout_s=timeout_s).outputs, graph, INPUT)
+
+
+def test_who_fails_by_itself_is_not_taken_for_another() -> None:
+    graph, fake = diamond(), Fake()
+    with WorkerPool([replace(w, backend=fake) for w in workers(Wrong("", ""))]) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        same(network.run(INPUT).outputs, graph, INPUT)
+        fake.fails = "d"
+        with pytest.raises(WorkerFailedError, match=r"'all'.*made up") as told:
+            network.run(INPUT)
+        assert told.value.region == "d"
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

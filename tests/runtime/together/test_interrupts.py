@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from orrery.runtime.together import PlacedNetwork, WorkerPool
+from orrery.runtime.together import Fallback, PlacedNetwork, WorkerPool
 from orrery.runtime.together._interrupts import Interrupts
+from orrery.runtime.together._pool import _OPEN
 
 from .test_executor import INPUT, PLACED, Fake, diamond, same, steps, workers
 
@@ -70,6 +71,37 @@ def test_whoever_waits_for_a_worker_that_hangs_can_be_stopped(told: list[int]) -
         fake.release.set()
         same(network.run(INPUT).outputs, graph, INPUT)
     assert len(told) == 1
+
+
+def test_what_a_handler_raises_is_not_lost_in_a_callback(told: list[int]) -> None:
+    """Whoever makes a future call it prints what it raises, and goes on."""
+    graph = diamond()
+    with WorkerPool(workers()) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        served, submit = Fallback({"one": network}), network.submit
+        arrived = served._arrived
+
+        def over(inputs: Any) -> Any:
+            future = submit(inputs)
+            future.result(60)
+            return future
+
+        def arrives(*args: Any) -> None:
+            signal.raise_signal(signal.SIGALRM)
+            arrived(*args)
+
+        network.submit, served._arrived = over, arrives  # type: ignore[method-assign]
+        with pytest.raises(StopError):
+            served.submit(INPUT)
+        assert not pool.under_way
+    assert len(told) == 1
+
+
+def test_a_closed_pool_leaves_nothing_to_do_for_a_collection_of_memory() -> None:
+    """Python code that runs there would lose what a handler raises."""
+    with WorkerPool(workers()) as pool:
+        assert pool in _OPEN
+    assert pool not in _OPEN
 
 
 def test_handlers_wait_for_the_end_and_are_back_after_it(told: list[int]) -> None:

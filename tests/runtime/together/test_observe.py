@@ -1,18 +1,30 @@
-"""Steps of back ends that slow each other down: seen in company, not alone."""
+"""Steps of back ends that slow each other down: seen in company, not alone; some that hang."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from orrery.errors import SpecError
+from orrery.errors import CancelledError, SpecError
 from orrery.graph import Graph
-from orrery.runtime.together import LocalWorker, Outcome, PlacedNetwork, WorkerPool, observe
+from orrery.runtime.together import (
+    Ask,
+    LocalWorker,
+    Outcome,
+    PlacedNetwork,
+    WorkerFailedError,
+    WorkerHungError,
+    WorkerPool,
+    observe,
+    watched,
+)
 
-from .test_executor import INPUT, OWN, diamond, steps
+from .test_executor import INPUT, OWN, PLACED, Fake, diamond, same, steps
+from .test_executor import workers as fakes
 
 #: What a step takes alone, and the least that it takes in company; all between is the machine's.
 ALONE_S, CROWDED_S, BETWEEN_S = 0.005, 0.12, 0.1
@@ -68,7 +80,7 @@ class Cooling:
     def one_after_another(self) -> Cooling | None:
         return self.alone
 
-    def run(self, inputs: Any, *, timeout_s: float | None) -> Outcome:
+    def run(self, inputs: Any) -> Outcome:
         took = self.seconds * (1 if self.last[-1:] == [self] else 3)
         self.last.append(self)
         self.runs += 1
@@ -84,6 +96,56 @@ def test_short_steps_are_timed_warm_as_the_profile_does(
     found = observe(network, {}, rounds=4)
     assert found.alone_s == pytest.approx((factor * seconds,))
     assert alone.runs == runs
+
+
+@pytest.mark.parametrize(("placed", "node", "worker"), [
+    (PLACED, "b", "w0"), (PLACED, "d", "all"), ([(n, "w1") for n in "abcd"], "c", "w1"),
+])  # fmt: skip
+def test_who_hangs_is_named_and_left(placed: list[tuple[str, str]], node: str, worker: str) -> None:
+    """In its own thread; in whoever asks, who does its steps; where all is on one worker."""
+    graph, fake, left = diamond(), Fake(), threading.Event()
+    with WorkerPool(fakes(fake)) as pool:
+        network = PlacedNetwork(graph, steps(graph, placed), pool)
+
+        def race(ask: Ask) -> None:
+            try:
+                while True:
+                    with suppress(WorkerFailedError):  # that way is out, and the others race on
+                        ask(network, INPUT)
+                    fake.waits = node
+            except CancelledError:
+                left.set()
+                raise
+
+        with pytest.raises(WorkerHungError) as told:
+            watched(pool, race, limit_s=0.5)
+        assert (told.value.worker, told.value.region) == (worker, node)
+        assert pool.lost == {worker: node}
+        assert all(one.future.done() for one in list(pool.under_way))  # nobody waits at the end
+        fake.waits = ""
+        fake.release.set()
+        assert left.wait(60)
+        while pool.lost or pool.under_way:
+            time.sleep(0.01)
+        same(network.run(INPUT).outputs, graph, INPUT)
+
+
+def test_what_is_watched_returns_and_raises_as_if_it_were_not() -> None:
+    graph = diamond()
+    with WorkerPool(fakes(Fake(rest_s=0.1))) as pool:
+        network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+        # Each is far longer than the limit, and no worker is so long at one subgraph.
+        found = watched(pool, lambda ask: [ask(network, INPUT) for _ in range(3)], limit_s=0.9)
+        for outcome in found:
+            same(outcome.outputs, graph, INPUT)
+        for error in (SpecError("x", found="1", wanted="2", fix="z"), TimeoutError("its own")):
+
+            def fails(_: Ask, error: Exception = error) -> None:
+                raise error
+
+            with pytest.raises(type(error)) as told:
+                watched(pool, fails, limit_s=60)
+            assert told.value is error
 
 
 @pytest.mark.skipif(len(OWN) < 2, reason="one processor: nothing can run beside anything else")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ._ways import Ways
 
-#: Processes are tried where hand-overs of so many seconds would take such a share of a request.
-_HAND_OVER_S, _SHARE = 1e-4, 0.01
+#: Processes are tried where hand-overs between threads would take such a share of a request.
+_SHARE = 0.01
 
 #: What hand-overs between processes may take before they were ever seen.
 _SUPPOSED_S = 1e-5
@@ -35,7 +35,7 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
     What was found is said in the notes of `ways`; with processes its problem has their hand-overs.
     """
     from orrery.runtime.processes import refuses_processes
-    from orrery.runtime.together import race
+    from orrery.runtime.together import PROCESS, WorkerHungError, race
 
     problem = ways.problem
     crossing = sum(
@@ -43,7 +43,7 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
         for flow in problem.flows
     )
     predicted_s = problem.timing(placement).makespan_s
-    if len(set(placement)) == 1 or (crossing + 2) * _HAND_OVER_S < _SHARE * predicted_s:
+    if len(set(placement)) == 1 or (crossing + 2) * _hand_over_s(ways) < _SHARE * predicted_s:
         return False
     reason = refuses_processes(ways.graph, ways.steps(placement, processes=True), ways.pool)
     if reason is not None:
@@ -51,10 +51,13 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
         return False
     try:
         both = [ways.placed(placement, processes=processes) for processes in (False, True)]
-        found = race([partial(one.run, ways.inputs) for one in both], most_s=most_s)
+        found = ways.watched(lambda ask: race([partial(ask, one, ways.inputs) for one in both],
+                                              most_s=most_s))  # fmt: skip
     except CancelledError:
         raise
     except OrreryError as error:
+        if isinstance(error, WorkerHungError) and not error.worker.endswith(PROCESS):
+            raise  # what hung is there without processes too
         ways.notes.append(f"Workers are threads; as processes they failed: {error}")
         return False
     quicker = found.quicker(1)
@@ -77,7 +80,8 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
         f"lock. Each is a program with weights of its own ({held} of memory)."
     )
     ways.processes = True
-    took_s = made.hand_over_s([made.run(ways.inputs) for _ in range(_LOOKS)])
+    took_s = made.hand_over_s(
+        ways.watched(lambda ask: [ask(made, ways.inputs) for _ in range(_LOOKS)]))  # fmt: skip
     if took_s is not None:
         ways.problem = _handing_over(ways, max(0.0, took_s))
     return True
@@ -85,11 +89,17 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
 
 def if_processes(ways: Ways) -> PlacementProblem | None:
     """Return the problem with hand-overs as processes may have; None where that decides nothing."""
-    longest_s = max((p.fixed_s for p in ways.problem.passages.values()), default=0.0)
-    quickest_s = float(ways.problem.seconds.min(axis=1).sum())
-    if longest_s <= _SUPPOSED_S or _SHARE * quickest_s > 4 * _HAND_OVER_S:
+    longest_s, quickest_s = _hand_over_s(ways), float(ways.problem.seconds.min(axis=1).sum())
+    if longest_s <= _SUPPOSED_S or _SHARE * quickest_s > 4 * longest_s:
         return None
     return _handing_over(ways, _SUPPOSED_S)
+
+
+def _hand_over_s(ways: Ways) -> float:
+    """Return the longest hand-over between two threads, as it was measured here."""
+    workers = ways.pool.workers
+    return max((p.fixed_s for (a, b), p in ways.problem.passages.items()
+                if a in workers and b in workers), default=0.0)  # fmt: skip
 
 
 def _handing_over(ways: Ways, fixed_s: float) -> PlacementProblem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ _LOOK_S, _LOOKS = 1.0, 9
 def patience_s(usual_s: float) -> float:
     """Return how long a request may take of which so much is expected."""
     return _PATIENCE_S + _PATIENCE * usual_s
+
+
+def hang_s(seconds: NDArray[np.float64]) -> float:
+    """Return how long a worker may be at a step, however placements cut it, until it hangs.
+
+    Parameters
+    ----------
+    seconds : subgraphs × workers; infinite where one is refused
+    """
+    whole_s = np.where(np.isfinite(seconds), seconds, 0.0).sum(axis=0)
+    return patience_s(float(whole_s.max()))
 
 
 def answered(outcome: Outcome) -> dict[str, NDArray[Any]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
 from orrery.errors import CancelledError, OrreryError
 
-from ._requests import answered, patience_s
+from ._requests import answered, hang_s, patience_s
 
 if TYPE_CHECKING:
     from orrery.mapping.phases import PlacementProblem, Raced, Timing
-    from orrery.runtime.together import PlacedNetwork, Step, WorkerPool
+    from orrery.runtime.together import Ask, PlacedNetwork, Step, WorkerPool
+
+T = TypeVar("T")
 
 
 class Ways:
@@ -89,7 +91,9 @@ class Ways:
         from orrery.runtime.together import race
 
         self._broken.clear()
-        found = race([self._runner(one) for one in placements], most_s=most_s)
+        runners = [self._runner(one) for one in placements]
+        found = self.watched(lambda ask: race([partial(one, ask) for one in runners],
+                                              most_s=most_s))  # fmt: skip
         if found.winner is None and self._broken:
             raise self._broken[0]
         runs = tuple(
@@ -102,11 +106,12 @@ class Ways:
         )  # fmt: skip
         return Raced(runs=runs, winner=found.winner)
 
-    def _runner(self, placement: Sequence[int]) -> Callable[[], object]:
+    def _runner(self, placement: Sequence[int]) -> Callable[[Ask], object]:
         from orrery.runtime.together import WorkerFailedError, WorkerHungError
 
         try:
-            return partial(self.placed(placement).run, self.inputs)
+            made = self.placed(placement)
+            return lambda ask: ask(made, self.inputs)
         except CancelledError:
             raise
         except OrreryError as error:
@@ -114,10 +119,16 @@ class Ways:
             if isinstance(error, WorkerFailedError | WorkerHungError):
                 self._broken.append(error)
 
-        def fail() -> object:
+        def fail(_: Ask) -> object:
             raise failed
 
         return fail
+
+    def watched(self, action: Callable[[Ask], T]) -> T:
+        """Have requests made; whoever hangs at one ends that, as a `WorkerHungError`."""
+        from orrery.runtime.together import watched
+
+        return watched(self.pool, action, limit_s=hang_s(self.problem.seconds))
 
     def observed(
         self, placement: Sequence[int], network: PlacedNetwork, *, most_s: float
@@ -125,7 +136,8 @@ class Ways:
         """Return the median times of a placement's requests, and of its subgraphs alone."""
         from orrery.runtime.together import observe
 
-        found, order = observe(network, self.inputs, most_s=most_s), self.problem.order
+        found = self.watched(lambda ask: observe(network, self.inputs, most_s=most_s, ask=ask))
+        order = self.problem.order
         place = {number: turn for turn, number in enumerate(order)}
         numbers = range(len(order))
         timing = self.problem.observed(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from orrery.runtime import Executable
     from orrery.runtime.together import WorkerPool
 
+#: Who is longer at one run of the whole hangs, and is out when its parts are timed.
+_HANGS_S = 300.0
+
 
 def node_work(
     graph: Graph, inputs: Mapping[str, NDArray[Any]], pool: WorkerPool, progress: Progress
@@ -77,7 +80,8 @@ def _whole(
         if worker.backend.refuses(graph) is None:
             try:
                 made = pool.prepare(worker.name, graph)
-                times = [pool.call(worker.name, partial(_seconds, made, inputs)) for _ in range(5)]
+                times = [pool.call(worker.name, partial(_seconds, made, inputs),
+                                   timeout_s=_HANGS_S) for _ in range(5)]  # fmt: skip
             except CancelledError:
                 raise
             except Exception:  # whatever a library raises: that worker is out when it is timed

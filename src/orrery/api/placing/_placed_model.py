@@ -81,6 +81,8 @@ class PlacedModel:
         ------
         SpecError : inputs that do not fit, or it is closed
         """
+        from orrery.runtime.together import Interrupts
+
         answer: Future[dict[str, NDArray[Any]]] = Future()
         answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 
@@ -94,14 +96,15 @@ class PlacedModel:
             self._asked.end(token)
 
         token = object()
-        try:
-            self._begin(token)
-            check_request(inputs, None)
-            begun = self._ready.served.submit(inputs)
-        except BaseException:
-            self._asked.end(token)
-            raise
-        begun.add_done_callback(done)
+        with Interrupts():  # what a handler raises in a callback is printed and lost
+            try:
+                self._begin(token)
+                check_request(inputs, None)
+                begun = self._ready.served.submit(inputs)
+            except BaseException:
+                self._asked.end(token)
+                raise
+            begun.add_done_callback(done)
         return answer
 
     def export(self, path: str | Path) -> None:
@@ -111,10 +114,9 @@ class PlacedModel:
     def close(self) -> None:
         """End the workers, after what was asked before is answered; twice is once.
 
-        A block that a Ctrl-C leaves waits for nothing: what is left fails.
-
         However long that takes, as long as answers come: when none comes for 30 s, and for 50
-        times what one took before, somebody hangs, and what is left fails.
+        times what one took before, somebody hangs, and what is left fails. A block that a Ctrl-C
+        leaves waits for nothing.
 
         Raises
         ------

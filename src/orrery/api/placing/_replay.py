@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from orrery.errors import MissingExtraError, OrreryError, SpecError
@@ -12,6 +11,7 @@ from orrery.plan import Plan
 from orrery.progress import Progress
 
 from ..keeping import as_it_ran, backend_version, thread_name, whole_ways, worker_of
+from ._again import timed_again
 from ._ready import Arrays, Ready, latency, patience
 from ._replay_page import replay_sections
 
@@ -87,7 +87,7 @@ def replay(
     SpecError : the plan does not hold every node of the network once, in an order that can be run
     OrreryError : nothing that is here runs the network
     """
-    from orrery.runtime.together import Fallback, compare
+    from orrery.runtime.together import Fallback
 
     said, ways = list(notes), dict[str, "PlacedNetwork"]()
     failed: OrreryError | None = None
@@ -112,19 +112,16 @@ def replay(
                                   wanted="one or more",
                                   fix="place the network anew with --fresh")  # fmt: skip
     served = Fallback(ways)
-    served.run(given, timeout_s=patience(plan.settings.get("measured_s")))
-    while True:
-        current = served.current or next(iter(ways))
-        found = compare({current: partial(served.run, given)}, rounds=repeats, progress=progress)
-        if current == served.current:  # else a worker failed meanwhile, and was left out
-            break
+    found, outcome = timed_again(served, pool, given, repeats, progress,
+                                 limit_s=patience(plan.settings.get("measured_s")))  # fmt: skip
+    current = next(iter(found.times_s))
     if current != AS_PLANNED:
         said.append(f"So the whole network runs on {current}; --fresh places it anew.")
     how = "a kept placement" if current == AS_PLANNED else current
     return Ready(
         graph=graph, plan=as_it_ran(plan, ways[current], found), served=served,
         figures=(latency(graph, current, found, how, note=f"median of {found.rounds} runs"),),
-        sections=tuple(replay_sections(plan, found, ways[current], ways[current].run(given), said)),
+        sections=tuple(replay_sections(plan, found, ways[current], outcome, said)),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from orrery.errors import ModelError
 from orrery.graph import Graph
 
 from .._backend import Executable
@@ -57,9 +58,13 @@ def act_of(
     def act() -> None:
         made = run(inputs)
         for name, place in outputs.items():
-            if made[name].dtype != place.dtype or made[name].shape != place.shape:
-                raise TypeError(f"tensor {name!r} came as {made[name].dtype}{made[name].shape}, "
-                                f"not {place.dtype}{place.shape}")  # fmt: skip
-            np.copyto(place, made[name])
+            value = made.get(name)
+            if value is None or value.dtype != place.dtype or value.shape != place.shape:
+                found = "none" if value is None else f"{value.dtype}{list(value.shape)}"
+                raise ModelError(
+                    f"its answer for {name!r}", found=found, fix="leave out this back end",
+                    wanted=f"{place.dtype}{list(place.shape)}",
+                )  # fmt: skip
+            np.copyto(place, value)
 
     return act

@@ -41,8 +41,7 @@ _BOOT = (
     "from orrery.runtime.processes._child import main; main(**said)"
 )
 
-_pools: weakref.WeakKeyDictionary[WorkerPool, Children] = weakref.WeakKeyDictionary()
-_pools_lock = threading.Lock()
+_one_at_a_time = threading.Lock()
 
 
 def children_of(pool: WorkerPool) -> Children:
@@ -52,12 +51,11 @@ def children_of(pool: WorkerPool) -> Children:
     ------
     SpecError : the pool is closed
     """
-    with _pools_lock:
-        if pool not in _pools:
-            made = Children()
-            pool.attach(made)
-            _pools[pool] = made
-        return _pools[pool]
+    with _one_at_a_time:
+        found = next((one for one in pool.attached if isinstance(one, Children)), None)
+        if found is None:
+            pool.attach(found := Children())
+        return found
 
 
 class Child:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import ModelError, SpecError
+from orrery.errors import ModelError
 from orrery.graph import Graph
 
 from .._backend import Tensors, input_check
@@ -40,6 +40,7 @@ from ..together._request import failure_of, is_to_be_bound, to_be_bound_to
 from ._block import Block, act_of
 from ._children import Child, children_of
 from ._layout import WRAP, Part, Program, unshared
+from ._steps import asker_of, needs_of
 from ._words import why_not
 
 #: While whoever asks sleeps, it looks after signals and the time so often.
@@ -73,7 +74,7 @@ def placed_network(
 class _Asked:
     """A request that has no answer yet, as its pool knows it."""
 
-    __slots__ = ("_future", "_over", "alone", "at", "inputs", "network", "unserved")
+    __slots__ = ("_future", "_over", "alone", "at", "inputs", "network", "since", "unserved")
 
     began: tuple[float, ...] = ()
     ended: tuple[float, ...] = ()
@@ -83,6 +84,8 @@ class _Asked:
         self.alone = True
         #: the step that whoever asks is at, and since when
         self.at: tuple[int, float] | None = None
+        #: when its turn came
+        self.since = math.inf
         self.unserved: str | None = None
         self._future: Future[Any] | None = None
         self._over = False
@@ -149,8 +152,8 @@ class ProcessNetwork(PlacedNetwork):
             raise ModelError(f"{graph.name} in processes", found=reason,
                              wanted="tensors and a machine that processes can share",
                              fix="place it on threads")  # fmt: skip
-        self.asker = _asker(self.steps, pool)
-        needs = _needs(graph, self.steps, owner, pool, one_after_another=one_after_another)
+        self.asker = asker_of(self.steps, pool)
+        needs = needs_of(graph, self.steps, owner, pool, one_after_another=one_after_another)
         own = [n for n, step in enumerate(self.steps) if step.worker == self.asker]
         others = [n for n in range(len(self.steps)) if n not in own]
         tensors = dict.fromkeys(
@@ -294,15 +297,36 @@ class ProcessNetwork(PlacedNetwork):
             with suppress(FutureTimeout):
                 found: Outcome = asked.future.result(min(_SLICE_S, timeout_s))
                 return found
-            at = asked.at
-            if at is not None and time.perf_counter() - at[1] > timeout_s:
-                region = self.steps[at[0]].region.name
-                self.pool.lose(self.asker, region, asked)
-                if asked.future.done():  # just now
-                    self.pool.back(self.asker, asked)
-                told = WorkerHungError(self.asker, region, timeout_s)
-                told.lost = self.asker
-                raise told
+            self._look_after_own(asked, timeout_s)
+
+    def overdue(self, request: Any, limit_s: float) -> WorkerHungError | None:
+        try:
+            self._look_after_own(request, limit_s)
+            view, done = self.block.words.view, self.block.layout.done
+            left = [n for n in self._others if view[done(n)] != self._request]
+            if left and request.at is None:
+                self._look_after(left[0], request.since, limit_s)
+        except WorkerHungError as hung:
+            request.end()  # nobody is to wait for it
+            return hung
+        return None
+
+    def _look_after_own(self, asked: _Asked, limit_s: float) -> None:
+        """Have nobody ask the asking worker where it hangs.
+
+        Raises
+        ------
+        WorkerHungError : that
+        """
+        at = asked.at
+        if at is not None and time.perf_counter() - at[1] > limit_s:
+            region = self.steps[at[0]].region.name
+            self.pool.lose(self.asker, region, asked)
+            if asked.future.done():  # just now
+                self.pool.back(self.asker, asked)
+            told = WorkerHungError(self.asker, region, limit_s)
+            told.lost = self.asker
+            raise told
 
     def _serve_here(self, asked: _Asked) -> Outcome:
         """Serve a request in the thread that asks.
@@ -331,6 +355,8 @@ class ProcessNetwork(PlacedNetwork):
                 self._leave(asked)
                 if before is not None:
                     os.sched_setaffinity(0, before)
+            if self.pool.lost:
+                self.pool.back(self.asker, asked)
 
     def _post(self, inputs: Tensors, timeout_s: float | None) -> _Asked:
         """Have the asking worker's own thread serve a request."""
@@ -388,7 +414,8 @@ class ProcessNetwork(PlacedNetwork):
         if asked.unserved is not None:
             raise self.failure(len(self.steps) - 1, asked.unserved)
         clock = time.perf_counter
-        asked_s, children = clock(), self._children
+        asked.since = asked_s = clock()
+        children = self._children
         if asked_s < self.pool.awake_until:
             for name in self._threads:
                 self.pool.cool(name, own=here or name != self.asker, beside=children)
@@ -548,37 +575,3 @@ class ProcessNetwork(PlacedNetwork):
         told.__cause__ = MemoryError(text) if short else None
         told.alone = asked.alone
         return told
-
-
-def _asker(steps: Sequence[Step], pool: WorkerPool) -> str:
-    """Return the one worker that is a thread, whose steps whoever asks does.
-
-    Raises
-    ------
-    SpecError : it is not the last step's, or there are two
-    """
-    threads = list(dict.fromkeys(s.worker for s in steps if pool.worker(s.worker).kind == "thread"))
-    if threads != [steps[-1].worker]:
-        raise SpecError("network in processes", found=f"threads {', '.join(threads) or 'none'}",
-                        wanted=f"one, that of the last step ({steps[-1].worker})",
-                        fix="have processes do the steps of the others")  # fmt: skip
-    return threads[0]
-
-
-def _needs(
-    graph: Graph, steps: Sequence[Step], owner: dict[str, int], pool: WorkerPool, *,
-    one_after_another: bool,
-) -> list[frozenset[int]]:  # fmt: skip
-    """Return what each step waits for: who makes its tensors, and has its processors before it."""
-    last: dict[int, int] = {}
-    found = []
-    for number, step in enumerate(steps):
-        makers = (graph.producer(tensor) for tensor in step.region.inputs)
-        need = {owner[maker.name] for maker in makers if maker is not None}
-        for processor in pool.worker(step.worker).processors:
-            need.update([last[processor]] if processor in last else [])
-            last[processor] = number
-        if one_after_another and number:
-            need.add(number - 1)
-        found.append(frozenset(need))
-    return found

@@ -1,13 +1,14 @@
 """One network on several workers of this machine at once."""
 
 from ._capacity import DoesNotFitError, needed_bytes
-from ._compare import Comparison, compare, in_turn
+from ._compare import SETTLED_S, Comparison, compare, in_turn
 from ._devices import Devices, devices_here, torch_left_out, workers_here
 from ._executor import CopyTime, Outcome, PlacedNetwork, Step
 from ._fallback import Fallback
+from ._interrupts import Interrupts
 from ._links import Link, fit_link, measure_links
 from ._memory import HOST, CudaMemory, Held, Memory, MemoryFullError, TensorMemory
-from ._observe import Observed, observe, one_at_a_time
+from ._observe import Ask, Observed, observe, one_at_a_time, watched
 from ._pool import (
     PROCESS,
     LocalWorker,
@@ -23,6 +24,8 @@ from ._transfers import CopyFailedError, CopyHungError
 __all__ = [
     "HOST",
     "PROCESS",
+    "SETTLED_S",
+    "Ask",
     "Comparison",
     "CopyFailedError",
     "CopyHungError",
@@ -32,6 +35,7 @@ __all__ = [
     "DoesNotFitError",
     "Fallback",
     "Held",
+    "Interrupts",
     "Link",
     "LocalWorker",
     "Memory",
@@ -58,5 +62,6 @@ __all__ = [
     "profile_subgraphs",
     "race",
     "torch_left_out",
+    "watched",
     "workers_here",
 ]

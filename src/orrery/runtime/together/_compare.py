@@ -25,6 +25,9 @@ T = TypeVar("T")
 #: A run shorter than this is made again, and timed then.
 SHORT_S = 5e-3
 
+#: Where 2 % decide, a run shorter than this counts as short: see `_SETTLE_S`.
+SETTLED_S = 0.06
+
 #: Before a short run is timed, its way has run for so long, or so often: the threads of OpenVINO
 #: take a processor for 1.2 ms after a run (processor time of the process while its caller sleeps).
 _SETTLE_S, _MOST_SETTLING = 2e-3, 50

@@ -191,7 +191,7 @@ class PlacedNetwork:
             if left_s <= 0 and not request.future.done():
                 raise self._hung(request, guilty, at, timeout_s)
 
-    def _waited_for(self, request: Request) -> tuple[float, Request, int]:
+    def _waited_for(self, request: Request | Visit) -> tuple[float, Request | Visit, int]:
         """Return since when somebody is at what a request waits for, whose request, and the step.
 
         Its own steps if somebody is at one, else whatever its threads are at.
@@ -209,7 +209,18 @@ class PlacedNetwork:
         moved = self.pool.moved
         since = max([request.asked, *(moved.get(thread, 0.0) for thread in threads)])
         left = [n for n, ended in enumerate(request.ended) if not ended] or [0]
-        return since, request, next((n for n in left if not request.missing[n]), left[0])
+        free = [n for n in left if isinstance(request, Visit) or not request.missing[n]]
+        return since, request, (free or left)[0]
+
+    def overdue(self, request: Request | Visit, limit_s: float) -> WorkerHungError | None:
+        """Return who is longer than a limit at what a request of ours waits for, None if nobody.
+
+        Whoever it is nobody asks then before it comes back, and all that wait for it are told.
+        """
+        since, guilty, at = self._waited_for(request)
+        if time.perf_counter() - since <= limit_s:
+            return None
+        return self._hung(request, guilty, at, limit_s)
 
     def _run_here(self, inputs: Tensors) -> Outcome:
         """Serve a request with the caller's thread doing what the last step's worker would do.
@@ -275,7 +286,7 @@ class PlacedNetwork:
         return request
 
     def _hung(
-        self, request: Request, guilty: Request, at: int, timeout_s: float
+        self, request: Request | Visit, guilty: Request | Visit, at: int, timeout_s: float
     ) -> WorkerHungError:
         """Name what hangs, have nobody ask it before it comes back, answer all that wait for it."""
         network = guilty.network  # another one's, where they share a worker

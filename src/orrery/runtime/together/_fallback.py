@@ -23,6 +23,7 @@ from .._backend import Tensors
 from .._evaluator import owned
 from ._capacity import is_shortage
 from ._executor import Outcome, PlacedNetwork
+from ._interrupts import Interrupts
 from ._pool import WorkerFailedError, WorkerHungError
 
 #: How often a request waits for the others to be over where new ones come in between.
@@ -129,6 +130,18 @@ class Fallback:
                 return outcome
         raise self._nothing_left()
 
+    def leave_out(self, error: WorkerHungError) -> None:
+        """Try no way with a worker that hung while somebody else watched it.
+
+        Raises
+        ------
+        WorkerHungError : the same, where no way is left
+        """
+        self._gone.add(error.worker)
+        if (following := self.current) is None:
+            raise error
+        self.notes.append(f"{error}; went on with {following}")
+
     def submit(self, inputs: Tensors) -> Future[Outcome]:
         """Begin a request, which goes on in the next way where a worker fails; waits for no answer.
 
@@ -141,7 +154,8 @@ class Fallback:
         """
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-        self._attempt(owned(inputs), answer, _Tries())
+        with Interrupts():  # what a handler raises in a callback is printed and lost
+            self._attempt(owned(inputs), answer, _Tries())
         return answer
 
     def _attempt(self, inputs: Tensors, answer: Future[Outcome], tries: _Tries) -> None:

@@ -1,8 +1,10 @@
-"""What each step of a placed network takes in a request, and alone.
+"""Requests watched: what each step of a placed network takes, together and alone; who hangs.
 
 Models:  nothing; it measures. Requests as they are alternate with requests of the same steps in the
          same places, one step at a time, so that the machine disturbs both alike.
-Judge:   back ends that slow each other down by a known factor
+         Whoever asks without a time limit does a worker's steps itself: somebody else must see that
+         it hangs, and be able to leave.
+Judge:   back ends that slow each other down by a known factor, or wait
          (tests/runtime/together/test_observe.py).
 """
 
@@ -13,13 +15,25 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
-from orrery.errors import SpecError
+from orrery.errors import CancelledError, SpecError
 
 from .._backend import Tensors
 from ._compare import SHORT_S
 from ._executor import Outcome, PlacedNetwork
+from ._fallback import Fallback
+from ._pool import WorkerPool, forwarding
+
+T = TypeVar("T")
+
+#: Has a network serve a request.
+Ask = Callable[[PlacedNetwork | Fallback, Tensors], Outcome]
+
+#: How often somebody looks whether a worker hangs.
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +62,7 @@ def observe(
     rounds: int = 15,
     warmup: int = 1,
     most_s: float = 5.0,
-    timeout_s: float | None = None,
+    ask: Ask = lambda network, inputs: network.run(inputs),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Observed:
     """Time the steps of a network in requests and alone.
@@ -56,7 +70,7 @@ def observe(
     Parameters
     ----------
     most_s : no round is begun after so many seconds, save the first
-    timeout_s : of a request
+    ask : as `watched` gives it
 
     Raises
     ------
@@ -69,16 +83,16 @@ def observe(
     single_file = one_at_a_time(network)
     short = False
     for _ in range(warmup):
-        network.run(inputs, timeout_s=timeout_s)
-        short = single_file.run(inputs, timeout_s=timeout_s).latency_s < SHORT_S
+        ask(network, inputs)
+        short = ask(single_file, inputs).latency_s < SHORT_S
     together: list[Outcome] = []
     alone: list[Outcome] = []
     until = clock() + most_s
     while len(together) < rounds and (not together or clock() < until):
-        together.append(network.run(inputs, timeout_s=timeout_s))
+        together.append(ask(network, inputs))
         if short:  # what other requests left in the caches is not of the steps: see `timed_warm`
-            single_file.run(inputs, timeout_s=timeout_s)
-        alone.append(single_file.run(inputs, timeout_s=timeout_s))
+            ask(single_file, inputs)
+        alone.append(ask(single_file, inputs))
     steps = range(len(network.steps))
     return Observed(
         began_s=tuple(statistics.median(o.began_s[k] - o.asked_s for o in together) for k in steps),
@@ -87,6 +101,52 @@ def observe(
         alone_s=tuple(statistics.median(o.ended_s[k] - o.began_s[k] for o in alone) for k in steps),
         rounds=len(together),
     )  # fmt: skip
+
+
+def watched(pool: WorkerPool, action: Callable[[Ask], T], *, limit_s: float) -> T:
+    """Have another thread make requests without a time limit; leave it where a worker hangs.
+
+    Parameters
+    ----------
+    action : asks networks of the pool by what it is given; once left, it comes to ask no more
+    limit_s : a worker that is longer at one subgraph hangs
+
+    Returns
+    -------
+    what the action returns; what it raises is raised
+
+    Raises
+    ------
+    WorkerHungError : names who is at what
+    """
+    left, found = False, Future[T]()
+
+    def ask(network: PlacedNetwork | Fallback, inputs: Tensors) -> Outcome:
+        if left:
+            raise CancelledError("requests that nobody waits for any more")
+        return network.run(inputs)
+
+    def work() -> None:
+        with forwarding(found):
+            found.set_result(action(ask))
+
+    threading.Thread(target=work, name="asking", daemon=True).start()
+    every_s = min(_LOOK_S, limit_s / 4)
+    looked = since = time.perf_counter()
+    try:
+        while not wait([found], every_s).done:
+            before, looked = looked, time.perf_counter()
+            if looked - before > 4 * every_s:  # all of us stood still, as after Ctrl-Z
+                since = looked
+            if looked - since <= limit_s:
+                continue
+            for one in list(pool.under_way):
+                if (hung := one.network.overdue(one, limit_s)) is not None:
+                    raise hung
+        return found.result()
+    except BaseException:  # the user's Ctrl-C too
+        left = True
+        raise
 
 
 def one_at_a_time(network: PlacedNetwork) -> PlacedNetwork:

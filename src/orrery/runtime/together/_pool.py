@@ -39,6 +39,9 @@ PROCESS = " process"
 #: Something for a worker's thread to do; it may return the next thing, which is done at once.
 Job = Callable[[], "Job | None"]
 
+#: Making a subgraph ready may take so long: compilers take minutes.
+_PREPARES_S = 1800.0
+
 #: How long a thread that was told to end is waited for.
 _GRACE_S = 2.0
 
@@ -207,7 +210,8 @@ class WorkerPool:
         #: of a pool in the process that forked this one
         self.is_copy = False
         self._closing = False
-        self._attached: list[_Attached] = []
+        #: what serves beside the threads
+        self.attached: list[_Attached] = []
         self._rivals = {
             worker.name: tuple(o.name for o in workers
                                if o is not worker and set(o.processors) & set(worker.processors))
@@ -264,10 +268,13 @@ class WorkerPool:
         for name, thread in self._threads.items():
             if name not in self.lost:
                 thread.drain()
-        for other in self._attached:
+        for other in self.attached:
             other.close()
         self._threads.clear()
         self._ready.clear()
+        # Left there, it would be taken out by Python code in the midst of some later collection of
+        # memory: what a signal handler raises then is printed and lost.
+        _OPEN.discard(self)
 
     def worker(self, name: str) -> LocalWorker:
         """Return a worker; ``NAME process`` is worker NAME in a process of its own.
@@ -290,7 +297,7 @@ class WorkerPool:
         """
         if self._closing or not self._threads:
             raise _closed()
-        self._attached.append(other)
+        self.attached.append(other)
 
     def post(self, worker: str, job: Job) -> None:
         """Have a worker do something after what it was told before.
@@ -341,7 +348,7 @@ class WorkerPool:
 
     def cool(self, worker: str, *, own: bool = False, beside: _Attached | None = None) -> None:
         """Have those sleep that share a worker's processors, as `clear` does, and ask nothing."""
-        for other in self._attached:
+        for other in self.attached:
             if other is not beside:
                 other.cool()
         for name in (*self._rivals.get(worker, ()), *([worker] if own else [])):
@@ -390,8 +397,13 @@ class WorkerPool:
     ) -> Executable:
         """Return a subgraph made ready on a worker, once.
 
+        Parameters
+        ----------
+        timeout_s : who takes longer hangs; None: as long as any compiler may take
+
         Raises
         ------
+        WorkerHungError : it took longer
         ModelError : the back end refuses it
         DoesNotFitError : the worker's memory cannot hold it
         """
@@ -401,9 +413,8 @@ class WorkerPool:
             whole = subgraph(region) if isinstance(region, Region) else region
 
             def make() -> Executable:
-                return self.call(
-                    worker, lambda: _prepared(self.workers[worker], whole), timeout_s=timeout_s
-                )
+                return self.call(worker, lambda: _prepared(self.workers[worker], whole),
+                                 timeout_s=timeout_s or _PREPARES_S)  # fmt: skip
 
             try:
                 self._ready[key] = make()

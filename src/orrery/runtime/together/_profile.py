@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -53,7 +53,7 @@ from ._capacity import DoesNotFitError, is_shortage, shortage
 from ._pool import LocalWorker, WorkerFailedError, WorkerHungError, WorkerPool, forwarding
 
 #: Bumped when the same profile would come out otherwise.
-_VERSION = "profile-7"
+_VERSION = "profile-8"
 
 #: (number of a region, number of a worker)
 _Pair = tuple[int, int]
@@ -227,7 +227,7 @@ class _Table:
         self.ready: dict[_Pair, Executable] = {}
         self.refusals: dict[tuple[str, str], str] = {}
         self.infeasible: dict[tuple[str, str], Infeasible] = {}
-        #: something failed that another time, or other inputs, may spare
+        #: something failed that another time, other inputs or more free memory may spare
         self.failed = False
 
     def prepare(self, pool: WorkerPool) -> None:
@@ -248,10 +248,10 @@ class _Table:
                     except (CancelledError, MissingExtraError):  # nobody wants to go on
                         raise
                     except DoesNotFitError as error:
-                        reason = str(error)
+                        self.failed, reason = True, str(error)
                         self.infeasible[region.name, worker.name] = error.infeasible
                     except Exception as error:  # whatever a library raises, others may run it
-                        self.failed |= not isinstance(error, ModelError)
+                        self.failed |= not isinstance(error, ModelError) or is_shortage(error)
                         reason = _told(worker, region, error)
                 self.refusals[region.name, worker.name] = reason
             self._check(number)
@@ -263,7 +263,7 @@ class _Table:
         ------
         ModelError : no worker is left for the region
         """
-        number, w = pair
+        (number, w), self.failed = pair, True
         worker, pairs = self.workers[w], [pair]
         if isinstance(error, WorkerHungError):
             error = WorkerHungError(worker.name, self.regions[number].name, _HANGS_S)
@@ -274,7 +274,6 @@ class _Table:
                 free = None if worker.memory is None else worker.memory.free_bytes()
                 short = shortage(f"{region.name} on worker {worker.name!r}", subgraph(region), free)
                 self.infeasible[region.name, worker.name], reason = short, str(short)
-            self.failed |= not is_shortage(error)
             self.refusals[region.name, worker.name] = reason
             del self.ready[one]
             self._check(one[0])
@@ -572,7 +571,6 @@ def _written(found: Profile) -> bytes:
         "median_s": plain(found.median_s), "interval_s": plain(found.interval_s),
         "beside_s": None if found.beside_s is None else plain(found.beside_s),
         "refusals": [[*pair, why] for pair, why in found.refusals.items()],
-        "infeasible": [[*pair, asdict(why)] for pair, why in found.infeasible.items()],
         "confidence": found.confidence,
         "changes_s": [[*pair, longer] for pair, longer in found.changes_s.items()],
     }).encode()  # fmt: skip
@@ -593,8 +591,4 @@ def _read(
         changes_s={(a, b): float(longer) for a, b, longer in stored["changes_s"]},
         passes=0, confidence=float(stored["confidence"]),
         refusals={(region, worker): why for region, worker, why in stored["refusals"]},
-        infeasible={
-            (region, worker): Infeasible(**{**why, "remedies": tuple(why["remedies"])})
-            for region, worker, why in stored["infeasible"]
-        },
     )  # fmt: skip

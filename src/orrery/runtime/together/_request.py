@@ -13,7 +13,7 @@ import ctypes
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orrery.errors import OrreryError
+from orrery.errors import ModelError, OrreryError
 from orrery.graph import Region
 
-from .._backend import Executable, Run, Tensors, looked_at_once
+from .._backend import Executable, Run, Tensors, check_answer, looked_at_once
 from .._evaluator import read_only
 from .._machine import allowed_processors
 from ._capacity import is_shortage
@@ -34,7 +34,7 @@ from ._inbox import Inbox
 from ._interrupts import Interrupts, raised_by_a_handler
 from ._memory import HOST, Memory
 from ._pool import Job, WorkerFailedError
-from ._transfers import Copy, Key
+from ._transfers import Copy, Key, key
 
 if TYPE_CHECKING:
     from ._executor import PlacedNetwork
@@ -192,7 +192,7 @@ class Request:
             try:
                 outcome = self._outcome()
             except BaseException as error:  # whoever asked must hear of it, whatever it is
-                self._fail(len(network.steps) - 1, error)
+                self._fail(len(self.missing), error)
         self.values = {}
         network.pool.under_way.pop(self, None)
         if not self.failed:
@@ -228,7 +228,7 @@ class Request:
                 following = following()
 
     def _fail(self, number: int, error: BaseException) -> None:
-        told = failure_of(self.network, number, error)
+        told = failure_of(self.network, number, error, self.values)
         told.__cause__, told.alone = error, self.alone
         self.fail(told)
 
@@ -302,11 +302,11 @@ class Visit:
     def future(self) -> Future[None]:
         """Over when it is; made for whoever wants to wait."""
         with self.network.lock:
-            if self._future is None:
-                self._future = Future()
-                if self.over:
-                    self._future.set_result(None)
-            return self._future
+            future = self._future = self._future or Future()
+            if self.over or self.failed is not None:  # looked at after the future can be seen
+                future.set_result(None)
+                self._future = None
+            return future
 
     def add_follower(self, request: Request, step: int) -> bool:
         """Have a later request's step wait; False where this is over.
@@ -326,9 +326,16 @@ class Visit:
         self.leave_waiting(self.network.failure(left, why))
 
     def leave_waiting(self, error: WorkerFailedError) -> None:
-        """Answer that it failed once its thread has come back; the first error counts."""
+        """Answer that it failed once its thread has come back; the first error counts.
+
+        Nobody waits for that, save steps of later requests.
+        """
         if self.failed is None:
             self.failed = error
+        with self.network.lock:
+            future, self._future = self._future, None
+        if future is not None:
+            future.set_result(None)
 
     def end(self) -> None:
         """Let go whoever waits for it; done twice it is done once.
@@ -444,7 +451,7 @@ class Straight:
     def _values(self, inputs: Tensors, visit: Visit) -> dict[str, NDArray[Any]]:
         """Do the steps one after the other and return the network's outputs."""
         number, clock, began, ended = 0, time.perf_counter, visit.began, visit.ended
-        values: dict[str, Any] = dict(inputs)
+        values: dict[Any, Any] = dict(inputs)
         if not self.keeps_apart:
             values = {name: read_only(value) for name, value in values.items()}
         try:
@@ -453,19 +460,16 @@ class Straight:
                 values.update(run(values if reads is None else {n: values[n] for n in reads}))
                 ended[number] = clock()
                 number += 1
+            outputs = {}
+            for name in self.network.graph.outputs:
+                outputs[name] = values[name] if name in values else self.constants[name].array()
         except BaseException as error:
             if raised_by_a_handler(error):
                 raise
-            raise self._told(error, number, visit) from error
-        outputs = {}
-        for name in self.network.graph.outputs:
-            outputs[name] = values[name] if name in values else self.constants[name].array()
+            told = failure_of(self.network, number, error, values)
+            told.alone = visit.alone
+            raise visit.failed or told from error
         return outputs if self.keeps_apart else _apart(outputs, [values[n] for n in inputs])
-
-    def _told(self, error: BaseException, number: int, visit: Visit) -> WorkerFailedError:
-        told = failure_of(self.network, number, error)
-        told.alone = visit.alone
-        return visit.failed or told
 
 
 def _apart(outputs: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
@@ -477,12 +481,43 @@ def _apart(outputs: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def failure_of(network: PlacedNetwork, number: int, error: BaseException) -> WorkerFailedError:
-    """Return what to raise for what a step or a copy raised."""
+def failure_of(
+    network: PlacedNetwork, number: int, error: BaseException,
+    values: Mapping[Key, Any] | None = None,
+) -> WorkerFailedError:  # fmt: skip
+    """Return what to raise for what a step or a copy raised; from beyond them, the answer itself.
+
+    Parameters
+    ----------
+    values : of the request so far; None: nobody else's were read
+    """
+    if values is not None:
+        number, error = _guilty(network, number, error, values)
     lacks = "too little memory: " if is_shortage(error) else ""
     return network.failure(
         number, f"{lacks}{type(error).__name__}: {error}", lost=getattr(error, "lost", None)
     )
+
+
+def _guilty(
+    network: PlacedNetwork, number: int, error: BaseException, values: Mapping[Key, Any]
+) -> tuple[int, BaseException]:
+    """Return the step that failed, and with what: who made what was read, where that is wrong.
+
+    An answer is looked at until it was right once; a back end may leave out something later.
+    """
+    copy, read = None, frozenset(network.graph.types)
+    if number < len(network.threads):
+        copy = network.copy(number)
+        read = frozenset([copy.tensor] if copy else network.steps[number].region.inputs)
+    for maker, (step, memory) in enumerate(zip(network.steps, network.memories, strict=True)):
+        for name in read.intersection(step.region.outputs):
+            at = key(name, HOST if memory is None else memory.name)
+            try:
+                check_answer(network.graph, (name,), {name: values[at]} if at in values else {})
+            except ModelError as wrong:
+                return maker, wrong
+    return number if number < len(network.threads) else len(network.steps) - 1, error
 
 
 def to_be_bound_to(processors: Sequence[int]) -> frozenset[int] | None:

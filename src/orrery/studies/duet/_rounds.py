@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from orrery.runtime.together import WorkerPool, compare
+from orrery.runtime.together import SETTLED_S, WorkerPool, compare
 
 #: Runs once and returns seconds.
 Way = Callable[[], float]
@@ -20,7 +20,7 @@ Way = Callable[[], float]
 SHARES = (0.5, 0.9, 0.99, 0.999)
 
 #: `compare` for ways that say how long they took; six rounds at the least, as fewer prove nothing.
-in_rounds = partial(compare, told=True, least=6)
+in_rounds = partial(compare, told=True, least=6, short_s=SETTLED_S)
 
 
 def timed(action: Callable[[], object]) -> Way:
