@@ -151,6 +151,16 @@ def test_a_program_without_floats_has_none(tmp_path: Path) -> None:
     assert found.network.reason == "no function computes with floats in a loop"
 
 
+def test_a_network_in_a_library_is_named_with_it(tmp_path: Path) -> None:
+    _built(tmp_path, "void infer(float *x) { x[0] *= 2; }").rename(tmp_path / "libnet.so")
+    (tmp_path / "m.c").write_text("void infer(float *); int main(void) { float x[4]; infer(x); }")
+    words = ["gcc", "m.c", "-L.", "-lnet", "-o", "m"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    found = recover_binary(tmp_path / "m", limits=_LIMITS)
+    assert found.verdict == "none" and found.network is not None
+    assert "it calls functions of other files (infer), in libnet.so" in found.network.reason
+
+
 def test_time_that_is_over_keeps_what_was_found(tmp_path: Path) -> None:
     path = _built(tmp_path, _network_source())
     found = recover_binary(path, leaks=True, limits=dataclasses.replace(_LIMITS, time_s=0.01))

@@ -24,7 +24,7 @@ from ._reading import AllFunctions, Lifted
 from ._recovery import Recovery, recover_program
 from .forms import Program, Routine
 from .images import Image
-from .leaks import Leak, find_leaks
+from .leaks import ORDINARY, Leak, find_leaks
 from .matching import Unmatched
 from .topology import PART_BYTES, program_of_calls, program_of_routines
 
@@ -222,10 +222,11 @@ def _elsewhere(image: Image) -> str:
         return ""
     named = ", ".join(image.foreign[:_MOST_NAMED])
     more = len(image.foreign) - _MOST_NAMED
-    return (f"; functions of other files are called ({named}"
-            + (f" and {more} more" if more > 0 else "")
-            + f"; it links to {', '.join(image.needed) or 'none by name'}): where the network is "
-            "in one of these, give that file")  # fmt: skip
+    named += f" and {more} more" if more > 0 else ""
+    linked = [one for one in image.needed if one.partition(".")[0] not in ORDINARY]
+    where = f"in {', '.join(linked)}" if linked else "in files that it does not name"
+    return (f"; it calls functions of other files ({named}), {where}: if the network is there, "
+            "give that file")  # fmt: skip
 
 
 def _may_change(recovery: Recovery, functions: Functions, entry: int) -> Iterator[Unmatched]:

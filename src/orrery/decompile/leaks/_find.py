@@ -109,7 +109,7 @@ def find_leaks(
     found += [
         Leak(kind="library", address=None, found=name,
              follows="which functions come from elsewhere, and often which compiler made it")
-        for name in image.needed if name.partition(".")[0] not in _ORDINARY
+        for name in image.needed if name.partition(".")[0] not in ORDINARY
     ]  # fmt: skip
     order = {kind: at for at, kind in enumerate(KINDS)}
     counts: dict[str, int] = {}
@@ -121,7 +121,9 @@ def find_leaks(
     return tuple(kept)
 
 
-_ORDINARY = {"libc", "libm", "libgcc_s", "libpthread", "ld-linux-x86-64", "libdl", "librt"}
+#: Libraries that programs of every kind link to.
+ORDINARY = {"libc", "libm", "libgcc_s", "libstdc++", "libpthread", "libdl", "librt",
+            "ld-linux-x86-64", "ld-linux-aarch64", "ld-linux-armhf"}  # fmt: skip
 
 
 #: What every C program has.
