@@ -19,6 +19,7 @@ from orrery.decompile.forms import Buffer
 from orrery.decompile.images import open_image
 from orrery.decompile.linking import find_kernels, runtime_pointers
 from orrery.decompile.linking._checks import read_checks
+from orrery.decompile.linking._wrapper import arguments_handed_on
 from orrery.runtime.binaries import find_target
 
 pytestmark = pytest.mark.needs("gcc", "pyvex", "capstone")
@@ -96,6 +97,9 @@ def test_the_shapes_that_code_checks(target: str, tmp_path: Path) -> None:
         assert checks.fit(shapes)
         assert not checks.fit((shapes[1], shapes[0], shapes[2]))
         assert not checks.fit((*shapes, (1,)))
+        assert checks.inner is not None
+        entry = one.address | image.is_thumb(one.address)
+        assert arguments_handed_on(code, entry, checks.inner, 3) == (0, 1, 2)
 
 
 def test_calls_are_linked_without_names(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orrery.decompile.forms import Index, Operation, Symbol, linear
+from orrery.decompile.forms import Constant, Index, Operation, Symbol, linear
 from orrery.decompile.matching._integers import evaluate_integers
 from orrery.decompile.values import Builder, operate
 
@@ -40,3 +40,13 @@ def test_bits_set_in_an_aligned_address_are_added() -> None:
     assert isinstance(build.bit_or(odd, build.number(4, 64), 64), Operation)
     far = Index(linear(0, {Symbol("i", "counter"): 8}), 64)
     assert isinstance(build.bit_or(far, build.number(12, 64), 64), Operation)
+
+
+def test_registers_of_floats_beside_zero_are_two_values() -> None:
+    """An argument that is no number of ours is not widened: its neighbour is still there."""
+    build, zero = Builder(), Constant(0, 32)
+    for name in ("f7", "f0"):
+        held = Index(linear(0, {Symbol(name, "argument"): 1}), 32)
+        pair = build.concat([held, zero])
+        assert build.extract(pair, 0, 32) == held
+        assert build.constant(build.extract(pair, 32, 32)) == 0

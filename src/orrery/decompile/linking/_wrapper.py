@@ -12,6 +12,7 @@ from collections import deque
 from typing import Any
 
 from .._code import ImageCode
+from ..lifting._flow import _followed
 from ..lifting._source import Machine, blocks_from, machine_of
 from ..values import signed
 from ._tracking import Tracking
@@ -71,9 +72,11 @@ def _way(code: ImageCode, start: int, target: int) -> list[tuple[Any, int | None
             if code.plain(to) == code.plain(target):
                 return _back(before, blocks, address)
             nexts.append((to, None))
+        # Thumb code has a way past each instruction, of which few can be taken: none past a return.
+        taken = _followed(block, 0)[0] if address & 1 else range(len(block.statements))
         nexts += [
             (int(one.dst.value), at) for at, one in enumerate(block.statements)
-            if one.tag == "Ist_Exit" and one.jumpkind == "Ijk_Boring"
+            if one.tag == "Ist_Exit" and one.jumpkind == "Ijk_Boring" and at in taken
         ]  # fmt: skip
         for to, at in nexts:
             if to not in met:
@@ -133,6 +136,9 @@ class _Walk(Tracking[_Known]):
 
     def made(self, expression: Any) -> _Known | None:
         tag = expression.tag
+        if tag == "Iex_ITE" and self.machine.name == "armv7":
+            # Any instruction may stand under a condition there: it is taken as carried out.
+            return self.value(expression.iftrue)
         values = [self.value(one) for one in expression.child_expressions]
         if tag == "Iex_Binop" and expression.op.startswith(("Iop_Add", "Iop_Sub")):
             return _sum(values[0], values[1], expression.op)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import gcd
 
-from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Value
+from orrery.decompile.forms import Constant, Index, Linear, Load, Operation, Symbol, Value
 
 from ._numbers import Numbers
 from ._parts import inner_of, is_choice, is_named
@@ -360,7 +360,7 @@ class Bits(Numbers):
         whole = _halves(pieces)
         if whole is not None:
             return whole
-        if all(k == 0 for k in known[1:]):
+        if all(k == 0 for k in known[1:]) and not _is_register(pieces[0]):
             return self.extend(pieces[0], total, signed=False)
         flat: list[Value] = []
         for piece in pieces:
@@ -369,6 +369,17 @@ class Bits(Numbers):
             else:
                 flat.append(piece)
         return Operation("iconcat", tuple(flat), total)
+
+
+def _is_register(value: Value) -> bool:
+    """Return whether a value is what a register of floats held at entry: no number to widen."""
+    if not isinstance(value, Index) or value.value.constant or len(value.value.terms) != 1:
+        return False
+    ((term, factor),) = value.value.terms
+    return factor == 1 and isinstance(term, Symbol) and (
+        (term.kind == "argument" and term.name[0] == "f")
+        or (term.kind == "unknown" and term.name[0] == "r")
+    )  # fmt: skip
 
 
 def _starts(pieces: list[Value]) -> list[int]:
