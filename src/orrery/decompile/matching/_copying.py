@@ -66,10 +66,11 @@ def _quotient(value: Value) -> tuple[Value, Value | None]:
     """Return a value and the number that it is divided by; None where it is not divided."""
     if is_named(value, "fmul"):
         for one, other in (value.inputs, value.inputs[::-1]):
-            number = number_of(other) if isinstance(other, Constant) and other.width == 32 else None
-            if number is not None and abs(np.frexp(number)[0]) == 0.5:  # a power of two
-                inverse = np.float32(1) / number
-                return one, Constant(int(inverse.view(np.uint32)), 32)
+            if not isinstance(other, Constant) or other.width != 32:
+                continue
+            times = np.float32(number_of(other))
+            if abs(np.frexp(times)[0]) == 0.5:  # a power of two
+                return one, Constant(int((np.float32(1) / times).view(np.uint32)), 32)
     if is_named(value, "fdiv"):
         one, other = value.inputs
         number = other.inputs[0] if is_named(other, "fnarrow") else other
