@@ -62,6 +62,20 @@ def test_networks_equal_the_reference(name: str) -> None:
 
 
 @needs_openvino
+@pytest.mark.parametrize("shape", [(2, 3), ()])
+@pytest.mark.parametrize("kind", [np.int64, np.longlong])
+def test_both_of_numpys_types_of_64_bits_are_taken(
+    kind: type[np.signedinteger], shape: tuple[int, ...]
+) -> None:
+    """They are equal, and ONNX Runtime returns the other one; the library knows but one."""
+    graph = one_node("Identity", shape, dtype="int64")
+    given = np.arange(np.prod(shape), dtype=kind).reshape(shape)
+    given.flags.writeable = False
+    found = OpenVinoBackend(threads=1).prepare(graph).run({"x0": given})["y0"]
+    np.testing.assert_array_equal(found, given)
+
+
+@needs_openvino
 def test_threads_may_share_an_executable() -> None:
     """Runs at once do not disturb each other, and outputs are nobody else's memory."""
     graph = diamond(size=64)

@@ -153,6 +153,8 @@ class _Compiled:
         array = np.asarray(value, order="C")
         if array.ndim == 0 and not array.flags.writeable:
             array = array.copy()  # the library copies other read-only arrays, and raises on these
+        if array.dtype.char == "q":  # of two types of 64 bits the library knows one
+            array = array.view(np.int64)
         if array.dtype in _GUARDED and array.size:
             for extreme in (int(array.min()), int(array.max())):
                 if abs(extreme) > self.limit:
