@@ -33,6 +33,8 @@ from orrery.decompile.values import (
     as_value,
     as_vector,
     condition_call,
+    inner_of,
+    is_named,
     operate,
     walk,
 )
@@ -61,6 +63,7 @@ class Interpreter:
         self.names = 0
         self.called: int | None = None
         self.flows: dict[int, Flow | None] = {}
+        self.changing: dict[int, int] = {}
         self.signatures: dict[int, tuple[int, int, int] | None] = {}
         self.kept: dict[tuple[int, Linear | None, int], Symbol] = {}
         self.keeping: set[Symbol] = set()
@@ -138,12 +141,25 @@ class Interpreter:
 
     def load(self, state: State, address: Value, size: int) -> Item:
         """Return what memory holds."""
-        form = self.build.linear(address)
+        form = self._place(address)
         if form is None:
             return self.unknown_item(size, "an address that is no sum of known things")
         if size <= 8:
             return self._load_piece(state, form, size)
         return tuple(self._load_piece(state, form + at, 4) for at in range(0, size, 4))
+
+    def _place(self, address: Value) -> Linear | None:
+        """Return an address as a linear form.
+
+        A number of 32 bits that is put into 64 without its sign is not below 0 where code uses it
+        to address: nothing lies 4 GiB further on. Where it might be, that turn is left out.
+        """
+        form = self.build.linear(address)
+        for term, factor in () if form is None else form.terms:
+            inner = inner_of(term) if is_named(term, "uextend") else None
+            if isinstance(inner, Index) and (inner.width, term.width) == (32, 64):
+                form = form - Linear(0, ((term, factor),)) + inner.value * factor
+        return form
 
     def _load_piece(self, state: State, form: Linear, size: int) -> Value:
         if form.is_constant:
@@ -186,7 +202,7 @@ class Interpreter:
         self, state: State, address: Value, item: Item, guards: tuple[Value, ...] = ()
     ) -> None:
         """Write memory, and write the step down."""
-        form = self.build.linear(address)
+        form = self._place(address)
         if form is None:
             self.unread.append(
                 Unread(instruction=self.here, reason="a store to an unknown address")

@@ -26,10 +26,19 @@ from orrery.decompile.forms import (
 )
 from orrery.decompile.values import symbols_of
 
-from ._flow import Block, Flow, LiftLimitError, read_flow
+from ._flow import (
+    Block,
+    Flow,
+    LiftLimitError,
+    changed_in,
+    mask,
+    read_flow,
+    usually_changed,
+)
 from ._state import State, distance_is_safe
 
 if TYPE_CHECKING:
+    from ._block import Interpreter
     from ._walk import Walker
 
 _SMALL = 60
@@ -44,6 +53,7 @@ _ONE = {
 _TWO = {"pow", "atan2", "fmod", "hypot", "remainder"}
 _ALLOCATE = {"malloc": 0, "aligned_alloc": 1, "TVMBackendAllocWorkspace": 2}
 _FREE = {"free", "TVMBackendFreeWorkspace"}
+_LIBRARY = {*_PLAIN, *_ONE, *_TWO, "memset", "memcpy", "memmove", "malloc", "calloc", "free"}
 
 
 def carry_out_call(walker: Walker, state: State, block: Block) -> None:
@@ -57,18 +67,45 @@ def carry_out_call(walker: Walker, state: State, block: Block) -> None:
     if name is not None:
         _import(walker, state, name.split("@")[0])
         return
-    flow = _flow_of(walker, target)
+    flow = _flow_of(engine, target)
+    place = target if flow is None else flow.forward.get(target, target)
+    own = "" if place == target else engine.code.name(place)
+    if own and not engine.code.name(target) and _kind(own) in _LIBRARY:
+        # Through a stub of the linker: of two functions of one name the first that is loaded.
+        reason = f"calls {own}, which this file has and a library that is loaded before may have"
+        engine.unread.append(Unread(instruction=engine.here, reason=reason))
     small = flow is not None and not flow.loops and len(flow.blocks) <= _SMALL
     if flow is not None and small and walker.depth < _DEEP and _in_place(walker, state, flow):
         return
     _unknown_call(walker, state, target, "")
 
 
-def _flow_of(walker: Walker, target: int) -> Flow | None:
-    flows = walker.engine.flows
+def changed_by(engine: Interpreter, target: int | None) -> int:
+    """Return the registers that a call may change, as bits.
+
+    Of a function of this file they are those that it and all that it calls write, less those that
+    the convention of calls has it give back.
+    """
+    usual = usually_changed(engine.machine)
+    if target is None or engine.code.import_name(target) is not None:
+        return usual
+    if target not in engine.changing:
+        engine.changing[target] = usual  # it may call itself
+        flow = _flow_of(engine, target)
+        own = None if flow is None else changed_in(engine.machine, flow)
+        if flow is not None and own is not None:
+            for block in flow.blocks.values():
+                if block.ends in ("call", "jump"):
+                    own |= changed_by(engine, block.target)
+            engine.changing[target] = own & usual
+    return engine.changing[target]
+
+
+def _flow_of(engine: Interpreter, target: int) -> Flow | None:
+    flows = engine.flows
     if target not in flows:
         try:
-            flows[target] = read_flow(walker.engine.code, target)
+            flows[target] = read_flow(engine.code, target)
         except LiftLimitError:
             flows[target] = None
     return flows[target]
@@ -91,24 +128,25 @@ def _in_place(walker: Walker, state: State, flow: Flow) -> bool:
                 after.registers.pieces.pop(at, None)
                 if at in state.registers.pieces:
                     after.registers.pieces[at] = state.registers.pieces[at]
+    changed = changed_by(engine, flow.entry)
+    for at, piece in state.registers.pieces.items():  # of what is not written it need know nothing
+        size = piece.width // 8
+        if not changed & mask(at, size) and not any(after.registers.overlapping(at, size)):
+            after.registers.pieces[at] = piece
     state.registers, state.memory, state.guards = after.registers, after.memory, after.guards
     state.vague = after.vague
     return True
 
 
-def _return(walker: Walker, state: State) -> None:
+def _return(walker: Walker, state: State, target: int | None = None) -> None:
     """Take back from the stack what the call put there, and forget what a callee may change."""
     machine, build = walker.engine.machine, walker.engine.build
     pieces = state.registers.pieces
     stack = pieces[machine.stack]
     if machine.x86:
         stack = build.add(stack, build.number(machine.word, 64), 64)
-    kept = {}
-    for at, piece in pieces.items():
-        if any(o <= at < o + size for o, size in machine.kept) or any(
-            o == at for o, _, _ in machine.fixed
-        ):
-            kept[at] = piece
+    changed = changed_by(walker.engine, target)
+    kept = {at: v for at, v in pieces.items() if not changed & mask(at, v.width // 8)}
     kept[machine.stack] = stack
     state.registers.pieces = kept
 
@@ -137,10 +175,15 @@ def _float_argument(walker: Walker, state: State, number: int, size: int) -> Val
     return found
 
 
+def _kind(name: str) -> str:
+    """Return what a function of the library is called for all its types."""
+    plain = name.removeprefix("__").removesuffix("_finite")
+    return plain[:-1] if plain.endswith("f") and plain not in ("erf",) else plain
+
+
 def _import(walker: Walker, state: State, name: str) -> None:
     engine, build, machine = walker.engine, walker.engine.build, walker.engine.machine
-    plain = name.removeprefix("__").removesuffix("_finite")
-    kind = plain[:-1] if plain.endswith("f") and plain not in ("erf",) else plain
+    plain, kind = name.removeprefix("__").removesuffix("_finite"), _kind(name)
     size = 4 if kind != plain else 8
     if kind in _PLAIN or kind in _ONE or kind in _TWO:
         count = 3 if kind == "fma" else 2 if kind in _TWO or kind in ("fmax", "fmin") else 1
@@ -248,19 +291,19 @@ def _unknown_call(walker: Walker, state: State, target: int | str, reason: str) 
                 del cells.pieces[at]
             kept[base] = cells
     state.memory, state.vague = kept, {None}
-    _return(walker, state)
+    called = target if isinstance(target, int) and target else None
+    _return(walker, state, called)
     engine.put_by(state, engine.here, lambda form, _: bool(stack) or not form.factor(STACK))
     engine.steps.append(
         Call(target=target or "?", arguments=tuple(arguments), result=symbol, guards=state.guards,
              instruction=engine.here)
     )  # fmt: skip
-    word = machine.word * 8
-    engine.put(state, machine.result, Index(Linear(0, ((symbol, 1),)), word))
-    engine.put(
-        state,
-        machine.float_result,
-        Operation("result", (Index(Linear(0, ((symbol, 1),)), word),), 32),
-    )
+    given = Index(Linear(0, ((symbol, 1),)), machine.word * 8)
+    changed = changed_by(engine, called)
+    if changed & mask(machine.result, machine.word):
+        engine.put(state, machine.result, given)
+    if changed & mask(machine.float_result, 4):
+        engine.put(state, machine.float_result, Operation("result", (given,), 32))
 
 
 def _meant(value: Value) -> bool:

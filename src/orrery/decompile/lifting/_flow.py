@@ -342,6 +342,9 @@ _GRAIN = 4
 _BYTES = {"Ity_I8": 1, "Ity_I16": 2, "Ity_I32": 4, "Ity_I64": 8, "Ity_F32": 4, "Ity_F64": 8,
           "Ity_V128": 16, "Ity_V256": 32, "Ity_I128": 16, "Ity_F128": 16, "Ity_F16": 2}  # fmt: skip
 _ALL = (1 << 512) - 1
+#: Statements that write no register, or only such as an ``Ist_Put`` beside them names.
+_PLAIN = {"Ist_IMark", "Ist_AbiHint", "Ist_NoOp", "Ist_WrTmp", "Ist_Store", "Ist_StoreG",
+          "Ist_LoadG", "Ist_Exit", "Ist_MBE"}  # fmt: skip
 Event = tuple[str, int]
 
 
@@ -351,22 +354,59 @@ def mask(offset: int, size: int) -> int:
     return ((1 << (last - first + 1)) - 1) << first
 
 
-def live_registers(
-    machine: Machine, blocks: Mapping[int, Block], order: list[int]
-) -> dict[int, int]:
-    """Return the registers that matter at the beginning of each block, as bits."""
-    events = {a: _events(b) for a, b in blocks.items()}
+def usually_changed(machine: Machine) -> int:
+    """Return the registers that a function of which nothing is known may change, as bits."""
+    kept = _fixed(machine)
+    for offset, size in machine.kept:
+        kept |= mask(offset, size)
+    return _ALL & ~kept
+
+
+def changed_in(machine: Machine, flow: Flow) -> int | None:
+    """Return the registers that a function's own blocks write, as bits; None if that is not known.
+
+    A compiler that sees a function keeps numbers in registers that the function does not write,
+    whatever the convention of calls says.
+    """
+    found = 0
+    for offset in machine.between:
+        found |= mask(offset, machine.word)
+    for block in flow.blocks.values():
+        if block.code is None or block.ends == "lost":
+            return None
+        for statement in block.code.statements:
+            if statement.tag == "Ist_Put":
+                size = statement.data.result_size(block.code.tyenv) // 8
+                found |= mask(statement.offset, max(size, 1))
+            elif statement.tag not in _PLAIN:
+                return None
+    return found
+
+
+def _fixed(machine: Machine) -> int:
     fixed = mask(machine.stack, machine.word)
     for offset, size, _ in machine.fixed:
         fixed |= mask(offset, size)
-    given = fixed
+    return fixed
+
+
+def live_registers(
+    machine: Machine, flow: Flow, changed: Callable[[int | None], int]
+) -> dict[int, int]:
+    """Return the registers that matter at the beginning of each block, as bits.
+
+    Parameters
+    ----------
+    changed : the registers that a call of a function may change
+    """
+    blocks, order = flow.blocks, flow.order
+    events = {a: _events(b) for a, b in blocks.items()}
+    given = fixed = _fixed(machine)
     for offset in machine.integers:
         given |= mask(offset, machine.word)
     for offset in machine.floats:
         given |= mask(offset, 8)
-    kept = fixed
-    for offset, size in machine.kept:
-        kept |= mask(offset, size)
+    calls = {a: changed(b.target) for a, b in blocks.items() if b.ends == "call"}
     returned = fixed | mask(machine.result, machine.word) | mask(machine.float_result, 16)
     if machine.link is not None:
         returned |= mask(machine.link, machine.word)
@@ -377,7 +417,7 @@ def live_registers(
         changed = False
         for address in reversed(order):
             block = blocks[address]
-            now = _end(block, live, kept, given, returned)
+            now = _end(block, live, calls.get(address, 0), given, returned)
             for kind, bits in reversed(events[address]):
                 if kind == "exit":
                     now |= live.get(bits, 0)
@@ -391,13 +431,13 @@ def live_registers(
     return live
 
 
-def _end(block: Block, live: Mapping[int, int], kept: int, given: int, returned: int) -> int:
+def _end(block: Block, live: Mapping[int, int], changed: int, given: int, returned: int) -> int:
     """Return what matters at the end of a block."""
     after = 0 if block.after is None else live.get(block.after, 0)
     if block.ends == "next":
         return after
     if block.ends == "call":
-        return (after & kept) | given
+        return (after & ~changed) | given
     if block.ends == "return":
         return returned
     return given | returned if block.ends == "jump" else _ALL

@@ -205,10 +205,10 @@ class _Run(Learning):
         self.engine.steps.extend(body)
         self.engine.unread.extend(unread)
         before = {self.counter: Index(Linear(-1, ((self.counter, 1),)), 64)}
-        near = {
-            (address, s.width // 8) for s in stores
-            for address in (s.address, self.build.replace_linear(s.address, before))
-        }  # fmt: skip
+        now = {(s.address, s.width // 8) for s in stores}
+        # What is stored where it was read, and not in an inner loop, is told apart by its order.
+        plain = now - {(s.address, s.width // 8) for s in stores if s.loops}
+        earlier = {(self.build.replace_linear(at, before), length) for at, length in now}
         carried = {
             (load.address, load.width // 8) for guess in self.guesses.values()
             if guess.kind in ("remade", "first") for load in self.engine.reads(guess.value)
@@ -216,7 +216,7 @@ class _Run(Learning):
         carried &= {read for step in body for read in loads_of(step)}
         if any(
             not distance_is_safe(self.build, at, length, *read)
-            for read in carried for at, length in near
+            for read in carried for at, length in earlier | (now - ({read} & plain))
         ):  # fmt: skip
             reason = "a turn uses what an earlier one has read and overwritten"
             self.engine.unread.append(Unread(instruction=self.loop.head, reason=reason))
@@ -323,7 +323,7 @@ class _Run(Learning):
                 return None
         counter = self.walker.counter()
         build, fold = self.build, guess.fold
-        build.ranges[counter] = build.ranges[self.counter]
+        build.ranges[counter] = (0, build.range(turns - 1)[1])
         self.engine.summing.add(counter)
         known: dict[Symbol, Value] = {self.counter: Index(Linear(0, ((counter, 1),)), 64)}
 
@@ -427,8 +427,9 @@ class _Run(Learning):
                 if place is not None:
                     last[place] = step
                     continue
-            around = loops[0] if self.first + number < written else loops[1]
-            own = tuple(g for g in step.guards if g not in stays)
+            late = self.first + number >= written
+            around = loops[1] if late else loops[0]
+            own = tuple(g for g in step.guards if not late or g not in stays)
             engine.steps.append(wrapped(build, replace(step, guards=own), inside, around, outer))
         for place, step in last.items():
             engine.steps.append(

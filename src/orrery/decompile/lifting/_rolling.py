@@ -63,8 +63,9 @@ class Roller:
     def _value(self, value: Value) -> Value:
         if isinstance(value, Reduction):
             body, start = self.value(value.body), self.value(value.start)
-            body = self._addends(value, body)
-            return self._joined(replace(value, body=body, start=start))
+            made = replace(value, body=self._addends(value, body), start=start)
+            unrolled = not isinstance(value.body, Reduction)
+            return self._joined(self._one_loop(made) if unrolled else made)
         if not isinstance(value, Operation):
             return value
         chain = self._chain(value)
@@ -86,6 +87,21 @@ class Roller:
         if len(parts) < 2:
             return body
         return self._rolled(value.operation, parts, start) or body
+
+    def _one_loop(self, value: Reduction) -> Reduction:
+        """Return a sum over turns of lanes as one loop where each lane goes on after the last."""
+        inner = value.body
+        if not isinstance(inner, Reduction) or not inner.extent.is_constant:
+            return value
+        turns, start = inner.extent.constant, neutral(value.operation, value.width)
+        steps = [f.factor(value.counter) - turns * f.factor(inner.counter)
+                 for f in _forms_in(inner.body)]  # fmt: skip
+        if inner.start != start or inner.fused != value.fused or any(steps):
+            return value
+        extent = value.extent * turns
+        self.build.ranges[inner.counter] = (0, self.build.range(extent - 1)[1])
+        body = self.build.replace(inner.body, {value.counter: Index(Linear(0), 64)})
+        return replace(value, counter=inner.counter, extent=extent, body=body)
 
     def _rolled(self, operation: str, parts: list[Value], start: Value) -> Value | None:
         """Return parts as nested reductions in their order; None where they make no sequence."""
@@ -400,8 +416,13 @@ def _first_two_turned(parts: list[Value]) -> bool:
 
 def _sorted(inputs: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return factors in one order, the same for all products of a chain."""
-    keys = [shape_of(v).order for v in inputs]
+    keys = [(_roots(v), shape_of(v).order) for v in inputs]
     return inputs if keys[0] <= keys[1] else inputs[::-1]
+
+
+def _roots(value: Value) -> list[str]:
+    """Return the names of what a value reads from: counters are called otherwise elsewhere."""
+    return sorted(s.name for s in value.symbols if s.kind != "counter")
 
 
 def _is_link(value: Value, name: str, fused: bool) -> bool:
@@ -437,10 +458,12 @@ def halves(build: Builder, step: Store | Call) -> list[Store | Call]:
 
 def _forms_of(step: Store) -> list[Linear]:
     """Return every linear form of a store, those inside of other forms' terms too."""
-    found = [step.address]
-    for part in walk(*values_of(step)):
-        if isinstance(part, Index):
-            found.append(part.value)
-        elif isinstance(part, Load):
-            found.append(part.address)
-    return found
+    return [step.address, *_forms_in(*values_of(step))]
+
+
+def _forms_in(*values: Value | Symbol) -> list[Linear]:
+    """Return every linear form of values."""
+    return [
+        part.value if isinstance(part, Index) else part.address
+        for part in walk(*values) if isinstance(part, (Index, Load))
+    ]  # fmt: skip

@@ -44,6 +44,7 @@ class Machine:
     integers, floats : where arguments come, in order
     result, float_result : where what is returned comes
     kept : registers that a callee leaves as they were, as (offset, size)
+    between : registers that stubs of the linker between a call and its function may change
     fixed : registers with a value of their own at entry
     """
 
@@ -59,6 +60,7 @@ class Machine:
     fixed: tuple[tuple[int, int, int], ...] = ()
     vectors: tuple[int, int] = (0, 0)
     ignored: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
 
     @property
     def x86(self) -> bool:
@@ -107,19 +109,20 @@ ARCHITECTURES = {
         floats=tuple(224 + 32 * i for i in range(8)), result=16, float_result=224,
         kept=((40, 8), (48, 8), (56, 8), (112, 8), (120, 8), (128, 8), (136, 8)),
         fixed=((160 + 16, 8, 1), (216, 8, 0)), vectors=(224, 224 + 32 * 16), ignored=(184,),
+        between=(104,),
     ),
     "aarch64": Machine(
         name="aarch64", word=8, stack=264, link=256, integers=tuple(_x(16, i) for i in range(8)),
         floats=tuple(320 + 16 * i for i in range(8)), result=16, float_result=320,
         kept=(*((_x(16, i), 8) for i in range(18, 30)), (264, 8),
               *((320 + 16 * i, 8) for i in range(8, 16))),
-        vectors=(320, 320 + 16 * 32), ignored=(272,),
+        vectors=(320, 320 + 16 * 32), ignored=(272,), between=(_x(16, 16), _x(16, 17)),
     ),
     "armv7": Machine(
         name="armv7", word=4, stack=60, link=64, integers=(8, 12, 16, 20),
         floats=tuple(128 + 4 * i for i in range(16)), result=8, float_result=128,
         kept=(*((8 + 4 * i, 4) for i in range(4, 12)), (60, 4), (192, 64)),
-        fixed=((392, 4, 0),), vectors=(128, 128 + 8 * 32), ignored=(68,),
+        fixed=((392, 4, 0),), vectors=(128, 128 + 8 * 32), ignored=(68,), between=(56,),
     ),
 }  # fmt: skip
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from orrery.decompile.forms import Symbol, Unread
 from orrery.decompile.values import Cells
 
 from ._block import Interpreter
-from ._calls import carry_out_call
+from ._calls import carry_out_call, changed_by
 from ._flow import RETURNED, Flow, NaturalLoop, live_registers, mask
 from ._loops import run_loop
 from ._state import State, join
@@ -47,7 +48,7 @@ class Walker:
     def __init__(self, engine: Interpreter, flow: Flow, *, depth: int = 0) -> None:
         self.engine, self.flow, self.depth = engine, flow, depth
         self.memories: dict[int, LoopMemory] = {}
-        self.live = live_registers(engine.machine, flow.blocks, flow.order)
+        self.live = live_registers(engine.machine, flow, partial(changed_by, engine))
         self.lost: set[int] = set()
 
     def run(self, state: State) -> State | None:
