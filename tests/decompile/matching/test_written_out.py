@@ -15,7 +15,7 @@ from orrery.decompile.forms import Constant, Index, Linear, Value, linear
 from orrery.decompile.matching._integers import lattice
 
 from .judging import operators, recovered, same_numbers
-from .kernels import Kernels, network, number, op, row_major
+from .kernels import Kernels, between, network, number, op, row_major
 
 
 def cut(draw: np.random.Generator, size: int, *, most: int) -> list[range]:
@@ -74,6 +74,67 @@ def test_a_convolution_in_pieces(seed: int) -> None:
     )
     recovery = recovered(k.program(), source, seed=seed)
     assert [kind for kind in operators(recovery) if kind != "Reshape"] == ["Conv"]
+
+
+@settings(max_examples=16, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_turns_of_a_window_each_under_bounds_of_its_own(seed: int) -> None:
+    """Written out, a turn is not asked what always holds for it: at the border, or never."""
+    draw = np.random.default_rng(seed)
+    made, sizes, window = 3, (6, 7), tuple(int(n) for n in draw.integers(2, 6, 2))
+    stride = int(draw.integers(1, 3))
+    pads = [int(draw.integers(0, n)) for n in window]
+    rows = bool(draw.integers(2))  # whether rows are written out as well
+    counts = [(n + 2 * p - w) // stride + 1 for n, p, w in zip(sizes, pads, window, strict=True)]
+    w = draw.standard_normal((made, 1, *window)).astype(np.float32)
+    b = draw.standard_normal(made).astype(np.float32)
+    k = Kernels()
+    k.input("x", (1, 1, *sizes))
+    k.constant("w", w)
+    k.constant("b", b)
+    k.output("y", made * prod(counts))
+    c, *place = k.counters((made, *counts))
+    ky = k.counter(window[0])
+
+    def bounds(axis: int, turn: int) -> list[Value]:
+        first = -(-(pads[axis] - turn) // stride)
+        end = -(-(sizes[axis] + pads[axis] - turn) // stride)
+        at = Index(linear(0, {place[axis]: 1}))
+        low = op("ile", Constant(first, 64), at, width=1)
+        if first == 1 and draw.integers(2):
+            low = op("inot", op("ieq", at, Constant(0, 64), width=1), width=1)
+        high = op("inot", op("ile", Constant(end, 64), at, width=1), width=1)
+        return [*([low] if first > 0 else []), *([high] if end < counts[axis] else [])]
+
+    value: Value = k.load("b", linear(0, {c: 1}))
+    turns = list(product(range(window[0]) if rows else [ky], range(window[1])))
+    body: Value | None = None
+    for row, column in turns:
+        step = linear(row) if isinstance(row, int) else linear(0, {row: 1})
+        at = linear(-pads[0], {place[0]: stride}) + step
+        if isinstance(row, int):
+            held = bounds(0, row)
+        else:
+            held = [between(at, sizes[0], unsigned=bool(draw.integers(2)))]
+        held += bounds(1, column)
+        data = row_major([at, linear(column - pads[1], {place[1]: stride})], sizes)
+        weight = row_major([Linear(0, ((c, 1),)), step, Linear(column)], (made, *window))
+        part: Value = op("fmul", k.load("x", data), k.load("w", weight))
+        if held:
+            condition = held[0] if len(held) == 1 else op("iand", *held, width=1)
+            part = op("select", condition, part, number(-0.0))
+        if rows:
+            value = op("fadd", value, part)
+        else:
+            body = part if body is None else op("fadd", body, part)
+    if body is not None:
+        value = k.sum([ky], body, value)
+    k.store("y", row_major([c, *place], (made, *counts)), value, [c, *place])
+    given_ = {"pads": [*pads, *pads], "strides": [stride] * 2}
+    source = network(
+        [("Conv", ["x", "w", "b"], "y", given_)], {"x": (1, 1, *sizes)}, {"w": w, "b": b}, ["y"]
+    )
+    recovered(k.program(), source, seed=seed)
 
 
 def test_nests_that_need_their_order_are_left_in_it() -> None:

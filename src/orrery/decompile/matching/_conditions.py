@@ -2,16 +2,21 @@
 
 Models:  conjunctions of comparisons of linear forms, as compilers write bounds of an image: two
          signed comparisons, one unsigned, any of them negated.
-Ignores: disjunctions; they are refused.
+Ignores: disjunctions that are no conjunction in other words; they are refused.
 Judge:   every conclusion is checked for all turns where these are few, else by construction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value
-from ._integers import linear_over
+from ..values import symbols_of, walk
+from ._integers import MOST_TURNS, evaluate_integers, grid, linear_over
 from ._nest import Range
 from ._statement import Refusal
 
@@ -37,7 +42,120 @@ def ranges_of(condition: Value, extents: Mapping[Symbol, int]) -> list[Range] | 
         found = list(_least(condition, extents, truth=True))
     except _Foreign:
         return None
+    except Refusal:
+        counters = sorted(symbols_of(condition), key=lambda s: s.name)
+        holds = _held(condition, counters, extents)
+        fitted = (
+            None
+            if holds is None
+            else _fitted(holds, grid(counters, extents), _compared(condition, extents))
+        )
+        if fitted is None:
+            raise
+        return fitted
     return _merged(found, extents)
+
+
+def common_guard(
+    conditions: Sequence[Value | None], counters: Sequence[Symbol],
+    moves: Callable[[Linear], Iterable[Linear]], extents: Mapping[Symbol, int],
+) -> list[Value] | None:  # fmt: skip
+    """Return the one condition, in parts, that is each term's own in its turn; None if none is.
+
+    Where a compiler writes out the turns of a window, each has those bounds only that do not hold
+    anyway. One that does is left out of a term, and may be put back.
+
+    Parameters
+    ----------
+    conditions : of each term, in the order of the turns of `counters`; None where there is none
+    moves : for a form, what may be bounded instead: it may move with turns
+    """
+    known = [c for c in conditions if c is not None]
+    inner = sorted({s for c in known for s in symbols_of(c)}, key=lambda s: s.name)
+    every = [*counters, *inner]
+    if any(s not in extents for s in inner) or prod(extents[s] for s in every) > MOST_TURNS:
+        return None
+    each = [_held(Constant(1, 1) if c is None else c, inner, extents) for c in conditions]
+    found = [one for one in each if one is not None]
+    if len(found) < len(each):
+        return None
+    forms = [made for c in known for form in _compared(c, extents) for made in moves(form)]
+    holds = np.stack(found).reshape([extents[s] for s in every])
+    ranges = _fitted(holds, grid(every, extents), list(dict.fromkeys(forms)))
+    if ranges is None:
+        return None
+    parts: list[Value] = []
+    for bound in ranges:
+        form = Index(bound.form)
+        if bound.low is not None:
+            parts.append(Operation("ile", (Index(Linear(bound.low)), form), 1))
+        if bound.high is not None:
+            parts.append(Operation("ilt", (form, Index(Linear(bound.high))), 1))
+    return parts
+
+
+def _held(
+    condition: Value, counters: Sequence[Symbol], extents: Mapping[Symbol, int]
+) -> NDArray[np.bool_] | None:
+    """Return in which turns a condition holds; None where counters alone do not say it."""
+    sizes = tuple(extents.get(c, 0) for c in counters)
+    if not 0 < prod(sizes) <= MOST_TURNS:
+        return None
+    known = evaluate_integers(condition, grid(counters, extents))
+    if known is None or known.dtype.kind != "i":
+        return None
+    return np.broadcast_to(known & 1 != 0, sizes)
+
+
+def _fitted(
+    holds: NDArray[np.bool_], turns: Mapping[Symbol, NDArray[np.int64]], forms: Sequence[Linear]
+) -> list[Range] | None:
+    """Return ranges of forms, as few as can be, in which just these turns are; None if none are.
+
+    However a compiler joins what it asks, it asks whether positions are inside of an image.
+    """
+    if not holds.any():
+        return [Range(form=Linear(), low=1, high=None)]
+    inside: list[tuple[Range, NDArray[np.bool_]]] = []
+    for form in forms:
+        known = evaluate_integers(Index(form), turns)
+        assert known is not None
+        values = np.broadcast_to(known, holds.shape)
+        low, high = int(values[holds].min()), int(values[holds].max()) + 1
+        where = (values >= low) & (values < high)
+        if not where.all():
+            bound = Range(form=form, low=low if low > values.min() else None,
+                          high=high if high <= values.max() else None)  # fmt: skip
+            inside.append((bound, where))
+    whole = np.ones_like(holds)
+    for _, where in inside:
+        whole = whole & where
+    if not np.array_equal(whole, holds):
+        return None
+    for number in reversed(range(len(inside))):
+        rest = np.ones_like(holds)
+        for _, where in (*inside[:number], *inside[number + 1 :]):
+            rest = rest & where
+        if np.array_equal(rest, holds):
+            del inside[number]
+    return [bound for bound, _ in inside]
+
+
+def _compared(condition: Value, extents: Mapping[Symbol, int]) -> list[Linear]:
+    """Return the forms that a condition compares, each once, without their constants."""
+    found: dict[Linear, None] = {}
+    for part in walk(condition):
+        if not isinstance(part, Operation) or part.name not in _COMPARISONS:
+            continue
+        try:
+            a, b = (_form(side, extents) for side in part.inputs)
+        except _Foreign:
+            continue
+        for form in (a - b, a, b):
+            if form.terms:
+                sign = 1 if form.terms[0][1] > 0 else -1
+                found.setdefault(Linear(0, form.terms) * sign)
+    return list(found)
 
 
 def merged_ranges(ranges: Sequence[Range]) -> list[Range]:
@@ -57,6 +175,9 @@ def merged_ranges(ranges: Sequence[Range]) -> list[Range]:
             form=known.form, low=max(lows, default=None), high=min(highs, default=None)
         )
     return list(found.values())
+
+
+_COMPARISONS = ("ieq", "ilt", "ile", "ult", "ule")
 
 
 class _Foreign(Exception):

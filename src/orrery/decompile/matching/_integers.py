@@ -21,7 +21,7 @@ from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol,
 from ..values import symbols_of
 
 #: More turns than this are not walked through to understand one integer.
-_MOST_TURNS = 1 << 21
+MOST_TURNS = 1 << 21
 
 Ints = NDArray[np.int64]
 
@@ -214,7 +214,7 @@ def linear_over(value: Value | Linear, extents: Mapping[Symbol, int]) -> Linear 
     counters = sorted(symbols_of(form), key=lambda s: s.name)
     if any(c not in extents for c in counters):
         return None
-    if prod(extents[c] for c in counters) > _MOST_TURNS:
+    if prod(extents[c] for c in counters) > MOST_TURNS:
         return None
     values = evaluate_integers(form, grid(counters, extents))
     if values is None or values.dtype.kind != "i":

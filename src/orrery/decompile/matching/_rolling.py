@@ -11,14 +11,16 @@ Judge:   tests write one sum unrolled, peeled and split in many ways.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
-from ..forms import Index, Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ..forms import Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ..values import shape_apart, with_forms
+from ._conditions import common_guard
 from ._integers import lattice
 from ._statement import Rewriter, Statement, is_neutral, neutral, place_of
 
@@ -97,11 +99,12 @@ def rolled(
     """
     if not 1 < len(terms) <= _MOST_TERMS:
         return list(terms)
+    terms = _guarded(terms, extents, names, prefix, region)
     groups: dict[object, list[tuple[_Box, Term]]] = {}
     order: list[object] = []
     for place, term in enumerate(terms):
         forms: list[Linear] = []
-        shape = _shape(term.value, forms, region)
+        shape = shape_apart(term.value, forms, region)
         rest = tuple(
             tuple((t, f) for t, f in form.terms if t not in term.counters) for form in forms
         )
@@ -125,6 +128,87 @@ def rolled(
         for box in made:
             found.append((box.first, _term(box, example, extents, names, prefix)))
     return [term for _, term in sorted(found, key=lambda pair: pair[0])]
+
+
+def _guarded(
+    terms: Sequence[Term], extents: dict[Symbol, int], names: count[int], prefix: str,
+    region: Callable[[Load], object],
+) -> list[Term]:  # fmt: skip
+    """Return terms with those under conditions of their own as one in loops, under one."""
+    found: dict[int, Term] = dict(enumerate(terms))
+    groups: dict[object, list[_Guarded]] = {}
+    for number, term in enumerate(terms):
+        condition, body, other = None, term.value, None
+        if isinstance(body, Operation) and body.name == "select":
+            condition, body, other = body.inputs
+        forms: list[Linear] = []
+        shape = shape_apart(body, forms, region)
+        rest = tuple(Linear(0, form.terms) for form in forms)
+        base = tuple(form.constant for form in forms)
+        one = (base, number, condition, body, other)
+        groups.setdefault((shape, rest, term.counters), []).append(one)
+    for members in groups.values():
+        members.sort(key=lambda m: m[0])
+        bases = [m[0] for m in members]
+        others = {m[4] for m in members if m[4] is not None}
+        alike = len({m[2] for m in members}) == 1  # which the places of terms say as well
+        if alike or len(set(bases)) < len(bases) or len(others) != 1:
+            continue
+        large = any(abs(x) >= 1 << 62 for base in bases for x in base)
+        loops = None if large else lattice(np.array(bases, np.int64))
+        number = min(m[1] for m in members)
+        made = None
+        if loops is not None:
+            counters = [Symbol(f"{prefix}.{next(names)}", "counter") for _ in loops]
+            own = found[number].counters
+            made = _under_one(members, loops, others.pop(), own, counters, extents)
+        if made is not None:
+            for member in members:
+                del found[member[1]]
+            found[number] = made
+    return [found[n] for n in sorted(found)]
+
+
+#: A term as where it reads, its number, when it adds what, and what it adds else.
+_Guarded = tuple[Steps, int, Value | None, Value, Value | None]
+
+
+def _under_one(
+    members: Sequence[_Guarded], loops: Sequence[tuple[int, Steps]], other: Value,
+    own: tuple[Symbol, ...], counters: Sequence[Symbol], extents: dict[Symbol, int],
+) -> Term | None:  # fmt: skip
+    """Return terms, sorted as turns of loops, as one; None where no condition is all of theirs."""
+    forms: list[Linear] = []
+    shape_apart(members[0][3], forms, lambda _: None)
+
+    def moves(form: Linear) -> Iterator[Linear]:
+        """Yield a form as it may move with turns: as what is read there does, or not at all."""
+        yield form
+        for at, address in enumerate(forms):
+            ratios = {divmod(address.factor(t), f) for t, f in form.terms}
+            each, rest = ratios.pop() if len(ratios) == 1 else (0, 0)
+            for counter, (_, steps) in zip(counters, loops, strict=True):
+                if each > 0 and not rest and steps[at]:
+                    unit = gcd(each, steps[at])
+                    yield form * (each // unit) + linear(0, {counter: steps[at] // unit})
+
+    own_extents = {c: size for c, (size, _) in zip(counters, loops, strict=True)}
+    conditions = [m[2] for m in members]
+    parts = common_guard(conditions, counters, moves, extents | own_extents)
+    if parts is None:
+        return None
+    extents.update(own_extents)
+    place = iter(range(len(forms)))
+
+    def form(old: Linear) -> Linear:
+        at = next(place)
+        return old + linear(0, {c: s[at] for c, (_, s) in zip(counters, loops, strict=True)})
+
+    value = with_forms(members[0][3], form)
+    if parts:
+        condition = parts[0] if len(parts) == 1 else Operation("iand", tuple(parts), 1)
+        value = Operation("select", (condition, value, other), value.width)
+    return Term((*own, *counters), value)
 
 
 def _merged(boxes: list[_Box], *, once: bool) -> list[_Box]:
@@ -326,38 +410,7 @@ def _term(
             terms[c] = steps[at]
         return linear(box.base[at], terms)
 
-    return Term(tuple(counters), _rebuilt(example.value, form))
-
-
-def _shape(value: Value, forms: list[Linear], region: Callable[[Load], object]) -> object:
-    """Return what a value does without where it reads; that goes to `forms`, in order."""
-    if isinstance(value, Load):
-        forms.append(value.address)
-        return "load", value.width, region(value)
-    if isinstance(value, Index):
-        forms.append(value.value)
-        return "index", value.width
-    if isinstance(value, Operation):
-        return value.name, value.width, tuple(_shape(x, forms, region) for x in value.inputs)
-    if isinstance(value, Reduction):
-        return (
-            "loop", value.operation, value.counter, value.extent, value.width, value.fused,
-            _shape(value.body, forms, region), _shape(value.start, forms, region),
-        )  # fmt: skip
-    return value
-
-
-def _rebuilt(value: Value, form: Callable[[Linear], Linear]) -> Value:
-    if isinstance(value, Load):
-        return replace(value, address=form(value.address))
-    if isinstance(value, Index):
-        return replace(value, value=form(value.value))
-    if isinstance(value, Operation):
-        return replace(value, inputs=tuple(_rebuilt(part, form) for part in value.inputs))
-    if isinstance(value, Reduction):
-        body = _rebuilt(value.body, form)  # in the order in which `_shape` went
-        return replace(value, body=body, start=_rebuilt(value.start, form))
-    return value
+    return Term(tuple(counters), with_forms(example.value, form))
 
 
 class _Renamed(Rewriter):
@@ -432,7 +485,7 @@ class _Gathering:
 
     def _loops(self, operation: str, term: Term) -> Value:
         forms: list[Linear] = []
-        _shape(term.value, forms, lambda _: None)
+        shape_apart(term.value, forms, lambda _: None)
         value = term.value
         for counter in sorted(
             term.counters,
@@ -540,7 +593,7 @@ def alike(statement: Statement) -> object:
     """Return what is equal for statements that do the same at places that loops may tell apart."""
     mine = dict(statement.extents)
     forms: list[Linear] = []
-    shape = _shape(_Renamed(mine, "alike").value(_whole(statement)), forms, lambda _: None)
+    shape = shape_apart(_Renamed(mine, "alike").value(_whole(statement)), forms, lambda _: None)
     inner = tuple(sorted((s.name, n) for s, n in mine.items() if s.name.startswith("alike.")))
     rest = tuple(tuple((t, f) for t, f in form.terms if t not in statement.loops) for form in forms)
     return shape, rest, inner

@@ -6,7 +6,16 @@ from ._cells import Cells, Vector
 from ._concrete import known_bits
 from ._conditions import condition_call
 from ._operators import UnknownOperatorError, as_value, as_vector, operate
-from ._parts import contains, inner_of, is_named, signed, symbols_of, walk
+from ._parts import (
+    contains,
+    inner_of,
+    is_named,
+    shape_apart,
+    signed,
+    symbols_of,
+    walk,
+    with_forms,
+)
 
 __all__ = [
     "Builder",
@@ -24,7 +33,9 @@ __all__ = [
     "is_zero",
     "known_bits",
     "operate",
+    "shape_apart",
     "signed",
     "symbols_of",
     "walk",
+    "with_forms",
 ]

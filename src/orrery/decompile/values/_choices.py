@@ -23,7 +23,7 @@ from orrery.decompile.forms import (
 
 from ._bits import Bits
 from ._concrete import known_bits
-from ._parts import children, inner_of, is_named
+from ._parts import children, contains, inner_of, is_named
 
 _MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
 _ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
@@ -36,6 +36,12 @@ _TURNED = {"l": "g", "g": "l", "e": "e", "u": "u"}
 _LOWEST = {32: 0xFF7FFFFF, 64: 0xFFEF_FFFF_FFFF_FFFF}
 _HIGHEST = {32: 0x7F7FFFFF, 64: 0x7FEF_FFFF_FFFF_FFFF}
 _MINUS_INFINITY = {32: 0xFF800000, 64: 0xFFF0 << 48}
+_INFINITY = {width: bits ^ 1 << (width - 1) for width, bits in _MINUS_INFINITY.items()}
+#: What a sum or an extreme does not notice, by operation and width.
+_NOTHING = {"fadd": {32: 1 << 31, 64: 1 << 63}, "max_x86": _MINUS_INFINITY,
+            "fmax": _MINUS_INFINITY, "min_x86": _INFINITY, "fmin": _INFINITY}  # fmt: skip
+_MOST_LINKS = 64
+_MOST_BOUNDS = 16
 
 
 class Choices(Bits):
@@ -76,8 +82,38 @@ class Choices(Bits):
         ]
         if any(self.negate(p) in parts for p in parts):
             return self.number(0, 1)
+        bounds = self._bounds(parts)
+        if bounds is None:
+            return self.number(0, 1)
+        if len(bounds) == 1:
+            return bounds[0]
+        parts = bounds
         plain = Operation("iand", tuple(parts), 1)
         return self.decide_all(plain) if all(_compared(p) for p in parts) else plain
+
+    def _bounds(self, parts: list[Value]) -> list[Value] | None:
+        """Return conditions without bounds that follow from others; None where two exclude it."""
+        gaps = [(p, self._gap(p)) for p in parts] if len(parts) <= _MOST_BOUNDS else []
+        known = [(p, g) for p, g in gaps if g is not None]
+        gone: set[Value] = set()
+        for number, (part, gap) in enumerate(known):
+            for other, wider in known[:number]:
+                high = self.range(gap + wider)[1]
+                if high is not None and high < 0:
+                    return None
+                if other in gone or part in gone:
+                    continue
+                more = gap - wider
+                if more.is_constant:
+                    gone.add(part if more.constant >= 0 else other)
+        return [p for p in parts if p not in gone]
+
+    def _gap(self, part: Value) -> Linear | None:
+        """Return what a bound says is not below 0."""
+        if not isinstance(part, Operation) or part.name not in ("ilt", "ile"):
+            return None
+        a, b = (self.linear(v) for v in part.inputs)
+        return None if a is None or b is None else b - a - (part.name == "ilt")
 
     def either(self, a: Value, b: Value) -> Value:
         """Return the condition that one of them holds."""
@@ -257,6 +293,11 @@ class Choices(Bits):
                 return self.both(condition, then)
             if self.constant(then) is not None and self.constant(then) != 0:
                 return self.either(condition, other)
+        longer = self._longer(condition, then, other) or self._longer(
+            condition, other, then, opposite=True
+        )
+        if longer is not None:
+            return longer
         arms = (self._under(then, condition), self._under(other, self.negate(condition)))
         if arms != (then, other):
             return self.select(condition, *arms, width)
@@ -280,6 +321,31 @@ class Choices(Bits):
             if (b, a) == (then_bits, other_bits):
                 return Operation("max_x86", (b, a), width)
         return Operation("select", (condition, then, other), width)
+
+    def _longer(
+        self, condition: Value, then: Value, other: Value, *, opposite: bool = False
+    ) -> Value | None:
+        """Return a choice between a sum and the same with more added as one sum.
+
+        Each of what is more is added where the condition of counters holds; elsewhere what takes
+        its place changes nothing. None where neither is so.
+        """
+        nothing = _NOTHING.get(then.name, {}) if isinstance(then, Operation) else {}
+        bits = nothing.get(then.width)
+        if bits is None or not isinstance(then, Operation):
+            return None
+        begin = self.as_bits(other)
+        if isinstance(begin, Constant) and then.name != "fadd" and begin.bits != bits:
+            return None  # a number that is cut off, as it is padded: the cut is meant first
+        links = _links(then, begin)
+        if links is None or contains(condition, _of_floats):
+            return None
+        holds = self.negate(condition) if opposite else condition
+        for link, first in links:
+            part = self.select(holds, link, Constant(bits, then.width), then.width)
+            inputs = [part, begin] if first else [begin, part]
+            begin = self.float_operation(then.name, inputs, then.width)
+        return begin
 
     def _under(self, value: Value, condition: Value) -> Value:
         """Return what a value is where a condition holds that says which of its choices."""
@@ -348,6 +414,31 @@ class Choices(Bits):
         if isinstance(a, Constant):
             return Constant(a.bits ^ (1 << (width - 1)), width)
         return inner_of(a) if is_named(a, "fneg") else Operation("fneg", (a,), width)
+
+
+def _links(whole: Operation, begin: Value) -> list[tuple[Value, bool]] | None:
+    """Return what a chain of one operation adds to its beginning, the first first.
+
+    Each as (value, whether it is the first of the two inputs); None where the chain does not begin
+    so.
+    """
+    waiting: list[tuple[Value, list[tuple[Value, bool]]]] = [(whole, [])]
+    for value, links in waiting:
+        if value is begin:
+            return links
+        if not isinstance(value, Operation) or value.name != whole.name:
+            continue
+        if len(waiting) > _MOST_LINKS:
+            return None
+        one, two = value.inputs
+        waiting += [(one, [(two, False), *links]), (two, [(one, True), *links])]
+    return None
+
+
+def _of_floats(value: Value) -> bool:
+    return isinstance(value, (Load, Reduction)) or (
+        isinstance(value, Operation) and value.name[0] == "f"
+    )
 
 
 def _flatten(name: str, value: Value) -> list[Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeGuard
 
 from orrery.decompile.forms import (
@@ -83,3 +84,40 @@ def is_small(value: Value) -> bool:
     return isinstance(value, (Index, Constant, Load)) or not any(
         children(c) for c in children(value)
     )
+
+
+def shape_apart(value: Value, forms: list[Linear], region: Callable[[Load], object]) -> object:
+    """Return what a value does without where it reads; that goes to `forms`, in order.
+
+    Parameters
+    ----------
+    region : tells loads of different things apart
+    """
+    if isinstance(value, Load):
+        forms.append(value.address)
+        return "load", value.width, region(value)
+    if isinstance(value, Index):
+        forms.append(value.value)
+        return "index", value.width
+    if isinstance(value, Operation):
+        return value.name, value.width, tuple(shape_apart(x, forms, region) for x in value.inputs)
+    if isinstance(value, Reduction):
+        return (
+            "loop", value.operation, value.counter, value.extent, value.width, value.fused,
+            shape_apart(value.body, forms, region), shape_apart(value.start, forms, region),
+        )  # fmt: skip
+    return value
+
+
+def with_forms(value: Value, form: Callable[[Linear], Linear]) -> Value:
+    """Return a value with its forms replaced, in the order of `shape_apart`."""
+    if isinstance(value, Load):
+        return replace(value, address=form(value.address))
+    if isinstance(value, Index):
+        return replace(value, value=form(value.value))
+    if isinstance(value, Operation):
+        return replace(value, inputs=tuple(with_forms(part, form) for part in value.inputs))
+    if isinstance(value, Reduction):
+        body = with_forms(value.body, form)  # in the order in which `shape_apart` went
+        return replace(value, body=body, start=with_forms(value.start, form))
+    return value
