@@ -156,8 +156,8 @@ class Interpreter:
         """
         form = self.build.linear(address)
         for term, factor in () if form is None else form.terms:
-            inner = inner_of(term) if is_named(term, "uextend") else None
-            if isinstance(inner, Index) and (inner.width, term.width) == (32, 64):
+            inner = inner_of(term) if is_named(term, "uextend") and term.width == 64 else None
+            if form is not None and isinstance(inner, Index) and inner.width == 32:
                 form = form - Linear(0, ((term, factor),)) + inner.value * factor
         return form
 

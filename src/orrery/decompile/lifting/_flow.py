@@ -391,13 +391,13 @@ def _fixed(machine: Machine) -> int:
 
 
 def live_registers(
-    machine: Machine, flow: Flow, changed: Callable[[int | None], int]
+    machine: Machine, flow: Flow, changed_by: Callable[[int | None], int]
 ) -> dict[int, int]:
     """Return the registers that matter at the beginning of each block, as bits.
 
     Parameters
     ----------
-    changed : the registers that a call of a function may change
+    changed_by : the registers that a call of a function may change
     """
     blocks, order = flow.blocks, flow.order
     events = {a: _events(b) for a, b in blocks.items()}
@@ -406,7 +406,7 @@ def live_registers(
         given |= mask(offset, machine.word)
     for offset in machine.floats:
         given |= mask(offset, 8)
-    calls = {a: changed(b.target) for a, b in blocks.items() if b.ends == "call"}
+    calls = {a: changed_by(b.target) for a, b in blocks.items() if b.ends == "call"}
     returned = fixed | mask(machine.result, machine.word) | mask(machine.float_result, 16)
     if machine.link is not None:
         returned |= mask(machine.link, machine.word)
