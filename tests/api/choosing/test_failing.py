@@ -13,6 +13,7 @@ import pytest
 from orrery.api.choosing import PLACED, Choice, Effort, deviating
 from orrery.api.placing import choose
 from orrery.api.placing._again import timed_again
+from orrery.api.placing._even import told_apart
 from orrery.errors import OrreryError
 from orrery.graph import Graph, Node, Region, TensorType
 from orrery.progress import SILENT
@@ -26,7 +27,7 @@ from orrery.runtime.together import (
 )
 
 from .made_up import INPUT, OWN, Virtual, towers, workers
-from .test_choosing import TIMED, WHOLE, page
+from .test_choosing import BRIEF, HALF, TIMED, WHOLE, page
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="two sets of processors are needed")
 
@@ -42,6 +43,7 @@ class Bad:
     makes: str = ""
     after: int = 0
     in_parts: bool = False
+    whole: bool = False
     name: str = "bad"
     runs: int = field(default=0, compare=False)
     goes_on: threading.Event = field(default_factory=threading.Event, compare=False)
@@ -51,7 +53,8 @@ class Bad:
 
     def prepare(self, graph: Graph) -> Any:
         ready, own = ReferenceBackend().prepare(graph), self
-        good = self.in_parts and len(graph.nodes) == len(towers().nodes)
+        whole = len(graph.nodes) == len(towers().nodes)
+        good = self.in_parts if whole else self.whole
 
         class Prepared:
             def run(self, inputs: Any) -> dict[str, Any]:
@@ -132,6 +135,22 @@ def test_a_back_end_that_fails_while_it_is_compared_is_out(monkeypatch: pytest.M
         found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT)
     assert "half0" not in (*found.used, *found.alone)
     assert "Went on without a worker that failed: worker 'half0'" in page(found)
+
+
+def test_a_way_that_fails_while_near_ways_race_on_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Bad(whole=True)
+
+    def failing(*args: Any) -> Choice:
+        bad.fault = RuntimeError("device lost")
+        return told_apart(*args)
+
+    monkeypatch.setattr("orrery.api.placing._compared.told_apart", failing)
+    near = {"all": 0.01, "half0": 0.01, "half1": 0.02}
+    Virtual(HALF, near, lambda _: 0.02, noise=0.05).install(monkeypatch)
+    with WorkerPool(workers(bad)) as pool:
+        found = choose(towers(), INPUT, pool, repeats=8, cache=None, progress=SILENT, effort=BRIEF)
+    assert found.best == "all"
+    assert "On half0 it failed while near ways raced on: worker 'half0'" in page(found)
 
 
 @pytest.mark.parametrize("when", ["race", "compare", "observe"])

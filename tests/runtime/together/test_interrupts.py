@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,11 +100,32 @@ def test_what_a_handler_raises_is_not_lost_in_a_callback(told: list[int]) -> Non
     assert len(told) == 1
 
 
-def test_a_closed_pool_leaves_nothing_to_do_for_a_collection_of_memory() -> None:
-    """Python code that runs there would lose what a handler raises."""
-    with WorkerPool(workers()) as pool:
-        assert pool in _OPEN
-    assert pool not in _OPEN
+def test_what_a_handler_raises_is_not_lost_in_a_collection_of_memory(
+    told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed pool leaves no Python code to run there, which would be the handler's first."""
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    graph = diamond()
+    gc.disable()
+    try:
+        with WorkerPool(workers()) as pool:
+            assert pool in _OPEN
+            network = PlacedNetwork(graph, steps(graph, PLACED), pool)
+            network.run(INPUT, timeout_s=60)
+        assert pool not in _OPEN
+        network.itself = network  # type: ignore[attr-defined]  # collected only, as most are
+        del network, pool
+        for _ in range(100_000):
+            mine: list[Any] = []
+            mine.append(mine)
+        with pytest.raises(StopError):
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            gc.collect()
+            time.sleep(60)
+    finally:
+        gc.enable()
+    assert not lost
 
 
 def test_handlers_wait_for_the_end_and_are_back_after_it(told: list[int]) -> None:

@@ -31,7 +31,7 @@ def timed_again(
 
     def timed(way: str, ask: Ask) -> tuple[Comparison, Outcome]:
         found = compare({way: partial(ask, served, given)}, rounds=repeats, progress=progress)
-        return found, ask(served.ways[way], given)
+        return found, ask(served, given)
 
     served.run(given, timeout_s=limit_s)
     while True:

@@ -90,8 +90,9 @@ def accepted(graph: Graph, inputs: object, seed: int) -> dict[str, NDArray[Any]]
     for name in graph.outputs:
         if graph.known_bytes(name) is None:
             raise SpecError(
-                f"{graph.name}: output {name!r}", found=f"{graph.type(name)}, whose size only "
-                "running tells", wanted="sizes that are known before it runs",
+                f"{graph.name}: output {name!r}", found=f"{graph.type(name)}, "
+                + ("texts" if graph.type(name).dtype == "string" else "whose size only running "
+                   "tells"), wanted="sizes that are known before it runs",
                 fix="run it without --on, or end the network before that",
             )  # fmt: skip
     return given
