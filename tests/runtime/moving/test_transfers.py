@@ -99,6 +99,24 @@ def test_blocks_go_to_all_folders(tmp_path: Path) -> None:
         assert moving.arrival(parcel)[: 64 * BLOCK].tobytes() == Memory(64 * BLOCK).bytes.tobytes()
 
 
+def test_an_interrupt_leaves_no_bytes_counted_as_on_their_way(tmp_path: Path) -> None:
+    with transfers(tmp_path) as moving:
+        push = moving._push
+
+        def interrupted(*given: Any) -> None:
+            push(*given)
+            raise KeyboardInterrupt
+
+        parcel = Parcel(0, "t", 3 * BLOCK, 0, Memory(3 * BLOCK))
+        for begin in (lambda: moving.write(parcel), lambda: moving.read(parcel, now=True)):
+            moving._push = interrupted  # type: ignore[method-assign]
+            with pytest.raises(KeyboardInterrupt):
+                begin()
+            moving._push = push  # type: ignore[method-assign]
+            moving.drain()
+            assert moving.queued_bytes == moving.incoming_bytes == 0
+
+
 def test_memory_is_let_go_only_when_all_is_written(tmp_path: Path) -> None:
     with transfers(tmp_path) as moving:
         memory = Memory(8 * BLOCK)

@@ -82,8 +82,7 @@ class _Trip:
     def __init__(self, parcel: Parcel, write: bool, blocks: int) -> None:
         self.parcel, self.write, self.blocks = weakref.ref(parcel), write, blocks
         self.next, self.left, self.begin_s = 0, blocks, 0.0
-        self.waiting_bytes = parcel.size_bytes if write else 0
-        self.coming_bytes = parcel.size_bytes - self.waiting_bytes
+        self.waiting_bytes = self.coming_bytes = 0  # that are counted as queued, or as incoming
 
 
 class Transfers:
@@ -192,8 +191,9 @@ class Transfers:
             if self._queued and self._queued + size > self.queue_bytes:
                 self._wait(lambda: not self._queued or self._queued + size <= self.queue_bytes)
             parcel.blocks = [None] * -(-size // self.block_bytes)
-            # First what counts it out again: an interrupt in between leaves nothing to wait for.
-            self._push(_LATER, _Trip(parcel, True, len(parcel.blocks)))
+            self._push(_LATER, trip := _Trip(parcel, True, len(parcel.blocks)))
+            # Nothing is called in between: an interrupt finds both or none.
+            trip.waiting_bytes = size
             self._queued += size
 
     def wait_for_writes(self, most_bytes: int) -> None:
@@ -230,9 +230,10 @@ class Transfers:
                 self._counts["outside_bytes"] += target.size
             parcel.trip = trip = _Trip(parcel, False, len(parcel.blocks))
             self._push(_NOW if now else _LATER, trip)
-            parcel.target = target[parcel.phase :]
-            self._incoming += parcel.size_bytes
-            self.asked_bytes += parcel.size_bytes
+            parcel.target, size = target[parcel.phase :], parcel.size_bytes
+            trip.coming_bytes = size
+            self._incoming += size
+            self.asked_bytes += size
             return True
 
     def keep(self, parcel: Parcel) -> bool:
@@ -489,6 +490,7 @@ class Transfers:
         trip.left -= 1
         if trip.write:
             size = min(self.block_bytes, parcel.size_bytes - block * self.block_bytes)
+            size = min(size, trip.waiting_bytes)
             trip.waiting_bytes -= size
             self._queued -= size
             if error is not None and parcel.write_error is None:
