@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orrery.decompile import recover_program
+from orrery.decompile import recover_binary, recover_program
 from orrery.decompile._code import ImageCode
 from orrery.decompile.containers import COPY, FILL, Kernel, KernelCall, Place, Sequence
 from orrery.decompile.forms import Buffer
 from orrery.decompile.images import open_image
 from orrery.decompile.linking import lift_dispatched, own_kernel
-from orrery.decompile.topology import program_of_calls
+from orrery.decompile.topology import differences, program_of_calls
+from orrery.runtime.binaries import OPERATORS
 
 pytestmark = pytest.mark.needs("gcc", "pyvex")
 
@@ -121,3 +122,14 @@ def test_what_a_device_does_itself() -> None:
     for constants in ((0, 1, 15), (0, 3, 16), (0, 4, -4)):
         call = KernelCall(kernel=fill.kernel, arguments=(x,), constants=constants)
         assert own_kernel(call) is None
+
+
+def test_a_convolution_that_iree_built_comes_back() -> None:
+    """Lanes filled turn by turn, instances by number: the same graph, the same weights."""
+    data = Path(__file__).parents[1] / "containers" / "data" / "conv.vmfb"
+    found = recover_binary(data)
+    assert found.network is not None and found.recovery is not None
+    assert (found.verdict, found.network.reason) == ("whole", "")
+    graph = found.recovery.graph
+    assert graph is not None
+    assert differences(graph, OPERATORS["conv"]()) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise, product
 from math import prod
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.decompile._recovery import recover_program
-from orrery.decompile.forms import Constant, Index, Linear, Value, linear
+from orrery.decompile.forms import Constant, Index, Linear, Symbol, Value, linear
 from orrery.decompile.matching._integers import lattice
 
 from .judging import operators, recovered, same_numbers
@@ -137,6 +138,42 @@ def test_turns_of_a_window_each_under_bounds_of_its_own(seed: int) -> None:
     recovered(k.program(), source, seed=seed)
 
 
+@pytest.mark.parametrize("order", [range(6), (5, 0, 3, 1, 4, 2)])
+def test_numbers_written_out_are_a_table(order: Iterable[int]) -> None:
+    """A bias in the code, each number in a store of its own."""
+    draw = np.random.default_rng(2)
+    w, b = (draw.standard_normal(shape).astype(np.float32) for shape in ((6, 8), 6))
+    k = Kernels()
+    k.input("x", (1, 8))
+    k.constant("w", w)
+    k.output("y", 6)
+    for row in order:
+        i = k.counter(8)
+        both = op("fmul", k.load("x", linear(0, {i: 1})), k.load("w", linear(8 * row, {i: 1})))
+        value = op("fadd", k.sum([i], both, number(0)), number(b[row]))
+        k.store("y", linear(row), op("max_x86", value, number(0)), [])
+    source = network(
+        [("Gemm", ["x", "w", "b"], "h", {"transB": 1}), ("Relu", ["h"], "y", {})],
+        {"x": (1, 8)}, {"w": w, "b": b}, ["y"],
+    )  # fmt: skip
+    assert operators(recovered(k.program(), source)) == ["Gemm", "Relu"]
+
+
+def test_filters_written_out_are_no_table() -> None:
+    """Numbers that what was read is multiplied with: a transform of a codec has such."""
+    k = Kernels()
+    k.input("x", (1, 8))
+    k.output("y", 8)
+    for row in range(8):
+        value: Value = number(0)
+        for i in range(8):
+            value = op("fadd", value, op("fmul", k.load("x", linear(i)), number(row * i + 0.5)))
+        k.store("y", linear(row), value, [])
+    recovery = recover_program(k.program())
+    found = [] if recovery.graph is None else operators(recovery)
+    assert not {"Gemm", "MatMul", "Conv"} & set(found)
+
+
 def test_nests_that_need_their_order_are_left_in_it() -> None:
     """The second half reads what the first has stored; together they would read too early."""
     k = Kernels()
@@ -229,3 +266,29 @@ def test_loops_of_points(seed: int) -> None:
     odd = np.concatenate([points, points[-1:] + far])
     if len(points) > 2:
         assert lattice(odd) is None
+
+
+def test_a_softmax_over_the_lanes_that_are_inside() -> None:
+    """Twenty numbers, eight at a time: the last turn has four, what lies beyond them is nothing."""
+    k = Kernels()
+    k.input("x", (3, 20))
+    k.output("y", 60)
+
+    def inside(value: Value, nothing: float, at: Linear) -> Value:
+        return op("select", op("ilt", Index(at), Constant(20, 64), width=1), value, number(nothing))
+
+    def reduced(kind: str, row: Symbol, most: Value | None, nothing: float) -> Value:
+        turn, lane = k.counters((3, 8))
+        at = linear(0, {turn: 8, lane: 1})
+        value: Value = k.load("x", linear(0, {row: 20}) + at)
+        if most is not None:
+            value = op("call:expf", op("fsub", value, most))
+        return k.sum([turn, lane], inside(value, nothing, at), number(nothing), kind)
+
+    row, i = k.counters((3, 20))
+    most = reduced("fmax", row, None, -np.inf)
+    at = linear(0, {row: 20, i: 1})
+    above = op("call:expf", op("fsub", k.load("x", at), most))
+    k.store("y", at, op("fdiv", above, reduced("fadd", row, most, 0)), [row, i])
+    source = network([("Softmax", ["x"], "y", {"axis": 1})], {"x": (3, 20)}, {}, ["y"])
+    assert operators(recovered(k.program(), source)) == ["Softmax"]

@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.decompile.forms import Index, Load, Operation, Symbol, Value, linear
-from orrery.decompile.values import Builder
+from orrery.decompile.values import Builder, UnknownOperatorError, condition_call
 
 Truth = Callable[[dict[Symbol, int]], bool]
 FLAGS = [Symbol(f"p{n}", "argument") for n in range(4)]
@@ -112,3 +113,17 @@ def test_comparisons_of_floats(tree: object) -> None:
             return COMPARED[names[number % 4]](*(pair if number < 4 else pair[::-1]))
 
         assert holds(value, pair) == meant(tree, truth)
+
+
+def test_flags_after_a_multiplication_are_not_known() -> None:
+    """VEX numbers more operations than flags are known of; counting up keeps their carry."""
+    build = Builder()
+    x = Index(linear(0, {FLAGS[0]: 1}), 64)
+    for operation in (48, 52, 55, 60, 66):
+        given: list[Value] = [build.number(2, 64), build.number(operation, 64), x, x, x]
+        with pytest.raises(UnknownOperatorError):
+            condition_call(build, "amd64g_calculate_condition", given, 64)
+    # And with the complement sets flags as a plain one does.
+    given = [build.number(4, 64), build.number(54, 64), x, build.number(0, 64), x]
+    found = condition_call(build, "amd64g_calculate_condition", given, 64)
+    assert found == build.extend(build.compare("ieq", x, build.number(0, 64)), 64, signed=False)

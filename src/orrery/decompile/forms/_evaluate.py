@@ -26,6 +26,7 @@ _COMPARED = {"flt": "<", "fle": "<=", "feq": "=="}
 _EXTREMES = {
     "max_x86": "({0} if {0} > {1} else {1})", "min_x86": "({0} if {0} < {1} else {1})",
     "fmax": "fmax({0}, {1})", "fmin": "fmin({0}, {1})",
+    "fmaximum": "fmaximum({0}, {1})", "fminimum": "-fmaximum(-{0}, -{1})",
 }  # fmt: skip
 _NEUTRAL = {("fadd", 32): 1 << 31, ("fadd", 64): 1 << 63}
 
@@ -145,6 +146,13 @@ def _fma32(a: float, b: float, c: float) -> np.float32:
     return np.float32(total)
 
 
+def _maximum(a: np.float32, b: np.float32) -> np.float32:
+    """Return the larger; what is no number if either is none; of two zeros, 0 rather than -0."""
+    if a == b:
+        return b if np.signbit(a) else a
+    return a if a > b or a != a else b
+
+
 def _round_even(number: np.float32) -> np.float32:
     return np.float32(np.rint(number))
 
@@ -163,8 +171,8 @@ class _Writer:
         self.space: dict[str, object] = {
             "bits32": _bits32, "bits64": _bits64, "single": _single, "double": _double,
             "f32": np.float32, "f64": np.float64, "fma32": _fma32, "np": np, "rint": _round_even,
-            "fmax": np.fmax, "fmin": np.fmin, "signed": _signed, "quotient": _quotient,
-            "isnan": np.isnan, "whole": _whole, "run": self._run,
+            "fmax": np.fmax, "fmin": np.fmin, "fmaximum": _maximum, "signed": _signed,
+            "quotient": _quotient, "isnan": np.isnan, "whole": _whole, "run": self._run,
         }  # fmt: skip
 
     def name(self, symbol: Symbol) -> str:

@@ -239,7 +239,8 @@ class Operation(_Shared):
     Attributes
     ----------
     name : floating point: ``fadd fsub fmul fdiv fma`` (a·b + c, rounded once) ``fneg fabs fsqrt
-        fmax fmin`` (IEEE maximumNumber) ``fround ffloor fceil ftrunc``; ``flt fle feq funordered``
+        fmax fmin`` (IEEE maximumNumber) ``fmaximum fminimum`` (IEEE maximum: no number if either
+        is none, 0 above -0) ``fround ffloor fceil ftrunc``; ``flt fle feq funordered``
         (1 bit); conversions ``itof utof ftoi ftou fwiden fnarrow``; integers ``iadd isub imul idiv
         udiv imod umod iand ior ixor inot ishl ishr isar ilt ile ieq ult ule iextend uextend
         itruncate``, ``uhigh ihigh`` (the upper half of a product), ``iclz`` (how many upper bits
@@ -270,7 +271,7 @@ class Reduction(_Shared):
 
     Attributes
     ----------
-    operation : ``fadd fmul fmax fmin max_x86 min_x86 iadd imul …``
+    operation : ``fadd fmul fmax fmin fmaximum max_x86 iadd imul …``
     counter, extent : of the loop that it runs over
     body : what one turn adds; a Reduction again where loops are nested
     fused : whether each product of the body enters by ``fma``, unrounded

@@ -65,6 +65,7 @@ class Interpreter:
         self.flows: dict[int, Flow | None] = {}
         self.changing: dict[int, int] = {}
         self.signatures: dict[int, tuple[int, int, int] | None] = {}
+        self.numbers: dict[int, Symbol] = {}
         self.kept: dict[tuple[int, Linear | None, int], Symbol] = {}
         self.keeping: set[Symbol] = set()
         self.summing: set[Symbol] = set()
@@ -163,6 +164,8 @@ class Interpreter:
 
     def _load_piece(self, state: State, form: Linear, size: int) -> Value:
         if form.is_constant:
+            if form.constant in self.numbers and size < 8:
+                return Index(Linear(0, ((self.numbers[form.constant], 1),)), size * 8)
             data = self.code.constant(form.constant, size)
             if data is not None and len(data) == size:
                 return Constant(int.from_bytes(data, "little"), size * 8)

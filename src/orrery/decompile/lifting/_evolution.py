@@ -20,8 +20,10 @@ NEUTRAL = {
     ("max_x86", 32): 0xFF800000, ("fmax", 32): 0xFF800000, ("min_x86", 32): 0x7F800000,
     ("fmin", 32): 0x7F800000, ("max_x86", 64): 0xFFF0 << 48, ("fmax", 64): 0xFFF0 << 48,
     ("min_x86", 64): 0x7FF0 << 48, ("fmin", 64): 0x7FF0 << 48,
+    ("fmaximum", 32): 0xFF800000, ("fmaximum", 64): 0xFFF0 << 48,
+    ("fminimum", 32): 0x7F800000, ("fminimum", 64): 0x7FF0 << 48,
 }  # fmt: skip
-EXTREMES = ("max_x86", "min_x86", "fmax", "fmin")
+EXTREMES = ("max_x86", "min_x86", "fmax", "fmin", "fmaximum", "fminimum")
 _TRIED = 1 << 16
 
 

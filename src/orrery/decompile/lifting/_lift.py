@@ -59,6 +59,7 @@ def lift(
     address: int,
     *,
     arguments: Mapping[int, int] | None = None,
+    numbers: Mapping[int, tuple[Symbol, int]] | None = None,
     settings: Lifting | None = None,
 ) -> Routine:
     """Return the function at an address as a routine.
@@ -68,6 +69,8 @@ def lift(
     address : of its first instruction; odd for Thumb
     arguments : numbers that integer arguments are known to be, by position, so that a general
         function (``conv(in, w, out, channels, …)``) is read as the one that a call means
+    numbers : addresses at which whole numbers are handed over that a loop around the function
+        counts: the counter, and how many turns it has
 
     Returns
     -------
@@ -83,8 +86,8 @@ def lift(
         address = address | 1 if code.is_thumb(address) else address
         code = ImageCode(code)
     settings = settings or Lifting()
-    if arguments:
-        routine, build = _read(code, address, arguments, settings.statements)
+    if arguments or numbers:
+        routine, build = _read(code, address, arguments or {}, settings.statements, numbers)
     else:
         routine, build = _known(code, address, settings.statements)
     if not settings.rolled or not routine.steps:
@@ -127,10 +130,14 @@ def _known(code: Code, address: int, statements: int) -> tuple[Routine, Builder]
 
 
 def _read(
-    code: Code, address: int, arguments: Mapping[int, int], statements: int
-) -> tuple[Routine, Builder]:
+    code: Code, address: int, arguments: Mapping[int, int], statements: int,
+    numbers: Mapping[int, tuple[Symbol, int]] | None = None,
+) -> tuple[Routine, Builder]:  # fmt: skip
     """Return a function not rolled up, and what its values were built with."""
     engine = Interpreter(code, machine_of(code.architecture), statements=statements)
+    for place, (counter, turns) in (numbers or {}).items():
+        engine.numbers[place] = counter
+        engine.build.ranges[counter] = (0, turns - 1)
     engine.describe = lambda target: _signature(_known(code, target, statements)[0])
     with _deep():
         try:

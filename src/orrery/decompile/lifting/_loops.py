@@ -26,7 +26,7 @@ from orrery.decompile.forms import (
     Unread,
     Value,
 )
-from orrery.decompile.values import Cells, symbols_of
+from orrery.decompile.values import Cells, inner_of, is_named, symbols_of
 
 from ._block import STACK
 from ._evolution import Fold, first_turn, roll_up
@@ -128,7 +128,8 @@ class _Run(Learning):
     def _doubtful(self, outcome: Outcome, extent: Linear | None) -> bool:
         """Return whether something matters of which it was not learned how it changes.
 
-        That is what steps and ways out are made of, and where turns read what they add up.
+        That is what steps and ways out are made of, where turns read what they add up, and lanes
+        of which each turn fills one.
         """
         if extent is not None and not (extent.is_constant and extent.constant < _FEW):
             return False
@@ -139,6 +140,8 @@ class _Run(Learning):
         for guess in self.guesses.values():
             if guess.kind == "new" and guess.end is not None:
                 needed += self.engine.reads(guess.end)
+                if is_named(guess.end, "select") and is_named(inner_of(guess.end), "ieq"):
+                    needed.append(guess.end)
         return extent is None or any(not new.isdisjoint(v.symbols) for v in needed)
 
     def _turn_by_turn(self) -> list[tuple[int, State]] | None:

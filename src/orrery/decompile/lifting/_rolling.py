@@ -66,6 +66,12 @@ class Roller:
             made = replace(value, body=self._addends(value, body), start=start)
             unrolled = not isinstance(value.body, Reduction)
             return self._joined(self._one_loop(made) if unrolled else made)
+        if isinstance(value, Index):  # bits of a float that a number was made whole for
+            form = Linear(value.value.constant)
+            for term, factor in value.value.terms:
+                inner = self.value(term) if isinstance(term, Operation) else term
+                form += Linear(0, ((inner if isinstance(inner, Operation) else term, factor),))
+            return value if form is value.value else Index(form, value.width)
         if not isinstance(value, Operation):
             return value
         chain = self._chain(value)

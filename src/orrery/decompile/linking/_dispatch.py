@@ -77,8 +77,12 @@ class _StateCode:
                 for number in range(min(len(call.arguments), layout.most))
             ),
         }  # fmt: skip
-        if (x, y, z) == (1, 1, 1):  # the only instance has the number 0 along each axis
+        # The only instance along an axis has the number 0.
+        if (x, y, z) == (1, 1, 1):
             self._held[layout.group] = bytes(16)
+        for axis, count in enumerate((x, y, z)):
+            if count == 1:
+                self._held.setdefault(layout.group + 4 * axis, bytes(4))
 
     @property
     def architecture(self) -> str:
@@ -110,8 +114,13 @@ def lift_dispatched(code: ImageCode, address: int, call: KernelCall, shift: int 
     """
     layout = _Layout(code.image.pointer_bytes)
     view = _StateCode(code, call, layout)
-    routine = lift(view, address, arguments={1: layout.state, 2: layout.group})
     counts = call.workgroups or (1, 1, 1)
+    numbers = {
+        layout.group + 4 * axis: (_AXES[axis], count) for axis, count in enumerate(counts)
+        if count > 1
+    }  # fmt: skip
+    given = {1: layout.state, 2: layout.group}
+    routine = lift(view, address, arguments=given, numbers=numbers)
     rewriting = _Rewriting(layout, counts, shift)
     instances = tuple(
         Loop(counter=counter, extent=Linear(count), address=routine.address)
@@ -128,19 +137,14 @@ _AXES = tuple(Symbol(f"g{axis}", "counter") for axis in "xyz")
 
 
 class _Rewriting(Rebuilding):
-    """Addresses of our own become arguments, an instance's number becomes a counter."""
+    """Addresses of our own become arguments."""
 
     def __init__(
         self, layout: _Layout, counts: tuple[int, int, int], shift: int, given: str = "given_"
     ) -> None:
         super().__init__(Builder())
         self.layout, self.shift, self.given = layout, shift, given
-        self._numbers: dict[tuple[Linear, int], Linear] = {}
-        for axis, (count, offset) in enumerate(zip(counts, (0, 4, 8), strict=True)):
-            self.build.ranges[_AXES[axis]] = (0, count - 1)
-            number = Linear(0, ((_AXES[axis], 1),)) if count > 1 else Linear()
-            for width in (16, 32):
-                self._numbers[Linear(layout.group + offset), width] = number
+        self.build.ranges.update((axis, (0, n - 1)) for axis, n in zip(_AXES, counts, strict=True))
 
     def steps(self, steps: tuple[Store | Call, ...]) -> list[Store | Call]:
         for step in steps:
@@ -189,10 +193,6 @@ class _Rewriting(Rebuilding):
         return replace(symbol, name=f"{self.given}{symbol.name}") if given else symbol
 
     def anew(self, value: Value) -> Value:
-        if isinstance(value, Load):
-            number = self._numbers.get((value.address, value.width))
-            if number is not None:
-                return self.build.index(number, value.width)
         if isinstance(value, Reduction) and value.extent.is_constant:
             self.build.ranges[value.counter] = (0, max(0, value.extent.constant - 1))
         return super().anew(value)

@@ -9,16 +9,17 @@ Judge:   every conclusion is checked for all turns where these are few, else by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value
+from ..forms import Constant, Index, Linear, Load, Operation, Symbol, Value, linear
 from ..values import symbols_of, walk
 from ._integers import MOST_TURNS, evaluate_integers, grid, linear_over
 from ._nest import Range
-from ._statement import Refusal
+from ._statement import Refusal, Rewriter
 
 
 def bounds(form: Linear, extents: Mapping[Symbol, int]) -> tuple[int, int]:
@@ -178,6 +179,45 @@ def merged_ranges(ranges: Sequence[Range]) -> list[Range]:
 
 
 _COMPARISONS = ("ieq", "ilt", "ile", "ult", "ule")
+
+
+def counted_within(
+    counters: list[Symbol], body: Value, ranges: Sequence[Range], extents: dict[Symbol, int],
+    names: count[int],
+) -> tuple[list[Symbol], Value]:  # fmt: skip
+    """Return counters, and a value that they count through, without turns that ranges leave out.
+
+    Counters that a range and all of the value count through as one (lanes inside of turns) become
+    one; what is new is noted in `extents`.
+
+    Raises
+    ------
+    Refusal : several loops decide together which turns these are
+    """
+    parts = list(walk(body))
+    forms = [p.value for p in parts if isinstance(p, Index)]
+    forms += [p.address for p in parts if isinstance(p, Load)]
+    known: dict[Symbol | Operation | Load, Linear] = {}
+    for bound in ranges:
+        terms = sorted(bound.form.terms, key=lambda pair: pair[1])
+        turns, inner = 1, terms[0][0]
+        for symbol, factor in terms:
+            if (
+                symbol not in counters or factor != turns or bound.form.constant
+                or any(form.factor(symbol) != factor * form.factor(inner) for form in forms)
+            ):  # fmt: skip
+                raise Refusal("a guard in a sum that several loops decide together")
+            assert isinstance(symbol, Symbol)
+            turns *= extents[symbol]
+            known[symbol] = Linear()
+        low = max(0, bound.low or 0)
+        fresh = Symbol(f"within.{next(names)}", "counter")
+        extents[fresh] = (turns if bound.high is None else min(turns, bound.high)) - low
+        if extents[fresh] <= 0:
+            raise Refusal("a sum without turns")
+        known[inner] = linear(low, {fresh: 1})
+        counters = [*(c for c in counters if c not in known), fresh]
+    return counters, Rewriter(known).value(body)
 
 
 class _Foreign(Exception):

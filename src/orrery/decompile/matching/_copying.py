@@ -1,29 +1,45 @@
-"""Stores that only move numbers, carried out turn by turn.
+"""Stores that only move numbers, carried out turn by turn; numbers in code, as tables.
 
 What a compiler makes of a padded copy (rows outside of the image apart from those inside, borders
 by themselves, lanes of vectors) need not be understood to be carried out: which element goes where
-is computed for every turn, guards and choices included.
+is computed for every turn, guards and choices included. Stores that are written out, each with
+numbers of its own (a bias in the code), are the turns of a loop that reads them from a table.
 
 Models:  stores of constants, of what is read, of a choice between such by conditions on counters;
-         of these divided by a number that counters alone decide.
+         of these divided by a number that counters alone decide; stores that do the same with
+         other numbers.
 Ignores: loops with more turns than `_MOST_TURNS`.
 Judge:   stores cut up at random against NumPy's own padding (tests/decompile/matching).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..forms import Constant, Index, Load, Symbol, Value
+from ..forms import (
+    Buffer,
+    Constant,
+    Index,
+    Linear,
+    Load,
+    Operation,
+    Reduction,
+    Symbol,
+    Value,
+    linear,
+)
 from ..tensors import Tensors
-from ..values import is_named, walk
+from ..values import has_numbers, is_named, shape_apart, walk
 from ._elements import HOLE, Numbers, number_code
 from ._integers import Ints, evaluate_integers, grid
 from ._memory import Memory
-from ._statement import Refusal, Statement, number_of, place_of
+from ._rolling import Renamed, whole_of
+from ._statement import Refusal, Statement, memory_symbol, number_of, place_of
 from ._views import constant_view
 
 _MOST_TURNS = 1 << 22
@@ -164,3 +180,81 @@ class _Carrying:
         """Whether the statement stores nowhere between two places."""
         stored = self.number(Index(self.statement.place.offset))
         return stored is not None and not ((stored >= low * 4) & (stored < high * 4)).any()
+
+
+def with_tables(statements: Sequence[Statement]) -> tuple[list[Statement], dict[str, Buffer]]:
+    """Let neighbouring stores that differ in numbers read these from tables.
+
+    before:   y[0] = x[0] + 0.25    y[1] = x[1] + 0.5
+    after:    y[0] = x[0] + t[0]    y[1] = x[1] + t[1]    where t is 0.25, 0.5
+    """
+    found, tables = list(statements), dict[str, Buffer]()
+    begin = 0
+    for end in range(1, len(found) + 1):
+        one, other = found[end - 1], found[end] if end < len(found) else None
+        if other is not None and (one.loops, one.width) == (other.loops, other.width):
+            continue
+        alike: dict[object, list[tuple[int, list[Constant]]]] = {}
+        for number in range(begin, end) if end - begin > 1 else ():
+            numbers: list[Constant] = []
+            key = _holed(found[number], numbers)
+            if numbers and not found[number].refused:
+                alike.setdefault(key, []).append((number, numbers))
+        for members in alike.values():
+            _tabulate(found, members, tables)
+        begin = end
+    return found, tables
+
+
+def _holed(statement: Statement, numbers: list[Constant]) -> object:
+    """Return what a statement does whatever the numbers in its value are; these go to a list."""
+    forms: list[Linear] = []
+    whole = Renamed(dict(statement.extents), "holed").value(whole_of(statement))
+    assert isinstance(whole, Operation)
+    target, value, *guards = whole.inputs
+    if isinstance(value, Constant):
+        return None
+    shape = (shape_apart(target, forms, lambda _: None),
+             shape_apart(value, forms, lambda _: None, numbers), tuple(guards))  # fmt: skip
+    return shape, tuple(form.terms for form in forms)
+
+
+def _tabulate(
+    statements: list[Statement], members: list[tuple[int, list[Constant]]],
+    tables: dict[str, Buffer],
+) -> None:  # fmt: skip
+    members = sorted(members, key=lambda member: statements[member[0]].place.offset.constant)
+    offsets = {statements[number].place.offset.constant for number, _ in members}
+    columns = list(zip(*(numbers for _, numbers in members), strict=True))
+    unequal = [at for at, column in enumerate(columns) if len(set(column)) > 1]
+    if len(offsets) < len(members) or not unequal:
+        return
+    names = {at: f"numbers {len(tables) + k}" for k, at in enumerate(unequal)}
+    for at, name in names.items():
+        data = b"".join((one.bits & 0xFFFFFFFF).to_bytes(4, "little") for one in columns[at])
+        origin = f"numbers in the code at {statements[members[0][0]].address:#x}"
+        tables[name] = Buffer(name=name, role="constant", size_bytes=len(data), data=data,
+                              origin=origin)  # fmt: skip
+    for turn, (number, numbers) in enumerate(members):
+        parts: list[Value] = [
+            Load(linear(4 * turn, {memory_symbol(names[at]): 1}), 32) if at in names else one
+            for at, one in enumerate(numbers)
+        ]
+        value = _filled(statements[number].value, iter(parts))
+        statements[number] = replace(statements[number], value=value)
+
+
+def _filled(value: Value, numbers: Iterator[Value]) -> Value:
+    """Return a value with others for its constants, in the order in which `shape_apart` goes."""
+    if isinstance(value, Constant):
+        return next(numbers) if value.width == 32 else value
+    if isinstance(value, Operation):
+        inputs = (
+            _filled(part, numbers) if has_numbers(value, at) else part
+            for at, part in enumerate(value.inputs)
+        )
+        return replace(value, inputs=tuple(inputs))
+    if isinstance(value, Reduction):
+        body = _filled(value.body, numbers)
+        return replace(value, body=body, start=_filled(value.start, numbers))
+    return value

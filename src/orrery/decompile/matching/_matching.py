@@ -29,7 +29,7 @@ from ..forms import (
 from ..tensors import Tensor, Tensors
 from ..values import Canonical, comparison_of, contains, symbols_of, walk
 from ._conditions import merged_ranges, ranges_of
-from ._copying import copied
+from ._copying import copied, with_tables
 from ._memory import Memory, memory_of
 from ._nest import Range
 from ._order import apart, breaks, guarded_loads, loads_of, stored_span, together
@@ -80,6 +80,7 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
         gathered(replace(s, value=canonical.value(s.value)), names)
         for s in map(_upward, statements)
     ]
+    statements, tables = with_tables(statements)
     statements, conflicts = apart(rolled_statements(statements, breaks(statements)))
     statements, conflicts = together(statements, conflicts)
     tensors = Tensors()
@@ -89,7 +90,7 @@ def match(program: Program, routines: Mapping[int, Routine] | None = None) -> Ma
         written.setdefault(statement.place.memory, []).append(
             range(low, high + statement.width // 8)
         )
-    memory = Memory(tensors, program.buffers, written)
+    memory = Memory(tensors, {**program.buffers, **tables}, written)
     inputs = _place_inputs(program, statements, tensors, memory)
     for number, statement in enumerate(statements):
         tensors.source = f"{statement.address:#x}"

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..forms import Linear, Load, Operation, Reduction, Symbol, Value, linear
+from ..values import shape_apart
 from ._conditions import bounds, merged_ranges, ranges_of
 from ._nest import Range
-from ._rolling import alike, rolled_nests
+from ._rolling import Renamed, rolled_nests, whole_of
 from ._statement import Place, Refusal, Rewriter, Statement, addresses_of, place_of
 from ._views import hull
 
@@ -414,3 +415,13 @@ def _walk(
         if isinstance(term, Symbol) and term not in shared and extents[term] > 1
     )  # fmt: skip
     return touch.place.offset.constant, tuple(steps)
+
+
+def alike(statement: Statement) -> object:
+    """Return what is equal for statements that do the same at places that loops may tell apart."""
+    mine = dict(statement.extents)
+    forms: list[Linear] = []
+    shape = shape_apart(Renamed(mine, "alike").value(whole_of(statement)), forms, lambda _: None)
+    inner = tuple(sorted((s.name, n) for s, n in mine.items() if s.name.startswith("alike.")))
+    rest = tuple(tuple((t, f) for t, f in form.terms if t not in statement.loops) for form in forms)
+    return shape, rest, inner

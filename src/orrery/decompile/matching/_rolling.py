@@ -211,6 +211,17 @@ def _under_one(
     return Term((*own, *counters), value)
 
 
+def flattened(term: Term, extents: dict[Symbol, int], names: count[int]) -> Term | None:
+    """Return a term with loops of which one goes on where another's turn ends as one, if any."""
+    forms: list[Linear] = []
+    shape_apart(term.value, forms, lambda _: None)
+    loops = ((extents[c], tuple(form.factor(c) for form in forms)) for c in term.counters)
+    box = _flat(_Box(tuple(form.constant for form in forms), tuple(sorted(loops)), 0))
+    if len(box.loops) == len(term.counters):
+        return None
+    return _term(box, term, extents, names, "flat")
+
+
 def _merged(boxes: list[_Box], *, once: bool) -> list[_Box]:
     current = list(dict.fromkeys(boxes)) if once else boxes
     if once:
@@ -413,7 +424,7 @@ def _term(
     return Term(tuple(counters), with_forms(example.value, form))
 
 
-class _Renamed(Rewriter):
+class Renamed(Rewriter):
     """Gives loops inside of a value names by their place in it, so that equal ones are equal."""
 
     def __init__(self, extents: dict[Symbol, int], stem: str) -> None:
@@ -558,7 +569,7 @@ def _rolled(
     stem = f"inner.{prefix}.{next(names)}"
     for statement in run:
         mine = dict(statement.extents)
-        renamed = _Renamed(mine, stem).value(_whole(statement))
+        renamed = Renamed(mine, stem).value(whole_of(statement))
         terms.append(Term(statement.loops[shared:], renamed))
         if any(extents.get(s, turns) != turns for s, turns in mine.items()):
             return list(run)  # loops of one place that run for different turns
@@ -582,18 +593,8 @@ def _rolled(
     return found
 
 
-def _whole(statement: Statement) -> Operation:
+def whole_of(statement: Statement) -> Operation:
     """Return all that a statement does as one value."""
     address = statement.place.offset + linear(0, {Symbol(statement.place.memory, "memory"): 1})
     parts = (Load(address, statement.width), statement.value, *statement.guards)
     return Operation("store", parts, statement.width)
-
-
-def alike(statement: Statement) -> object:
-    """Return what is equal for statements that do the same at places that loops may tell apart."""
-    mine = dict(statement.extents)
-    forms: list[Linear] = []
-    shape = shape_apart(_Renamed(mine, "alike").value(_whole(statement)), forms, lambda _: None)
-    inner = tuple(sorted((s.name, n) for s, n in mine.items() if s.name.startswith("alike.")))
-    rest = tuple(tuple((t, f) for t, f in form.terms if t not in statement.loops) for form in forms)
-    return shape, rest, inner

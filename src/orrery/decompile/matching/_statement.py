@@ -187,6 +187,7 @@ class _Flattening:
     ) -> None:
         self.program, self.routines, self.unmatched = program, routines, unmatched
         self.fresh = 0
+        self.splits: dict[Symbol, tuple[int, Symbol, Symbol]] = {}
 
     def run(self) -> Iterator[Statement]:
         for number, invocation in enumerate(self.program.invocations):
@@ -381,30 +382,69 @@ class _Flattening:
                 fitted = linear_over(term, statement.extents)
                 if fitted is not None:
                     known[term] = fitted
-            extents = dict(statement.extents)
-            loops = statement.loops
             if not known:
+                extents = statement.extents
                 found = next(filter(None, (split_at(term, extents) for term in odd)), None)
                 if found is None:
                     return statement
                 counter, size = found
-                self.fresh += 1
-                outer = replace(counter, name=f"{counter.name}.{self.fresh}q")
-                inner = replace(counter, name=f"{counter.name}.{self.fresh}r")
-                known[counter] = linear(0, {outer: size, inner: 1})
-                extents[outer], extents[inner] = extents.pop(counter) // size, size
-                loops = tuple(
-                    part for c in loops for part in ((outer, inner) if c == counter else (c,))
-                )
-            rewriter = Rewriter(known)
-            statement = replace(
-                statement,
-                place=Place(memory="", offset=rewriter.linear(statement.place.offset)),
-                value=rewriter.value(statement.value),
-                guards=tuple(rewriter.value(guard) for guard in statement.guards),
-                loops=loops, extents=extents,
-            )  # fmt: skip
+                outer, inner = (replace(counter, name=f"{counter.name}.{size}{e}") for e in "qr")
+                self.splits.setdefault(counter, (size, outer, inner))
+                statement = _split(statement, counter, size, outer, inner)
+                continue
+            statement = _rewritten(statement, known)
         return statement
+
+    def shared(self, statements: list[Statement]) -> list[Statement]:
+        """Split a loop's counter in all statements around which it is, where it is in one.
+
+        What one stores to memory that another reads in the same turn stays together so.
+        """
+        for counter, (size, outer, inner) in self.splits.items():
+            touched = {
+                memory for s in statements if outer in s.loops
+                for memory, form in _touched(s) if not (form.factor(outer) or form.factor(inner))
+            }  # fmt: skip
+            statements = [
+                _split(s, counter, size, outer, inner)
+                if counter in s.loops and s.extents[counter] % size == 0
+                and touched & {memory for memory, form in _touched(s) if not form.factor(counter)}
+                else s
+                for s in statements
+            ]  # fmt: skip
+        return statements
+
+
+def _rewritten(statement: Statement, known: Bindings) -> Statement:
+    rewriter = Rewriter(known)
+    return replace(
+        statement,
+        place=replace(statement.place, offset=rewriter.linear(statement.place.offset)),
+        value=rewriter.value(statement.value),
+        guards=tuple(rewriter.value(guard) for guard in statement.guards),
+    )
+
+
+def _split(
+    statement: Statement, counter: Symbol, size: int, outer: Symbol, inner: Symbol
+) -> Statement:
+    """Write a loop as two, the inner one of so many turns."""
+    extents = dict(statement.extents)
+    extents[outer], extents[inner] = extents.pop(counter) // size, size
+    loops = tuple(
+        part for c in statement.loops for part in ((outer, inner) if c == counter else (c,))
+    )
+    known: Bindings = {counter: linear(0, {outer: size, inner: 1})}
+    return replace(_rewritten(statement, known), loops=loops, extents=extents)
+
+
+def _touched(statement: Statement) -> Iterator[tuple[str, Linear]]:
+    """Yield memory and offset of what a statement stores to and reads."""
+    yield statement.place.memory, statement.place.offset
+    for address in addresses_of(statement.value):
+        place = place_of(address, statement.extents)
+        if place is not None:
+            yield place.memory, place.offset
 
 
 class _Renaming(Rewriter):
@@ -487,8 +527,8 @@ def statements_of(
 ) -> tuple[list[Statement], list[Unmatched]]:
     """Return the stores of a program in order, and what could not be written as one."""
     unmatched: list[Unmatched] = []
-    found = list(_Flattening(program, routines or {}, unmatched).run())
-    return found, unmatched
+    flattening = _Flattening(program, routines or {}, unmatched)
+    return flattening.shared(list(flattening.run())), unmatched
 
 
 def memory_symbol(name: str) -> Symbol:

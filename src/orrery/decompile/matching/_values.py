@@ -16,12 +16,12 @@ import numpy as np
 from ..forms import Constant, Index, Linear, Load, Operation, Reduction, Symbol, Value
 from ..tensors import Tensor, Tensors
 from ..values import comparison_of, is_zero, symbols_of, walk
-from ._conditions import merged_ranges, ranges_of
+from ._conditions import counted_within, merged_ranges, ranges_of
 from ._contract import Field, contracted, product_of
 from ._integers import evaluate_integers
 from ._memory import Memory
 from ._nest import Range
-from ._rolling import rolled, terms_of
+from ._rolling import Term, flattened, rolled, terms_of
 from ._statement import Refusal, Statement, integer_of, is_neutral, number_of, place_of
 from ._views import constant_view, hull, view
 from ._windows import windowed
@@ -357,8 +357,22 @@ class Raising:
                 return total
             return self.summed(counters, body, ranges)
         if isinstance(body, Load):
+            lanes = ranges and all(
+                len(r.form.terms) > 1 and not r.low and all(s in counters for s, _ in r.form.terms)
+                for r in ranges
+            )
+            if lanes:  # the last turn of a loop over so many at a time has fewer
+                counters, made = self.within(counters, body, ranges)
+                assert isinstance(made, Load)
+                body, ranges = made, ()
             return self.window(kind, counters, body, ranges)
-        return self.along(kind, counters, body, ranges)
+        return self.along(kind, *self.within(counters, body, ranges))
+
+    def within(
+        self, counters: list[Symbol], body: Value, ranges: Sequence[Range]
+    ) -> tuple[list[Symbol], Value]:
+        """Return counters, and what they count through, without turns that ranges leave out."""
+        return counted_within(counters, body, ranges, self.extents, self.names)
 
     def summed(self, counters: list[Symbol], body: Value, ranges: Sequence[Range]) -> Field:
         factors = factors_of(body)
@@ -374,7 +388,7 @@ class Raising:
             for factor in scale:
                 made = self.apply("Mul", made, self.value(factor))
             return made
-        return self.along("Add", counters, body, ranges)
+        return self.along("Add", *self.within(counters, body, ranges))
 
     def squares(self, counters: list[Symbol], load: Load, ranges: Sequence[Range]) -> Field:
         tensor, address = self.source(load, ranges)
@@ -400,12 +414,8 @@ class Raising:
         """Return the counters that are not summed, in order."""
         return [s for s in self._ranked(set(self.extents)) if s not in counters]
 
-    def along(
-        self, kind: str, counters: list[Symbol], body: Value, ranges: Sequence[Range]
-    ) -> Field:
+    def along(self, kind: str, counters: list[Symbol], body: Value) -> Field:
         """Reduce a computed body over whole axes."""
-        if ranges:
-            raise Refusal("a guard in a sum of computed values")
         field = self.value(body)
         total = 1
         for counter in counters:
@@ -426,6 +436,21 @@ class Raising:
         self, counters: list[Symbol], one: Load, other: Load, ranges: Sequence[Range]
     ) -> Field:
         """Return a sum of products of two things that are read."""
+        try:
+            return self.multiplied(counters, one, other, ranges)
+        except Refusal:  # loops may be cut elsewhere than the axes that they walk along
+            both = Term(tuple(counters), Operation("fmul", (one, other), 32))
+            flat = None if ranges else flattened(both, self.extents, self.names)
+            if flat is None:
+                raise
+        assert isinstance(flat.value, Operation)
+        x, y = flat.value.inputs
+        assert isinstance(x, Load) and isinstance(y, Load)
+        return self.multiplied(list(flat.counters), x, y, ())
+
+    def multiplied(
+        self, counters: list[Symbol], one: Load, other: Load, ranges: Sequence[Range]
+    ) -> Field:
         sides = []
         for load in (one, other):
             mine = {s for s, _ in load.address.terms}

@@ -8,6 +8,7 @@ from ._conditions import condition_call
 from ._operators import UnknownOperatorError, as_value, as_vector, operate
 from ._parts import (
     contains,
+    has_numbers,
     inner_of,
     is_named,
     shape_apart,
@@ -28,6 +29,7 @@ __all__ = [
     "comparison_of",
     "condition_call",
     "contains",
+    "has_numbers",
     "inner_of",
     "is_named",
     "is_zero",

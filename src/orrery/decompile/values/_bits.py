@@ -146,10 +146,11 @@ class Bits(Numbers):
                 return self.select(
                     c, self.bit_or(p, r, width), self.bit_or(q, s, width), width
                 )  # fmt: skip
-        if isinstance(a, Index) and isinstance(b, Index):
+        if isinstance(a, Index) or isinstance(b, Index):
             for first, second in ((a, b), (b, a)):
-                step = self._alignment(first.value)
-                low, high = self.range(second.value)
+                step = self._alignment(first.value) if isinstance(first, Index) else 1
+                form = self.linear(second)
+                low, high = self.range(form) if form is not None else (None, None)
                 if low is not None and high is not None and low >= 0 and high < step:
                     return self.add(a, b, width)
         return Operation("ior", (a, b), width)
@@ -187,7 +188,27 @@ class Bits(Numbers):
             return self.extend(self.negate(a.inputs[0]), width, signed=False)
         if width == 1:
             return self.unequal(a, b)
+        for one, other in ((a, b), (b, a)):
+            again = self._turned_back(one, other, width)
+            if again is not None:
+                return again
         return Operation("ixor", (a, b), width)
+
+    def _turned_back(self, changed: Value, old: Value, width: int) -> Value | None:
+        """Return `x` of ``(x ^ old) ^ old``, and of the same only where a condition holds."""
+        if is_named(changed, "ixor") and len(changed.inputs) == 2 and old in changed.inputs:
+            return changed.inputs[changed.inputs[0] == old]
+        if not is_choice(changed):
+            return None
+        assert isinstance(changed, Operation)
+        condition, *arms = changed.inputs
+        for number, arm in enumerate(arms):
+            if self.constant(arms[1 - number]) == 0 and is_named(arm, "ixor"):
+                new = self._turned_back(arm, old, width)
+                if new is not None:
+                    sides = (new, old) if number == 0 else (old, new)
+                    return self.select(condition, *sides, width)
+        return None
 
     def bit_not(self, a: Value, width: int) -> Value:
         """Return every bit turned."""

@@ -1,7 +1,8 @@
 """Values written in one way, whichever of many a compiler chose.
 
 Models:  sums and products with their sides in one order; a choice written with masks and exclusive
-         ors as a choice; a choice of the larger or the smaller of two as that.
+         ors as a choice; a choice of the larger or the smaller of two as that; exp written out
+         as a call of it.
 Ignores: which of two numbers is taken where one of them is no number (NaN).
 Judge:   evaluated on random bits, written one way and the other (tests/decompile/values).
 """
@@ -24,7 +25,13 @@ from orrery.decompile.forms import (
     linear,
 )
 
+from ._choices import is_no_number
+from ._exponential import exponential
+
 _Found = tuple[Value, Value, tuple[Any, ...]]
+#: What differs only where one of two numbers is none.
+_PLAIN = {"fmaximum": "fmax", "fminimum": "fmin"}
+_LEAST = {("fmax", 32): 0xFF800000, ("fmin", 32): 0x7F800000}
 
 
 class Canonical:
@@ -54,13 +61,20 @@ class Canonical:
             return value, (1, "load", tuple(names), factors)
         if isinstance(value, Reduction):
             body, start = self._both(value.body), self._both(value.start)
-            made: Value = replace(value, body=body[1], start=start[1])
-            return made, _key(f"loop {value.operation}", (body[2], start[2]))
+            name = _PLAIN.get(value.operation, value.operation)
+            nothing = _LEAST.get((name, value.width))
+            begin = start[1]
+            if nothing is not None and is_no_number(begin):  # a number is taken before it
+                begin = Constant(nothing, value.width)
+            made: Value = replace(value, operation=name, body=body[1], start=begin)
+            return made, _key(f"loop {name}", (body[2], start[2]))
         if not isinstance(value, Operation):
             return _narrow(value), (1, type(value).__name__, (), ())
-        piece = _piece(value)
+        piece = _piece(value) or exponential(value)
         if piece is not None:
             return self._both(piece)[1:]
+        if value.name in _PLAIN:
+            value = replace(value, name=_PLAIN[value.name])
         parts = [self._both(part) for part in value.inputs]
         if value.name in ("fadd", "fmul", "fma"):
             parts[:2] = sorted(parts[:2], key=lambda part: part[2])

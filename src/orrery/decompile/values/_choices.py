@@ -23,7 +23,7 @@ from orrery.decompile.forms import (
 
 from ._bits import Bits
 from ._concrete import known_bits
-from ._parts import children, contains, inner_of, is_named
+from ._parts import children, contains, inner_of, is_choice, is_named
 
 _MIRROR = {"ilt": "ile", "ile": "ilt", "ult": "ule", "ule": "ult"}
 _ORDER = {0x45: "unordered", 0x01: "less", 0x00: "greater", 0x40: "equal"}
@@ -129,6 +129,16 @@ class Choices(Bits):
             return self.number(
                 int(x == y if name == "ieq" else x < y if name.endswith("lt") else x <= y), 1
             )
+        if y is not None and is_choice(a):
+            assert isinstance(a, Operation)
+            if all(self.constant(v) is not None for v in a.inputs[1:]):
+                arms = [self.compare(name, v, b) for v in a.inputs[1:]]
+                return self.select(a.inputs[0], arms[0], arms[1], 1)
+        if name in ("ilt", "ile"):
+            for one, rest in self._smaller_of(b):
+                found = self.constant(self.compare(name, a, one))
+                if found is not None:
+                    return self.compare(name, a, rest) if found & 1 else self.number(0, 1)
         if name == "ieq":
             bit = self.single_bit(a) if y in (0, 1) and width > 1 else None
             if bit is not None:
@@ -168,6 +178,21 @@ class Choices(Bits):
         if low is not None and low > edge:
             return self.number(0, 1)
         return plain
+
+    def _smaller_of(self, value: Value) -> list[tuple[Value, Value]]:
+        """Return the two integers of which a value is the smaller, either way round; else none."""
+        if not is_choice(value):
+            return []
+        assert isinstance(value, Operation)
+        condition, *arms = value.inputs
+        if not isinstance(condition, Operation) or condition.name not in _MIRROR:
+            return []
+        forms = [self.linear(v) for v in (*condition.inputs, *arms)]
+        if None in forms or forms[:2] != forms[2:]:
+            return []
+        if condition.name[0] == "u" and not all(map(self.never_negative, arms)):
+            return []
+        return [(arms[0], arms[1]), (arms[1], arms[0])]
 
     def _apart(self, name: str, x: Linear, y: Linear, width: int) -> bool | None:
         """Return how two addresses of different arrays compare."""
@@ -286,6 +311,9 @@ class Choices(Bits):
             return then
         if isinstance(condition, Operation) and condition.name == "inot":
             return self.select(condition.inputs[0], other, then, width)
+        extreme = self._numbers_only(condition, then, other)
+        if extreme is not None:
+            return extreme
         if width == 1:
             if self.constant(then) is not None and self.constant(other) is not None:
                 return condition if self.constant(then) else self.negate(condition)
@@ -347,6 +375,35 @@ class Choices(Bits):
             begin = self.float_operation(then.name, inputs, then.width)
         return begin
 
+    def _numbers_only(self, condition: Value, then: Value, other: Value) -> Value | None:
+        """Return a maximum or a minimum with what looks after numbers that are none, as one.
+
+        ``y != y ? x : max_x86(x, y)`` is the number of the two; ``x != x ? x : max_x86(x, y)``,
+        the sign taken off where `x` has none, is none if either is none.
+        """
+        if not is_named(condition, "funordered") or condition.inputs[0] != condition.inputs[1]:
+            return None
+        asked, then = condition.inputs[0], self.as_bits(then)
+        if not isinstance(other, Operation):
+            return None
+        if other.name in ("max_x86", "min_x86"):
+            if other.inputs != (then, asked):
+                return None
+            return self.float_operation("f" + other.name[:3], [then, asked], other.width)
+        if other.name not in ("iand", "ior") or asked != then:
+            return None
+        sign = 1 << other.width - 1
+        inner, name = ("ior", "max") if other.name == "iand" else ("iand", "min")
+        for masked, extreme in (other.inputs, other.inputs[::-1]):
+            if not (is_named(extreme, f"{name}_x86") and extreme.inputs[0] == asked):
+                continue
+            mask = self.constant(masked.inputs[1]) if is_named(masked, inner) else None
+            if mask is None or inner_of(masked) != asked:
+                continue
+            if mask & (2 * sign - 1) == (sign - 1 if name == "max" else sign):
+                return Operation(f"f{name}imum", extreme.inputs, other.width)
+        return None
+
     def _under(self, value: Value, condition: Value) -> Value:
         """Return what a value is where a condition holds that says which of its choices."""
         return self._where(value, _flatten("iand", condition), _DEEP)
@@ -404,6 +461,10 @@ class Choices(Bits):
             for one, nothing in (bits, bits[::-1]):
                 if isinstance(nothing, Constant) and nothing.bits == 1 << (width - 1):
                     return one  # x + -0.0 is x, whatever x is
+        if name in ("fmax", "fmin"):
+            for one, nothing in (bits, bits[::-1]):
+                if is_no_number(nothing):
+                    return one
         if name == "fnarrow" and is_named(bits[0], "fwiden") and inner_of(bits[0]).width == width:
             return inner_of(bits[0])
         return Operation(name, tuple(bits), width)
@@ -414,6 +475,15 @@ class Choices(Bits):
         if isinstance(a, Constant):
             return Constant(a.bits ^ (1 << (width - 1)), width)
         return inner_of(a) if is_named(a, "fneg") else Operation("fneg", (a,), width)
+
+
+def is_no_number(value: Value) -> bool:
+    """Return whether a constant is no number (NaN)."""
+    if not isinstance(value, Constant) or value.width not in _MINUS_INFINITY:
+        return False
+    return value.bits & (1 << value.width - 1) - 1 > _MINUS_INFINITY[value.width] & ~(
+        1 << value.width - 1
+    )
 
 
 def _links(whole: Operation, begin: Value) -> list[tuple[Value, bool]] | None:

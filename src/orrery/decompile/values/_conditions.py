@@ -14,7 +14,10 @@ from ._build import Builder
 from ._operators import UnknownOperatorError
 
 _X86_NAMES = ("O", "B", "Z", "BE", "S", "P", "L", "LE")
-_X86_KINDS = ("add", "sub", "adc", "sbb", "logic", "inc", "dec", "shl", "shr")
+_X86_KINDS = ("add", "sub", "adc", "sbb", "logic", "inc", "dec", "shl", "shr", "rol", "ror", "umul",
+              "smul")  # fmt: skip
+#: VEX numbers each of those kinds in four widths; what comes after them has two.
+_X86_ANDN = {53: 32, 54: 64}
 _ARM_NAMES = ("Z", "AE", "S", "O", "A", "GE", "G")
 _ARM64_KINDS = {1: ("add", 32), 2: ("add", 64), 3: ("sub", 32), 4: ("sub", 64), 9: ("logic", 32),
                 10: ("logic", 64)}  # fmt: skip
@@ -87,7 +90,12 @@ def _widened(build: Builder, condition: Value, opposite: bool, width: int) -> Va
 def _x86(build: Builder, test: str, op: int, first: Value, second: Value, kept: Value) -> Value:
     if op == 0:
         return _x86_bits(build, test, first)
-    kind, width = _X86_KINDS[(op - 1) // 4], 8 << ((op - 1) % 4)
+    if op in _X86_ANDN:
+        kind, width = "logic", _X86_ANDN[op]
+    elif op <= 4 * len(_X86_KINDS):
+        kind, width = _X86_KINDS[(op - 1) // 4], 8 << ((op - 1) % 4)
+    else:
+        raise UnknownOperatorError(f"flag {test} after operation {op}")
     a, b = build.truncate(first, width), build.truncate(second, width)
     zero = build.number(0, width)
     if kind == "sub":

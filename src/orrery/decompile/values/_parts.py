@@ -86,13 +86,21 @@ def is_small(value: Value) -> bool:
     )
 
 
-def shape_apart(value: Value, forms: list[Linear], region: Callable[[Load], object]) -> object:
+def shape_apart(
+    value: Value, forms: list[Linear], region: Callable[[Load], object],
+    numbers: list[Constant] | None = None,
+) -> object:  # fmt: skip
     """Return what a value does without where it reads; that goes to `forms`, in order.
 
     Parameters
     ----------
     region : tells loads of different things apart
+    numbers : where constants go, in order; without it they stay part of what the value does, and
+        so do those that something read is multiplied with: filters written out in code
     """
+    if isinstance(value, Constant) and numbers is not None and value.width == 32:
+        numbers.append(value)
+        return "number"
     if isinstance(value, Load):
         forms.append(value.address)
         return "load", value.width, region(value)
@@ -100,13 +108,24 @@ def shape_apart(value: Value, forms: list[Linear], region: Callable[[Load], obje
         forms.append(value.value)
         return "index", value.width
     if isinstance(value, Operation):
-        return value.name, value.width, tuple(shape_apart(x, forms, region) for x in value.inputs)
+        inputs = [
+            shape_apart(x, forms, region, numbers if has_numbers(value, at) else None)
+            for at, x in enumerate(value.inputs)
+        ]
+        return value.name, value.width, tuple(inputs)
     if isinstance(value, Reduction):
         return (
             "loop", value.operation, value.counter, value.extent, value.width, value.fused,
-            shape_apart(value.body, forms, region), shape_apart(value.start, forms, region),
+            shape_apart(value.body, forms, region, numbers),
+            shape_apart(value.start, forms, region, numbers),
         )  # fmt: skip
     return value
+
+
+def has_numbers(value: Operation, at: int) -> bool:
+    """Return whether numbers in an input may be of a table: no filter written out in code is."""
+    multiplied = value.name in ("fmul", "fma") and at < 2
+    return not (multiplied and any(isinstance(part, Load) for part in value.inputs[:2]))
 
 
 def with_forms(value: Value, form: Callable[[Linear], Linear]) -> Value:
