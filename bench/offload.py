@@ -14,12 +14,14 @@ measures these alone.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -99,6 +101,7 @@ def figures() -> Iterator[Figure]:
             try:
                 yield from part()
             except (
+                OSError,
                 OrreryError,
                 subprocess.CalledProcessError,
                 statistics.StatisticsError,
@@ -168,13 +171,82 @@ def of_hiding(plain: Trial, effort: Effort, predicted: dict[str, Outcome]) -> li
     )
     if over := pair(compared, "plain", FREE):
         said += f"; {FREE}: {over[1]}, {share(outcomes[FREE])}"
+    bare = beside_bare_calls(plain, leaves, effort)
+    said += f"; the same bytes in bare calls beside the plain step: {bare.value:.2f}"
     return [
+        bare,
         Figure(name=name, unit="x", value=value, runs=runs, target=1.10, note=said),
         Figure(
             name="offload: hidden share of transfers there", unit="%", runs=hidden,
             value=statistics.median(hidden), target=90.0, better="higher",
         ),
     ]  # fmt: skip
+
+
+def beside_bare_calls(plain: Trial, size_bytes: int, effort: Effort) -> Figure:
+    """Return the plain step beside the same bytes in system calls alone: what forbids less.
+
+    Memory that is there already goes to a file and back, past the system's cache, as fast as it
+    takes it: nobody chooses, copies, checks or makes room. All of it is on the plain step's
+    processors, as ours is.
+    """
+    name = "offload: step over plain beside the same bytes in bare calls"
+    times: dict[str, list[float]] = {"plain": [], "bare": []}
+    with Trainee(plain, CAP) as trainee, BareCalls(Path(plain.folder), size_bytes) as bare:
+        for _ in range(plain.warm_steps + 1):
+            trainee.step()
+        for turn in range(effort.rounds):
+            for way in in_turn(list(times), turn):
+                mover = threading.Thread(target=bare.move)
+                if way == "bare":
+                    mover.start()
+                taken = trainee.step()
+                if way == "bare":
+                    mover.join()
+                if taken is None:
+                    return Figure(name=name, unit="x", value=0.0, runs=(), note=trainee.why)
+                times[way].append(taken.seconds)
+        said = (f"{2 * bare.size_bytes / _MIB:.0f} MiB moved a step, {bare.way}, "
+                f"{bare.cpu_s / bare.rounds:.2f} s of processors of the moving thread")  # fmt: skip
+    compared = Comparison(times_s={way: tuple(found) for way, found in times.items()})
+    value, _, runs = within(compared, "plain", "bare")
+    return Figure(name=name, unit="x", value=value, runs=runs,
+                  note=f"{interval(compared, 'plain', 'bare')}; {said}")  # fmt: skip
+
+
+class BareCalls:
+    """Writes and reads the same memory, a MiB a call."""
+
+    def __init__(self, folder: Path, size_bytes: int) -> None:
+        self.size_bytes = max(_MIB, size_bytes // _MIB * _MIB)
+        self.memory = mmap.mmap(-1, self.size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        for start in range(0, self.size_bytes, _MIB):
+            self.memory[start : start + _MIB] = os.urandom(_MIB)
+        flags = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
+        try:
+            self.file, self.way = os.open(folder, flags | os.O_DIRECT, 0o600), "direct"
+        except OSError:  # no such file system: through the cache
+            self.file, self.way = os.open(folder, flags, 0o600), "through the system's cache"
+        self.cpu_s, self.rounds = 0.0, 0
+        self.move()
+        self.cpu_s, self.rounds = 0.0, 0
+
+    def move(self) -> None:
+        begun_s = time.thread_time()
+        with memoryview(self.memory) as whole:
+            for call in (os.pwritev, os.preadv):
+                for start in range(0, self.size_bytes, _MIB):
+                    with whole[start : start + _MIB] as part:
+                        if call(self.file, [part], start) != _MIB:
+                            raise OSError("a short transfer")
+        self.cpu_s, self.rounds = self.cpu_s + time.thread_time() - begun_s, self.rounds + 1
+
+    def __enter__(self) -> BareCalls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.file)
+        self.memory.close()
 
 
 def hideable(ours: Trial) -> int:
