@@ -13,7 +13,13 @@ import orrery.runtime._probe as probe_module
 from orrery.hardware import load_system, read_system_text, write_system
 from orrery.provenance import Basis
 from orrery.runtime import Gpu, Machine, describe_machine, probe_machine, this_machine
-from orrery.runtime._machine import _caches, _cpu_quota, _memory_limits, read_gpu_table
+from orrery.runtime._machine import (
+    _caches,
+    _cpu_quota,
+    _memory_limits,
+    free_memory_bytes,
+    read_gpu_table,
+)
 from orrery.runtime._peaks import measure_disk
 from orrery.store import Cache
 
@@ -134,6 +140,10 @@ def test_cgroup_limits_count_wherever_they_stand(tmp_path: Path) -> None:
     (inner / "memory.max").write_text("max\n")
     assert _cpu_quota(tmp_path) == 1.5
     assert _memory_limits(tmp_path) == [2**30]
+    (inner.parent / "memory.current").write_text("1073741000\n")
+    assert free_memory_bytes(tmp_path) == 824
+    (inner.parent / "memory.stat").write_text("file 5000\ninactive_file 1000\n")
+    assert free_memory_bytes(tmp_path) == 1824
 
 
 def test_cgroup_version_one(tmp_path: Path) -> None:

@@ -93,6 +93,22 @@ def usable_memory_bytes(root: Path = Path("/")) -> int:
     return min([psutil.virtual_memory().total, *_memory_limits(root)])
 
 
+def free_memory_bytes(root: Path = Path("/")) -> int:
+    """Return what this process may still take: of physical memory and within cgroup limits.
+
+    Files that a group keeps in memory, and would drop when it is wanted, count as free.
+    """
+    found = [psutil.virtual_memory().available]
+    for folder in _cgroup_folders(root):
+        for most, used in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):
+            limit, now = (_read(folder / f"memory.{name}").strip() for name in (most, used))
+            if limit.isdigit() and now.isdigit():
+                files = re.search(r"^(?:total_)?inactive_file (\d+)$",
+                                  _read(folder / "memory.stat"), re.MULTILINE)  # fmt: skip
+                found.append(max(0, int(limit) - int(now) + int(files[1] if files else 0)))
+    return min(found)
+
+
 def allowed_processors() -> list[int]:
     """Return the processors that this process may use."""
     try:

@@ -29,6 +29,7 @@ from orrery.runtime.together import (
     WorkerFailedError,
     WorkerHungError,
     WorkerPool,
+    _pool,
     fit_link,
     measure_links,
     profile_subgraphs,
@@ -424,3 +425,18 @@ def test_a_gpu_beside_the_processors() -> None:
         timed = profile_subgraphs(graph, regions, pool, inputs[0], least_passes=2, width=100)
         assert np.isfinite(timed.median_s).all()
         assert all(link.fixed_s > 0 for link in measure_links(pool, repeats=3))
+
+
+def test_weights_that_the_host_does_not_hold_once_more_are_placed_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = heavy()
+    monkeypatch.setattr(_pool, "_SURELY_HELD", 1 << 10)
+    monkeypatch.setattr(_pool, "free_memory_bytes", lambda: 20_000)
+    with pool_of(TensorMemory("m", capacity_bytes=1 << 20)) as pool:
+        with pytest.raises(DoesNotFitError, match=r"need 16.5 KiB, have 3.53 KiB") as told:
+            PlacedNetwork(graph, each(graph, ["h", "h"]), pool)
+        assert "beside the weights it is made from" in told.value.infeasible.what
+        inputs = {"x": np.ones((1, 64), np.float32)}
+        same(PlacedNetwork(graph, each(graph, ["h", "m"]), pool).run(inputs, timeout_s=60).outputs,
+             graph, inputs)  # fmt: skip

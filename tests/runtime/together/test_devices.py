@@ -134,3 +134,9 @@ def test_a_back_end_that_does_not_exist() -> None:
         names("trch@cuda:0")
     with pytest.raises(UnknownNameError, match=f"no back end or device .*'tpu'; known: .*{ALL}"):
         names("tpu")
+
+
+@pytest.mark.parametrize("said", ["", "@", "@cpu0", "onnxruntime@"])
+def test_a_worker_of_which_half_is_missing_is_not_all_of_them(said: str) -> None:
+    with pytest.raises(SpecError, match=r"no (back end|device)"):
+        names(said)

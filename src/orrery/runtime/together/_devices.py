@@ -135,7 +135,11 @@ def workers_here(wanted: Sequence[str] = (), devices: Devices | None = None) -> 
     usual = [backend for backend in installed if backend not in _ON_GPU]
     pairs: list[tuple[str, str]] = []
     for one in wanted:
-        backend, _, device = one.partition("@")
+        backend, at, device = one.partition("@")
+        if not backend or (at and not device):
+            raise SpecError(f"worker {one!r}", found="no back end" if not backend else "no device",
+                            wanted="BACKEND, DEVICE or BACKEND@DEVICE",
+                            fix="name it, or name no worker: all are tried then")  # fmt: skip
         if not device and re.match(r"cpu\d|cuda\b|gpu\b", backend):
             device, backend = backend, ""
         if backend and backend not in BACKENDS:

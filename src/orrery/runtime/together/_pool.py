@@ -26,8 +26,8 @@ from orrery.errors import OrreryError, SpecError, UnknownNameError
 from orrery.graph import Graph, Region, subgraph
 
 from .._backend import Backend, Executable
-from .._machine import allowed_processors
-from ._capacity import DoesNotFitError, is_shortage, misfit, shortage
+from .._machine import allowed_processors, free_memory_bytes
+from ._capacity import DoesNotFitError, is_shortage, misfit, shortage, weight_bytes
 from ._inbox import Inbox, looker
 from ._memory import HOST, Memory
 
@@ -41,6 +41,9 @@ Job = Callable[[], "Job | None"]
 
 #: Making a subgraph ready may take so long: compilers take minutes.
 _PREPARES_S = 1800.0
+
+#: Weights that any machine holds once more; what is free is looked up for larger ones.
+_SURELY_HELD = 1 << 28
 
 #: How long a thread that was told to end is waited for.
 _GRACE_S = 2.0
@@ -456,6 +459,11 @@ def _memories(workers: Sequence[LocalWorker]) -> dict[str, Memory]:
 def _prepared(worker: LocalWorker, graph: Graph) -> Executable:
     what, memory = f"{graph.name} on worker {worker.name!r}", worker.memory
     if memory is None:
+        # Whoever takes more than there is gets killed; each worker has weights of its own.
+        if (weights := weight_bytes(graph)) > _SURELY_HELD:
+            twice = f"{what}, beside the weights it is made from,"
+            if (short := misfit(twice, graph, free_memory_bytes() - weights)) is not None:
+                raise DoesNotFitError(short)
         try:
             return worker.backend.prepare(graph)
         except (OrreryError, MemoryError):
