@@ -153,6 +153,12 @@ def test_cgroup_version_one(tmp_path: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     assert _cpu_quota(tmp_path) == 0.5 and _memory_limits(tmp_path) == [4096]
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("9:memory:/a/b\n3:cpu,cpuacct:/a/b\n")
+    (folder / "memory/a/b").mkdir(parents=True)
+    (folder / "memory/a/b/memory.limit_in_bytes").write_text("2048")
+    (folder / "memory/a/b/memory.usage_in_bytes").write_text("2000")
+    assert _memory_limits(tmp_path) == [4096, 2048] and free_memory_bytes(tmp_path) == 48
     (folder / "cpu/cpu.cfs_quota_us").write_text("-1")
     assert _cpu_quota(tmp_path) > 1000
 

@@ -129,13 +129,14 @@ def _cgroup_folders(root: Path) -> list[Path]:
     base = root / "sys/fs/cgroup"
     folders = [base, base / "cpu", base / "memory"]
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, _, path = line.split(":", 2) if line.count(":") >= 2 else ("", "", "")
-        here = base
-        for part in Path(path.lstrip("/")).parts:
-            if part == "..":
-                break
-            here /= part
-            folders.append(here)
+        _, kinds, path = line.split(":", 2) if line.count(":") >= 2 else ("", "", "")
+        for kind in kinds.split(","):  # one that is empty: v2
+            here = base / kind
+            for part in Path(path.lstrip("/")).parts:
+                if part == "..":
+                    break
+                here /= part
+                folders.append(here)
     return folders
 
 

@@ -43,7 +43,7 @@ Job = Callable[[], "Job | None"]
 _PREPARES_S = 1800.0
 
 #: Weights that any machine holds once more; what is free is looked up for larger ones.
-_SURELY_HELD = 1 << 28
+_SURELY_HELD = 1 << 24
 
 #: How long a thread that was told to end is waited for.
 _GRACE_S = 2.0
@@ -461,7 +461,7 @@ def _prepared(worker: LocalWorker, graph: Graph) -> Executable:
     if memory is None:
         # Whoever takes more than there is gets killed; each worker has weights of its own.
         if (weights := weight_bytes(graph)) > _SURELY_HELD:
-            twice = f"{what}, beside the weights it is made from,"
+            twice = f"{what} beside the weights it is made from"
             if (short := misfit(twice, graph, free_memory_bytes() - weights)) is not None:
                 raise DoesNotFitError(short)
         try:
