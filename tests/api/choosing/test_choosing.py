@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from orrery.api import choosing
-from orrery.api.choosing import PLACED, Choice, Effort, node_work
+from orrery.api.choosing import PLACED, Choice, Effort, Ways, _search, node_work
 from orrery.api.keeping import plan_of, worker_of
 from orrery.api.placing import choose
 from orrery.errors import MissingExtraError
@@ -20,6 +21,7 @@ from orrery.progress import SILENT
 from orrery.report import Table, Text
 from orrery.runtime import together
 from orrery.runtime.processes import why_not
+from orrery.runtime.processes._children import children_of
 from orrery.runtime.together import LocalWorker, WorkerPool
 
 from .made_up import INPUT, OWN, Failing, Virtual, reference_workers, towers, workers
@@ -132,6 +134,28 @@ def test_processes_are_tried_where_threads_would_not_pay(monkeypatch: pytest.Mon
     found = chosen(machine, monkeypatch)
     assert found.processes
     assert found.best == PLACED
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_threads_go_on_where_processes_end_after_they_were_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = _search.race_kinds
+
+    def killed(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool:
+        found = taken(ways, placement, most_s=most_s)
+        for child in children_of(ways.pool).running if found else ():
+            child.kill()
+            while child.ended is None:
+                time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(_search, "race_kinds", killed)
+    found = chosen(Virtual(TIMED, WHOLE, apart=0.8), monkeypatch)
+    assert not found.processes
+    assert found.best == PLACED
+    assert {step.worker for step in found.networks[PLACED].steps} >= {"half0", "half1"}
+    assert "Went on with workers that are threads" in page(found)
 
 
 def test_threads_stay_where_processes_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

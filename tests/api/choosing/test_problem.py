@@ -47,7 +47,7 @@ def test_between_processes_a_change_takes_as_long_as_between_threads() -> None:
     pool = SimpleNamespace(workers={w.name: w for w in workers()})
     problem = made(changes_s={("half0", "all"): 5e-5})
     quick = replace(problem, seconds=problem.seconds * 1e-4)
-    ways: Any = SimpleNamespace(problem=quick, pool=pool)
+    ways: Any = SimpleNamespace(problem=quick, pool=pool, may_part=True)
     found = if_processes(ways)
     assert found is not None
     assert found.passage_s(0, 1, 0) == pytest.approx(1e-5 + 5e-5)

@@ -38,6 +38,8 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
     from orrery.runtime.together import PROCESS, WorkerHungError, race
 
     problem = ways.problem
+    if not ways.may_part:
+        return False
     crossing = sum(
         any(flow.producer >= 0 and placement[flow.producer] != placement[k] for k in flow.consumers)
         for flow in problem.flows
@@ -90,7 +92,7 @@ def race_kinds(ways: Ways, placement: tuple[int, ...], *, most_s: float) -> bool
 def if_processes(ways: Ways) -> PlacementProblem | None:
     """Return the problem with hand-overs as processes may have; None where that decides nothing."""
     longest_s, quickest_s = _hand_over_s(ways), float(ways.problem.seconds.min(axis=1).sum())
-    if longest_s <= _SUPPOSED_S or _SHARE * quickest_s > 4 * longest_s:
+    if not ways.may_part or longest_s <= _SUPPOSED_S or _SHARE * quickest_s > 4 * longest_s:
         return None
     return _handing_over(ways, _SUPPOSED_S)
 

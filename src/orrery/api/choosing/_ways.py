@@ -24,12 +24,12 @@ class Ways:
 
     def __init__(
         self, problem: PlacementProblem, pool: WorkerPool, inputs: Mapping[str, NDArray[Any]], *,
-        processes: bool = False,
+        processes: bool = False, may_part: bool = True,
     ) -> None:  # fmt: skip
         self.problem, self.pool, self.inputs = problem, pool, inputs
         self.graph = problem.partition.graph
-        #: whether workers are processes, save the last step's; and what is to be said of that
-        self.processes, self.notes = processes, list[str]()
+        #: whether workers are processes, save the last step's, or may be; what is to be said of it
+        self.processes, self.may_part, self.notes = processes, may_part, list[str]()
         #: outputs of what was made ready last, to its first request
         self.answer: dict[str, NDArray[Any]] = {}
         self._broken: list[OrreryError] = []
@@ -85,15 +85,18 @@ class Ways:
 
         Raises
         ------
-        WorkerFailedError, WorkerHungError : none can run, and that is why the first cannot
+        WorkerFailedError, WorkerHungError : why the first cannot run, if none can; a process ended
         """
         from orrery.mapping.phases import Raced, Ran
+        from orrery.runtime.processes import ended_process
         from orrery.runtime.together import race
 
         self._broken.clear()
         runners = [self._runner(one) for one in placements]
         found = self.watched(lambda ask: race([partial(one, ask) for one in runners],
                                               most_s=most_s))  # fmt: skip
+        if self.processes and any(found.failures) and (ended := ended_process(self.pool)):
+            raise ended
         if found.winner is None and self._broken:
             raise self._broken[0]
         runs = tuple(

@@ -53,6 +53,7 @@ def choose(
     """
     from orrery.mapping.phases import flows_of, partition
     from orrery.runtime.together import (
+        PROCESS,
         WorkerFailedError,
         WorkerHungError,
         measure_links,
@@ -89,12 +90,16 @@ def choose(
         raise next(iter(failed.values()), error) from error
     out.whole |= gone.keys()
     out.notes += [f"Went on without {name}: {error}" for name, error in gone.items()]
+    may_part = True
     while True:
-        ways = Ways(out.problem, pool, inputs)
+        ways = Ways(out.problem, pool, inputs, may_part=may_part)
         try:
             choice = compared(ways, out, profile, repeats, effort, progress)
         except (WorkerFailedError, WorkerHungError) as error:
-            if not out.take([error.worker], f"Went on without a worker that failed: {error}",
+            if may_part and error.worker.endswith(PROCESS):
+                may_part = False  # its worker is as good as ever, as a thread
+                out.notes.append(f"Went on with workers that are threads: {error}")
+            elif not out.take([error.worker], f"Went on without a worker that failed: {error}",
                             error.region):  # fmt: skip
                 raise
             continue

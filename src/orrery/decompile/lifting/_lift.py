@@ -99,7 +99,7 @@ def lift(
         except (RecursionError, MemoryError, *_BROKEN) as error:
             unread = Unread(instruction=address, reason=f"not rolled up: {type(error).__name__}")
             return replace(routine, unread=(*routine.unread, unread))
-    notes = ("a sum is written in order of address, not as its lanes were added",)
+    notes = ("a sum is written in another order than the one in which it was added",)
     return replace(routine, steps=steps, notes=notes if roller.reordered else ())
 
 

@@ -92,7 +92,10 @@ class Roller:
         parts = _spine(body, value.operation)
         if len(parts) < 2:
             return body
-        return self._rolled(value.operation, parts, start) or body
+        rolled = self._rolled(value.operation, parts, start)
+        # Each turn adds its addends one after the other; written as one sum they come first.
+        self.reordered |= rolled is None and value.operation == "fadd"
+        return rolled or body
 
     def _one_loop(self, value: Reduction) -> Reduction:
         """Return a sum over turns of lanes as one loop where each lane goes on after the last."""

@@ -58,6 +58,14 @@ def children_of(pool: WorkerPool) -> Children:
         return found
 
 
+def ended_process(pool: WorkerPool) -> WorkerFailedError | None:
+    """Return what to say of a process of a pool that is no more; None while all live."""
+    for one in pool.attached:
+        for child in one.ended if isinstance(one, Children) else ():
+            return child.failure("?")
+    return None
+
+
 class Child:
     """One process.
 
@@ -261,6 +269,10 @@ class Children:
     def running(self) -> tuple[Child, ...]:
         """Those that have not ended."""
         return tuple(one for one in list(self._children.values()) if one.ended is None)
+
+    @property
+    def ended(self) -> tuple[Child, ...]:
+        return tuple(one for one in list(self._children.values()) if one.ended is not None)
 
     def post(self, children: tuple[Child, ...], network: int, request: int) -> None:
         """Ask children for a request; all of them serve requests in the same order."""
