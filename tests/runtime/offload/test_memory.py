@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
@@ -103,39 +102,3 @@ def test_every_group_around_the_process_counts(version: int, tmp_path: Path) -> 
         (point / name / limit).write_text(most)
         (point / name / used).write_text(f"{now}")
     assert sorted(groups_free_bytes(tmp_path)) == [220, 500]
-
-
-def test_holes_too_small_for_what_comes_next_leave_first_and_nothing_in_use_does() -> None:
-    """In a process of its own; what is in use keeps its bytes, and large holes their pages."""
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("another C library")
-    code = """
-import ctypes, json
-from orrery.runtime.offload import _memory
-from orrery.runtime.offload._memory import MemoryMeter, freed_memory
-library = ctypes.CDLL(None)
-library.malloc.restype = library.memset.restype = ctypes.c_void_p
-library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-_memory._MORE_SMALL = _memory._MORE_LARGE = _memory._WORTH_LOOKING = 0
-meter, give, large, small = MemoryMeter(), freed_memory(), 8 << 20, 1 << 20
-def take(size): return library.memset(library.malloc(size), 1, size)
-library.free(take(large))  # from now on pieces of this size come from the heap
-pieces = [(size, take(size)) for size in [small] * 32 + [large] * 8]
-for size, piece in pieces[::2]: library.free(piece)  # each between others that are in use
-def leaves(wanted):
-    before = meter.read()
-    given = give(wanted, large)
-    return [given >> 20, abs(before - meter.read() - given) >> 10]
-first, rest = leaves(12 << 20), leaves(24 << 20)
-last = [leaves(64 << 20)[0] for _ in range(2)]
-used = all(ctypes.string_at(p, s) == bytes([1]) * s for s, p in pieces[1::2])
-again = [take(large) for _ in range(4)]
-print(json.dumps([first, rest, last, used]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    (first, off_kib), (rest, more_kib), (left, nothing), used = json.loads(done.stdout)
-    # 16 MiB lie in small holes, 32 in large ones.
-    assert 12 <= first <= 14 and 24 <= rest <= 32 and used
-    assert 40 <= first + rest + left <= 49 and nothing <= 1
-    assert max(off_kib, more_kib) < 1024

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from orrery.offload_plan import OffloadPlan, SavedTensor, StepProfile
 from orrery.plan import Infeasible
 from orrery.runtime.offload import OffloadSettings, TransferCounts
@@ -83,34 +81,6 @@ def test_a_step_above_its_limit_is_planned_with_less_room(tmp_path: Path) -> Non
     (said,) = book.remarks
     assert "20 MiB more than its limit" in said and "no plan for less" in said
     assert "10 MiB" in book.plans[0].log[0] or "5 MiB" in book.plans[0].log[0]
-
-
-@pytest.mark.parametrize(
-    ("limit", "least", "wanted"), [(100, 0, [10]), (60, 0, [15]), (60, 12, [15, 10])]
-)
-def test_room_is_left_for_holes_where_not_all_fits_and_there_is_a_plan_with_less(
-    limit: int, least: int, wanted: list[int], tmp_path: Path
-) -> None:
-    """A twelfth of 60 saved bytes; there is no plan with more than `least` others."""
-    asked = []
-
-    def planner(profile: StepProfile) -> OffloadPlan | Infeasible:
-        asked.append(profile.other_bytes)
-        if least and profile.other_bytes > least:
-            return Infeasible(what="memory", need=1, have=0, unit="bytes", remedies=())
-        return everything()(profile)
-
-    book = PlanBook(OffloadSettings(folders=(tmp_path,)), planner, (), None, "book")  # type: ignore[arg-type]
-    profile = StepProfile(
-        name="book", forward_s=1, backward_s=1, other_bytes=10, limit_bytes=limit,
-        write_bytes_per_s=SIZE, read_bytes_per_s=SIZE,
-        tensors=(SavedTensor(name="a", size_bytes=60, stored_bytes=60, made_s=0, last_use_s=0,
-                             needed_s=0),),
-    )  # fmt: skip
-    book._ask_with_holes(profile, Pass(index=0, began_s=0.0, plan=None))
-    assert asked == wanted and book.profiles[0].other_bytes == wanted[-1]
-    assert book.times_planned == 1
-    assert ("holes" in "".join(book.plans[0].log)) == (wanted == [15])
 
 
 def test_a_plan_that_makes_other_tensors_again_is_compared_with_its_step(tmp_path: Path) -> None:

@@ -41,11 +41,6 @@ class Process:
         self.trims.append(self.held)
         self.held = 0
 
-    def some(self, wanted: int, next_bytes: int) -> int:
-        given = min(wanted, self.held)
-        self.held -= given
-        return given
-
     def read(self) -> int:
         return self.used + self.held
 
@@ -89,17 +84,6 @@ def test_memory_goes_back_where_the_next_growth_could_pass_the_limit() -> None:
     for _ in range(3):
         step(process, watch, 1000 * MIB, measuring=False)
     assert not process.trims and process.held == 50 * MIB
-
-
-def test_no_more_goes_back_than_is_needed_where_that_can_be_done() -> None:
-    process = Process()
-    watch = MemoryWatch(process, Arena(0), process.trim, process, process.some)
-    step(process, watch, 150 * MIB, measuring=True)
-    process.trims.clear()
-    for _ in range(3):
-        step(process, watch, 160 * MIB, measuring=False)
-        assert 0 < watch.peak_bytes <= 160 * MIB and process.held >= 6 * MIB
-    assert not process.trims
 
 
 def test_what_comes_between_steps_and_what_is_read_need_room_too() -> None:

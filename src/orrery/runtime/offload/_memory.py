@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import mmap
 import os
 import threading
 import weakref
@@ -20,11 +19,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-#: The smallest holes of freed memory that are looked for, and how much more than is wanted goes
-#: back of holes that are too small for what comes next, and of others.
-_SMALLEST, _MORE_SMALL, _MORE_LARGE = 1 << 17, 48 << 20, 4 << 20
-#: Where the library keeps less, giving all of it back takes less than looking for holes.
-_WORTH_LOOKING = 128 << 20
 #: Of a control group: its limit and what is used, version 2 and version 1.
 _FILES = {
     "cgroup2": ("memory.max", "memory.current"),
@@ -140,116 +134,6 @@ def trimmer() -> Callable[[], object] | None:
         return None
     trim.argtypes = (ctypes.c_size_t,)
     return functools.partial(trim, 0)
-
-
-class _Info(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
-        "fordblks", "keepcost",
-    )]  # fmt: skip
-
-
-class FreedMemory:
-    """Gives some of what the C library keeps back to the system: what it needs last.
-
-    The library hands out the smallest hole that is large enough. So, of what it keeps, holes that
-    are too small for what comes next go first, and then the ends of the longest ones: what is left
-    is used next, without fresh pages. Holes are found as anybody may find them: they are asked for,
-    and freed again. Nothing is read or written there, and no setting is changed.
-
-    Raises
-    ------
-    OSError, AttributeError : the C library is not glibc, from 2.33 on
-    """
-
-    def __init__(self) -> None:
-        # Without letting go of the interpreter: each call is short, and who moves bytes would take
-        # it.
-        library = ctypes.PyDLL(None)
-        self._take, self._drop, self._info = library.malloc, library.free, library.mallinfo2
-        self._look, self._advise, self._sbrk = library.mincore, library.madvise, library.sbrk
-        self._take.argtypes, self._take.restype = (ctypes.c_size_t,), ctypes.c_void_p
-        self._drop.argtypes, self._drop.restype = (ctypes.c_void_p,), None
-        self._info.restype = _Info
-        self._look.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-        self._advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        self._sbrk.argtypes, self._sbrk.restype = (ctypes.c_ssize_t,), ctypes.c_void_p
-
-    def give(self, wanted_bytes: int, next_bytes: int) -> int:
-        """Give back at least so many bytes, where there are, and return how many; 0 of little.
-
-        Parameters
-        ----------
-        next_bytes : of the tensors that memory is asked for next
-        """
-        free = int(self._info().fordblks)
-        if free < _WORTH_LOOKING:
-            return 0
-        size = max(_SMALLEST, next_bytes)
-        large, small = self._holes(size, free), list[tuple[int, int]]()
-        try:
-            given, piece = 0, size // 2
-            while piece >= _SMALLEST and given < wanted_bytes + _MORE_SMALL:
-                found = self._holes(piece, free)
-                small += [(at, piece) for at in found]
-                for at in found:
-                    given += self._leave(at, piece)
-                    if given >= wanted_bytes + _MORE_SMALL:
-                        break
-                piece //= 2
-            runs = _in_a_row(large, size)
-            while runs and given < wanted_bytes + _MORE_LARGE:
-                for at in reversed(runs.pop()):
-                    given += self._leave(at, size)
-                    if given >= wanted_bytes + _MORE_LARGE:
-                        break
-        finally:
-            for at in (*large, *(at for at, _ in small)):
-                self._drop(at)
-        return given
-
-    def _holes(self, piece: int, free: int) -> list[int]:
-        """Take all holes of so many bytes; to be given back with `free`."""
-        end, found = self._sbrk(0) or 0, list[int]()
-        while len(found) * piece < free and (at := self._take(piece)) is not None:
-            found.append(at)
-            # Before a piece the library notes its size; the lowest bits say whether it is mapped
-            # by itself, and whether it is of a region for threads. That, and what lies behind the
-            # heap's old end, was no hole.
-            bits = ctypes.c_size_t.from_address(at - ctypes.sizeof(ctypes.c_size_t)).value & 6
-            if bits & 2 or (not bits and at + piece > end):
-                break
-        return found
-
-    def _leave(self, at: int, size: int) -> int:
-        """Let the system have the whole pages of a hole; return how many bytes of it were there."""
-        first, last = -(-at // _PAGE) * _PAGE, (at + size) // _PAGE * _PAGE
-        seen = (ctypes.c_ubyte * ((last - first) // _PAGE))()
-        if self._look(first, last - first, seen):
-            return 0
-        there = bytes(seen).count(1)
-        if not there or self._advise(first, last - first, mmap.MADV_DONTNEED):
-            return 0
-        return there * _PAGE
-
-
-def _in_a_row(places: list[int], size: int) -> list[list[int]]:
-    """Return places of one size that lie one after the other together, the longest row last."""
-    rows: list[list[int]] = []
-    for at in sorted(places):
-        if rows and at - rows[-1][-1] <= size + 64:
-            rows[-1].append(at)
-        else:
-            rows.append([at])
-    return sorted(rows, key=len)
-
-
-def freed_memory() -> Callable[[int, int], int] | None:
-    """Return what gives some freed memory back, or None where the C library does not say enough."""
-    try:
-        return FreedMemory().give
-    except (OSError, AttributeError):
-        return None
 
 
 def free_bytes() -> int | None:

@@ -47,8 +47,6 @@ _STEPS, _MOST_STEPS = 2, 16
 _MOST_CALIBRATED = 3
 #: A step is above its limit when it is by so much.
 _LEAST_OVER = 1 << 20
-#: This share of what is saved is left for holes in freed memory, where not all fits.
-_HOLES = 12
 _RATES = {"write_bytes_per_s": ("written_bytes", "write_s"),
           "read_bytes_per_s": ("read_bytes", "read_s")}  # fmt: skip
 
@@ -121,7 +119,7 @@ class PlanBook:
                 self._ways[found.index] = tuple(record.way for record in found.records)
                 self._others.pop(found.index, None)
                 self._calibrated.pop(found.index, None)
-                self._ask_with_holes(self._profile(found, end_s, moved), found)
+                self._ask(self._profile(found, end_s, moved), found)
         elif self._shows_more(found.index):
             self._calibrate(found, peak_bytes)
         elif over := self._above(found.index, peak_bytes):
@@ -229,21 +227,6 @@ class PlanBook:
             )
         self._plans[found.index] = (answer, tuple(record.signature for record in found.records))
         return True
-
-    def _ask_with_holes(self, profile: StepProfile, found: Pass) -> None:
-        """Ask for a plan that leaves room for holes in freed memory, or else for one without."""
-        holes = profile.saved_bytes // _HOLES if self._returns else 0
-        if holes and profile.saved_bytes > profile.room_bytes:
-            roomy = replace(profile, other_bytes=profile.other_bytes + holes)
-            said = f"{format_quantity(holes, 'bytes')} are left for holes in freed memory"
-            if self._ask(roomy, found, said=said):
-                return
-            self.times_planned -= 1
-        self._ask(profile, found)
-
-    @property
-    def _returns(self) -> bool:
-        return self._settings.return_freed and self._settings.device == "cpu"
 
     def _profile(self, found: Pass, end_s: float, moved: TransferCounts) -> StepProfile:
         room = [os.fstatvfs(file.descriptor) for file in self._files]

@@ -21,7 +21,7 @@ from orrery.timeline import PS_PER_S, IoRequest, IoTrace
 from ..direct_io import SECTOR_BYTES, Engine, open_engine
 from ..moving import Journey, OffloadError, ScratchFile, Transfers
 from ._hooks import Hooks
-from ._memory import MemoryMeter, Meter, freed_memory, trimmer
+from ._memory import MemoryMeter, Meter, trimmer
 from ._passes import Pass
 from ._planning import PlanBook
 from ._report import StepReport
@@ -100,8 +100,7 @@ class OffloadSession:
         self._meter: Meter = MemoryMeter() if device is None else device.meter()
         self._trim = trimmer() if settings.return_freed and device is None else None
         self._book = PlanBook(settings, planner, self._files, self._meter, name)
-        some = None if self._trim is None else freed_memory()
-        self._watch = MemoryWatch(self._meter, self._arena, self._trim, self._transfers, some)
+        self._watch = MemoryWatch(self._meter, self._arena, self._trim, self._transfers)
         self._hooks = Hooks(settings, self._transfers, self._book, self._watch, device)
         self._set: list[Any] = []  # the hooks that autograd calls, in a step
         self._step_began: tuple[float, float, Any] = (0.0, 0.0, None)

@@ -23,8 +23,6 @@ from ._memory import Meter
 #: That may be free and not given back although the limit is near: giving back takes as long for few
 #: bytes as for many.
 _SLACK_BYTES = 2 << 20
-#: Taken for the size of what is asked for next where nobody says it.
-_LARGE_BYTES = 2 << 20
 #: The look after a step, until the next one begins.
 _BETWEEN = "between"
 
@@ -47,8 +45,6 @@ class MemoryWatch:
     meter : of the memory that is limited
     arena : whose free pages are given back too
     trim : gives back what the C library keeps; None: nothing can, or shall
-    some : gives back at least so many bytes of that, if there are, knowing the size of what is
-        asked for next, and returns how many; None: it is all or nothing
     transfers : which know what is being read, whose memory may not be resident yet
 
     Attributes
@@ -59,11 +55,9 @@ class MemoryWatch:
     """
 
     def __init__(
-        self, meter: Meter, arena: Arena, trim: Callable[[], object] | None, transfers: Moving,
-        some: Callable[[int, int], int] | None = None,
-    ) -> None:  # fmt: skip
+        self, meter: Meter, arena: Arena, trim: Callable[[], object] | None, transfers: Moving
+    ) -> None:
         self.meter, self._arena, self._trim, self._transfers = meter, arena, trim, transfers
-        self._some = some
         self.peak_bytes = self.trims = 0
         self.away_s = self._fresh_s = self._looks_system_s = 0.0
         self._since_s: float | None = None
@@ -169,10 +163,6 @@ class MemoryWatch:
         if self._at_most > room and self._arena.spare_bytes >= _SLACK_BYTES:
             # First what only reading needs: the forward pass uses what it frees at once.
             self._arena.give_pages_back()
-            self._look_up(asked)
-        if self._at_most > room and self._freed >= _SLACK_BYTES and self._some is not None:
-            given = self._some(self._at_most - room, freed_bytes or _LARGE_BYTES)
-            self._freed -= min(self._freed, given)
             self._look_up(asked)
         if self._at_most > room and self._freed >= _SLACK_BYTES:
             self.give_back()
